@@ -1,0 +1,481 @@
+"""`tacit run`: from a recipe to a report, stage by stage, skipping what is done.
+
+A run folder holds everything that the run read, wrote and measured:
+
+    recipe.yaml  environment.json      settings with all defaults; command, versions, data hashes
+    data/                              what tacit made or converted
+    internalized/  explicit/  no_cot/  model/, levels/, metrics.jsonl, stage.json; on the test
+                                       split predictions.jsonl and evaluation.json
+    report.html  report.json  plots/
+
+With several phases, each variant has one such folder per phase inside.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from tacit import __version__, checkpoint
+from tacit.dataset import encode_file, file_hash
+from tacit.errors import DataError, OutputExistsError
+from tacit.evaluate import evaluate_folder
+from tacit.example import iter_questions, read_questions
+from tacit.leaks import check_leaks
+from tacit.model import load_model, load_tokenizer
+from tacit.recipe import Data, Model, Recipe, Schedule, dump_recipe
+from tacit.template import Template
+
+#: Settings that do not change what a stage produces; they may differ when a run is resumed.
+_INCIDENTAL = {
+    "train": ["checkpoint_every", "keep_checkpoints", "log_every", "trackers", "threads"],
+    "model": ["local_files_only"],
+}
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Files of one phase, with their SHA-256."""
+
+    train: Path
+    valid: Path | None
+    test: Path | None
+    hashes: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One of the models that a recipe trains: how its schedule differs."""
+
+    name: str
+    schedule: Schedule
+
+
+def run_recipe(
+    recipe: Recipe, *, command: str = "", overwrite: bool = False, progress: bool = True
+) -> Path:
+    """Runs every stage that is not done yet; returns the path of report.html.
+
+    Args:
+        recipe: as `load_recipe` gives it.
+        command: what the user typed, for the report.
+        overwrite: start again where the run folder holds a run with other settings.
+        progress: show bars and notes.
+
+    Raises:
+        TacitError: for everything that the user can mend.
+    """
+    from accelerate import PartialState
+
+    from tacit.report import write_report
+
+    process = PartialState(cpu=not _has_gpu())
+    folder = recipe.folder
+    phases = recipe.resolved_phases()
+    splits: list[Splits] = []
+    if process.is_main_process:
+        _open_folder(recipe, overwrite)
+        splits = [
+            make_data(phase, _phase_folder(folder / "data", phases, n))
+            for n, phase in enumerate(phases)
+        ]
+        _write_environment(recipe, splits, command)
+    splits = _broadcast(splits)
+    steps: dict[int, int] = {}
+    for variant in variants(recipe):
+        model = recipe.model
+        for number, phase in enumerate(phases):
+            target = _phase_folder(folder / variant.name, phases, number)
+            stage = train_stage(
+                phase.model_copy(update={"model": model, "schedule": _schedule(variant, phase)}),
+                splits[number],
+                target,
+                num_steps=steps.get(number) if variant.name != "internalized" else None,
+                progress=progress,
+            )
+            if variant.name == "internalized":
+                steps[number] = stage["state"]["step"]
+            if process.is_main_process:
+                evaluate_stage(phase, splits[number], target / "model", target, progress=progress)
+            model = Model(name=str(target / "model"))
+            process.wait_for_everyone()
+    if process.is_main_process:
+        _borrow_explicit(recipe, phases, splits, progress)
+        return write_report(folder)
+    return folder / "report.html"
+
+
+def variants(recipe: Recipe) -> Iterator[Variant]:
+    """The models that the recipe trains, the internalized one first: it sets the steps."""
+    yield Variant("internalized", recipe.schedule)
+    if recipe.baselines.explicit == "train":
+        yield Variant("explicit", Schedule(removal="none"))
+    if recipe.baselines.no_cot:
+        yield Variant("no_cot", Schedule(removal="all"))
+
+
+def make_data(recipe: Recipe, folder: Path) -> Splits:
+    """The files of the recipe's data, made if they are not there; checked for leaks.
+
+    Raises:
+        DataError: a file cannot be used, or the splits share questions.
+    """
+    data = recipe.data
+    if data.task == "jsonl":
+        given = {"train": data.train, "valid": data.valid, "test": data.test}
+        files = {name: path and _as_jsonl(path, name, folder) for name, path in given.items()}
+    else:
+        files = {name: folder / f"{name}.jsonl" for name in ("train", "valid", "test")}
+        _make_once(data, recipe.seed, folder)
+    given = {name: path for name, path in files.items() if path is not None}
+    hashes = {name: file_hash(path) for name, path in given.items()}
+    _check_leaks(given, hashes, folder, data.allow_leaks)
+    return Splits(files["train"], files["valid"], files["test"], hashes)  # pyright: ignore
+
+
+def _make_once(data: Data, seed: int, folder: Path) -> None:
+    """Makes the task's files unless they were made from the same settings."""
+    from tacit.tasks.gsm8k import write_gsm8k
+    from tacit.tasks.multiplication import write_multiplication
+
+    wanted = _data_settings(data, seed)
+    made = folder / "made_from.json"
+    if made.exists() and json.loads(made.read_text()) == wanted:
+        return
+    if data.task == "multiplication":
+        counts = (data.num_train, data.num_valid, data.num_test)
+        write_multiplication(folder, data.digits, *counts, seed=seed, overwrite=True)
+    else:
+        write_gsm8k(
+            folder, data.source, data.thought, num_valid=data.num_valid, seed=seed, overwrite=True
+        )
+    checkpoint.write_file(made, json.dumps(wanted))
+
+
+def _as_jsonl(path: Path, split: str, folder: Path) -> Path:
+    """The file itself, or what tacit converted it to: the paper's .txt files, raw GSM8K."""
+    from tacit.tasks import gsm8k, icot
+
+    target = folder / f"{split}.jsonl"
+    if path.suffix == ".txt":
+        icot.convert(path, target, overwrite=True)
+        return target
+    if gsm8k.is_raw(path):
+        gsm8k.convert(path, target, overwrite=True)
+        return target
+    return path
+
+
+def train_stage(
+    recipe: Recipe,
+    splits: Splits,
+    folder: Path,
+    *,
+    num_steps: int | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Trains one model in `folder`, goes on with it, or finds it done; returns its stage.json.
+
+    Raises:
+        OutputExistsError: the folder holds a model that was trained with other settings.
+    """
+    from accelerate import PartialState
+
+    from tacit.train import StepwiseInternalization
+
+    process = PartialState()
+    path = folder / "stage.json"
+    settings = _stage_settings(recipe, splits, num_steps)
+    stage = json.loads(path.read_text()) if path.exists() else None
+    if stage is not None:
+        _require_same(stage["settings"], settings, folder)
+        if stage["status"] == "done":
+            return stage
+    elif process.is_main_process:
+        _write_stage(path, {"status": "running", "settings": settings})
+    tokenizer = load_tokenizer(recipe.model)
+    model = load_model(recipe.model, tokenizer, seed=recipe.seed)
+    template = Template(recipe.template, tokenizer)
+    limit = recipe.data.max_length
+    with process.main_process_first():
+        train = encode_file(
+            splits.train,
+            tokenizer,
+            template,
+            max_length=limit,
+            allow_empty_thought=recipe.data.allow_empty_thoughts,
+            progress=progress,
+        )
+    examples = read_questions(splits.valid, limit=recipe.train.num_valid) if splits.valid else []
+    trainer = StepwiseInternalization(
+        model,
+        tokenizer,
+        template,
+        recipe,
+        train=train,
+        valid=examples,
+        folder=folder,
+        num_steps=num_steps,
+        progress=progress,
+    )
+    result = trainer.run()
+    stage = {
+        "status": "done",
+        "settings": settings,
+        "level": result.level,
+        "state": asdict(result.state),
+        "num_parameters": sum(p.numel() for p in model.parameters()),
+        "num_train": len(train),
+        "num_dropped": train.num_dropped,
+        "longest_thought": train.longest_thought,
+        "peak_memory_bytes": result.peak_memory_bytes,
+    }
+    if process.is_main_process:
+        _write_stage(path, stage)
+    return stage
+
+
+def evaluate_stage(
+    recipe: Recipe, splits: Splits, model_folder: Path, folder: Path, *, progress: bool = True
+) -> dict[str, Any]:
+    """Asks a finished model the test questions; writes predictions.jsonl and evaluation.json.
+
+    This is the only reader of the test split. Without one, validation questions are asked and the
+    result says so.
+    """
+    split = "test" if splits.test else "valid"
+    path = splits.test or splits.valid
+    if path is None:
+        raise DataError("no data.test and no data.valid: nothing to measure the model with")
+    wanted = {
+        "model": str(model_folder),
+        "model_sha256": _folder_hash(model_folder),
+        "split": split,
+        "data_sha256": splits.hashes[split],
+        "evaluate": recipe.evaluate.model_dump(mode="json"),
+    }
+    target = folder / "evaluation.json"
+    if target.exists():
+        known = json.loads(target.read_text())
+        if known["settings"] == wanted:
+            return known
+    metrics = evaluate_folder(
+        str(model_folder),
+        read_questions(path, limit=recipe.evaluate.limit),
+        folder / "predictions.jsonl",
+        max_new_tokens=recipe.evaluate.max_new_tokens,
+        batch_size=recipe.evaluate.batch_size,
+        num_latency=recipe.evaluate.num_latency,
+        overwrite=True,
+        progress=f"evaluate {folder.name}" if progress else None,
+    )
+    result = {"settings": wanted, **metrics}
+    checkpoint.write_file(target, json.dumps(result, indent=2))
+    return result
+
+
+# --- the run folder -----------------------------------------------------------------------------
+
+
+def _open_folder(recipe: Recipe, overwrite: bool) -> None:
+    folder = recipe.folder
+    saved = folder / "recipe.yaml"
+    text = dump_recipe(recipe)
+    if saved.exists() and saved.read_text(encoding="utf-8") != text and overwrite:
+        for name in ("internalized", "explicit", "no_cot", "data", "plots"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+    elif folder.exists() and any(folder.iterdir()) and not saved.exists() and not overwrite:
+        raise OutputExistsError(
+            f"{folder}: holds files but no recipe.yaml, so it is not a run folder; choose another "
+            "with output=FOLDER, or give --overwrite"
+        )
+    checkpoint.write_file(saved, text)
+
+
+def _phase_folder(parent: Path, phases: list[Recipe], number: int) -> Path:
+    return parent if len(phases) == 1 else parent / f"{number + 1}-{phases[number].name}"
+
+
+def _schedule(variant: Variant, phase: Recipe) -> Schedule:
+    return phase.schedule if variant.name == "internalized" else variant.schedule
+
+
+def _borrow_explicit(
+    recipe: Recipe, phases: list[Recipe], splits: list[Splits], progress: bool
+) -> None:
+    """The explicit model as the internalized run's own best checkpoint before any removal."""
+    if recipe.baselines.explicit != "before_removal":
+        return
+    for number, phase in enumerate(phases):
+        source = _phase_folder(recipe.folder / "internalized", phases, number) / "levels"
+        target = _phase_folder(recipe.folder / "explicit", phases, number)
+        level = sorted(source.glob("removed-*"))[0]
+        checkpoint.link_folder(level, target / "model")
+        evaluate_stage(phase, splits[number], target / "model", target, progress=progress)
+
+
+def _stage_settings(recipe: Recipe, splits: Splits, num_steps: int | None) -> dict[str, Any]:
+    """Everything that decides what a training stage produces."""
+    values = recipe.model_dump(
+        mode="json", include={"seed", "template", "model", "schedule", "train"}
+    )
+    for section, keys in _INCIDENTAL.items():
+        for key in keys:
+            values[section].pop(key)
+    values["data"] = {"max_length": recipe.data.max_length, **splits.hashes}
+    values["data"].pop("test", None)
+    values["num_steps"] = num_steps
+    return values
+
+
+def _require_same(old: dict[str, Any], new: dict[str, Any], folder: Path) -> None:
+    differences = [
+        f"{key}: {before!r} -> {after!r}" for key, before, after in _differences(old, new)
+    ]
+    if differences:
+        raise OutputExistsError(
+            f"{folder}: was trained with other settings ({'; '.join(differences[:5])}); choose "
+            "another run folder with output=FOLDER or name=NAME, or give --overwrite"
+        )
+
+
+def _differences(old: Any, new: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            yield from _differences(
+                old.get(key), new.get(key), f"{prefix}.{key}" if prefix else key
+            )
+    elif old != new:
+        yield prefix, old, new
+
+
+def _write_stage(path: Path, values: dict[str, Any]) -> None:
+    checkpoint.write_file(path, json.dumps(values, indent=2))
+
+
+def _data_settings(data: Data, seed: int) -> dict[str, Any]:
+    keys = {"task", "num_valid"}
+    keys |= {"digits", "num_train", "num_test"} if data.task == "multiplication" else set()
+    keys |= {"source", "thought"} if data.task == "gsm8k" else set()
+    return {**data.model_dump(mode="json", include=keys), "seed": seed}
+
+
+def _check_leaks(files: dict[str, Path], hashes: dict[str, str], folder: Path, allow: bool) -> None:
+    """Looks for shared questions once per set of files; a million examples take a while."""
+    passed = folder / "leaks_checked.json"
+    if passed.exists() and json.loads(passed.read_text()) == hashes:
+        return
+    check_leaks({name: _questions(path) for name, path in files.items()}, allow=allow)
+    if not allow:
+        checkpoint.write_file(passed, json.dumps(hashes))
+
+
+def _questions(path: Path) -> Iterator[str]:
+    return (example.question for example in iter_questions(path))
+
+
+def _folder_hash(folder: Path) -> str:
+    """Of the weights: names, sizes and content."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        digest.update(f"{path.name}:{file_hash(path)}".encode())
+    return digest.hexdigest()
+
+
+def _broadcast(values: list[Splits]) -> list[Splits]:
+    from accelerate.utils import broadcast_object_list
+
+    holder: list[Any] = [values]
+    broadcast_object_list(holder)
+    return holder[0]
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+# --- what a reader needs to repeat a run ----------------------------------------------------------
+
+
+def _write_environment(recipe: Recipe, splits: list[Splits], command: str) -> None:
+    path = recipe.folder / "environment.json"
+    if path.exists():
+        return
+    values = {
+        "command": command,
+        "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "seed": recipe.seed,
+        "data": [split.hashes for split in splits],
+        **environment(),
+    }
+    checkpoint.write_file(path, json.dumps(values, indent=2))
+
+
+def environment() -> dict[str, Any]:
+    """Versions, git revision and machine, for reports and benchmarks."""
+    import torch
+
+    names = ("torch", "transformers", "accelerate", "tokenizers", "numpy")
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "versions": {
+            "tacit": __version__,
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in names},
+        },
+        "git_revision": _git_revision(),
+        "machine": {
+            "system": platform.system(),
+            "processor": _processor(),
+            "num_threads": torch.get_num_threads(),
+            "gpu": gpu,
+        },
+    }
+
+
+def _git_revision() -> str | None:
+    """Of the checkout that tacit runs from; with + where files were changed since."""
+    try:
+        revision, status = (
+            subprocess.run(
+                ["git", *arguments],
+                cwd=Path(__file__).parent,
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=10,
+            ).stdout.strip()
+            for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "-uno"])
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return revision + ("+" if status else "")
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def command_line() -> str:
+    """What the user typed."""
+    import shlex
+
+    return shlex.join(["tacit", *sys.argv[1:]])

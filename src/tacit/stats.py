@@ -1,0 +1,191 @@
+"""Numbers about numbers: proportions with intervals, percentiles, paired tests, pass@k, votes.
+
+Stands between the records of an evaluation and its report. Standard library only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Returns the Wilson score interval of a proportion, as (low, high) within [0, 1].
+
+    Unlike the normal approximation it stays within [0, 1] and has a width at 0 % and 100 %.
+    Without trials nothing is known: (0.0, 1.0).
+
+    Source: E. B. Wilson, Journal of the American Statistical Association 22 (1927), 209-212.
+
+    Raises:
+        ValueError: unless 0 <= successes <= trials and 0 < confidence < 1.
+
+    Example:
+        >>> low, high = wilson_interval(8, 10)
+        >>> round(low, 4), round(high, 4)
+        (0.4902, 0.9433)
+    """
+    if not 0 <= successes <= trials:
+        raise ValueError(f"found {successes} successes in {trials} trials")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}, needed: between 0 and 1")
+    if trials == 0:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share = successes / trials
+    center = share + z * z / (2 * trials)
+    margin = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+    scale = 1 + z * z / trials
+    # Exact at the ends; rounding would leave 1e-17 instead of 0.
+    low = 0.0 if successes == 0 else (center - margin) / scale
+    high = 1.0 if successes == trials else (center + margin) / scale
+    return low, high
+
+
+@dataclass(frozen=True)
+class Proportion:
+    """So many successes of so many trials, with its 95 % Wilson interval.
+
+    Example:
+        >>> print(Proportion(978, 1000))
+        97.8 % [96.7, 98.5]
+    """
+
+    successes: int
+    trials: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.successes <= self.trials:
+            raise ValueError(f"found {self.successes} successes in {self.trials} trials")
+
+    @property
+    def value(self) -> float:
+        """The share of successes; nan without trials."""
+        return self.successes / self.trials if self.trials else math.nan
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % Wilson interval."""
+        return wilson_interval(self.successes, self.trials)
+
+    def __str__(self) -> str:
+        if not self.trials:
+            return "no trials"
+        low, high = self.interval
+        return f"{100 * self.value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def percentile(values: Sequence[float], q: float) -> float:
+    """Returns the q-th percentile with linear interpolation, as numpy's default does.
+
+    Source: R. J. Hyndman and Y. Fan, The American Statistician 50 (1996), definition 7.
+
+    Args:
+        values: at least one number, in any order.
+        q: from 0 (the least) to 100 (the greatest).
+
+    Raises:
+        ValueError: for no values, or q outside [0, 100].
+
+    Example:
+        >>> percentile([10, 20, 30, 40], 50), percentile([10, 20, 30, 40], 95)
+        (25.0, 38.5)
+    """
+    if not values:
+        raise ValueError("found no values, needed: at least one")
+    if not 0 <= q <= 100:
+        raise ValueError(f"q is {q}, needed: 0 to 100")
+    ordered = sorted(values)
+    position = (len(ordered) - 1) * q / 100
+    below = math.floor(position)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
+
+
+def mcnemar_exact(only_first: int, only_second: int) -> float:
+    """Returns the two-sided exact p-value that two models answer the same questions equally well.
+
+    Only questions on which they differ count: under the hypothesis each of these is a fair coin.
+
+    Source: Q. McNemar, Psychometrika 12 (1947), 153-157, with the exact binomial distribution.
+
+    Args:
+        only_first: how many questions only the first model has right.
+        only_second: how many questions only the second model has right.
+
+    Raises:
+        ValueError: for a negative count.
+
+    Example:
+        >>> mcnemar_exact(1, 5)
+        0.21875
+    """
+    if only_first < 0 or only_second < 0:
+        raise ValueError(f"found counts {only_first} and {only_second}, needed: none below 0")
+    trials = only_first + only_second
+    tail = ways = 1
+    for count in range(min(only_first, only_second)):
+        ways = ways * (trials - count) // (count + 1)  # C(trials, count + 1), exactly
+        tail += ways
+    # Integers up to the division: 0.5 ** 2000 would be 0.
+    return min(1.0, 2 * tail / 2**trials)
+
+
+def pass_at_k(n: int, c: int, k: int) -> float:
+    """Returns the unbiased estimate that at least one of k samples is right.
+
+    Source: Chen et al. 2021, arXiv 2107.03374, eq. 1: 1 - C(n - c, k) / C(n, k).
+
+    Args:
+        n: samples drawn for the question.
+        c: how many of them are right.
+        k: how many a user would draw; at most n.
+
+    Raises:
+        ValueError: unless 0 <= c <= n and 1 <= k <= n.
+
+    Example:
+        >>> pass_at_k(n=4, c=1, k=2)
+        0.5
+    """
+    if not 0 <= c <= n or not 1 <= k <= n:
+        raise ValueError(f"found n={n}, c={c}, k={k}; needed: 0 <= c <= n and 1 <= k <= n")
+    drawn = math.comb(n, k)
+    return (drawn - math.comb(n - c, k)) / drawn
+
+
+def majority(predictions: Sequence[T], equal: Callable[[T, T], bool]) -> T:
+    """Returns the prediction that most others are equal to, in its first spelling.
+
+    Predictions are grouped with the first one that they are equal to. Of groups of the same size
+    the earlier one wins, so the result does not depend on anything but the order.
+
+    Source: self-consistency, Wang et al. 2022, arXiv 2203.11171.
+
+    Args:
+        predictions: at least one.
+        equal: says whether two predictions are the same answer, such as `answers_equal`.
+
+    Raises:
+        ValueError: for no predictions.
+
+    Example:
+        >>> majority(["7", "36", "36.0"], lambda first, second: float(first) == float(second))
+        '36'
+    """
+    if not predictions:
+        raise ValueError("found no predictions, needed: at least one")
+    groups: list[tuple[T, int]] = []
+    for prediction in predictions:
+        for index, (first, count) in enumerate(groups):
+            if equal(prediction, first):
+                groups[index] = (first, count + 1)
+                break
+        else:
+            groups.append((prediction, 1))
+    return max(groups, key=lambda group: group[1])[0]

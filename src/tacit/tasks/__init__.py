@@ -1,0 +1,1 @@
+"""Tasks: where questions with worked thoughts come from, one module for each source."""

@@ -1,0 +1,101 @@
+"""Judging files of generated and gold answers."""
+
+import doctest
+import json
+
+import pytest
+
+from tacit import score
+from tacit.errors import DataError, OutputExistsError
+from tacit.score import score_file, score_records
+from tacit.stats import wilson_interval
+
+RECORDS = [
+    {"id": 7, "generated": "Step 1\nFinal Answer: $36.00", "gold": "36", "note": {"ü": [1, None]}},
+    {"generated": "Final Answer: 37", "gold": "36", "pred": "36", "correct": True},
+    {"generated": "", "gold": "36"},
+    {"generated": "#### 18", "gold": "She makes <<9*2=18>>18.\n#### 18"},
+]
+
+
+def write(path, records):
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    return path
+
+
+def read(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_records_are_judged_and_kept():
+    before = json.dumps(RECORDS)
+    scored = score_records(RECORDS)
+    assert [record["pred"] for record in scored] == ["$36.00", "37", "", "18"]
+    assert [record["correct"] for record in scored] == [True, False, False, True]
+    assert scored[0] == {**RECORDS[0], "pred": "$36.00", "correct": True}
+    assert json.dumps(RECORDS) == before
+
+
+def test_a_file_is_judged(tmp_path):
+    output = tmp_path / "new" / "scored.jsonl"
+    summary = score_file(write(tmp_path / "in.jsonl", RECORDS), output)
+    assert summary == {
+        "count": 4,
+        "correct": 2,
+        "accuracy": 0.5,
+        "interval": list(wilson_interval(2, 4)),
+        "no_answer": 1,
+        "output": str(output),
+    }
+    assert read(output) == score_records(RECORDS)
+    assert "ü" in output.read_text(encoding="utf-8")
+
+
+def test_an_output_is_replaced_only_on_request(tmp_path):
+    source = write(tmp_path / "in.jsonl", RECORDS)
+    output = tmp_path / "out.jsonl"
+    output.write_text("precious\n")
+    with pytest.raises(OutputExistsError, match=r"out\.jsonl.*--overwrite"):
+        score_file(source, output)
+    assert output.read_text() == "precious\n"
+    score_file(source, output, overwrite=True)
+    assert len(read(output)) == 4
+
+
+def test_a_file_can_be_judged_in_place(tmp_path):
+    source = write(tmp_path / "in.jsonl", RECORDS)
+    score_file(source, source, overwrite=True)
+    assert read(source) == score_records(RECORDS)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ({"generated": "36"}, r"in\.jsonl:2: gold: missing.*needed: .*"),
+        ({"gold": "36"}, r"in\.jsonl:2: generated: missing.*needed: .*"),
+        ({"generated": "36", "gold": 36}, r"in\.jsonl:2: gold: found the number 36; needed: .*; "),
+        ({"generated": None, "gold": "36"}, r"in\.jsonl:2: generated: found null; needed: "),
+        ({"generated": "36", "gold": " "}, r"in\.jsonl:2: gold: found .*blank.*; needed: "),
+        ([1], r"in\.jsonl:2: .*needed: "),
+    ],
+)
+def test_a_bad_line_is_named_and_nothing_is_written(tmp_path, line, message):
+    source = write(tmp_path / "in.jsonl", [RECORDS[0], line])
+    with pytest.raises(DataError, match=message) as caught:
+        score_file(source, tmp_path / "out.jsonl")
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"absent\.jsonl"):
+        score_file(tmp_path / "absent.jsonl", tmp_path / "out.jsonl")
+
+
+def test_a_bad_record_is_named_by_its_number():
+    with pytest.raises(DataError, match="record 2: gold"):
+        score_records([RECORDS[0], {"generated": "36"}])
+
+
+def test_examples_in_docstrings():
+    assert doctest.testmod(score).failed == 0

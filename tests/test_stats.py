@@ -1,0 +1,121 @@
+"""Statistics against published and independently computed values."""
+
+import doctest
+import itertools
+import math
+import random
+
+import numpy
+import pytest
+
+from tacit import stats
+from tacit.answers import answers_equal
+from tacit.stats import (
+    Proportion,
+    majority,
+    mcnemar_exact,
+    pass_at_k,
+    percentile,
+    wilson_interval,
+)
+
+
+# Newcombe, Statistics in Medicine 17 (1998), table I, method 3 (Wilson without correction).
+@pytest.mark.parametrize(
+    ("successes", "trials", "low", "high"),
+    [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_equals_published_values(successes, trials, low, high):
+    assert wilson_interval(successes, trials) == pytest.approx((low, high), abs=5e-5)
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(8, 10), (1, 7), (500, 1000)])
+@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
+def test_wilson_bounds_solve_the_score_equation(successes, trials, confidence):
+    z = {0.8: 1.2815515655446004, 0.95: 1.959963984540054, 0.99: 2.5758293035489004}[confidence]
+    for bound in wilson_interval(successes, trials, confidence):
+        distance = abs(successes / trials - bound)
+        assert distance == pytest.approx(z * math.sqrt(bound * (1 - bound) / trials), rel=1e-12)
+
+
+def test_wilson_at_its_edges():
+    assert wilson_interval(0, 0) == (0.0, 1.0)
+    assert wilson_interval(0, 10)[0] == 0.0
+    assert wilson_interval(10, 10)[1] == 1.0
+    assert wilson_interval(10, 10)[0] == pytest.approx(1 - wilson_interval(0, 10)[1])
+    for arguments in ((3, 2), (-1, 2), (0, -1), (1, 2, 1.0), (1, 2, 0.0)):
+        with pytest.raises(ValueError):
+            wilson_interval(*arguments)
+
+
+def test_proportion():
+    assert str(Proportion(978, 1000)) == "97.8 % [96.7, 98.5]"
+    assert str(Proportion(0, 0)) == "no trials"
+    assert Proportion(3, 4).value == 0.75
+    assert Proportion(3, 4).interval == wilson_interval(3, 4)
+    assert math.isnan(Proportion(0, 0).value)
+    with pytest.raises(ValueError):
+        Proportion(2, 1)
+
+
+def test_percentile_equals_numpy():
+    generator = random.Random(0)
+    for size in (1, 2, 3, 10, 101):
+        values = [generator.uniform(-5, 5) for _ in range(size)]
+        for q in (0, 5, 50, 95, 99.9, 100):
+            assert percentile(values, q) == pytest.approx(float(numpy.percentile(values, q)))
+
+
+def test_percentile_leaves_its_values_alone_and_refuses_nonsense():
+    values = [3, 1, 2]
+    assert percentile(values, 50) == 2
+    assert values == [3, 1, 2]
+    for values, q in (([], 50), ([1], -1), ([1], 101)):
+        with pytest.raises(ValueError):
+            percentile(values, q)
+
+
+# Two-sided exact binomial test with p = 0.5, as R's binom.test gives it.
+@pytest.mark.parametrize(
+    ("only_first", "only_second", "expected"),
+    [(0, 0, 1.0), (1, 5, 0.21875), (0, 10, 0.001953125), (4, 4, 1.0), (2, 10, 0.03857421875)],
+)
+def test_mcnemar(only_first, only_second, expected):
+    assert mcnemar_exact(only_first, only_second) == expected
+    assert mcnemar_exact(only_second, only_first) == expected
+
+
+def test_mcnemar_of_thousands_does_not_overflow():
+    assert mcnemar_exact(2500, 2500) == 1.0
+    assert 0 < mcnemar_exact(2400, 2600) < 0.006
+    with pytest.raises(ValueError):
+        mcnemar_exact(-1, 2)
+
+
+@pytest.mark.parametrize(("n", "c", "k"), [(4, 1, 2), (6, 3, 2), (6, 0, 3), (6, 6, 1), (6, 5, 6)])
+def test_pass_at_k_equals_counting_all_draws(n, c, k):
+    draws = list(itertools.combinations([True] * c + [False] * (n - c), k))
+    assert pass_at_k(n, c, k) == pytest.approx(sum(map(any, draws)) / len(draws))
+
+
+def test_pass_at_k_refuses_nonsense():
+    for arguments in ((4, 5, 1), (4, 1, 5), (4, 1, 0), (0, 0, 1)):
+        with pytest.raises(ValueError):
+            pass_at_k(*arguments)
+
+
+def test_majority():
+    assert majority(["7", "$36.00", "36", "36 dollars"], answers_equal) == "$36.00"
+    assert majority(["a", "b"], lambda first, second: first == second) == "a"
+    assert majority(["a", "b", "b"], lambda first, second: first == second) == "b"
+    with pytest.raises(ValueError):
+        majority([], answers_equal)
+
+
+def test_examples_in_docstrings():
+    assert doctest.testmod(stats).failed == 0
