@@ -2,15 +2,14 @@ import json
 
 import pytest
 
+from tacit.atomic import atomic_output, refuse_existing
 from tacit.errors import DataError, OutputExistsError
 from tacit.example import (
     Example,
-    atomic_output,
     iter_examples,
     read_examples,
     read_jsonl,
     read_lines,
-    refuse_existing,
     require_text,
     write_dataset,
     write_examples,

@@ -1,101 +1,209 @@
-"""Saves and finds checkpoints: a folder is there whole or not at all, also after kill -9.
+"""Checkpoints of a training run, and the models it keeps: everything that it writes beside logs.
 
-A folder is written under a temporary name, forced to disk and then renamed. What a crash leaves
-under a temporary name is removed at the next start.
+    checkpoints/step-0001000/    a plain model folder, with training.pt and state.json beside it
+    levels/removed-0007/         the best model of one level of removal, by validation accuracy
+    model/                       the final model: the best of the last level
+
+Each is a folder that transformers loads as it is. Resuming from any checkpoint gives the same
+weights, bit for bit on a CPU, as a run that was never interrupted.
 """
 
 from __future__ import annotations
 
-import os
+import contextlib
+import json
 import random
-import re
 import shutil
-from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
-_STEP = re.compile(r"step-(\d+)")
-_TEMPORARY = ".writing-"
-_REPLACED = ".replaced-"
+from tacit import recipe
+from tacit.atomic import clean, link_folder, write_folder
+from tacit.dataset import CoTDataset
+from tacit.model import gap_closed, model_card, move_positions, save_model
+from tacit.schedule import ALL, ScheduleState
+from tacit.template import Template
 
-
-def write_folder(folder: Path, write: Callable[[Path], None]) -> None:
-    """Makes `folder` with what `write(temporary folder)` puts into it, replacing an older one."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.parent / f"{_TEMPORARY}{folder.name}"
-    replaced = folder.parent / f"{_REPLACED}{folder.name}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    write(temporary)
-    for path in [*temporary.rglob("*"), temporary]:
-        _flush(path)
-    if folder.exists():
-        shutil.rmtree(replaced, ignore_errors=True)
-        folder.rename(replaced)
-    temporary.rename(folder)
-    _flush(folder.parent)
-    shutil.rmtree(replaced, ignore_errors=True)
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
-def write_file(path: Path, text: str) -> None:
-    """Writes a text file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f"{_TEMPORARY}{path.name}"
-    temporary.write_text(text, encoding="utf-8")
-    _flush(temporary)
-    temporary.replace(path)
+@dataclass(frozen=True)
+class TrainState:
+    """Everything that a checkpoint holds beside weights, optimizer and random states.
+
+    Attributes:
+        step: optimizer steps done.
+        schedule: where the removal stands.
+        all_removed_at: step at which the last token went, or None.
+        best: per level of removal, the validation figures of its best model.
+        seconds: time in optimizer steps, validation left out.
+        num_tokens: tokens that went through the model, padding left out.
+    """
+
+    step: int = 0
+    schedule: ScheduleState = field(default_factory=ScheduleState)
+    all_removed_at: int | None = None
+    best: dict[str, dict[str, Any]] = field(default_factory=dict)
+    seconds: float = 0.0
+    num_tokens: int = 0
+
+    @staticmethod
+    def from_json(values: dict[str, Any]) -> TrainState:
+        """The state that `dataclasses.asdict` took apart."""
+        return TrainState(**{**values, "schedule": ScheduleState(**values["schedule"])})
 
 
-def clean(parent: Path) -> None:
-    """Removes what a crash left half written, and puts back what it left moved away."""
-    for path in parent.glob(f"{_REPLACED}*"):
-        whole = parent / path.name.removeprefix(_REPLACED)
-        if whole.exists():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.rename(whole)
-    for path in parent.glob(f"{_TEMPORARY}*"):
-        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
+class Checkpoints:
+    """The folders of one training run."""
+
+    def __init__(
+        self,
+        folder: Path,
+        accelerator: Accelerator,
+        *,
+        dataset: CoTDataset,
+        tokenizer: Any,
+        template: Template,
+        schedule: recipe.Schedule,
+    ) -> None:
+        """Clears away what a crash left half written; see the class for the folders.
+
+        Args:
+            folder: of the run.
+            accelerator: knows the processes; the main one writes.
+            dataset, tokenizer, template, schedule: what the models are trained with.
+        """
+        self.folder, self.accelerator, self.dataset = folder, accelerator, dataset
+        self.tokenizer, self.template, self.schedule = tokenizer, template, schedule
+        self.tokens_gone = lru_cache(maxsize=8)(self._tokens_gone)
+        if accelerator.is_main_process:
+            for place in (folder / "checkpoints", folder / "levels", folder):
+                clean(place)
+        accelerator.wait_for_everyone()
+        self.resumed_from = self.last()
+
+    def last(self) -> Path | None:
+        """The newest checkpoint."""
+        found = sorted((self.folder / "checkpoints").glob("step-*"))
+        return found[-1] if found else None
+
+    def level_folder(self, removed: int) -> Path:
+        """Where the best model of a level stands."""
+        return self.folder / "levels" / f"removed-{level_name(removed)}"
+
+    def load_weights(self, model: Any) -> None:
+        """Puts the last checkpoint's weights into the model, before it is wrapped."""
+        if self.resumed_from is None:
+            return
+        saved = type(model).from_pretrained(self.resumed_from, dtype=torch.float32)
+        model.load_state_dict(saved.state_dict())
+        if self.schedule.positions == "gap":
+            removed = self._saved_state().schedule.removed
+            move_positions(model, self.dataset, removed, back=True)
+
+    def restore(self, optimizer: Any) -> TrainState | None:
+        """Optimizer, scaler and random states of the last checkpoint; returns its state."""
+        if self.resumed_from is None:
+            return None
+        # our own file, written by `save`: random states are not plain tensors
+        saved = torch.load(
+            self.resumed_from / "training.pt", map_location="cpu", weights_only=False
+        )
+        optimizer.load_state_dict(saved["optimizer"])
+        if self.accelerator.scaler is not None and saved["scaler"]:
+            self.accelerator.scaler.load_state_dict(saved["scaler"])
+        if len(saved["random"]) == self.accelerator.num_processes:
+            restore_random_state(saved["random"][self.accelerator.process_index])
+        return self._saved_state()
+
+    def save(self, model: Any, optimizer: Any, state: TrainState, keep: int) -> None:
+        """A checkpoint from which the same recipe goes on; older ones than the last `keep` go."""
+        from accelerate.utils import gather_object
+
+        scaler = self.accelerator.scaler
+        values = {
+            "optimizer": optimizer.state_dict(),
+            "scaler": scaler.state_dict() if scaler else None,
+            "random": gather_object([random_state()]),
+        }
+
+        def write(folder: Path) -> None:
+            torch.save(values, folder / "training.pt")
+            (folder / "state.json").write_text(json.dumps(asdict(state)))
+
+        parent = self.folder / "checkpoints"
+        self._write(parent / f"step-{state.step:07d}", model, state, write)
+        if self.accelerator.is_main_process:
+            for old in sorted(parent.glob("step-*"))[:-keep]:
+                shutil.rmtree(old)
+
+    def save_level(self, model: Any, state: TrainState, figures: dict[str, Any]) -> None:
+        """The best model so far of the level at which `state` is, with its validation figures."""
+
+        def write(folder: Path) -> None:
+            (folder / "valid.json").write_text(json.dumps(figures))
+
+        self._write(self.level_folder(state.schedule.removed), model, state, write)
+
+    def finish(self, removed: int) -> Path:
+        """Makes model/ of the best model of the last level; checkpoints are needed no longer."""
+        target = self.folder / "model"
+        if self.accelerator.is_main_process:
+            link_folder(self.level_folder(removed), target)
+            shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        return target
+
+    def gap_closed(self, model: Any, removed: int) -> contextlib.AbstractContextManager[None]:
+        """Within the block, plain `generate` behaves as training at this level did."""
+        if self.schedule.positions == "natural":
+            return contextlib.nullcontext()
+        return gap_closed(model, self.dataset, removed)
+
+    def _write(self, folder: Path, model: Any, state: TrainState, extra: Any) -> None:
+        if self.accelerator.is_main_process:
+            removed = state.schedule.removed
+            gone = self.tokens_gone(removed)
+            card = model_card(self.dataset, self.tokenizer, self.template, gone, state.step)
+
+            def write(target: Path) -> None:
+                with self.gap_closed(model, removed):
+                    save_model(model, self.tokenizer, target, card)
+                extra(target)
+
+            write_folder(folder, write)
+        self.accelerator.wait_for_everyone()
+
+    def _tokens_gone(self, removed: int) -> int:
+        """How many tokens shorter the longest thought is at this level."""
+        longest = self.dataset.longest_thought
+        if removed >= ALL or self.schedule.unit == "token":
+            return min(removed, longest)
+        everyone = np.arange(len(self.dataset))
+        gone = self.dataset.tokens_removed(
+            everyone, np.full(len(everyone), removed), side=self.schedule.side, unit="step"
+        )
+        return longest - int((self.dataset.thought_lengths - gone).max())
+
+    def _saved_state(self) -> TrainState:
+        if self.resumed_from is None:
+            raise FileNotFoundError(f"no checkpoint in {self.folder}")
+        return TrainState.from_json(json.loads((self.resumed_from / "state.json").read_text()))
 
 
-def step_folder(parent: Path, step: int) -> Path:
-    """Where the checkpoint after `step` optimizer steps stands."""
-    return parent / f"step-{step:07d}"
-
-
-def checkpoints(parent: Path) -> list[Path]:
-    """The checkpoints in a folder, oldest first."""
-    found = [path for path in parent.glob("step-*") if _STEP.fullmatch(path.name)]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
-
-
-def prune(parent: Path, keep: int) -> None:
-    """Removes all checkpoints but the last `keep`."""
-    for path in checkpoints(parent)[:-keep]:
-        shutil.rmtree(path)
-
-
-def link_folder(source: Path, target: Path) -> None:
-    """A second name for a folder's files where the file system has hard links, else a copy."""
-
-    def link(one: str, other: str) -> None:
-        try:
-            os.link(one, other)
-        except OSError:
-            shutil.copy2(one, other)
-
-    def write(folder: Path) -> None:
-        shutil.copytree(source, folder, copy_function=link, dirs_exist_ok=True)
-
-    write_folder(target, write)
+def level_name(removed: int) -> str:
+    """Of a level's folder: `0007`, or `all`."""
+    return "all" if removed >= ALL else f"{removed:04d}"
 
 
 def random_state() -> dict[str, Any]:
     """The state of every random generator that training may use, in this process."""
-    import torch
-
     return {
         "python": random.getstate(),
         "numpy": np.random.get_state(),
@@ -106,18 +214,8 @@ def random_state() -> dict[str, Any]:
 
 def restore_random_state(state: dict[str, Any]) -> None:
     """The opposite of `random_state`."""
-    import torch
-
     random.setstate(state["python"])
     np.random.set_state(state["numpy"])
     torch.set_rng_state(state["torch"])
     if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["cuda"])
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

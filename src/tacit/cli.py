@@ -279,7 +279,8 @@ def evaluate(
     num_latency
         Questions timed one at a time; 0 for none.
     """
-    from tacit.example import read_questions, refuse_existing
+    from tacit.atomic import refuse_existing
+    from tacit.example import read_questions
 
     refuse_existing([output], overwrite=overwrite)
     examples = read_questions(input, limit=limit)

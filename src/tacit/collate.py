@@ -72,7 +72,6 @@ def collate(
     indices: np.ndarray,
     removed: np.ndarray,
     *,
-    pad_token_id: int,
     side: Literal["left", "right"] = "left",
     unit: Literal["token", "step"] = "token",
     positions: Literal["natural", "gap"] = "natural",
@@ -83,7 +82,6 @@ def collate(
         dataset: encoded spans.
         indices: int, (B,): which examples.
         removed: int, (B,): how many; more than there are removes all.
-        pad_token_id: fills the rows on the right, never in the loss.
         side: `left` removes the first ones (the paper), `right` the last ones.
         unit: what is counted, tokens or steps (lines or equations).
         positions: `natural`: later tokens move up; `gap`: they keep the position that they had.
@@ -104,7 +102,9 @@ def collate(
     source = np.where(columns < cut[:, None], columns, columns + gone[:, None])  # (B, T)
     inside = columns < lengths[:, None]
     flat = dataset.starts[indices][:, None] + np.where(inside, source, 0)
-    input_ids = np.where(inside, dataset.tokens[flat], pad_token_id).astype(np.int64)
+    # Padding repeats the row's first token: a causal model never sees what follows a row, and
+    # transformers warns, and waits for the GPU, where it finds the padding token without a mask.
+    input_ids = dataset.tokens[flat].astype(np.int64)
     learned = inside & (columns >= prompt[:, None])
     return Batch(
         input_ids=input_ids,

@@ -10,9 +10,10 @@ from typing import Any
 
 from tacit import recipe
 from tacit.answers import answers_equal, digit_accuracy, extract_answer
+from tacit.atomic import refuse_existing
 from tacit.dataset import encode_prompts
 from tacit.decode import Completion, decode
-from tacit.example import Example, refuse_existing, write_jsonl
+from tacit.example import Example, write_jsonl
 from tacit.stats import percentile, wilson_interval
 from tacit.template import Template, TemplateName
 

@@ -13,18 +13,16 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO
 
 from tacit import __version__
-from tacit.errors import DataError, OutputExistsError
-
-AnyPath: TypeAlias = "str | os.PathLike[str]"
+from tacit.atomic import AnyPath, atomic_output, refuse_existing
+from tacit.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,7 +333,10 @@ def _record(example: Example) -> dict[str, str]:
 def json_line(record: Mapping[str, Any] | Example) -> bytes:
     """Returns one line of a JSONL file, with its line end."""
     record = _record(record) if isinstance(record, Example) else record
-    return json.dumps(record, ensure_ascii=False).encode("utf-8") + b"\n"
+    try:
+        return json.dumps(record, ensure_ascii=False).encode("utf-8") + b"\n"
+    except UnicodeEncodeError:  # half a surrogate pair, which only JSON's escapes can hold
+        return json.dumps(record).encode("ascii") + b"\n"
 
 
 def write_jsonl(
@@ -400,52 +401,3 @@ def write_dataset(
         content = {**description, "counts": counts, "sha256": digests, "tacit": __version__}
         card_file.write(json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
     return content
-
-
-def refuse_existing(paths: Iterable[AnyPath], *, overwrite: bool = False) -> None:
-    """Raises before any work is done, if a path could not be written afterwards.
-
-    Raises:
-        OutputExistsError: if a file exists and `overwrite` is false.
-        DataError: if a path is a folder.
-    """
-    for path in map(Path, paths):
-        if path.is_dir():
-            raise DataError(f"{path}: found a folder; needed: the name of a file; name another")
-        if not overwrite and (path.exists() or path.is_symlink()):
-            raise OutputExistsError(
-                f"{path}: exists already; needed: a new name; name another output or allow "
-                "replacing it with --overwrite"
-            )
-
-
-@contextmanager
-def atomic_output(path: AnyPath, *, overwrite: bool = False) -> Iterator[BinaryIO]:
-    """Yields a binary file that becomes `path` only when the block ends without an error.
-
-    Folders above it are made. It is written beside its place, so a reader sees the old file or
-    the whole new one, and a crash leaves the old one.
-
-    Raises:
-        OutputExistsError: if the file exists and `overwrite` is false.
-        DataError: if the place cannot be written.
-    """
-    path = Path(path)
-    refuse_existing([path], overwrite=overwrite)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = temporary.open("wb")
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be written ({error.strerror}); needed: a folder that you may write "
-            "to; name another output"
-        ) from error
-    try:
-        with file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

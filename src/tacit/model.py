@@ -20,8 +20,6 @@ from tacit.template import Template, TemplateName
 from tacit.tokenizer import character_tokenizer
 
 if TYPE_CHECKING:
-    import torch
-
     from tacit.dataset import CoTDataset
 
 #: Written beside a saved model: how it is asked.
@@ -71,7 +69,7 @@ def load_tokenizer(settings: recipe.Model) -> Any:
 
     if settings.tokenizer == "characters":
         return character_tokenizer(settings.alphabet)
-    name = settings.tokenizer or settings.name
+    name = str(settings.tokenizer or settings.name)
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             name,
@@ -110,12 +108,13 @@ def load_model(settings: recipe.Model, tokenizer: Any, *, seed: int | None = Non
         torch.manual_seed(seed)
     extra = {"attn_implementation": settings.attn_implementation}
     extra = {key: value for key, value in extra.items() if value is not None}
+    model: Any
     if settings.config is not None:
         model = _from_config(settings.config, tokenizer, extra)
     else:
         try:
             model = AutoModelForCausalLM.from_pretrained(
-                settings.name,
+                str(settings.name),
                 revision=settings.revision,
                 trust_remote_code=settings.trust_remote_code,
                 local_files_only=settings.local_files_only,
@@ -124,7 +123,8 @@ def load_model(settings: recipe.Model, tokenizer: Any, *, seed: int | None = Non
             )
         except (OSError, ValueError) as error:
             raise ModelError(_not_loaded("model", settings.name, error)) from error
-    size = model.get_input_embeddings().weight.shape[0]
+    embeddings: Any = model.get_input_embeddings()
+    size = embeddings.weight.shape[0]
     if len(tokenizer) > size:
         raise ModelError(
             f"the tokenizer has {len(tokenizer)} tokens but the model {settings.name!r} only "
@@ -134,12 +134,36 @@ def load_model(settings: recipe.Model, tokenizer: Any, *, seed: int | None = Non
     return model
 
 
+def build_empty(settings: recipe.Model, tokenizer: Any) -> Any:
+    """The model without weights and without memory for them, to count and check.
+
+    Raises:
+        ModelError: its configuration is not there or cannot be used.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    with torch.device("meta"):
+        if settings.config is not None:
+            return _from_config(settings.config, tokenizer, {})
+        try:
+            config = AutoConfig.from_pretrained(
+                str(settings.name),
+                revision=settings.revision,
+                trust_remote_code=settings.trust_remote_code,
+                local_files_only=settings.local_files_only,
+            )
+        except (OSError, ValueError) as error:
+            raise ModelError(_not_loaded("model", settings.name, error)) from error
+        return AutoModelForCausalLM.from_config(config)
+
+
 def _from_config(config: dict[str, Any], tokenizer: Any, extra: dict[str, Any]) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     arguments = {key: value for key, value in config.items() if key != "model_type"}
     arguments.setdefault("vocab_size", len(tokenizer))
-    for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+    for name in ("bos_token_id", "eos_token_id"):
         arguments.setdefault(name, getattr(tokenizer, name))
     try:
         built = AutoConfig.for_model(config["model_type"], **arguments)
@@ -152,9 +176,8 @@ def _from_config(config: dict[str, Any], tokenizer: Any, extra: dict[str, Any]) 
 
 
 def _set_special_tokens(model: Any, tokenizer: Any) -> None:
-    for config in (model.config, model.generation_config):
-        config.eos_token_id = tokenizer.eos_token_id
-        config.pad_token_id = tokenizer.pad_token_id
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.generation_config.do_sample = False
     for sampling in ("temperature", "top_p", "top_k"):
         setattr(model.generation_config, sampling, None)
@@ -231,8 +254,6 @@ def move_positions(model: Any, dataset: CoTDataset, removed: int, *, back: bool 
     import torch
 
     table = _position_table(model)
-    if table is None:
-        raise ModelError("the model has no learned position table")
     start = int(dataset.prompt_lengths[0])
     removed = min(removed, dataset.longest_thought)
     order = torch.arange(table.shape[0], device=table.device)
@@ -241,7 +262,7 @@ def move_positions(model: Any, dataset: CoTDataset, removed: int, *, back: bool 
         table.copy_(table[torch.argsort(order) if back else order])
 
 
-def _position_table(model: Any) -> torch.Tensor | None:
+def _position_table(model: Any) -> Any:
     """The weight of a GPT-2-like learned position embedding, (positions, width), or None."""
     for name, module in model.named_modules():
         if name.rpartition(".")[2] == "wpe":

@@ -26,7 +26,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from tacit import __version__, checkpoint
+from tacit import __version__
+from tacit.atomic import link_folder, write_text
 from tacit.dataset import encode_file, file_hash
 from tacit.errors import DataError, OutputExistsError
 from tacit.evaluate import evaluate_folder
@@ -159,7 +160,7 @@ def _make_once(data: Data, seed: int, folder: Path) -> None:
         write_gsm8k(
             folder, data.source, data.thought, num_valid=data.num_valid, seed=seed, overwrite=True
         )
-    checkpoint.write_file(made, json.dumps(wanted))
+    write_text(made, json.dumps(wanted))
 
 
 def _as_jsonl(path: Path, split: str, folder: Path) -> Path:
@@ -280,7 +281,7 @@ def evaluate_stage(
         progress=f"evaluate {folder.name}" if progress else None,
     )
     result = {"settings": wanted, **metrics}
-    checkpoint.write_file(target, json.dumps(result, indent=2))
+    write_text(target, json.dumps(result, indent=2))
     return result
 
 
@@ -299,7 +300,7 @@ def _open_folder(recipe: Recipe, overwrite: bool) -> None:
             f"{folder}: holds files but no recipe.yaml, so it is not a run folder; choose another "
             "with output=FOLDER, or give --overwrite"
         )
-    checkpoint.write_file(saved, text)
+    write_text(saved, text)
 
 
 def _phase_folder(parent: Path, phases: list[Recipe], number: int) -> Path:
@@ -320,7 +321,7 @@ def _borrow_explicit(
         source = _phase_folder(recipe.folder / "internalized", phases, number) / "levels"
         target = _phase_folder(recipe.folder / "explicit", phases, number)
         level = sorted(source.glob("removed-*"))[0]
-        checkpoint.link_folder(level, target / "model")
+        link_folder(level, target / "model")
         evaluate_stage(phase, splits[number], target / "model", target, progress=progress)
 
 
@@ -360,7 +361,7 @@ def _differences(old: Any, new: Any, prefix: str = "") -> Iterator[tuple[str, An
 
 
 def _write_stage(path: Path, values: dict[str, Any]) -> None:
-    checkpoint.write_file(path, json.dumps(values, indent=2))
+    write_text(path, json.dumps(values, indent=2))
 
 
 def _data_settings(data: Data, seed: int) -> dict[str, Any]:
@@ -375,13 +376,17 @@ def _check_leaks(files: dict[str, Path], hashes: dict[str, str], folder: Path, a
     passed = folder / "leaks_checked.json"
     if passed.exists() and json.loads(passed.read_text()) == hashes:
         return
-    check_leaks({name: _questions(path) for name, path in files.items()}, allow=allow)
+    check_leaks({name: iter_split_questions(path) for name, path in files.items()}, allow=allow)
     if not allow:
-        checkpoint.write_file(passed, json.dumps(hashes))
+        write_text(passed, json.dumps(hashes))
 
 
-def _questions(path: Path) -> Iterator[str]:
-    return (example.question for example in iter_questions(path))
+def iter_split_questions(path: Path) -> Iterator[str]:
+    """The questions of a file in any form that tacit reads."""
+    from tacit.tasks.icot import iter_lines
+
+    examples = iter_lines(path) if path.suffix == ".txt" else iter_questions(path)
+    return (example.question for example in examples)
 
 
 def _folder_hash(folder: Path) -> str:
@@ -420,7 +425,7 @@ def _write_environment(recipe: Recipe, splits: list[Splits], command: str) -> No
         "data": [split.hashes for split in splits],
         **environment(),
     }
-    checkpoint.write_file(path, json.dumps(values, indent=2))
+    write_text(path, json.dumps(values, indent=2))
 
 
 def environment() -> dict[str, Any]:

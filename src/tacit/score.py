@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tacit.answers import answers_equal, extract_answer
-from tacit.example import AnyPath, read_jsonl, refuse_existing, require_text, write_jsonl
+from tacit.atomic import AnyPath, refuse_existing
+from tacit.example import read_jsonl, require_text, write_jsonl
 from tacit.stats import Proportion
 
 

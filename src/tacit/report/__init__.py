@@ -1,10 +1,12 @@
-"""What a run amounts to, as one page: `write_report(run folder)`."""
+"""What a run amounts to: a page for people, a file for programs, a table for the terminal.
+
+Last room on the way: it reads a run folder and nothing else, and never imports torch, so a report
+can be written again on a laptop.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
+from tacit.report.page import write_report
+from tacit.report.summary import print_metrics, print_summary
 
-
-def write_report(folder: Path) -> Path:
-    """PLACEHOLDER while the report is written."""
-    return folder / "report.html"
+__all__ = ["print_metrics", "print_summary", "write_report"]

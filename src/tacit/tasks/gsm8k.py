@@ -21,13 +21,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
+from tacit.atomic import AnyPath, refuse_existing
 from tacit.errors import DataError
 from tacit.example import (
-    AnyPath,
     Example,
     json_line,
     read_jsonl,
-    refuse_existing,
     require_text,
     unique_questions,
     write_dataset,

@@ -11,14 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from tacit.atomic import AnyPath, atomic_output, refuse_existing
 from tacit.errors import DataError
 from tacit.example import (
-    AnyPath,
     Example,
-    atomic_output,
     iter_examples,
     read_lines,
-    refuse_existing,
     require_text,
     unique_questions,
     write_examples,

@@ -24,8 +24,9 @@ from typing import Any
 
 import numpy as np
 
+from tacit.atomic import AnyPath, refuse_existing
 from tacit.errors import DataError
-from tacit.example import AnyPath, Example, refuse_existing, write_dataset
+from tacit.example import Example, write_dataset
 
 SPLITS = ("train", "valid", "test")
 

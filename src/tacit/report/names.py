@@ -1,0 +1,107 @@
+"""Names in the plots: at the lines and points themselves, where they cover nothing."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from tacit.report.results import VariantResult
+
+#: Okabe and Ito's colours, apart for colour-blind people, and one grey.
+COLOURS = {"explicit": "#D55E00", "internalized": "#0072B2", "no_cot": "#5F5F5F"}
+#: Room that a name takes beside a point: share of the points' range, and percentage points.
+_WIDTH, _HEIGHT = 0.3, 9.0
+
+
+def write_name(
+    axis: Axes,
+    variant: VariantResult,
+    place: tuple[float, float],
+    *,
+    coordinates: str | tuple[str, str],
+    offset: float,
+    alignment: str = "left",
+) -> None:
+    """Writes a variant's name in its colour, `offset` printer's points to the right of `place`."""
+    axis.annotate(
+        variant.label,
+        place,
+        xycoords=coordinates,
+        xytext=(offset, 0),
+        textcoords="offset points",
+        ha=alignment,
+        va="center",
+        color=COLOURS[variant.name],
+        fontweight="bold",
+        annotation_clip=False,
+    )
+
+
+def name_ends(
+    axis: Axes, ends: Sequence[tuple[float, float, VariantResult]], least_gap: float
+) -> None:
+    """Names lines at their right ends, moved apart where the names would overlap.
+
+    Args:
+        axis: has its final limits.
+        ends: x, y and whose line.
+        least_gap: between two names, as a share of the axis' height.
+    """
+    axis.get_ylim()  # settles autoscaling, on which the transform depends
+    shares = (axis.transScale + axis.transLimits).transform([(x, y) for x, y, _ in ends])[:, 1]
+    last = max(x for x, _, _ in ends)
+    for (_, _, variant), share in zip(ends, apart(list(shares), least_gap), strict=True):
+        place = (last, float(share))
+        write_name(axis, variant, place, coordinates=("data", "axes fraction"), offset=6)
+
+
+def apart(heights: Sequence[float], least_gap: float) -> list[float]:
+    """The heights, lowered as little as it takes to be `least_gap` apart; none below 0.
+
+    Example:
+        >>> apart([0.5, 0.45, 0.1], 0.1)
+        [0.5, 0.4, 0.1]
+    """
+    order = sorted(range(len(heights)), key=lambda index: -heights[index])
+    moved = list(heights)
+    for above, below in itertools.pairwise(order):
+        moved[below] = min(moved[below], moved[above] - least_gap)
+    lowest = min(moved, default=0.0)
+    return [height - min(0.0, lowest) for height in moved]
+
+
+def beside_points(
+    points: Sequence[tuple[float, float]], curve: Sequence[tuple[float, float]]
+) -> list[tuple[float, bool]]:
+    """Where each point's name covers least: its height, and whether it runs to the right.
+
+    Args:
+        points: x and percentage of what gets a name.
+        curve: x and percentage of a line to stay clear of; may be empty.
+    """
+    everything = [x for x, _ in (*points, *curve)]
+    low, high = min(everything), max(everything)
+    line = np.array(sorted(curve))  # (points, 2)
+    taken: list[tuple[float, float, float]] = []
+    places = []
+    for x, y in points:
+        right = x <= (low + high) / 2
+        width = _WIDTH * max(high - low, 1e-9)
+        start, end = (x, x + width) if right else (x - width, x)
+        obstacles = [other for at, other in points if start <= at <= end and other != y]
+        obstacles += [h for left, until, h in taken if left < end and start < until]
+        if len(line):
+            inside = np.linspace(max(start, line[0, 0]), min(end, line[-1, 0]), 20)
+            obstacles += np.interp(inside, line[:, 0], line[:, 1]).tolist()
+        candidates = [y + _HEIGHT, y - _HEIGHT, y + 2 * _HEIGHT, y - 2 * _HEIGHT]
+        allowed = [height for height in candidates if -4 <= height <= 112]
+        clearances = [
+            min([_HEIGHT, *(abs(height - other) for other in obstacles)]) for height in allowed
+        ]
+        height = allowed[clearances.index(max(clearances))]
+        taken.append((start, end, height))
+        places.append((height, right))
+    return places

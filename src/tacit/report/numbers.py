@@ -1,0 +1,94 @@
+"""Numbers as people read them, the same in the page, the plots and the terminal.
+
+Every function returns a dash for None: a figure that was not measured is never shown as 0.
+"""
+
+from __future__ import annotations
+
+DASH = "–"
+#: Keeps a number and its unit on one line.
+_SPACE = "\u00a0"
+
+
+def percent(share: float | None) -> str:
+    """A share of 1 as a percentage; only exact ends read 0.0 % and 100.0 %.
+
+    Example:
+        >>> percent(0.996).replace(chr(160), " "), percent(0.9997).replace(chr(160), " ")
+        ('99.6 %', '99.97 %')
+    """
+    return DASH if share is None else f"{_percentage(share)}{_SPACE}%"
+
+
+def percent_range(
+    interval: tuple[float, float] | None, between: str = f"{_SPACE}to{_SPACE}"
+) -> str:
+    """An interval of shares, such as `99.0 to 99.8 %`."""
+    if interval is None:
+        return DASH
+    low, high = interval
+    return f"{_percentage(low)}{between}{_percentage(high)}{_SPACE}%"
+
+
+def _percentage(share: float) -> str:
+    for digits in (1, 2, 3):
+        text = f"{100 * share:.{digits}f}"
+        if share in (0, 1) or float(text) not in (0.0, 100.0):
+            return text
+    return f"{100 * share:.1f}"
+
+
+def whole(number: int | None) -> str:
+    """A count with thousands separators."""
+    return DASH if number is None else f"{number:,}"
+
+
+def mean(number: float | None) -> str:
+    """A mean with one decimal; whole numbers without: `7`, `16.4`."""
+    return DASH if number is None else f"{number:,.1f}".removesuffix(".0")
+
+
+def rate(number: float | None) -> str:
+    """Three significant digits, whole from 100 on: `0.52`, `58.1`, `7,029`."""
+    if number is None:
+        return DASH
+    if number >= 99.95:
+        return f"{number:,.0f}"
+    return f"{number:.1f}" if number >= 9.995 else f"{number:.2f}"
+
+
+def duration(seconds: float | None) -> str:
+    """The time for one question: `7.6 ms`, `1.24 s`."""
+    if seconds is None:
+        return DASH
+    if seconds < 1:
+        return f"{rate(1000 * seconds)}{_SPACE}ms"
+    return f"{rate(seconds)}{_SPACE}s"
+
+
+def long_duration(seconds: float | None) -> str:
+    """The time for a training run: `4.5 min`, `3.2 h`."""
+    if seconds is None:
+        return DASH
+    if seconds < 2 * 3600:
+        return f"{seconds / 60:.1f}{_SPACE}min"
+    return f"{seconds / 3600:.1f}{_SPACE}h"
+
+
+def parameters(number: int | None) -> str:
+    """A model's size: `407 k`, `124 M`, `7.2 B`."""
+    if number is None:
+        return DASH
+    for unit, scale in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= scale:
+            return f"{number / scale:.3g}{_SPACE}{unit}"
+    return str(number)
+
+
+def memory(number: int | None) -> str:
+    """Bytes: `457 MiB`, `1.2 GiB`."""
+    if number is None:
+        return DASH
+    if number < 1 << 30:
+        return f"{number / (1 << 20):.0f}{_SPACE}MiB"
+    return f"{number / (1 << 30):.1f}{_SPACE}GiB"
