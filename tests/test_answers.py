@@ -1,6 +1,7 @@
 """Extraction and equality of answers: one line per case, so that a case is easy to add."""
 
 import doctest
+import importlib
 import random
 import signal
 import subprocess
@@ -12,6 +13,8 @@ import pytest
 
 from tacit import answers
 from tacit.answers import answers_equal, digit_accuracy, extract_answer
+from tacit.answers.clean import clean
+from tacit.answers.symbolic import _load_math_verify, _math_expression
 
 EXTRACTION = [
     # Markers.
@@ -461,7 +464,7 @@ def test_an_answer_that_could_take_for_ever_is_just_wrong(tower):
     start = time.monotonic()
     assert not answers_equal(tower, "\\sqrt{2}")
     assert not answers_equal("x^2", tower)
-    assert answers._math_expression(answers._clean(tower)) == ""
+    assert _math_expression(clean(tower)) == ""
     assert time.monotonic() - start < 5
 
 
@@ -504,7 +507,7 @@ def test_equality_works_off_the_main_thread(monkeypatch):
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs setitimer")
 def test_the_alarm_is_used_only_where_it_is_free(monkeypatch):
     handed = []
-    math_verify = answers._load_math_verify()
+    math_verify = _load_math_verify()
     monkeypatch.setattr(
         math_verify, "verify", lambda *_, timeout_seconds, **__: handed.append(timeout_seconds)
     )
@@ -519,7 +522,7 @@ def test_the_alarm_is_used_only_where_it_is_free(monkeypatch):
 
 
 def test_a_timeout_of_math_verify_is_a_wrong_answer(monkeypatch):
-    math_verify = answers._load_math_verify()
+    math_verify = _load_math_verify()
 
     def time_out(*_, **__):
         raise math_verify.errors.TimeoutException
@@ -615,5 +618,10 @@ def test_digit_accuracy(predicted, gold, expected):
     assert digit_accuracy(predicted, gold) == expected
 
 
-def test_examples_in_docstrings():
+@pytest.mark.parametrize("name", ["clean", "digits", "equal", "extract", "quantity", "symbolic"])
+def test_examples_in_docstrings(name):
+    assert doctest.testmod(importlib.import_module(f"tacit.answers.{name}")).failed == 0
+
+
+def test_the_table_of_examples():
     assert doctest.testmod(answers).failed == 0

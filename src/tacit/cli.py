@@ -6,6 +6,8 @@ Heavy imports stand inside the verbs, so `tacit --help` answers at once. `--num_
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -84,7 +86,8 @@ def run(recipe: Path, *overrides: str, overwrite: Overwrite = False) -> None:
     from tacit.report import print_summary
 
     page = run_recipe(loaded, command=command_line(), overwrite=overwrite)
-    print_summary(page.parent)
+    if _is_main_process():
+        print_summary(page.parent)
 
 
 @app.command
@@ -110,8 +113,7 @@ def check(recipe: Path, *overrides: str) -> None:
 
 @app.command
 def internalize(
-    recipe: Path | None = None,
-    *overrides: str,
+    *arguments: str,
     model_name: str | None = None,
     data: Path | None = None,
     valid: Path | None = None,
@@ -148,10 +150,8 @@ def internalize(
 
     Parameters
     ----------
-    recipe
-        YAML file to start from; without one, flags and overrides say it all.
-    overrides
-        section.key=value.
+    arguments
+        A recipe to start from, if any, and section.key=value for everything without a flag.
     model_name
         Hub name or folder (default gpt2-medium).
     data
@@ -205,6 +205,13 @@ def internalize(
         "schedule.smoothing": smoothing,
         **_data_flags(data, valid, test),
     }
+    recipes = [argument for argument in arguments if "=" not in argument]
+    overrides = [argument for argument in arguments if "=" in argument]
+    if len(recipes) > 1:
+        raise RecipeError(
+            f"internalize: found {len(recipes)} recipes ({', '.join(recipes)}); give one"
+        )
+    recipe = recipes[0] if recipes else None
     values, nodes = load_values(recipe) if recipe else (_internalize_defaults(flags), None)
     given = [f"{key}={_yaml(value)}" for key, value in flags.items() if value is not None]
     loaded = recipe_from(
@@ -215,7 +222,8 @@ def internalize(
     from tacit.report import print_summary
 
     page = run_recipe(loaded, command=command_line(), overwrite=overwrite)
-    print_summary(page.parent)
+    if _is_main_process():
+        print_summary(page.parent)
 
 
 def _internalize_defaults(flags: dict[str, Any]) -> dict[str, Any]:
@@ -242,8 +250,6 @@ def _data_flags(data: Path | None, valid: Path | None, test: Path | None) -> dic
 
 
 def _yaml(value: Any) -> str:
-    import json
-
     return json.dumps(value)
 
 
@@ -427,10 +433,14 @@ def _print_counts(description: dict[str, Any], output: Path) -> None:
         print(f"{output / name}.jsonl: {count:,} examples")
 
 
+def _is_main_process() -> bool:
+    """Whether this is the one of several processes that talks; torchrun numbers them."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def _quiet() -> None:
     """Libraries talk when something is wrong, not about every file they load."""
     import logging
-    import os
 
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     logging.getLogger("accelerate").setLevel(logging.ERROR)

@@ -322,12 +322,12 @@ def split_steps(thought: str) -> list[str]:
         ['<<1+2=3>>', ' <<3*3=9>>']
     """
     if "\n" in thought.rstrip("\n"):
-        pattern = r"[^\n]*\n*"
+        border = r"(?<=\n)(?!\n)"
     elif "<<" in thought:
-        pattern = r".*?(?:>>\n*|\Z)"
+        border = r"(?<=>>)(?!\n)"
     else:
-        pattern = r"\s*\+?[^+]*"  # partial products of a multiplication
-    return [piece for piece in re.findall(pattern, thought, flags=re.DOTALL) if piece]
+        border = r"(?= \+|(?<! )\+)"  # partial products of a multiplication
+    return [piece for piece in re.split(border, thought) if piece]
 
 
 def _token_ids(tokenizer: Any, texts: Sequence[str], special: bool = False) -> list[list[int]]:

@@ -31,10 +31,10 @@ from tacit.atomic import link_folder, write_text
 from tacit.dataset import encode_file, file_hash
 from tacit.errors import DataError, OutputExistsError
 from tacit.evaluate import evaluate_folder
-from tacit.example import iter_questions, read_questions
+from tacit.example import iter_examples, iter_questions, read_questions
 from tacit.leaks import check_leaks
 from tacit.model import load_model, load_tokenizer
-from tacit.recipe import Data, Model, Recipe, Schedule, dump_recipe
+from tacit.recipe import Data, Model, Recipe, Schedule, dump_recipe, load_recipe
 from tacit.template import Template
 
 #: Settings that do not change what a stage produces; they may differ when a run is resumed.
@@ -112,7 +112,9 @@ def run_recipe(
             process.wait_for_everyone()
     if process.is_main_process:
         _borrow_explicit(recipe, phases, splits, progress)
-        return write_report(folder)
+        write_report(folder)
+    process.wait_for_everyone()
+    process.destroy_process_group()
     return folder / "report.html"
 
 
@@ -140,7 +142,13 @@ def make_data(recipe: Recipe, folder: Path) -> Splits:
         _make_once(data, recipe.seed, folder)
     given = {name: path for name, path in files.items() if path is not None}
     hashes = {name: file_hash(path) for name, path in given.items()}
-    _check_leaks(given, hashes, folder, data.allow_leaks)
+    _check_leaks(
+        given,
+        hashes,
+        folder,
+        allow_leaks=data.allow_leaks,
+        allow_empty_thoughts=data.allow_empty_thoughts,
+    )
     return Splits(files["train"], files["valid"], files["test"], hashes)  # pyright: ignore
 
 
@@ -188,7 +196,7 @@ def train_stage(
     """Trains one model in `folder`, goes on with it, or finds it done; returns its stage.json.
 
     Raises:
-        OutputExistsError: the folder holds a model that was trained with other settings.
+        OutputExistsError: the folder holds a model that holds a run with other settings.
     """
     from accelerate import PartialState
 
@@ -289,18 +297,33 @@ def evaluate_stage(
 
 
 def _open_folder(recipe: Recipe, overwrite: bool) -> None:
+    """Makes the run folder, or checks that what is in it belongs to this recipe."""
     folder = recipe.folder
     saved = folder / "recipe.yaml"
-    text = dump_recipe(recipe)
-    if saved.exists() and saved.read_text(encoding="utf-8") != text and overwrite:
-        for name in ("internalized", "explicit", "no_cot", "data", "plots"):
-            shutil.rmtree(folder / name, ignore_errors=True)
-    elif folder.exists() and any(folder.iterdir()) and not saved.exists() and not overwrite:
+    if saved.exists() and any(folder.glob("*/**/stage.json")):
+        old, new = _deciding(load_recipe(saved)), _deciding(recipe)
+        if old != new and not overwrite:
+            _require_same(old, new, folder)
+        if old != new:
+            for name in ("internalized", "explicit", "no_cot", "data", "plots"):
+                shutil.rmtree(folder / name, ignore_errors=True)
+            (folder / "environment.json").unlink(missing_ok=True)
+    elif not saved.exists() and folder.exists() and any(folder.iterdir()) and not overwrite:
         raise OutputExistsError(
             f"{folder}: holds files but no recipe.yaml, so it is not a run folder; choose another "
             "with output=FOLDER, or give --overwrite"
         )
-    write_text(saved, text)
+    write_text(saved, dump_recipe(recipe))
+
+
+def _deciding(recipe: Recipe) -> dict[str, Any]:
+    """The settings that decide what training produces; a finished run may get others besides."""
+    sections = {"seed", "template", "data", "model", "schedule", "train", "phases"}
+    values = recipe.model_dump(mode="json", include=sections)
+    for section, keys in _INCIDENTAL.items():
+        for key in keys:
+            values[section].pop(key)
+    return values
 
 
 def _phase_folder(parent: Path, phases: list[Recipe], number: int) -> Path:
@@ -327,12 +350,8 @@ def _borrow_explicit(
 
 def _stage_settings(recipe: Recipe, splits: Splits, num_steps: int | None) -> dict[str, Any]:
     """Everything that decides what a training stage produces."""
-    values = recipe.model_dump(
-        mode="json", include={"seed", "template", "model", "schedule", "train"}
-    )
-    for section, keys in _INCIDENTAL.items():
-        for key in keys:
-            values[section].pop(key)
+    values = _deciding(recipe)
+    values.pop("phases")
     values["data"] = {"max_length": recipe.data.max_length, **splits.hashes}
     values["data"].pop("test", None)
     values["num_steps"] = num_steps
@@ -345,7 +364,7 @@ def _require_same(old: dict[str, Any], new: dict[str, Any], folder: Path) -> Non
     ]
     if differences:
         raise OutputExistsError(
-            f"{folder}: was trained with other settings ({'; '.join(differences[:5])}); choose "
+            f"{folder}: holds a run with other settings ({'; '.join(differences[:5])}); choose "
             "another run folder with output=FOLDER or name=NAME, or give --overwrite"
         )
 
@@ -371,13 +390,24 @@ def _data_settings(data: Data, seed: int) -> dict[str, Any]:
     return {**data.model_dump(mode="json", include=keys), "seed": seed}
 
 
-def _check_leaks(files: dict[str, Path], hashes: dict[str, str], folder: Path, allow: bool) -> None:
+def _check_leaks(
+    files: dict[str, Path],
+    hashes: dict[str, str],
+    folder: Path,
+    *,
+    allow_leaks: bool,
+    allow_empty_thoughts: bool,
+) -> None:
     """Looks for shared questions once per set of files; a million examples take a while."""
     passed = folder / "leaks_checked.json"
     if passed.exists() and json.loads(passed.read_text()) == hashes:
         return
-    check_leaks({name: iter_split_questions(path) for name, path in files.items()}, allow=allow)
-    if not allow:
+    questions = {name: iter_split_questions(path) for name, path in files.items()}
+    # read as training will read it: a line that cannot be learned from is found here
+    train = iter_examples(files["train"], allow_empty_thought=allow_empty_thoughts)
+    questions["train"] = (example.question for example in train)
+    check_leaks(questions, allow=allow_leaks)
+    if not allow_leaks:
         write_text(passed, json.dumps(hashes))
 
 

@@ -436,7 +436,7 @@ def _suggest(path: list[str]) -> str:
     known = list(_keys(Recipe))
     section = ".".join(path[:-1])
     siblings = [key for key in known if key.rpartition(".")[0] == section]
-    elsewhere = {key.rpartition(".")[2]: key for key in known}
+    elsewhere = {key.rpartition(".")[2]: key for key in reversed(known)}  # the first one wins
     if path[-1] in elsewhere:
         return f"did you mean '{elsewhere[path[-1]]}'?"
     near = difflib.get_close_matches(".".join(path), siblings, n=1, cutoff=0.6)

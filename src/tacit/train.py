@@ -21,6 +21,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import gather_object
 from transformers import get_scheduler
 
@@ -156,7 +157,8 @@ class StepwiseInternalization:
                 state = self._advance(state)
         removed = state.schedule.removed
         model = self.checkpoints.finish(removed)
-        self.accelerator.end_training()
+        for tracker in self.accelerator.trackers:  # end_training would also end the processes
+            tracker.finish()
         return TrainResult(model, level_name(removed), state, _peak_memory())
 
     def _advance(self, state: TrainState) -> TrainState:
@@ -372,6 +374,7 @@ def _accelerator(recipe: Recipe, folder: Path) -> Accelerator:
         torch.set_num_threads(recipe.train.threads)
     folder.mkdir(parents=True, exist_ok=True)
     trackers: list[Any] = list(recipe.train.trackers)
+    AcceleratorState._reset_state()  # phases and baselines follow each other in one process
     accelerator = Accelerator(
         mixed_precision=precision, log_with=trackers or None, project_dir=folder
     )

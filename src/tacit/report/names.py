@@ -12,8 +12,9 @@ from tacit.report.results import VariantResult
 
 #: Okabe and Ito's colours, apart for colour-blind people, and one grey.
 COLOURS = {"explicit": "#D55E00", "internalized": "#0072B2", "no_cot": "#5F5F5F"}
-#: Room that a name takes beside a point: share of the points' range, and percentage points.
-_WIDTH, _HEIGHT = 0.3, 9.0
+#: Of a name beside a point: where it begins and ends, as shares of an axis that starts at 0;
+#: percentage points to the next place it may have, and those that keep it readable.
+_BEGIN, _END, _SHIFT, _CLEAR = 0.03, 0.3, 9.0, 6.5
 
 
 def write_name(
@@ -59,7 +60,7 @@ def name_ends(
 
 
 def apart(heights: Sequence[float], least_gap: float) -> list[float]:
-    """The heights, lowered as little as it takes to be `least_gap` apart; none below 0.
+    """The heights, moved as little as it takes to be `least_gap` apart; none below 0.04.
 
     Example:
         >>> apart([0.5, 0.45, 0.1], 0.1)
@@ -69,8 +70,8 @@ def apart(heights: Sequence[float], least_gap: float) -> list[float]:
     moved = list(heights)
     for above, below in itertools.pairwise(order):
         moved[below] = min(moved[below], moved[above] - least_gap)
-    lowest = min(moved, default=0.0)
-    return [height - min(0.0, lowest) for height in moved]
+    lift = max(0.0, 0.04 - min(moved, default=1.0))
+    return [height + lift for height in moved]
 
 
 def beside_points(
@@ -82,26 +83,32 @@ def beside_points(
         points: x and percentage of what gets a name.
         curve: x and percentage of a line to stay clear of; may be empty.
     """
-    everything = [x for x, _ in (*points, *curve)]
-    low, high = min(everything), max(everything)
-    line = np.array(sorted(curve))  # (points, 2)
-    taken: list[tuple[float, float, float]] = []
-    places = []
-    for x, y in points:
-        right = x <= (low + high) / 2
-        width = _WIDTH * max(high - low, 1e-9)
-        start, end = (x, x + width) if right else (x - width, x)
-        obstacles = [other for at, other in points if start <= at <= end and other != y]
-        obstacles += [h for left, until, h in taken if left < end and start < until]
-        if len(line):
-            inside = np.linspace(max(start, line[0, 0]), min(end, line[-1, 0]), 20)
-            obstacles += np.interp(inside, line[:, 0], line[:, 1]).tolist()
-        candidates = [y + _HEIGHT, y - _HEIGHT, y + 2 * _HEIGHT, y - 2 * _HEIGHT]
+    xs = [x for x, _ in (*points, *curve)]
+    middle, extent = (min(xs) + max(xs)) / 2, max(xs)
+    taken: list[tuple[float, float]] = []
+    places: dict[int, tuple[float, bool]] = {}
+    for index in sorted(range(len(points)), key=lambda index: -points[index][1]):
+        x, y = points[index]
+        right = x <= middle
+        near, far = sorted(x + (extent if right else -extent) * share for share in (_BEGIN, _END))
+        obstacles = [height for at, height in (*points, *taken) if near <= at <= far]
+        obstacles += _heights(curve, near, far)
+        shifts = (0, -1, 1, -2, 2) if places else (0, 1, -1, 2, -2)  # the best one's name on top
+        candidates = [y + shift * _SHIFT for shift in shifts]
         allowed = [height for height in candidates if -4 <= height <= 112]
         clearances = [
-            min([_HEIGHT, *(abs(height - other) for other in obstacles)]) for height in allowed
+            min([_CLEAR, *(abs(height - other) for other in obstacles)]) for height in allowed
         ]
         height = allowed[clearances.index(max(clearances))]
-        taken.append((start, end, height))
-        places.append((height, right))
-    return places
+        taken += [(near, height), (far, height)]
+        places[index] = (height, right)
+    return [places[index] for index in range(len(points))]
+
+
+def _heights(curve: Sequence[tuple[float, float]], start: float, end: float) -> list[float]:
+    """Heights of a curve between two places."""
+    if not curve:
+        return []
+    line = np.array(sorted(curve))  # (points, 2)
+    inside = np.linspace(max(start, line[0, 0]), min(end, line[-1, 0]), 20)
+    return np.interp(inside, line[:, 0], line[:, 1]).tolist()

@@ -88,7 +88,8 @@ def draw_plots(phase: PhaseResult, folder: Path) -> list[Plot]:
                 continue
             figure, caption = drawn
             png = folder / "plots" / f"{stem}.png"
-            FigureCanvasAgg(figure)
+            FigureCanvasAgg(figure).draw()
+            figure.set_layout_engine("none")  # it is laid out; both files shall look the same
             figure.savefig(png, format="png", dpi=200, facecolor="white", metadata={})
             plots.append(Plot(stem, title, caption, _svg(figure, stem, title), f"plots/{stem}.png"))
     return plots
@@ -202,7 +203,8 @@ def _accuracy_over_tokens(phase: PhaseResult) -> tuple[Figure, str] | None:
     axis.legend(
         loc="lower left", bbox_to_anchor=(-0.02, 0.99), ncols=2, handletextpad=0.4, borderaxespad=0
     )
-    axis.set_xlim(0, 1.06 * max(x for x, *_ in [*final, *((p.mean_tokens,) for p in levels)]))
+    written = [*(x for x, _, _ in final), *(point.mean_tokens for point in levels)]
+    axis.set_xlim(0, 1.06 * max(1.0, *written))
     caption = ""
     if levels:
         asked = max(point.num_questions for point in levels)
@@ -230,7 +232,7 @@ def _name_finals(
         axis.plot(x, y, _MARKERS[variant.name], color=colour, markersize=8, zorder=4)
     places = beside_points([(x, y) for x, y, _ in final], curve)
     for (x, _, variant), (height, right) in zip(final, places, strict=True):
-        offset, alignment = (-5, "left") if right else (5, "right")
+        offset, alignment = (9, "left") if right else (-9, "right")
         write_name(
             axis, variant, (x, height), coordinates="data", offset=offset, alignment=alignment
         )
@@ -248,7 +250,8 @@ def _loss_over_steps(phase: PhaseResult) -> tuple[Figure, str] | None:
     axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     ends = []
     for variant in shown:
-        steps, losses = smoothed(variant.train)
+        steps, means = smoothed(variant.train)
+        losses = [max(loss, 1e-7) for loss in means]  # 0 has no logarithm
         axis.plot(steps, losses, color=COLOURS[variant.name], linewidth=1.4)
         ends.append((steps[-1], losses[-1], variant))
     changes = level_changes(own.train)
@@ -261,7 +264,7 @@ def _loss_over_steps(phase: PhaseResult) -> tuple[Figure, str] | None:
         )
     axis.set_xlim(left=0)
     name_ends(axis, ends, least_gap=0.1)
-    marks = "Grey: thought tokens are removed." if changes else ""
+    marks = "Grey marks: thought tokens are removed." if changes else ""
     return figure, f"Running mean. {marks}".strip()
 
 

@@ -153,7 +153,7 @@ def _missing(phase: PhaseResult, recipe: dict[str, Any]) -> list[str]:
         elif variant.status == "trained":
             lines.append(f"{model} is trained but not measured yet.")
         if variant.unreadable:
-            lines.append(f"{variant.folder.name}: metrics.jsonl has a line that was cut off.")
+            lines.append(f"{model}'s metrics.jsonl has a line that was cut off.")
     return lines
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from tacit.report.finding import speed_ratio
 from tacit.report.reading import read_run
 from tacit.report.results import PhaseResult, VariantResult
 
+_COLUMNS = 80
 _HEADER = ("", "accuracy", "95 % interval", "tokens", "answers/s", "", "median", "steps")
 
 
@@ -36,7 +38,7 @@ def summary_lines(folder: Path) -> list[str]:
     for phase in run.phases:
         lines += ["", f"{_title(phase)}", "", *_table(phase)]
     if run.missing:
-        lines += ["", *run.missing]
+        lines += ["", *(part for line in run.missing for part in textwrap.wrap(line, _COLUMNS))]
     return [*lines, "", f"report: {folder / 'report.html'}"]
 
 
@@ -85,7 +87,8 @@ def _table(phase: PhaseResult) -> list[str]:
     rows = [_HEADER, *(_row(phase, variant) for variant in phase.variants.values())]
     rows = [tuple(_plain(cell) for cell in row) for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
-    return [_aligned(row, widths) for row in rows]
+    gap = "  " if sum(widths) + 2 * (len(widths) - 1) <= _COLUMNS else " "
+    return [_aligned(row, widths, gap) for row in rows]
 
 
 def _row(phase: PhaseResult, variant: VariantResult) -> tuple[str, ...]:
@@ -106,10 +109,10 @@ def _row(phase: PhaseResult, variant: VariantResult) -> tuple[str, ...]:
     )
 
 
-def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
+def _aligned(row: Sequence[str], widths: Sequence[int], gap: str) -> str:
     first, *others = row
     cells = [f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
-    return "  ".join([f"{first:<{widths[0]}}", *cells]).rstrip()
+    return gap.join([f"{first:<{widths[0]}}", *cells]).rstrip()
 
 
 def _plain(text: str) -> str:

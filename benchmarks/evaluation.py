@@ -1,0 +1,172 @@
+"""tacit's evaluation against one question at a time with plain `generate`, with equal answers.
+
+tacit: `tacit.evaluate.evaluate`, many questions at once. One at a time: the same prompts through
+`model.generate` in a loop, with the same limit, read and judged by the same function. Both rates
+include that. The loop asks only the first `--alone` questions, since its rate does not depend on
+their number; what is generated for them has to be the same token by token.
+
+Models have random weights (`--model FOLDER` takes a trained one instead of the quickstart's), so
+generation runs to the limit, which is as many tokens as a trained model writes: the thought and
+the answer (`explicit`), or the answer alone (`internalized`). With a trained model the limit is
+as in its tacit.json.
+
+    python benchmarks/evaluation.py --output benchmarks/results/cpu-evaluation.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from cases import CASES, Case, load_case, write_results
+
+from tacit import recipe
+from tacit.decode import Completion
+from tacit.evaluate import Prediction, evaluate, judge
+from tacit.example import Example
+from tacit.model import ModelCard, load_model
+
+#: Questions for tacit, and how many of them are asked one at a time.
+QUESTIONS = {
+    ("quickstart", "explicit"): (256, 256),
+    ("quickstart", "internalized"): (256, 256),
+    ("gpt2", "explicit"): (64, 4),
+    ("gpt2", "internalized"): (256, 32),
+}
+
+
+def one_at_a_time(
+    model: Any, case: Case, examples: Sequence[Example], max_new_tokens: int
+) -> tuple[list[Prediction], float]:
+    """Predictions, and the seconds that they took."""
+    begin = time.perf_counter()
+    predictions = []
+    end = case.tokenizer.eos_token_id
+    for example in examples:
+        inputs = case.tokenizer(case.template.prompt(example.question), return_tensors="pt")
+        prompt = inputs["input_ids"].to(model.device)
+        output = model.generate(
+            prompt,
+            attention_mask=inputs["attention_mask"].to(model.device),
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+        )
+        ids = output[0, prompt.shape[1] :].tolist()
+        stopped = ids[-1] == end
+        completion = Completion(ids[:-1] if stopped else ids, stopped)
+        predictions.append(judge(example, completion, prompt.shape[1], case.tokenizer))
+    return predictions, time.perf_counter() - begin
+
+
+def require_same(ours: Sequence[Prediction], theirs: Sequence[Prediction], case: Case) -> None:
+    """Stops where the generated token ids differ; every id but padding is a character."""
+    for number, (one, other) in enumerate(zip(ours, theirs, strict=False)):
+        same_ids = case.tokenizer(one.generated) == case.tokenizer(other.generated)
+        if not same_ids or one != other:
+            raise SystemExit(f"question {number}: answers differ:\n{one}\n{other}")
+
+
+def measure(
+    case: Case,
+    model: Any,
+    kind: str,
+    *,
+    max_new_tokens: int,
+    counts: tuple[int, int],
+    batch_size: int,
+) -> dict[str, Any]:
+    """Both rates for one model and one length of output."""
+    num_questions, num_alone = counts
+    examples = case.examples(num_questions)
+    settings = {"max_new_tokens": max_new_tokens, "batch_size": batch_size}
+    evaluate(model, case.tokenizer, case.template, examples[:2], max_new_tokens=2)  # warms up
+    begin = time.perf_counter()
+    ours, metrics = evaluate(model, case.tokenizer, case.template, examples, **settings)
+    seconds = time.perf_counter() - begin
+    one_at_a_time(model, case, examples[:1], 2)
+    theirs, seconds_alone = one_at_a_time(model, case, examples[:num_alone], max_new_tokens)
+    require_same(ours, theirs, case)
+    rates = {"tacit": len(ours) / seconds, "one_at_a_time": len(theirs) / seconds_alone}
+    figures = {
+        "output": kind,
+        "num_questions": len(ours),
+        "num_questions_one_at_a_time": len(theirs),
+        **settings,
+        "mean_tokens": metrics.mean_tokens,
+        "accuracy": metrics.accuracy,
+        "questions_per_s": rates,
+        "tokens_per_s": {way: rate * metrics.mean_tokens for way, rate in rates.items()},
+        "ratio": rates["tacit"] / rates["one_at_a_time"],
+        "share_outside_generate": 1 - len(ours) / metrics.examples_per_s / seconds,
+    }
+    print(
+        f"{case.name:>10}, {kind}: {metrics.mean_tokens:.0f} tokens each: tacit "
+        f"{rates['tacit']:,.2f} questions/s (batch {min(batch_size, len(ours))}), one at a time "
+        f"{rates['one_at_a_time']:,.2f}, ratio {figures['ratio']:.1f}; same tokens for "
+        f"{len(theirs)} questions; {figures['share_outside_generate']:.1%} outside generate",
+        flush=True,
+    )
+    return figures
+
+
+def measure_case(name: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Both lengths of output, or a trained model's own."""
+    overrides = []
+    if name == "gpt2" and arguments.layers:
+        overrides = [f"model.config.n_layer={arguments.layers}"]
+    case = load_case(name, *overrides)
+    batch_size = arguments.batch_size or case.recipe.evaluate.batch_size
+    if name == "gpt2" and not arguments.batch_size:
+        batch_size = 256
+    dataset = case.dataset(8)
+    answer = int(dataset.answer_lengths.max())
+    limits = {"explicit": dataset.longest_thought + answer, "internalized": answer}
+    model = case.model()
+    if name == "quickstart" and arguments.model:
+        card = ModelCard.read(arguments.model)
+        settings = recipe.Model(name=str(arguments.model), local_files_only=True)
+        model = load_model(settings, case.tokenizer)
+        limits = {"trained": card.max_new_tokens if card else limits["explicit"]}
+    model = model.to(arguments.device).eval()
+    results = []
+    for kind, limit in limits.items():
+        if kind not in ("trained", *arguments.outputs):
+            continue
+        counts = QUESTIONS[name, "explicit" if kind == "trained" else kind]
+        counts = (arguments.questions or counts[0], arguments.alone or counts[1])
+        sizes = {"max_new_tokens": limit, "counts": counts, "batch_size": batch_size}
+        results.append(measure(case, model, kind, **sizes))
+    return results
+
+
+def main() -> None:
+    """Measures, prints, and writes the figures."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=CASES)
+    lengths = ("explicit", "internalized")
+    parser.add_argument("--outputs", nargs="+", choices=lengths, default=lengths)
+    parser.add_argument("--model", type=Path, help="folder of a trained quickstart model")
+    parser.add_argument("--questions", type=int, help="for tacit; default 256, gpt2 explicit 64")
+    parser.add_argument("--alone", type=int, help="of them one at a time; default 256, gpt2 32, 4")
+    parser.add_argument("--batch_size", type=int, help="default: the quickstart's 250; gpt2 256")
+    parser.add_argument("--layers", type=int, help="gpt2 only: fewer layers, to try the script")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--threads", type=int, help="CPU threads of torch")
+    parser.add_argument("--output", type=Path, help="write the figures as JSON")
+    arguments = parser.parse_args()
+    load = os.getloadavg()
+    if arguments.device == "auto":
+        arguments.device = "cuda" if torch.cuda.is_available() else "cpu"
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    results = {name: measure_case(name, arguments) for name in arguments.cases}
+    write_results(arguments.output, results, load)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,444 @@
+"""One optimizer step of tacit against the straightforward way, with equal losses.
+
+tacit: `StepwiseInternalization`'s own step. The straightforward way: rows as tensors, tokens
+removed row by row, padded to the longest row, an attention mask, the logits of all columns,
+transformers' own loss, AdamW as torch has it by default. Same weights, data, batches, removal
+counts (with the random offsets) and micro-batches; both steps alternate in one process, and the
+losses of every timed step have to agree.
+
+Floating-point operations of a step, forward and backward (twice the forward), for tokens that are
+no padding; both ways are credited with the same number, what they compute beyond it is waste:
+
+    6 N T + 6 L d sum(t^2) + 6 V d C
+
+N parameters outside the embeddings, T tokens, t tokens of one example, L layers, d width (causal
+attention: half of the square), V vocabulary, C tokens with a label (only they need logits). The
+clipping, the optimizer and everything that is not a matrix product count as nothing. The machine's
+rate is that of one matrix product of 4096 x 4096 x 4096 in the same run.
+
+    python benchmarks/training_step.py --output benchmarks/results/cpu-training-step.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import os
+import re
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from cases import CASES, Case, load_case, write_results
+from torch.profiler import ProfilerActivity, profile
+
+from tacit.checkpoint import TrainState
+from tacit.collate import collate
+from tacit.dataset import CoTDataset
+from tacit.interrupt import StopRequest
+from tacit.schedule import ALL, ScheduleState, sample_offsets
+from tacit.train import StepwiseInternalization
+
+NUM_EXAMPLES = {"quickstart": 79_500, "gpt2": 1_024}
+TOLERANCE = {"fp32": 1e-4, "tf32": 1e-2, "bf16": 2e-2}
+GROUPS = {
+    "matrix products": r"aten::(mm|addmm|bmm|baddbmm|matmul|linear)$|mkldnn|gemm",
+    "attention": r"scaled_dot_product|flash|efficient_attention",
+    "softmax and loss": r"softmax|nll_loss|cross_entropy",
+    "layer norm": r"layer_norm",
+    "clipping": r"vector_norm|_foreach_norm|clamp|_foreach_mul|aten::stack",
+    "copy, cat, index": r"copy|clone|contiguous|aten::cat|index|embedding|gather|fill|zero|empty"
+    r"|split|slice|select|constant_pad|pad_sequence|new_|resize|detach|aten::full",
+}
+
+
+# --- the straightforward way --------------------------------------------------------------------
+
+
+class Straightforward:
+    """A training step as one writes it first."""
+
+    def __init__(
+        self, case: Case, model: Any, dataset: CoTDataset, device: str, precision: str
+    ) -> None:
+        settings = case.recipe.train
+        self.model, self.dataset, self.device = model.to(device).train(), dataset, device
+        self.gap = case.recipe.schedule.positions == "gap"
+        self.micro = settings.micro_batch_size or settings.batch_size
+        self.max_norm = settings.max_grad_norm
+        self.bf16 = precision == "bf16"
+        parameters = list(model.parameters())
+        # not decayed: what tacit does not decay, or the results would differ
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": [p for p in parameters if p.ndim >= 2]},
+                {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+            ],
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            betas=settings.betas,
+        )
+
+    def collate(self, indices: np.ndarray, removed: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Rows one by one, then padded to the longest of them."""
+        rows = []
+        for row, index in enumerate(indices.tolist()):
+            start = self.dataset.starts[index]
+            prompt = int(self.dataset.prompt_lengths[index])
+            thought = int(self.dataset.thought_lengths[index])
+            stop = start + prompt + thought + self.dataset.answer_lengths[index]
+            tokens = torch.tensor(self.dataset.tokens[start:stop].astype(np.int64))
+            cut = prompt + min(removed[row].item(), thought)
+            ids = torch.cat([tokens[:prompt], tokens[cut:]])
+            labels = ids.clone()
+            labels[:prompt] = -100
+            positions = torch.arange(len(tokens))
+            rows.append((ids, labels, torch.cat([positions[:prompt], positions[cut:]])))
+        longest = max(len(ids) for ids, _, _ in rows)
+        batch = {
+            "input_ids": torch.zeros(len(rows), longest, dtype=torch.long),
+            "attention_mask": torch.zeros(len(rows), longest, dtype=torch.long),
+            "labels": torch.full((len(rows), longest), -100),
+        }
+        if self.gap:
+            batch["position_ids"] = torch.zeros(len(rows), longest, dtype=torch.long)
+        for row, (ids, labels, positions) in enumerate(rows):
+            batch["input_ids"][row, : len(ids)] = ids
+            batch["attention_mask"][row, : len(ids)] = 1
+            batch["labels"][row, : len(ids)] = labels
+            if self.gap:
+                batch["position_ids"][row, : len(ids)] = positions
+        return {name: tensor.to(self.device) for name, tensor in batch.items()}
+
+    def step(self, indices: np.ndarray, removed: np.ndarray, learning_rate: float) -> float:
+        """One optimizer step; returns the loss per label token."""
+        counts = torch.from_numpy(removed)
+        batches = [
+            self.collate(indices[start : start + self.micro], counts[start : start + self.micro])
+            for start in range(0, len(indices), self.micro)
+        ]
+        num_labels = sum((batch["labels"] != -100).sum().item() for batch in batches)
+        loss = 0.0
+        for batch in batches:
+            with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
+                part = self.model(**batch, num_items_in_batch=num_labels, use_cache=False).loss
+            part.backward()
+            loss += part.item()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.max_norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return loss
+
+
+# --- both ways on the same steps ----------------------------------------------------------------
+
+
+@dataclass
+class Pair:
+    """Both ways of training one case, from the same weights."""
+
+    case: Case
+    dataset: CoTDataset
+    tacit: StepwiseInternalization
+    plain: Straightforward
+    device: str
+
+    def batch(self, step: int, removed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Indices and removal counts of a step, as tacit chooses them."""
+        recipe = self.case.recipe
+        indices = self.dataset.batch_indices(
+            step, recipe.train.batch_size, recipe.seed, recipe.train.group_by_length
+        )
+        offsets = sample_offsets(recipe.seed, step, len(indices), recipe.schedule.smoothing)
+        return indices, removed + offsets
+
+    def step_tacit(self, step: int, removed: int) -> float:
+        """tacit's step, as its loop calls it."""
+        state = TrainState(step=step, schedule=ScheduleState(removed=removed))
+        return self.tacit._step(state).loss
+
+    def step_plain(self, step: int, removed: int) -> float:
+        """The same step, the straightforward way."""
+        rate = self.tacit._learning_rate(TrainState(step=step))
+        return self.plain.step(*self.batch(step, removed), rate)
+
+
+def timed(run: Callable[[], Any], device: str) -> tuple[float, Any]:
+    """Seconds, and what `run` returned."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    begin = time.perf_counter()
+    value = run()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - begin, value
+
+
+def measure_level(
+    pair: Pair, removed: int, steps: range, num_warmup: int, tolerance: float
+) -> dict[str, Any]:
+    """Both ways in turn over these steps; the first ones are not counted."""
+    seconds: dict[str, list[float]] = {"tacit": [], "plain": []}
+    work, tokens, worst = [], [], 0.0
+    for number, step in enumerate(steps):
+        ours, loss = timed(lambda s=step: pair.step_tacit(s, removed), pair.device)
+        theirs, other = timed(lambda s=step: pair.step_plain(s, removed), pair.device)
+        worst = max(worst, abs(loss - other))
+        if worst > tolerance:
+            raise SystemExit(f"step {step}: losses differ: {loss} and {other}")
+        if number >= num_warmup:
+            seconds["tacit"].append(ours)
+            seconds["plain"].append(theirs)
+            flops, count = step_work(pair, step, removed)
+            work.append(flops)
+            tokens.append(count)
+    median = {way: statistics.median(values) for way, values in seconds.items()}
+    return {
+        "removed": "all" if removed >= ALL else removed,
+        "num_steps": len(work),
+        "seconds": median,
+        "seconds_range": {way: [min(v), max(v)] for way, v in seconds.items()},
+        "ratio": median["plain"] / median["tacit"],
+        "tokens_per_step": statistics.mean(tokens),
+        "tokens_per_s": {way: statistics.mean(tokens) / s for way, s in median.items()},
+        "flops_per_step": statistics.mean(work),
+        "gflops_per_s": {way: statistics.mean(work) / s / 1e9 for way, s in median.items()},
+        "largest_loss_difference": worst,
+    }
+
+
+def step_work(pair: Pair, step: int, removed: int) -> tuple[float, int]:
+    """Floating-point operations (see the top) and tokens of one step."""
+    indices, counts = pair.batch(step, removed)
+    dataset, config = pair.dataset, pair.plain.model.config
+    gone = dataset.tokens_removed(indices, counts)
+    lengths = (dataset.lengths[indices] - gone).astype(np.float64)
+    labels = (lengths - dataset.prompt_lengths[indices]).sum()
+    embeddings = {"wte", "wpe", "lm_head"}
+    parameters = sum(
+        parameter.numel()
+        for name, parameter in pair.plain.model.named_parameters()
+        if not embeddings & set(name.split("."))
+    )
+    flops = (
+        6 * parameters * lengths.sum()
+        + 6 * config.num_hidden_layers * config.hidden_size * (lengths**2).sum()
+        + 6 * config.vocab_size * config.hidden_size * labels
+    )
+    return float(flops), int(lengths.sum())
+
+
+def measure_collate(pair: Pair, removed: int, repeats: int = 30) -> dict[str, float]:
+    """Seconds for making one whole batch, without the model."""
+    schedule = pair.case.recipe.schedule
+    seconds: dict[str, list[float]] = {"tacit": [], "plain": []}
+    for step in range(repeats):
+        indices, counts = pair.batch(step, removed)
+
+        def ours(i: np.ndarray = indices, n: np.ndarray = counts) -> Any:
+            batch = collate(pair.dataset, i, n, positions=schedule.positions)
+            return batch.tensors(pair.device)
+
+        def theirs(i: np.ndarray = indices, n: np.ndarray = counts) -> Any:
+            return pair.plain.collate(i, torch.from_numpy(n))
+
+        seconds["tacit"].append(timed(ours, pair.device)[0])
+        seconds["plain"].append(timed(theirs, pair.device)[0])
+    return {way: statistics.median(values) for way, values in seconds.items()}
+
+
+# --- where the time goes ------------------------------------------------------------------------
+
+
+def profile_steps(run: Callable[[int], Any], steps: range, device: str) -> dict[str, float]:
+    """Shares of the wall time, by groups of operations (their own time, without what they call).
+
+    On a GPU the time of the kernels counts, and `other` is the time in which it waits.
+    """
+    activities = [ProfilerActivity.CPU]
+    if device == "cuda":
+        activities.append(ProfilerActivity.CUDA)
+    with profile(activities=activities) as profiler:
+        wall = timed(lambda: [run(step) for step in steps], device)[0]
+    groups = dict.fromkeys([*GROUPS, "elementwise", "optimizer"], 0.0)
+    for event in profiler.events() or []:
+        if event.device_type != torch.autograd.DeviceType.CPU:
+            continue
+        group = _group(event)
+        if group is not None:
+            on_gpu = device == "cuda"
+            took = event.self_device_time_total if on_gpu else event.self_cpu_time_total
+            groups[group] += took / 1e6
+    groups["other (Python, autograd)"] = max(0.0, wall - sum(groups.values()))
+    return {group: seconds / wall for group, seconds in groups.items()}
+
+
+def _group(event: Any) -> str | None:
+    """The group of one profiled operation; None for the bookkeeping around operations."""
+    if not event.name.startswith(("aten::", "mkldnn")):
+        return None
+    parent = event
+    while parent is not None:
+        if parent.name.startswith("Optimizer.") or "adamw" in parent.name:
+            return "optimizer"
+        parent = parent.cpu_parent
+    found = (group for group, pattern in GROUPS.items() if re.search(pattern, event.name))
+    return next(found, "elementwise")
+
+
+def matmul_rate(device: str, dtype: torch.dtype, shape: tuple[int, int, int]) -> float:
+    """Floating-point operations per second of one matrix product; the best of several."""
+    rows, inner, columns = shape
+    left = torch.randn(rows, inner, device=device).to(dtype)
+    right = torch.randn(inner, columns, device=device).to(dtype)
+    flops = 2 * rows * inner * columns
+    repeats = max(3, min(200, round(2e11 / flops)))
+    seconds = [timed(lambda: left @ right, device)[0] for _ in range(repeats)]
+    return flops / min(seconds)
+
+
+# --- the run ------------------------------------------------------------------------------------
+
+
+def measure_case(name: str, arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """All figures of one case."""
+    precision, device = arguments.precision, arguments.device
+    case = load_case(name, *_overrides(name, arguments))
+    model = case.model()
+    dataset = case.dataset(NUM_EXAMPLES[name])
+    plain = Straightforward(case, copy.deepcopy(model), dataset, device, arguments.plain_precision)
+    trainer = StepwiseInternalization(
+        model,
+        case.tokenizer,
+        case.template,
+        case.recipe,
+        train=dataset,
+        folder=folder / name,
+        progress=False,
+    )
+    trainer.model.train()
+    pair = Pair(case, dataset, trainer, plain, device)
+    num_warmup = 1 if name == "gpt2" else 3
+    num_steps = arguments.steps or (3 if name == "gpt2" else 30)
+    longest = dataset.longest_thought
+    tolerance = max(TOLERANCE[precision], TOLERANCE[arguments.plain_precision])
+    figures: dict[str, Any] = {"batch_size": case.recipe.train.batch_size, "levels": []}
+    figures["micro_batch_size"] = plain.micro
+    figures["num_parameters"] = sum(p.numel() for p in model.parameters())
+    figures["matmul_gflops_per_s"] = matmul_rates(pair, precision)
+    with StopRequest() as trainer.stop:
+        step = 0
+        for removed in (0, longest // 2, ALL):
+            steps = range(step, step + num_warmup + num_steps)
+            step = steps.stop
+            level = measure_level(pair, removed, steps, num_warmup, tolerance)
+            level["collate_seconds"] = measure_collate(pair, removed)
+            rate = figures["matmul_gflops_per_s"]["large"]
+            level["share_of_matmul_rate"] = {
+                way: value / rate for way, value in level["gflops_per_s"].items()
+            }
+            figures["levels"].append(level)
+            show_level(name, level)
+            if removed in (0, ALL):
+                count = 1 if name == "gpt2" else min(10, num_steps)
+                ways = {"tacit": pair.step_tacit, "plain": pair.step_plain}
+                level["where_time_goes"] = {
+                    way: profile_steps(
+                        lambda s, run=run, n=removed: run(s, n), range(step, step + count), device
+                    )
+                    for way, run in ways.items()
+                }
+                show_profile(level["where_time_goes"])
+                step += count
+    return figures
+
+
+def matmul_rates(pair: Pair, precision: str) -> dict[str, float]:
+    """Rates of a large product and of one in the model's own shape, in 10^9 per second."""
+    width = pair.plain.model.config.hidden_size
+    tokens = pair.plain.micro * int(pair.dataset.lengths[0])
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    rates = {"large": matmul_rate(pair.device, dtype, (4096, 4096, 4096)) / 1e9}
+    rates["model_shape"] = matmul_rate(pair.device, dtype, (tokens, width, 4 * width)) / 1e9
+    print(
+        f"\n{pair.case.name}: matrix products reach {rates['large']:,.0f} GFLOP/s at 4096^3, "
+        f"{rates['model_shape']:,.0f} at {tokens} x {width} x {4 * width} ({precision})"
+    )
+    return rates
+
+
+def _overrides(name: str, arguments: argparse.Namespace) -> list[str]:
+    overrides = [f"train.precision={arguments.precision}"]
+    overrides.append(f"train.compile={'true' if arguments.compile else 'false'}")
+    if arguments.batch_size:
+        overrides.append(f"train.batch_size={arguments.batch_size}")
+    if name == "gpt2":
+        overrides.append(f"train.micro_batch_size={arguments.micro_batch_size}")
+        if arguments.layers:
+            overrides.append(f"model.config.n_layer={arguments.layers}")
+    return overrides
+
+
+def show_level(name: str, level: dict[str, Any]) -> None:
+    seconds, share = level["seconds"], level["share_of_matmul_rate"]
+    collating = level["collate_seconds"]
+    print(
+        f"{name:>10}, removed {level['removed']!s:>4}: tacit {seconds['tacit']:.4f} s, "
+        f"straightforward {seconds['plain']:.4f} s a step, ratio {level['ratio']:.2f}; tacit "
+        f"{level['tokens_per_s']['tacit']:,.0f} tokens/s, "
+        f"{level['gflops_per_s']['tacit']:,.0f} GFLOP/s ({share['tacit']:.0%} of the matrix "
+        f"product's; straightforward {share['plain']:.0%}); collate {collating['tacit'] * 1e3:.2f} "
+        f"ms and {collating['plain'] * 1e3:.2f} ms; losses within "
+        f"{level['largest_loss_difference']:.0e}",
+        flush=True,
+    )
+
+
+def show_profile(ways: dict[str, dict[str, float]]) -> None:
+    for group, share in ways["tacit"].items():
+        print(f"{group:>28}: tacit {share:6.1%}   straightforward {ways['plain'][group]:6.1%}")
+
+
+def main() -> None:
+    """Measures, prints, and writes the figures."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=CASES)
+    parser.add_argument("--steps", type=int, help="timed steps per level (30, and 3 for gpt2)")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument(
+        "--plain_precision",
+        choices=tuple(TOLERANCE),
+        help="of the straightforward way; default as --precision",
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--compile", action="store_true", help="torch.compile, tacit's model only")
+    parser.add_argument("--threads", type=int, help="CPU threads of torch")
+    parser.add_argument("--batch_size", type=int, help="examples per step; default 96 and 32")
+    parser.add_argument("--micro_batch_size", type=int, default=4, help="gpt2 only")
+    parser.add_argument("--layers", type=int, help="gpt2 only: fewer layers, to try the script")
+    parser.add_argument("--output", type=Path, help="write the figures as JSON")
+    arguments = parser.parse_args()
+    load = os.getloadavg()
+    if arguments.device == "auto":
+        arguments.device = "cuda" if torch.cuda.is_available() else "cpu"
+    if arguments.device == "cpu":
+        os.environ["ACCELERATE_USE_CPU"] = "true"
+    arguments.plain_precision = arguments.plain_precision or arguments.precision
+    torch.backends.cuda.matmul.allow_tf32 = arguments.plain_precision == "tf32"
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        results = {name: measure_case(name, arguments, Path(folder)) for name in arguments.cases}
+    write_results(arguments.output, results, load)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tacit import recipe
+from tacit.collate import collate
+from tacit.dataset import CoTDataset, encode_examples
+from tacit.errors import ModelError
+from tacit.model import (
+    ModelCard,
+    build_empty,
+    gap_closed,
+    load_model,
+    load_tokenizer,
+    model_card,
+    save_model,
+)
+from tacit.tasks.multiplication import examples
+from tacit.template import Template
+
+SETTINGS = recipe.Model(
+    tokenizer="characters",
+    config={
+        "model_type": "gpt2",
+        "n_layer": 2,
+        "n_head": 2,
+        "n_embd": 16,
+        "n_positions": 48,
+        "initializer_range": 0.5,  # far from uniform, so that a wrong position shows
+    },
+)
+
+
+@pytest.fixture
+def parts(tokenizer: Any) -> tuple[Any, CoTDataset]:
+    data = examples([(2, 2)], 8, 0, 0)["train"]
+    return (
+        load_model(SETTINGS, tokenizer, seed=0).eval(),
+        encode_examples(data, tokenizer, Template("compact")),
+    )
+
+
+def logits(model: Any, batch: Any) -> torch.Tensor:
+    inputs = batch.tensors("cpu")
+    inputs.pop("labels")
+    with torch.no_grad():
+        return model(**inputs, use_cache=False).logits
+
+
+@pytest.mark.parametrize("removed", [0, 1, 3, 99])
+def test_moving_the_position_table_expresses_the_gap_exactly(
+    parts: tuple[Any, CoTDataset], removed: int
+) -> None:
+    """With the gap in the input = plain positions with the table moved, and back is exact."""
+    model, dataset = parts
+    everyone, gone = np.arange(8), np.full(8, removed)
+    table = model.transformer.wpe.weight.detach().clone()
+    gap = logits(model, collate(dataset, everyone, gone, positions="gap"))
+    plain = collate(dataset, everyone, gone, positions="natural")
+    with gap_closed(model, dataset, removed):
+        moved = logits(model, plain)
+    assert torch.equal(moved, gap)
+    assert torch.equal(model.transformer.wpe.weight, table)
+    assert removed == 0 or not torch.allclose(logits(model, plain), gap, atol=1e-3)
+
+
+def test_generate_after_export_continues_as_with_the_gap(parts: tuple[Any, CoTDataset]) -> None:
+    """Token by token with explicit positions against plain `generate` on the moved table."""
+    model, dataset = parts
+    removed = dataset.longest_thought
+    prompt = torch.tensor(dataset.prompts([3]))
+    start = prompt.shape[1]
+    ids = prompt
+    for _ in range(6):
+        places = torch.arange(ids.shape[1])
+        places = torch.where(places < start, places, places + removed)[None]
+        with torch.no_grad():
+            out = model(ids, position_ids=places, attention_mask=torch.ones_like(ids))
+        ids = torch.cat([ids, out.logits[:, -1:].argmax(-1)], dim=1)
+    with gap_closed(model, dataset, removed):
+        generated = model.generate(
+            prompt,
+            attention_mask=torch.ones_like(prompt),
+            max_new_tokens=6,
+            min_new_tokens=6,
+            do_sample=False,
+        )
+    until_end = (ids[0] == model.generation_config.eos_token_id).nonzero()
+    assert len(until_end) == 0, "choose another seed: the model ended early"
+    assert generated.tolist() == ids.tolist()
+
+
+def test_saved_folder_loads_in_plain_transformers_without_tacit(
+    parts: tuple[Any, CoTDataset], tokenizer: Any, tmp_path: Path
+) -> None:
+    model, dataset = parts
+    template = Template("compact")
+    card = model_card(dataset, tokenizer, template, dataset.longest_thought, step=5)
+    save_model(model, tokenizer, tmp_path, card)
+    assert ModelCard.read(tmp_path) == card
+    code = f"""
+import sys
+sys.modules["tacit"] = None  # importing it is an error now
+from transformers import AutoModelForCausalLM, AutoTokenizer
+tokenizer = AutoTokenizer.from_pretrained({str(tmp_path)!r})
+model = AutoModelForCausalLM.from_pretrained({str(tmp_path)!r})
+inputs = tokenizer({card.example_prompt!r}, return_tensors="pt")
+print(model.generate(**inputs)[0, inputs["input_ids"].shape[1]:].tolist())
+"""
+    output = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert output.returncode == 0, output.stderr
+    from tacit.decode import decode
+
+    prompt = tokenizer(card.example_prompt)["input_ids"]
+    (ours,) = decode(
+        model,
+        [prompt],
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        max_new_tokens=card.max_new_tokens,
+    )
+    end = [tokenizer.eos_token_id] if ours.stopped else []
+    assert output.stdout.strip() == str(ours.token_ids + end)
+
+
+def test_a_pad_token_is_found_and_the_end_token_stays(tmp_path: Path, tokenizer: Any) -> None:
+    tokenizer.pad_token = None
+    tokenizer.save_pretrained(tmp_path)
+    loaded = load_tokenizer(recipe.Model(name="unused", tokenizer=str(tmp_path)))
+    assert loaded.pad_token_id == loaded.eos_token_id == tokenizer.eos_token_id
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (recipe.Model(name="/no/such/folder"), "no such folder"),
+        (recipe.Model(name="nobody/nothing", local_files_only=True), "could not be loaded"),
+    ],
+)
+def test_a_model_that_is_not_there_is_one_clear_error(settings: Any, expected: str) -> None:
+    with pytest.raises(ModelError, match=expected):
+        load_tokenizer(settings)
+
+
+def test_wrong_configurations_are_one_clear_error(tokenizer: Any) -> None:
+    wrong = recipe.Model(tokenizer="characters", config={"model_type": "gtp2"})
+    with pytest.raises(ModelError, match=r"model.config: .*gtp2"):
+        load_model(wrong, tokenizer)
+    small = recipe.Model(
+        tokenizer="characters", config={**(SETTINGS.config or {}), "vocab_size": 9}
+    )
+    with pytest.raises(ModelError, match=r"tokenizer has \d+ tokens but the model .* only 9"):
+        load_model(small, tokenizer)
+
+
+def test_empty_model_counts_parameters_without_memory(tokenizer: Any) -> None:
+    empty = build_empty(SETTINGS, tokenizer)
+    assert all(parameter.is_meta for parameter in empty.parameters())
+    real = load_model(SETTINGS, tokenizer)
+    assert sum(p.numel() for p in empty.parameters()) == sum(p.numel() for p in real.parameters())
+
+
+def test_character_tokenizer_survives_saving(tmp_path: Path, tokenizer: Any) -> None:
+    tokenizer.save_pretrained(tmp_path)
+    loaded = load_tokenizer(recipe.Model(name=str(tmp_path)))
+    text = "3 * 4\n#### 1 2 é"
+    assert loaded(text)["input_ids"] == tokenizer(text)["input_ids"]
+    assert loaded.decode(loaded("a b\nc")["input_ids"]) == "a b\nc"

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from conftest import tiny_recipe
+from tacit.check import check_recipe
+from tacit.errors import DataError, OutputExistsError
+from tacit.model import load_model, load_tokenizer
+from tacit.pipeline import run_recipe
+from tacit.recipe import load_recipe, recipe_from
+from tacit.tokenizer import character_tokenizer
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+
+
+def run(recipe: Any) -> Path:
+    return run_recipe(recipe, command="tacit run tiny", progress=False).parent
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with both baselines."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    return run(tiny_recipe(folder, baselines=True, schedule={"delta": 40}))
+
+
+def test_a_run_leaves_everything_that_a_reader_needs(finished: Path) -> None:
+    for variant in ("internalized", "explicit", "no_cot"):
+        stage = read(finished / variant / "stage.json")
+        assert stage["status"] == "done"
+        assert stage["state"]["step"] == 24
+        evaluation = read(finished / variant / "evaluation.json")
+        assert evaluation["num_graded"] == 30
+        assert evaluation["settings"]["split"] == "test"
+        assert len((finished / variant / "predictions.jsonl").read_text().splitlines()) == 30
+        assert (finished / variant / "model" / "model.safetensors").exists()
+    assert read(finished / "explicit" / "stage.json")["level"] == "0000"
+    assert read(finished / "no_cot" / "stage.json")["level"] == "all"
+    environment = read(finished / "environment.json")
+    assert environment["command"] == "tacit run tiny"
+    assert {"versions", "git_revision", "machine", "seed", "data"} <= environment.keys()
+    assert set(environment["data"][0]) == {"train", "valid", "test"}
+    for name in ("report.html", "report.json", "recipe.yaml"):
+        assert (finished / name).exists()
+
+
+def test_a_second_run_does_nothing(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*.safetensors")}
+    assert len(before) > 3
+    monkeypatch.setattr("tacit.pipeline.load_model", lambda *_, **__: pytest.fail("trains again"))
+    monkeypatch.setattr(
+        "tacit.pipeline.evaluate_folder", lambda *_, **__: pytest.fail("asks again")
+    )
+    run(load_recipe(finished / "recipe.yaml"))
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*.safetensors")} == before
+
+
+def test_other_settings_never_overwrite_a_run_unasked(tmp_path: Path) -> None:
+    folder = run(tiny_recipe(tmp_path / "run"))
+    weights = (folder / "internalized" / "model" / "model.safetensors").read_bytes()
+    changed = tiny_recipe(tmp_path / "run", train={"learning_rate": 5e-3})
+    with pytest.raises(OutputExistsError, match=r"learning_rate: 0.001 -> 0.005.*--overwrite"):
+        run(changed)
+    assert (folder / "internalized" / "model" / "model.safetensors").read_bytes() == weights
+    assert load_recipe(folder / "recipe.yaml").train.learning_rate == 1e-3
+    run_recipe(changed, overwrite=True, progress=False)
+    assert (folder / "internalized" / "model" / "model.safetensors").read_bytes() != weights
+
+
+def test_settings_that_change_nothing_may_differ(tmp_path: Path) -> None:
+    run(tiny_recipe(tmp_path / "run"))
+    run(tiny_recipe(tmp_path / "run", train={"log_every": 7, "keep_checkpoints": 1}))
+
+
+def test_a_folder_that_is_no_run_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(OutputExistsError, match=r"no recipe.yaml"):
+        run(tiny_recipe(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_explicit_model_from_before_the_removal(tmp_path: Path) -> None:
+    baselines = {"explicit": "before_removal", "no_cot": False}
+    folder = run(tiny_recipe(tmp_path / "run", baselines=baselines, schedule={"delta": 40}))
+    card = read(folder / "explicit" / "model" / "tacit.json")
+    assert card["removed"] == 0
+    assert read(folder / "explicit" / "evaluation.json")["num_graded"] == 30
+
+
+def _write(path: Path, numbers: range) -> Path:
+    lines = [{"question": f"{n} + 1", "thought": f"{n} , 1", "answer": str(n + 1)} for n in numbers]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def test_your_own_files_and_the_leak_check(tmp_path: Path) -> None:
+    data: dict[str, Any] = {
+        "task": "jsonl",
+        "train": str(_write(tmp_path / "train.jsonl", range(200))),
+        "valid": str(_write(tmp_path / "valid.jsonl", range(200, 220))),
+        "test": str(_write(tmp_path / "test.jsonl", range(210, 230))),
+    }
+    recipe = tiny_recipe(tmp_path / "run", data=data)
+    with pytest.raises(DataError, match=r"210 \+ 1"):
+        run(recipe)
+    assert not (tmp_path / "run" / "internalized").exists()
+    folder = run(tiny_recipe(tmp_path / "run", data={**data, "allow_leaks": True}))
+    assert read(folder / "internalized" / "evaluation.json")["num_graded"] == 20
+
+
+def test_without_validation_the_last_model_is_final(tmp_path: Path) -> None:
+    data = {"task": "jsonl", "train": str(_write(tmp_path / "train.jsonl", range(50)))}
+    values = tiny_recipe(tmp_path / "run").model_dump(mode="json")
+    values["data"] = {**data, "test": str(_write(tmp_path / "test.jsonl", range(60, 70)))}
+    folder = run(recipe_from(values))
+    assert read(folder / "internalized" / "evaluation.json")["num_graded"] == 10
+
+
+def test_phases_hand_one_model_on(tmp_path: Path) -> None:
+    phases = [
+        {"name": "small", "data": {"digits": [[1, 2]], "num_train": 300}},
+        {"name": "larger", "schedule": {"delta": 80}},
+    ]
+    folder = run(tiny_recipe(tmp_path / "run", phases=phases, baselines=True))
+    for variant in ("internalized", "explicit", "no_cot"):
+        stages = [read(folder / variant / name / "stage.json") for name in ("1-small", "2-larger")]
+        assert stages[0]["settings"]["model"]["config"]["n_layer"] == 1
+        assert stages[1]["settings"]["model"]["name"].endswith(f"{variant}/1-small/model")
+        assert (folder / variant / "2-larger" / "evaluation.json").exists()
+
+
+def tiny_gpt2(folder: Path) -> Path:
+    """A random GPT-2 in a local folder, as a hub model would be."""
+    tokenizer = character_tokenizer()
+    settings = tiny_recipe(
+        folder,
+        model={
+            "config": {
+                "model_type": "gpt2",
+                "n_layer": 1,
+                "n_head": 2,
+                "n_embd": 16,
+                "n_positions": 512,
+            }
+        },
+    ).model
+    model = load_model(settings, tokenizer, seed=0)
+    model.save_pretrained(folder)
+    load_tokenizer(settings).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        "multiplication-4x4-scratch",
+        "multiplication-9x9-gpt2",
+        "gsm8k-gpt2",
+        "gsm8k-mistral-7b",
+        "curriculum-gpt2-medium",
+    ],
+)
+def test_shipped_recipes_run_end_to_end_on_a_tiny_model(
+    name: str, tmp_path: Path, shared_data: Path
+) -> None:
+    """One override takes the tiny model; the others only make it short."""
+    short = [
+        "train.max_steps=6",
+        "train.num_valid=2",
+        "data.num_train=200",
+        "data.num_test=4",
+        "data.max_length=400",
+        f"data.source={shared_data / 'gsm8k'}",
+        "evaluate.limit=2",
+        "evaluate.num_latency=1",
+        f"output={tmp_path / 'run'}",
+    ]
+    model = f"model.name={tiny_gpt2(tmp_path / 'tiny')}"
+    values = load_recipe(RECIPES / f"{name}.yaml", [*short, model]).model_dump(mode="json")
+    for phase in values["phases"]:
+        phase.get("train", {}).pop("epochs", None)
+        phase.setdefault("data", {})["max_length"] = 400
+    recipe = recipe_from(yaml.safe_load(yaml.safe_dump(values)))
+    assert any("steps: at most 6" in line for line in check_recipe(recipe))
+    folder = run(recipe)
+    assert list(folder.glob("internalized/**/evaluation.json"))
+    assert (folder / "report.html").exists()
+
+
+def test_check_says_what_a_run_will_do(tmp_path: Path) -> None:
+    lines = "\n".join(check_recipe(tiny_recipe(tmp_path / "run", baselines=True)))
+    assert "models: internalized, explicit, no_cot" in lines
+    assert "prompt 6, thought 8, answer 6" in lines
+    assert "steps: at most 24 of 16 examples; 31 per epoch" in lines
+    assert "give more epochs" in lines
+    assert not (tmp_path / "run").exists()
+
+
+def test_check_finds_what_would_stop_a_run(tmp_path: Path) -> None:
+    many = tiny_recipe(tmp_path / "run", data={"num_train": 10**6})
+    with pytest.raises(DataError, match=r"8,100|8100"):
+        list(check_recipe(many))

@@ -1,0 +1,469 @@
+"""Reports of small synthetic run folders: whole, half done, in phases, and with bad results."""
+
+import doctest
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import pytest
+import yaml
+
+from tacit.errors import DataError
+from tacit.report import names, numbers, print_metrics, print_summary, write_report
+from tacit.report.finding import find
+from tacit.report.reading import read_run
+from tacit.report.results import TrainPoint
+from tacit.report.series import MOST_POINTS, thinned
+from tacit.report.summary import summary_lines
+from tacit.stats import wilson_interval
+
+NUM_TEST = 40
+LONGEST = 4
+TOKENS = {"explicit": 9.0, "internalized": 5.0, "no_cot": 5.0}
+SPEED = {"explicit": 50.0, "internalized": 110.0, "no_cot": 112.0}
+
+
+def evaluation(name, num_correct, *, split="test", graded=True):
+    right = num_correct if graded else 0
+    return {
+        "settings": {"split": split, "evaluate": {"limit": None}},
+        "num_questions": NUM_TEST,
+        "num_graded": NUM_TEST if graded else 0,
+        "num_correct": right,
+        "accuracy": right / NUM_TEST if graded else None,
+        "interval": list(wilson_interval(right, NUM_TEST)) if graded else None,
+        "digit_accuracy": 0.875 if graded else None,
+        "unstopped": 0.025,
+        "mean_tokens": TOKENS[name],
+        "examples_per_s": 10 * SPEED[name],
+        "batch_size": 8,
+        "latency_p50_s": 1 / SPEED[name],
+        "latency_p95_s": 2 / SPEED[name],
+        "examples_per_s_single": SPEED[name],
+    }
+
+
+def predictions(name, num_correct, question="{} * 2"):
+    for number in range(NUM_TEST):
+        right = number < num_correct
+        thought = "1 + 1 " if name == "explicit" else ""
+        yield {
+            "question": question.format(number),
+            "generated": f"{thought}#### {2 * number + (not right)}",
+            "pred": str(2 * number + (not right)),
+            "gold": str(2 * number),
+            "correct": right,
+            "num_prompt_tokens": 4,
+            "num_tokens": int(TOKENS[name]),
+            "stopped": True,
+        }
+
+
+def stage(removed, *, status="done", steps=100):
+    everything = removed >= LONGEST
+    return {
+        "status": status,
+        "level": "all" if everything else f"{removed:04d}",
+        "state": {"step": steps, "seconds": 90.0, "all_removed_at": 60 if everything else None},
+        "num_parameters": 407_424,
+        "num_train": 500,
+        "num_dropped": 3,
+        "longest_thought": LONGEST,
+        "peak_memory_bytes": {"host": 300 << 20},
+    }
+
+
+def metrics(removed_at_step, steps=100):
+    for step in range(10, steps + 1, 10):
+        removed = removed_at_step(step)
+        yield {"step": step, "event": "train", "loss": 10 / step, "removed": removed}
+        if step % 20 == 0:
+            yield {
+                "step": step,
+                "event": "valid",
+                "removed": removed,
+                "num_questions": 20,
+                "accuracy": step / 100,
+                "mean_tokens": 9.0 - removed,
+            }
+
+
+def write(path, value):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(value if isinstance(value, str) else json.dumps(value), encoding="utf-8")
+
+
+def write_lines(path, records):
+    write(path, "".join(json.dumps(record) + "\n" for record in records))
+
+
+REMOVED = {
+    "explicit": lambda step: 0,
+    "internalized": lambda step: min(LONGEST, step // 15),
+    "no_cot": lambda step: LONGEST,
+}
+
+
+def make_variant(folder, name, num_correct, *, final=None, **options):
+    """One model, trained and measured."""
+    question = options.pop("question", "{} * 2")
+    removed = REMOVED[name](100) if final is None else final
+    write(folder / "stage.json", stage(removed))
+    write_lines(folder / "metrics.jsonl", metrics(lambda step: min(removed, REMOVED[name](step))))
+    write(folder / "evaluation.json", evaluation(name, num_correct, **options))
+    write_lines(folder / "predictions.jsonl", predictions(name, num_correct, question))
+
+
+def make_run(folder, *, explicit="train", no_cot=True, phases=(), **settings):
+    """A run folder without any model."""
+    recipe = {
+        "name": "tiny",
+        "description": "A test.",
+        "seed": 7,
+        "baselines": {"explicit": explicit, "no_cot": no_cot},
+        "phases": [{"name": name} for name in phases],
+        **settings,
+    }
+    write(folder / "recipe.yaml", yaml.safe_dump(recipe))
+    data = [{"train": "a" * 64, "test": "b" * 64}] * max(1, len(phases))
+    write(
+        folder / "environment.json",
+        {
+            "command": "tacit run tiny.yaml 'name=<b>'",
+            "started": "2026-01-02T03:04:05+00:00",
+            "seed": 7,
+            "data": data,
+            "versions": {"tacit": "0.1.0", "torch": "2.9"},
+            "git_revision": "c0ffee",
+            "machine": {"system": "Linux", "processor": "A CPU", "num_threads": 2, "gpu": None},
+        },
+    )
+    return folder
+
+
+@pytest.fixture
+def full(tmp_path):
+    """A finished run: 38, 36 and 4 of 40 right."""
+    folder = make_run(tmp_path / "run")
+    for name, num_correct in (("explicit", 38), ("internalized", 36), ("no_cot", 4)):
+        make_variant(folder / name, name, num_correct)
+    return folder
+
+
+@pytest.fixture
+def without_plots(monkeypatch):
+    """For tests of words: drawing takes most of a report's time."""
+    monkeypatch.setattr("tacit.report.plots.draw_plots", lambda phase, folder: [])
+
+
+class Page(HTMLParser):
+    """What a page loads, its text, and whether its elements are closed."""
+
+    VOID = ("meta", "br", "link", "img")
+
+    def __init__(self, text):
+        super().__init__()
+        self.loads, self.links, self.ids, self.open, self.text = [], [], [], [], ""
+        self.tags = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        values = dict(attrs)
+        self.ids += [values["id"]] if "id" in values else []
+        (self.links if tag == "a" else self.loads).extend(
+            values[key] for key in ("src", "href", "srcset") if values.get(key)
+        )
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.text += data
+
+
+def read_page(folder):
+    return Page((folder / "report.html").read_text(encoding="utf-8"))
+
+
+def read_values(folder):
+    return json.loads((folder / "report.json").read_text(encoding="utf-8"))
+
+
+def lead(folder):
+    return find(read_run(folder).phases[0]).lead.replace("\u00a0", " ")
+
+
+def test_full_report_has_the_numbers(full):
+    assert write_report(full) == full / "report.html"
+    values = read_values(full)
+    (phase,) = values["phases"]
+    assert values["missing"] == []
+    for name, variant in phase["variants"].items():
+        given = json.loads((full / name / "evaluation.json").read_text())
+        given.pop("settings")
+        assert variant["measured"] == {**given, "split": "test", "limit": None}
+        assert variant["steps"] == 100
+        assert variant["trained"]["seconds"] == 90.0
+        assert variant["speed_ratio"] == SPEED[name] / SPEED["explicit"]
+    assert phase["comparisons"]["internalized_no_cot"]["only_first"] == 32
+    series = phase["series"]
+    logged = [json.loads(line) for line in (full / "internalized/metrics.jsonl").open()]
+    trained = [record for record in logged if record["event"] == "train"]
+    assert [point["loss"] for point in series["train"]["internalized"]] == [
+        record["loss"] for record in trained
+    ]
+    assert [point["step"] for point in series["best_per_level"]] == [20, 40, 100]
+    assert values["environment"]["git_revision"] == "c0ffee"
+    assert values["recipe"]["seed"] == 7
+
+
+def test_page_shows_the_table_and_opens_offline(full):
+    write_report(full)
+    page = read_page(full)
+    text = page.text.replace("\u00a0", " ")
+    for shown in (
+        "90.0 %",
+        "76.9–96.0 %",
+        "2.2× explicit",
+        "9.09 ms",
+        "c0ffee",
+        "407 k",
+        "1.5 min",
+    ):
+        assert shown in text, shown
+    assert "tacit run tiny.yaml 'name=<b>'" in text
+    assert page.open == []
+    assert len(page.ids) == len(set(page.ids))
+    assert all(load.startswith("#") for load in page.loads)
+    assert page.links == ["https://arxiv.org/abs/2405.14838"]
+    source = (full / "report.html").read_text(encoding="utf-8")
+    assert "@import" not in source
+    assert not re.search(r"url\((?!#)", source)
+    assert not page.tags & {"script", "link", "img", "iframe"}
+    assert len(re.findall(r"<svg ", source)) == 3
+
+
+def test_plots_are_png_files_and_reproducible(full):
+    write_report(full)
+    pictures = sorted((full / "plots").iterdir())
+    assert [path.name for path in pictures] == ["accuracy.png", "loss.png", "tokens.png"]
+    first = [(full / "report.html").read_bytes(), *(path.read_bytes() for path in pictures)]
+    assert all(data.startswith(b"\x89PNG\r\n\x1a\n") and len(data) > 5000 for data in first[1:])
+    write_report(full)
+    again = [(full / "report.html").read_bytes(), *(path.read_bytes() for path in pictures)]
+    assert first == again
+
+
+def test_finding_of_a_good_run(full):
+    assert lead(full) == (
+        "Without writing its thought, the internalized model answers 90.0 % of 40 held-out "
+        "questions right, the same model trained without a chain of thought 10.0 %. It writes 5 "
+        "tokens instead of 9 and answers 2.2 times as many questions per second at batch 1. The "
+        "model that writes its thought answers 95.0 % right; that difference is within chance."
+    )
+
+
+def test_finding_says_what_is_bad(tmp_path):
+    folder = make_run(tmp_path)
+    make_variant(folder / "explicit", "explicit", 40)
+    make_variant(folder / "internalized", "internalized", 5, final=3)
+    make_variant(folder / "no_cot", "no_cot", 6)
+    text = lead(folder)
+    assert text.startswith("Removal did not finish: 1 of 4 thought tokens are left.")
+    assert "Without writing its thought" not in text
+    assert "no better than the same model trained without a chain of thought, 15.0 %" in text
+    assert "answers 100.0 % right, 87.5 points more." in text
+    make_variant(folder / "no_cot", "no_cot", 30)
+    assert "That is worse than the same model trained without" in lead(folder)
+
+
+def test_without_baselines(tmp_path):
+    folder = make_run(tmp_path, explicit="off", no_cot=False)
+    make_variant(folder / "internalized", "internalized", 36)
+    write_report(folder)
+    values = read_values(folder)
+    assert values["phases"][0]["variants"]["no_cot"]["measured"] is None
+    assert values["phases"][0]["comparisons"]["internalized_no_cot"] is None
+    assert any("baselines.no_cot=true" in line for line in values["missing"])
+    assert lead(folder).endswith("answers 90.0 % of 40 held-out questions right.")
+    assert read_page(folder).open == []
+
+
+def test_explicit_model_borrowed_from_before_removal(full, without_plots):
+    recipe = yaml.safe_load((full / "recipe.yaml").read_text())
+    recipe["baselines"]["explicit"] = "before_removal"
+    write(full / "recipe.yaml", yaml.safe_dump(recipe))
+    (full / "explicit" / "stage.json").unlink()
+    (full / "explicit" / "metrics.jsonl").unlink()
+    write(full / "explicit" / "model" / "valid.json", {"step": 12, "accuracy": 0.9})
+    write_report(full)
+    phase = read_values(full)["phases"][0]
+    explicit = phase["variants"]["explicit"]
+    assert explicit["borrowed"]
+    assert explicit["steps"] == 12
+    assert explicit["trained"]["num_parameters"] == 407_424
+    assert any("step 12 of 100" in note for note in phase["notes"])
+
+
+def test_half_finished_run(tmp_path):
+    folder = make_run(tmp_path)
+    write(folder / "internalized" / "stage.json", {"status": "running", "settings": {}})
+    write_lines(folder / "internalized" / "metrics.jsonl", metrics(REMOVED["internalized"], 50))
+    with (folder / "internalized" / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 60, "ev')
+    write_report(folder)
+    text = read_page(folder).text
+    assert "The internalized model is not trained to the end; its log ends at step 50." in text
+    assert "The no CoT model is not there yet." in text
+    assert "metrics.jsonl has a line that was cut off" in text
+    assert "with 3 thought tokens removed" in text
+    assert (folder / "plots" / "loss.png").exists()
+    assert (folder / "plots" / "tokens.png").exists()
+
+
+def test_run_that_has_only_begun(tmp_path, without_plots, capsys):
+    write(tmp_path / "recipe.yaml", "name: begun\n")
+    write_report(tmp_path)
+    assert "training has not begun" in read_page(tmp_path).text
+    print_summary(tmp_path)
+    assert "nothing measured yet" in capsys.readouterr().out
+
+
+def test_two_phases(tmp_path):
+    folder = make_run(tmp_path, phases=("easy", "hard <1>"), no_cot=False, explicit="off")
+    for key, num_correct in (("1-easy", 40), ("2-hard <1>", 30)):
+        make_variant(folder / "internalized" / key, "internalized", num_correct)
+    write_report(folder)
+    values = read_values(folder)
+    found = [phase["variants"]["internalized"]["measured"] for phase in values["phases"]]
+    assert [measured["num_correct"] for measured in found] == [40, 30]
+    assert (folder / "plots" / "1-easy-loss.png").exists()
+    page = read_page(folder)
+    assert "Last phase, hard <1>: Without writing" in page.text
+    assert "Phase 2: hard <1>" in page.text
+    assert len(page.ids) == len(set(page.ids))
+    assert sum(line.startswith("internalized") for line in summary_lines(folder)) == 2
+
+
+def test_questions_cannot_inject_html(full, without_plots):
+    make_variant(
+        full / "internalized", "internalized", 36, question="<script>alert({})</script> & more"
+    )
+    make_variant(full / "explicit", "explicit", 36, question="<script>alert({})</script> & more")
+    write_report(full)
+    page = read_page(full)
+    assert "script" not in page.tags
+    assert "<script>alert(0)</script> & more" in page.text
+
+
+def test_long_texts_fold_away(full, without_plots):
+    records = list(predictions("internalized", 36))
+    records[0]["generated"] = "word " * 400
+    write_lines(full / "internalized" / "predictions.jsonl", records)
+    write_report(full)
+    source = (full / "report.html").read_text(encoding="utf-8")
+    assert "<details><summary>word word" in source
+
+
+def test_without_gold_answers(tmp_path, capsys):
+    folder = make_run(tmp_path, explicit="off", no_cot=False)
+    make_variant(folder / "internalized", "internalized", 0, graded=False)
+    records = [
+        {**record, "gold": None, "correct": None} for record in predictions("internalized", 0)
+    ]
+    write_lines(folder / "internalized" / "predictions.jsonl", records)
+    write_report(folder)
+    assert (
+        read_values(folder)["phases"][0]["variants"]["internalized"]["measured"]["accuracy"] is None
+    )
+    text = read_page(folder).text
+    assert "its accuracy is unknown" in text
+    assert "not graded" in text
+    print_summary(folder)
+    assert capsys.readouterr().out
+
+
+def test_validation_split_is_said(tmp_path, without_plots):
+    folder = make_run(tmp_path, explicit="off", no_cot=False)
+    make_variant(folder / "internalized", "internalized", 36, split="valid")
+    write_report(folder)
+    text = read_page(folder).text
+    assert "These are validation questions, not test questions" in text
+    assert "40 validation questions right" in text
+    assert "VALIDATION" in "\n".join(summary_lines(folder))
+
+
+def test_summary_fits_a_terminal(full, capsys):
+    print_summary(full)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == f"report: {full / 'report.html'}"
+    table = lines[:-1]
+    assert max(map(len, table)) <= 80
+    row = next(line for line in table if line.startswith("internalized"))
+    words = " ".join(row.split())
+    assert words == "internalized 90.0 % 76.9 to 96.0 % 5 110 2.2x 9.09 ms 100"
+    assert "\n".join(table).isascii()
+
+
+def test_metrics_of_an_evaluation_and_of_a_score(capsys):
+    print_metrics({**evaluation("internalized", 36), "latency_p50_s": None})
+    text = capsys.readouterr().out
+    assert "90.0 %  (36 of 40 right)" in text
+    assert "median" not in text
+    score = {"count": 4, "correct": 2, "accuracy": 0.5, "interval": [0.15, 0.85], "no_answer": 1}
+    print_metrics({**score, "output": "scored.jsonl"})
+    text = capsys.readouterr().out
+    assert "50.0 %  (2 of 4 right)" in text
+    assert "15.0 to 85.0 %" in text
+    print_metrics(evaluation("internalized", 36, graded=False))
+    assert "accuracy" not in capsys.readouterr().out
+
+
+def test_what_is_no_run_folder(tmp_path):
+    with pytest.raises(DataError, match=r"no recipe\.yaml"):
+        write_report(tmp_path)
+    write(tmp_path / "recipe.yaml", "name: x\n")
+    write(tmp_path / "internalized" / "evaluation.json", "{")
+    with pytest.raises(DataError, match=r"evaluation\.json:1: not JSON"):
+        write_report(tmp_path)
+
+
+def test_long_logs_are_thinned():
+    points = [TrainPoint(step, float(step), 0) for step in range(1, 10_001)]
+    few = thinned(points)
+    assert len(few) <= MOST_POINTS
+    assert few[-1].step == 10_000
+    assert few[0].loss == pytest.approx(sum(range(1, 26)) / 25)
+    assert thinned([]) == []
+
+
+def test_names_keep_clear_of_the_curve():
+    flat = [(2.0, 98.0), (10.0, 97.0)]
+    ((height, right), (low, _)) = names.beside_points([(2.0, 98.0), (2.0, 90.0)], flat)
+    assert right
+    assert height > 98
+    assert low == 90
+
+
+def test_report_does_not_import_torch(full):
+    code = (
+        "import sys; from pathlib import Path; from tacit.report import write_report;"
+        f"write_report(Path({str(full)!r})); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("module", [numbers, names])
+def test_examples_in_docstrings(module):
+    assert doctest.testmod(module).failed == 0
