@@ -96,8 +96,9 @@ def stage_generate(folder: Path, arguments: argparse.Namespace) -> dict[str, Any
 
 def stage_encode(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Tokenizes them."""
+    case = _case()
     with Watch() as watch:
-        dataset = _dataset(folder)
+        dataset = _dataset(folder, case)
     return watch.figures() | {
         "examples_per_s": len(dataset) / watch.seconds,
         "cache_mib": sum(path.stat().st_size for path in folder.glob("cache/**/*")) / MIB,
@@ -111,9 +112,9 @@ def stage_batches(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]
     from tacit.collate import collate
     from tacit.schedule import sample_offsets
 
-    micro = arguments.micro_batch_size
+    case, micro = _case(), arguments.micro_batch_size
     with Watch() as watch:
-        dataset = _dataset(folder)
+        dataset = _dataset(folder, case)
         opened = time.perf_counter() - watch.begin
         for step in range(arguments.batches):
             indices = dataset.batch_indices(step, BATCH_SIZE, seed=0)
@@ -133,21 +134,18 @@ def stage_batches(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]
 
 def stage_train(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Optimizer steps of the whole loop: nothing removed, half, everything."""
-    from cases import load_case
-
     from tacit.checkpoint import TrainState
     from tacit.interrupt import StopRequest
     from tacit.schedule import ALL, ScheduleState
     from tacit.train import StepwiseInternalization
 
-    case = load_case(
-        "gpt2",
+    case = _case(
         f"train.micro_batch_size={arguments.micro_batch_size}",
         f"train.batch_size={BATCH_SIZE}",
         *([f"model.config.n_layer={arguments.layers}"] if arguments.layers else []),
     )
     with Watch() as watch:
-        dataset = _dataset(folder)
+        dataset = _dataset(folder, case)
         trainer = StepwiseInternalization(
             case.model(),
             case.tokenizer,
@@ -176,12 +174,15 @@ def stage_train(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _dataset(folder: Path) -> Any:
+def _case(*overrides: str) -> Any:
     from cases import load_case
 
+    return load_case("gpt2", *overrides)
+
+
+def _dataset(folder: Path, case: Any) -> Any:
     from tacit.dataset import encode_file
 
-    case = load_case("gpt2")
     return encode_file(
         folder / "data" / "train.jsonl",
         case.tokenizer,

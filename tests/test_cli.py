@@ -82,7 +82,7 @@ GOOD = '{"question": "1 + 1", "thought": "one more", "answer": "2"}\n'
     ("bad", "expected"),
     [
         ("{question: 1}\n", ":2: not JSON"),
-        ('{"question": "q", "thought": "t"}\n', ":2: answer: found"),
+        ('{"question": "q", "thought": "t"}\n', ":2: answer: missing"),
         ('{"question": "q", "thought": "t", "answer": ""}\n', ":2: answer: found an empty text"),
         ('{"question": "q", "thought": "t", "answer": 3}\n', ":2: answer: found"),
         (GOOD, "already stands in line 1"),

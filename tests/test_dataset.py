@@ -143,6 +143,10 @@ def test_steps_end_where_tokens_end(tokenizer: Any) -> None:
 def test_a_slow_tokenizer_gives_the_same_kind_of_dataset(tokenizer: Any) -> None:
     class Slow:
         is_fast = False
+
+        def __len__(self) -> int:
+            return 100
+
         eos_token_id = tokenizer.eos_token_id
 
         def __call__(self, texts: Any, **_: Any) -> dict[str, list[list[int]]]:

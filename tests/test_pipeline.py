@@ -149,7 +149,7 @@ def tiny_gpt2(folder: Path) -> Path:
                 "n_layer": 1,
                 "n_head": 2,
                 "n_embd": 16,
-                "n_positions": 512,
+                "n_positions": 1024,
             }
         },
     ).model
@@ -179,7 +179,7 @@ def test_shipped_recipes_run_end_to_end_on_a_tiny_model(
         "train.num_valid=2",
         "data.num_train=200",
         "data.num_test=4",
-        "data.max_length=400",
+        "data.max_length=900",
         f"data.source={shared_data / 'gsm8k'}",
         "evaluate.limit=2",
         "evaluate.num_latency=1",
@@ -189,7 +189,7 @@ def test_shipped_recipes_run_end_to_end_on_a_tiny_model(
     values = load_recipe(RECIPES / f"{name}.yaml", [*short, model]).model_dump(mode="json")
     for phase in values["phases"]:
         phase.get("train", {}).pop("epochs", None)
-        phase.setdefault("data", {})["max_length"] = 400
+        phase.setdefault("data", {})["max_length"] = 900
     recipe = recipe_from(yaml.safe_load(yaml.safe_dump(values)))
     assert any("steps: at most 6" in line for line in check_recipe(recipe))
     folder = run(recipe)

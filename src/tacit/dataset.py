@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
 import os
 import re
 import shutil
 import tempfile
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -28,8 +31,10 @@ from tacit.example import Example, iter_examples
 from tacit.template import Template
 
 #: Raise when the meaning of the cached arrays changes.
-_FORMAT = 1
+_FORMAT = 2
 _CHUNK = 4096
+#: Bytes of a data file from which on starting worker processes pays.
+_LARGE_FILE = 32 << 20
 _ARRAYS = (
     "starts",
     "prompt_lengths",
@@ -96,6 +101,8 @@ class CoTDataset:
         thought = self.thought_lengths[indices].astype(np.int64)
         if unit == "token":
             return np.minimum(removed, thought)
+        if not len(self.step_ends):
+            raise ValueError("removal by step needs a dataset that was encoded with steps=True")
         first = self.step_starts[indices]
         num_steps = self.step_starts[indices + 1] - first - 1
         gone = np.minimum(removed, num_steps)
@@ -154,8 +161,10 @@ def encode_file(
     template: Template,
     *,
     max_length: int | None = None,
+    steps: bool = True,
     allow_empty_thought: bool = False,
     cache: Path | None = None,
+    num_workers: int | None = None,
     progress: bool = True,
 ) -> CoTDataset:
     """The examples of a JSONL file as a CoTDataset, from the cache where that is possible.
@@ -165,23 +174,28 @@ def encode_file(
         tokenizer: any Hugging Face tokenizer with an end token.
         template: renders the spans.
         max_length: examples with more tokens are left out one by one, and counted.
+        steps: find where steps end, which removal by `step` needs; it takes some time.
         allow_empty_thought: take examples whose thought is empty; else they are errors.
         cache: folder for encoded files; default $TACIT_CACHE or ~/.cache/tacit.
+        num_workers: processes; default all cores for a large file and one for a small one.
         progress: show a bar.
 
     Raises:
         DataError: a line of the file cannot be used, or no example is left.
     """
     cache = cache or default_cache()
-    key = _cache_key(path, tokenizer, template, max_length)
+    encoder = _Encoder(tokenizer, template, max_length, steps)
+    key = _cache_key(path, encoder)
     folder = cache / "datasets" / key
     if not (folder / "meta.json").exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=folder.parent))
+        examples = iter_examples(path, allow_empty_thought=allow_empty_thought)
+        bar = tqdm(desc=f"encode {path.name}", unit=" examples", disable=not progress, leave=False)
         try:
-            examples = iter_examples(path, allow_empty_thought=allow_empty_thought)
-            encoder = _Encoder(tokenizer, template, max_length)
-            _write(examples, path, encoder, temporary, progress)
+            with bar:
+                chunks = _encoded(examples, encoder, num_workers or _workers_for(path))
+                _write(chunks, path, max_length, temporary, bar)
             try:
                 os.rename(temporary, folder)  # noqa: PTH104  (atomic; fails if another was first)
             except OSError:
@@ -198,16 +212,15 @@ def encode_examples(
     template: Template,
     *,
     max_length: int | None = None,
+    steps: bool = True,
 ) -> CoTDataset:
     """The same in memory, without a cache; for tests and for use from Python."""
-    encoder = _Encoder(tokenizer, template, max_length)
-    for start in range(0, len(examples), _CHUNK):
-        encoder.add(examples[start : start + _CHUNK])
-    encoder.require_some("the examples")
+    encoder = _Encoder(tokenizer, template, max_length, steps)
+    chunks = list(_encoded(iter(examples), encoder, num_workers=1))
     return CoTDataset(
-        tokens=np.concatenate(encoder.tokens),
-        **encoder.arrays(),
-        num_dropped=encoder.num_dropped,
+        tokens=np.concatenate([chunk.tokens for chunk in chunks]),
+        **_joined(chunks, "the examples", max_length),
+        num_dropped=sum(chunk.num_dropped for chunk in chunks),
     )
 
 
@@ -217,67 +230,115 @@ def default_cache() -> Path:
     return Path(chosen) if chosen else Path.home() / ".cache" / "tacit"
 
 
+class _Chunk(NamedTuple):
+    """Some encoded examples; arrays as in CoTDataset, `lengths` (n, 3)."""
+
+    tokens: np.ndarray
+    lengths: np.ndarray
+    step_ends: np.ndarray
+    step_counts: np.ndarray
+    rows: np.ndarray
+    num_read: int
+    num_dropped: int
+
+
+@dataclass(frozen=True)
 class _Encoder:
-    """Encodes chunk by chunk into arrays that grow."""
+    """Examples -> _Chunk; a value that can be sent to a worker process."""
 
-    def __init__(self, tokenizer: Any, template: Template, max_length: int | None) -> None:
-        self.tokenizer = tokenizer
-        self.template = template
-        self.max_length = max_length
-        self.num_read = 0
-        self.tokens: list[np.ndarray] = []
-        self.lengths: list[np.ndarray] = []  # (n, 3) per chunk
-        self.step_ends: list[np.ndarray] = []
-        self.step_counts: list[np.ndarray] = []
-        self.rows: list[np.ndarray] = []
-        self.num_dropped = 0
+    tokenizer: Any
+    template: Template
+    max_length: int | None
+    steps: bool
 
-    def add(self, examples: Sequence[Example]) -> None:
-        """Appends these examples, the over-long ones left out."""
+    @property
+    def dtype(self) -> type[np.unsignedinteger | np.signedinteger]:
+        return np.uint16 if len(self.tokenizer) <= np.iinfo(np.uint16).max else np.int32
+
+    def __call__(self, first_row: int, examples: Sequence[Example]) -> _Chunk:
+        """Over-long examples are left out; the others keep their number in the file as row."""
         spans = [self.template.spans(example) for example in examples]
         prompts = encode_prompts([span.prompt for span in spans], self.tokenizer, self.template)
-        thoughts, step_ends = _encode_thoughts([span.thought for span in spans], self.tokenizer)
+        texts = [span.thought for span in spans]
         answers = _token_ids(self.tokenizer, [span.answer for span in spans])
+        if self.steps:
+            thoughts, step_ends = _encode_with_steps(texts, self.tokenizer)
+        else:
+            thoughts, step_ends = _token_ids(self.tokenizer, texts), [()] * len(texts)
         end = self.tokenizer.eos_token_id
         flat: list[int] = []
-        lengths, kept_steps, rows = [], [], []
+        lengths, kept_ends, rows = [], [], []
         for row, (prompt, thought, answer) in enumerate(
             zip(prompts, thoughts, answers, strict=True)
         ):
             size = (len(prompt), len(thought), len(answer) + 1)
-            if self.max_length is not None and sum(size) > self.max_length:
-                self.num_dropped += 1
-                continue
-            flat += [*prompt, *thought, *answer, end]
-            lengths.append(size)
-            kept_steps.append(step_ends[row])
-            rows.append(self.num_read + row)
-        self.num_read += len(examples)
-        self.tokens.append(np.asarray(flat, dtype=np.int32))
-        self.lengths.append(np.asarray(lengths, dtype=np.int32).reshape(-1, 3))
-        self.step_counts.append(np.asarray([len(ends) for ends in kept_steps], dtype=np.int64))
-        self.step_ends.append(np.asarray([e for ends in kept_steps for e in ends], dtype=np.int32))
-        self.rows.append(np.asarray(rows, dtype=np.int64))
+            if self.max_length is None or sum(size) <= self.max_length:
+                flat += prompt
+                flat += thought
+                flat += answer
+                flat.append(end)
+                lengths.append(size)
+                kept_ends.append(step_ends[row])
+                rows.append(first_row + row)
+        return _Chunk(
+            tokens=np.asarray(flat, dtype=self.dtype),
+            lengths=np.asarray(lengths, dtype=np.int32).reshape(-1, 3),
+            step_ends=np.asarray([e for ends in kept_ends for e in ends], dtype=np.int32),
+            step_counts=np.asarray([len(ends) for ends in kept_ends], dtype=np.int64),
+            rows=np.asarray(rows, dtype=np.int64),
+            num_read=len(examples),
+            num_dropped=len(examples) - len(rows),
+        )
 
-    def require_some(self, where: str) -> None:
-        if not any(len(rows) for rows in self.rows):
-            raise DataError(
-                f"{where}: all {self.num_dropped} examples have more than {self.max_length} "
-                "tokens; raise data.max_length"
-            )
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        lengths = np.concatenate(self.lengths)
-        counts = np.concatenate(self.step_counts)
-        return {
-            "starts": np.concatenate([[0], np.cumsum(lengths.sum(axis=1))[:-1]]).astype(np.int64),
-            "prompt_lengths": np.ascontiguousarray(lengths[:, 0]),
-            "thought_lengths": np.ascontiguousarray(lengths[:, 1]),
-            "answer_lengths": np.ascontiguousarray(lengths[:, 2]),
-            "step_ends": np.concatenate(self.step_ends),
-            "step_starts": np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-            "rows": np.concatenate(self.rows),
-        }
+def _encoded(examples: Iterator[Example], encoder: _Encoder, num_workers: int) -> Iterator[_Chunk]:
+    """Encoded chunks in order; memory holds a few of them, never all examples."""
+    chunks = _chunks(examples)
+    if num_workers == 1 or "fork" not in multiprocessing.get_all_start_methods():
+        for first_row, chunk in chunks:
+            yield encoder(first_row, chunk)
+        return
+    # fork, and not spawn: a user's script without a main guard would be run again by every worker
+    with ProcessPoolExecutor(num_workers, multiprocessing.get_context("fork")) as pool:
+        waiting: deque[Future[_Chunk]] = deque()
+        for first_row, chunk in chunks:
+            waiting.append(pool.submit(encoder, first_row, chunk))
+            if len(waiting) > 2 * num_workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _chunks(examples: Iterator[Example]) -> Iterator[tuple[int, list[Example]]]:
+    first_row = 0
+    while chunk := list(islice(examples, _CHUNK)):
+        yield first_row, chunk
+        first_row += len(chunk)
+
+
+def _workers_for(path: Path) -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(16, cores or 1) if path.stat().st_size > _LARGE_FILE else 1
+
+
+def _joined(chunks: Sequence[_Chunk], where: str, max_length: int | None) -> dict[str, np.ndarray]:
+    """The arrays of a CoTDataset, `tokens` left out."""
+    if not sum(len(chunk.rows) for chunk in chunks):
+        raise DataError(
+            f"{where}: all {sum(chunk.num_dropped for chunk in chunks)} examples have more than "
+            f"{max_length} tokens; raise data.max_length"
+        )
+    lengths = np.concatenate([chunk.lengths for chunk in chunks])
+    counts = np.concatenate([chunk.step_counts for chunk in chunks])
+    return {
+        "starts": np.concatenate([[0], np.cumsum(lengths.sum(axis=1))[:-1]]).astype(np.int64),
+        "prompt_lengths": np.ascontiguousarray(lengths[:, 0]),
+        "thought_lengths": np.ascontiguousarray(lengths[:, 1]),
+        "answer_lengths": np.ascontiguousarray(lengths[:, 2]),
+        "step_ends": np.concatenate([chunk.step_ends for chunk in chunks]),
+        "step_starts": np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        "rows": np.concatenate([chunk.rows for chunk in chunks]),
+    }
 
 
 def encode_prompts(prompts: Sequence[str], tokenizer: Any, template: Template) -> list[list[int]]:
@@ -290,28 +351,24 @@ def encode_prompts(prompts: Sequence[str], tokenizer: Any, template: Template) -
     return [row[:-1] if len(row) > 1 and row[-1] == end else row for row in ids]
 
 
-def _encode_thoughts(texts: Sequence[str], tokenizer: Any) -> tuple[list[list[int]], list]:
+def _encode_with_steps(
+    texts: Sequence[str], tokenizer: Any
+) -> tuple[list[list[int]], list[Sequence[int]]]:
     """Token ids, and for each text 0 and the number of tokens up to the end of each step."""
     if not tokenizer.is_fast:
         pieces = [split_steps(text) for text in texts]
-        ids = [[_token_ids(tokenizer, [piece])[0] for piece in row] for row in pieces]
+        ids = [_token_ids(tokenizer, row) if row else [] for row in pieces]
         ends = [np.cumsum([0, *(len(piece) for piece in row)]).tolist() for row in ids]
         return [[token for piece in row for token in piece] for row in ids], ends
-    encoded = tokenizer(
-        list(texts),
-        add_special_tokens=False,
-        return_attention_mask=False,
-        return_offsets_mapping=True,
-        verbose=False,
-    )
-    step_ends = []
-    for text, offsets in zip(texts, encoded["offset_mapping"], strict=True):
+    step_ends: list[Sequence[int]] = []
+    encodings = _backend(tokenizer).encode_batch(list(texts), add_special_tokens=False)
+    for text, encoding in zip(texts, encodings, strict=True):
         borders = np.cumsum([len(piece) for piece in split_steps(text)])
         # a token belongs to the step in which it begins
-        begins = np.fromiter((begin for begin, _ in offsets), dtype=np.int64, count=len(offsets))
+        begins = [begin for begin, _ in encoding.offsets]
         ends = np.searchsorted(begins, borders, side="left")
         step_ends.append([0, *np.unique(ends[ends > 0]).tolist()])
-    return encoded["input_ids"], step_ends
+    return [encoding.ids for encoding in encodings], step_ends
 
 
 def split_steps(thought: str) -> list[str]:
@@ -331,32 +388,38 @@ def split_steps(thought: str) -> list[str]:
 
 
 def _token_ids(tokenizer: Any, texts: Sequence[str], special: bool = False) -> list[list[int]]:
-    encoded = tokenizer(
+    if tokenizer.is_fast:
+        encodings = _backend(tokenizer).encode_batch_fast(list(texts), add_special_tokens=special)
+        return [encoding.ids for encoding in encodings]
+    return tokenizer(
         list(texts), add_special_tokens=special, return_attention_mask=False, verbose=False
-    )
-    return encoded["input_ids"]
+    )["input_ids"]
+
+
+def _backend(tokenizer: Any) -> Any:
+    """The Rust tokenizer itself; what transformers wraps around it takes most of the time."""
+    backend = tokenizer.backend_tokenizer
+    backend.no_padding()
+    backend.no_truncation()
+    return backend
 
 
 def _write(
-    examples: Iterator[Example], path: Path, encoder: _Encoder, folder: Path, progress: bool
+    chunks: Iterator[_Chunk], path: Path, max_length: int | None, folder: Path, bar: tqdm
 ) -> None:
-    """Memory holds one chunk and the lengths, never all tokens.
-
-    The Rust tokenizers encode each chunk on all cores.
-    """
-    most = len(encoder.tokenizer)
-    dtype = np.uint16 if most <= np.iinfo(np.uint16).max else np.int32
-    bar = tqdm(desc=f"encode {path.name}", unit=" examples", disable=not progress, leave=False)
+    """Tokens go to the file chunk by chunk; memory holds the lengths only."""
+    kept: list[_Chunk] = []
+    dtype = "uint16"
     with (folder / "tokens.bin").open("wb") as file:
-        while chunk := list(islice(examples, _CHUNK)):
-            encoder.add(chunk)
-            encoder.tokens.pop().astype(dtype).tofile(file)
-            bar.update(len(chunk))
-    bar.close()
-    encoder.require_some(str(path))
-    for name, array in encoder.arrays().items():
+        for chunk in chunks:
+            chunk.tokens.tofile(file)
+            dtype = chunk.tokens.dtype.name
+            kept.append(chunk._replace(tokens=chunk.tokens[:0]))
+            bar.update(chunk.num_read)
+    for name, array in _joined(kept, str(path), max_length).items():
         np.save(folder / f"{name}.npy", array)
-    meta = {"source": str(path), "num_dropped": encoder.num_dropped, "dtype": np.dtype(dtype).name}
+    dropped = sum(chunk.num_dropped for chunk in kept)
+    meta = {"source": str(path), "num_dropped": dropped, "dtype": dtype}
     (folder / "meta.json").write_text(json.dumps(meta))
 
 
@@ -370,14 +433,22 @@ def _open(folder: Path) -> CoTDataset:
     )
 
 
-def _cache_key(path: Path, tokenizer: Any, template: Template, max_length: int | None) -> str:
-    digest = hashlib.sha256(file_hash(path).encode())
+def _cache_key(path: Path, encoder: _Encoder) -> str:
+    tokenizer, template = encoder.tokenizer, encoder.template
     backend = getattr(tokenizer, "backend_tokenizer", None)
     vocabulary = backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab())
     chat = str(getattr(tokenizer, "chat_template", None)) if template.name == "chat" else ""
-    settings = [_FORMAT, template.name, chat, max_length, tokenizer.eos_token_id, vocabulary]
-    digest.update(json.dumps(settings).encode())
-    return digest.hexdigest()[:32]
+    settings = [
+        _FORMAT,
+        file_hash(path),
+        template.name,
+        chat,
+        encoder.max_length,
+        encoder.steps,
+        tokenizer.eos_token_id,
+        vocabulary,
+    ]
+    return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:32]
 
 
 def file_hash(path: Path) -> str:

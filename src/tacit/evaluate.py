@@ -17,6 +17,8 @@ from tacit.example import Example, write_jsonl
 from tacit.stats import percentile, wilson_interval
 from tacit.template import Template, TemplateName
 
+_LONGEST = 200  # characters of an answer whose digits are compared
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -195,7 +197,8 @@ def summarize(
     count = len(predictions)
     graded = [prediction for prediction in predictions if prediction.gold is not None]
     correct = sum(bool(prediction.correct) for prediction in graded)
-    digits = [digit_accuracy(prediction.pred, prediction.gold or "") for prediction in graded]
+    # cut, so that an endless answer counts as a wrong one and not as none
+    digits = [digit_accuracy(each.pred[:_LONGEST], each.gold or "") for each in graded]
     known = [value for value in digits if value is not None]
     return Metrics(
         num_questions=count,

@@ -222,6 +222,7 @@ def train_stage(
             tokenizer,
             template,
             max_length=limit,
+            steps=recipe.schedule.unit == "step",
             allow_empty_thought=recipe.data.allow_empty_thoughts,
             progress=progress,
         )
