@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,29 @@ def test_a_run_leaves_everything_that_a_reader_needs(finished: Path) -> None:
     assert set(environment["data"][0]) == {"train", "valid", "test"}
     for name in ("report.html", "report.json", "recipe.yaml"):
         assert (finished / name).exists()
+
+
+@pytest.mark.parametrize("variant", ["internalized", "explicit", "no_cot"])
+def test_plain_transformers_answers_as_we_do(finished: Path, variant: str) -> None:
+    """In a Python in which tacit cannot be imported, on the documented prompt."""
+    code = f"""
+import json, sys
+sys.modules["tacit"] = None
+from transformers import AutoModelForCausalLM, AutoTokenizer
+folder = {str(finished / variant)!r}
+tokenizer = AutoTokenizer.from_pretrained(folder + "/model")
+model = AutoModelForCausalLM.from_pretrained(folder + "/model")
+for line in open(folder + "/predictions.jsonl"):
+    record = json.loads(line)
+    inputs = tokenizer(record["question"].replace(" ", "") + "=", return_tensors="pt")
+    size = inputs["input_ids"].shape[1]
+    output = model.generate(**inputs)[0, size:]
+    assert tokenizer.decode(output, skip_special_tokens=True) == record["generated"], record
+    assert len(output) == record["num_tokens"], record
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_second_run_does_nothing(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,3 +55,38 @@ def test_training_and_asking_give_the_same_prompt_tokens(tokenizer: Any, name: A
 def test_squeeze_keeps_spaces_between_words() -> None:
     assert squeeze("what is 1 2 * 3 ?") == "what is 12*3?"
     assert squeeze("( 1 2 ) + 3") == "(12)+3"
+
+
+@pytest.fixture
+def byte_pair_tokenizer() -> Any:
+    """Like those of the hub: byte-level pairs, a start token that it adds by itself."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    texts = ["Tom has 12 apples and buys 30 more.", "<<12+30=42>> <<42*2=84>>", "#### 84"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=300,
+        special_tokens=["<s>", "</s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    backend.train_from_iterator(texts, trainer)
+    backend.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>")
+
+
+def test_byte_pairs_with_start_and_end_tokens_of_their_own(byte_pair_tokenizer: Any) -> None:
+    example = Example("Tom has 12 apples.", "<<12+30=42>> <<42*2=84>>", "84 \u00e9")
+    dataset = encode_examples([example], byte_pair_tokenizer, Template("plain"))
+    text = byte_pair_tokenizer.decode(dataset.tokens)
+    assert text == "<s>Tom has 12 apples.\n<<12+30=42>> <<42*2=84>>\n#### 84 \u00e9</s>"
+    assert int((dataset.tokens == 0).sum()) == 1
+    assert int((dataset.tokens == 1).sum()) == 1
+    prompt, thought = int(dataset.prompt_lengths[0]), dataset.step_ends.tolist()
+    first_step = byte_pair_tokenizer.decode(dataset.tokens[prompt : prompt + thought[1]])
+    assert (first_step, dataset.most_steps) == ("<<12+30=42>>", 2)

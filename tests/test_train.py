@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -285,3 +286,21 @@ def test_label_logits_give_the_loss_of_the_whole_sequence(tmp_path: Path) -> Non
         count += learned
     one.run()
     assert losses(tmp_path)[0] == pytest.approx(total / count, abs=1e-5)
+
+
+def test_a_tracker_that_is_not_installed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec",
+        lambda name, *rest: (name != "wandb" and find(name, *rest)) or None,
+    )
+    with pytest.raises(RecipeError, match=r"wandb is not installed; pip install 'tacit\[wandb\]'"):
+        run(tmp_path, train={"trackers": ["wandb"]})
+
+
+def test_tensorboard_gets_the_figures(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="the extra tacit[tensorboard] is not installed")
+    run(tmp_path, train={"trackers": ["tensorboard"]})
+    assert list(tmp_path.rglob("events.out.tfevents.*"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
@@ -68,11 +69,17 @@ class TrainingLog:
         self._write(step, "valid", figures)
 
     def _write(self, step: int, event: str, figures: dict[str, Any]) -> None:
+        # fp16 overflows now and then; JSON has no infinity
+        figures = {name: _finite(value) for name, value in figures.items()}
         if self.file is not None:
             self.file.write(json.dumps({"step": step, "event": event, **figures}) + "\n")
             self.file.flush()
         numbers = {f"{event}/{k}": v for k, v in figures.items() if isinstance(v, int | float)}
         self.accelerator.log(numbers, step=step)
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _step_of(line: str) -> float:
