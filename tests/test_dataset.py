@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tacit.dataset import encode_examples, encode_file, split_steps
+from tacit.dataset import encode_examples, encode_file, encode_prompts, split_steps
 from tacit.errors import DataError
 from tacit.example import Example, write_examples
 from tacit.tasks.multiplication import examples
@@ -45,6 +45,31 @@ def test_file_and_memory_give_the_same_and_the_cache_is_used(
     again = encode_file(path, tokenizer, template, cache=cache, progress=False)
     assert equal(first, again)
     assert isinstance(again.tokens, np.memmap)
+
+
+def test_worker_processes_give_the_same_after_the_parent_has_tokenized(
+    tmp_path: Path, tokenizer: Any
+) -> None:
+    """The Rust tokenizer's threads do not survive a fork; this hung once."""
+    some = [Example(f"q {n}", f"t {n}", str(n)) for n in range(9000)]
+    write_examples(tmp_path / "many.jsonl", some)
+    encode_prompts(["one", "two"] * 50, tokenizer, Template())
+    parallel = encode_file(
+        tmp_path / "many.jsonl",
+        tokenizer,
+        Template(),
+        cache=tmp_path,
+        num_workers=2,
+        progress=False,
+    )
+    assert equal(parallel, encode_examples(some, tokenizer, Template()))
+
+
+def test_symbols_outside_the_alphabet_are_named() -> None:
+    from tacit.tokenizer import character_tokenizer
+
+    with pytest.raises(DataError, match=r"\['7'\].*model.alphabet"):
+        encode_examples(EXAMPLES[6:7], character_tokenizer("0123456 *+#\n"), Template())
 
 
 def test_cache_knows_content_template_tokenizer_and_length(

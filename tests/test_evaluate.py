@@ -102,7 +102,11 @@ def test_evaluate_folder_writes_predictions(model: Any, tokenizer: Any, tmp_path
     tokenizer.save_pretrained(tmp_path / "model")
     output = tmp_path / "predictions.jsonl"
     metrics = evaluate_folder(
-        str(tmp_path / "model"), QUESTIONS, output, max_new_tokens=8, num_latency=3
+        recipe.Model(name=str(tmp_path / "model")),
+        QUESTIONS,
+        output,
+        max_new_tokens=8,
+        num_latency=3,
     )
     records = [json.loads(line) for line in output.read_text().splitlines()]
     assert [record["question"] for record in records] == [e.question for e in QUESTIONS]

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from conftest import tiny_recipe
 from tacit.check import check_recipe
@@ -142,8 +141,38 @@ def test_your_own_files_and_the_leak_check(tmp_path: Path) -> None:
     assert read(folder / "internalized" / "evaluation.json")["num_graded"] == 20
 
 
+def test_a_changed_data_file_is_refused_and_overwrite_starts_again(tmp_path: Path) -> None:
+    values = tiny_recipe(tmp_path / "run").model_dump(mode="json")
+    values["data"] = {"task": "jsonl", "train": str(_write(tmp_path / "train.jsonl", range(90)))}
+    folder = run(recipe_from(values))
+    _write(tmp_path / "train.jsonl", range(95))
+    with pytest.raises(OutputExistsError, match=r"data.train.*--overwrite"):
+        run(recipe_from(values))
+    run_recipe(recipe_from(values), overwrite=True, progress=False)
+    assert read(folder / "internalized" / "stage.json")["num_train"] == 86
+
+
+def test_a_training_file_alone_is_split_for_validation(tmp_path: Path) -> None:
+    values = tiny_recipe(tmp_path / "run").model_dump(mode="json")
+    values["data"] = {"task": "jsonl", "train": str(_write(tmp_path / "train.jsonl", range(90)))}
+    folder = run(recipe_from(values))
+    evaluation = read(folder / "internalized" / "evaluation.json")
+    assert (evaluation["settings"]["split"], evaluation["num_graded"]) == ("valid", 9)
+    assert read(folder / "internalized" / "stage.json")["num_train"] == 81
+    assert len((tmp_path / "train.jsonl").read_text().splitlines()) == 90
+
+
+def test_questions_of_an_earlier_phase_are_a_leak(tmp_path: Path) -> None:
+    phases = [
+        {"name": "a", "data": {"digits": [[1, 2], [2, 2]], "num_train": 4000}},
+        {"name": "b", "data": {"digits": [[2, 2]], "num_train": 3000}},
+    ]
+    with pytest.raises(DataError, match=r"train of phase 1"):
+        run(tiny_recipe(tmp_path / "run", phases=phases))
+
+
 def test_without_validation_the_last_model_is_final(tmp_path: Path) -> None:
-    data = {"task": "jsonl", "train": str(_write(tmp_path / "train.jsonl", range(50)))}
+    data = {"task": "jsonl", "train": str(_write(tmp_path / "train.jsonl", range(9)))}
     values = tiny_recipe(tmp_path / "run").model_dump(mode="json")
     values["data"] = {**data, "test": str(_write(tmp_path / "test.jsonl", range(60, 70)))}
     folder = run(recipe_from(values))
@@ -211,11 +240,7 @@ def test_shipped_recipes_run_end_to_end_on_a_tiny_model(
         f"output={tmp_path / 'run'}",
     ]
     model = f"model.name={tiny_gpt2(tmp_path / 'tiny')}"
-    values = load_recipe(RECIPES / f"{name}.yaml", [*short, model]).model_dump(mode="json")
-    for phase in values["phases"]:
-        phase.get("train", {}).pop("epochs", None)
-        phase.setdefault("data", {})["max_length"] = 900
-    recipe = recipe_from(yaml.safe_load(yaml.safe_dump(values)))
+    recipe = load_recipe(RECIPES / f"{name}.yaml", [*short, model])
     assert any("steps: at most 6" in line for line in check_recipe(recipe))
     folder = run(recipe)
     assert list(folder.glob("internalized/**/evaluation.json"))

@@ -124,6 +124,42 @@ def test_phases_are_laid_over_the_recipe() -> None:
     )
 
 
+def test_the_command_line_wins_over_phases() -> None:
+    phases = [{"train": {"epochs": 3}}, {"name": "b", "data": {"digits": [[5, 5]]}}]
+    recipe = recipe_from({**SMALL, "phases": phases}, ["train.epochs=1", "data.digits=[[2, 2]]"])
+    first, second = recipe.resolved_phases()
+    assert (first.train.epochs, second.train.epochs) == (1, 1)
+    assert first.data.digits == second.data.digits == [(2, 2)]
+
+
+@pytest.mark.parametrize("key", ["model", "seed", "baselines", "output", "lora"])
+def test_what_a_phase_cannot_have_of_its_own_is_refused(key: str) -> None:
+    assert f"phases[0]: {key}: one model" in error({**SMALL, "phases": [{key: {}}]})
+
+
+def test_a_model_by_name_brings_its_own_tokenizer() -> None:
+    scratch = {"config": {"model_type": "gpt2"}, "tokenizer": "characters", "alphabet": "ab"}
+    replaced = recipe_from({**SMALL, "model": scratch}, ["model.name=gpt2"]).model
+    assert (replaced.tokenizer, replaced.alphabet) == (None, None)
+
+
+def test_switching_one_baseline_off_leaves_the_other() -> None:
+    recipe = recipe_from({**SMALL, "baselines": True}, ["baselines.no_cot=false"])
+    assert (recipe.baselines.explicit, recipe.baselines.no_cot) == ("train", False)
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("schedule.max_hold=3", "at least schedule.window"),
+        ("train.settle_steps=0", "greater than 0"),
+        ("data.train=mine.jsonl", "data.task=jsonl"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(override: str, expected: str) -> None:
+    assert expected in error(SMALL, override)
+
+
 def test_a_recipe_does_not_change_after_reading() -> None:
     recipe: Recipe = recipe_from(SMALL)
     with pytest.raises(ValueError, match="frozen"):

@@ -39,6 +39,13 @@ def test_linear_over_the_run_is_the_first_seeds_formula() -> None:
     assert seen == [value if value < 10 else ALL for value in expected]
 
 
+def test_linear_over_the_run_removes_everything_before_the_end() -> None:
+    seen = levels(recipe.Schedule(removal="linear", per="run"), 60)
+    assert seen[0] == 0
+    assert seen[47] < ALL
+    assert seen[48:] == [ALL] * 12
+
+
 def test_warmup_start_and_remove_all_beyond() -> None:
     settings = recipe.Schedule(
         removal="linear", delta=4, start=2, warmup_steps=3, remove_all_beyond=5
@@ -72,8 +79,8 @@ def test_adaptive_by_accuracy_needs_a_measurement_of_this_level() -> None:
     schedule = Schedule(settings, longest=9, steps_per_epoch=1, num_steps=100)
     state = schedule.advance(schedule.initial(), 1, loss=9.0)
     assert state.removed == 0
-    assert schedule.advance(state, 2, loss=9.0, accuracy=0.9).removed == 0
-    assert schedule.advance(state, 2, loss=9.0, accuracy=0.91).removed == 1
+    assert schedule.advance(state, 2, loss=9.0, accuracy=0.89).removed == 0
+    assert schedule.advance(state, 2, loss=9.0, accuracy=0.9).removed == 1
 
 
 def test_limits_remove_or_stop() -> None:
@@ -117,6 +124,26 @@ def test_offsets_follow_from_seed_and_step_alone() -> None:
     assert (sample_offsets(1, 7, 50, 0.5) != sample_offsets(2, 7, 50, 0.5)).any()
     assert not sample_offsets(1, 7, 50, None).any()
     assert not sample_offsets(1, 7, 50, math.inf).any()
+
+
+def test_a_criterion_that_is_met_comes_before_a_limit() -> None:
+    settings = recipe.Schedule(
+        removal="adaptive", loss_below=0.1, window=2, max_hold=2, at_limit="stop"
+    )
+    schedule = Schedule(settings, longest=9, steps_per_epoch=1, num_steps=9)
+    state = schedule.advance(ScheduleState(held=1, losses=[0.0]), 2, loss=0.0)
+    assert (state.removed, state.stopped) == (1, False)
+
+
+def test_steps_of_the_warm_up_are_not_holding() -> None:
+    settings = recipe.Schedule(
+        removal="adaptive", loss_below=0.1, window=2, max_hold=4, at_limit="stop", warmup_steps=10
+    )
+    schedule = Schedule(settings, longest=9, steps_per_epoch=1, num_steps=99)
+    state = schedule.initial()
+    for step in range(1, 11):
+        state = schedule.advance(state, step, loss=1.0)
+    assert (state.held, state.stopped) == (0, False)
 
 
 def test_reset_only_when_something_was_removed() -> None:

@@ -192,6 +192,19 @@ def test_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tmp_path: Path) 
     assert all(torch.isfinite(tensor).all() for tensor in weights(kept[0]).values())
 
 
+def test_gradient_that_is_not_finite_is_never_saved(tmp_path: Path) -> None:
+    broken = trainer(tiny_recipe(tmp_path), tmp_path)
+    step = broken._step
+
+    def poisoned(state: Any) -> Any:
+        figures = step(state)
+        return figures._replace(gradient_norm=float("nan")) if state.step == 11 else figures
+
+    broken._step = poisoned  # type: ignore[method-assign]
+    with pytest.raises(TrainingError, match=r"step 12: the gradient norm is nan.*step-0000006"):
+        broken.run()
+
+
 def test_best_model_of_every_level_is_kept_and_the_last_one_is_final(tmp_path: Path) -> None:
     result = run(
         tmp_path, schedule={"removal": "adaptive", "loss_below": 99.0, "window": 2, "delta": 5}
@@ -200,7 +213,6 @@ def test_best_model_of_every_level_is_kept_and_the_last_one_is_final(tmp_path: P
     assert levels == ["removed-0000", "removed-0005", "removed-all"]
     assert result.level == "all"
     assert same(weights(result.folder), weights(tmp_path / "levels" / "removed-all"))
-    assert not (tmp_path / "checkpoints").exists()
 
 
 def test_run_ends_after_settling_and_the_rate_decays(tmp_path: Path) -> None:
@@ -265,6 +277,32 @@ def test_gap_is_refused_where_it_could_not_be_exported(tmp_path: Path) -> None:
     }
     with pytest.raises(ModelError, match=r"llama has none.*positions: natural"):
         run(tmp_path, model=llama, schedule={"positions": "gap"})
+
+
+def test_gap_needs_the_left_side(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"schedule.side: left.*found token and right"):
+        run(tmp_path, schedule={"positions": "gap", "side": "right"})
+
+
+def test_accuracy_as_criterion_needs_validation_questions(tmp_path: Path) -> None:
+    recipe = tiny_recipe(tmp_path, schedule={"removal": "adaptive", "accuracy_above": 0.5})
+    tokenizer = load_tokenizer(recipe.model)
+    data = examples([(2, 2)], 50, 0, 0)["train"]
+    template = Template("compact")
+    with pytest.raises(RecipeError, match=r"schedule.accuracy_above.*data.valid"):
+        StepwiseInternalization(
+            load_model(recipe.model, tokenizer),
+            tokenizer,
+            template,
+            recipe,
+            train=encode_examples(data, tokenizer, template),
+            folder=tmp_path,
+        )
+
+
+def test_a_model_without_spare_positions_can_still_be_asked(tmp_path: Path) -> None:
+    exact = {**NO_DROPOUT, "config": {**NO_DROPOUT["config"], "n_positions": 20}}
+    assert run(tmp_path, model=exact, train={"max_steps": 2}).state.step == 2
 
 
 def test_label_logits_give_the_loss_of_the_whole_sequence(tmp_path: Path) -> None:

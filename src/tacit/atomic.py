@@ -16,7 +16,7 @@ from tacit.errors import DataError, OutputExistsError
 
 AnyPath: TypeAlias = "str | os.PathLike[str]"
 
-_TEMPORARY = ".writing-"
+TEMPORARY = ".writing-"
 _REPLACED = ".replaced-"
 
 
@@ -78,7 +78,7 @@ def write_text(path: Path, text: str) -> None:
 def write_folder(folder: Path, write: Callable[[Path], None]) -> None:
     """Makes `folder` with what `write(temporary folder)` puts into it, replacing an older one."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.parent / f"{_TEMPORARY}{folder.name}"
+    temporary = folder.parent / f"{TEMPORARY}{folder.name}"
     replaced = folder.parent / f"{_REPLACED}{folder.name}"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
@@ -101,7 +101,7 @@ def clean(parent: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.rename(whole)
-    for path in parent.glob(f"{_TEMPORARY}*"):
+    for path in parent.glob(f"{TEMPORARY}*"):
         shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
 

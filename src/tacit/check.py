@@ -73,7 +73,7 @@ def _check_phase(recipe: Recipe, num_models: int) -> Iterator[str]:
     dataset = encode_examples(
         sample.examples, tokenizer, template, max_length=recipe.data.max_length
     )
-    require_fit(recipe, model, dataset, num_processes=1)
+    require_fit(recipe, model, dataset, num_processes=1, num_valid=1)
     share = len(dataset) / (len(dataset) + dataset.num_dropped)
     num_train = round(sample.num_train * share)
     yield (
@@ -151,13 +151,25 @@ def _files_sample(data: Data) -> _Sample:
     check_leaks(
         {name: iter_split_questions(path) for name, path in files.items()}, allow=data.allow_leaks
     )
-    plain = data.train.suffix == ".jsonl"
-    some = read_examples(data.train, allow_empty_thought=data.allow_empty_thoughts) if plain else []
-    missing = [name for name in ("valid", "test") if name not in files]
+    some = _read_any(data.train, data)
     note = f"{len(some):,} examples in {data.train}"
-    if missing:
-        note += f"; no {' and no '.join(missing)} file"
+    if "valid" not in files:
+        note += f"; {min(data.num_valid, len(some) // 10)} of them are held out for validation"
+    if "test" not in files:
+        note += "; no test file, so validation questions are asked at the end"
     return _Sample(some, len(some), note)
+
+
+def _read_any(path: Path, data: Data) -> list[Example]:
+    """The examples of a file in any form that a run reads."""
+    from tacit.example import read_jsonl
+    from tacit.tasks import gsm8k, icot
+
+    if path.suffix == ".txt":
+        return list(icot.iter_lines(path))
+    if gsm8k.is_raw(path):
+        return [gsm8k.parse(r, data.thought, f"{path}:{line}") for line, r in read_jsonl(path)]
+    return read_examples(path, allow_empty_thought=data.allow_empty_thoughts)
 
 
 def _range(lengths: np.ndarray) -> str:

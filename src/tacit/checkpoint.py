@@ -23,9 +23,9 @@ import numpy as np
 import torch
 
 from tacit import recipe
-from tacit.atomic import clean, link_folder, write_folder
+from tacit.atomic import TEMPORARY, clean, link_folder, write_folder
 from tacit.dataset import CoTDataset
-from tacit.model import gap_closed, model_card, move_positions, save_model
+from tacit.model import gap_closed, model_card, move_positions, restore_weights, save_model
 from tacit.schedule import ALL, ScheduleState
 from tacit.template import Template
 
@@ -101,8 +101,7 @@ class Checkpoints:
         """Puts the last checkpoint's weights into the model, before it is wrapped."""
         if self.resumed_from is None:
             return
-        saved = type(model).from_pretrained(self.resumed_from, dtype=torch.float32)
-        model.load_state_dict(saved.state_dict())
+        restore_weights(model, self.resumed_from)
         if self.schedule.positions == "gap":
             removed = self._saved_state().schedule.removed
             move_positions(model, self.dataset, removed, back=True)
@@ -111,10 +110,7 @@ class Checkpoints:
         """Optimizer, scaler and random states of the last checkpoint; returns its state."""
         if self.resumed_from is None:
             return None
-        # our own file, written by `save`: random states are not plain tensors
-        saved = torch.load(
-            self.resumed_from / "training.pt", map_location="cpu", weights_only=False
-        )
+        saved = torch.load(self.resumed_from / "training.pt", map_location="cpu", weights_only=True)
         optimizer.load_state_dict(saved["optimizer"])
         if self.accelerator.scaler is not None and saved["scaler"]:
             self.accelerator.scaler.load_state_dict(saved["scaler"])
@@ -152,11 +148,10 @@ class Checkpoints:
         self._write(self.level_folder(state.schedule.removed), model, state, write)
 
     def finish(self, removed: int) -> Path:
-        """Makes model/ of the best model of the last level; checkpoints are needed no longer."""
+        """Makes model/ of the best model of the last level."""
         target = self.folder / "model"
         if self.accelerator.is_main_process:
             link_folder(self.level_folder(removed), target)
-            shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
         self.accelerator.wait_for_everyone()
         return target
 
@@ -197,6 +192,13 @@ class Checkpoints:
         return TrainState.from_json(json.loads((self.resumed_from / "state.json").read_text()))
 
 
+def remove_checkpoints(folder: Path) -> None:
+    """Removes the checkpoints of a run that is done; whole, or under a name that `clean` knows."""
+    parent = folder / "checkpoints"
+    if parent.exists():
+        shutil.rmtree(parent.rename(folder / f"{TEMPORARY}checkpoints"))
+
+
 def level_name(removed: int) -> str:
     """Of a level's folder: `0007`, or `all`."""
     return "all" if removed >= ALL else f"{removed:04d}"
@@ -204,9 +206,11 @@ def level_name(removed: int) -> str:
 
 def random_state() -> dict[str, Any]:
     """The state of every random generator that training may use, in this process."""
+    state: Any = np.random.get_state(legacy=True)
+    name, keys, position, has_gauss, gauss = state
     return {
         "python": random.getstate(),
-        "numpy": np.random.get_state(),
+        "numpy": (name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss),
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }
@@ -214,8 +218,10 @@ def random_state() -> dict[str, Any]:
 
 def restore_random_state(state: dict[str, Any]) -> None:
     """The opposite of `random_state`."""
-    random.setstate(state["python"])
-    np.random.set_state(state["numpy"])
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
     torch.set_rng_state(state["torch"])
     if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["cuda"])

@@ -155,9 +155,10 @@ def internalize(
     model_name
         Hub name or folder (default gpt2-medium).
     data
-        Training JSONL with question, thought and answer, or GSM8K's raw file or folder.
+        Training JSONL with question, thought and answer, the paper's .txt, or raw GSM8K.
     valid
-        Validation JSONL; the best model is chosen with it.
+        Validation JSONL; the best model is chosen with it (default: a tenth of the data, 1,000
+        examples at the most).
     test
         Test JSONL, read once, at the end.
     task
@@ -236,6 +237,9 @@ def _internalize_defaults(flags: dict[str, Any]) -> dict[str, Any]:
     }
     if flags["train.epochs"] is None and flags["train.max_steps"] is None:
         values["train"]["epochs"] = 10
+    if flags["data.task"] == "gsm8k":  # the paper's settings, appendix A
+        values["data"] = {"max_length": 150}
+        values["schedule"] = {"delta": 1, "remove_all_beyond": 39}
     if flags["data.task"] is None and flags.get("data.train") is None:
         raise RecipeError(
             "internalize: no data; give --data FILE.jsonl (question, thought, answer), or "
@@ -264,6 +268,8 @@ def evaluate(
     batch_size: int = 64,
     limit: int | None = None,
     num_latency: int = 50,
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32",
+    trust_remote_code: Annotated[bool, Parameter(negative="")] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Ask a model questions and measure its answers.
@@ -284,6 +290,10 @@ def evaluate(
         Only the first questions.
     num_latency
         Questions timed one at a time; 0 for none.
+    dtype
+        Of the weights.
+    trust_remote_code
+        Run Python code that came with the model.
     """
     from tacit.atomic import refuse_existing
     from tacit.example import read_questions
@@ -292,16 +302,18 @@ def evaluate(
     examples = read_questions(input, limit=limit)
     _quiet()
     from tacit.evaluate import evaluate_folder
+    from tacit.recipe import Model
     from tacit.report import print_metrics
 
     metrics = evaluate_folder(
-        model,
+        Model(name=model, trust_remote_code=trust_remote_code),
         examples,
         output,
         template=template,
         max_new_tokens=max_new_tokens,
         batch_size=batch_size,
         num_latency=num_latency,
+        dtype=dtype,
         overwrite=overwrite,
         progress="evaluate",
     )

@@ -29,6 +29,7 @@ from tqdm import tqdm
 from tacit.errors import DataError
 from tacit.example import Example, iter_examples
 from tacit.template import Template
+from tacit.tokenizer import is_character_tokenizer
 
 #: Raise when the meaning of the cached arrays changes.
 _FORMAT = 2
@@ -266,6 +267,7 @@ class _Encoder:
         else:
             thoughts, step_ends = _token_ids(self.tokenizer, texts), [()] * len(texts)
         end = self.tokenizer.eos_token_id
+        self._require_known(examples, prompts, thoughts, answers)
         flat: list[int] = []
         lengths, kept_ends, rows = [], [], []
         for row, (prompt, thought, answer) in enumerate(
@@ -290,6 +292,21 @@ class _Encoder:
             num_dropped=len(examples) - len(rows),
         )
 
+    def _require_known(self, examples: Sequence[Example], *spans: Sequence[list[int]]) -> None:
+        """An unknown symbol under the built-in alphabet is a mistake in the recipe."""
+        if not is_character_tokenizer(self.tokenizer):
+            return
+        unknown = self.tokenizer.unk_token_id
+        for ids in spans:
+            for example, row in zip(examples, ids, strict=True):
+                if unknown in row:
+                    text = f"{example.question}{example.thought}{example.answer}"
+                    missing = sorted(set(text) - set(self.tokenizer.get_vocab()))
+                    raise DataError(
+                        f"question {example.question[:60]!r}: found the symbols {missing}, which "
+                        "the character tokenizer lacks; add them to model.alphabet"
+                    )
+
 
 def _encoded(examples: Iterator[Example], encoder: _Encoder, num_workers: int) -> Iterator[_Chunk]:
     """Encoded chunks in order; memory holds a few of them, never all examples."""
@@ -299,7 +316,8 @@ def _encoded(examples: Iterator[Example], encoder: _Encoder, num_workers: int) -
             yield encoder(first_row, chunk)
         return
     # fork, and not spawn: a user's script without a main guard would be run again by every worker
-    with ProcessPoolExecutor(num_workers, multiprocessing.get_context("fork")) as pool:
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(num_workers, context, initializer=_without_threads) as pool:
         waiting: deque[Future[_Chunk]] = deque()
         for first_row, chunk in chunks:
             waiting.append(pool.submit(encoder, first_row, chunk))
@@ -307,6 +325,11 @@ def _encoded(examples: Iterator[Example], encoder: _Encoder, num_workers: int) -
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+
+
+def _without_threads() -> None:
+    """In a worker: the threads of the parent's Rust tokenizer were not forked with it."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 
 def _chunks(examples: Iterator[Example]) -> Iterator[tuple[int, list[Example]]]:

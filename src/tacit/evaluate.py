@@ -124,11 +124,12 @@ def evaluate(
 
 
 def evaluate_folder(
-    model: str,
+    model: recipe.Model,
     examples: Sequence[Example],
     output: Path,
     *,
     template: TemplateName | None = None,
+    dtype: str = "float32",
     max_new_tokens: int | None = None,
     batch_size: int = 64,
     num_latency: int = 0,
@@ -138,10 +139,11 @@ def evaluate_folder(
     """Predictions of a saved model, written to `output`; returns the figures.
 
     Args:
-        model: folder or hub name.
+        model: the name is a folder or hub name, of a model or of an adapter.
         examples: questions, with gold answers where there are some.
         output: JSONL, one `Prediction` a line.
         template: default what the folder's tacit.json says, else plain.
+        dtype: of the weights.
         max_new_tokens: default what tacit.json says, else 256.
         batch_size, num_latency, progress: as in `evaluate`.
         overwrite: replace `output`.
@@ -151,10 +153,11 @@ def evaluate_folder(
     from tacit.model import ModelCard, load_model, load_tokenizer
 
     refuse_existing([output], overwrite=overwrite)
-    card = ModelCard.read(model)
-    settings = recipe.Model(name=model, local_files_only=Path(model).is_dir())
-    tokenizer = load_tokenizer(settings)
-    loaded = load_model(settings, tokenizer).to("cuda" if torch.cuda.is_available() else "cpu")
+    card = ModelCard.read(str(model.name))
+    tokenizer = load_tokenizer(model)
+    loaded = load_model(model, tokenizer, dtype=dtype)
+    if model.quantization is None:
+        loaded.to("cuda" if torch.cuda.is_available() else "cpu")
     predictions, metrics = evaluate(
         loaded,
         tokenizer,

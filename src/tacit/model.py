@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +52,9 @@ class ModelCard:
         path = Path(folder) / CARD_FILE
         if not path.is_file():
             return None
-        return ModelCard(**json.loads(path.read_text(encoding="utf-8")))
+        values = json.loads(path.read_text(encoding="utf-8"))
+        known = {field.name for field in fields(ModelCard)}
+        return ModelCard(**{name: value for name, value in values.items() if name in known})
 
     def write(self, folder: Path) -> None:
         """Writes the card into a model folder."""
@@ -90,39 +92,40 @@ def load_tokenizer(settings: recipe.Model) -> Any:
     return tokenizer
 
 
-def load_model(settings: recipe.Model, tokenizer: Any, *, seed: int | None = None) -> Any:
-    """The model in fp32, from a folder, the hub or, from scratch, a configuration.
+def load_model(
+    settings: recipe.Model,
+    tokenizer: Any,
+    *,
+    seed: int | None = None,
+    lora: recipe.Lora | None = None,
+    dtype: str = "float32",
+) -> Any:
+    """The model, from a folder, the hub or, from scratch, a configuration.
+
+    A folder that holds a PEFT adapter is loaded together with the model that it belongs to.
 
     Args:
         settings: the recipe's section.
         tokenizer: sets vocabulary and special tokens of a model from scratch.
-        seed: seeds torch before the weights of a model from scratch are drawn.
+        seed: seeds torch before weights are drawn.
+        lora: train adapters only: the folder's own, where it holds one, else fresh ones.
+        dtype: of the weights; fp32 wherever they are trained themselves.
 
     Raises:
-        ModelError: it is not there or cannot be built; the message says what to do.
+        TacitError: it is not there or cannot be built; the message says what to do.
     """
     import torch
-    from transformers import AutoModelForCausalLM
+
+    from tacit.adapter import add_adapter, is_adapter
 
     if seed is not None:
         torch.manual_seed(seed)
-    extra = {"attn_implementation": settings.attn_implementation}
-    extra = {key: value for key, value in extra.items() if value is not None}
     model: Any
     if settings.config is not None:
-        model = _from_config(settings.config, tokenizer, extra)
+        extra = {"attn_implementation": settings.attn_implementation}
+        model = _from_config(settings.config, tokenizer, {k: v for k, v in extra.items() if v})
     else:
-        try:
-            model = AutoModelForCausalLM.from_pretrained(
-                str(settings.name),
-                revision=settings.revision,
-                trust_remote_code=settings.trust_remote_code,
-                local_files_only=settings.local_files_only,
-                dtype=torch.float32,
-                **extra,
-            )
-        except (OSError, ValueError) as error:
-            raise ModelError(_not_loaded("model", settings.name, error)) from error
+        model = _from_pretrained(settings, getattr(torch, dtype), trainable=lora is not None)
     embeddings: Any = model.get_input_embeddings()
     size = embeddings.weight.shape[0]
     if len(tokenizer) > size:
@@ -130,8 +133,54 @@ def load_model(settings: recipe.Model, tokenizer: Any, *, seed: int | None = Non
             f"the tokenizer has {len(tokenizer)} tokens but the model {settings.name!r} only "
             f"{size}; set model.tokenizer to the one that belongs to the model"
         )
+    if lora is not None and not is_adapter(settings.name):
+        model = add_adapter(model, lora, quantized=settings.quantization is not None)
     _set_special_tokens(model, tokenizer)
     return model
+
+
+def _from_pretrained(settings: recipe.Model, dtype: Any, *, trainable: bool) -> Any:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from tacit.adapter import base_of, is_adapter, quantization_config
+
+    name = str(settings.name)
+    extra: dict[str, Any] = {"attn_implementation": settings.attn_implementation}
+    if settings.quantization is not None:
+        extra["quantization_config"] = quantization_config()
+        extra["device_map"] = {
+            "": torch.cuda.current_device() if torch.cuda.is_available() else "cpu"
+        }
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            base_of(name) if is_adapter(name) else name,
+            revision=settings.revision,
+            trust_remote_code=settings.trust_remote_code,
+            local_files_only=settings.local_files_only,
+            dtype=dtype,
+            **{key: value for key, value in extra.items() if value is not None},
+        )
+    except (OSError, ValueError) as error:
+        raise ModelError(_not_loaded("model", settings.name, error)) from error
+    if is_adapter(name):
+        from peft import PeftModel
+
+        return PeftModel.from_pretrained(model, name, is_trainable=trainable)
+    return model
+
+
+def restore_weights(model: Any, folder: Path) -> None:
+    """Puts the weights, or the adapter, that `save_model` wrote to a folder into the model."""
+    import torch
+    from peft import PeftModel, set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    if isinstance(model, PeftModel):
+        set_peft_model_state_dict(model, load_file(folder / "adapter_model.safetensors"))
+        return
+    saved = type(model).from_pretrained(folder, dtype=torch.float32)
+    model.load_state_dict(saved.state_dict())
 
 
 def build_empty(settings: recipe.Model, tokenizer: Any) -> Any:
@@ -159,32 +208,51 @@ def build_empty(settings: recipe.Model, tokenizer: Any) -> Any:
 
 
 def _from_config(config: dict[str, Any], tokenizer: Any, extra: dict[str, Any]) -> Any:
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    arguments = {key: value for key, value in config.items() if key != "model_type"}
+    arguments = {k: _number(value) for k, value in config.items() if k != "model_type"}
     arguments.setdefault("vocab_size", len(tokenizer))
     for name in ("bos_token_id", "eos_token_id"):
         arguments.setdefault(name, getattr(tokenizer, name))
     try:
         built = AutoConfig.for_model(config["model_type"], **arguments)
         return AutoModelForCausalLM.from_config(built, **extra).float()
-    except (ValueError, TypeError, KeyError) as error:
-        first = str(error).partition("\n")[0]
+    except (ValueError, TypeError, KeyError, StrictDataclassError) as error:
+        first = " ".join(str(error).split())
         raise ModelError(
             f"model.config: cannot build a causal language model of it: {first[:300]}"
         ) from error
 
 
+def _number(value: Any) -> Any:
+    """YAML 1.1 reads 1e-5 as text; a configuration means the number."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
 def _set_special_tokens(model: Any, tokenizer: Any) -> None:
-    model.generation_config.eos_token_id = tokenizer.eos_token_id
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
-    model.generation_config.do_sample = False
-    for sampling in ("temperature", "top_p", "top_k"):
-        setattr(model.generation_config, sampling, None)
+    from transformers import GenerationConfig
+
+    # A fresh one: what a chat model ships, such as a repetition penalty, bends even greedy answers.
+    model.generation_config = GenerationConfig(
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        do_sample=False,
+    )
 
 
 def save_model(model: Any, tokenizer: Any, folder: Path, card: ModelCard) -> None:
     """Writes a folder that transformers and vLLM load without tacit."""
+    limit = getattr(model.config, "max_position_embeddings", None)
+    if limit is not None:  # a model that does not stop must not run out of positions
+        num_prompt_tokens = len(tokenizer(card.example_prompt)["input_ids"])
+        card = replace(
+            card, max_new_tokens=max(1, min(card.max_new_tokens, limit - num_prompt_tokens))
+        )
     model.generation_config.max_new_tokens = card.max_new_tokens
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -198,6 +266,10 @@ def model_card(
 
     The limit on new tokens leaves room for a thought that grew by a few tokens.
     """
+    prompt = tokenizer.decode(dataset.prompts([0])[0])
+    start = tokenizer.bos_token
+    if start and template.adds_special_tokens:  # the tokenizer adds it again when it is asked
+        prompt = prompt.removeprefix(start)
     everything = removed >= dataset.longest_thought
     kept = max(0, dataset.longest_thought - removed)
     return ModelCard(
@@ -205,11 +277,11 @@ def model_card(
         removed=None if everything else int(removed),
         max_new_tokens=kept + int(dataset.answer_lengths.max()) + 8,
         step=step,
-        example_prompt=tokenizer.decode(dataset.prompts([0])[0]),
+        example_prompt=prompt,
     )
 
 
-def require_gap_support(model: Any, dataset: CoTDataset, unit: str) -> None:
+def require_gap_support(model: Any, dataset: CoTDataset, schedule: recipe.Schedule) -> None:
     """Checks that a model trained with gaps can be exported exactly.
 
     Raises:
@@ -231,8 +303,11 @@ def require_gap_support(model: Any, dataset: CoTDataset, unit: str) -> None:
                 f"{lengths.max()} tokens: where the gap ends would depend on the question, and "
                 f"plain generate cannot know it; {advice}"
             )
-    if unit != "token":
-        raise ModelError(f"schedule.positions: gap needs schedule.unit: token; {advice}")
+    if schedule.unit != "token" or schedule.side != "left":
+        raise ModelError(
+            "schedule.positions: gap needs schedule.unit: token and schedule.side: left, so that "
+            f"the gap follows the prompt; found {schedule.unit} and {schedule.side}; {advice}"
+        )
 
 
 @contextmanager

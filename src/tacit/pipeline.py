@@ -14,9 +14,11 @@ With several phases, each variant has one such folder per phase inside.
 from __future__ import annotations
 
 import datetime
+import gc
 import hashlib
 import json
 import platform
+import random
 import shutil
 import subprocess
 import sys
@@ -27,7 +29,8 @@ from pathlib import Path
 from typing import Any
 
 from tacit import __version__
-from tacit.atomic import link_folder, write_text
+from tacit.atomic import atomic_output, link_folder, write_text
+from tacit.checkpoint import remove_checkpoints
 from tacit.dataset import encode_file, file_hash
 from tacit.errors import DataError, OutputExistsError
 from tacit.evaluate import evaluate_folder
@@ -52,6 +55,11 @@ class Splits:
     valid: Path | None
     test: Path | None
     hashes: dict[str, str]
+
+    @property
+    def asked(self) -> dict[str, Path]:
+        """The files whose questions a model is measured with."""
+        return {n: p for n, p in (("valid", self.valid), ("test", self.test)) if p is not None}
 
 
 @dataclass(frozen=True)
@@ -80,7 +88,8 @@ def run_recipe(
 
     from tacit.report import write_report
 
-    process = PartialState(cpu=not _has_gpu())
+    # one process makes data and asks test questions while the others wait in a collective
+    process = PartialState(cpu=not _has_gpu(), timeout=datetime.timedelta(hours=24))
     folder = recipe.folder
     phases = recipe.resolved_phases()
     splits: list[Splits] = []
@@ -90,6 +99,7 @@ def run_recipe(
             make_data(phase, _phase_folder(folder / "data", phases, n))
             for n, phase in enumerate(phases)
         ]
+        _check_phases(splits, recipe.data.allow_leaks)
         _write_environment(recipe, splits, command)
     splits = _broadcast(splits)
     steps: dict[int, int] = {}
@@ -102,13 +112,14 @@ def run_recipe(
                 splits[number],
                 target,
                 num_steps=steps.get(number) if variant.name != "internalized" else None,
+                overwrite=overwrite,
                 progress=progress,
             )
             if variant.name == "internalized":
                 steps[number] = stage["state"]["step"]
             if process.is_main_process:
                 evaluate_stage(phase, splits[number], target / "model", target, progress=progress)
-            model = Model(name=str(target / "model"))
+            model = _model_in(target / "model", recipe.model)
             process.wait_for_everyone()
     if process.is_main_process:
         _borrow_explicit(recipe, phases, splits, progress)
@@ -116,6 +127,22 @@ def run_recipe(
     process.wait_for_everyone()
     process.destroy_process_group()
     return folder / "report.html"
+
+
+def _model_in(folder: Path, settings: Model) -> Model:
+    """A model that training wrote, loaded with the recipe's other settings."""
+    own = {"name": str(folder), "config": None, "tokenizer": None, "alphabet": None}
+    return settings.model_copy(update={**own, "revision": None, "local_files_only": True})
+
+
+def _check_phases(splits: list[Splits], allow: bool) -> None:
+    """One model goes through all phases: what an earlier one trains on, no later one may ask."""
+    for number, later in enumerate(splits):
+        for before, earlier in enumerate(splits[:number]):
+            asked = {f"{name} of phase {number + 1}": path for name, path in later.asked.items()}
+            questions = {name: iter_split_questions(path) for name, path in asked.items()}
+            questions[f"train of phase {before + 1}"] = iter_split_questions(earlier.train)
+            check_leaks(questions, allow=allow)
 
 
 def variants(recipe: Recipe) -> Iterator[Variant]:
@@ -136,7 +163,9 @@ def make_data(recipe: Recipe, folder: Path) -> Splits:
     data = recipe.data
     if data.task == "jsonl":
         given = {"train": data.train, "valid": data.valid, "test": data.test}
-        files = {name: path and _as_jsonl(path, name, folder) for name, path in given.items()}
+        files = {name: path and as_jsonl(path, data, name, folder) for name, path in given.items()}
+        if files["train"] and not files["valid"]:
+            files.update(_hold_out(files["train"], folder, data.num_valid, recipe.seed))
     else:
         files = {name: folder / f"{name}.jsonl" for name in ("train", "valid", "test")}
         _make_once(data, recipe.seed, folder)
@@ -171,16 +200,36 @@ def _make_once(data: Data, seed: int, folder: Path) -> None:
     write_text(made, json.dumps(wanted))
 
 
-def _as_jsonl(path: Path, split: str, folder: Path) -> Path:
+def _hold_out(train: Path, folder: Path, count: int, seed: int) -> dict[str, Path | None]:
+    """Splits `count` examples, at most a tenth, off a training file that came without validation.
+
+    Which ones follows from the seed; the user's file stays as it is.
+    """
+    lines = [raw for raw in train.read_bytes().splitlines(keepends=True) if raw.strip()]
+    count = min(count, len(lines) // 10)
+    if not count:
+        return {}
+    chosen = set(random.Random(seed).sample(range(len(lines)), count))
+    parts: dict[str, Path | None] = {}
+    for name, wanted in (("train", False), ("valid", True)):
+        parts[name] = folder / f"{name}.jsonl"
+        with atomic_output(folder / f"{name}.jsonl", overwrite=True) as file:
+            for i, raw in enumerate(lines):
+                if (i in chosen) == wanted:
+                    file.write(raw if raw.endswith(b"\n") else raw + b"\n")
+    return parts
+
+
+def as_jsonl(path: Path, data: Data, split: str, folder: Path) -> Path:
     """The file itself, or what tacit converted it to: the paper's .txt files, raw GSM8K."""
     from tacit.tasks import gsm8k, icot
 
-    target = folder / f"{split}.jsonl"
+    target = folder / f"given-{split}.jsonl"
     if path.suffix == ".txt":
         icot.convert(path, target, overwrite=True)
         return target
     if gsm8k.is_raw(path):
-        gsm8k.convert(path, target, overwrite=True)
+        gsm8k.convert(path, target, data.thought, overwrite=True)
         return target
     return path
 
@@ -191,6 +240,7 @@ def train_stage(
     folder: Path,
     *,
     num_steps: int | None = None,
+    overwrite: bool = False,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Trains one model in `folder`, goes on with it, or finds it done; returns its stage.json.
@@ -198,6 +248,7 @@ def train_stage(
     Raises:
         OutputExistsError: the folder holds a model that holds a run with other settings.
     """
+    import torch
     from accelerate import PartialState
 
     from tacit.train import StepwiseInternalization
@@ -206,14 +257,27 @@ def train_stage(
     path = folder / "stage.json"
     settings = _stage_settings(recipe, splits, num_steps)
     stage = json.loads(path.read_text()) if path.exists() else None
-    if stage is not None:
-        _require_same(stage["settings"], settings, folder)
-        if stage["status"] == "done":
-            return stage
-    elif process.is_main_process:
+    if stage is not None and stage["settings"] != settings:
+        if not overwrite:
+            _require_same(stage["settings"], settings, folder)
+        stage = None
+        process.wait_for_everyone()  # until all have read it
+        if process.is_main_process:
+            shutil.rmtree(folder)
+    if stage is not None and stage["status"] == "done":
+        remove_checkpoints(folder)
+        return stage
+    if stage is None and process.is_main_process:
         _write_stage(path, {"status": "running", "settings": settings})
     tokenizer = load_tokenizer(recipe.model)
-    model = load_model(recipe.model, tokenizer, seed=recipe.seed)
+    frozen = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[recipe.train.precision]
+    model = load_model(
+        recipe.model,
+        tokenizer,
+        seed=recipe.seed,
+        lora=recipe.lora,
+        dtype=frozen if recipe.lora is not None else "float32",
+    )
     template = Template(recipe.template, tokenizer)
     limit = recipe.data.max_length
     with process.main_process_first():
@@ -252,6 +316,13 @@ def train_stage(
     }
     if process.is_main_process:
         _write_stage(path, stage)
+        remove_checkpoints(folder)
+    trainer.accelerator.free_memory()
+    del trainer, model  # they refer to each other, and the next model needs their memory
+    gc.collect()
+    if _has_gpu():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
     return stage
 
 
@@ -280,9 +351,10 @@ def evaluate_stage(
         if known["settings"] == wanted:
             return known
     metrics = evaluate_folder(
-        str(model_folder),
+        _model_in(model_folder, recipe.model),
         read_questions(path, limit=recipe.evaluate.limit),
         folder / "predictions.jsonl",
+        dtype=recipe.evaluate.dtype,
         max_new_tokens=recipe.evaluate.max_new_tokens,
         batch_size=recipe.evaluate.batch_size,
         num_latency=recipe.evaluate.num_latency,
@@ -319,7 +391,7 @@ def _open_folder(recipe: Recipe, overwrite: bool) -> None:
 
 def _deciding(recipe: Recipe) -> dict[str, Any]:
     """The settings that decide what training produces; a finished run may get others besides."""
-    sections = {"seed", "template", "data", "model", "schedule", "train", "phases"}
+    sections = {"seed", "template", "data", "model", "lora", "schedule", "train", "phases"}
     values = recipe.model_dump(mode="json", include=sections)
     for section, keys in _INCIDENTAL.items():
         for key in keys:

@@ -67,6 +67,11 @@ class Data(Section):
 
     @model_validator(mode="after")
     def _jsonl_needs_files(self) -> Data:
+        if self.task != "jsonl" and (self.train or self.valid or self.test):
+            raise ValueError(
+                f"task '{self.task}' makes its own files; found data.train, data.valid or "
+                "data.test; leave them out, or set data.task=jsonl"
+            )
         if self.task == "jsonl" and self.train is None:
             raise ValueError(
                 "task 'jsonl' needs data.train, a JSONL file with question, thought and answer; "
@@ -98,6 +103,9 @@ class Model(Section):
     attn_implementation: str | None = Field(
         default=None, description="sdpa, eager, flash_attention_2, ..."
     )
+    quantization: Literal["nf4"] | None = Field(
+        default=None, description="nf4: 4-bit weights, double quantization; needs `lora`"
+    )
     trust_remote_code: bool = Field(
         default=False, description="run Python code that came with the model"
     )
@@ -118,6 +126,18 @@ class Model(Section):
         if self.config is not None and self.tokenizer is None:
             raise ValueError("model.config needs model.tokenizer: 'characters', a folder or a name")
         return self
+
+
+class Lora(Section):
+    """Low-rank adapters; the model itself stays frozen."""
+
+    r: Positive = Field(default=8, description="rank")
+    alpha: Positive = Field(default=16, description="scale: alpha / r")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    target_modules: Literal["auto", "all-linear"] | list[str] = Field(
+        default="auto",
+        description="auto: the attention and MLP projections under this architecture's names",
+    )
 
 
 class Schedule(Section):
@@ -159,7 +179,7 @@ class Schedule(Section):
     )
     accuracy_above: Annotated[float, Field(gt=0, le=1)] | None = Field(
         default=None,
-        description="adaptive: remove once validation accuracy at this level is above this; "
+        description="adaptive: remove once validation accuracy at this level has reached this; "
         "with both criteria, both must hold",
     )
     window: Positive = Field(
@@ -175,6 +195,15 @@ class Schedule(Section):
         default="remove",
         description="adaptive: what a limit does; stop: stay at this level to the end",
     )
+
+    @model_validator(mode="after")
+    def _a_hold_that_can_be(self) -> Schedule:
+        if self.max_hold is not None and self.max_hold < self.window:
+            raise ValueError(
+                f"schedule.max_hold ({self.max_hold}) must be at least schedule.window "
+                f"({self.window}), the shortest hold"
+            )
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -193,7 +222,7 @@ class Train(Section):
         default=None, description="passes over the data; the shorter of epochs and max_steps counts"
     )
     max_steps: Positive | None = Field(default=None, description="optimizer steps at the most")
-    settle_steps: Natural | None = Field(
+    settle_steps: Positive | None = Field(
         default=None, description="end the run this many steps after everything was removed"
     )
     batch_size: Positive = Field(
@@ -212,6 +241,7 @@ class Train(Section):
     settle_decay: bool = Field(
         default=True, description="learning rate falls to 0 over settle_steps"
     )
+    optimizer: Literal["adamw", "adamw_8bit", "paged_adamw_8bit", "sgd"] = "adamw"
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     betas: tuple[float, float] = (0.9, 0.999)
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
@@ -227,9 +257,10 @@ class Train(Section):
     keep_checkpoints: Positive = Field(default=2, description="how many of them are kept")
     evaluate_every: Positive = Field(default=1_000, description="steps between validations")
     num_valid: Positive = Field(default=500, description="validation examples for each of them")
-    level_every: Natural = Field(
-        default=1,
-        description="keep the best model of every n-th level of removal; 0: only the last level",
+    level_every: Natural | None = Field(
+        default=None,
+        description="keep the best model of every n-th level of removal; 0: of the first and the "
+        "last only; empty: of every level where there are at most 16, else of about 16",
     )
     log_every: Positive = Field(default=10, description="steps between lines of metrics.jsonl")
     trackers: list[Literal["trackio", "tensorboard", "wandb"]] = Field(default_factory=list)
@@ -255,6 +286,9 @@ class Evaluate(Section):
     batch_size: Positive = Field(default=64, description="questions decoded together")
     max_new_tokens: Positive | None = Field(
         default=None, description="empty: as many as the longest training thought and answer need"
+    )
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32", description="of the weights while it is measured"
     )
     limit: Positive | None = Field(default=None, description="only the first questions")
     num_latency: Natural = Field(default=50, description="questions timed one by one")
@@ -285,20 +319,36 @@ class Recipe(Section):
     template: Literal["plain", "compact", "chat"] = "plain"
     data: Data
     model: Model
+    lora: Lora | None = Field(default=None, description="empty: all weights are trained")
     schedule: Schedule = Schedule()
     train: Train
     evaluate: Evaluate = Evaluate()
     baselines: Baselines = Baselines()
     phases: list[dict[str, Any]] = Field(default_factory=list)
 
+    @model_validator(mode="after")
+    def _adapters_fit(self) -> Recipe:
+        if self.model.quantization and self.lora is None:
+            raise ValueError(
+                "model.quantization: 4-bit weights cannot be trained themselves; add a section "
+                "lora (lora: {} takes the defaults)"
+            )
+        if self.baselines.explicit == "before_removal" and self.schedule.start > 0:
+            raise ValueError(
+                "baselines.explicit: before_removal needs schedule.start: 0, or there is no "
+                "checkpoint with the whole thought; set baselines.explicit: train"
+            )
+        if self.lora is not None and self.schedule.positions == "gap":
+            raise ValueError(
+                "schedule.positions: gap moves the position table, which an adapter does not "
+                "hold; set schedule.positions: natural, or train without lora"
+            )
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _one_switch(cls, values: Any) -> Any:
-        if isinstance(values, dict) and isinstance(values.get("baselines"), bool):
-            on = values["baselines"]
-            chosen = {"explicit": "train" if on else "off", "no_cot": on}
-            values = {**values, "baselines": chosen}
-        return values
+        return {**values, **_switched(values)} if isinstance(values, dict) else values
 
     @property
     def folder(self) -> Path:
@@ -309,6 +359,17 @@ class Recipe(Section):
         """One recipe per phase, in order; a recipe without phases is its own only phase."""
         if not self.phases:
             return [self]
+        for number, phase in enumerate(self.phases):
+            for key in sorted(_WHOLE_RECIPE & phase.keys()):
+                raise RecipeError(
+                    f"phases[{number}]: {key}: one model goes through all phases; "
+                    f"set {key} outside of them"
+                )
+            if not str(phase.get("name", "phase")).replace("-", "").replace("_", "").isalnum():
+                raise RecipeError(
+                    f"phases[{number}]: name: found {phase['name']!r}; it names a folder: use "
+                    "letters, digits, - and _"
+                )
         base = self.model_dump(mode="json", exclude={"phases"}, exclude_unset=True)
         return [
             _validate(_merge(base, phase), f"phases[{number}]")
@@ -356,11 +417,27 @@ def recipe_from(
     nodes: yaml.Node | None = None,
 ) -> Recipe:
     """The recipe in nested plain values, with overrides; raises RecipeError as `load_recipe`."""
+    values = {**values, **_switched(values)}
     for override in overrides:
-        values = _merge(values, parse_override(override))
+        parsed = parse_override(override)
+        parsed = {**parsed, **_switched(parsed)}
+        values = _merge(values, parsed)
+        # the command line wins over phases, too, except for what belongs to the whole recipe
+        inner = {key: value for key, value in parsed.items() if key in _PER_PHASE}
+        if inner and isinstance(values.get("phases"), list):
+            phases = [_merge(phase, inner) for phase in values["phases"] if isinstance(phase, dict)]
+            values = {**values, "phases": phases}
     recipe = _validate(values, where, nodes)
     recipe.resolved_phases()
     return recipe
+
+
+def _switched(values: dict[str, Any]) -> dict[str, Any]:
+    """`baselines: true` spelled out."""
+    on = values.get("baselines")
+    if not isinstance(on, bool):
+        return {}
+    return {"baselines": {"explicit": "train" if on else "off", "no_cot": on}}
 
 
 def parse_override(text: str) -> dict[str, Any]:
@@ -387,6 +464,9 @@ def dump_recipe(recipe: Recipe) -> str:
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
+#: What a phase cannot have of its own, and what an override changes in every phase.
+_WHOLE_RECIPE = {"model", "lora", "seed", "baselines", "output", "phases"}
+_PER_PHASE = {"template", "data", "schedule", "train", "evaluate"}
 #: Keys whose value is replaced as a whole: merging two model configurations would mix them.
 _WHOLE = {"config"}
 #: Setting one of these in an override unsets the other.
@@ -406,6 +486,10 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     for chosen, rival in _RIVALS.items():
         if over.get(chosen) is not None and rival not in over and rival in merged:
             merged[rival] = None
+    if over.get("name") is not None and "config" in merged:  # a model brings its own tokenizer
+        for key in ("tokenizer", "alphabet"):
+            if key not in over:
+                merged.pop(key, None)
     return merged
 
 

@@ -83,7 +83,7 @@ class Schedule:
             loss: mean negative log-likelihood of the labels of the step just done, in nats.
             accuracy: validation accuracy at this level, when it was just measured.
         """
-        state = self._observed(state, loss)
+        state = self._observed(state, step, loss)
         removed = self._removed(state, step, accuracy)
         if removed == state.removed:
             limited = self._limit_reached(state) and self.settings.at_limit == "stop"
@@ -99,7 +99,9 @@ class Schedule:
         """Whether the optimizer forgets its moments between these two states."""
         return self.settings.reset_optimizer and before.removed != after.removed
 
-    def _observed(self, state: ScheduleState, loss: float | None) -> ScheduleState:
+    def _observed(self, state: ScheduleState, step: int, loss: float | None) -> ScheduleState:
+        if step <= self.settings.warmup_steps:  # nothing is held yet
+            return state
         losses = state.losses
         if loss is not None and self.settings.removal == "adaptive" and not self.finished(state):
             losses = [*losses, loss][-self.settings.window :]
@@ -116,13 +118,17 @@ class Schedule:
         return self._full(state.removed + max(1, round(self.settings.delta or 1)))
 
     def _linear(self, step: int) -> int:
-        """floor(delta * t / T), t counted from the end of the warm-up period."""
+        """floor(delta * t / T), t counted from the end of the warm-up period.
+
+        Over the run and without a delta everything is gone after 80 % of the steps: with
+        delta = the longest thought the last token would go after the last step.
+        """
         settings = self.settings
         done = max(0, step - settings.warmup_steps)
         if settings.per == "epoch":
             delta, period = settings.delta or 8.0, self.steps_per_epoch
         else:
-            delta = settings.delta or float(self.longest - settings.start)
+            delta = settings.delta or 1.25 * (self.longest - settings.start)
             period = max(1, self.num_steps - settings.warmup_steps)
         return self._full(settings.start + math.floor(delta * done / period))
 
@@ -130,10 +136,15 @@ class Schedule:
         settings = self.settings
         if state.stopped or step < settings.warmup_steps or state.held < settings.window:
             return False
-        if self._limit_reached(state):
-            return settings.at_limit == "remove"
+        if self._recovered(state, accuracy):
+            return True
+        return self._limit_reached(state) and settings.at_limit == "remove"
+
+    def _recovered(self, state: ScheduleState, accuracy: float | None) -> bool:
+        """Whether every criterion that is set holds at this level."""
+        settings = self.settings
         if settings.accuracy_above is not None and (
-            accuracy is None or accuracy <= settings.accuracy_above
+            accuracy is None or accuracy < settings.accuracy_above
         ):
             return False
         if settings.loss_below is None:

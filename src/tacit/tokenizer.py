@@ -7,13 +7,21 @@ tacit installed.
 from __future__ import annotations
 
 import string
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 #: The symbols of the default alphabet.
 PRINTABLE = string.digits + string.ascii_letters + string.punctuation + " \n"
+
+#: Its name in recipes.
+CHARACTERS = "characters"
+
+
+def is_character_tokenizer(tokenizer: Any) -> bool:
+    """Whether this is the tokenizer below and was not loaded from a folder."""
+    return getattr(tokenizer, "name_or_path", None) == CHARACTERS
 
 
 def character_tokenizer(alphabet: str | None = None) -> PreTrainedTokenizerFast:
@@ -32,6 +40,7 @@ def character_tokenizer(alphabet: str | None = None) -> PreTrainedTokenizerFast:
     backend.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
+        name_or_path=CHARACTERS,
         pad_token="<pad>",
         eos_token="<eos>",
         unk_token="<unk>",

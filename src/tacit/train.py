@@ -9,6 +9,8 @@ micro-batches, and the schedule hears the loss.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
+import inspect
 import math
 import resource
 import time
@@ -110,7 +112,13 @@ class StepwiseInternalization:
         self.train, self.valid = train, list(valid)[: settings.num_valid]
         self.progress = progress
         self.accelerator = _accelerator(recipe, folder)
-        require_fit(recipe, model, train, self.accelerator.num_processes)
+        require_fit(
+            recipe,
+            model,
+            train,
+            num_processes=self.accelerator.num_processes,
+            num_valid=len(self.valid),
+        )
         steps_per_epoch = train.steps_per_epoch(settings.batch_size)
         self.num_steps = num_steps or count_steps(recipe, steps_per_epoch)
         self.ends_after_settling = num_steps is None and settings.settle_steps is not None
@@ -127,6 +135,10 @@ class StepwiseInternalization:
         self.checkpoints.load_weights(model)
         if settings.gradient_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
+            if recipe.lora is not None:  # or no gradient would reach the first adapters
+                model.enable_input_require_grads()
+        if self.accelerator.num_processes > 1:  # or every process would draw the same dropout
+            torch.manual_seed(recipe.seed + self.accelerator.process_index)
         self.bare_model = model
         optimizer = _optimizer(model, recipe)
         self.learning_rate_at = _learning_rate(optimizer, recipe, self.num_steps)
@@ -141,7 +153,9 @@ class StepwiseInternalization:
             SystemExit: with EXIT_INTERRUPTED after SIGTERM or SIGINT, when all is saved.
         """
         state = self.checkpoints.restore(self.optimizer)
-        state = state or TrainState(schedule=self.schedule.initial())
+        if state is None:
+            first = self.schedule.initial()
+            state = TrainState(schedule=first, all_removed_at=0 if first.removed >= ALL else None)
         self.model.train()
         with (
             StopRequest() as self.stop,
@@ -165,8 +179,13 @@ class StepwiseInternalization:
         """One optimizer step and all that is due after it."""
         before = state.schedule
         figures = self._step(state)
+        overflow_is_normal = self.accelerator.scaler is not None  # the scaler skips such steps
         if not math.isfinite(figures.loss):
-            raise TrainingError(self._not_finite(state.step, figures.loss))
+            raise TrainingError(self._not_finite(state.step, "loss", figures.loss))
+        if not (math.isfinite(figures.gradient_norm) or overflow_is_normal):
+            raise TrainingError(
+                self._not_finite(state.step, "gradient norm", figures.gradient_norm)
+            )
         state = replace(
             state,
             step=state.step + 1,
@@ -207,8 +226,9 @@ class StepwiseInternalization:
         removed = state.schedule.removed + offsets
         # Every process knows the whole batch, so its label tokens are counted without asking.
         gone = self.train.tokens_removed(indices, removed, side=schedule.side, unit=schedule.unit)
-        lengths = self.train.lengths[indices] - gone
-        num_labels = int((lengths - self.train.prompt_lengths[indices]).sum())
+        labels = self.train.thought_lengths[indices] + self.train.answer_lengths[indices] - gone
+        lengths = self.train.prompt_lengths[indices] + labels
+        num_labels = int(labels.sum())
         world = self.accelerator.num_processes
         mine = np.argsort(lengths, kind="stable")[self.accelerator.process_index :: world]
         # DDP takes the mean over processes; their sum is wanted.
@@ -305,6 +325,7 @@ class StepwiseInternalization:
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         gone = self.checkpoints.tokens_gone(removed)
         card = model_card(self.train, self.tokenizer, self.template, gone, step=0)
+        begin = time.perf_counter()
         with self.checkpoints.gap_closed(self.bare_model, removed):
             predictions, metrics = evaluate(
                 self.bare_model,
@@ -316,12 +337,15 @@ class StepwiseInternalization:
             )
         if world == 1:
             return metrics
-        slowest = max(gather_object([len(predictions) / metrics.examples_per_s]))
-        return summarize(gather_object(predictions), slowest, metrics.batch_size)
+        seconds = time.perf_counter() - begin
+        slowest = max(gather_object([seconds]))
+        return summarize(gather_object(predictions), slowest, self.recipe.evaluate.batch_size)
 
     def _keeps(self, removed: int) -> bool:
         """Whether the best model of this level is kept."""
         every = self.settings.level_every
+        if every is None:
+            every = max(1, math.ceil(self.schedule.longest / 16))
         is_end = removed >= ALL or removed == self.schedule.initial().removed
         return is_end or (every > 0 and removed % every == 0)
 
@@ -337,11 +361,11 @@ class StepwiseInternalization:
             }
             self.log.train(state.step, values)
 
-    def _not_finite(self, step: int, loss: float) -> str:
+    def _not_finite(self, step: int, what: str, value: float) -> str:
         last = self.checkpoints.last()
         where = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
         return (
-            f"step {step + 1}: the loss is {loss}; {where}; lower train.learning_rate, or use "
+            f"step {step + 1}: the {what} is {value}; {where}; lower train.learning_rate, or use "
             "train.precision: bf16 instead of fp16"
         )
 
@@ -370,6 +394,12 @@ def _accelerator(recipe: Recipe, folder: Path) -> Accelerator:
             "train.precision: found fp16 on a machine without a GPU; needed: bf16 or fp32; "
             "set train.precision=bf16"
         )
+    for tracker in recipe.train.trackers:  # Accelerate drops a missing one without a word
+        if importlib.util.find_spec(tracker) is None:
+            raise RecipeError(
+                f"train.trackers: {tracker} is not installed; pip install 'tacit[{tracker}]', or "
+                "leave it out"
+            )
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
     folder.mkdir(parents=True, exist_ok=True)
@@ -393,13 +423,27 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def require_fit(recipe: Recipe, model: Any, train: CoTDataset, num_processes: int) -> None:
+def require_fit(
+    recipe: Recipe, model: Any, train: CoTDataset, *, num_processes: int, num_valid: int
+) -> None:
     """Checks what only shows when model, data and recipe come together."""
     size = recipe.train.batch_size
     if size % num_processes:
         raise RecipeError(
             f"train.batch_size: found {size}; it must be a multiple of the {num_processes} "
             f"processes; set it to {size - size % num_processes or num_processes}"
+        )
+    if recipe.schedule.accuracy_above is not None and not num_valid:
+        raise RecipeError(
+            "schedule.accuracy_above needs validation questions; give data.valid, or use "
+            "schedule.loss_below"
+        )
+    if "logits_to_keep" not in inspect.signature(type(model).forward).parameters and not hasattr(
+        model, "peft_config"
+    ):
+        raise ModelError(
+            f"{type(model).__name__} cannot give logits at chosen places only (logits_to_keep); "
+            "choose another model"
         )
     longest = int(train.lengths.max())
     limit = getattr(model.config, "max_position_embeddings", None)
@@ -409,18 +453,33 @@ def require_fit(recipe: Recipe, model: Any, train: CoTDataset, num_processes: in
             f"set data.max_length={limit}, or take a model with more positions"
         )
     if recipe.schedule.positions == "gap" and recipe.schedule.removal != "none":
-        require_gap_support(model, train, recipe.schedule.unit)
+        require_gap_support(model, train, recipe.schedule)
 
 
 def _optimizer(model: Any, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW with fp32 state; biases and norms are not decayed."""
+    """AdamW with fp32 state, unless the recipe says otherwise; biases and norms do not decay."""
     settings = recipe.train
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim >= 2], "weight_decay": settings.weight_decay},
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=True)
+    groups = [group for group in groups if group["params"]]
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.betas[0])
+    arguments: dict[str, Any] = {"lr": settings.learning_rate, "betas": settings.betas}
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(groups, **arguments, fused=True)
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise RecipeError(
+            f"train.optimizer: {settings.optimizer} needs bitsandbytes, which is not installed; "
+            "pip install bitsandbytes, or set train.optimizer=adamw"
+        )
+    import bitsandbytes
+
+    paged = settings.optimizer == "paged_adamw_8bit"
+    kind = bitsandbytes.optim.PagedAdamW8bit if paged else bitsandbytes.optim.AdamW8bit
+    return kind(groups, **arguments)
 
 
 def _learning_rate(
