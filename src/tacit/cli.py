@@ -18,6 +18,7 @@ from cyclopts.exceptions import CycloptsError
 
 from tacit import __version__
 from tacit.errors import DataError, RecipeError, TacitError
+from tacit.generate_command import generate, merge
 
 #: Exit status for everything that the user can mend.
 EXIT_USER_ERROR = 2
@@ -30,6 +31,8 @@ app = App(
 )
 data_app = App(name="data", help="Make or convert data sets: JSONL with question, thought, answer.")
 app.command(data_app)
+app.command(generate)
+app.command(merge)
 
 Overrides = Annotated[tuple[str, ...], Parameter(help="section.key=value, such as train.epochs=3")]
 Overwrite = Annotated[bool, Parameter(negative="", help="replace what exists")]

@@ -1,0 +1,367 @@
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tacit.engines import Reply, Request, Sampling, Style, Usage
+from tacit.engines.worked import WorkedEngine
+from tacit.errors import DataError, OutputExistsError, RecipeError
+from tacit.prompts import PromptWriter, prompt_writer
+from tacit.trace_file import locked
+from tacit.trace_merge import merge_traces
+from tacit.trace_settings import settings_path
+from tacit.traces import generate_traces, shard_path
+
+QUESTIONS = [{"question": f"What is {n} + 1?", "answer": str(n + 1)} for n in range(20)]
+
+
+class FakeEngine:
+    """Chunks of four, longest first, as the transformers engine does; remembers what it did."""
+
+    name: str = "fake"
+    model: str = "fake-1"
+    style: Style = "plain"
+
+    def __init__(self, break_after: int | None = None, **settings: Any) -> None:
+        self.extra = settings
+        self.break_after = break_after
+        self.chunks: list[list[str]] = []
+        self.used = Usage()
+
+    def settings(self) -> dict[str, Any]:
+        return {"engine": self.name, "model": self.model, **self.extra}
+
+    def cost(self, usage: Usage) -> float | None:
+        return usage.num_tokens / 100
+
+    def generate(
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        *,
+        skip: Collection[int],
+        used: Usage,
+        stopping: Callable[[], bool],
+    ) -> Iterator[tuple[int, Reply]]:
+        self.used = used
+        num_yielded = 0
+        order = sorted(range(len(requests)), key=lambda i: -len(requests[i].prompt.text))
+        for start in range(0, len(order), 4):
+            chunk = order[start : start + 4]
+            if all(number in skip for number in chunk):
+                continue
+            if stopping():
+                return
+            names = [requests[number].id for number in chunk]
+            self.chunks.append(names)
+            for number in chunk:
+                if number in skip:
+                    continue
+                if num_yielded == self.break_after:
+                    raise KeyboardInterrupt
+                num_yielded += 1
+                # what is written depends on the company, as with padding
+                text = f"with {' '.join(names)}, {requests[number].seed}\nFinal Answer: 1"
+                yield number, Reply(text, 10, 5, True, "stop")
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_the_plain_prompt_is_the_documented_one() -> None:
+    expected = (
+        "You are a careful reasoning assistant. Solve the problem step-by-step and end with a "
+        "line that starts with 'Final Answer:'.\n\nQ: What is 15% of 240?\n\nA:"
+    )
+    assert PromptWriter()("What is 15% of 240?").text == expected
+
+
+def test_few_shot_examples_and_a_system_prompt_stand_before_the_question(tmp_path: Path) -> None:
+    shots = tmp_path / "shots.jsonl"
+    shots.write_text('{"question": "1 + 1", "thought": "one more", "answer": "2"}\n')
+    plain = prompt_writer("plain", "Think.", shots)("2 + 2").text
+    assert plain == "Think.\n\nQ: 1 + 1\n\nA: one more\nFinal Answer: 2\n\nQ: 2 + 2\n\nA:"
+    chat = prompt_writer("chat", "", shots)("2 + 2").messages
+    assert [message["role"] for message in chat] == ["user", "assistant", "user"]
+    shots.write_text('{"question": "1 + 1", "answer": "2"}\n')
+    with pytest.raises(DataError, match=r"shots.jsonl:1: thought: missing"):
+        prompt_writer("plain", None, shots)
+    with pytest.raises(DataError, match="--system_prompt"):
+        prompt_writer("trained", "Think.")
+
+
+def test_records_have_the_seeds_fields_and_stand_in_order(tmp_path: Path) -> None:
+    output = tmp_path / "traces.jsonl"
+    questions = [{**record, "category": "sums"} for record in QUESTIONS]
+    summary = generate_traces(FakeEngine(), questions, output)
+    records = read(output)
+    assert [record["id"] for record in records] == [f"{n}#0" for n in range(20)]
+    assert [record["question"] for record in records] == [q["question"] for q in QUESTIONS]
+    assert [record["answer"] for record in records] == [q["answer"] for q in QUESTIONS]
+    assert records[0]["cot"].endswith("Final Answer: 1")
+    assert {"num_tokens", "num_prompt_tokens", "stopped", "engine", "model"} <= records[0].keys()
+    assert records[0]["category"] == "sums"
+    assert (summary.num_wanted, summary.num_written, summary.num_tokens) == (20, 20, 100)
+    assert summary.cost == 1.0
+    again = generate_traces(FakeEngine(), questions, output)
+    assert (again.num_done_before, again.num_written, again.num_tokens) == (20, 0, 100)
+
+
+def test_an_interrupted_run_goes_on_and_ends_like_an_uninterrupted_one(tmp_path: Path) -> None:
+    whole = tmp_path / "whole.jsonl"
+    generate_traces(FakeEngine(), QUESTIONS, whole)
+    for after in (1, 4, 7, 19):
+        output = tmp_path / f"broken-{after}.jsonl"
+        with pytest.raises(KeyboardInterrupt):
+            generate_traces(FakeEngine(break_after=after), QUESTIONS, output)
+        assert len(read(output)) == after
+        engine = FakeEngine()
+        summary = generate_traces(engine, QUESTIONS, output)
+        assert (summary.num_done_before, summary.num_written) == (after, 20 - after)
+        assert engine.used == Usage(10 * after, 5 * after)
+        assert len(engine.chunks) == 5 - after // 4
+        assert output.read_bytes() == whole.read_bytes()
+
+
+def test_a_torn_last_line_is_removed_reported_and_written_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    output = tmp_path / "traces.jsonl"
+    generate_traces(FakeEngine(), QUESTIONS, output)
+    whole = output.read_bytes()
+    last = len(whole.splitlines(keepends=True)[-1])
+    for lost in (1, 2, 30, last):
+        output.write_bytes(whole[:-lost])
+        summary = generate_traces(FakeEngine(), QUESTIONS, output)
+        assert output.read_bytes() == whole
+        assert summary.num_written == int(lost > 1)  # a whole line only lacks its end
+        assert (summary.num_torn_bytes > 0) == (1 < lost < last)
+    assert "torn" in caplog.text
+    output.write_bytes(whole[:-5] + b"\x00" * 500)
+    assert generate_traces(FakeEngine(), QUESTIONS, output).num_torn_bytes > 500
+    output.write_bytes(b'{"id": 3\n' + whole)
+    with pytest.raises(DataError, match=r"traces.jsonl:1: found a line that tacit generate did"):
+        generate_traces(FakeEngine(), QUESTIONS, output)
+
+
+def test_other_settings_are_refused_and_say_what_differs(tmp_path: Path) -> None:
+    output = tmp_path / "traces.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        generate_traces(FakeEngine(break_after=3), QUESTIONS, output)
+    before = output.read_bytes()
+    with pytest.raises(OutputExistsError, match=r"temperature: 0.0 then, 0.5 now"):
+        generate_traces(FakeEngine(), QUESTIONS, output, sampling=Sampling(temperature=0.5))
+    with pytest.raises(OutputExistsError, match=r"system_prompt: .* then, 'Think.' now"):
+        generate_traces(FakeEngine(), QUESTIONS, output, system_prompt="Think.")
+    with pytest.raises(OutputExistsError, match=r"teacher: None then, 'abc' now"):
+        generate_traces(FakeEngine(teacher="abc"), QUESTIONS, output)
+    assert output.read_bytes() == before
+    generate_traces(FakeEngine(teacher="abc"), QUESTIONS, output, overwrite=True)
+    assert len(read(output)) == 20
+    settings_path(output).unlink()
+    with pytest.raises(OutputExistsError, match="cannot be continued"):
+        generate_traces(FakeEngine(), QUESTIONS, output)
+
+
+def test_other_questions_are_refused_and_more_are_welcome(tmp_path: Path) -> None:
+    output = tmp_path / "traces.jsonl"
+    generate_traces(FakeEngine(), QUESTIONS[:6], output)
+    summary = generate_traces(FakeEngine(), QUESTIONS, output)
+    assert (summary.num_done_before, summary.num_written) == (6, 14)
+    with pytest.raises(DataError, match="changed or moved"):
+        generate_traces(FakeEngine(), QUESTIONS[::-1], output)
+    with pytest.raises(DataError, match="not there"):
+        generate_traces(FakeEngine(), QUESTIONS[:5], output)
+    twice = [{"id": "a", "question": "x"}, {"id": "a", "question": "y"}]
+    with pytest.raises(DataError, match=r"questions:2: id: found 'a'"):
+        generate_traces(FakeEngine(), twice, tmp_path / "other.jsonl")
+
+
+def test_start_index_and_num_samples_work_on_one_file(tmp_path: Path) -> None:
+    output = tmp_path / "traces.jsonl"
+    generate_traces(FakeEngine(), QUESTIONS, output, start_index=15)
+    generate_traces(FakeEngine(), QUESTIONS, output, num_samples=4)
+    assert [record["index"] for record in read(output)] == [*range(4), *range(15, 20)]
+    ids = [{"id": f"q{n}", **record} for n, record in enumerate(QUESTIONS)]
+    output = tmp_path / "samples.jsonl"
+    warm = Sampling(temperature=1.0)
+    generate_traces(
+        FakeEngine(), ids, output, num_samples=2, num_samples_per_question=3, sampling=warm
+    )
+    records = read(output)
+    assert [record["id"] for record in records] == [f"q{n}#{s}" for n in (0, 1) for s in range(3)]
+    assert len({record["cot"] for record in records}) == 6  # a seed for each sample
+
+
+def test_settings_without_sense_are_refused(tmp_path: Path) -> None:
+    output = tmp_path / "traces.jsonl"
+    bad: list[dict[str, Any]] = [
+        {"num_samples_per_question": 2},
+        {"shard": (0, 4)},
+        {"shard": (5, 4)},
+        {"num_samples": 0},
+        {"start_index": -1},
+        {"sampling": Sampling(max_new_tokens=0)},
+        {"sampling": Sampling(temperature=-1)},
+        {"sampling": Sampling(top_p=0)},
+    ]
+    for options in bad:
+        with pytest.raises(RecipeError, match="--"):
+            generate_traces(FakeEngine(), QUESTIONS, output, **options)
+    assert not output.exists()
+
+
+def test_shards_merge_into_what_one_run_writes(tmp_path: Path) -> None:
+    whole, merged = tmp_path / "whole.jsonl", tmp_path / "merged.jsonl"
+    parts = [shard_path(tmp_path / "part.jsonl", (i, 3)) for i in (1, 2, 3)]
+    assert parts[0].name == "part-00001-of-00003.jsonl"
+    engine = WorkedEngine()
+    questions = [{"question": f"{n % 10} * {n // 10 + 1}"} for n in range(20)]
+    generate_traces(engine, questions, whole)
+    for number, path in enumerate(parts, start=1):
+        generate_traces(engine, questions, path, shard=(number, 3))
+    with pytest.raises(DataError, match=r"7 samples are missing: 1#0, 4#0, 7#0"):
+        merge_traces([parts[0], parts[2]], merged)
+    summary = merge_traces([parts[2], parts[0], parts[1], parts[1]], merged)
+    assert merged.read_bytes() == whole.read_bytes()
+    assert (summary.num_samples, summary.num_doubled, summary.missing) == (20, 7, ())
+    assert generate_traces(engine, questions, merged).num_written == 0
+    with pytest.raises(OutputExistsError):
+        merge_traces(parts, merged)
+    some = merge_traces(parts[:2], merged, allow_missing=True, overwrite=True)
+    assert (some.num_samples, len(some.missing)) == (14, 6)
+    changed = parts[1].read_text().replace("Final Answer:", "Answer:")
+    copy = tmp_path / "copy.jsonl"
+    copy.write_text(changed)
+    settings_path(copy).write_bytes(settings_path(parts[1]).read_bytes())
+    with pytest.raises(DataError, match="with another text"):
+        merge_traces([*parts, copy], tmp_path / "conflict.jsonl")
+    other = tmp_path / "other.jsonl"
+    generate_traces(FakeEngine(), questions, other)
+    with pytest.raises(DataError, match="other settings than"):
+        merge_traces([parts[0], other], tmp_path / "mixed.jsonl")
+
+
+def test_worked_solutions_need_no_model(tmp_path: Path) -> None:
+    output = tmp_path / "traces.jsonl"
+    questions = [
+        {"question": "2 1 * 3"},
+        {"question": "a", "thought": "b", "answer": "c"},
+        {"question": "d", "cot": "e\nFinal Answer: f", "answer": "f"},
+        {"question": "g", "answer": "2 + 2 = <<2+2=4>>4\n#### 4"},
+    ]
+    summary = generate_traces(WorkedEngine(), questions, output)
+    records = read(output)
+    assert [record["cot"] for record in records] == [
+        "6 3 0\nFinal Answer: 6 3 0",
+        "b\nFinal Answer: c",
+        "e\nFinal Answer: f",
+        "2 + 2 = <<2+2=4>>4\n#### 4",
+    ]
+    assert records[3]["answer"] == "4"
+    assert "thought" not in records[1]
+    assert summary.num_tokens == 0
+    with pytest.raises(DataError, match="question 0: found 'why'"):
+        generate_traces(WorkedEngine(), [{"question": "why"}], tmp_path / "none.jsonl")
+
+
+def test_two_processes_do_not_write_one_file(tmp_path: Path) -> None:
+    output = tmp_path / "traces.jsonl"
+    code = (
+        "import sys, time; from pathlib import Path; from tacit.trace_file import locked\n"
+        "with locked(Path(sys.argv[1])): print('locked', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(output)], stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "locked\n"
+        with pytest.raises(DataError, match=rf"process {other.pid} on .* is writing to it"):
+            generate_traces(FakeEngine(), QUESTIONS, output)
+        other.kill()
+    generate_traces(FakeEngine(), QUESTIONS, output)  # a killed process leaves no lock
+    with locked(output), pytest.raises(DataError), locked(output):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "traces.jsonl",
+        "traces.jsonl.settings.json",
+    ]
+
+
+SLOW = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+from test_traces import FakeEngine, QUESTIONS
+from tacit.traces import generate_traces
+
+class SlowEngine(FakeEngine):
+    def generate(self, *arguments, **options):
+        for number, reply in super().generate(*arguments, **options):
+            time.sleep(0.004)
+            yield number, reply
+
+many = [{"question": f"{record['question']} ({n})"} for n in range(10) for record in QUESTIONS]
+summary = generate_traces(SlowEngine(), many, sys.argv[2])
+sys.exit(75 if summary.interrupted else 0)
+"""
+
+
+def start_slow(output: Path) -> subprocess.Popen[str]:
+    """Begins a run of 200 traces and waits until it writes, or ends."""
+    size = output.stat().st_size if output.exists() else 0
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW, str(Path(__file__).parent), str(output)],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while process.poll() is None and not (output.exists() and output.stat().st_size != size):
+        time.sleep(0.002)
+    return process
+
+
+@pytest.mark.slow
+def test_kill_9_at_ten_random_moments_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    whole, output = tmp_path / "whole.jsonl", tmp_path / "traces.jsonl"
+    start_slow(whole).communicate()
+    generator = random.Random(0)
+    num_killed, sizes = 0, []
+    while num_killed < 10:
+        process = start_slow(output)
+        time.sleep(generator.uniform(0, 0.08))
+        assert process.poll() is None, process.communicate()[1]
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        num_killed += 1
+        raw = output.read_bytes()
+        sizes.append(raw.count(b"\n"))
+        if num_killed % 3 == 0:  # a crash of the machine tears what kill -9 alone does not
+            output.write_bytes(raw[: -generator.randrange(1, 60)])
+    print(f"killed after {sizes} of 200 lines")
+    process = start_slow(output)
+    assert process.communicate()[1] == ""
+    assert output.read_bytes() == whole.read_bytes()
+    assert len({record["id"] for record in read(output)}) == len(read(output)) == 200
+
+
+def test_sigterm_ends_after_the_running_batch_and_can_go_on(tmp_path: Path) -> None:
+    output = tmp_path / "traces.jsonl"
+    process = start_slow(output)
+    process.send_signal(signal.SIGTERM)
+    _, error = process.communicate(timeout=20)
+    assert (process.returncode, error) == (75, "")
+    num_done = len(read(output))
+    assert 0 < num_done < 200
+    assert num_done % 4 == 0
+    assert start_slow(output).communicate()[1] == ""
+    assert len(read(output)) == 200
