@@ -48,7 +48,8 @@ def test_help_does_not_import_torch() -> None:
     "verb",
     [
         ["run"], ["check"], ["internalize"], ["evaluate"], ["score"], ["report"],
-        ["data", "multiplication"], ["data", "gsm8k"], ["data", "icot"],
+        ["data", "multiplication"], ["data", "gsm8k"], ["data", "icot"], ["data", "arithmetic"],
+        ["generate"], ["merge"],
     ],
 )  # fmt: skip
 def test_every_verb_has_help(verb: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -396,6 +396,53 @@ def multiplication(
 
 
 @data_app.command
+def arithmetic(
+    *,
+    output: Path,
+    num_train: int = 377,
+    num_test: int = 95,
+    num_valid: int = 0,
+    difficulty: Literal["easy", "medium", "hard"] = "medium",
+    categories: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
+    with_thoughts: Annotated[bool, Parameter(negative="")] = False,
+    seed: int = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Questions in six categories, from arithmetic to ratios, for a teacher to answer.
+
+    Parameters
+    ----------
+    output
+        Folder for raw_questions.jsonl, test_questions.jsonl and dataset.json.
+    num_train
+        Questions in raw_questions.jsonl; none stands in both files.
+    difficulty
+        Size of the numbers and number of steps.
+    categories
+        Only these: arithmetic, percentages, algebra, word_problems, fractions, ratios.
+    with_thoughts
+        Write train.jsonl, valid.jsonl and test.jsonl with worked solutions instead.
+    seed
+        Same seed, same files.
+    """
+    from tacit.tasks.arithmetic import write_arithmetic
+
+    description = write_arithmetic(
+        output,
+        num_train=num_train,
+        num_test=num_test,
+        num_valid=num_valid,
+        difficulty=difficulty,
+        categories=categories,
+        seed=seed,
+        with_thoughts=with_thoughts,
+        overwrite=overwrite,
+    )
+    for name in description["sha256"]:
+        print(output / name)
+
+
+@data_app.command
 def gsm8k(
     *,
     output: Path,

@@ -1,0 +1,340 @@
+import hashlib
+import json
+import operator
+import re
+from fractions import Fraction
+from functools import cache
+
+import pytest
+
+from tacit.answers import answers_equal, extract_answer
+from tacit.errors import DataError, OutputExistsError
+from tacit.example import read_examples, read_questions
+from tacit.leaks import check_leaks, normalize
+from tacit.tasks.arithmetic import (
+    CATEGORIES,
+    DIFFICULTIES,
+    cot,
+    generate,
+    solve_question,
+    write_arithmetic,
+)
+from tacit.tasks.arithmetic.dataset import shares
+
+NUMBER = r"-?\d+(?:\.\d+)?(?:/\d+)?"
+SIGNS = {"+": operator.add, "-": operator.sub, "×": operator.mul, "÷": operator.truediv}
+
+
+@cache
+def sample(difficulty):
+    return generate(2500, 0, difficulty=difficulty, seed=3)["train"]
+
+
+def of_category(category, difficulty):
+    return [q.example for q in sample(difficulty) if q.category == category]
+
+
+def value(text):
+    """Returns the number that an expression with spaces around its signs is worth."""
+    while brackets := re.search(r"\(([^()]*)\)", text):
+        text = text.replace(brackets[0], f"{value(brackets[1])}")
+    tokens = text.replace("$", "").split()
+    for signs in ("×÷", "+-"):
+        place = 1
+        while place < len(tokens):
+            if tokens[place] in signs:
+                left, right = Fraction(tokens[place - 1]), Fraction(tokens[place + 1])
+                tokens[place - 1 : place + 2] = [str(SIGNS[tokens[place]](left, right))]
+            else:
+                place += 2
+    assert len(tokens) == 1
+    return Fraction(tokens[0])
+
+
+def numbers(text):
+    return [Fraction(number) for number in re.findall(NUMBER, text.replace("$", ""))]
+
+
+# --- solutions ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("difficulty", DIFFICULTIES)
+def test_the_answer_is_found_in_the_solution_and_the_solution_in_the_question(difficulty):
+    for question in sample(difficulty):
+        example = question.example
+        text = cot(example)
+        assert text.splitlines()[-1] == f"Final Answer: {example.answer}"
+        assert all(
+            line.startswith(f"Step {n}: ") for n, line in enumerate(example.thought.split("\n"), 1)
+        )
+        assert extract_answer(text) == example.answer
+        assert answers_equal(extract_answer(text), example.answer)
+        assert solve_question(f"{example.question}\n").thought == example.thought
+        assert solve_question(example.question) == example
+
+
+@pytest.mark.parametrize("difficulty", DIFFICULTIES)
+def test_every_equation_in_a_solution_holds(difficulty):
+    side = rf"\$?{NUMBER}(?: [-+×÷] \$?{NUMBER})*"
+    equation = re.compile(rf"{side} = {side}")
+    found = 0
+    for question in sample(difficulty):
+        for clause in re.split(r": |, | and |\n", question.example.thought):
+            if equation.fullmatch(clause):
+                found += 1
+                left, right = clause.split(" = ")
+                assert value(left) == value(right), question
+    assert found > 2 * len(sample(difficulty))
+
+
+@pytest.mark.parametrize("difficulty", DIFFICULTIES)
+def test_arithmetic_is_right(difficulty):
+    for example in of_category("arithmetic", difficulty):
+        text, answer = example.question, Fraction(example.answer)
+        if found := re.search(r"[\d(][\d.() ]*[-+×÷][-+×÷\d.() ]*[\d)]", text):
+            assert value(found[0].rstrip(".")) == answer, example
+            continue
+        a, b = numbers(text)
+        expected = {
+            "Add|sum|add ": a + b,
+            "Subtract|taken away": abs(a - b),
+            "greater": a - b,
+            "Multiply|product|times .*and|is .* times": a * b,
+            "Divide|divided": a / b,
+            "How many times": b / a,
+        }
+        assert answer == next(
+            result for words, result in expected.items() if re.search(words, text)
+        )
+
+
+@pytest.mark.parametrize("difficulty", DIFFICULTIES)
+def test_percentages_are_right(difficulty):
+    for example in of_category("percentages", difficulty):
+        text, answer = example.question, Fraction(example.answer.strip("$%"))
+        percent = [Fraction(p) / 100 for p in re.findall(r"([\d.]+)%", text)]
+        a, *more = numbers(re.sub(r"[\d.]+%", "", text))
+        if len(percent) == 2:
+            expected = a * (1 + percent[0]) * (1 - percent[1])
+        elif not percent:
+            b = more[0]
+            changes = re.search(r"rises|raised|grows|falls|lowered|shrinks", text)
+            of = (a, b) if re.search(r"^What perc|^A test", text) else (b, a)
+            expected = 100 * (abs(b - a) / a if changes else of[1] / of[0])
+        elif re.search(r"Increase|grows|more|Add", text):
+            expected = a * (1 + percent[0])
+        elif re.search(r"Decrease|loss|less|Reduce|reduced|off|discount", text):
+            expected = a * (1 - percent[0])
+        elif re.search(r"which number|a number", text, re.IGNORECASE):
+            expected = a / percent[0]
+        else:
+            expected = a * percent[0]
+        assert answer == expected, example
+        assert example.answer.endswith("%") == (not percent)
+
+
+@pytest.mark.parametrize("difficulty", DIFFICULTIES)
+def test_fractions_are_right(difficulty):
+    for example in of_category("fractions", difficulty):
+        text, answer = example.question, Fraction(example.answer)
+        assert example.answer == str(answer)  # in lowest terms
+        if found := re.search(r"\d+/\d+(?: [-+×÷] \d+/\d+)+", text):
+            assert value(found[0]) == answer
+            continue
+        a, b = numbers(text.replace(". ", " "))
+        small, large = sorted((a, b))
+        expected = {
+            "added to|missing|jug": b - a,
+            "Add|sum": a + b,
+            "Subtract": b - a,
+            "exceed": a - b,
+            "Multiply|product": a * b,
+            "Divide|divided": a / b,
+            "reads|paints|mows": 1 - a - b,
+            "gives away|sells|packs": large * (1 - small),
+            "a number|which number": large / small,
+            "": a * b,
+        }
+        assert answer == next(
+            result for words, result in expected.items() if re.search(words, text)
+        ), example
+
+
+@pytest.mark.parametrize("difficulty", DIFFICULTIES)
+def test_the_solution_of_an_equation_fulfils_it(difficulty):
+    tested = 0
+    for example in of_category("algebra", difficulty):
+        equation = re.search(
+            r"(?:: | if | equation | that | satisfies )([^,:]* = .*?)(?:,.*| for .)?[.?]?$",
+            example.question,
+        )
+        if equation is None:
+            continue  # asked in words
+        text = re.sub(r"(\d)(?=[(a-z])", r"\1*", equation[1])
+        text = re.sub(r"[a-z]", "solution", re.sub(r"\d+", r"F(\g<0>)", text))
+        names = {"F": Fraction, "solution": Fraction(example.answer)}
+        left, right = (eval(side, names) for side in text.split("="))
+        assert left == right, example
+        tested += 1
+    assert tested > 150
+
+
+def test_another_question_is_refused():
+    for question in ("What is the capital of France?", "What is 3 +?", ""):
+        with pytest.raises(DataError, match="needed: a question as `tacit data arithmetic` writes"):
+            solve_question(question)
+
+
+def test_solutions_of_known_questions():
+    assert cot(solve_question("Calculate 15% of 240.")) == (
+        "Step 1: 15% of 240 is 15 × 240 ÷ 100\nStep 2: 15 × 240 = 3600\n"
+        "Step 3: 3600 ÷ 100 = 36\nFinal Answer: 36"
+    )
+    answers = {
+        "What is 1.5 + 2.25?": "3.75",
+        "Find x if 4x - 3 = 7.": "2.5",
+        "Solve for y: 3y + 1 = 8": "7/3",
+        "Calculate 1/2 + 1/2.": "1",
+        "What is (2 + 3) × 4 - 6 ÷ 2?": "17",
+        "What do 3 mugs cost at $2.50 apiece?": "$7.50",
+        "Find t in the proportion 2:3 = 8:t.": "12",
+    }
+    assert {question: solve_question(question).answer for question in answers} == answers
+
+
+# --- language -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("difficulty", DIFFICULTIES)
+def test_the_english_is_right(difficulty):
+    wrong = re.compile(
+        r"(?<![\d./])1 (?:hours|years|meters|days|people|workers|cm|notebooks|mugs|candles|books"
+        r"|plants|posters|scarves|puzzles|lamps|toys|grams|cans|beads|tiles|parts)\b"
+        r"|\b[Aa] (?:[aeio]|8|11\b|18\b)|\b[Aa]n (?![aeiou8]|11\b|18\b)|  |[{}]|\b(\w+) \1\b"
+    )
+    for question in sample(difficulty):
+        text = question.example.question
+        assert not wrong.search(text), text
+        assert text[0].isupper() or text[0].isdigit()
+        assert text[-1] in ".?" or text.startswith("Solve for")
+        counts = wrong.search(question.example.thought)
+        assert not counts or not counts[0].startswith("1"), question
+
+
+@pytest.mark.parametrize("difficulty", DIFFICULTIES)
+def test_ages_lengths_and_money_are_positive(difficulty):
+    for question in sample(difficulty):
+        if question.category in ("word_problems", "ratios", "percentages"):
+            assert "-" not in question.example.answer, question
+        if question.kind.startswith("age"):
+            assert 2 <= int(question.example.answer) <= 110
+        if "$" in question.example.answer:
+            assert re.fullmatch(r"\$\d+(\.\d\d)?", question.example.answer)
+
+
+# --- data sets ----------------------------------------------------------------------------------
+
+
+def test_the_default_has_the_sizes_and_proportions_of_the_plan(tmp_path):
+    content = write_arithmetic(tmp_path)
+    assert content["counts"] == {"raw_questions": 377, "test_questions": 95}
+    assert list(content["categories"]["train"].values()) == [76, 60, 60, 91, 45, 45]
+    assert list(content["categories"]["test"].values()) == [19, 15, 15, 23, 12, 11]
+    assert list(shares(500, tuple(CATEGORIES)).values()) == [100, 80, 80, 120, 60, 60]
+    assert json.loads((tmp_path / "dataset.json").read_text()) == content
+    questions = {}
+    for name, count in content["counts"].items():
+        path = tmp_path / f"{name}.jsonl"
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == content["sha256"][path.name]
+        records = [json.loads(line) for line in path.read_text().splitlines()]
+        assert all(list(r) == ["id", "question", "answer", "category"] for r in records)
+        questions[name] = [example.question for example in read_questions(path)]
+        assert len(questions[name]) == count
+    assert len({normalize(q) for split in questions.values() for q in split}) == 472
+    check_leaks(questions)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "dataset.json",
+        "raw_questions.jsonl",
+        "test_questions.jsonl",
+    ]
+
+
+def test_with_thoughts_the_same_questions_can_be_trained_on(tmp_path):
+    sizes = {"num_train": 60, "num_test": 20, "num_valid": 10, "seed": 5}
+    write_arithmetic(tmp_path / "plain", **sizes)
+    content = write_arithmetic(tmp_path / "thoughts", with_thoughts=True, **sizes)
+    assert content["counts"] == {"test": 20, "valid": 10, "train": 60}
+    files = {"train": "raw_questions", "valid": "valid_questions", "test": "test_questions"}
+    expected = generate(**sizes)
+    for split, name in files.items():
+        examples = read_examples(tmp_path / "thoughts" / f"{split}.jsonl")
+        plain = read_questions(tmp_path / "plain" / f"{name}.jsonl")
+        assert [e.question for e in examples] == [e.question for e in plain]
+        assert [(q.id, q.example.thought) for q in expected[split]] == [
+            (e.id, e.thought) for e in examples
+        ]
+
+
+def test_the_seed_decides_and_more_training_leaves_the_test_as_it_is():
+    assert generate(50, 20, seed=1) == generate(50, 20, seed=1)
+    assert generate(50, 20, seed=1)["test"] == generate(90, 20, seed=1)["test"]
+    assert generate(50, 20, seed=1)["test"] != generate(50, 20, seed=2)["test"]
+    first = generate(1, 0)["train"][0].example.question  # on every machine
+    assert (
+        first == "Ben is 41 years old, and Hugo is 20 years older. How old will Hugo be in 7 years?"
+    )
+
+
+def test_no_problem_is_tested_that_was_trained_on_in_other_words():
+    splits = generate(3000, 300, 300, difficulty="easy", categories=["arithmetic"])
+    problems = {
+        split: {
+            tuple(sorted(numbers(q.example.question))) for q in questions if q.kind == "division"
+        }
+        for split, questions in splits.items()
+    }
+    assert not problems["train"] & (problems["test"] | problems["valid"])
+    assert not problems["valid"] & problems["test"]
+
+
+def test_one_category_alone_and_every_kind_of_a_difficulty():
+    only = generate(30, 10, categories=["ratios", "algebra"])
+    assert {q.category for q in only["train"]} == {"ratios", "algebra"}
+    kinds = [{q.kind for q in sample(difficulty)} for difficulty in DIFFICULTIES]
+    assert len(kinds[2]) > len(kinds[1]) > len(kinds[0]) > 30
+    assert {q.category for q in sample("hard")} == set(CATEGORIES)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_train": 0}, "--num_train: found 0; needed: at least 1"),
+        ({"num_test": -1}, "--num_test: found -1; needed: at least 0"),
+        ({"seed": -1}, "--seed: found -1"),
+        ({"difficulty": "brutal"}, "--difficulty: found 'brutal'; needed: easy, medium, hard"),
+        ({"categories": ["ratio"]}, "--categories: found 'ratio'; needed: some of arithmetic"),
+        ({"categories": ["ratios", "ratios"]}, "--categories: found 'ratios' twice"),
+        ({"categories": []}, "--categories: found none"),
+    ],
+)
+def test_impossible_settings_are_refused(arguments, message):
+    with pytest.raises(DataError, match=message):
+        generate(**arguments)
+
+
+def test_more_questions_than_there_are_is_an_error_and_leaves_no_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("tacit.tasks.arithmetic.dataset._MAX_REPETITIONS", 1)
+    with pytest.raises(DataError, match="no more new questions were found in category 'algebra'"):
+        write_arithmetic(tmp_path, num_train=9000, difficulty="easy", categories=["algebra"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_are_replaced_only_when_asked(tmp_path):
+    write_arithmetic(tmp_path, num_train=5, num_test=2, num_valid=2)
+    with pytest.raises(OutputExistsError, match="exists already"):
+        write_arithmetic(tmp_path, num_train=5, num_test=2)
+    write_arithmetic(tmp_path, num_train=4, num_test=0, overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "dataset.json",
+        "raw_questions.jsonl",
+    ]
