@@ -20,9 +20,10 @@ from tacit.errors import DataError, ModelError
 from tacit.example import Example, read_examples
 from tacit.leaks import check_leaks
 from tacit.model import build_empty, load_tokenizer
-from tacit.pipeline import iter_split_questions, variants
+from tacit.pipeline import variants
 from tacit.recipe import Data, Recipe
 from tacit.schedule import ALL, Schedule, ScheduleState
+from tacit.splits import iter_split_questions
 from tacit.template import Template
 from tacit.train import count_steps, require_fit
 

@@ -85,7 +85,8 @@ def run(recipe: Path, *overrides: str, overwrite: Overwrite = False) -> None:
 
     loaded = load_recipe(recipe, overrides)
     _quiet()
-    from tacit.pipeline import command_line, run_recipe
+    from tacit.environment import command_line
+    from tacit.pipeline import run_recipe
     from tacit.report import print_summary
 
     page = run_recipe(loaded, command=command_line(), overwrite=overwrite)
@@ -222,7 +223,8 @@ def internalize(
         values, [*given, *overrides], where=str(recipe or "command line"), nodes=nodes
     )
     _quiet()
-    from tacit.pipeline import command_line, run_recipe
+    from tacit.environment import command_line
+    from tacit.pipeline import run_recipe
     from tacit.report import print_summary
 
     page = run_recipe(loaded, command=command_line(), overwrite=overwrite)

@@ -17,27 +17,22 @@ import datetime
 import gc
 import hashlib
 import json
-import platform
-import random
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from tacit import __version__
-from tacit.atomic import atomic_output, link_folder, write_text
+from tacit.atomic import link_folder, write_text
 from tacit.checkpoint import remove_checkpoints
 from tacit.dataset import encode_file, file_hash
+from tacit.environment import environment
 from tacit.errors import DataError, OutputExistsError
 from tacit.evaluate import evaluate_folder
-from tacit.example import iter_examples, iter_questions, read_questions
-from tacit.leaks import check_leaks
+from tacit.example import read_questions
 from tacit.model import load_model, load_tokenizer
-from tacit.recipe import Data, Model, Recipe, Schedule, dump_recipe, load_recipe
+from tacit.recipe import Model, Recipe, Schedule, dump_recipe, load_recipe
+from tacit.splits import Splits, check_phases, make_data
 from tacit.template import Template
 
 #: Settings that do not change what a stage produces; they may differ when a run is resumed.
@@ -45,21 +40,6 @@ _INCIDENTAL = {
     "train": ["checkpoint_every", "keep_checkpoints", "log_every", "trackers", "threads"],
     "model": ["local_files_only"],
 }
-
-
-@dataclass(frozen=True)
-class Splits:
-    """Files of one phase, with their SHA-256."""
-
-    train: Path
-    valid: Path | None
-    test: Path | None
-    hashes: dict[str, str]
-
-    @property
-    def asked(self) -> dict[str, Path]:
-        """The files whose questions a model is measured with."""
-        return {n: p for n, p in (("valid", self.valid), ("test", self.test)) if p is not None}
 
 
 @dataclass(frozen=True)
@@ -99,7 +79,7 @@ def run_recipe(
             make_data(phase, _phase_folder(folder / "data", phases, n))
             for n, phase in enumerate(phases)
         ]
-        _check_phases(splits, recipe.data.allow_leaks)
+        check_phases(splits, recipe.data.allow_leaks)
         _write_environment(recipe, splits, command)
     splits = _broadcast(splits)
     steps: dict[int, int] = {}
@@ -135,16 +115,6 @@ def _model_in(folder: Path, settings: Model) -> Model:
     return settings.model_copy(update={**own, "revision": None, "local_files_only": True})
 
 
-def _check_phases(splits: list[Splits], allow: bool) -> None:
-    """One model goes through all phases: what an earlier one trains on, no later one may ask."""
-    for number, later in enumerate(splits):
-        for before, earlier in enumerate(splits[:number]):
-            asked = {f"{name} of phase {number + 1}": path for name, path in later.asked.items()}
-            questions = {name: iter_split_questions(path) for name, path in asked.items()}
-            questions[f"train of phase {before + 1}"] = iter_split_questions(earlier.train)
-            check_leaks(questions, allow=allow)
-
-
 def variants(recipe: Recipe) -> Iterator[Variant]:
     """The models that the recipe trains, the internalized one first: it sets the steps."""
     yield Variant("internalized", recipe.schedule)
@@ -152,86 +122,6 @@ def variants(recipe: Recipe) -> Iterator[Variant]:
         yield Variant("explicit", Schedule(removal="none"))
     if recipe.baselines.no_cot:
         yield Variant("no_cot", Schedule(removal="all"))
-
-
-def make_data(recipe: Recipe, folder: Path) -> Splits:
-    """The files of the recipe's data, made if they are not there; checked for leaks.
-
-    Raises:
-        DataError: a file cannot be used, or the splits share questions.
-    """
-    data = recipe.data
-    if data.task == "jsonl":
-        given = {"train": data.train, "valid": data.valid, "test": data.test}
-        files = {name: path and as_jsonl(path, data, name, folder) for name, path in given.items()}
-        if files["train"] and not files["valid"]:
-            files.update(_hold_out(files["train"], folder, data.num_valid, recipe.seed))
-    else:
-        files = {name: folder / f"{name}.jsonl" for name in ("train", "valid", "test")}
-        _make_once(data, recipe.seed, folder)
-    given = {name: path for name, path in files.items() if path is not None}
-    hashes = {name: file_hash(path) for name, path in given.items()}
-    _check_leaks(
-        given,
-        hashes,
-        folder,
-        allow_leaks=data.allow_leaks,
-        allow_empty_thoughts=data.allow_empty_thoughts,
-    )
-    return Splits(files["train"], files["valid"], files["test"], hashes)  # pyright: ignore
-
-
-def _make_once(data: Data, seed: int, folder: Path) -> None:
-    """Makes the task's files unless they were made from the same settings."""
-    from tacit.tasks.gsm8k import write_gsm8k
-    from tacit.tasks.multiplication import write_multiplication
-
-    wanted = _data_settings(data, seed)
-    made = folder / "made_from.json"
-    if made.exists() and json.loads(made.read_text()) == wanted:
-        return
-    if data.task == "multiplication":
-        counts = (data.num_train, data.num_valid, data.num_test)
-        write_multiplication(folder, data.digits, *counts, seed=seed, overwrite=True)
-    else:
-        write_gsm8k(
-            folder, data.source, data.thought, num_valid=data.num_valid, seed=seed, overwrite=True
-        )
-    write_text(made, json.dumps(wanted))
-
-
-def _hold_out(train: Path, folder: Path, count: int, seed: int) -> dict[str, Path | None]:
-    """Splits `count` examples, at most a tenth, off a training file that came without validation.
-
-    Which ones follows from the seed; the user's file stays as it is.
-    """
-    lines = [raw for raw in train.read_bytes().splitlines(keepends=True) if raw.strip()]
-    count = min(count, len(lines) // 10)
-    if not count:
-        return {}
-    chosen = set(random.Random(seed).sample(range(len(lines)), count))
-    parts: dict[str, Path | None] = {}
-    for name, wanted in (("train", False), ("valid", True)):
-        parts[name] = folder / f"{name}.jsonl"
-        with atomic_output(folder / f"{name}.jsonl", overwrite=True) as file:
-            for i, raw in enumerate(lines):
-                if (i in chosen) == wanted:
-                    file.write(raw if raw.endswith(b"\n") else raw + b"\n")
-    return parts
-
-
-def as_jsonl(path: Path, data: Data, split: str, folder: Path) -> Path:
-    """The file itself, or what tacit converted it to: the paper's .txt files, raw GSM8K."""
-    from tacit.tasks import gsm8k, icot
-
-    target = folder / f"given-{split}.jsonl"
-    if path.suffix == ".txt":
-        icot.convert(path, target, overwrite=True)
-        return target
-    if gsm8k.is_raw(path):
-        gsm8k.convert(path, target, data.thought, overwrite=True)
-        return target
-    return path
 
 
 def train_stage(
@@ -456,42 +346,6 @@ def _write_stage(path: Path, values: dict[str, Any]) -> None:
     write_text(path, json.dumps(values, indent=2))
 
 
-def _data_settings(data: Data, seed: int) -> dict[str, Any]:
-    keys = {"task", "num_valid"}
-    keys |= {"digits", "num_train", "num_test"} if data.task == "multiplication" else set()
-    keys |= {"source", "thought"} if data.task == "gsm8k" else set()
-    return {**data.model_dump(mode="json", include=keys), "seed": seed}
-
-
-def _check_leaks(
-    files: dict[str, Path],
-    hashes: dict[str, str],
-    folder: Path,
-    *,
-    allow_leaks: bool,
-    allow_empty_thoughts: bool,
-) -> None:
-    """Looks for shared questions once per set of files; a million examples take a while."""
-    passed = folder / "leaks_checked.json"
-    if passed.exists() and json.loads(passed.read_text()) == hashes:
-        return
-    questions = {name: iter_split_questions(path) for name, path in files.items()}
-    # read as training will read it: a line that cannot be learned from is found here
-    train = iter_examples(files["train"], allow_empty_thought=allow_empty_thoughts)
-    questions["train"] = (example.question for example in train)
-    check_leaks(questions, allow=allow_leaks)
-    if not allow_leaks:
-        write_text(passed, json.dumps(hashes))
-
-
-def iter_split_questions(path: Path) -> Iterator[str]:
-    """The questions of a file in any form that tacit reads."""
-    from tacit.tasks.icot import iter_lines
-
-    examples = iter_lines(path) if path.suffix == ".txt" else iter_questions(path)
-    return (example.question for example in examples)
-
-
 def _folder_hash(folder: Path) -> str:
     """Of the weights: names, sizes and content."""
     digest = hashlib.sha256()
@@ -514,9 +368,6 @@ def _has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-# --- what a reader needs to repeat a run ----------------------------------------------------------
-
-
 def _write_environment(recipe: Recipe, splits: list[Splits], command: str) -> None:
     path = recipe.folder / "environment.json"
     if path.exists():
@@ -529,61 +380,3 @@ def _write_environment(recipe: Recipe, splits: list[Splits], command: str) -> No
         **environment(),
     }
     write_text(path, json.dumps(values, indent=2))
-
-
-def environment() -> dict[str, Any]:
-    """Versions, git revision and machine, for reports and benchmarks."""
-    import torch
-
-    names = ("torch", "transformers", "accelerate", "tokenizers", "numpy")
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {
-        "versions": {
-            "tacit": __version__,
-            "python": platform.python_version(),
-            **{name: metadata.version(name) for name in names},
-        },
-        "git_revision": _git_revision(),
-        "machine": {
-            "system": platform.system(),
-            "processor": _processor(),
-            "num_threads": torch.get_num_threads(),
-            "gpu": gpu,
-        },
-    }
-
-
-def _git_revision() -> str | None:
-    """Of the checkout that tacit runs from; with + where files were changed since."""
-    try:
-        revision, status = (
-            subprocess.run(
-                ["git", *arguments],
-                cwd=Path(__file__).parent,
-                capture_output=True,
-                text=True,
-                check=True,
-                timeout=10,
-            ).stdout.strip()
-            for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "-uno"])
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return revision + ("+" if status else "")
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def command_line() -> str:
-    """What the user typed."""
-    import shlex
-
-    return shlex.join(["tacit", *sys.argv[1:]])

@@ -210,7 +210,8 @@ def _accuracy_over_tokens(phase: PhaseResult) -> tuple[Figure, str] | None:
         asked = max(point.num_questions for point in levels)
         caption = (
             f"Hollow: the best of the internalized model at each level of removal, on {asked:,} "
-            "validation questions, which also chose the checkpoints."
+            "validation questions, which also chose the checkpoints. Levels in between were left "
+            "when the schedule said so, not trained to the end."
         )
     if final:
         asked = max(v.measured.num_graded for _, _, v in final if v.measured)
