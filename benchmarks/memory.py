@@ -5,13 +5,13 @@ Every stage runs in a process of its own:
     generate    write the JSONL files, as `tacit data multiplication` does
     encode      tokenize them into the cache
     batches     open the memory-mapped data set, make batches for many steps, without a model
-    train       the same with GPT-2 small: tacit's own optimizer steps
+    train-M     the same with GPT-2 small: tacit's own optimizer steps, M examples at once
 
 `peak` is the largest resident set (VmHWM). `anonymous` is the part of it that cannot be dropped,
 sampled every 10 ms; the rest are pages of files, which the system takes back when memory is
 short: libraries and the memory-mapped tokens. `beside` is the peak without weights, gradients and
-optimizer states (16 bytes a parameter); Python, torch and all activations are still in it.
-Linux only.
+optimizer states (16 bytes a parameter); Python, torch and all activations are still in it. Worker
+processes of `encode` are not in its peak; the largest of them is told as `worker`. Linux only.
 
     python benchmarks/memory.py --output benchmarks/results/cpu-memory.json
 """
@@ -21,11 +21,13 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import resource
 import tempfile
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -45,6 +47,7 @@ class Watch:
         self.done = threading.Event()
         self.thread = threading.Thread(target=self._sample, daemon=True)
         self.thread.start()
+        self.processor = sum(os.times()[:4])
         self.begin = time.perf_counter()
         return self
 
@@ -55,6 +58,7 @@ class Watch:
         traceback: TracebackType | None,
     ) -> None:
         self.seconds = time.perf_counter() - self.begin
+        self.processor = sum(os.times()[:4]) - self.processor
         self.done.set()
         self.thread.join()
 
@@ -68,6 +72,7 @@ class Watch:
         """What a stage took; `before` is what Python and the libraries need."""
         return {
             "seconds": self.seconds,
+            "processor_seconds": self.processor,  # of all processes and threads
             "before_mib": self.before["VmRSS"] / MIB,
             "peak_mib": status()["VmHWM"] / MIB,
             "peak_anonymous_mib": self.anonymous / MIB,
@@ -101,6 +106,7 @@ def stage_encode(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         dataset = _dataset(folder, case)
     return watch.figures() | {
         "examples_per_s": len(dataset) / watch.seconds,
+        "worker_mib": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
         "cache_mib": sum(path.stat().st_size for path in folder.glob("cache/**/*")) / MIB,
     }
 
@@ -112,7 +118,7 @@ def stage_batches(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]
     from tacit.collate import collate
     from tacit.schedule import sample_offsets
 
-    case, micro = _case(), arguments.micro_batch_size
+    case, micro = _case(), arguments.micro_batch_sizes[0]
     with Watch() as watch:
         dataset = _dataset(folder, case)
         opened = time.perf_counter() - watch.begin
@@ -132,7 +138,7 @@ def stage_batches(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]
     }
 
 
-def stage_train(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+def stage_train(folder: Path, arguments: argparse.Namespace, micro: int) -> dict[str, Any]:
     """Optimizer steps of the whole loop: nothing removed, half, everything."""
     from tacit.checkpoint import TrainState
     from tacit.interrupt import StopRequest
@@ -140,7 +146,7 @@ def stage_train(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     from tacit.train import StepwiseInternalization
 
     case = _case(
-        f"train.micro_batch_size={arguments.micro_batch_size}",
+        f"train.micro_batch_size={micro}",
         f"train.batch_size={BATCH_SIZE}",
         *([f"model.config.n_layer={arguments.layers}"] if arguments.layers else []),
     )
@@ -156,10 +162,10 @@ def stage_train(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
             progress=False,
         )
         trainer.model.train()
-        with StopRequest() as trainer.stop:
-            for step in range(arguments.steps):
-                removed = (0, 123, ALL)[step * 3 // arguments.steps]
-                trainer._step(TrainState(step=step, schedule=ScheduleState(removed=removed)))
+        trainer.stop = StopRequest()  # not entered: a signal ends the benchmark as usual
+        for step in range(arguments.steps):
+            removed = (0, 123, ALL)[step * 3 // arguments.steps]
+            trainer._step(TrainState(step=step, schedule=ScheduleState(removed=removed)))
     parameters = sum(p.numel() for p in trainer.bare_model.parameters())
     own = 16 * parameters / MIB
     figures = watch.figures()
@@ -170,7 +176,7 @@ def stage_train(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         "beside_anonymous_mib": figures["peak_anonymous_mib"] - own,
         "num_steps": arguments.steps,
         "batch_size": BATCH_SIZE,
-        "micro_batch_size": arguments.micro_batch_size,
+        "micro_batch_size": micro,
     }
 
 
@@ -192,12 +198,18 @@ def _dataset(folder: Path, case: Any) -> Any:
     )
 
 
-STAGES: dict[str, Callable[[Path, argparse.Namespace], dict[str, Any]]] = {
-    "generate": stage_generate,
-    "encode": stage_encode,
-    "batches": stage_batches,
-    "train": stage_train,
-}
+Stage = Callable[[Path, argparse.Namespace], dict[str, Any]]
+
+
+def stages(arguments: argparse.Namespace) -> dict[str, Stage]:
+    """All stages in order."""
+    first: dict[str, Stage] = {
+        "generate": stage_generate,
+        "encode": stage_encode,
+        "batches": stage_batches,
+    }
+    sizes = arguments.micro_batch_sizes
+    return first | {f"train-{micro}": partial(stage_train, micro=micro) for micro in sizes}
 
 
 def main() -> None:
@@ -206,7 +218,7 @@ def main() -> None:
     parser.add_argument("--num_train", type=int, default=1_000_000)
     parser.add_argument("--batches", type=int, default=2_000, help="steps of the stage `batches`")
     parser.add_argument("--steps", type=int, default=3, help="optimizer steps of the stage `train`")
-    parser.add_argument("--micro_batch_size", type=int, default=4)
+    parser.add_argument("--micro_batch_sizes", type=int, nargs="+", default=(2, 4))
     parser.add_argument("--layers", type=int, help="fewer layers of GPT-2, to try the script")
     parser.add_argument("--folder", type=Path, help="for the files; default a temporary one")
     parser.add_argument("--output", type=Path, help="write the figures as JSON")
@@ -214,7 +226,7 @@ def main() -> None:
     load = os.getloadavg()
     results: dict[str, Any] = {"num_train": arguments.num_train, "stages": {}}
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        for name, stage in STAGES.items():
+        for name, stage in stages(arguments).items():
             spawn = multiprocessing.get_context("spawn")
             with ProcessPoolExecutor(max_workers=1, mp_context=spawn) as pool:
                 figures = pool.submit(stage, Path(folder), arguments).result()
@@ -228,11 +240,13 @@ def main() -> None:
 def show(name: str, figures: dict[str, Any]) -> None:
     """One line for one stage."""
     text = (
-        f"{name:>9}: {figures['seconds']:,.1f} s, peak {figures['peak_mib']:,.0f} MiB "
+        f"{name:>9}: {figures['seconds']:,.1f} s ({figures['processor_seconds']:,.1f} s of "
+        f"processor), peak {figures['peak_mib']:,.0f} MiB "
         f"({figures['peak_anonymous_mib']:,.0f} anonymous)"
     )
     for key, wording in {
         "examples_per_s": "{:,.0f} examples/s",
+        "worker_mib": "largest worker {:,.0f} MiB",
         "milliseconds_per_step": "{:.2f} ms a step",
         "beside_mib": "beside model and optimizer {:,.0f} MiB",
         "beside_anonymous_mib": "of it anonymous {:,.0f} MiB",

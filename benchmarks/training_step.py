@@ -4,7 +4,8 @@ tacit: `StepwiseInternalization`'s own step. The straightforward way: rows as te
 removed row by row, padded to the longest row, an attention mask, the logits of all columns,
 transformers' own loss, AdamW as torch has it by default. Same weights, data, batches, removal
 counts (with the random offsets) and micro-batches; both steps alternate in one process, and the
-losses of every timed step have to agree.
+losses of every step have to agree, from equal weights at the start of each level of removal on.
+The learning rate is small, so that rounding does not drive the two apart meanwhile.
 
 Floating-point operations of a step, forward and backward (twice the forward), for tokens that are
 no padding; both ways are credited with the same number, what they compute beyond it is waste:
@@ -27,7 +28,6 @@ import os
 import re
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from cases import CASES, Case, load_case, write_results
+from cases import CASES, CLOCKS, Case, load_case, write_results
 from torch.profiler import ProfilerActivity, profile
 
 from tacit.checkpoint import TrainState
@@ -150,6 +150,7 @@ class Pair:
     tacit: StepwiseInternalization
     plain: Straightforward
     device: str
+    clock: str
 
     def batch(self, step: int, removed: int) -> tuple[np.ndarray, np.ndarray]:
         """Indices and removal counts of a step, as tacit chooses them."""
@@ -159,6 +160,12 @@ class Pair:
         )
         offsets = sample_offsets(recipe.seed, step, len(indices), recipe.schedule.smoothing)
         return indices, removed + offsets
+
+    def equalize(self) -> None:
+        """Both go on from tacit's weights, with fresh optimizers."""
+        self.plain.model.load_state_dict(self.tacit.bare_model.state_dict())
+        self.plain.optimizer.state.clear()
+        self.tacit.optimizer.optimizer.state.clear()
 
     def step_tacit(self, step: int, removed: int) -> float:
         """tacit's step, as its loop calls it."""
@@ -171,26 +178,27 @@ class Pair:
         return self.plain.step(*self.batch(step, removed), rate)
 
 
-def timed(run: Callable[[], Any], device: str) -> tuple[float, Any]:
-    """Seconds, and what `run` returned."""
-    if device == "cuda":
+def timed(run: Callable[[], Any], clock: str) -> tuple[float, Any]:
+    """Seconds by this clock, and what `run` returned."""
+    if torch.cuda.is_available():
         torch.cuda.synchronize()
-    begin = time.perf_counter()
+    begin = CLOCKS[clock]()
     value = run()
-    if device == "cuda":
+    if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return time.perf_counter() - begin, value
+    return CLOCKS[clock]() - begin, value
 
 
 def measure_level(
     pair: Pair, removed: int, steps: range, num_warmup: int, tolerance: float
 ) -> dict[str, Any]:
     """Both ways in turn over these steps; the first ones are not counted."""
+    pair.equalize()
     seconds: dict[str, list[float]] = {"tacit": [], "plain": []}
     work, tokens, worst = [], [], 0.0
     for number, step in enumerate(steps):
-        ours, loss = timed(lambda s=step: pair.step_tacit(s, removed), pair.device)
-        theirs, other = timed(lambda s=step: pair.step_plain(s, removed), pair.device)
+        ours, loss = timed(lambda s=step: pair.step_tacit(s, removed), pair.clock)
+        theirs, other = timed(lambda s=step: pair.step_plain(s, removed), pair.clock)
         worst = max(worst, abs(loss - other))
         if worst > tolerance:
             raise SystemExit(f"step {step}: losses differ: {loss} and {other}")
@@ -207,6 +215,7 @@ def measure_level(
         "seconds": median,
         "seconds_range": {way: [min(v), max(v)] for way, v in seconds.items()},
         "ratio": median["plain"] / median["tacit"],
+        "ratio_of_fastest": min(seconds["plain"]) / min(seconds["tacit"]),
         "tokens_per_step": statistics.mean(tokens),
         "tokens_per_s": {way: statistics.mean(tokens) / s for way, s in median.items()},
         "flops_per_step": statistics.mean(work),
@@ -250,8 +259,8 @@ def measure_collate(pair: Pair, removed: int, repeats: int = 30) -> dict[str, fl
         def theirs(i: np.ndarray = indices, n: np.ndarray = counts) -> Any:
             return pair.plain.collate(i, torch.from_numpy(n))
 
-        seconds["tacit"].append(timed(ours, pair.device)[0])
-        seconds["plain"].append(timed(theirs, pair.device)[0])
+        seconds["tacit"].append(timed(ours, pair.clock)[0])
+        seconds["plain"].append(timed(theirs, pair.clock)[0])
     return {way: statistics.median(values) for way, values in seconds.items()}
 
 
@@ -267,7 +276,7 @@ def profile_steps(run: Callable[[int], Any], steps: range, device: str) -> dict[
     if device == "cuda":
         activities.append(ProfilerActivity.CUDA)
     with profile(activities=activities) as profiler:
-        wall = timed(lambda: [run(step) for step in steps], device)[0]
+        whole = timed(lambda: [run(step) for step in steps], "wall")[0]
     groups = dict.fromkeys([*GROUPS, "elementwise", "optimizer"], 0.0)
     for event in profiler.events() or []:
         if event.device_type != torch.autograd.DeviceType.CPU:
@@ -277,8 +286,8 @@ def profile_steps(run: Callable[[int], Any], steps: range, device: str) -> dict[
             on_gpu = device == "cuda"
             took = event.self_device_time_total if on_gpu else event.self_cpu_time_total
             groups[group] += took / 1e6
-    groups["other (Python, autograd)"] = max(0.0, wall - sum(groups.values()))
-    return {group: seconds / wall for group, seconds in groups.items()}
+    groups["other (Python, autograd)"] = max(0.0, whole - sum(groups.values()))
+    return {group: seconds / whole for group, seconds in groups.items()}
 
 
 def _group(event: Any) -> str | None:
@@ -294,14 +303,14 @@ def _group(event: Any) -> str | None:
     return next(found, "elementwise")
 
 
-def matmul_rate(device: str, dtype: torch.dtype, shape: tuple[int, int, int]) -> float:
+def matmul_rate(pair: Pair, dtype: torch.dtype, shape: tuple[int, int, int]) -> float:
     """Floating-point operations per second of one matrix product; the best of several."""
     rows, inner, columns = shape
-    left = torch.randn(rows, inner, device=device).to(dtype)
-    right = torch.randn(inner, columns, device=device).to(dtype)
+    left = torch.randn(rows, inner, device=pair.device).to(dtype)
+    right = torch.randn(inner, columns, device=pair.device).to(dtype)
     flops = 2 * rows * inner * columns
     repeats = max(3, min(200, round(2e11 / flops)))
-    seconds = [timed(lambda: left @ right, device)[0] for _ in range(repeats)]
+    seconds = [timed(lambda: left @ right, pair.clock)[0] for _ in range(repeats)]
     return flops / min(seconds)
 
 
@@ -325,39 +334,41 @@ def measure_case(name: str, arguments: argparse.Namespace, folder: Path) -> dict
         progress=False,
     )
     trainer.model.train()
-    pair = Pair(case, dataset, trainer, plain, device)
+    pair = Pair(case, dataset, trainer, plain, device, arguments.clock)
     num_warmup = 1 if name == "gpt2" else 3
-    num_steps = arguments.steps or (3 if name == "gpt2" else 30)
+    num_steps = arguments.steps or (2 if name == "gpt2" else 30)
     longest = dataset.longest_thought
     tolerance = max(TOLERANCE[precision], TOLERANCE[arguments.plain_precision])
     figures: dict[str, Any] = {"batch_size": case.recipe.train.batch_size, "levels": []}
     figures["micro_batch_size"] = plain.micro
     figures["num_parameters"] = sum(p.numel() for p in model.parameters())
     figures["matmul_gflops_per_s"] = matmul_rates(pair, precision)
-    with StopRequest() as trainer.stop:
-        step = 0
-        for removed in (0, longest // 2, ALL):
-            steps = range(step, step + num_warmup + num_steps)
-            step = steps.stop
-            level = measure_level(pair, removed, steps, num_warmup, tolerance)
-            level["collate_seconds"] = measure_collate(pair, removed)
-            rate = figures["matmul_gflops_per_s"]["large"]
-            level["share_of_matmul_rate"] = {
-                way: value / rate for way, value in level["gflops_per_s"].items()
+    trainer.stop = StopRequest()  # not entered: a signal ends the benchmark as usual
+    step = 0
+    for removed in (0, longest // 2, ALL):
+        steps = range(step, step + num_warmup + num_steps)
+        step = steps.stop
+        level = measure_level(pair, removed, steps, num_warmup, tolerance)
+        level["collate_seconds"] = measure_collate(pair, removed)
+        rate = figures["matmul_gflops_per_s"]["large"]
+        level["share_of_matmul_rate"] = {
+            way: value / rate for way, value in level["gflops_per_s"].items()
+        }
+        figures["levels"].append(level)
+        show_level(name, level)
+        if removed in (0, ALL):
+            count = 1 if name == "gpt2" else min(10, num_steps)
+            ways = {"tacit": pair.step_tacit, "plain": pair.step_plain}
+            level["where_time_goes"] = {
+                way: profile_steps(
+                    lambda s, run=run, n=removed: run(s, n),
+                    range(step, step + count),
+                    device,
+                )
+                for way, run in ways.items()
             }
-            figures["levels"].append(level)
-            show_level(name, level)
-            if removed in (0, ALL):
-                count = 1 if name == "gpt2" else min(10, num_steps)
-                ways = {"tacit": pair.step_tacit, "plain": pair.step_plain}
-                level["where_time_goes"] = {
-                    way: profile_steps(
-                        lambda s, run=run, n=removed: run(s, n), range(step, step + count), device
-                    )
-                    for way, run in ways.items()
-                }
-                show_profile(level["where_time_goes"])
-                step += count
+            show_profile(level["where_time_goes"])
+            step += count
     return figures
 
 
@@ -366,8 +377,8 @@ def matmul_rates(pair: Pair, precision: str) -> dict[str, float]:
     width = pair.plain.model.config.hidden_size
     tokens = pair.plain.micro * int(pair.dataset.lengths[0])
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    rates = {"large": matmul_rate(pair.device, dtype, (4096, 4096, 4096)) / 1e9}
-    rates["model_shape"] = matmul_rate(pair.device, dtype, (tokens, width, 4 * width)) / 1e9
+    rates = {"large": matmul_rate(pair, dtype, (4096, 4096, 4096)) / 1e9}
+    rates["model_shape"] = matmul_rate(pair, dtype, (tokens, width, 4 * width)) / 1e9
     print(
         f"\n{pair.case.name}: matrix products reach {rates['large']:,.0f} GFLOP/s at 4096^3, "
         f"{rates['model_shape']:,.0f} at {tokens} x {width} x {4 * width} ({precision})"
@@ -376,11 +387,10 @@ def matmul_rates(pair: Pair, precision: str) -> dict[str, float]:
 
 
 def _overrides(name: str, arguments: argparse.Namespace) -> list[str]:
-    overrides = [f"train.precision={arguments.precision}"]
+    overrides = [f"train.precision={arguments.precision}", "train.learning_rate=5e-5"]
     overrides.append(f"train.compile={'true' if arguments.compile else 'false'}")
-    if arguments.batch_size:
-        overrides.append(f"train.batch_size={arguments.batch_size}")
     if name == "gpt2":
+        overrides.append(f"train.batch_size={arguments.batch_size}")
         overrides.append(f"train.micro_batch_size={arguments.micro_batch_size}")
         if arguments.layers:
             overrides.append(f"model.config.n_layer={arguments.layers}")
@@ -392,7 +402,8 @@ def show_level(name: str, level: dict[str, Any]) -> None:
     collating = level["collate_seconds"]
     print(
         f"{name:>10}, removed {level['removed']!s:>4}: tacit {seconds['tacit']:.4f} s, "
-        f"straightforward {seconds['plain']:.4f} s a step, ratio {level['ratio']:.2f}; tacit "
+        f"straightforward {seconds['plain']:.4f} s a step, ratio {level['ratio']:.2f} (of the "
+        f"fastest steps {level['ratio_of_fastest']:.2f}); tacit "
         f"{level['tokens_per_s']['tacit']:,.0f} tokens/s, "
         f"{level['gflops_per_s']['tacit']:,.0f} GFLOP/s ({share['tacit']:.0%} of the matrix "
         f"product's; straightforward {share['plain']:.0%}); collate {collating['tacit'] * 1e3:.2f} "
@@ -411,7 +422,7 @@ def main() -> None:
     """Measures, prints, and writes the figures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--cases", nargs="+", choices=CASES, default=CASES)
-    parser.add_argument("--steps", type=int, help="timed steps per level (30, and 3 for gpt2)")
+    parser.add_argument("--steps", type=int, help="timed steps per level (30, and 2 for gpt2)")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument(
         "--plain_precision",
@@ -420,8 +431,9 @@ def main() -> None:
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--compile", action="store_true", help="torch.compile, tacit's model only")
+    parser.add_argument("--clock", choices=tuple(CLOCKS), default="wall")
     parser.add_argument("--threads", type=int, help="CPU threads of torch")
-    parser.add_argument("--batch_size", type=int, help="examples per step; default 96 and 32")
+    parser.add_argument("--batch_size", type=int, default=32, help="gpt2 only")
     parser.add_argument("--micro_batch_size", type=int, default=4, help="gpt2 only")
     parser.add_argument("--layers", type=int, help="gpt2 only: fewer layers, to try the script")
     parser.add_argument("--output", type=Path, help="write the figures as JSON")
