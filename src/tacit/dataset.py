@@ -437,7 +437,7 @@ def _write(
         for chunk in chunks:
             chunk.tokens.tofile(file)
             dtype = chunk.tokens.dtype.name
-            kept.append(chunk._replace(tokens=chunk.tokens[:0]))
+            kept.append(chunk._replace(tokens=chunk.tokens[:0].copy()))  # a view would keep all
             bar.update(chunk.num_read)
     for name, array in _joined(kept, str(path), max_length).items():
         np.save(folder / f"{name}.npy", array)
