@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 from cyclopts.exceptions import CycloptsError
@@ -19,6 +19,9 @@ from cyclopts.exceptions import CycloptsError
 from tacit import __version__
 from tacit.errors import DataError, RecipeError, TacitError
 from tacit.generate_command import generate, merge
+
+if TYPE_CHECKING:
+    from tacit.recipe import Recipe
 
 #: Exit status for everything that the user can mend.
 EXIT_USER_ERROR = 2
@@ -84,14 +87,7 @@ def run(recipe: Path, *overrides: str, overwrite: Overwrite = False) -> None:
     from tacit.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides)
-    _quiet()
-    from tacit.environment import command_line
-    from tacit.pipeline import run_recipe
-    from tacit.report import print_summary
-
-    page = run_recipe(loaded, command=command_line(), overwrite=overwrite)
-    if _is_main_process():
-        print_summary(page.parent)
+    _run_and_report(loaded, overwrite)
 
 
 @app.command
@@ -222,6 +218,10 @@ def internalize(
     loaded = recipe_from(
         values, [*given, *overrides], where=str(recipe or "command line"), nodes=nodes
     )
+    _run_and_report(loaded, overwrite)
+
+
+def _run_and_report(loaded: Recipe, overwrite: bool) -> None:
     _quiet()
     from tacit.environment import command_line
     from tacit.pipeline import run_recipe

@@ -155,7 +155,8 @@ def train_stage(
         if process.is_main_process:
             shutil.rmtree(folder)
     if stage is not None and stage["status"] == "done":
-        remove_checkpoints(folder)
+        if process.is_main_process:  # what a kill between "done" and the removal left
+            remove_checkpoints(folder)
         return stage
     if stage is None and process.is_main_process:
         _write_stage(path, {"status": "running", "settings": settings})
