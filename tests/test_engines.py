@@ -20,13 +20,13 @@ import pytest
 import torch
 
 from tacit import recipe
+from tacit.commands.generate import generate, merge
 from tacit.decode import Draws, StopTexts, decode
 from tacit.engines import EngineError, Prompt, Request, Sampling, Usage, without_system
 from tacit.engines.openai import OpenAIEngine
 from tacit.engines.server import Pace, Secret
 from tacit.engines.transformers import TransformersEngine, transformers_engine
 from tacit.errors import ModelError, RecipeError, TacitError
-from tacit.generate_command import generate, merge
 from tacit.model import ModelCard, load_model
 from tacit.prompts import INSTRUCTION
 from tacit.traces import generate_traces

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from cyclopts import Parameter
-
+from tacit.commands import Flag, Overwrite
 from tacit.errors import RecipeError
 from tacit.interrupt import EXIT_INTERRUPTED
 
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 
 EngineName = Literal["transformers", "openai", "worked"]
 PromptName = Literal["auto", "chat", "plain", "trained"]
-Overwrite = Annotated[bool, Parameter(negative="", help="replace what exists")]
-Flag = Annotated[bool, Parameter(negative="")]
 
 
 def generate(
@@ -149,7 +146,7 @@ def generate(
         overwrite=overwrite,
         progress="generate",
     )
-    print("\n".join(summary_lines(summary)))  # noqa: T201
+    print("\n".join(summary_lines(summary)))
     if summary.interrupted:
         sys.exit(EXIT_INTERRUPTED)
 
@@ -171,11 +168,11 @@ def merge(
     from tacit.trace_merge import merge_traces
 
     merged = merge_traces(inputs, output, allow_missing=allow_missing, overwrite=overwrite)
-    print(f"{output}: {merged.num_samples:,} traces")  # noqa: T201
+    print(f"{output}: {merged.num_samples:,} traces")
     if merged.missing:
         shown = ", ".join(merged.missing[:10])
         more = f" and {len(merged.missing) - 10:,} more" if len(merged.missing) > 10 else ""
-        print(f"missing: {shown}{more}")  # noqa: T201
+        print(f"missing: {shown}{more}")
 
 
 def summary_lines(summary: GenerateSummary) -> list[str]:
