@@ -1,0 +1,73 @@
+"""What is wrong with a recipe, in one line each: place, what was found, what is needed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+
+def explain(problem: Any, where: str, nodes: yaml.Node | None, recipe: type[BaseModel]) -> str:
+    """One line for one pydantic problem: place, what was found, what is needed."""
+    path = [str(part) for part in problem["loc"]]
+    line = _line_of(nodes, path)
+    place = f"{where}{f':{line}' if line else ''}: {'.'.join(path) or 'recipe'}"
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        return f"{place}: unknown key; {_suggest(path, recipe)}"
+    if problem["type"] == "missing":
+        return f"{place}: missing; this section or key is needed"
+    if problem["type"] == "value_error":
+        return f"{place}: {message}"
+    return f"{place}: found {problem['input']!r}; {message[0].lower()}{message[1:]}"
+
+
+def _suggest(path: list[str], recipe: type[BaseModel]) -> str:
+    known = list(_keys(recipe))
+    section = ".".join(path[:-1])
+    siblings = [key for key in known if key.rpartition(".")[0] == section]
+    elsewhere = {key.rpartition(".")[2]: key for key in reversed(known)}  # the first one wins
+    if path[-1] in elsewhere:
+        return f"did you mean '{elsewhere[path[-1]]}'?"
+    near = difflib.get_close_matches(".".join(path), siblings, n=1, cutoff=0.6)
+    if not near:
+        name = difflib.get_close_matches(path[-1], elsewhere, n=1, cutoff=0.75)
+        near = [elsewhere[name[0]]] if name else []
+    if near:
+        return f"did you mean '{near[0]}'?"
+    return f"known here: {', '.join(key.rpartition('.')[2] for key in siblings)}"
+
+
+def _keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in section.model_fields.items():
+        yield prefix + name
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _keys(kind, f"{prefix}{name}.")
+
+
+def _line_of(node: yaml.Node | None, path: list[str]) -> int | None:
+    """The line of a key in the YAML text, 1-based; None where an override put it."""
+    line = None
+    for part in path:
+        if not isinstance(node, yaml.MappingNode):
+            break
+        for key, value in node.value:
+            if key.value == part:
+                line, node = key.start_mark.line + 1, value
+                break
+        else:
+            return line if len(path) == 1 else None
+    return line
+
+
+def missing_recipe(path: Path) -> str:
+    folder = path.parent if path.parent.is_dir() else Path("recipes")
+    names = sorted(str(file) for file in folder.glob("*.yaml"))
+    near = difflib.get_close_matches(str(path), names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else f"recipes here: {', '.join(names) or 'none'}"
+    return f"{path}: no such recipe; {hint}"
