@@ -10,7 +10,7 @@ import pytest
 
 from conftest import tiny_recipe
 from tacit.check import check_recipe
-from tacit.errors import DataError, OutputExistsError
+from tacit.errors import DataError, OutputExistsError, RecipeError
 from tacit.model import load_model, load_tokenizer
 from tacit.pipeline import run_recipe
 from tacit.recipe import load_recipe, recipe_from
@@ -80,24 +80,46 @@ for line in open(folder + "/predictions.jsonl"):
 def test_a_second_run_does_nothing(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*.safetensors")}
     assert len(before) > 3
-    monkeypatch.setattr("tacit.pipeline.load_model", lambda *_, **__: pytest.fail("trains again"))
+    monkeypatch.setattr("tacit.pipeline.training.load_model", lambda *_, **__: pytest.fail("trains again"))
     monkeypatch.setattr(
-        "tacit.pipeline.evaluate_folder", lambda *_, **__: pytest.fail("asks again")
+        "tacit.pipeline.measuring.evaluate_folder", lambda *_, **__: pytest.fail("asks again")
     )
-    run(load_recipe(finished / "recipe.yaml"))
+    said: list[str] = []
+    run_recipe(load_recipe(finished / "recipe.yaml"), progress=False, say=said.append)
+    assert said[-1].startswith("nothing to do: every stage")
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("*.safetensors")} == before
 
 
-def test_other_settings_never_overwrite_a_run_unasked(tmp_path: Path) -> None:
+def test_changed_settings_run_again_and_what_was_there_is_kept(tmp_path: Path) -> None:
     folder = run(tiny_recipe(tmp_path / "run"))
-    weights = (folder / "internalized" / "model" / "model.safetensors").read_bytes()
+    model = Path("internalized") / "model" / "model.safetensors"
+    weights = (folder / model).read_bytes()
+    data = (folder / "data" / "train.jsonl").stat().st_mtime_ns
     changed = tiny_recipe(tmp_path / "run", train={"learning_rate": 5e-3})
-    with pytest.raises(OutputExistsError, match=r"learning_rate: 0.001 -> 0.005.*--overwrite"):
-        run(changed)
-    assert (folder / "internalized" / "model" / "model.safetensors").read_bytes() == weights
-    assert load_recipe(folder / "recipe.yaml").train.learning_rate == 1e-3
-    run_recipe(changed, overwrite=True, progress=False)
-    assert (folder / "internalized" / "model" / "model.safetensors").read_bytes() != weights
+    said: list[str] = []
+    run_recipe(changed, progress=False, say=said.append)
+    assert any("train.learning_rate: 0.001 -> 0.005" in line for line in said)
+    assert said[0] == "data: done"
+    assert (folder / "data" / "train.jsonl").stat().st_mtime_ns == data
+    assert (folder / "old" / "1" / model).read_bytes() == weights
+    assert (folder / model).read_bytes() != weights
+    run_recipe(tiny_recipe(tmp_path / "run"), overwrite=True, progress=False)
+    assert (folder / model).read_bytes() == weights
+    assert [path.name for path in (folder / "old").iterdir()] == ["1"]
+
+
+def test_from_a_stage_runs_it_and_all_after_it_again(tmp_path: Path) -> None:
+    recipe = tiny_recipe(tmp_path / "run", baselines=True)
+    run(recipe)
+    said: list[str] = []
+    run_recipe(recipe, start="baselines", progress=False, say=said.append)
+    assert said[:2] == ["data: done", "internalize: done"]
+    assert [line.split(":")[0] for line in said if "(--from)" in line] == [
+        "baselines (explicit)",
+        "baselines (no_cot)",
+    ]
+    with pytest.raises(RecipeError, match=r"--from: found 'traning'.*internalize"):
+        run_recipe(recipe, start="traning", progress=False)
 
 
 def test_settings_that_change_nothing_may_differ(tmp_path: Path) -> None:
@@ -141,15 +163,14 @@ def test_your_own_files_and_the_leak_check(tmp_path: Path) -> None:
     assert read(folder / "internalized" / "evaluation.json")["num_graded"] == 20
 
 
-def test_a_changed_data_file_is_refused_and_overwrite_starts_again(tmp_path: Path) -> None:
+def test_a_changed_data_file_runs_everything_again(tmp_path: Path) -> None:
     values = tiny_recipe(tmp_path / "run").model_dump(mode="json")
     values["data"] = {"task": "jsonl", "train": str(_write(tmp_path / "train.jsonl", range(90)))}
     folder = run(recipe_from(values))
     _write(tmp_path / "train.jsonl", range(95))
-    with pytest.raises(OutputExistsError, match=r"data.train.*--overwrite"):
-        run(recipe_from(values))
-    run_recipe(recipe_from(values), overwrite=True, progress=False)
+    run(recipe_from(values))
     assert read(folder / "internalized" / "stage.json")["num_train"] == 86
+    assert read(folder / "old" / "1" / "internalized" / "stage.json")["num_train"] == 81
 
 
 def test_a_training_file_alone_is_split_for_validation(tmp_path: Path) -> None:

@@ -22,6 +22,15 @@ def test_spans_of_the_plain_and_the_compact_template() -> None:
     assert Template("plain").spans(Example("q", "", "1")).thought == ""
 
 
+def test_the_qa_template_is_the_documented_format() -> None:
+    example = Example("What is 15% of 240?", "Step 1: 0.15 * 240 = 36", "36")
+    assert "".join(Template("qa").spans(example)) == (
+        "### Question:\nWhat is 15% of 240?\n\n### Answer:\nStep 1: 0.15 * 240 = 36\n"
+        "Final Answer: 36"
+    )
+    assert Template("qa").spans(Example("q", "", "1")).thought == ""
+
+
 def test_chat_uses_the_tokenizers_template_and_think_where_it_has_it(tokenizer: Any) -> None:
     tokenizer.chat_template = CHAT
     assert tuple(Template("chat", tokenizer).spans(EXAMPLE)) == (
@@ -40,7 +49,7 @@ def test_chat_without_a_chat_template_says_what_to_do(tokenizer: Any) -> None:
         Template("chat", tokenizer)
 
 
-@pytest.mark.parametrize("name", ["plain", "compact", "chat"])
+@pytest.mark.parametrize("name", ["plain", "compact", "qa", "chat"])
 def test_training_and_asking_give_the_same_prompt_tokens(tokenizer: Any, name: Any) -> None:
     tokenizer.chat_template = CHAT
     template = Template(name, tokenizer)

@@ -170,7 +170,7 @@ def test_sigterm_saves_and_exits_with_its_own_status(tmp_path: Path) -> None:
     output, _ = process.communicate(timeout=60)
     assert process.returncode == EXIT_INTERRUPTED, output
     assert "the same command goes on" in output
-    assert list((tmp_path / "run" / "internalized" / "checkpoints").glob("step-*"))
+    assert list((tmp_path / "run" / "internalized").glob("checkpoint-*"))
 
 
 def test_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tmp_path: Path) -> None:
@@ -185,10 +185,10 @@ def test_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tmp_path: Path) 
         return step(state)
 
     broken._step = poisoned  # type: ignore[method-assign]
-    with pytest.raises(TrainingError, match=r"step 9: the loss is nan.*step-0000006"):
+    with pytest.raises(TrainingError, match=r"step 9: the loss is nan.*checkpoint-6"):
         broken.run()
-    kept = sorted((tmp_path / "checkpoints").iterdir())
-    assert [folder.name for folder in kept] == ["step-0000006"]
+    kept = sorted(tmp_path.glob("checkpoint-*"))
+    assert [folder.name for folder in kept] == ["checkpoint-6"]
     assert all(torch.isfinite(tensor).all() for tensor in weights(kept[0]).values())
 
 
@@ -201,7 +201,7 @@ def test_gradient_that_is_not_finite_is_never_saved(tmp_path: Path) -> None:
         return figures._replace(gradient_norm=float("nan")) if state.step == 11 else figures
 
     broken._step = poisoned  # type: ignore[method-assign]
-    with pytest.raises(TrainingError, match=r"step 12: the gradient norm is nan.*step-0000006"):
+    with pytest.raises(TrainingError, match=r"step 12: the gradient norm is nan.*checkpoint-6"):
         broken.run()
 
 

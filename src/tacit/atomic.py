@@ -108,16 +108,27 @@ def clean(parent: Path) -> None:
 def link_folder(source: Path, target: Path) -> None:
     """A second name for a folder's files where the file system has hard links, else a copy."""
 
-    def link(one: str, other: str) -> None:
-        try:
-            os.link(one, other)
-        except OSError:
-            shutil.copy2(one, other)
-
     def write(folder: Path) -> None:
-        shutil.copytree(source, folder, copy_function=link, dirs_exist_ok=True)
+        shutil.copytree(source, folder, copy_function=_link, dirs_exist_ok=True)
 
     write_folder(target, write)
+
+
+def link_files(source: Path, target: Path) -> None:
+    """The files of one folder in another one, too, replacing those of the same name there."""
+    for path in source.iterdir():
+        if path.is_file():
+            temporary = target / f"{TEMPORARY}{path.name}"
+            temporary.unlink(missing_ok=True)
+            _link(path, temporary)
+            temporary.replace(target / path.name)
+
+
+def _link(one: AnyPath, other: AnyPath) -> None:
+    try:
+        os.link(one, other)
+    except OSError:
+        shutil.copy2(one, other)
 
 
 def _flush(path: Path) -> None:

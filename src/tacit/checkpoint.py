@@ -1,6 +1,6 @@
 """Checkpoints of a training run, and the models it keeps: everything that it writes beside logs.
 
-    checkpoints/step-0001000/    a plain model folder, with training.pt and state.json beside it
+    checkpoint-1000/             a plain model folder, with training.pt and state.json beside it
     levels/removed-0007/         the best model of one level of removal, by validation accuracy
     model/                       the final model: the best of the last level
 
@@ -31,6 +31,9 @@ from tacit.template import Template
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+
+_PREFIX = "checkpoint-"
 
 
 @dataclass(frozen=True)
@@ -83,14 +86,14 @@ class Checkpoints:
         self.tokenizer, self.template, self.schedule = tokenizer, template, schedule
         self.tokens_gone = lru_cache(maxsize=8)(self._tokens_gone)
         if accelerator.is_main_process:
-            for place in (folder / "checkpoints", folder / "levels", folder):
+            for place in (folder / "levels", folder):
                 clean(place)
         accelerator.wait_for_everyone()
         self.resumed_from = self.last()
 
     def last(self) -> Path | None:
         """The newest checkpoint."""
-        found = sorted((self.folder / "checkpoints").glob("step-*"))
+        found = checkpoints_in(self.folder)
         return found[-1] if found else None
 
     def level_folder(self, removed: int) -> Path:
@@ -133,10 +136,9 @@ class Checkpoints:
             torch.save(values, folder / "training.pt")
             (folder / "state.json").write_text(json.dumps(asdict(state)))
 
-        parent = self.folder / "checkpoints"
-        self._write(parent / f"step-{state.step:07d}", model, state, write)
+        self._write(self.folder / f"{_PREFIX}{state.step}", model, state, write)
         if self.accelerator.is_main_process:
-            for old in sorted(parent.glob("step-*"))[:-keep]:
+            for old in checkpoints_in(self.folder)[:-keep]:
                 shutil.rmtree(old)
 
     def save_level(self, model: Any, state: TrainState, figures: dict[str, Any]) -> None:
@@ -194,9 +196,18 @@ class Checkpoints:
 
 def remove_checkpoints(folder: Path) -> None:
     """Removes the checkpoints of a run that is done; whole, or under a name that `clean` knows."""
-    parent = folder / "checkpoints"
-    if parent.exists():
-        shutil.rmtree(parent.rename(folder / f"{TEMPORARY}checkpoints"))
+    for path in checkpoints_in(folder):
+        shutil.rmtree(path.rename(folder / f"{TEMPORARY}{path.name}"))
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    """The checkpoints of a run, oldest first; named as Hugging Face's Trainer names them."""
+    numbered = {
+        int(number): path
+        for path in folder.glob(f"{_PREFIX}*")
+        if (number := path.name.removeprefix(_PREFIX)).isdigit()
+    }
+    return [numbered[step] for step in sorted(numbered)]
 
 
 def level_name(removed: int) -> str:

@@ -13,6 +13,7 @@ from cyclopts.exceptions import CycloptsError
 
 from tacit import __version__
 from tacit.commands.data import data_app
+from tacit.commands.distil import distil
 from tacit.commands.evaluate import evaluate, score
 from tacit.commands.generate import generate, merge
 from tacit.commands.train import check, internalize, report, run
@@ -27,7 +28,7 @@ app = App(
     version=__version__,
     result_action="return_value",
 )
-for verb in (run, check, generate, merge, internalize, evaluate, score, report):
+for verb in (run, check, generate, merge, distil, internalize, evaluate, score, report):
     app.command(verb)
 app.command(data_app)
 

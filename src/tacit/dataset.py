@@ -164,6 +164,7 @@ def encode_file(
     max_length: int | None = None,
     steps: bool = True,
     allow_empty_thought: bool = False,
+    unique: bool = True,
     cache: Path | None = None,
     num_workers: int | None = None,
     progress: bool = True,
@@ -177,6 +178,7 @@ def encode_file(
         max_length: examples with more tokens are left out one by one, and counted.
         steps: find where steps end, which removal by `step` needs; it takes some time.
         allow_empty_thought: take examples whose thought is empty; else they are errors.
+        unique: a question that stands there twice is an error; else it may, with other thoughts.
         cache: folder for encoded files; default $TACIT_CACHE or ~/.cache/tacit.
         num_workers: processes; default all cores for a large file and one for a small one.
         progress: show a bar.
@@ -191,7 +193,7 @@ def encode_file(
     if not (folder / "meta.json").exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=folder.parent))
-        examples = iter_examples(path, allow_empty_thought=allow_empty_thought)
+        examples = iter_examples(path, allow_empty_thought=allow_empty_thought, unique=unique)
         bar = tqdm(desc=f"encode {path.name}", unit=" examples", disable=not progress, leave=False)
         try:
             with bar:

@@ -1,8 +1,8 @@
 """Examples and the JSONL files they live in: the first and the last step of every stage.
 
 An example is question | thought | answer. Its file has one JSON object a line with the text
-fields `question`, `thought` (or `cot`), `answer` and, if it has one, `id`. Whatever is wrong with
-a line is an error that names file:line and field: a bad line never disappears.
+fields `question`, `thought` (or `cot`), `answer` and, if it has them, `id` and `category`. Whatever
+is wrong with a line is an error that names file:line and field: a bad line never disappears.
 
 The lower-level functions here (`read_lines`, `read_jsonl`, `require_text`, `write_jsonl`,
 `write_dataset`) serve the stages whose files have other fields, such as predictions and traces.
@@ -27,19 +27,28 @@ from tacit.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One question with its worked thought and its answer, all as text."""
+    """One question with its worked thought and its answer, all as text.
+
+    Attributes:
+        id, category: empty where there is none; results are told per category.
+    """
 
     question: str
     thought: str
     answer: str
     id: str = ""
+    category: str = ""
 
 
 # --- reading ------------------------------------------------------------------------------------
 
 
 def read_examples(
-    path: AnyPath, *, limit: int | None = None, allow_empty_thought: bool = False
+    path: AnyPath,
+    *,
+    limit: int | None = None,
+    allow_empty_thought: bool = False,
+    unique: bool = True,
 ) -> list[Example]:
     """Returns the examples of a JSONL file, or only the first `limit` of them.
 
@@ -51,26 +60,37 @@ def read_examples(
             f"{path}: found a limit of {limit}; needed: at least 1, or no limit for all examples; "
             "raise it or leave it out"
         )
-    return list(islice(iter_examples(path, allow_empty_thought=allow_empty_thought), limit))
+    examples = iter_examples(path, allow_empty_thought=allow_empty_thought, unique=unique)
+    return list(islice(examples, limit))
 
 
-def iter_examples(path: AnyPath, *, allow_empty_thought: bool = False) -> Iterator[Example]:
+def iter_examples(
+    path: AnyPath, *, allow_empty_thought: bool = False, unique: bool = True
+) -> Iterator[Example]:
     """Yields the examples of a JSONL file, in its order, without holding them.
 
     Texts are yielded as they stand in the file, blanks around them included. `cot` is taken as
-    `thought` where there is no `thought`; any other field is ignored. Per line read, only the
-    hash of its question is kept (a million examples: below 100 MB).
+    `thought` where there is no `thought`, `category` where it is text; any other field is ignored.
+    Per line read, only the hash of its question is kept (a million examples: below 100 MB).
+
+    Args:
+        path: the file.
+        allow_empty_thought: whether a thought may be empty.
+        unique: whether each question may stand there only once; without, it may have several
+            worked solutions.
 
     Raises:
         DataError: for a file that is missing, empty, not UTF-8 or has blank lines, for a line that
-            is not a JSON object, for a field that is missing, empty or not text, and for a
-            question that stands in the file twice.
+            is not a JSON object, for a field that is missing, empty or not text, and, if `unique`,
+            for a question that stands in the file twice.
     """
 
     def numbered() -> Iterator[tuple[int, Example]]:
         for line, record in read_jsonl(path):
             yield line, _example(record, f"{path}:{line}", allow_empty_thought)
 
+    if not unique:
+        return (example for _, example in numbered())
     return unique_questions(path, numbered)
 
 
@@ -81,7 +101,14 @@ def _example(record: Mapping[str, Any], where: str, allow_empty_thought: bool) -
         thought=require_text(record, thought, where, allow_empty=allow_empty_thought),
         answer=require_text(record, "answer", where),
         id=require_text(record, "id", where, allow_empty=True) if "id" in record else "",
+        category=_category(record, where),
     )
+
+
+def _category(record: Mapping[str, Any], where: str) -> str:
+    if not isinstance(record.get("category"), str):
+        return ""
+    return require_text(record, "category", where, allow_empty=True)
 
 
 def read_questions(path: AnyPath, *, limit: int | None = None) -> list[Example]:
@@ -90,7 +117,7 @@ def read_questions(path: AnyPath, *, limit: int | None = None) -> list[Example]:
 
 
 def iter_questions(path: AnyPath) -> Iterator[Example]:
-    """Yields what is asked in an evaluation: `question` and, where there is one, `answer`.
+    """Yields what is asked in an evaluation: `question` and, where they are, `answer`, `category`.
 
     Any thought is left out, and so is the solution in a raw GSM8K answer: of an answer with
     `####` only what follows it counts. Without `answer` the example's answer is empty.
@@ -104,7 +131,8 @@ def iter_questions(path: AnyPath) -> Iterator[Example]:
             where = f"{path}:{line}"
             answer = require_text(record, "answer", where) if "answer" in record else ""
             gold = answer.rpartition("####")[2].strip()
-            yield line, Example(require_text(record, "question", where), "", gold)
+            question = require_text(record, "question", where)
+            yield line, Example(question, "", gold, category=_category(record, where))
 
     return unique_questions(path, numbered)
 
@@ -313,7 +341,7 @@ def _shown(value: object, limit: int = 60) -> str:
 def write_examples(path: AnyPath, examples: Iterable[Example], *, overwrite: bool = False) -> int:
     """Writes examples as JSONL, whole or not at all, and returns how many there were.
 
-    An `id` that is empty is left out.
+    An `id` or `category` that is empty is left out.
 
     Raises:
         OutputExistsError: if the file exists and `overwrite` is false.
@@ -327,6 +355,8 @@ def _record(example: Example) -> dict[str, str]:
         "thought": example.thought,
         "answer": example.answer,
     }
+    if example.category:
+        record["category"] = example.category
     return {"id": example.id, **record} if example.id else record
 
 

@@ -5,97 +5,222 @@ A user's own files are only read. What tacit makes of them stands in the run fol
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tacit.atomic import atomic_output, write_text
+from tacit.atomic import atomic_output
 from tacit.dataset import file_hash
-from tacit.example import iter_examples, iter_questions
+from tacit.errors import DataError
+from tacit.example import iter_examples, iter_questions, json_line, read_jsonl, require_text
 from tacit.leaks import check_leaks
 from tacit.recipe import Data, Recipe
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Files of one phase, with their SHA-256."""
+    """Files of one phase, with their SHA-256.
+
+    Attributes:
+        train: examples to learn from; where a teacher is still to solve them, questions.
+        valid, test: questions with answers, or None.
+        hashes: split -> SHA-256, also of `teacher`.
+        teacher: examples that a teacher from scratch learns from, or None.
+        repeats: whether a question may stand in `train` several times, with several thoughts.
+    """
 
     train: Path
     valid: Path | None
     test: Path | None
     hashes: dict[str, str]
+    teacher: Path | None = None
+    repeats: bool = False
 
     @property
     def asked(self) -> dict[str, Path]:
         """The files whose questions a model is measured with."""
         return {n: p for n, p in (("valid", self.valid), ("test", self.test)) if p is not None}
 
+    def with_train(self, path: Path, digest: str, *, repeats: bool) -> Splits:
+        """The same questions to measure with, and other examples to learn from."""
+        return replace(self, train=path, hashes={**self.hashes, "train": digest}, repeats=repeats)
 
-def make_data(recipe: Recipe, folder: Path) -> Splits:
-    """The files of the recipe's data, made if they are not there; checked for leaks.
+    def to_json(self) -> dict[str, Any]:
+        """Plain values that `from_json` reads."""
+        names = ("train", "valid", "test", "teacher")
+        paths = {name: getattr(self, name) for name in names}
+        files = {name: str(path) for name, path in paths.items() if path is not None}
+        return {"files": files, "sha256": self.hashes, "repeats": self.repeats}
+
+    @staticmethod
+    def from_json(values: dict[str, Any]) -> Splits:
+        """What `to_json` took apart."""
+        files = {name: Path(path) for name, path in values["files"].items()}
+        return Splits(
+            files["train"],
+            files.get("valid"),
+            files.get("test"),
+            values["sha256"],
+            files.get("teacher"),
+            values["repeats"],
+        )
+
+
+def data_settings(recipe: Recipe) -> dict[str, Any]:
+    """Everything that decides the files, with the hashes of those that are given."""
+    data = recipe.data
+    keys = {
+        "multiplication": {"digits", "num_train", "num_test"},
+        "arithmetic": {"difficulty", "categories", "num_train", "num_test"},
+        "gsm8k": {"source", "thought"},
+        "jsonl": {"train", "valid", "test", "thought"},
+    }[data.task]
+    keys = keys | {"task", "num_valid", "allow_leaks", "allow_empty_thoughts"}
+    settings = {"seed": recipe.seed, "data": data.model_dump(mode="json", include=keys)}
+    given = {"train": data.train, "valid": data.valid, "test": data.test}
+    settings["sha256"] = {name: file_hash(path) for name, path in given.items() if path}
+    if recipe.teacher is not None:
+        settings["teacher"] = {"num_train": recipe.teacher.num_train}
+    return settings
+
+
+def make_data(recipe: Recipe, folder: Path) -> tuple[Splits, dict[str, Any]]:
+    """The files of the recipe's data, checked for leaks; and figures about them, for the report.
 
     Raises:
         DataError: a file cannot be used, or the splits share questions.
     """
     data = recipe.data
+    folder.mkdir(parents=True, exist_ok=True)
+    files: dict[str, Path | None]
+    figures: dict[str, Any] = {}
+    repeats = False
     if data.task == "jsonl":
         given = {"train": data.train, "valid": data.valid, "test": data.test}
         files = {name: path and as_jsonl(path, data, name, folder) for name, path in given.items()}
-        if files["train"] and not files["valid"]:
+        if recipe.teacher is None and files["train"] and is_traces(files["train"]):
+            repeats = True
+            files["train"], figures["vetted"] = _vet(files["train"], files["test"], folder)
+        if files["train"] and not files["valid"] and data.num_valid and _answered(files["train"]):
             files.update(_hold_out(files["train"], folder, data.num_valid, recipe.seed))
     else:
         files = {name: folder / f"{name}.jsonl" for name in ("train", "valid", "test")}
-        _make_once(data, recipe.seed, folder)
-    given = {name: path for name, path in files.items() if path is not None}
-    hashes = {name: file_hash(path) for name, path in given.items()}
-    _check_leaks(
-        given,
-        hashes,
-        folder,
-        allow_leaks=data.allow_leaks,
-        allow_empty_thoughts=data.allow_empty_thoughts,
+        _make(data, recipe.seed, folder)
+        if not data.num_valid:
+            files["valid"] = None
+    if recipe.teacher is not None and recipe.teacher.num_train is not None:
+        files.update(_share(files["train"], folder, recipe.teacher.num_train))
+    found = {name: path for name, path in files.items() if path is not None}
+    splits = Splits(
+        found["train"],
+        files["valid"],
+        files["test"],
+        {name: file_hash(path) for name, path in found.items()},
+        files.get("teacher"),
+        repeats,
     )
-    return Splits(files["train"], files["valid"], files["test"], hashes)  # pyright: ignore
+    _check_leaks(recipe, splits)
+    return splits, figures
 
 
-def _make_once(data: Data, seed: int, folder: Path) -> None:
-    """Makes the task's files unless they were made from the same settings."""
+def _make(data: Data, seed: int, folder: Path) -> None:
+    from tacit.tasks.arithmetic import write_arithmetic
     from tacit.tasks.gsm8k import write_gsm8k
     from tacit.tasks.multiplication import write_multiplication
 
-    wanted = _data_settings(data, seed)
-    made = folder / "made_from.json"
-    if made.exists() and json.loads(made.read_text()) == wanted:
-        return
     if data.task == "multiplication":
         counts = (data.num_train, data.num_valid, data.num_test)
         write_multiplication(folder, data.digits, *counts, seed=seed, overwrite=True)
+    elif data.task == "arithmetic":
+        write_arithmetic(
+            folder,
+            num_train=data.num_train,
+            num_valid=data.num_valid,
+            num_test=data.num_test,
+            difficulty=data.difficulty,
+            categories=data.categories,
+            seed=seed,
+            with_thoughts=True,
+            overwrite=True,
+        )
     else:
         write_gsm8k(
             folder, data.source, data.thought, num_valid=data.num_valid, seed=seed, overwrite=True
         )
-    write_text(made, json.dumps(wanted))
+
+
+def is_traces(path: Path) -> bool:
+    """Whether a file holds a teacher's traces: `cot` with the final answer in it, no `thought`."""
+    first = next(iter(read_jsonl(path)), None)
+    return first is not None and "cot" in first[1] and "thought" not in first[1]
+
+
+def _answered(path: Path) -> bool:
+    """Whether the questions come with gold answers, without which they cannot validate."""
+    first = next(iter(read_jsonl(path)), None)
+    return first is not None and "answer" in first[1]
+
+
+def _vet(path: Path, test: Path | None, folder: Path) -> tuple[Path, dict[str, Any]]:
+    from tacit.vet import vet_traces
+
+    target = folder / "dataset.jsonl"
+    tests = [test] if test is not None else []
+    summary = vet_traces([path], target, test=tests, overwrite=True)
+    if not summary.num_kept:
+        raise DataError(
+            f"{path}: none of its {summary.num_traces} traces can be learned from (reasons in "
+            f"{folder / 'rejected.jsonl'}); needed: traces that end in 'Final Answer: ...'"
+        )
+    return target, summary.to_json()
+
+
+def _share(train: Path | None, folder: Path, count: int) -> dict[str, Path | None]:
+    """The first `count` examples for a teacher from scratch; questions alone of the others."""
+    if train is None:
+        return {}
+    parts = {"teacher": folder / "teacher.jsonl", "train": folder / "questions.jsonl"}
+    total = 0
+    with (
+        atomic_output(parts["teacher"], overwrite=True) as examples,
+        atomic_output(parts["train"], overwrite=True) as questions,
+    ):
+        for total, (_, record) in enumerate(read_jsonl(train), start=1):
+            if total <= count:
+                examples.write(json_line(record))
+            else:
+                record.pop("thought", None)
+                questions.write(json_line(record))
+    if total <= count:
+        raise DataError(
+            f"teacher.num_train: found {count}, but there are {total} training examples; needed: "
+            "some that are left for the teacher to be asked; lower it"
+        )
+    return dict(parts)
 
 
 def _hold_out(train: Path, folder: Path, count: int, seed: int) -> dict[str, Path | None]:
-    """Splits `count` examples, at most a tenth, off a training file that came without validation.
+    """Splits `count` questions, at most a tenth, off a training file that came without validation.
 
     Which ones follows from the seed; the user's file stays as it is.
     """
-    lines = [raw for raw in train.read_bytes().splitlines(keepends=True) if raw.strip()]
-    count = min(count, len(lines) // 10)
+    questions = [
+        require_text(record, "question", f"{train}:{line}") for line, record in read_jsonl(train)
+    ]
+    unique = list(dict.fromkeys(questions))
+    count = min(count, len(unique) // 10)
     if not count:
         return {}
-    chosen = set(random.Random(seed).sample(range(len(lines)), count))
-    parts: dict[str, Path | None] = {}
+    chosen = {unique[i] for i in random.Random(seed).sample(range(len(unique)), count)}
+    lines = train.read_bytes().splitlines(keepends=True)  # blank ones stand at the end only
+    first = {question: i for i, question in reversed(list(enumerate(questions)))}
+    parts: dict[str, Path | None] = {name: folder / f"{name}.jsonl" for name in ("train", "valid")}
     for name, wanted in (("train", False), ("valid", True)):
-        parts[name] = folder / f"{name}.jsonl"
         with atomic_output(folder / f"{name}.jsonl", overwrite=True) as file:
-            for i, raw in enumerate(lines):
-                if (i in chosen) == wanted:
+            for i, (raw, question) in enumerate(zip(lines, questions, strict=False)):
+                if (question in chosen) == wanted and not (wanted and first[question] != i):
                     file.write(raw if raw.endswith(b"\n") else raw + b"\n")
     return parts
 
@@ -124,32 +249,18 @@ def check_phases(splits: list[Splits], allow: bool) -> None:
             check_leaks(questions, allow=allow)
 
 
-def _data_settings(data: Data, seed: int) -> dict[str, Any]:
-    keys = {"task", "num_valid"}
-    keys |= {"digits", "num_train", "num_test"} if data.task == "multiplication" else set()
-    keys |= {"source", "thought"} if data.task == "gsm8k" else set()
-    return {**data.model_dump(mode="json", include=keys), "seed": seed}
-
-
-def _check_leaks(
-    files: dict[str, Path],
-    hashes: dict[str, str],
-    folder: Path,
-    *,
-    allow_leaks: bool,
-    allow_empty_thoughts: bool,
-) -> None:
-    """Looks for shared questions once per set of files; a million examples take a while."""
-    passed = folder / "leaks_checked.json"
-    if passed.exists() and json.loads(passed.read_text()) == hashes:
-        return
-    questions = {name: iter_split_questions(path) for name, path in files.items()}
-    # read as training will read it: a line that cannot be learned from is found here
-    train = iter_examples(files["train"], allow_empty_thought=allow_empty_thoughts)
-    questions["train"] = (example.question for example in train)
-    check_leaks(questions, allow=allow_leaks)
-    if not allow_leaks:
-        write_text(passed, json.dumps(hashes))
+def _check_leaks(recipe: Recipe, splits: Splits) -> None:
+    """Looks for shared questions; reads training examples as training will."""
+    questions = {name: iter_split_questions(path) for name, path in splits.asked.items()}
+    if recipe.teacher is None:  # a line that cannot be learned from is found here
+        allow = recipe.data.allow_empty_thoughts
+        train = iter_examples(splits.train, allow_empty_thought=allow, unique=not splits.repeats)
+        questions["train"] = (example.question for example in train)
+    else:
+        questions["train"] = iter_split_questions(splits.train)
+    if splits.teacher is not None:
+        questions["train of the teacher"] = iter_split_questions(splits.teacher)
+    check_leaks(questions, allow=recipe.data.allow_leaks)
 
 
 def iter_split_questions(path: Path) -> Iterator[str]:

@@ -5,6 +5,8 @@ exported model are the same string, and `tests/test_template.py` holds them to i
 
 plain       `{question}\\n` | `{thought}\\n` | `#### {answer}`
 compact     `{question}=` | `{thought}` | `#{answer}`, without spaces around digits and signs
+qa          `### Question:\\n{question}\\n\\n### Answer:\\n` | `{thought}\\n` |
+            `Final Answer: {answer}`
 chat        the tokenizer's own chat template; the thought inside <think> where it has one
 """
 
@@ -19,7 +21,7 @@ from tacit.errors import ModelError
 if TYPE_CHECKING:
     from tacit.example import Example
 
-TemplateName = Literal["plain", "compact", "chat"]
+TemplateName = Literal["plain", "compact", "qa", "chat"]
 
 
 class Spans(NamedTuple):
@@ -55,6 +57,8 @@ class Template:
             return f"{question}\n"
         if self.name == "compact":
             return f"{squeeze(question)}="
+        if self.name == "qa":
+            return f"### Question:\n{question}\n\n### Answer:\n"
         messages = [{"role": "user", "content": question}]
         text = self.tokenizer.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=True
@@ -64,9 +68,10 @@ class Template:
     def spans(self, example: Example) -> Spans:
         """The spans of one example; concatenated they are what the model is trained on."""
         prompt = self.prompt(example.question)
-        if self.name == "plain":
+        if self.name in ("plain", "qa"):
             thought = f"{example.thought}\n" if example.thought else ""
-            return Spans(prompt, thought, f"#### {example.answer}")
+            marker = "####" if self.name == "plain" else "Final Answer:"
+            return Spans(prompt, thought, f"{marker} {example.answer}")
         if self.name == "compact":
             return Spans(prompt, squeeze(example.thought), f"#{squeeze(example.answer)}")
         return Spans(prompt, self._chat_thought(prompt, example.thought), example.answer)

@@ -12,7 +12,6 @@ import contextlib
 import importlib.util
 import inspect
 import math
-import resource
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -35,6 +34,7 @@ from tacit.evaluate import Metrics, evaluate, summarize
 from tacit.example import Example
 from tacit.interrupt import EXIT_INTERRUPTED, StopRequest
 from tacit.log import TrainingLog
+from tacit.memory import peak_memory
 from tacit.model import model_card, require_gap_support
 from tacit.recipe import Recipe
 from tacit.schedule import ALL, Schedule, ScheduleState, sample_offsets
@@ -98,7 +98,7 @@ class StepwiseInternalization:
             model, tokenizer, template: what learns, and how questions are put to it.
             recipe: its sections `schedule` and `train` and its seed are used.
             train: encoded examples.
-            folder: receives checkpoints/, levels/, model/ and metrics.jsonl.
+            folder: receives checkpoint-*/, levels/, model/ and metrics.jsonl.
             valid: questions with answers; without them the last model is the final one.
             num_steps: exactly so many optimizer steps, whatever the recipe says.
             progress: show a bar.
@@ -173,7 +173,7 @@ class StepwiseInternalization:
         model = self.checkpoints.finish(removed)
         for tracker in self.accelerator.trackers:  # end_training would also end the processes
             tracker.finish()
-        return TrainResult(model, level_name(removed), state, _peak_memory())
+        return TrainResult(model, level_name(removed), state, peak_memory())
 
     def _advance(self, state: TrainState) -> TrainState:
         """One optimizer step and all that is due after it."""
@@ -495,10 +495,3 @@ def _learning_rate(
         num_training_steps=num_steps,
     )
     return lambda step: settings.learning_rate * scheduler.lr_lambdas[0](step)
-
-
-def _peak_memory() -> dict[str, int]:
-    peak = {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
-    if torch.cuda.is_available():
-        peak["gpu"] = torch.cuda.max_memory_allocated()
-    return peak

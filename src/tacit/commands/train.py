@@ -10,15 +10,23 @@ from cyclopts import Parameter
 
 from tacit.commands import Overwrite, is_main_process, quiet
 from tacit.errors import DataError, RecipeError
+from tacit.template import TemplateName
 
 if TYPE_CHECKING:
     from tacit.recipe import Recipe
 
 
-def run(recipe: Path, *overrides: str, overwrite: Overwrite = False) -> None:
-    """Run every stage of a recipe: data, training, baselines, evaluation, report.
+def run(
+    recipe: Path,
+    *overrides: str,
+    start: Annotated[str | None, Parameter(name="--from")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Run every stage of a recipe: data, teacher, traces, training, evaluation, report.
 
-    What is done is skipped, what is half done goes on where it stopped.
+    What is done is skipped, what is half done goes on where it stopped. Where settings or inputs
+    have changed, a stage runs again, and so does what depends on it; what was there before is
+    kept in the run folder's old/.
 
     Parameters
     ----------
@@ -26,11 +34,16 @@ def run(recipe: Path, *overrides: str, overwrite: Overwrite = False) -> None:
         YAML file, such as recipes/quickstart.yaml.
     overrides
         section.key=value, such as train.learning_rate=1e-4 output=runs/second.
+    start
+        Run again from this stage on: data, teacher, generate, vet, distil, internalize, baselines,
+        evaluate or report.
+    overwrite
+        Replace what runs again instead of keeping it in old/.
     """
     from tacit.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides)
-    _run_and_report(loaded, overwrite)
+    run_and_report(loaded, overwrite, start)
 
 
 def check(recipe: Path, *overrides: str) -> None:
@@ -65,7 +78,7 @@ def internalize(
     num_valid: int | None = None,
     num_test: int | None = None,
     source: str | None = None,
-    template: Literal["plain", "compact", "chat"] | None = None,
+    template: TemplateName | None = None,
     epochs: float | None = None,
     max_steps: int | None = None,
     batch_size: int | None = None,
@@ -159,18 +172,23 @@ def internalize(
     loaded = recipe_from(
         values, [*given, *overrides], where=str(recipe or "command line"), nodes=nodes
     )
-    _run_and_report(loaded, overwrite)
+    run_and_report(loaded, overwrite)
 
 
-def _run_and_report(loaded: Recipe, overwrite: bool) -> None:
+def run_and_report(loaded: Recipe, overwrite: bool, start: str | None = None) -> None:
+    """Runs a recipe and prints what came out."""
     quiet()
     from tacit.environment import command_line
     from tacit.pipeline import run_recipe
     from tacit.report import print_summary
 
-    page = run_recipe(loaded, command=command_line(), overwrite=overwrite)
+    page = run_recipe(loaded, command=command_line(), overwrite=overwrite, start=start, say=_say)
     if is_main_process():
         print_summary(page.parent)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
 
 
 def _internalize_defaults(flags: dict[str, Any]) -> dict[str, Any]:

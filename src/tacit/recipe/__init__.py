@@ -19,10 +19,12 @@ from tacit.recipe.sections import (
     Section,
     Train,
 )
+from tacit.recipe.teacher import Costs, Teacher, Vet
 from tacit.recipe.whole import Recipe
 
 __all__ = [
     "Baselines",
+    "Costs",
     "Data",
     "Evaluate",
     "Lora",
@@ -30,7 +32,9 @@ __all__ = [
     "Recipe",
     "Schedule",
     "Section",
+    "Teacher",
     "Train",
+    "Vet",
     "dump_recipe",
     "load_recipe",
     "load_values",

@@ -69,6 +69,7 @@ def recipe_from(
             values = {**values, "phases": phases}
     recipe = validate(values, where, nodes)
     recipe.resolved_phases()
+    recipe.distilling()
     return recipe
 
 

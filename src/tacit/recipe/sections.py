@@ -20,20 +20,32 @@ class Section(BaseModel):
 class Data(Section):
     """Where the questions come from, and how many."""
 
-    task: Literal["multiplication", "gsm8k", "jsonl"] = Field(
+    task: Literal["multiplication", "arithmetic", "gsm8k", "jsonl"] = Field(
         default="jsonl",
         description="a task that tacit makes or converts itself, or your own JSONL files",
     )
     digits: list[tuple[Positive, Positive]] = Field(
         default=[(4, 4)], description="multiplication: digits of both factors; several sizes mix"
     )
+    difficulty: Literal["easy", "medium", "hard"] = Field(
+        default="medium", description="arithmetic: size of the numbers and number of steps"
+    )
+    categories: list[str] | None = Field(
+        default=None, description="arithmetic: only these of the six; empty: all"
+    )
     num_train: Positive = Field(
-        default=808_000, description="multiplication: size of the training split"
+        default=808_000,
+        description="multiplication, arithmetic (default 377): size of the training split",
     )
-    num_valid: Positive = Field(
-        default=1_000, description="multiplication, gsm8k: validation examples"
+    num_valid: Natural = Field(
+        default=1_000,
+        description="validation examples (arithmetic: default 0); of a jsonl file without a "
+        "validation file so many are held out, a tenth at the most; 0: none",
     )
-    num_test: Positive = Field(default=1_000, description="multiplication: held-out test examples")
+    num_test: Positive = Field(
+        default=1_000,
+        description="multiplication, arithmetic (default 95): held-out test examples",
+    )
     source: str | None = Field(
         default=None, description="gsm8k: folder with raw files; empty: the hub"
     )
@@ -41,7 +53,9 @@ class Data(Section):
         default="equations", description="gsm8k: thought"
     )
     train: Path | None = Field(
-        default=None, description="jsonl: training file (also .txt of the paper, and raw GSM8K)"
+        default=None,
+        description="jsonl: training file (also .txt of the paper, raw GSM8K, and traces); with a "
+        "teacher: questions",
     )
     valid: Path | None = Field(default=None, description="jsonl: validation file")
     test: Path | None = Field(default=None, description="jsonl: test file")
@@ -53,6 +67,13 @@ class Data(Section):
         default=False, description="jsonl: examples may have no thought"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _sizes_of_the_task(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("task") == "arithmetic":
+            return {"num_train": 377, "num_valid": 0, "num_test": 95, **values}
+        return values
+
     @model_validator(mode="after")
     def _jsonl_needs_files(self) -> Data:
         if self.task != "jsonl" and (self.train or self.valid or self.test):
@@ -63,7 +84,7 @@ class Data(Section):
         if self.task == "jsonl" and self.train is None:
             raise ValueError(
                 "task 'jsonl' needs data.train, a JSONL file with question, thought and answer; "
-                "set it, or choose data.task=multiplication or gsm8k"
+                "set it, or choose data.task=multiplication, arithmetic or gsm8k"
             )
         return self
 
@@ -291,3 +312,6 @@ class Baselines(Section):
         "from before the first removal",
     )
     no_cot: bool = Field(default=False, description="never sees a thought")
+    untrained: bool = Field(
+        default=False, description="the student as it was before any training; only measured"
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -22,9 +22,14 @@ from tacit.recipe.sections import (
     Section,
     Train,
 )
+from tacit.recipe.teacher import Costs, Teacher, Vet
+from tacit.template import TemplateName
 
 #: What a phase cannot have of its own, and what an override changes in every phase.
-_WHOLE_RECIPE = {"model", "lora", "seed", "baselines", "output", "phases"}
+_WHOLE_RECIPE = {
+    "model", "lora", "seed", "baselines", "output", "phases", "teacher", "vet", "distil",
+    "internalize", "costs",
+}  # fmt: skip
 
 
 class Recipe(Section):
@@ -38,14 +43,25 @@ class Recipe(Section):
     description: str = ""
     seed: Natural = 0
     output: Path | None = Field(default=None, description="run folder; empty: runs/<name>")
-    template: Literal["plain", "compact", "chat"] = "plain"
+    template: TemplateName = "plain"
     data: Data
     model: Model
     lora: Lora | None = Field(default=None, description="empty: all weights are trained")
     schedule: Schedule = Schedule()
+    teacher: Teacher | None = Field(
+        default=None, description="who writes the thoughts; empty: the data has them"
+    )
+    vet: Vet = Vet()
     train: Train
+    distil: dict[str, Any] | None = Field(
+        default=None,
+        description="first learn to write the thought, with settings of `train` that differ; "
+        "empty: no such stage",
+    )
+    internalize: bool = Field(default=True, description="remove the thought; false: distil only")
     evaluate: Evaluate = Evaluate()
     baselines: Baselines = Baselines()
+    costs: Costs = Costs()
     phases: list[dict[str, Any]] = Field(default_factory=list)
 
     @model_validator(mode="after")
@@ -67,15 +83,47 @@ class Recipe(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _stages_fit(self) -> Recipe:
+        if self.phases and (self.teacher or self.distil is not None or not self.internalize):
+            raise ValueError(
+                "phases: found them with teacher, distil or internalize: false; needed: one or the "
+                "other; distil first, then run the phases with model.name=runs/NAME/distilled/model"
+            )
+        if not self.internalize and self.distil is None:
+            raise ValueError(
+                "internalize: found false without a section distil, so nothing would be trained; "
+                "add distil: {}, or leave internalize out"
+            )
+        if self.baselines.explicit == "before_removal" and self.distil is not None:
+            raise ValueError(
+                "baselines.explicit: before_removal is what the distil stage leaves anyway; "
+                "set baselines.explicit: off"
+            )
+        return self
+
     @model_validator(mode="before")
     @classmethod
-    def _one_switch(cls, values: Any) -> Any:
-        return {**values, **switched(values)} if isinstance(values, dict) else values
+    def _short_forms(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        values = {**values, **switched(values)}
+        if "template" not in values and (
+            values.get("teacher") is not None or values.get("distil") is not None
+        ):
+            values["template"] = "qa"  # the second seed document's format
+        return values
 
     @property
     def folder(self) -> Path:
         """The run folder."""
         return self.output or Path("runs") / self.name
+
+    def distilling(self) -> Recipe:
+        """The recipe of the distil stage: `distil` laid over `train`, and nothing removed."""
+        base = self.model_dump(mode="json", exclude={"schedule"}, exclude_unset=True)
+        over = {"train": self.distil or {}, "schedule": {"removal": "none"}}
+        return validate(merge(base, over), "distil")
 
     def resolved_phases(self) -> list[Recipe]:
         """One recipe per phase, in order; a recipe without phases is its own only phase."""

@@ -1,0 +1,118 @@
+"""How finished models do on the test questions; only this room and the teacher's read them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tacit.atomic import write_text
+from tacit.evaluate import evaluate_folder
+from tacit.example import read_questions
+from tacit.model import ModelCard
+from tacit.pipeline.folder import RunFolder
+from tacit.pipeline.training import deciding, model_in
+from tacit.recipe import Recipe
+from tacit.splits import Splits
+
+
+def evaluate_stage(
+    run: RunFolder,
+    recipe: Recipe,
+    splits: Splits,
+    folder: Path,
+    *,
+    model_sha256: str,
+    progress: bool = True,
+) -> None:
+    """Asks the model in `folder`/model the test questions; writes predictions and evaluation.json.
+
+    Without a test split, validation questions are asked and the result says so.
+    """
+    model_folder = folder / "model"
+    if not splits.asked:
+        run.say(f"evaluate {folder.relative_to(run.path)}: no test and no validation questions")
+        return
+    split, path = asked(splits)
+    wanted = {
+        "model_sha256": model_sha256,
+        "split": split,
+        "data_sha256": splits.hashes[split],
+        "evaluate": recipe.evaluate.model_dump(mode="json"),
+    }
+    if already(run, folder, wanted):
+        return
+    metrics = evaluate_folder(
+        model_in(model_folder, recipe.model),
+        read_questions(path, limit=recipe.evaluate.limit),
+        folder / "predictions.jsonl",
+        dtype=recipe.evaluate.dtype,
+        max_new_tokens=recipe.evaluate.max_new_tokens,
+        batch_size=recipe.evaluate.batch_size,
+        num_latency=recipe.evaluate.num_latency,
+        overwrite=True,
+        progress=f"evaluate {folder.name}" if progress else None,
+    )
+    keep(folder, wanted, metrics)
+
+
+def evaluate_untrained(
+    run: RunFolder, recipe: Recipe, splits: Splits, like: Path, *, progress: bool = True
+) -> None:
+    """Asks the student as it was before any training, with the limits of the model in `like`."""
+    import torch
+
+    folder = run.path / "untrained"
+    if not splits.asked:
+        return
+    split, path = asked(splits)
+    card = ModelCard.read(like)
+    limit = recipe.evaluate.max_new_tokens or (card.max_new_tokens if card else None)
+    wanted = {
+        "model": deciding(recipe)["model"],
+        "seed": recipe.seed,
+        "template": recipe.template,
+        "max_new_tokens": limit,
+        "split": split,
+        "data_sha256": splits.hashes[split],
+        "evaluate": recipe.evaluate.model_dump(mode="json"),
+    }
+    if already(run, folder, wanted):
+        return
+    torch.manual_seed(recipe.seed)  # of weights that are drawn, the same as training's
+    metrics = evaluate_folder(
+        recipe.model,
+        read_questions(path, limit=recipe.evaluate.limit),
+        folder / "predictions.jsonl",
+        template=recipe.template,
+        dtype=recipe.evaluate.dtype,
+        max_new_tokens=limit,
+        batch_size=recipe.evaluate.batch_size,
+        num_latency=recipe.evaluate.num_latency,
+        overwrite=True,
+        progress="evaluate untrained" if progress else None,
+    )
+    keep(folder, wanted, metrics)
+
+
+def asked(splits: Splits) -> tuple[str, Path]:
+    """The split that models are measured with, and its file: the test split if there is one."""
+    return list(splits.asked.items())[-1]
+
+
+def already(run: RunFolder, folder: Path, wanted: dict[str, Any]) -> bool:
+    """Whether evaluation.json still holds."""
+    target = folder / "evaluation.json"
+    if target.exists() and not run.forced("evaluate"):
+        known = json.loads(target.read_text())
+        if known["settings"] == json.loads(json.dumps(wanted)):
+            return True
+    run.did_something = True
+    run.say(f"evaluate ({folder.relative_to(run.path)}): runs")
+    return False
+
+
+def keep(folder: Path, wanted: dict[str, Any], metrics: dict[str, Any]) -> None:
+    """Writes evaluation.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "evaluation.json", json.dumps({"settings": wanted, **metrics}, indent=2))

@@ -1,0 +1,272 @@
+"""The stages of a run, in their order."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tacit.atomic import link_folder, write_text
+from tacit.environment import environment
+from tacit.pipeline.folder import RunFolder, broadcast
+from tacit.pipeline.measuring import evaluate_stage, evaluate_untrained
+from tacit.pipeline.training import model_in, train_stage, weights_hash
+from tacit.recipe import Recipe, Schedule
+from tacit.splits import Splits, check_phases, data_settings, make_data
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One of the models that a recipe trains.
+
+    Attributes:
+        name: of its folder.
+        stage: that it belongs to, as `--from` names it.
+        schedule: what is removed.
+    """
+
+    name: str
+    stage: str
+    schedule: Schedule
+
+
+def run_recipe(
+    recipe: Recipe,
+    *,
+    command: str = "",
+    overwrite: bool = False,
+    start: str | None = None,
+    progress: bool = True,
+    say: Callable[[str], None] = lambda text: None,
+) -> Path:
+    """Runs every stage that is not done yet; returns the path of report.html.
+
+    Args:
+        recipe: as `load_recipe` gives it.
+        command: what the user typed, for the report.
+        overwrite: stages that run again replace what they left, instead of setting it aside.
+        start: this stage, one of `STAGES`, and all after it run again.
+        progress: show bars.
+        say: gets one line for each stage: done, runs, runs again and why.
+
+    Raises:
+        TacitError: for everything that the user can mend.
+        SystemExit: with EXIT_INTERRUPTED after SIGTERM or SIGINT, when all is saved.
+    """
+    import torch
+    from accelerate import PartialState
+
+    from tacit.report import write_report
+
+    # one process makes data and asks questions while the others wait in a collective
+    process = PartialState(cpu=not torch.cuda.is_available(), timeout=datetime.timedelta(hours=24))
+    run = RunFolder(recipe, process, overwrite=overwrite, start=start, say=say)
+    phases = recipe.resolved_phases()
+    splits = [
+        _data_stage(run, phase, _phase_folder(run.path / "data", phases, number))
+        for number, phase in enumerate(phases)
+    ]
+    if process.is_main_process and run.did_something:
+        check_phases(splits, recipe.data.allow_leaks)
+    _Stages(run, recipe, phases, splits, progress).run()
+    if process.is_main_process:
+        if run.did_something:
+            _write_environment(recipe, splits, command)
+        if run.did_something or run.forced("report") or not (run.path / "report.html").exists():
+            write_report(run.path)
+        else:
+            run.say(
+                f"nothing to do: every stage of {run.path} is done, and nothing has changed "
+                "(tacit run RECIPE --from STAGE runs again from there)"
+            )
+    process.wait_for_everyone()
+    process.destroy_process_group()
+    return run.path / "report.html"
+
+
+def variants(recipe: Recipe) -> Iterator[Variant]:
+    """The models that the recipe trains after distilling, the internalized one first."""
+    if recipe.internalize:
+        yield Variant("internalized", "internalize", recipe.schedule)
+    if recipe.baselines.explicit == "train":
+        yield Variant("explicit", "baselines", Schedule(removal="none"))
+    if recipe.baselines.no_cot:
+        yield Variant("no_cot", "baselines", Schedule(removal="all"))
+
+
+class _Stages:
+    """What happens after the data stage."""
+
+    def __init__(
+        self,
+        run: RunFolder,
+        recipe: Recipe,
+        phases: list[Recipe],
+        splits: list[Splits],
+        progress: bool,
+    ) -> None:
+        self.run_folder, self.recipe, self.phases, self.splits = run, recipe, phases, splits
+        self.progress = progress
+        self.is_main = run.process.is_main_process
+        self.num_steps: dict[int, int] = {}  # of the internalized model, by phase
+
+    def run(self) -> None:
+        if self.recipe.teacher is not None:
+            self.splits = [self._teacher_stages()]
+        distilled = self._distil()
+        for variant in variants(self.recipe):
+            self._train_phases(variant, distilled if variant.name == "internalized" else None)
+        if self.is_main:
+            self._borrow_explicit()
+            if self.recipe.baselines.untrained:
+                first = "distilled" if distilled else next(variants(self.recipe)).name
+                like = _phase_folder(self.run_folder.path / first, self.phases, 0) / "model"
+                evaluate_untrained(
+                    self.run_folder, self.recipe, self.splits[0], like, progress=self.progress
+                )
+        self.run_folder.process.wait_for_everyone()
+
+    def _teacher_stages(self) -> Splits:
+        """The splits with what the teacher wrote; trains the teacher where it is from scratch."""
+        from tacit.pipeline.tracing import TeacherStages
+
+        run, recipe, splits = self.run_folder, self.recipe, self.splits[0]
+        teacher = recipe.teacher
+        if teacher is None:
+            return splits
+        trained = None
+        if teacher.from_scratch and splits.teacher is not None:
+            folder = run.path / "teacher"
+            own = splits.with_train(splits.teacher, splits.hashes["teacher"], repeats=False)
+            learning = recipe.model_copy(
+                update={
+                    "model": teacher.model,
+                    "train": teacher.train,
+                    "schedule": Schedule(removal="none"),
+                    "lora": None,
+                }
+            )
+            trained = self._train("teacher", learning, own, folder)
+        holder: list[Any] = [None]
+        if self.is_main:
+            stages = TeacherStages(run, recipe, teacher, splits, trained, progress=self.progress)
+            holder = [stages.vet(stages.generate())]
+            if trained is None:
+                stages.evaluate()
+        return broadcast(holder)[0]
+
+    def _distil(self) -> dict[str, Any] | None:
+        """stage.json of the student that writes its thought, if there is such a stage."""
+        if self.recipe.distil is None:
+            return None
+        folder = self.run_folder.path / "distilled"
+        return self._train("distil", self.recipe.distilling(), self.splits[0], folder)
+
+    def _train_phases(self, variant: Variant, start: dict[str, Any] | None) -> None:
+        """Trains one variant through all phases, from the student's model or from `start`'s."""
+        folder = self.run_folder.path
+        model = self.recipe.model
+        if start is not None:
+            model = model_in(folder / start["folder"] / "model", model)
+        for number, phase in enumerate(self.phases):
+            target = _phase_folder(folder / variant.name, self.phases, number)
+            own = variant.name == "internalized"
+            schedule = phase.schedule if own else variant.schedule
+            stage = self._train(
+                variant.stage,
+                phase.model_copy(update={"model": model, "schedule": schedule}),
+                self.splits[number],
+                target,
+                num_steps=None if own else self._equal_steps(number),
+                start=start,
+            )
+            if own:
+                self.num_steps[number] = stage["state"]["step"]
+            start = stage
+            model = model_in(target / "model", self.recipe.model)
+
+    def _train(
+        self,
+        name: str,
+        recipe: Recipe,
+        splits: Splits,
+        folder: Path,
+        *,
+        num_steps: int | None = None,
+        start: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Trains one model and measures it; returns its stage.json."""
+        run = self.run_folder
+        stage = train_stage(
+            run,
+            name,
+            recipe,
+            splits,
+            folder,
+            num_steps=num_steps,
+            start=start,
+            progress=self.progress,
+        )
+        if name == "distil":
+            self.num_steps[-1] = stage["state"]["step"]
+        if self.is_main:
+            digest = stage["model_sha256"]
+            evaluate_stage(run, recipe, splits, folder, model_sha256=digest, progress=self.progress)
+        run.process.wait_for_everyone()
+        return stage
+
+    def _equal_steps(self, number: int) -> int | None:
+        """As many optimizer steps as the internalized model had, those of distilling included."""
+        own, before = self.num_steps.get(number), self.num_steps.get(-1, 0)
+        return (own or 0) + before if own is not None or before else None
+
+    def _borrow_explicit(self) -> None:
+        """The explicit model as the internalized run's own best checkpoint before any removal."""
+        if self.recipe.baselines.explicit != "before_removal":
+            return
+        for number, phase in enumerate(self.phases):
+            folder = self.run_folder.path
+            source = _phase_folder(folder / "internalized", self.phases, number) / "levels"
+            target = _phase_folder(folder / "explicit", self.phases, number)
+            level = sorted(source.glob("removed-*"))[0]
+            link_folder(level, target / "model")
+            evaluate_stage(
+                self.run_folder,
+                phase,
+                self.splits[number],
+                target,
+                model_sha256=weights_hash(level),
+                progress=self.progress,
+            )
+
+
+def _data_stage(run: RunFolder, recipe: Recipe, folder: Path) -> Splits:
+    """The files, made or found done; the main process makes them."""
+    holder: list[Any] = [None]
+    settings = broadcast([data_settings(recipe) if run.process.is_main_process else None])[0]
+    stage = run.open("data", folder, settings)
+    if run.process.is_main_process:
+        if stage.done is None:
+            with stage.running():
+                splits, figures = make_data(recipe, folder)
+                stage.finish({**splits.to_json(), **figures})
+        holder = [Splits.from_json(stage.finished)]
+    return broadcast(holder)[0]
+
+
+def _phase_folder(parent: Path, phases: list[Recipe], number: int) -> Path:
+    return parent if len(phases) == 1 else parent / f"{number + 1}-{phases[number].name}"
+
+
+def _write_environment(recipe: Recipe, splits: list[Splits], command: str) -> None:
+    values = {
+        "command": command,
+        "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "seed": recipe.seed,
+        "data": [split.hashes for split in splits],
+        **environment(),
+    }
+    write_text(recipe.folder / "environment.json", json.dumps(values, indent=2))
