@@ -8,11 +8,17 @@ import pytest
 import torch
 
 from tacit import recipe
+from tacit.adapter import add_adapter
+from tacit.cli import main
 from tacit.dataset import encode_prompts
 from tacit.decode import Completion, decode
-from tacit.evaluate import evaluate, evaluate_folder, judge, summarize
-from tacit.example import Example
-from tacit.model import load_model
+from tacit.errors import DataError, ModelError, OutputExistsError, RecipeError
+from tacit.evaluate import Prediction, evaluate, evaluate_folder, judge, summarize
+from tacit.example import Example, write_jsonl
+from tacit.model import ModelCard, load_model
+from tacit.predictions import clustered_interval
+from tacit.report import print_metrics
+from tacit.stats import wilson_interval
 from tacit.template import Template
 
 SETTINGS = recipe.Model(
@@ -39,7 +45,7 @@ def test_batched_decoding_equals_one_at_a_time_in_the_given_order(
 ) -> None:
     template = Template("plain")
     prompts = encode_prompts([template.prompt(e.question) for e in QUESTIONS], tokenizer, template)
-    limits = {"eos_token_id": 1, "pad_token_id": 0, "max_new_tokens": 12}
+    limits: dict[str, Any] = {"eos_token_id": 1, "pad_token_id": 0, "max_new_tokens": 12}
     together = decode(model, prompts, batch_size=7, **limits)
     alone = [decode(model, [prompt], **limits)[0] for prompt in prompts]
     assert together == alone
@@ -49,7 +55,7 @@ def test_batched_decoding_equals_one_at_a_time_in_the_given_order(
 def test_the_end_token_stops_and_costs_a_token(model: Any, tokenizer: Any) -> None:
     with torch.no_grad():
         model.lm_head.weight.zero_()  # every token is as likely: the first one, 0, is written
-    limits = {"pad_token_id": 0, "max_new_tokens": 5}
+    limits: dict[str, Any] = {"pad_token_id": 0, "max_new_tokens": 5}
     never = decode(model, [[5, 6]], eos_token_id=1, **limits)
     at_once = decode(model, [[5, 6]], eos_token_id=0, **limits)
     assert never == [Completion([0] * 5, False)]
@@ -113,3 +119,385 @@ def test_evaluate_folder_writes_predictions(model: Any, tokenizer: Any, tmp_path
     assert {"generated", "pred", "gold", "correct", "num_tokens", "stopped"} <= records[0].keys()
     assert metrics["num_correct"] == sum(record["correct"] for record in records)
     assert metrics["latency_p95_s"] > 0
+
+
+def test_an_answer_of_blanks_is_no_gold_answer(tokenizer: Any) -> None:
+    for answer in ("", " \n"):
+        judged = judge(Example("q", "", answer), Completion([], True), 1, tokenizer)
+        assert (judged.gold, judged.correct, judged.pred) == (None, None, "")
+
+
+# --- categories and samples -------------------------------------------------------------------
+
+
+def prediction(question: str, pred: str, gold: str | None, **more: Any) -> Prediction:
+    correct = None if gold is None else pred == gold
+    figures = {"num_prompt_tokens": 2, "num_tokens": 3, "stopped": True, **more}
+    return Prediction(question, pred, pred, gold, correct, **figures)
+
+
+def test_each_category_has_its_own_accuracy() -> None:
+    metrics = summarize(
+        [
+            prediction("a", "1", "1", category="ratios"),
+            prediction("b", "1", "2", category="ratios"),
+            prediction("c", "1", "1", category="algebra"),
+            prediction("d", "1", "1"),
+            prediction("e", "1", None, category="riddles"),
+        ],
+        seconds=2.0,
+        batch_size=5,
+    )
+    assert list(metrics.categories) == ["ratios", "algebra"]
+    ratios = metrics.categories["ratios"]
+    assert (ratios.num_graded, ratios.num_correct, ratios.accuracy) == (2, 1, 0.5)
+    assert ratios.interval == wilson_interval(1, 2)
+    assert (metrics.num_graded, metrics.num_correct, metrics.samples) == (4, 3, None)
+    assert (metrics.num_tokens, metrics.seconds, metrics.tokens_per_s) == (15, 2.0, 7.5)
+    assert json.loads(json.dumps(metrics.to_json()))["categories"]["algebra"]["accuracy"] == 1
+
+
+def test_pass_and_majority_over_the_first_samples() -> None:
+    answers = {"a": ["7", "5", "5.0", "5"], "b": ["1", "9", "8", ""], "c": ["", "2", "3", "4"]}
+    golds, right = {"a": "5", "b": "1", "c": "6"}, {("a", "5"), ("a", "5.0"), ("b", "1")}
+    predictions = [
+        Prediction(q, text, text, golds[q], (q, text) in right, 1, 1, True, sample=sample)
+        for q, texts in answers.items()
+        for sample, text in enumerate(texts)
+    ]
+    metrics = summarize(predictions, seconds=1.0, batch_size=4)
+    samples = metrics.samples
+    assert samples is not None
+    assert (metrics.num_questions, metrics.num_graded, metrics.num_correct) == (3, 12, 4)
+    assert metrics.accuracy == pytest.approx(4 / 12)
+    # a: 3 of 4 right, b: 1 of 4, c: none
+    expected = {"1": (3 / 4 + 1 / 4) / 3, "2": (1 + 1 / 2) / 3, "4": 2 / 3}
+    assert samples.pass_at_k == pytest.approx(expected)
+    # one sample: 7, 1 and nothing; four: 5 has three votes, 1 comes before 9 and 8
+    assert samples.majority_at_k == pytest.approx({"1": 1 / 3, "2": 1 / 3, "4": 2 / 3})
+    assert samples.majority_at_k_interval["4"] == wilson_interval(2, 3)
+    assert metrics.interval == samples.pass_at_k_interval["1"]
+    three = summarize([p for p in predictions if p.sample < 3], seconds=1.0, batch_size=4).samples
+    assert three is not None
+    assert list(three.pass_at_k) == ["1", "2", "3"]
+
+
+def test_samples_that_agree_count_as_one_question() -> None:
+    for right in (0, 3, 10):
+        shares = [1.0] * right + [0.0] * (10 - right)
+        assert clustered_interval(shares, 80) == pytest.approx(wilson_interval(right, 10))
+    low, high = clustered_interval([0.25, 0.5, 0.5, 0.75] * 5, 160)
+    naive = wilson_interval(80, 160)
+    assert naive[0] >= low > wilson_interval(10, 20)[0]
+    assert naive[1] <= high < wilson_interval(10, 20)[1]
+    assert clustered_interval([0.5] * 4, 32) == pytest.approx(wilson_interval(16, 32))
+
+
+def test_samples_depend_on_the_seed_and_not_on_the_batches(model: Any, tokenizer: Any) -> None:
+    settings: dict[str, Any] = {"max_new_tokens": 8, "num_samples": 3, "temperature": 0.9}
+
+    def answers(**more: Any) -> list[tuple[str, int, str]]:
+        some = QUESTIONS[:6]
+        found, _ = evaluate(model, tokenizer, Template(), some, **{**settings, **more})
+        return [(one.question, one.sample, one.generated) for one in found]
+
+    ours = answers()
+    asked = [(example.question, sample) for example in QUESTIONS[:6] for sample in range(3)]
+    assert [one[:2] for one in ours] == asked
+    assert len({text for _, _, text in ours}) > 6
+    assert ours == answers(batch_size=4) == answers(num_latency=2)
+    assert ours != answers(seed=1)
+    assert [one for one in ours if one[1] < 2] == answers(num_samples=2)
+    greedy = {text for _, _, text in answers(temperature=0.0, num_samples=1)}
+    assert greedy == {text for _, _, text in answers(temperature=1e-4)}
+
+
+# --- folders ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(model: Any, tokenizer: Any, tmp_path: Path) -> Path:
+    model.save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def ask(folder: Path, output: Path, **settings: Any) -> dict[str, Any]:
+    settings = {"max_new_tokens": 6, "batch_size": 6, **settings}
+    examples = settings.pop("examples", QUESTIONS)
+    return evaluate_folder(recipe.Model(name=str(folder)), examples, output, **settings)
+
+
+def test_the_file_tells_category_and_sample_only_where_there_are_some(folder: Path) -> None:
+    output = folder.parent / "out.jsonl"
+    examples = [Example("1", "", "1"), Example("2", "", "2", category="ratios")]
+    ask(folder, output, examples=examples)
+    one, other = map(json.loads, output.read_text().splitlines())
+    assert list(one)[:4] == ["question", "generated", "pred", "gold"]
+    assert not {"sample", "category"} & one.keys()
+    assert (other["category"], "sample" in other) == ("ratios", False)
+    sampled = ask(folder, output, examples=examples, num_samples=2, temperature=1.0, overwrite=True)
+    records = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [record["sample"] for record in records] == [0, 1, 0, 1]
+    assert sampled["samples"]["num_samples"] == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_samples": 4}, "--num_samples: found 4 with --temperature 0"),
+        ({"top_p": 0.9}, "--top_p: found 0.9 with --temperature 0"),
+        ({"temperature": float("nan")}, "--temperature: found nan; needed: at least 0"),
+        ({"temperature": 1.0, "top_p": 0.0}, "--top_p: found 0.0; needed: above 0, at most 1"),
+        ({"batch_size": 0}, "--batch_size: found 0"),
+        ({"max_new_tokens": 0}, "--max_new_tokens: found 0"),
+        ({"num_samples": 0}, "--num_samples: found 0"),
+        ({"num_latency": -1}, "--num_latency: found -1"),
+    ],
+)
+def test_settings_that_make_no_sense(folder: Path, settings: Any, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        ask(folder, folder.parent / "out.jsonl", **settings)
+    assert not (folder.parent / "out.jsonl").exists()
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing catches it."""
+
+
+def break_after(monkeypatch: pytest.MonkeyPatch, num_batches: int | None) -> list[list[Any]]:
+    """Lets decoding end after so many batches; returns what is decoded."""
+    decoded: list[list[Any]] = []
+
+    def breaking(model: Any, prompts: Any, **settings: Any) -> list[Completion]:
+        if len(decoded) == num_batches:
+            raise Killed
+        decoded.append(list(prompts))
+        return decode(model, prompts, **settings)
+
+    monkeypatch.setattr("tacit.evaluate.decode", breaking)
+    return decoded
+
+
+@pytest.mark.parametrize("sampling", [{}, {"num_samples": 3, "temperature": 1.0}])
+def test_a_killed_evaluation_goes_on_where_it_was(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, sampling: dict[str, Any]
+) -> None:
+    whole, output = folder.parent / "whole.jsonl", folder.parent / "out.jsonl"
+    partial = folder.parent / ".out.jsonl.partial"
+    all_batches = break_after(monkeypatch, None)
+    ask(folder, whole, **sampling)
+    first = break_after(monkeypatch, 2)
+    with pytest.raises(Killed):
+        ask(folder, output, **sampling)
+    assert not output.exists()
+    kept = partial.read_bytes()
+    partial.write_bytes(kept + kept[-50:-2])  # a torn batch
+    seconds = [json.loads(line)["seconds"] for line in kept.splitlines()[1:]]
+    assert len(seconds) == 2
+    rest = break_after(monkeypatch, None)
+    metrics = ask(folder, output, **sampling)
+    assert [*first, *rest] == all_batches
+    assert output.read_bytes() == whole.read_bytes()
+    assert metrics["seconds"] > sum(seconds)
+    assert metrics["examples_per_s"] == len(whole.read_text().splitlines()) / metrics["seconds"]
+    assert sorted(path.name for path in folder.parent.iterdir()) == [
+        "model", "out.jsonl", "whole.jsonl",
+    ]  # fmt: skip
+
+
+def test_a_smaller_batch_keeps_what_is_done(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output = folder.parent / "out.jsonl"
+    break_after(monkeypatch, 2)
+    with pytest.raises(Killed):
+        ask(folder, output)
+    rest = break_after(monkeypatch, None)
+    ask(folder, output, batch_size=4)
+    assert [len(prompts) for prompts in rest] == [4, 4]
+
+
+def test_another_model_or_other_questions_begin_anew(
+    folder: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = folder.parent / "out.jsonl"
+
+    def prompts_after(change: Any, **settings: Any) -> int:
+        output.unlink(missing_ok=True)
+        break_after(monkeypatch, 2)
+        with pytest.raises(Killed):
+            ask(folder, output)
+        change()
+        decoded = break_after(monkeypatch, None)
+        ask(folder, output, **settings)
+        return sum(map(len, decoded))
+
+    def nothing() -> None:
+        pass
+
+    def train() -> None:
+        changed = load_model(SETTINGS, tokenizer, seed=2)
+        changed.save_pretrained(folder)
+
+    assert prompts_after(nothing) == 8
+    assert prompts_after(nothing, temperature=0.5) == 20
+    assert prompts_after(nothing, template="compact") == 20
+    assert prompts_after(nothing, max_new_tokens=5) == 20
+    assert prompts_after(nothing, dtype="bfloat16") == 20
+    assert prompts_after(nothing, examples=QUESTIONS[:-1]) == 19
+    assert prompts_after(train) == 20
+
+
+def test_an_output_that_exists_is_left_alone(folder: Path) -> None:
+    output = folder.parent / "out.jsonl"
+    output.write_text("mine")
+    with pytest.raises(OutputExistsError):
+        ask(folder, output)
+    assert output.read_text() == "mine"
+    with pytest.raises(DataError, match="found no questions"):
+        ask(folder, output, examples=[], overwrite=True)
+    ask(folder, output, overwrite=True)
+    assert len(output.read_text().splitlines()) == len(QUESTIONS)
+
+
+# --- a base model and an adapter --------------------------------------------------------------
+
+
+def save_adapter(model: Any, folder: Path) -> Any:
+    """A LoRA adapter that changes the answers, whose config names a base that is not there."""
+    adapted = add_adapter(model, recipe.Lora())
+    with torch.no_grad():
+        for name, weight in adapted.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(generator=torch.Generator().manual_seed(3))
+    adapted.save_pretrained(folder)
+    config = json.loads((folder / "adapter_config.json").read_text())
+    config["base_model_name_or_path"] = "nobody/has-this"
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    return adapted
+
+
+def answers_in(path: Path) -> list[str]:
+    return [json.loads(line)["generated"] for line in path.read_text().splitlines()]
+
+
+def test_an_adapter_is_laid_over_the_base_that_is_named(
+    folder: Path, model: Any, tokenizer: Any
+) -> None:
+    output, adapter = folder.parent / "out.jsonl", folder.parent / "adapter"
+    ask(folder, output)
+    base_alone = answers_in(output)
+    adapted = save_adapter(model, adapter)
+    expected, _ = evaluate(adapted, tokenizer, Template(), QUESTIONS, max_new_tokens=6)
+    ask(folder, output, adapter=str(adapter), overwrite=True)
+    assert answers_in(output) == [one.generated for one in expected]
+    assert answers_in(output) != base_alone
+
+
+def test_the_card_of_the_adapter_comes_before_that_of_the_base(
+    folder: Path, model: Any, tokenizer: Any
+) -> None:
+    output, adapter = folder.parent / "out.jsonl", folder.parent / "adapter"
+    save_adapter(model, adapter)
+    ModelCard("plain", None, 9, 1, "").write(folder)
+    length = ask(folder, output, adapter=str(adapter), max_new_tokens=None)["mean_tokens"]
+    ModelCard("compact", None, 2, 1, "").write(adapter)
+    tokenizer.save_pretrained(adapter)
+    (folder / "tokenizer.json").unlink()  # the adapter has its own
+    (folder / "tokenizer_config.json").unlink()
+    short = ask(folder, output, adapter=str(adapter), max_new_tokens=None, overwrite=True)
+    assert short["mean_tokens"] <= 2 < length
+    record = json.loads(output.read_text().splitlines()[0])
+    assert record["num_prompt_tokens"] == len("1*2=")
+
+
+def test_what_is_no_adapter_is_said_so(folder: Path, model: Any) -> None:
+    output, adapter = folder.parent / "out.jsonl", folder.parent / "adapter"
+    with pytest.raises(ModelError, match=r"--lora_model .*/model: found no adapter_config\.json"):
+        ask(folder, output, adapter=str(folder))
+    with pytest.raises(ModelError, match="found no such folder; needed: the folder of a LoRA"):
+        ask(folder, output, adapter=str(adapter))
+    save_adapter(model, adapter)
+    with pytest.raises(ModelError, match="found an adapter, with --lora_model besides"):
+        ask(adapter, output, adapter=str(adapter))
+    (adapter / "adapter_model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"found no adapter_model\.safetensors in it"):
+        ask(folder, output, adapter=str(adapter))
+    assert not output.exists()
+
+
+def test_an_adapter_of_another_model_is_refused(folder: Path, tokenizer: Any) -> None:
+    adapter = folder.parent / "adapter"
+    wider = {**(SETTINGS.config or {}), "n_embd": 32}
+    other = load_model(SETTINGS.model_copy(update={"config": wider}), tokenizer, seed=1)
+    save_adapter(other, adapter)
+    with pytest.raises(ModelError, match=r"cannot be laid over .*/model: .*size mismatch"):
+        ask(folder, folder.parent / "out.jsonl", adapter=str(adapter))
+
+
+# --- the command ------------------------------------------------------------------------------
+
+
+def test_the_command_of_the_seed_prints_categories_and_samples(
+    folder: Path, model: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    questions, output = folder.parent / "questions.jsonl", folder.parent / "new" / "out.jsonl"
+    save_adapter(model, folder.parent / "adapter")
+    records: list[dict[str, Any]] = [
+        {"question": f"{n} * 2", "answer": str(2 * n), "category": "ratios" if n % 2 else "algebra"}
+        for n in range(7)
+    ]
+    write_jsonl(questions, [*records, {"question": "why?", "category": "riddles"}])
+    command = ["evaluate", "--base_model", str(folder), "--input", str(questions)]
+    command += ["--lora_model", str(folder.parent / "adapter"), "--max_new_tokens", "6"]
+    command += ["--num_latency", "1"]
+    main([*command, "--output", str(output)])
+    text = capsys.readouterr().out
+    rows = [" ".join(line.split()) for line in text.splitlines()]
+    assert rows[-4:-1] == [
+        "category accuracy 95 % interval right",
+        "algebra 0.0 % 0.0 to 49.0 % 0 of 4",
+        "ratios 0.0 % 0.0 to 56.1 % 0 of 3",
+    ]
+    assert "riddles" not in text
+    assert "pass@k" not in text
+    assert text.isascii()
+    assert json.loads(output.read_text().splitlines()[-1])["correct"] is None
+    sampled = ["--num_samples", "3", "--temperature", "0.7", "--overwrite"]
+    main([*command, *sampled, "--output", str(output)])
+    text = capsys.readouterr().out
+    assert "(0 of 21 samples right)" in text
+    assert "pass@k" in text
+    assert "majority@k" in text
+    assert len([line for line in text.splitlines() if line[:3] in ("1  ", "2  ", "3  ")]) == 3
+    assert max(map(len, text.splitlines()[:-1])) <= 80
+
+
+def test_questions_without_any_gold_answer_have_no_tables(
+    model: Any, tokenizer: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    some = [Example("1", "", "", category="ratios")]
+    settings: dict[str, Any] = {"max_new_tokens": 3, "num_samples": 2, "temperature": 1.0}
+    _, metrics = evaluate(model, tokenizer, Template(), some, **settings)
+    assert (metrics.categories, metrics.samples, metrics.accuracy) == ({}, None, None)
+    print_metrics(metrics.to_json())
+    text = capsys.readouterr().out
+    assert "accuracy" not in text
+    assert "tokens written" in text
+
+
+def test_ctrl_c_says_how_to_go_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_jsonl(folder.parent / "questions.jsonl", [{"question": "1 * 2"}])
+    output = folder.parent / "out.jsonl"
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tacit.evaluate.decode", interrupted)
+    command = ["evaluate", "--model", str(folder), "--output", str(output)]
+    with pytest.raises(SystemExit) as caught:
+        main([*command, "--input", str(folder.parent / "questions.jsonl")])
+    assert caught.value.code == 75
+    assert "run the command again to go on" in capsys.readouterr().out
+    assert not output.exists()

@@ -7,6 +7,7 @@ from tacit.errors import DataError, OutputExistsError
 from tacit.example import (
     Example,
     iter_examples,
+    iter_questions,
     read_examples,
     read_jsonl,
     read_lines,
@@ -200,6 +201,31 @@ def test_writing_and_reading_is_the_identity(tmp_path):
     assert read_examples(path, allow_empty_thought=True) == examples
     assert path.read_text("utf-8").startswith('{"id": "x-1", "question": "Größe?", "thought"')
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_category_is_kept_where_it_is_text(tmp_path):
+    path = tmp_path / "data.jsonl"
+    examples = [Example("q", "t", "1", category="ratios"), Example("r", "t", "2", id="7")]
+    write_examples(path, examples)
+    records = [record for _, record in read_jsonl(path)]
+    assert [record.get("category") for record in records] == ["ratios", None]
+    assert read_examples(path) == examples
+    assert [example.category for example in iter_questions(path)] == ["ratios", ""]
+    path.write_bytes(b'{"question": "q", "thought": "t", "answer": "1", "category": ["a", 1]}')
+    assert read_examples(path) == [Example("q", "t", "1")]
+
+
+def test_a_question_may_have_several_solutions_if_asked_for(tmp_path):
+    path = tmp_path / "data.jsonl"
+    solutions = [Example("q", "one way", "1"), Example("q", "another", "1"), Example("r", "t", "2")]
+    write_examples(path, solutions)
+    assert read_examples(path, unique=False) == solutions
+    assert list(iter_examples(path, unique=False)) == solutions
+    with pytest.raises(DataError, match="every question once"):
+        read_examples(path)
+    path.write_bytes(GOOD + b"no JSON")
+    with pytest.raises(DataError, match="not JSON"):
+        read_examples(path, unique=False)
 
 
 def test_nothing_is_overwritten_without_leave(tmp_path):

@@ -2,81 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from tacit import recipe
-from tacit.answers import answers_equal, digit_accuracy, extract_answer
 from tacit.atomic import refuse_existing
 from tacit.dataset import encode_prompts
-from tacit.decode import Completion, decode
+from tacit.decode import Completion, Draws, decode
+from tacit.engines import Sampling, seed_of
+from tacit.errors import DataError, ModelError, RecipeError
 from tacit.example import Example, write_jsonl
-from tacit.stats import percentile, wilson_interval
+from tacit.partial import PartialPredictions, fingerprint_of
+from tacit.predictions import Metrics, Prediction, judge, summarize
 from tacit.template import Template, TemplateName
+from tacit.trace_file import locked
 
-_LONGEST = 200  # characters of an answer whose digits are compared
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a model wrote for one question; one line of predictions.jsonl.
-
-    Attributes:
-        question, gold: from the example.
-        generated: everything that the model wrote, without the end token.
-        pred: the answer in it.
-        correct: whether it equals `gold`; None where there is no gold answer.
-        num_prompt_tokens, num_tokens: read and written; the end token counts as written.
-        stopped: whether the model ended by itself.
-    """
-
-    question: str
-    generated: str
-    pred: str
-    gold: str | None
-    correct: bool | None
-    num_prompt_tokens: int
-    num_tokens: int
-    stopped: bool
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """Figures of one model on one set of questions.
-
-    Attributes:
-        num_questions: that were asked.
-        num_graded, num_correct, accuracy: of those with a gold answer; None without any.
-        interval: Wilson's 95 % interval of the accuracy.
-        digit_accuracy: mean share of right digits, over answers that are numbers, or None.
-        unstopped: share of completions that never ended by themselves.
-        mean_tokens: tokens written per question.
-        examples_per_s: questions per second when decoded in batches.
-        batch_size: of these batches.
-        latency_p50_s, latency_p95_s: seconds for one question alone, or None if not timed.
-        examples_per_s_single: questions per second one at a time, or None.
-    """
-
-    num_questions: int
-    num_graded: int
-    num_correct: int
-    accuracy: float | None
-    interval: tuple[float, float] | None
-    digit_accuracy: float | None
-    unstopped: float
-    mean_tokens: float
-    examples_per_s: float
-    batch_size: int
-    latency_p50_s: float | None = None
-    latency_p95_s: float | None = None
-    examples_per_s_single: float | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
+__all__ = ["Metrics", "Prediction", "evaluate", "evaluate_folder", "judge", "summarize"]
 
 
 def evaluate(
@@ -88,39 +35,101 @@ def evaluate(
     max_new_tokens: int,
     batch_size: int = 64,
     num_latency: int = 0,
+    num_samples: int = 1,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    partial: PartialPredictions | None = None,
     progress: str | None = None,
 ) -> tuple[list[Prediction], Metrics]:
     """Predictions, in the order of the examples, and what they amount to.
 
+    Longest prompts are asked first, so that a batch that does not fit into memory fails at once.
+
     Args:
         model, tokenizer, template: as they were trained together.
         examples: questions with gold answers; thoughts are not looked at.
-        max_new_tokens: limit per question.
-        batch_size: questions decoded together.
+        max_new_tokens: limit per answer.
+        batch_size: answers decoded together.
         num_latency: so many of the questions are asked again, one at a time, and timed.
+        num_samples: answers to each question; more than one needs a temperature.
+        temperature: 0 takes the likeliest token.
+        top_p: only the likeliest tokens with this much probability together.
+        seed: what is drawn follows from it, the place of the question and the sample's number.
+        partial: where batches are kept, and what it holds is not asked again.
         progress: description of a progress bar; None shows none.
     """
-    questions = [template.prompt(example.question) for example in examples]
-    prompts = encode_prompts(questions, tokenizer, template)
-    limits = {
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
-        "max_new_tokens": max_new_tokens,
-    }
-    begin = time.perf_counter()
-    completions = decode(model, prompts, batch_size=batch_size, progress=progress, **limits)
-    seconds = time.perf_counter() - begin
-    predictions = [
-        judge(example, completion, len(prompt), tokenizer)
-        for example, completion, prompt in zip(examples, completions, prompts, strict=True)
-    ]
-    latencies = []
-    for prompt in [*prompts[:1], *prompts[:num_latency]] if num_latency else []:
+    texts = [template.prompt(example.question) for example in examples]
+    prompts = encode_prompts(texts, tokenizer, template)
+    asker = _Asker(model, tokenizer, prompts, Sampling(max_new_tokens, temperature, top_p, seed))
+    wanted = [(index, sample) for index in range(len(prompts)) for sample in range(num_samples)]
+    partial = partial or PartialPredictions()
+    _ask_missing(asker, examples, wanted, partial, batch_size=batch_size, progress=progress)
+    predictions = [partial.predictions[place] for place in range(len(wanted))]
+    alone = [(index, 0) for index in range(len(prompts))][:num_latency]
+    latencies = [asker([one])[1] for one in [*alone[:1], *alone]][1:]  # the first one warms up
+    return predictions, summarize(predictions, partial.seconds, batch_size, latencies)
+
+
+@dataclass(frozen=True)
+class _Asker:
+    """Asks for samples, each an (index of the prompt, number of the sample), and takes the time."""
+
+    model: Any
+    tokenizer: Any
+    prompts: list[list[int]]
+    sampling: Sampling
+
+    def __call__(self, wanted: Sequence[tuple[int, int]]) -> tuple[list[Completion], float]:
+        """What is written for them, in one batch, and the seconds."""
+        draws = None
+        if self.sampling.temperature > 0:
+            seeds = [seed_of(self.sampling.seed, f"{index}#{sample}") for index, sample in wanted]
+            draws = Draws(self.sampling.temperature, self.sampling.top_p, seeds)
         begin = time.perf_counter()
-        decode(model, [prompt], batch_size=1, **limits)
-        latencies.append(time.perf_counter() - begin)
-    latencies = latencies[1:]  # the first one warms up
-    return predictions, summarize(predictions, seconds, batch_size, latencies)
+        completions = decode(
+            self.model,
+            [self.prompts[index] for index, _ in wanted],
+            eos_token_id=self.tokenizer.eos_token_id,
+            pad_token_id=self.tokenizer.pad_token_id,
+            max_new_tokens=self.sampling.max_new_tokens,
+            batch_size=len(wanted),
+            draws=draws,
+        )
+        return completions, time.perf_counter() - begin
+
+
+def _ask_missing(
+    asker: _Asker,
+    examples: Sequence[Example],
+    wanted: Sequence[tuple[int, int]],
+    partial: PartialPredictions,
+    *,
+    batch_size: int,
+    progress: str | None,
+) -> None:
+    """Adds what `partial` does not have yet of what is wanted."""
+    lengths = [len(asker.prompts[index]) for index, _ in wanted]
+    order = sorted(range(len(wanted)), key=lambda place: lengths[place], reverse=True)
+    missing = [place for place in order if place not in partial.predictions]
+    with tqdm(
+        total=len(wanted),
+        initial=len(wanted) - len(missing),
+        desc=progress,
+        disable=progress is None,
+        leave=False,
+    ) as bar:
+        for start in range(0, len(missing), batch_size):
+            places = missing[start : start + batch_size]
+            completions, seconds = asker([wanted[place] for place in places])
+            batch = {}
+            for place, completion in zip(places, completions, strict=True):
+                index, sample = wanted[place]
+                batch[place] = judge(
+                    examples[index], completion, lengths[place], asker.tokenizer, sample
+                )
+            partial.add(batch, seconds)
+            bar.update(len(places))
 
 
 def evaluate_folder(
@@ -128,93 +137,151 @@ def evaluate_folder(
     examples: Sequence[Example],
     output: Path,
     *,
+    adapter: str | None = None,
     template: TemplateName | None = None,
     dtype: str = "float32",
     max_new_tokens: int | None = None,
     batch_size: int = 64,
     num_latency: int = 0,
+    num_samples: int = 1,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int = 0,
     overwrite: bool = False,
     progress: str | None = None,
 ) -> dict[str, Any]:
     """Predictions of a saved model, written to `output`; returns the figures.
 
+    Finished batches are kept beside the output until all are there: after a crash the same call
+    goes on from them.
+
     Args:
         model: the name is a folder or hub name, of a model or of an adapter.
         examples: questions, with gold answers where there are some.
         output: JSONL, one `Prediction` a line.
-        template: default what the folder's tacit.json says, else plain.
+        adapter: folder of a PEFT adapter that is laid over `model`, whatever base it names.
+        template: default what tacit.json says, the adapter's before the model's, else plain.
         dtype: of the weights.
         max_new_tokens: default what tacit.json says, else 256.
-        batch_size, num_latency, progress: as in `evaluate`.
+        batch_size, num_latency, num_samples, temperature, top_p, seed, progress: as in `evaluate`.
         overwrite: replace `output`.
-    """
-    import torch
 
-    from tacit.model import ModelCard, load_model, load_tokenizer
+    Raises:
+        RecipeError: settings that make no sense.
+        ModelError: the model or the adapter is not there, or they do not fit.
+        DataError: there are no examples, or another process writes to `output`.
+        OutputExistsError: `output` exists and `overwrite` is false.
+    """
+    from tacit.model import ModelCard
 
     refuse_existing([output], overwrite=overwrite)
-    card = ModelCard.read(str(model.name))
-    tokenizer = load_tokenizer(model)
-    loaded = load_model(model, tokenizer, dtype=dtype)
-    if model.quantization is None:
-        loaded.to("cuda" if torch.cuda.is_available() else "cpu")
-    predictions, metrics = evaluate(
-        loaded,
-        tokenizer,
-        Template(template or (card.template if card else "plain"), tokenizer),
-        examples,
-        max_new_tokens=max_new_tokens or (card.max_new_tokens if card else 256),
-        batch_size=batch_size,
-        num_latency=num_latency,
-        progress=progress,
-    )
-    write_jsonl(output, (asdict(prediction) for prediction in predictions), overwrite=overwrite)
+    if not examples:
+        raise DataError("found no questions; needed: at least one; give a file with some")
+    if adapter is not None:
+        _require_adapter(adapter, model)
+    card = (ModelCard.read(adapter) if adapter else None) or ModelCard.read(str(model.name))
+    template = template or (card.template if card else "plain")
+    if max_new_tokens is None:
+        max_new_tokens = card.max_new_tokens if card else 256
+    sampling = {"temperature": temperature, "top_p": top_p, "seed": seed}
+    asking = {"max_new_tokens": max_new_tokens, "num_samples": num_samples, **sampling}
+    _check({**asking, "batch_size": batch_size, "num_latency": num_latency})
+    settings = {**asking, "template": template, "dtype": dtype}
+    fingerprint = fingerprint_of(model, adapter, examples, settings)
+    partial_file = output.with_name(f".{output.name}.partial")
+    with locked(output), PartialPredictions(partial_file, fingerprint) as partial:
+        loaded, tokenizer = _load(model, adapter, dtype)
+        predictions, metrics = evaluate(
+            loaded,
+            tokenizer,
+            Template(template, tokenizer),
+            examples,
+            batch_size=batch_size,
+            num_latency=num_latency,
+            partial=partial,
+            progress=progress,
+            **asking,
+        )
+        records = (prediction.to_json(num_samples) for prediction in predictions)
+        write_jsonl(output, records, overwrite=overwrite)
+        partial.remove()
     return metrics.to_json()
 
 
-def judge(
-    example: Example, completion: Completion, num_prompt_tokens: int, tokenizer: Any
-) -> Prediction:
-    """One completion, read and compared with the gold answer."""
-    generated = tokenizer.decode(completion.token_ids, skip_special_tokens=True)
-    pred = extract_answer(generated)
-    return Prediction(
-        question=example.question,
-        generated=generated,
-        pred=pred,
-        gold=example.answer or None,
-        correct=answers_equal(pred, example.answer) if example.answer else None,
-        num_prompt_tokens=num_prompt_tokens,
-        num_tokens=completion.num_tokens,
-        stopped=completion.stopped,
-    )
+def _check(settings: dict[str, Any]) -> None:
+    rules = {
+        "max_new_tokens": (lambda value: value >= 1, "at least 1"),
+        "batch_size": (lambda value: value >= 1, "at least 1"),
+        "num_latency": (lambda value: value >= 0, "at least 0"),
+        "num_samples": (lambda value: value >= 1, "at least 1"),
+        "temperature": (lambda value: 0 <= value < math.inf, "at least 0"),
+        "top_p": (lambda value: 0 < value <= 1, "above 0, at most 1"),
+    }
+    for name, (fine, needed) in rules.items():
+        if not fine(settings[name]):
+            raise RecipeError(f"--{name}: found {settings[name]}; needed: {needed}; correct it")
+    if settings["temperature"] > 0:
+        return
+    if settings["num_samples"] > 1:
+        raise RecipeError(
+            f"--num_samples: found {settings['num_samples']} with --temperature 0, which makes "
+            "them all the same; needed: a temperature above 0, such as 0.7; set it"
+        )
+    if settings["top_p"] < 1:
+        raise RecipeError(
+            f"--top_p: found {settings['top_p']} with --temperature 0, which does not look at it; "
+            "needed: a temperature above 0, such as 0.7; set it, or leave --top_p out"
+        )
 
 
-def summarize(
-    predictions: Sequence[Prediction],
-    seconds: float,
-    batch_size: int,
-    latencies: Sequence[float] = (),
-) -> Metrics:
-    """The figures of these predictions, made in `seconds` seconds."""
-    count = len(predictions)
-    graded = [prediction for prediction in predictions if prediction.gold is not None]
-    correct = sum(bool(prediction.correct) for prediction in graded)
-    # cut, so that an endless answer counts as a wrong one and not as none
-    digits = [digit_accuracy(each.pred[:_LONGEST], each.gold or "") for each in graded]
-    known = [value for value in digits if value is not None]
-    return Metrics(
-        num_questions=count,
-        num_graded=len(graded),
-        num_correct=correct,
-        accuracy=correct / len(graded) if graded else None,
-        interval=wilson_interval(correct, len(graded)) if graded else None,
-        digit_accuracy=sum(known) / len(known) if known else None,
-        unstopped=sum(not prediction.stopped for prediction in predictions) / count,
-        mean_tokens=sum(prediction.num_tokens for prediction in predictions) / count,
-        examples_per_s=count / seconds,
-        batch_size=batch_size,
-        latency_p50_s=percentile(latencies, 50) if latencies else None,
-        latency_p95_s=percentile(latencies, 95) if latencies else None,
-        examples_per_s_single=len(latencies) / sum(latencies) if latencies else None,
-    )
+def _require_adapter(adapter: str, model: recipe.Model) -> None:
+    from tacit.adapter import is_adapter
+
+    folder = Path(adapter)
+    weights = ("adapter_model.safetensors", "adapter_model.bin")
+    if not is_adapter(adapter) or not any((folder / name).is_file() for name in weights):
+        name = weights[0] if is_adapter(adapter) else "adapter_config.json"
+        found = f"no {name} in it" if folder.is_dir() else "no such folder"
+        raise ModelError(
+            f"--lora_model {adapter}: found {found}; needed: the folder of a LoRA adapter; correct "
+            "the path, or, for a whole model, name it as --base_model alone"
+        )
+    if is_adapter(model.name):
+        raise ModelError(
+            f"--base_model {model.name}: found an adapter, with --lora_model besides; needed: the "
+            "whole model below it; name that, or leave --lora_model out"
+        )
+
+
+def _load(model: recipe.Model, adapter: str | None, dtype: str) -> tuple[Any, Any]:
+    """The model, on the device that answers, and its tokenizer."""
+    import torch
+
+    from tacit.model import load_model, load_tokenizer
+
+    settings = model
+    names = ("tokenizer.json", "tokenizer_config.json")
+    if adapter and model.tokenizer is None and any((Path(adapter) / n).is_file() for n in names):
+        settings = model.model_copy(update={"tokenizer": adapter})
+    tokenizer = load_tokenizer(settings)
+    loaded = load_model(model, tokenizer, dtype=dtype)
+    if adapter is not None:
+        loaded = _with_adapter(loaded, adapter, model)
+    if model.quantization is None:
+        loaded.to("cuda" if torch.cuda.is_available() else "cpu")
+    return loaded, tokenizer
+
+
+def _with_adapter(loaded: Any, adapter: str, model: recipe.Model) -> Any:
+    from peft import PeftModel
+
+    try:
+        return PeftModel.from_pretrained(loaded, adapter)
+    except (OSError, ValueError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "size mismatch" not in str(error):
+            raise
+        first = " ".join(str(error).split())[:300]
+        raise ModelError(
+            f"--lora_model {adapter}: cannot be laid over {model.name}: {first} - needed: an "
+            "adapter of this very model; name the model that it was trained on as --base_model"
+        ) from error

@@ -14,7 +14,9 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+def wilson_interval(
+    successes: float, trials: float, confidence: float = 0.95
+) -> tuple[float, float]:
     """Returns the Wilson score interval of a proportion, as (low, high) within [0, 1].
 
     Unlike the normal approximation it stays within [0, 1] and has a width at 0 % and 100 %.

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tacit.report import numbers
-from tacit.report.finding import speed_ratio
+from tacit.report.break_even import break_even
+from tacit.report.ranking import speed_ratio
 from tacit.report.reading import read_run
-from tacit.report.results import PhaseResult, VariantResult
+from tacit.report.results import LABELS, PhaseResult, RunResult, VariantResult
 
 _COLUMNS = 80
 _HEADER = ("", "accuracy", "95 % interval", "tokens", "answers/s", "", "median", "steps")
@@ -23,7 +24,7 @@ def print_summary(folder: Path) -> None:
 
 
 def print_metrics(metrics: dict[str, Any]) -> None:
-    """Prints what `tacit evaluate` or `tacit score` measured, one figure a line."""
+    """Prints what `tacit evaluate` or `tacit score` measured, one figure a line, then tables."""
     print("\n".join(metrics_lines(metrics)))  # noqa: T201
 
 
@@ -37,9 +38,40 @@ def summary_lines(folder: Path) -> list[str]:
     lines: list[str] = []
     for phase in run.phases:
         lines += ["", f"{_title(phase)}", "", *_table(phase)]
+    told = [*_traces(run), *_break_even(run)]
+    lines += [""] * bool(told) + [_plain(part) for line in told for part in _wrapped(line)]
     if run.missing:
         lines += ["", *(part for line in run.missing for part in textwrap.wrap(line, _COLUMNS))]
     return [*lines, "", f"report: {folder / 'report.html'}"]
+
+
+def _wrapped(line: str) -> list[str]:
+    return textwrap.wrap(line, _COLUMNS, subsequent_indent="  ")
+
+
+def _traces(run: RunResult) -> list[str]:
+    """How many traces were kept, in one line."""
+    traces, vetted = run.traces, run.vetted
+    if traces is None:
+        return []
+    parts = [f"traces: {numbers.whole(traces.num_traces)} written"]
+    if vetted is not None and vetted.num_kept is not None:
+        parts += [f"{vetted.num_kept:,} kept", f"{numbers.whole(vetted.num_rejected)} rejected"]
+    reasons = ", ".join(f"{n:,} {why}" for why, n in vetted.rejected.items()) if vetted else ""
+    return [", ".join(parts) + (f" ({reasons})" if reasons else "")]
+
+
+def _break_even(run: RunResult) -> list[str]:
+    """After how many questions the students have paid for themselves, in one line."""
+    words = {"never": "never", "unknown": "not known"}
+    found: dict[str, list[str]] = {}
+    for one in break_even(run):
+        when = f"after {one.num_questions or 0:,} questions"
+        found.setdefault(LABELS[one.student], []).append(
+            f"{words.get(one.outcome, when)} (by {one.measure})"
+        )
+    parts = [f"{label} {', '.join(times)}" for label, times in found.items()]
+    return [f"break-even: {'; '.join(parts)}"] if parts else []
 
 
 def metrics_lines(metrics: dict[str, Any]) -> list[str]:
@@ -49,15 +81,16 @@ def metrics_lines(metrics: dict[str, Any]) -> list[str]:
     right = metrics.get("num_correct", metrics.get("correct"))
     accuracy, interval = metrics.get("accuracy"), metrics.get("interval")
     known = accuracy is not None and math.isfinite(accuracy)
+    what = " samples" if metrics.get("samples") else ""
     batch = metrics.get("batch_size")
     latencies = (metrics.get("latency_p50_s"), metrics.get("latency_p95_s"))
     found = {
         "questions": count and numbers.whole(count),
-        "accuracy": known and f"{numbers.percent(accuracy)}  ({right:,} of {graded:,} right)",
+        "accuracy": known and f"{numbers.percent(accuracy)}  ({right:,} of {graded:,}{what} right)",
         "95 % interval": known and interval and numbers.percent_range(interval),
         "digits right": _given(metrics, "digit_accuracy", numbers.percent),
         "no answer found": _given(metrics, "no_answer", numbers.whole),
-        "tokens written": _given(metrics, "mean_tokens", numbers.mean, " a question"),
+        "tokens written": _given(metrics, "mean_tokens", numbers.mean, " an answer"),
         "never stopped": _given(metrics, "unstopped", numbers.percent),
         "answers/s, batched": _given(
             metrics, "examples_per_s", numbers.rate, f"  (batches of {batch})" if batch else ""
@@ -67,7 +100,46 @@ def metrics_lines(metrics: dict[str, Any]) -> list[str]:
         "95th percentile": latencies[1] is not None and numbers.duration(latencies[1]),
     }
     lines = [f"{label:<22}{text}" for label, text in found.items() if text]
+    lines = [*lines, *_category_lines(metrics), *_sample_lines(metrics)]
     return [_plain(line) for line in lines]
+
+
+def _category_lines(metrics: dict[str, Any]) -> list[str]:
+    rows = [
+        (
+            name,
+            numbers.percent(share["accuracy"]),
+            numbers.percent_range(share["interval"]),
+            f"{share['num_correct']:,} of {share['num_graded']:,}",
+        )
+        for name, share in (metrics.get("categories") or {}).items()
+    ]
+    return _spaced([("category", "accuracy", "95 % interval", "right"), *rows]) if rows else []
+
+
+def _sample_lines(metrics: dict[str, Any]) -> list[str]:
+    samples = metrics.get("samples")
+    if not samples:
+        return []
+    rows = [("k", "pass@k", "95 % interval", "majority@k", "95 % interval")]
+    for k, passed in samples["pass_at_k"].items():
+        ranges = [samples[f"{kind}_at_k_interval"][k] for kind in ("pass", "majority")]
+        rows.append(
+            (
+                str(k),
+                numbers.percent(passed),
+                numbers.percent_range(ranges[0]),
+                numbers.percent(samples["majority_at_k"][k]),
+                numbers.percent_range(ranges[1]),
+            )
+        )
+    return _spaced(rows)
+
+
+def _spaced(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A blank line and a table."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["", *(_aligned(row, widths, "  ") for row in rows)]
 
 
 def _given(metrics: dict[str, Any], key: str, form: Any, suffix: str = "") -> str:
@@ -84,16 +156,22 @@ def _title(phase: PhaseResult) -> str:
 
 
 def _table(phase: PhaseResult) -> list[str]:
-    rows = [_HEADER, *(_row(phase, variant) for variant in phase.variants.values())]
+    rows = [_HEADER, *(_row(phase, variant) for variant in phase.shown)]
     rows = [tuple(_plain(cell) for cell in row) for row in rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
-    gap = "  " if sum(widths) + 2 * (len(widths) - 1) <= _COLUMNS else " "
-    return [_aligned(row, widths, gap) for row in rows]
+    for gap, between in (("  ", " to "), (" ", " to "), (" ", "-")):  # whichever fits first
+        cut = [(*row[:2], row[2].replace(" to ", between), *row[3:]) for row in rows]
+        widths = [max(len(row[column]) for row in cut) for column in range(len(_HEADER))]
+        lines = [_aligned(row, widths, gap) for row in cut]
+        if max(map(len, lines)) <= _COLUMNS:
+            break
+    return lines
 
 
 def _row(phase: PhaseResult, variant: VariantResult) -> tuple[str, ...]:
     measured = variant.measured
     steps = numbers.whole(variant.last_step)
+    if variant.steps_before and variant.last_step:
+        steps = f"{variant.steps_before:,}+{steps}"
     if measured is None:
         return (variant.label, *[numbers.DASH] * 4, "", numbers.DASH, steps)
     ratio = speed_ratio(phase, variant.name)
