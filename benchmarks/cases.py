@@ -8,12 +8,14 @@ that two ways of doing the same step can be compared number by number.
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import json
 import os
 import shlex
 import sys
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,6 +84,35 @@ def _gpt2_recipe() -> dict[str, Any]:
 #: What is read before and after a measurement. On a machine that others use as well, processor
 #: seconds of one thread (`--clock processor --threads 1`) tell what wall time cannot.
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
+
+
+def run_cases(
+    parser: argparse.ArgumentParser,
+    measure_case: Callable[[str, argparse.Namespace], Any],
+    default: Sequence[str] = CASES,
+) -> None:
+    """Measures the cases that the command line names, and writes the figures.
+
+    Args:
+        parser: has the benchmark's own options; those that all cases share are added.
+        measure_case: name of a case, options -> figures; prints what it found.
+        default: cases where none are named.
+    """
+    import torch
+
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=default)
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--clock", choices=tuple(CLOCKS), default="wall")
+    parser.add_argument("--threads", type=int, help="CPU threads of torch")
+    parser.add_argument("--output", type=Path, help="write the figures as JSON")
+    arguments = parser.parse_args()
+    load = os.getloadavg()
+    if arguments.device == "auto":
+        arguments.device = "cuda" if torch.cuda.is_available() else "cpu"
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    results = {name: measure_case(name, arguments) for name in arguments.cases}
+    write_results(arguments.output, results, load)
 
 
 def write_results(path: Path | None, results: Any, load_before: tuple[float, ...]) -> None:

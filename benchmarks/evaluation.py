@@ -16,13 +16,11 @@ as in its tacit.json.
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from cases import CASES, CLOCKS, Case, load_case, write_results
+from cases import CLOCKS, Case, load_case, run_cases
 
 from tacit import recipe
 from tacit.decode import Completion
@@ -82,7 +80,7 @@ def measure(
     """Both rates for one model and one length of output."""
     num_questions, num_alone = counts
     examples = case.examples(num_questions)
-    settings = {"max_new_tokens": max_new_tokens, "batch_size": batch_size}
+    settings: dict[str, Any] = {"max_new_tokens": max_new_tokens, "batch_size": batch_size}
     evaluate(model, case.tokenizer, case.template, examples[:2], max_new_tokens=2)  # warms up
     begin = clock()
     ours, metrics = evaluate(model, case.tokenizer, case.template, examples, **settings)
@@ -152,7 +150,6 @@ def measure_case(name: str, arguments: argparse.Namespace) -> list[dict[str, Any
 def main() -> None:
     """Measures, prints, and writes the figures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=CASES)
     lengths = ("explicit", "internalized")
     parser.add_argument("--outputs", nargs="+", choices=lengths, default=lengths)
     parser.add_argument("--model", type=Path, help="folder of a trained quickstart model")
@@ -160,18 +157,7 @@ def main() -> None:
     parser.add_argument("--alone", type=int, help="of them one at a time; default 256, gpt2 32, 4")
     parser.add_argument("--batch_size", type=int, help="default: the quickstart's 250; gpt2 256")
     parser.add_argument("--layers", type=int, help="gpt2 only: fewer layers, to try the script")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--clock", choices=tuple(CLOCKS), default="wall")
-    parser.add_argument("--threads", type=int, help="CPU threads of torch")
-    parser.add_argument("--output", type=Path, help="write the figures as JSON")
-    arguments = parser.parse_args()
-    load = os.getloadavg()
-    if arguments.device == "auto":
-        arguments.device = "cuda" if torch.cuda.is_available() else "cpu"
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    results = {name: measure_case(name, arguments) for name in arguments.cases}
-    write_results(arguments.output, results, load)
+    run_cases(parser, measure_case)
 
 
 if __name__ == "__main__":

@@ -14,31 +14,49 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import tempfile
-import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from cases import CASES, Case, load_case, write_results
+from cases import CLOCKS, Case, load_case, run_cases
 
-from tacit.engines import Sampling
+from tacit.engines import Sampling, reply_text
 from tacit.engines.transformers import TransformersEngine, transformers_engine
+from tacit.prompts import prompt_writer
 from tacit.traces import generate_traces
+
+Clock = Callable[[], float]
+
+
+class Measured(NamedTuple):
+    """Traces, the seconds that they took, and the tokens in them."""
+
+    traces: list[dict[str, Any]]
+    seconds: float
+    num_tokens: int
+
+    @property
+    def questions_per_s(self) -> float:
+        return len(self.traces) / self.seconds
+
+    @property
+    def tokens_per_s(self) -> float:
+        return self.num_tokens / self.seconds
 
 
 def measure(
-    engine: TransformersEngine, questions: list[dict[str, Any]], sampling: Sampling
-) -> tuple[list[dict[str, Any]], float, float]:
-    """The traces, the seconds that they took, and tokens per second."""
+    engine: TransformersEngine, questions: list[dict[str, Any]], sampling: Sampling, clock: Clock
+) -> Measured:
+    """The traces of `tacit generate`, written to a file and read again outside of the time."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "traces.jsonl"
-        begin = time.perf_counter()
+        begin = clock()
         summary = generate_traces(engine, questions, output, sampling=sampling)
-        seconds = time.perf_counter() - begin
+        seconds = clock() - begin
         lines = output.read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines], seconds, summary.num_tokens / seconds
+    return Measured([json.loads(line) for line in lines], seconds, summary.num_tokens)
 
 
 def require_same(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> None:
@@ -49,13 +67,15 @@ def require_same(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> No
 
 
 def in_a_loop(
-    engine: TransformersEngine, model: Any, traces: list[dict[str, Any]], max_new_tokens: int
+    engine: TransformersEngine,
+    model: Any,
+    traces: list[dict[str, Any]],
+    max_new_tokens: int,
+    clock: Clock,
 ) -> float:
-    """Seconds for the same questions with plain `generate`; stops where an answer differs."""
-    from tacit.prompts import prompt_writer
-
+    """Questions per second with plain `generate`; stops where an answer differs."""
     writer = prompt_writer(engine.style)
-    begin = time.perf_counter()
+    begin = clock()
     for trace in traces:
         ids = engine.encode(writer(trace["question"]))
         prompt = torch.tensor([ids], device=model.device)
@@ -67,26 +87,20 @@ def in_a_loop(
             pad_token_id=engine.tokenizer.pad_token_id,
         )
         text = engine.tokenizer.decode(output[0, len(ids) :], skip_special_tokens=True)
-        # what follows the traces' stop text is not part of them
-        if not text.strip().startswith(trace["cot"]):
+        if reply_text(text, writer.stop) != trace["cot"]:
             raise SystemExit(f"plain generate differs:\n{trace}\n{text}")
-    return time.perf_counter() - begin
+    return len(traces) / (clock() - begin)
 
 
-def teacher_of(case: Case, arguments: argparse.Namespace) -> tuple[Any, Any]:
+def teacher_of(
+    case: Case, arguments: argparse.Namespace
+) -> tuple[Callable[[int], TransformersEngine], Any]:
     """A function that makes an engine of a batch size, and the model."""
     if arguments.model:
         first = transformers_engine(arguments.model)
-        model: Any = None
-
-        def load() -> Any:
-            nonlocal model
-            model = model if model is not None else first._load_model()
-            return model
-
-        options = {"style": first.style, "template": first._template}
+        model = first._load_model()
+        options: dict[str, Any] = {"style": first.style, "template": first._template}
         tokenizer = first.tokenizer
-        load()
     else:
         model = case.model().to(arguments.device).eval()
         options, tokenizer = {"style": "trained", "template": case.template}, case.tokenizer
@@ -101,63 +115,53 @@ def teacher_of(case: Case, arguments: argparse.Namespace) -> tuple[Any, Any]:
 
 def measure_case(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Both ways for one model."""
-    case = load_case(name)
+    case, clock = load_case(name), CLOCKS[arguments.clock]
     engine, model = teacher_of(case, arguments)
     dataset = case.dataset(8)
     limit = arguments.max_new_tokens or dataset.longest_thought + int(dataset.answer_lengths.max())
     sampling = Sampling(max_new_tokens=limit)
     examples = case.examples(arguments.questions)
     questions = [{"question": example.question, "answer": example.answer} for example in examples]
-    measure(engine(arguments.batch_size), questions[:2], Sampling(max_new_tokens=2))  # warms up
-    ours, seconds, rate = measure(engine(arguments.batch_size), questions, sampling)
-    alone = ours[: arguments.alone] if arguments.alone else ours
-    theirs, seconds_alone, rate_alone = measure(engine(1), questions[: len(alone)], sampling)
-    require_same(alone, theirs)
-    # the same number of questions on both sides
-    ratio = (seconds_alone / len(theirs)) / (seconds / len(ours))
+    for batch_size in (arguments.batch_size, 1):  # warms up
+        measure(engine(batch_size), questions[:2], Sampling(max_new_tokens=2), clock)
+    ours = measure(engine(arguments.batch_size), questions, sampling, clock)
+    alone = ours.traces[: arguments.alone or None]
+    theirs = measure(engine(1), questions[: len(alone)], sampling, clock)
+    require_same(alone, theirs.traces)
     figures = {
-        "num_questions": len(ours),
-        "num_questions_one_at_a_time": len(theirs),
+        "num_questions": len(ours.traces),
+        "num_questions_one_at_a_time": len(theirs.traces),
         "batch_size": arguments.batch_size,
         "max_new_tokens": limit,
-        "seconds": {"batched": seconds, "one_at_a_time": seconds_alone},
-        "tokens_per_s": {"batched": rate, "one_at_a_time": rate_alone},
-        "ratio": ratio,
+        "mean_tokens": ours.num_tokens / len(ours.traces),
+        "seconds": {"batched": ours.seconds, "one_at_a_time": theirs.seconds},
+        "tokens_per_s": {"batched": ours.tokens_per_s, "one_at_a_time": theirs.tokens_per_s},
+        "ratio": ours.questions_per_s / theirs.questions_per_s,
     }
-    if arguments.plain:
-        seconds_plain = in_a_loop(engine(1), model, alone[: arguments.plain], limit)
-        rate_plain = min(arguments.plain, len(alone)) / seconds_plain
-        figures["questions_per_s_plain"] = rate_plain
-        figures["ratio_plain"] = len(ours) / seconds / rate_plain
     print(
-        f"{name:>10}: {limit} tokens each: batches of {arguments.batch_size} {rate:,.0f} tokens/s, "
-        f"one at a time {rate_alone:,.0f}, ratio {ratio:.1f}; {len(theirs)} traces are equal",
+        f"{name:>10}: {figures['mean_tokens']:.0f} tokens each: batches of {arguments.batch_size} "
+        f"{ours.tokens_per_s:,.0f} tokens/s, one at a time {theirs.tokens_per_s:,.0f}, ratio "
+        f"{figures['ratio']:.1f}; {len(theirs.traces)} traces are equal",
         flush=True,
     )
+    if arguments.plain:
+        rate = in_a_loop(engine(1), model, alone[: arguments.plain], limit, clock)
+        figures["questions_per_s_plain"] = rate
+        figures["ratio_plain"] = ours.questions_per_s / rate
+        print(f"{name:>10}: ratio to plain generate {figures['ratio_plain']:.1f}", flush=True)
     return figures
 
 
 def main() -> None:
     """Measures, prints, and writes the figures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=["quickstart"])
     parser.add_argument("--model", type=Path, help="folder of a trained teacher of the case")
     parser.add_argument("--questions", type=int, default=256)
     parser.add_argument("--alone", type=int, help="of them one at a time (default: all)")
     parser.add_argument("--plain", type=int, default=0, help="of them with plain generate, too")
     parser.add_argument("--batch_size", type=int, default=256)
     parser.add_argument("--max_new_tokens", type=int, help="default: as a worked solution has")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--threads", type=int, help="CPU threads of torch")
-    parser.add_argument("--output", type=Path, help="write the figures as JSON")
-    arguments = parser.parse_args()
-    load = os.getloadavg()
-    if arguments.device == "auto":
-        arguments.device = "cuda" if torch.cuda.is_available() else "cpu"
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    results = {name: measure_case(name, arguments) for name in arguments.cases}
-    write_results(arguments.output, results, load)
+    run_cases(parser, measure_case, default=("quickstart",))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import logging
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -20,15 +21,18 @@ import pytest
 import torch
 
 from tacit import recipe
+from tacit.cli import main
 from tacit.commands.generate import generate, merge
 from tacit.decode import Draws, StopTexts, decode
 from tacit.engines import EngineError, Prompt, Request, Sampling, Usage, without_system
+from tacit.engines.make import EngineOptions, make_engine
 from tacit.engines.openai import OpenAIEngine
 from tacit.engines.server import Pace, Secret
 from tacit.engines.transformers import TransformersEngine, transformers_engine
-from tacit.errors import ModelError, RecipeError, TacitError
+from tacit.errors import ModelError, OutputExistsError, RecipeError
 from tacit.model import ModelCard, load_model
 from tacit.prompts import INSTRUCTION
+from tacit.trace_settings import settings_path
 from tacit.traces import generate_traces
 
 CHAT = (
@@ -97,7 +101,7 @@ def test_batches_answer_as_one_at_a_time(
 
 def test_drawn_tokens_follow_the_probabilities(tokenizer: Any) -> None:
     model = build("gpt2", tokenizer, initializer_range=0.2)
-    settings = {"eos_token_id": 1, "pad_token_id": 0, "max_new_tokens": 1}
+    settings: dict[str, Any] = {"eos_token_id": 1, "pad_token_id": 0, "max_new_tokens": 1}
     with torch.inference_mode():
         scores = model.eval()(torch.tensor([[7]])).logits[0, -1]
     many = [[7]] * 4000
@@ -195,12 +199,12 @@ def test_a_prompt_that_is_too_long_is_named(tokenizer: Any) -> None:
         answers(engine, requests_of(["1" * 32]), Sampling())
 
 
-def save(folder: Path, tokenizer: Any, chat_template: str | None = None) -> Path:
+def save(folder: Path, tokenizer: Any, chat_template: str | None = None, **config: Any) -> Path:
     tokenizer.chat_template = chat_template
     tokenizer.save_pretrained(folder)
     # not qwen: AutoTokenizer makes another tokenizer of what stands beside such a model, and
     # `transformers serve` reads its chat in the form of the real ones only
-    build("llama", tokenizer).save_pretrained(folder)
+    build("llama", tokenizer, **config).save_pretrained(folder)
     return folder
 
 
@@ -237,6 +241,99 @@ def test_a_teacher_is_recognized_by_its_weights(tmp_path: Path, tokenizer: Any) 
         transformers_engine(str(tmp_path / "missing"))
     with pytest.raises(ModelError, match=r"no config\.json"):
         transformers_engine(tmp_path)
+
+
+def test_a_teacher_in_four_bits_is_another_teacher(tmp_path: Path, tokenizer: Any) -> None:
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes is for Linux and Windows")
+    from bitsandbytes.nn import Linear4bit
+
+    # bitsandbytes on a CPU wants 64 columns, or a multiple
+    sizes: dict[str, Any] = {"hidden_size": 64, "intermediate_size": 64, "num_key_value_heads": 2}
+    folder = save(tmp_path / "teacher", tokenizer, **sizes)
+    output = tmp_path / "traces.jsonl"
+    sampling = Sampling(max_new_tokens=4)
+    engine = transformers_engine(folder, quantization="nf4")
+    summary = generate_traces(engine, QUESTIONS[:3], output, sampling=sampling)
+    assert summary.num_written == 3
+    assert any(isinstance(module, Linear4bit) for module in engine._model.modules())
+    assert json.loads(settings_path(output).read_text())["settings"]["quantization"] == "nf4"
+    with pytest.raises(OutputExistsError, match="quantization: 'nf4' then, None now"):
+        generate_traces(transformers_engine(folder), QUESTIONS[:3], output, sampling=sampling)
+
+
+def test_four_bits_without_bitsandbytes_say_what_to_do(
+    tmp_path: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = transformers_engine(save(tmp_path / "teacher", tokenizer), quantization="nf4")
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name == "bitsandbytes" else find(name)
+    )
+    with pytest.raises(ModelError, match=r"--quantization nf4: found no bitsandbytes"):
+        answers(engine, requests_of(["1"]), Sampling())
+
+
+def test_memory_that_runs_out_while_loading_says_what_to_do(
+    tmp_path: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*_: Any, **__: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    engine = transformers_engine(save(tmp_path / "teacher", tokenizer))
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", load)
+    with pytest.raises(ModelError, match=r"while it was loaded.*--quantization nf4"):
+        answers(engine, requests_of(["1"]), Sampling())
+
+
+def save_adapter(folder: Path, base: Path) -> Path:
+    """An adapter that changes what its base model says."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    config = LoraConfig(target_modules=["q_proj", "up_proj"], init_lora_weights=False)
+    model: Any = AutoModelForCausalLM.from_pretrained(base)
+    torch.manual_seed(3)
+    get_peft_model(model, config).save_pretrained(str(folder))
+    return folder
+
+
+def test_a_teacher_may_be_an_adapter(tmp_path: Path, tokenizer: Any) -> None:
+    base = save(tmp_path / "base", tokenizer, CHAT)
+    adapter = save_adapter(tmp_path / "adapter", base)
+    engine = transformers_engine(adapter)
+    assert engine.style == "chat"  # the tokenizer is its base's
+    sampling, requests = Sampling(max_new_tokens=12), requests_of(["1" * 5, "2 * 3", "7"])
+    plain = answers(transformers_engine(base, prompt="plain"), requests, sampling)
+    adapted = answers(transformers_engine(adapter, prompt="plain"), requests, sampling)
+    assert {n: reply.text for n, reply in plain.items()} != {
+        n: reply.text for n, reply in adapted.items()
+    }
+    before = engine.settings()
+    other = build("llama", tokenizer)
+    with torch.no_grad():
+        other.lm_head.weight[0, 0] += 1
+    other.save_pretrained(base)
+    assert transformers_engine(adapter).settings() != before
+    shutil.rmtree(base)
+    with pytest.raises(ModelError, match=r"found an adapter of .*base, which is not on this mach"):
+        transformers_engine(adapter)
+
+
+def test_generation_settings_of_a_teacher_do_not_bend_its_answers(
+    tmp_path: Path, tokenizer: Any
+) -> None:
+    folder = save(tmp_path / "teacher", tokenizer)
+    sampling, requests = Sampling(max_new_tokens=12), requests_of(["1" * 5, "2 * 3", "7"])
+    expected = answers(transformers_engine(folder, prompt="plain"), requests, sampling)
+    shipped = {"repetition_penalty": 5.0, "temperature": 0.7, "do_sample": True, "eos_token_id": 9}
+    (folder / "generation_config.json").write_text(json.dumps(shipped))
+    engine = transformers_engine(folder, prompt="plain")
+    found = answers(engine, requests, sampling)
+    assert 9 in engine._end_tokens()
+    end = tokenizer.decode([9])
+    assert [reply.text for reply in found.values()] == [
+        reply.text.partition(end)[0].strip() for reply in expected.values()
+    ]
 
 
 # --- openai -------------------------------------------------------------------------------------
@@ -526,7 +623,8 @@ def test_the_seeds_command_works(
     questions = tmp_path / "raw_questions.jsonl"
     questions.write_text("".join(f"{json.dumps(record)}\n" for record in QUESTIONS))
     output = tmp_path / "cot_dataset.jsonl"
-    flags: dict[str, Any] = {"teacher_dir": str(teacher), "input": questions, "max_new_tokens": 16}
+    options = EngineOptions(teacher_dir=str(teacher))
+    flags: dict[str, Any] = {"input": str(questions), "max_new_tokens": 16, "options": options}
     generate(**flags, output=output, start_index=2, num_samples=5)
     assert [record["index"] for record in records_of(output)] == [2, 3, 4, 5, 6]
     assert "5 of 5 traces" in capsys.readouterr().out
@@ -538,17 +636,59 @@ def test_the_seeds_command_works(
     assert "merged.jsonl: 20 traces" in capsys.readouterr().out
     merged = [record["cot"] for record in records_of(tmp_path / "merged.jsonl")]
     assert merged == [record["cot"] for record in records_of(output)]
-    bad: list[dict[str, Any]] = [
-        {**flags, "base_url": "http://localhost/v1"},
-        {**flags, "engine": "openai"},
-        {"input": questions},
-        {"input": questions, "engine": "openai"},
-        {"input": questions, "engine": "worked", "max_cost": 1.0},
-        {**flags, "shard": "3"},
-    ]
-    for options in bad:
-        with pytest.raises(TacitError, match="--"):
-            generate(**options, output=tmp_path / "bad.jsonl")
+    with pytest.raises(RecipeError, match="--shard: found '3'"):
+        generate(**flags, output=tmp_path / "bad.jsonl", shard="3")
+
+
+def test_flags_reach_the_engine_by_both_spellings(
+    tmp_path: Path, tokenizer: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    teacher = save(tmp_path / "teacher", tokenizer, CHAT)
+    table = tmp_path / "questions.csv"
+    table.write_text("problem,solution,topic\n1 + 1,2,sums\n1 + 2,3,sums\n")
+    output = tmp_path / "traces.jsonl"
+    flags = f"generate --teacher_dir {teacher} --input {table} --output {output} --batch-size 1"
+    more = "--question_field problem --answer-field solution --prompt plain --max_new_tokens 4"
+    main([*flags.split(), *more.split(), "--trust_remote_code"])
+    assert "2 of 2 traces" in capsys.readouterr().out
+    records = records_of(output)
+    assert [record["answer"] for record in records] == ["2", "3"]
+    assert records[0]["topic"] == "sums"
+    settings = json.loads(settings_path(output).read_text())["settings"]
+    assert (settings["prompt"], settings["max_new_tokens"]) == ("plain", 4)
+    with pytest.raises(SystemExit) as ended:
+        main([*flags.split(), "--prompt", "plain"])
+    assert ended.value.code == 2
+    assert "found the fields problem, solution, topic" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("engine", "options", "flag"),
+    [
+        ("transformers", {}, "teacher_dir: missing"),
+        ("transformers", {"teacher_dir": "t", "base_url": "http://localhost/v1"}, "base_url"),
+        ("openai", {}, "base_url: missing"),
+        ("openai", {"base_url": "http://localhost/v1"}, "model: missing"),
+        ("openai", {"base_url": "http://localhost/v1", "prompt": "trained"}, "prompt"),
+        ("openai", {"base_url": "http://localhost/v1", "quantization": "nf4"}, "quantization"),
+        ("worked", {"max_cost": 1.0}, "max_cost"),
+        ("worked", {"prompt": "chat"}, "prompt"),
+    ],
+)
+def test_an_option_that_is_missing_or_not_for_this_engine_is_named(
+    engine: Any, options: dict[str, Any], flag: str
+) -> None:
+    with pytest.raises(RecipeError, match=f"^--{flag}"):
+        make_engine(engine, EngineOptions(**options))
+
+
+def test_making_an_engine_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from tacit.engines.make import make_engine; make_engine('worked'); "
+        "print([name for name in ('torch', 'transformers', 'cyclopts') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 @pytest.mark.slow
@@ -561,29 +701,35 @@ def test_a_real_server_writes_what_the_transformers_engine_writes(
 ) -> None:
     """Must show 4: equal greedy traces, and a server killed midway loses and doubles nothing."""
     teacher = save(tmp_path / "teacher", tokenizer, CHAT)
-    local, remote = tmp_path / "local.jsonl", tmp_path / "remote.jsonl"
     sampling = Sampling(max_new_tokens=24)
     for style in ("chat", "plain"):
         local, remote = tmp_path / f"local-{style}.jsonl", tmp_path / f"remote-{style}.jsonl"
         generate_traces(
             transformers_engine(teacher, prompt=style), QUESTIONS, local, sampling=sampling
         )
+        killed_at: list[int] = []
         with served(teacher) as (url, restart):
             engine = OpenAIEngine(url, str(teacher), style=style, concurrency=2)
-            killer = threading.Thread(target=_kill_midway, args=(remote, restart))
+            killer = threading.Thread(target=_kill_midway, args=(remote, restart, killed_at))
             killer.start()
-            generate_traces(engine, QUESTIONS, remote, sampling=sampling)
+            summary = generate_traces(engine, QUESTIONS, remote, sampling=sampling)
             killer.join()
         ours, theirs = records_of(local), records_of(remote)
+        print(f"{style}: server killed after {killed_at} of 20 traces, the rest came from the next")
+        assert 5 <= killed_at[0] < 20
+        assert summary.num_written == 20
         assert [record["id"] for record in theirs] == [f"{n}#0" for n in range(20)]
         assert [record["cot"] for record in theirs] == [record["cot"] for record in ours]
+        assert len({record["cot"] for record in ours}) > 1
 
 
-def _kill_midway(output: Path, restart: Callable[[], None]) -> None:
+def _kill_midway(output: Path, restart: Callable[[], None], killed_at: list[int]) -> None:
+    """Kills the server once five traces are there; notes how many were when it was gone."""
     end = time.monotonic() + 120
     while time.monotonic() < end:
         if output.exists() and output.read_bytes().count(b"\n") >= 5:
             restart()
+            killed_at.append(output.read_bytes().count(b"\n"))
             return
         time.sleep(0.01)
 

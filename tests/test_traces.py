@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tacit.cli import main
 from tacit.engines import Reply, Request, Sampling, Style, Usage
 from tacit.engines.worked import WorkedEngine
 from tacit.errors import DataError, OutputExistsError, RecipeError
@@ -155,6 +156,15 @@ def test_a_torn_last_line_is_removed_reported_and_written_again(
         generate_traces(FakeEngine(), QUESTIONS, output)
 
 
+def test_what_a_kill_left_of_a_sort_is_removed(tmp_path: Path) -> None:
+    output = tmp_path / "traces[1].jsonl"
+    left, other = tmp_path / ".traces[1].jsonl.7.tmp", tmp_path / ".traces1.jsonl.7.tmp"
+    for path in (left, other):
+        path.write_text("half")
+    generate_traces(FakeEngine(), QUESTIONS, output)
+    assert (left.exists(), other.exists()) == (False, True)
+
+
 def test_other_settings_are_refused_and_say_what_differs(tmp_path: Path) -> None:
     output = tmp_path / "traces.jsonl"
     with pytest.raises(KeyboardInterrupt):
@@ -276,6 +286,19 @@ def test_worked_solutions_need_no_model(tmp_path: Path) -> None:
         generate_traces(WorkedEngine(), [{"question": "why"}], tmp_path / "none.jsonl")
 
 
+def test_the_seeds_questions_have_right_worked_solutions(tmp_path: Path) -> None:
+    main(["data", "arithmetic", "--output", str(tmp_path)])
+    questions, output = tmp_path / "raw_questions.jsonl", tmp_path / "cot_dataset.jsonl"
+    main(["generate", "--engine", "worked", "--input", str(questions), "--output", str(output)])
+    asked, records = read(questions), read(output)
+    assert len(records) == len(asked) == 377
+    for record, question in zip(records, asked, strict=True):
+        assert (record["question"], record["answer"]) == (question["question"], question["answer"])
+        assert record["category"] == question["category"]
+        assert record["cot"].startswith("Step 1: ")
+        assert record["cot"].splitlines()[-1] == f"Final Answer: {question['answer']}"
+
+
 def test_two_processes_do_not_write_one_file(tmp_path: Path) -> None:
     output = tmp_path / "traces.jsonl"
     code = (
@@ -352,6 +375,91 @@ def test_kill_9_at_ten_random_moments_loses_and_doubles_nothing(tmp_path: Path) 
     assert process.communicate()[1] == ""
     assert output.read_bytes() == whole.read_bytes()
     assert len({record["id"] for record in read(output)}) == len(read(output)) == 200
+
+
+#: Forks a process for each output that it reads a line with, since importing torch takes seconds.
+TEACHER = """
+import os, sys
+import torch
+from tacit.engines import Sampling
+from tacit.engines.transformers import transformers_engine
+from tacit.traces import generate_traces
+
+torch.set_num_threads(1)
+teacher, questions = sys.argv[1:]
+
+def run(output):
+    engine = transformers_engine(teacher, prompt="plain", batch_size=8)
+    generate_traces(engine, questions, output, sampling=Sampling(max_new_tokens=24))
+
+run(questions + ".warm")
+print("ready", flush=True)
+for line in sys.stdin:
+    pid = os.fork()
+    if pid == 0:
+        run(line.strip())
+        os._exit(0)
+    print(pid, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_model_that_is_killed_ten_times_writes_what_it_writes_at_a_stretch(
+    tmp_path: Path, tokenizer: Any
+) -> None:
+    """Must show 3: greedy traces of a transformers model, byte for byte as if nothing happened.
+
+    The moments are spread over the whole run, from loading to sorting.
+    """
+    from test_engines import save
+
+    teacher, questions = save(tmp_path / "teacher", tokenizer), tmp_path / "questions.jsonl"
+    asked = [{"question": f"{n} * {'7' * (n % 9 + 1)}"} for n in range(400)]
+    questions.write_text("".join(f"{json.dumps(record)}\n" for record in asked))
+    whole, output = tmp_path / "whole.jsonl", tmp_path / "traces.jsonl"
+    flags = ["--teacher_dir", str(teacher), "--prompt", "plain", "--batch_size", "8"]
+    flags += ["--input", str(questions), "--max_new_tokens", "24"]
+    main(["generate", *flags, "--output", str(whole)])
+    generator = random.Random(0)
+    with subprocess.Popen(
+        [sys.executable, "-c", TEACHER, str(teacher), str(questions)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+    ) as runner:  # fmt: skip
+        assert runner.stdin is not None
+        assert runner.stdout is not None
+        assert runner.stdout.readline() == "ready\n"
+
+        def run(target: Path, kill_after_s: float | None) -> int:
+            assert runner.stdin is not None
+            assert runner.stdout is not None
+            runner.stdin.write(f"{target}\n")
+            pid = int(runner.stdout.readline())
+            if kill_after_s is not None:
+                time.sleep(kill_after_s)
+                os.kill(pid, signal.SIGKILL)
+            return int(runner.stdout.readline())
+
+        begin = time.perf_counter()
+        assert run(tmp_path / "timed.jsonl", None) == 0
+        seconds = time.perf_counter() - begin
+        lines: list[int] = []
+        while len(lines) < 10:
+            left_s = seconds * (1 - (lines[-1] if lines else 0) / 400)
+            if run(output, generator.uniform(0, 0.2 + 2 * left_s / (10 - len(lines)))) == 0:
+                assert output.read_bytes() == whole.read_bytes()
+                output.unlink()  # it was faster than thought: once more
+                continue
+            raw = output.read_bytes() if output.exists() else b""
+            lines.append(raw.count(b"\n"))
+            if len(lines) % 3 == 0:  # a crash of the machine loses more than kill -9
+                output.write_bytes(raw[: -generator.randrange(1, 900)])
+        runner.stdin.close()
+    print(f"killed after {lines} of 400 lines; at a stretch {seconds:.1f} s")
+    main(["generate", *flags, "--output", str(output)])
+    assert output.read_bytes() == whole.read_bytes() == (tmp_path / "timed.jsonl").read_bytes()
+    assert [record["id"] for record in read(output)] == [f"{n}#0" for n in range(400)]
+    assert len({record["cot"] for record in read(output)}) > 100
 
 
 def test_sigterm_ends_after_the_running_batch_and_can_go_on(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ crash cut off is removed when the file is opened again; a lock keeps a second pr
 from __future__ import annotations
 
 import contextlib
+import glob
 import itertools
 import json
 import os
@@ -71,6 +72,9 @@ class TraceFile:
             DataError: for a line that is no trace, and for a place that cannot be written.
         """
         try:
+            # this process has the lock, so nobody is writing what a kill -9 left of a sort
+            for left in self.path.parent.glob(f".{glob.escape(self.path.name)}.*.tmp"):
+                left.unlink(missing_ok=True)
             if self.path.exists():
                 self._repair()
                 for number, offset, raw in _raw_lines(self.path):
@@ -215,7 +219,7 @@ def locked(path: Path) -> Iterator[None]:
         owner = lock.read_text(encoding="utf-8").strip() if lock.exists() else ""
         raise DataError(
             f"{path}: {owner or 'another process'} is writing to it; needed: one process for one "
-            "file; wait for it, or name another output (for several at once: --shard 1/2, 2/2)"
+            "file; wait for it, or name another output"
         ) from None
     except OSError as error:
         raise DataError(

@@ -19,9 +19,10 @@ from tqdm import tqdm
 from tacit.atomic import AnyPath
 from tacit.engines import Engine, Reply, Request, Sampling, Usage, seed_of
 from tacit.errors import DataError, RecipeError
-from tacit.example import read_jsonl, require_text
+from tacit.example import require_text
 from tacit.interrupt import StopRequest
 from tacit.prompts import PromptWriter, gold_of, prompt_writer
+from tacit.questions import read_questions_from, refuse_repeated_ids
 from tacit.trace_file import TraceFile, locked
 from tacit.trace_settings import Plan, settings_of, settle_settings
 
@@ -84,7 +85,8 @@ def generate_traces(
 
     Args:
         engine: answers.
-        questions: JSONL with question and, if known, answer and id; or such records.
+        questions: where `read_questions_from` finds them; or records with question and, if
+            known, answer and id.
         output: JSONL; a file of the same settings is continued.
         sampling: default greedy, up to 512 tokens.
         num_samples_per_question: each gets its own id; more than one needs a temperature.
@@ -213,24 +215,16 @@ def _numbered(
     questions: AnyPath | Sequence[Mapping[str, Any]],
 ) -> dict[str, tuple[int, Mapping[str, Any]]]:
     """The id of each question -> (its index, its record), in order."""
-    if isinstance(questions, Sequence) and not isinstance(questions, str):
-        place, lines = "questions", enumerate(questions, start=1)
+    if isinstance(questions, str) or not isinstance(questions, Sequence):
+        records: Sequence[Mapping[str, Any]] = read_questions_from(questions)
     else:
-        place, lines = str(questions), read_jsonl(questions)
-    numbered: dict[str, tuple[int, Mapping[str, Any]]] = {}
-    for index, (line, record) in enumerate(lines):
-        where = f"{place}:{line}"
-        require_text(record, "question", where)
+        records = questions
+    for line, record in enumerate(records, start=1):
+        require_text(record, "question", f"questions:{line}")
         if "answer" in record:
-            require_text(record, "answer", where)
-        name = str(record.get("id", index))
-        if name in numbered:
-            raise DataError(
-                f"{where}: id: found {name!r}, which question {numbered[name][0] + 1} has, too; "
-                "needed: every id once (a question without one has its index); correct it"
-            )
-        numbered[name] = (index, record)
-    return numbered
+            require_text(record, "answer", f"questions:{line}")
+    indices = refuse_repeated_ids(records, lambda index: f"questions:{index + 1}")
+    return {name: (index, records[index]) for name, index in indices.items()}
 
 
 def _requests(

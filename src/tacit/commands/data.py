@@ -125,6 +125,49 @@ def gsm8k(
 
 
 @data_app.command
+def questions(
+    *,
+    input: str,
+    output: Path,
+    subset: str | None = None,
+    split: str = "train",
+    question_field: str = "question",
+    answer_field: str = "answer",
+    limit: int | None = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Questions of a Hugging Face data set, a table or other JSONL, as JSONL that tacit reads.
+
+    Parameters
+    ----------
+    input
+        Hub name, folder (save_to_disk, parquet, ...), or .jsonl, .json, .csv, .parquet file.
+    output
+        JSONL with question, answer where there is one, and what else is text or a number.
+    subset
+        Of a hub data set, such as main.
+    question_field
+        The column with the questions.
+    answer_field
+        The column with the gold answers, if there is one.
+    limit
+        Only the first questions.
+    """
+    from tacit.example import write_jsonl
+    from tacit.questions import read_questions_from
+
+    records = read_questions_from(
+        input,
+        subset=subset,
+        split=split,
+        question_field=question_field,
+        answer_field=answer_field,
+    )
+    count = write_jsonl(output, records[:limit], overwrite=overwrite)
+    print(f"{output}: {count:,} questions")
+
+
+@data_app.command
 def icot(*, input: Path, output: Path, overwrite: Overwrite = False) -> None:
     """Convert the paper's `question||thought #### answer` files to JSONL, or back.
 

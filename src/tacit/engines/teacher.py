@@ -7,7 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+from tacit import recipe
 from tacit.errors import ModelError
+from tacit.model import load_tokenizer
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
 _SAMPLES = 64  # places of a weight file that are read
@@ -67,37 +69,114 @@ def _samples(path: Path) -> bytes:
     return b"".join(pieces)
 
 
-def load_teacher(folder: Path, dtype: str, trust_remote_code: bool) -> Any:
+def base_folder(folder: Path) -> Path | None:
+    """The folder of the model that an adapter belongs to; None for a folder that holds a model.
+
+    Raises:
+        ModelError: it is not there, or the adapter does not name it.
+    """
+    from tacit.adapter import base_of, is_adapter
+
+    if not is_adapter(str(folder)):
+        return None
+    base = base_of(str(folder))
+    try:
+        return local_folder(base)
+    except ModelError:
+        raise ModelError(
+            f"--teacher_dir {folder}: found an adapter of {base}, which is not on this machine; "
+            "needed: its base model, too; correct base_model_name_or_path in its "
+            "adapter_config.json, or download the base model first"
+        ) from None
+
+
+def teacher_tokenizer(folder: Path, trust_remote_code: bool) -> Any:
+    """The tokenizer in the folder, or that of its base where an adapter came without one.
+
+    Raises:
+        ModelError: it is not there, or cannot be used.
+    """
+    base = base_folder(folder)
+    own = base is None or (folder / "tokenizer_config.json").is_file()
+    settings = recipe.Model(
+        name=str(folder if own else base),
+        trust_remote_code=trust_remote_code,
+        local_files_only=True,
+    )
+    try:
+        return load_tokenizer(settings)
+    except ModelError as error:
+        raise ModelError(explained(folder, str(error))) from error
+
+
+def load_teacher(
+    folder: Path, dtype: str, trust_remote_code: bool, quantization: str | None = None
+) -> Any:
     """The model, for answering: in half precision and over all GPUs where there are some.
 
+    Of the generation settings that come with it only the end tokens are kept: a repetition
+    penalty would bend greedy answers and, since it counts padding, make them depend on the batch.
+
     Args:
-        folder: as `local_folder` gives it.
+        folder: as `local_folder` gives it; an adapter is put onto its base model.
         dtype: auto, float32, bfloat16 or float16.
         trust_remote_code: run Python code that came with the model.
+        quantization: nf4 loads the weights in 4 bits.
 
     Raises:
         ModelError: it cannot be loaded; the message says what to do.
     """
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, GenerationConfig
 
     cuda = torch.cuda.is_available()
     if dtype == "auto" and not cuda:
         dtype = "float32"
-    extra = {"device_map": "auto"} if torch.cuda.device_count() > 1 else {}
+    base = base_folder(folder)
+    placed = _placement(quantization)
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(
-            str(folder),
+            str(base or folder),
             dtype=dtype if dtype == "auto" else getattr(torch, dtype),
             trust_remote_code=trust_remote_code,
             local_files_only=True,
-            **extra,
+            **placed,
         )
+        ends = model.generation_config.eos_token_id
+        model.generation_config = GenerationConfig(eos_token_id=ends)
+        if base is not None:
+            from peft import PeftModel
+
+            model = PeftModel.from_pretrained(model, str(folder))
+        return (model.to("cuda") if cuda and not placed else model).eval()
+    except torch.OutOfMemoryError as error:
+        raise ModelError(
+            f"--teacher_dir {folder}: memory ran out while it was loaded; needed: more or larger "
+            "GPUs, or a smaller model; try --dtype bfloat16, or --quantization nf4"
+        ) from error
     except (OSError, ValueError) as error:
         raise ModelError(explained(folder, str(error))) from error
-    if cuda and not extra:
-        model = model.to("cuda")
-    return model.eval()
+
+
+def _placement(quantization: str | None) -> dict[str, Any]:
+    """Arguments of `from_pretrained`: on which devices, in how many bits."""
+    import importlib.util
+
+    import torch
+
+    from tacit.adapter import quantization_config
+
+    several = {"device_map": "auto"} if torch.cuda.device_count() > 1 else {}
+    if quantization is None:
+        return several
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ModelError(
+            f"--quantization {quantization}: found no bitsandbytes; needed: it (Linux or Windows, "
+            "GPU or CPU); pip install bitsandbytes, or leave --quantization out"
+        )
+    # 4-bit weights are made on their device and cannot be moved there afterwards.
+    here = torch.cuda.current_device() if torch.cuda.is_available() else "cpu"
+    return {"device_map": {"": here}, **several, "quantization_config": quantization_config()}
 
 
 def explained(folder: Path, problem: str) -> str:

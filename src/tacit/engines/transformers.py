@@ -14,7 +14,6 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from tacit import recipe
 from tacit.decode import Completion, Draws, StopTexts, decode
 from tacit.engines import (
     EngineError,
@@ -27,9 +26,15 @@ from tacit.engines import (
     reply_text,
     without_system,
 )
-from tacit.engines.teacher import explained, fingerprint, load_teacher, local_folder
+from tacit.engines.teacher import (
+    base_folder,
+    fingerprint,
+    load_teacher,
+    local_folder,
+    teacher_tokenizer,
+)
 from tacit.errors import ModelError
-from tacit.model import ModelCard, load_tokenizer
+from tacit.model import ModelCard
 from tacit.template import Template
 
 logger = logging.getLogger(__name__)
@@ -186,8 +191,8 @@ class TransformersEngine:
         if len(part) == 1:
             raise EngineError(
                 f"question {part[0][0].index}: memory ran out with this prompt of {longest} tokens "
-                "alone; needed: a smaller model, --dtype bfloat16, fewer --max_new_tokens or a "
-                "shorter prompt; what is done is kept, run the same command to go on"
+                "alone; needed: a smaller model, --dtype bfloat16, --quantization nf4, fewer "
+                "--max_new_tokens or a shorter prompt; what is done is kept"
             )
         self._fits = -(-len(part) // 2)
         logger.warning(
@@ -238,29 +243,25 @@ def transformers_engine(
     prompt: Literal["auto", "chat", "plain", "trained"] = "auto",
     batch_size: int = 64,
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+    quantization: Literal["nf4"] | None = None,
     trust_remote_code: bool = False,
 ) -> TransformersEngine:
     """The engine for a model folder, or for a hub name that was downloaded before.
 
     Args:
-        teacher_dir: the folder.
+        teacher_dir: the folder of a model, or of a PEFT adapter whose base is on this machine.
         prompt: auto is trained for a model that tacit trained, chat where the tokenizer has a
             chat template, else plain.
         batch_size: prompts at once.
         dtype: of the weights; auto is what they were saved in on a GPU, float32 on a CPU.
+        quantization: nf4 loads the weights in 4 bits.
         trust_remote_code: run Python code that came with the model.
 
     Raises:
         ModelError: it is not there, or cannot be asked in this way.
     """
     folder = local_folder(str(teacher_dir))
-    settings = recipe.Model(
-        name=str(folder), trust_remote_code=trust_remote_code, local_files_only=True
-    )
-    try:
-        tokenizer = load_tokenizer(settings)
-    except ModelError as error:
-        raise ModelError(explained(folder, str(error))) from error
+    tokenizer = teacher_tokenizer(folder, trust_remote_code)
     card = ModelCard.read(folder)
     style: Style = prompt if prompt != "auto" else _own_style(tokenizer, card)
     if style == "trained" and card is None:
@@ -273,14 +274,17 @@ def transformers_engine(
             f"--prompt chat: the tokenizer of {teacher_dir} has no chat template; needed: an "
             "instruction-tuned model; give --prompt plain"
         )
+    identity = {"teacher": fingerprint(folder), "dtype": dtype, "quantization": quantization}
+    if base := base_folder(folder):
+        identity["base"] = fingerprint(base)
     return TransformersEngine(
-        lambda: load_teacher(folder, dtype, trust_remote_code),
+        lambda: load_teacher(folder, dtype, trust_remote_code, quantization),
         tokenizer,
         model=str(teacher_dir),
         style=style,
         template=Template(card.template, tokenizer) if card and style == "trained" else None,
         batch_size=batch_size,
-        identity={"teacher": fingerprint(folder), "dtype": dtype},
+        identity=identity,
     )
 
 

@@ -8,14 +8,14 @@ from typing import Any
 from tacit.engines import Reply, Request, Sampling, Style, Usage
 from tacit.errors import DataError
 from tacit.prompts import gold_of, solution_of
-from tacit.tasks.multiplication import solve_question
+from tacit.tasks import arithmetic, multiplication
 
 
 class WorkedEngine:
     """Answers with the solution that a record carries, or that tacit can work out itself.
 
-    A record carries one as `cot`, `thought` or GSM8K's `answer` with `####`. Questions such as
-    `9 1 7 3 * 9 4 3 3` are worked out.
+    A record carries one as `cot`, `thought` or GSM8K's `answer` with `####`. Multiplications such
+    as `9 1 7 3 * 9 4 3 3` and the questions of `tacit data arithmetic` are worked out.
     """
 
     name: str = "worked"
@@ -58,11 +58,15 @@ def solution(request: Request) -> str:
     if found is not None:
         return found
     try:
-        example = solve_question(request.question)
+        example = multiplication.solve_question(request.question)
+        return f"{example.thought}\nFinal Answer: {gold_of(example.answer)}"
+    except DataError:
+        pass
+    try:
+        return arithmetic.cot(arithmetic.solve_question(request.question))
     except DataError:
         raise DataError(
             f"question {request.index}: found {request.question[:60]!r} without a solution; "
-            "needed for --engine worked: a field 'thought' or 'cot', or a multiplication such as "
-            "'9 1 7 3 * 9 4 3 3'; add one or choose another engine"
+            "needed for --engine worked: a field 'thought' or 'cot', or a question as tacit data "
+            "multiplication or arithmetic writes it; add one or choose another engine"
         ) from None
-    return f"{example.thought}\nFinal Answer: {gold_of(example.answer)}"

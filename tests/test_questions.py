@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+
+from tacit.errors import DataError, RecipeError, TacitError
+from tacit.questions import read_questions_from
+
+GSM8K = [
+    {"question": "How many?", "answer": "1 + 1 = <<1+1=2>>2\n#### 2"},
+    {"question": "How much?", "answer": "2 + 1 = <<2+1=3>>3\n#### 3"},
+]
+TABLE = [
+    {"problem": "1 + 1", "gold": 2, "level": "easy", "points": 1.5, "tags": ["a"], "id": 7},
+    {"problem": "1 / 2", "gold": 0.5, "level": None, "points": 2.0, "tags": [], "id": 8},
+]
+NAMES = {"question_field": "problem", "answer_field": "gold"}
+READ = [
+    {"id": 7, "question": "1 + 1", "answer": "2", "level": "easy", "points": 1.5},
+    {"id": 8, "question": "1 / 2", "answer": "0.5", "points": 2.0},
+]
+
+
+@pytest.fixture(autouse=True)
+def _own_data_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
+
+
+def write_jsonl(path: Path, records: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(f"{json.dumps(record)}\n" for record in records))
+    return path
+
+
+def test_jsonl_is_read_as_it_stands(tmp_path: Path) -> None:
+    records = [{"id": "a", "question": " 1 + 1 ", "answer": "2", "tags": ["x"]}, {"question": "2"}]
+    path = write_jsonl(tmp_path / "questions.jsonl", records)
+    assert read_questions_from(path) == records
+    assert read_questions_from(str(path)) == records
+    path = write_jsonl(tmp_path / "other.txt", [{"q": "1 + 1", "a": "2", "question": "no"}])
+    read = read_questions_from(path, question_field="q", answer_field="a")
+    assert read == [{"question": "1 + 1", "answer": "2"}]
+
+
+def test_what_is_wrong_with_jsonl_names_the_line_and_the_fields(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "q.jsonl", [{"question": "1"}, {"task": "2", "gold": "3"}])
+    with pytest.raises(DataError, match=r"q.jsonl:2: question: missing; found the fields task, go"):
+        read_questions_from(path)
+    with pytest.raises(DataError, match=r"q.jsonl:1: gold: missing.*--answer_field"):
+        read_questions_from(path, answer_field="gold")
+    path = write_jsonl(tmp_path / "q.jsonl", [{"question": "1", "answer": 3}])
+    with pytest.raises(DataError, match=r"q.jsonl:1: answer: found the number 3"):
+        read_questions_from(path)
+    path = write_jsonl(tmp_path / "q.jsonl", [{"question": "1"}, {"question": "2", "id": "0"}])
+    with pytest.raises(DataError, match=r"q.jsonl:2: id: found '0', which question 1 has, too"):
+        read_questions_from(path)
+
+
+def test_a_json_list_and_json_lines_are_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "questions.json"
+    path.write_text(json.dumps(GSM8K, indent=1))
+    assert read_questions_from(path) == GSM8K
+    write_jsonl(path, GSM8K)
+    assert read_questions_from(path) == GSM8K
+    path.write_text('[{"question": "1"}, 3]')
+    with pytest.raises(DataError, match=r"object 2: found 3"):
+        read_questions_from(path)
+    path.write_text("[{")
+    with pytest.raises(DataError, match=r"questions.json: cannot be read"):
+        read_questions_from(path)
+
+
+def test_csv_cells_stay_the_text_that_they_are(tmp_path: Path) -> None:
+    text = '\ufeffproblem,gold,level\n"1, then 2",007,easy\n"two\nlines",NA,\nthree,,hard\n'
+    path = tmp_path / "train.csv"
+    path.write_text(text, encoding="utf-8")
+    expected = [
+        {"question": "1, then 2", "answer": "007", "level": "easy"},
+        {"question": "two\nlines", "answer": "NA", "level": ""},
+        {"question": "three", "level": "hard"},
+    ]
+    assert read_questions_from(path, **NAMES) == expected
+    assert read_questions_from(tmp_path, **NAMES) == expected  # by way of datasets
+    path.write_text("question,answer\n1,2\n3,4,5\n")
+    with pytest.raises(DataError, match=r"train.csv:3: found 3 cells; needed: 2"):
+        read_questions_from(path)
+
+
+def test_parquet_and_arrow_give_texts_and_numbers(tmp_path: Path) -> None:
+    table = datasets.Dataset.from_list(TABLE)
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+    one = tmp_path / "one" / "train-00000-of-00001.parquet"
+    table.to_parquet(str(one))
+    table.save_to_disk(str(tmp_path / "saved"))
+    (arrow,) = (tmp_path / "saved").glob("*.arrow")
+    two = arrow.rename(tmp_path / "two" / "data.arrow")
+    for source in (one, one.parent, two, two.parent):
+        assert read_questions_from(source, **NAMES) == READ
+    with pytest.raises(DataError, match=r"row 1: question: missing; found the fields problem, go"):
+        read_questions_from(one)
+    broken = tmp_path / "broken.parquet"
+    broken.write_bytes(b"PAR1")
+    with pytest.raises(DataError, match=r"broken.parquet: cannot be read"):
+        read_questions_from(broken)
+
+
+def test_a_folder_that_was_saved_to_disk_is_read_by_split(tmp_path: Path) -> None:
+    table = datasets.Dataset.from_list(GSM8K)
+    splits = datasets.DatasetDict({"train": table.select([0]), "test": table.select([1])})
+    table.save_to_disk(str(tmp_path / "single"))
+    splits.save_to_disk(str(tmp_path / "several"))
+    assert read_questions_from(tmp_path / "single") == GSM8K
+    assert read_questions_from(tmp_path / "several") == GSM8K[:1]
+    assert read_questions_from(tmp_path / "several", split="test") == GSM8K[1:]
+    with pytest.raises(DataError, match=r"--split: found dev; .* has train, test"):
+        read_questions_from(tmp_path / "several", split="dev")
+    with pytest.raises(DataError, match=r"--split: found test, but .* as a single split"):
+        read_questions_from(tmp_path / "single", split="test")
+    with pytest.raises(DataError, match="--subset: found main"):
+        read_questions_from(tmp_path / "several", subset="main")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="empty: cannot be read"):
+        read_questions_from(tmp_path / "empty")
+
+
+def test_a_hub_name_is_loaded_with_its_subset_and_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def load_dataset(*names: Any, **options: Any) -> Any:
+        asked.append((names, options))
+        return GSM8K
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    assert read_questions_from("openai/gsm8k", subset="main", split="test") == GSM8K
+    assert asked == [(("openai/gsm8k", "main"), {"split": "test"})]
+
+
+def test_a_hub_out_of_reach_says_how_to_bring_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_dataset(*_: Any, **__: Any) -> Any:
+        raise ConnectionError("Couldn't reach the Hub\nat all")
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    with pytest.raises(DataError) as caught:
+        read_questions_from("openai/gsm8k", subset="main")
+    assert str(caught.value) == (
+        "openai/gsm8k: cannot be read (Couldn't reach the Hub at all); needed: a file, a folder, "
+        "or a data set on the hub and a network; correct the name; or, on a node with a network, "
+        "run datasets.load_dataset('openai/gsm8k', 'main').save_to_disk(FOLDER) and give that "
+        "folder with --split train"
+    )
+
+    def no_subset(*_: Any, **__: Any) -> Any:
+        raise ValueError("Config name is missing.")
+
+    monkeypatch.setattr(datasets, "load_dataset", no_subset)
+    with pytest.raises(DataError, match=r"Config name is missing.*correct --subset and --split"):
+        read_questions_from("openai/gsm8k")
+
+
+def test_a_misspelled_file_is_not_looked_for_on_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: pytest.fail("asked the hub"))
+    for source in ("data/raw_question.jsonl", "x.parquet", "x.json", "../data", tmp_path / "none"):
+        with pytest.raises(TacitError, match="no such file"):
+            read_questions_from(source)
+    path = write_jsonl(tmp_path / "questions.jsonl", GSM8K)
+    with pytest.raises(RecipeError, match=r"--split: found test with .*questions\.jsonl"):
+        read_questions_from(path, split="test")
