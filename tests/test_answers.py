@@ -12,7 +12,7 @@ import time
 import pytest
 
 from tacit import answers
-from tacit.answers import answers_equal, digit_accuracy, extract_answer
+from tacit.answers import answers_equal, digit_accuracy, extract_answer, split_answer
 from tacit.answers.clean import clean
 from tacit.answers.symbolic import _load_math_verify, _math_expression
 
@@ -125,6 +125,62 @@ def test_extracting_from_an_answer_changes_nothing(text):
     answer = extract_answer(text)
     if "boxed" not in answer and not answer.startswith("It is"):
         assert extract_answer(answer) == answer
+
+
+SPLITS = [
+    ("Step 1: 0.15 * 240 = 36\nFinal Answer: 36", ("Step 1: 0.15 * 240 = 36", "36")),
+    ("4321+06420#53550", ("4321+06420", "53550")),
+    ("<<9*2=18>> #### 18", ("<<9*2=18>>", "18")),
+    ("... so x = \\boxed{5}", ("... so x =", "5")),
+    ("It costs more.\n**Final Answer:** \\$1,234.50", ("It costs more.", "\\$1,234.50")),
+    ("Answer: 36", ("", "36")),
+    # Thought and answer of thinking models.
+    ("<think>\nStep 1\n</think>\n\n36", ("Step 1", "36")),
+    ("Step 1\n</think>\nSo it is 30 + 6.\n**Answer:** 36", ("Step 1", "36")),
+    ("<think>\n\n</think>\n\nStep 1\nFinal Answer: 36", ("Step 1", "36")),
+    ("<think>Final Answer: 35</think>Final Answer: 36<|im_end|>", ("Final Answer: 35", "36")),
+    ("<think>Step 1\nFinal Answer: 36", None),
+    ("<think>Step 1\nFinal Answer: 36</think>\n", None),
+    ("<think>Step 1</think><|im_end|>", None),
+    ("<think>Step 1</think>\nFinal Answer:", None),
+    # What leads to a marker goes with it.
+    ("Step 1\n\nTherefore, the final answer is: $\\boxed{36}$", ("Step 1", "36")),
+    ("We get 36. So the answer is $\\boxed{36}$.", ("We get 36.", "36")),
+    ("**Step 1**\n\n---\n\n### **Final Answer**\n36", ("**Step 1**", "36")),
+    ("Step 1\n\n\\[\n\\boxed{36}\n\\]", ("Step 1", "36")),
+    ("It is **36**. **Answer:** 36", ("It is **36**.", "36")),
+    ("> **Answer:** 36", ("", "36")),
+    ("```\n30 + 6\n```\nFinal Answer: 36", ("```\n30 + 6\n```", "36")),
+    ("\\boxed{\\boxed{36}}", ("", "36")),
+    # A writer who corrects himself, and one who goes on.
+    ("Final Answer: 35\nNo.\nFinal Answer: 36", ("Final Answer: 35\nNo.", "36")),
+    ("Step 1\nFinal Answer: 36\n\nQ: 3 + 4?\nA: 3 + 4 = 7. Final Answer: 7", ("Step 1", "36")),
+    ("Step 1\nFinal Answer: 36\nI hope it is correct.", ("Step 1", "36")),
+    # No marker, or nothing after it.
+    ("Step 1\n36", None),
+    ("36\n\nQ: What is 3 + 4?\nA: 7", None),
+    ("Step 1\nFinal Answer:", None),
+    ("", None),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), SPLITS)
+def test_split_answer(text, expected):
+    assert split_answer(text) == expected
+
+
+@pytest.mark.parametrize("text", [text for text, _ in EXTRACTION])
+def test_a_split_has_the_answer_that_is_extracted(text):
+    split = split_answer(text)
+    assert split is None or split[1] == extract_answer(text) != ""
+
+
+@pytest.mark.parametrize("filler", ["*", " ", "the ", "\n", "---\n", "#### ", "\\boxed{", "$"])
+def test_splitting_a_degenerate_text_takes_no_time(filler):
+    text = f"Step 1 {filler * 20_000} Final Answer: 36"
+    start = time.perf_counter()
+    assert split_answer(text) is not None
+    assert time.perf_counter() - start < 5
 
 
 EQUAL = [

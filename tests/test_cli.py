@@ -47,9 +47,9 @@ def test_help_does_not_import_torch() -> None:
 @pytest.mark.parametrize(
     "verb",
     [
-        ["run"], ["check"], ["internalize"], ["evaluate"], ["score"], ["report"],
+        ["run"], ["check"], ["distil"], ["internalize"], ["generate"], ["merge"],
+        ["vet"], ["evaluate"], ["score"], ["compare"], ["report"], ["data", "questions"],
         ["data", "multiplication"], ["data", "gsm8k"], ["data", "icot"], ["data", "arithmetic"],
-        ["generate"], ["merge"],
     ],
 )  # fmt: skip
 def test_every_verb_has_help(verb: list[str], capsys: pytest.CaptureFixture[str]) -> None:

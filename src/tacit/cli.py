@@ -14,9 +14,10 @@ from cyclopts.exceptions import CycloptsError
 from tacit import __version__
 from tacit.commands.data import data_app
 from tacit.commands.distil import distil
-from tacit.commands.evaluate import evaluate, score
+from tacit.commands.evaluate import compare, evaluate, score
 from tacit.commands.generate import generate, merge
 from tacit.commands.train import check, internalize, report, run
+from tacit.commands.vet import vet
 from tacit.errors import TacitError
 
 #: Exit status for everything that the user can mend.
@@ -28,7 +29,10 @@ app = App(
     version=__version__,
     result_action="return_value",
 )
-for verb in (run, check, generate, merge, distil, internalize, evaluate, score, report):
+VERBS = (
+    run, check, generate, merge, vet, distil, internalize, evaluate, score, compare, report,
+)  # fmt: skip
+for verb in VERBS:
     app.command(verb)
 app.command(data_app)
 

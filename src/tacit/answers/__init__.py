@@ -36,6 +36,6 @@ from __future__ import annotations
 
 from tacit.answers.digits import digit_accuracy
 from tacit.answers.equal import answers_equal
-from tacit.answers.extract import extract_answer
+from tacit.answers.extract import extract_answer, split_answer
 
-__all__ = ["answers_equal", "digit_accuracy", "extract_answer"]
+__all__ = ["answers_equal", "digit_accuracy", "extract_answer", "split_answer"]

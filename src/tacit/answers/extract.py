@@ -54,7 +54,18 @@ _QUESTION = re.compile(
     _FLAGS,
 )
 _END_TOKEN = re.compile(r"<\|(?:im_end|endoftext|eot_id|end)\|>|</s>")
+_THINK_END = "</think>"
 _ONLY_DECORATION = re.compile(r"[\s*_#`$-]*|\\[\[(]")
+# What leads to a marker in its own line: "**", "Thus, the", and before a box "The answer is $".
+_LEAD_IN = re.compile(
+    rf"(?:\b(?:so|thus|therefore|hence),?\s+)?(?:\b(?:the|my)\s+)?(?:\b(?:final|correct)\s+)?"
+    rf"(?:\banswer{_DECORATION}(?:is\b)?{_DECORATION}[:：]?)?\s*(?:\\[\[(]|[*_`$>#]*|{BOXED.pattern})\Z",
+    re.IGNORECASE,
+)
+_MAX_LEAD_IN = 200
+_ONLY_QUOTED = re.compile(r"[\s>*_#`$]*")
+_RULE = re.compile(r"\s*(?:-{3,}|\*{3,}|_{3,}|#+)\s*")
+_DISPLAY = re.compile(r"\s*(?:\$\$?|\\[\[(])\s*")
 _HEADING = re.compile(r"step\s*[0-9]|[0-9]+[.)]\s+[A-Za-z]", re.IGNORECASE)
 
 
@@ -87,21 +98,83 @@ def extract_answer(text: str) -> str:
         '18'
     """
     text = _without_recitation(_spoken_part(text))
-    found = [match for marker in _MARKERS for match in reversed(list(marker.finditer(text)))]
-    for match in found:
-        if answer := _answer_after(match):
-            return answer
-    if found:
-        return ""
-    if match := _SINGLE_HASH.search(text.rstrip()):
-        return tidy(match[1])
+    stated = _stated_answer(text)
+    if stated is not None:
+        return stated[1]
     lines = [line for line in text.splitlines() if not _ONLY_DECORATION.fullmatch(line)]
     return tidy(lines[-1]) if lines else ""
 
 
+def split_answer(text: str) -> tuple[str, str] | None:
+    r"""Returns the reasoning and the final answer of a text that states one, else None.
+
+    The answer is what `extract_answer` returns, but only where a marker introduces it or a
+    `<think>` block precedes it: the last line of a text is no answer by itself. The reasoning is
+    what stands before the marker, without what leads to it ("Therefore, the"), or what stands in
+    the `<think>` block, if there is anything. A block that never ends, or with nothing after it,
+    states no answer.
+
+    Args:
+        text: what a teacher wrote.
+
+    Example:
+        >>> split_answer("Step 1: 0.15 * 240 = 36\nFinal Answer: 36")
+        ('Step 1: 0.15 * 240 = 36', '36')
+        >>> split_answer("<think>\nStep 1\n</think>\n\n36")
+        ('Step 1', '36')
+        >>> split_answer("Step 1: 0.15 * 240 = 36") is None
+        True
+    """
+    inside, closed, after = text.rpartition(_THINK_END)
+    inside = inside.strip().removeprefix("<think>").strip()
+    says_nothing = closed and not _END_TOKEN.sub("", after).strip()
+    if says_nothing or after.lstrip().startswith("<think>"):
+        return None
+    spoken = _without_recitation(_spoken_part(text))
+    stated = _stated_answer(spoken)
+    if stated is None:
+        answer = extract_answer(text)
+        return (inside, answer) if closed and answer else None
+    match, answer = stated
+    thought = inside or _before(match)
+    return (thought, answer) if answer else None
+
+
+def _stated_answer(text: str) -> tuple[re.Match[str], str] | None:
+    """Returns the marker that decides and its answer, "" after markers without one, or None."""
+    empty = None
+    for marker in _MARKERS:
+        for match in reversed(list(marker.finditer(text))):
+            if answer := _answer_after(match):
+                return match, answer
+            empty = empty or match
+    if empty is not None:
+        return empty, ""
+    match = _SINGLE_HASH.search(text.rstrip())
+    return (match, tidy(match[1])) if match else None
+
+
+def _before(match: re.Match[str]) -> str:
+    """Returns the text before a marker, without what only leads to it."""
+    text = match.string[: match.start()]
+    if match.re is _SINGLE_HASH:
+        return text.strip()
+    head, line_end, line = text.rpartition("\n")
+    # What leads to a marker is short; a search through all of a degenerate line takes for ever.
+    cut = max(0, len(line) - _MAX_LEAD_IN)
+    line = line[:cut] + _LEAD_IN.sub("", line[cut:], count=1)
+    text = head + line_end + ("" if _ONLY_QUOTED.fullmatch(line) else line)
+    lines = text.rstrip().splitlines()
+    while lines and (
+        _RULE.fullmatch(lines[-1]) or (match.re is BOXED and _DISPLAY.fullmatch(lines[-1]))
+    ):
+        lines.pop()
+    return "\n".join(lines).strip()
+
+
 def _spoken_part(text: str) -> str:
     """Returns the text after a closed `<think>` block and before an end token written as text."""
-    after = text.rpartition("</think>")[2]
+    after = text.rpartition(_THINK_END)[2]
     if after.strip():
         text = after
     end = _END_TOKEN.search(text)
@@ -114,9 +187,12 @@ def _without_recitation(text: str) -> str:
     An answer is any marker, or one short line alone at the start (a model that answers at once).
     A question before any answer is the asked one, repeated by the model.
     """
+    questions = list(_QUESTION.finditer(text))
+    if not questions:
+        return text
     found = [match.start() for marker in _MARKERS if (match := marker.search(text))]
     first_marker = min(found, default=len(text))
-    for question in _QUESTION.finditer(text):
+    for question in questions:
         head = text[: question.start()].strip()
         if head and (question.start() > first_marker or _is_short_answer(head)):
             return text[: question.start()]

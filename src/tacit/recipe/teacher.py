@@ -120,6 +120,11 @@ class Vet(Section):
     pattern: str | None = Field(
         default=None, description="drop thoughts that this regular expression does not match whole"
     )
+    overlap: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.5,
+        description="drop questions that share runs of 8 words, so much of them, with a test "
+        "question of the same numbers",
+    )
     max_per_question: Positive | None = Field(
         default=None, description="keep no more traces of a question than this"
     )

@@ -1,0 +1,120 @@
+"""Test questions that are found again in other words, and template siblings that are not."""
+
+import doctest
+import json
+
+import pytest
+
+from tacit import overlap
+from tacit.errors import DataError
+from tacit.overlap import QuestionIndex, words_of
+from tacit.tasks.arithmetic import write_arithmetic
+
+MEADOW = (
+    "A triangular meadow has a base of 33 meters and a height of 8 meters. What is its area in "
+    "square meters?"
+)
+RIDDLE = (
+    "All bakers in the village sing, and nobody who sings is ever sad on a market day. Is a baker "
+    "from that village ever sad on a market day?"
+)
+SHORT = "How much is 19% of 657?"
+ALGEBRA = "Given that y/15 + 4 = -35, what is y?"
+
+
+@pytest.fixture
+def index(tmp_path):
+    path = tmp_path / "test.jsonl"
+    questions = [SHORT, MEADOW, RIDDLE, ALGEBRA]
+    path.write_text("".join(json.dumps({"question": q}) + "\n" for q in questions))
+    return QuestionIndex([path])
+
+
+@pytest.mark.parametrize(
+    ("question", "line", "how"),
+    [
+        (MEADOW, 2, "exact"),
+        (f" {MEADOW}\n", 2, "exact"),
+        (MEADOW.upper().replace(" ", "  "), 2, "normalized"),
+        ("how much is 19 % of 657.0?", 1, "normalized"),
+        (f"Ann owns 5 cows. {MEADOW} Round to 2 decimals.", 2, "8-gram"),
+        (MEADOW.replace("triangular meadow", "three-sided field"), 2, "8-gram"),
+        (MEADOW.removesuffix(" What is its area in square meters?"), 2, "8-gram"),
+        (MEADOW.replace("33 meters", "33.00 meters,"), 2, "8-gram"),
+        (f"Think well. {RIDDLE}", 3, "8-gram"),
+        (f"Please help: {ALGEBRA}", 4, "8-gram"),
+    ],
+)
+def test_a_test_question_is_found_again(index, question, line, how):
+    found = index.find(question)
+    assert found is not None
+    assert (found.place.line, found.how) == (line, how)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        MEADOW.replace("33", "34"),
+        MEADOW.replace("33", "8").replace("a height of 8", "a height of 33"),
+        f"Please help: {ALGEBRA}".replace("+", "-"),
+        f"Please help: {ALGEBRA}".replace("-35", "35"),
+        f"Please help: {SHORT}",  # fewer than eight words: as a whole or not at all
+        MEADOW.partition(" and ")[0] + ". Ann walks around it 8 times and is very tired.",
+        RIDDLE.replace("nobody who sings is ever sad", "some singers are glad"),
+        "",
+    ],
+)
+def test_another_question_is_not_found(index, question):
+    assert index.find(question) is None
+
+
+def test_the_share_is_told_and_can_be_set(tmp_path):
+    path = tmp_path / "test.jsonl"
+    path.write_text(json.dumps({"question": MEADOW}))
+    changed = MEADOW.replace("a base", "one base")
+    found = QuestionIndex([path]).find(changed)
+    assert found is not None
+    assert str(found) == f"{path}:1 (8-gram with 77% of its words)"  # 17 of 22
+    assert found.share == 17 / 22
+    assert QuestionIndex([path], overlap=0.77).find(changed) is not None
+    assert QuestionIndex([path], overlap=0.78).find(changed) is None
+
+
+def test_the_best_of_several_is_told(tmp_path):
+    path = tmp_path / "test.jsonl"
+    questions = [MEADOW.replace("its area", "the area"), MEADOW]
+    path.write_text("".join(json.dumps({"question": q}) + "\n" for q in questions))
+    found = QuestionIndex([path]).find(f"Now: {MEADOW}")
+    assert found is not None
+    assert (found.place.line, found.share) == (2, 1.0)
+
+
+def test_generated_siblings_do_not_leak(tmp_path):
+    write_arithmetic(tmp_path, num_train=3000, num_test=300, seed=1)
+    index = QuestionIndex([tmp_path / "test_questions.jsonl"])
+    lines = (tmp_path / "raw_questions.jsonl").read_text().splitlines()
+    assert [q for line in lines if index.find(q := json.loads(line)["question"])] == []
+
+
+def test_gsm8k_does_not_leak_into_itself(shared_data):
+    folder = shared_data / "gsm8k"
+    index = QuestionIndex([folder / "test.jsonl"])
+    lines = (folder / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [q for line in lines if index.find(q := json.loads(line)["question"])] == []
+
+
+def test_words_keep_numbers_and_signs_but_no_hyphens():
+    assert words_of("twenty-five km/h × −3 (1,000.0)") == [
+        *("twenty", "five", "km", "h", "*", "-3", "(", "1000", ")")
+    ]
+
+
+def test_a_file_without_questions_is_an_error(tmp_path):
+    path = tmp_path / "test.jsonl"
+    path.write_text('{"text": "a"}\n')
+    with pytest.raises(DataError, match=r"test\.jsonl:1: question: missing"):
+        QuestionIndex([path])
+
+
+def test_the_examples_in_the_docstrings_hold():
+    assert doctest.testmod(overlap).failed == 0
