@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tacit.report.numbers import mean, percent, whole
+from tacit.report.ranking import SPLITS, order, speed_ratio, unfinished
 from tacit.report.results import Measured, PhaseResult, VariantResult
-
-_SPLITS = {"test": "held-out questions", "valid": "validation questions"}
+from tacit.report.staged import staged_lead
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,12 @@ class Finding:
 def find(phase: PhaseResult) -> Finding:
     """The phase's result in words."""
     own = phase.variants["internalized"]
+    if phase.staged:
+        return Finding(staged_lead(phase), _notes(phase))
     if own.measured is None:
         return Finding(_unmeasured(own), [])
     sentences = [
-        _unfinished(own),
+        unfinished(own),
         _against_no_cot(phase, own, own.measured),
         _against_explicit_cost(phase, own.measured),
         _against_explicit_accuracy(phase, own.measured),
@@ -53,20 +55,11 @@ def _unmeasured(own: VariantResult) -> str:
     )
 
 
-def _unfinished(own: VariantResult) -> str:
-    left, trained = own.tokens_left, own.trained
-    if not left or trained is None:
-        return ""
-    if left == trained.longest_thought:
-        return "No thought token was removed."
-    return f"Removal did not finish: {left} of {trained.longest_thought} thought tokens are left."
-
-
 def _against_no_cot(phase: PhaseResult, own: VariantResult, measured: Measured) -> str:
     subject = "The internalized model"
     if own.tokens_left == 0:
         subject = "Without writing its thought, the internalized model"
-    asked = f"{whole(measured.num_graded)} {_SPLITS.get(measured.split, 'questions')}"
+    asked = f"{whole(measured.num_graded_questions)} {SPLITS.get(measured.split, 'questions')}"
     if measured.accuracy is None:
         asked = f"{whole(measured.num_questions)} questions"
         return f"{subject} was asked {asked} that have no gold answers: its accuracy is unknown."
@@ -75,10 +68,10 @@ def _against_no_cot(phase: PhaseResult, own: VariantResult, measured: Measured) 
     if other is None or other.accuracy is None:
         return f"{claim}."
     rival = "the same model trained without a chain of thought"
-    order = _order(phase, "no_cot")
-    if order > 0:
+    sign = order(phase, "internalized", "no_cot")
+    if sign > 0:
         return f"{claim}, {rival} {percent(other.accuracy)}."
-    if order < 0:
+    if sign < 0:
         return f"{claim}. That is worse than {rival}: {percent(other.accuracy)}."
     return (
         f"{claim}. That is no better than {rival}, {percent(other.accuracy)}: the difference is "
@@ -114,44 +107,22 @@ def _against_explicit_accuracy(phase: PhaseResult, own: Measured) -> str:
     if other.borrowed:
         model = "Before the first removal, writing its thought, the model"
     claim = f"{model} answers {percent(measured.accuracy)} right"
-    order = _order(phase, "explicit")
-    if order == 0:
+    sign = order(phase, "internalized", "explicit")
+    if sign == 0:
         return f"{claim}; that difference is within chance."
-    if order > 0:
+    if sign > 0:
         return f"{claim}."
     points = 100 * (measured.accuracy - own.accuracy)
     return f"{claim}, {points:.1f} points more."
 
 
-def speed_ratio(phase: PhaseResult, name: str) -> float | None:
-    """Questions per second at batch 1, relative to the explicit model's."""
-    own, other = phase.variants[name].measured, phase.variants["explicit"].measured
-    if own is None or other is None:
-        return None
-    if own.examples_per_s_single is None or not other.examples_per_s_single:
-        return None
-    return own.examples_per_s_single / other.examples_per_s_single
-
-
-def _order(phase: PhaseResult, rival: str) -> int:
-    """1 where the internalized model is better than `rival`, -1 worse, 0 not distinguishable."""
-    own, other = phase.variants["internalized"].measured, phase.variants[rival].measured
-    if own is None or other is None or own.accuracy is None or other.accuracy is None:
-        return 0
-    sign = (own.accuracy > other.accuracy) - (own.accuracy < other.accuracy)
-    paired = phase.compare("internalized", rival)
-    if paired is not None:
-        return sign if paired.p_value < 0.05 else 0
-    if own.interval is None or other.interval is None:
-        return 0
-    apart = own.interval[0] > other.interval[1] or other.interval[0] > own.interval[1]
-    return sign if apart else 0
-
-
 def _notes(phase: PhaseResult) -> list[str]:
-    own, explicit = phase.variants["internalized"], phase.variants["explicit"]
+    return [*_paired(phase), *_steps(phase), *_cut_off(phase)]
+
+
+def _paired(phase: PhaseResult) -> list[str]:
     notes = []
-    for name in ("no_cot", "explicit"):
+    for name in ("teacher", "distilled", "no_cot", "explicit"):
         paired = phase.compare("internalized", name)
         if paired is not None:
             notes.append(
@@ -159,31 +130,47 @@ def _notes(phase: PhaseResult) -> list[str]:
                 f"only the first is right on {whole(paired.only_first)}, only the second on "
                 f"{whole(paired.only_second)} (McNemar's exact test, p {_p_value(paired.p_value)})."
             )
+    return notes
+
+
+def _steps(phase: PhaseResult) -> list[str]:
+    """Whether the models had equal numbers of optimizer steps."""
+    own, explicit = phase.variants["internalized"], phase.variants["explicit"]
+    notes = []
     if explicit.borrowed and explicit.measured and explicit.last_step and own.last_step:
         notes.append(
             "The explicit model is the internalized run's own checkpoint from before the first "
             f"removal, step {whole(explicit.last_step)} of {whole(own.last_step)}: it is not "
             "trained to the end."
         )
+    if own.steps_before and own.last_step:
+        notes.append(
+            "The internalized student went on from the explicit student: "
+            f"{whole(own.steps_before)} + {whole(own.last_step)} optimizer steps, against which "
+            "baselines are trained for as many."
+        )
     for variant in (explicit, phase.variants["no_cot"]):
         if _other_steps(own, variant):
             notes.append(
                 f"Steps are not equal: {variant.label} had {whole(variant.last_step)}, "
-                f"internalized {whole(own.last_step)}."
-            )
-    for variant in phase.variants.values():
-        if variant.measured is not None and (variant.measured.unstopped or 0) > 0.01:
-            notes.append(
-                f"{percent(variant.measured.unstopped)} of the {variant.label} model's answers "
-                "never ended by themselves; a limit cut them off."
+                f"internalized {whole(own.total_steps)}."
             )
     return notes
 
 
+def _cut_off(phase: PhaseResult) -> list[str]:
+    return [
+        f"{percent(variant.measured.unstopped)} of {variant.subject}'s answers "
+        "never ended by themselves; a limit cut them off."
+        for variant in phase.variants.values()
+        if variant.measured is not None and (variant.measured.unstopped or 0) > 0.01
+    ]
+
+
 def _other_steps(own: VariantResult, other: VariantResult) -> bool:
-    if other.borrowed or other.measured is None or not own.last_step or not other.last_step:
+    if other.borrowed or other.measured is None or not own.total_steps or not other.last_step:
         return False
-    return abs(own.last_step - other.last_step) > 0.01 * own.last_step
+    return abs(own.total_steps - other.last_step) > 0.01 * own.total_steps
 
 
 def _p_value(value: float) -> str:

@@ -11,7 +11,14 @@ from matplotlib.axes import Axes
 from tacit.report.results import VariantResult
 
 #: Okabe and Ito's colours, apart for colour-blind people, and one grey.
-COLOURS = {"explicit": "#D55E00", "internalized": "#0072B2", "no_cot": "#5F5F5F"}
+COLOURS = {
+    "teacher": "#009E73",
+    "distilled": "#CC79A7",
+    "explicit": "#D55E00",
+    "internalized": "#0072B2",
+    "no_cot": "#5F5F5F",
+    "untrained": "#E69F00",
+}
 #: Of a name beside a point: where it begins and ends, as shares of an axis that starts at 0;
 #: percentage points to the next place it may have, and those that keep it readable.
 _BEGIN, _END, _SHIFT, _CLEAR = 0.03, 0.3, 9.0, 6.5
@@ -57,6 +64,14 @@ def name_ends(
     for (_, _, variant), share in zip(ends, apart(list(shares), least_gap), strict=True):
         place = (last, float(share))
         write_name(axis, variant, place, coordinates=("data", "axes fraction"), offset=6)
+
+
+def lead_to_name(axis: Axes, ends: Sequence[tuple[float, float, VariantResult]]) -> None:
+    """A dotted line from where the explicit student's curve ends to its name."""
+    last = max(x for x, _, _ in ends)
+    for x, y, variant in ends:
+        if variant.name == "distilled" and x < last:
+            axis.plot([x, last], [y, y], ":", color=COLOURS[variant.name], linewidth=1)
 
 
 def apart(heights: Sequence[float], least_gap: float) -> list[float]:

@@ -5,6 +5,8 @@ Every function returns a dash for None: a figure that was not measured is never 
 
 from __future__ import annotations
 
+import math
+
 DASH = "–"
 #: Keeps a number and its unit on one line.
 _SPACE = "\u00a0"
@@ -86,9 +88,45 @@ def parameters(number: int | None) -> str:
 
 
 def memory(number: int | None) -> str:
-    """Bytes: `457 MiB`, `1.2 GiB`."""
+    """Bytes: `12 KiB`, `457 MiB`, `1.2 GiB`."""
     if number is None:
         return DASH
+    if number < 1 << 10:
+        return f"{number}{_SPACE}B"
+    if number < 1 << 20:
+        return f"{number / (1 << 10):.0f}{_SPACE}KiB"
     if number < 1 << 30:
         return f"{number / (1 << 20):.0f}{_SPACE}MiB"
     return f"{number / (1 << 30):.1f}{_SPACE}GiB"
+
+
+def wall_time(seconds: float | None) -> str:
+    """The time for a stage, which may be short: `40 ms`, `12.3 s`, `4.5 min`, `3.2 h`."""
+    return duration(seconds) if seconds is None or seconds < 120 else long_duration(seconds)
+
+
+def exact(number: float) -> str:
+    """Four significant digits without an exponent, for those who want to calculate with it.
+
+    Example:
+        >>> exact(0.0123456), exact(12.5), exact(123456.7)
+        ('0.01235', '12.5', '123,457')
+    """
+    if number == 0:
+        return "0"
+    digits = max(0, 3 - math.floor(math.log10(abs(number))))
+    text = f"{number:,.{digits}f}"
+    return text.rstrip("0").rstrip(".") if digits else text
+
+
+def money(number: float | None, currency: str) -> str:
+    """An amount: cents from 0.1 on, four significant digits below.
+
+    Example:
+        >>> money(12.345, "USD").replace(chr(160), " "), money(0.00021, "USD")[-7:]
+        ('USD 12.35', '0.00021')
+    """
+    if number is None:
+        return DASH
+    amount = f"{number:,.2f}" if abs(number) >= 0.1 else exact(number)
+    return f"{currency}{_SPACE}{amount}"

@@ -13,12 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from tacit.atomic import write_text
-from tacit.report.finding import Finding, find, speed_ratio
+from tacit.report.break_even import BreakEven, break_even
+from tacit.report.costs_table import costs_table
+from tacit.report.finding import Finding, find
+from tacit.report.ranking import speed_ratio
 from tacit.report.reading import read_run
 from tacit.report.results import PhaseResult, RunResult
 from tacit.report.samples import Sample, choose_samples
 from tacit.report.series import plotted_series
-from tacit.report.table import Group, make_table
+from tacit.report.table import Group, Row, make_categories, make_table
+from tacit.report.vetting_words import shares, traces_lines
 
 #: Raise when fields of report.json change their meaning.
 _FORMAT = 1
@@ -33,6 +37,7 @@ class Section:
     measured_on: str
     on_validation: bool
     table: list[Group]
+    categories: list[Row]
     plots: list[Any]
     samples: list[Sample]
 
@@ -58,19 +63,23 @@ def write_report(folder: Path) -> Path:
             measured_on=_measured_on(phase),
             on_validation=any(m.split == "valid" for m in phase.measured()),
             table=make_table(phase),
+            categories=make_categories(phase),
             plots=draw_plots(phase, folder),
             samples=choose_samples(phase),
         )
         for phase in run.phases
     ]
-    text = json.dumps(_values(run, sections), indent=2, ensure_ascii=False, allow_nan=False)
+    paid = break_even(run)
+    text = json.dumps(_values(run, sections, paid), indent=2, ensure_ascii=False, allow_nan=False)
     write_text(folder / "report.json", text + "\n")
     page = folder / "report.html"
-    write_text(page, _render(run, sections, COLOURS))
+    write_text(page, _render(run, sections, paid, COLOURS))
     return page
 
 
-def _render(run: RunResult, sections: list[Section], colours: dict[str, str]) -> str:
+def _render(
+    run: RunResult, sections: list[Section], paid: list[BreakEven], colours: dict[str, str]
+) -> str:
     from jinja2 import Environment, StrictUndefined
 
     source = resources.files("tacit.report").joinpath("page.html").read_text(encoding="utf-8")
@@ -78,7 +87,16 @@ def _render(run: RunResult, sections: list[Section], colours: dict[str, str]) ->
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     return environment.from_string(source).render(
-        run=run, sections=sections, last=sections[-1], facts=_facts(run), colours=colours
+        run=run,
+        sections=sections,
+        last=sections[-1],
+        traced=traces_lines(run.traces, run.vetted),
+        shares=shares(run.vetted),
+        costs=costs_table(run.costs),
+        paid=paid,
+        paid_notes=list(dict.fromkeys(note for one in paid for note in one.notes)),
+        facts=_facts(run),
+        colours=colours,
     )
 
 
@@ -93,7 +111,7 @@ def _measured_on(phase: PhaseResult) -> str:
     counts = sorted({one.num_questions for one in measured})
     asked = " or ".join(f"{count:,}" for count in counts)
     first = "the first " if any(one.limit is not None for one in measured) else ""
-    ungraded = measured[0].num_questions - measured[0].num_graded
+    ungraded = measured[0].num_questions - measured[0].num_graded_questions
     without = f" ({ungraded:,} of them without a gold answer, not graded)" if ungraded else ""
     return (
         f"Measured on {first}{asked} questions of the {split}{without}. "
@@ -126,7 +144,7 @@ def _facts(run: RunResult) -> list[tuple[str, list[str]]]:
     return [(name, lines) for name, lines in facts if any(lines)]
 
 
-def _values(run: RunResult, sections: list[Section]) -> dict[str, Any]:
+def _values(run: RunResult, sections: list[Section], paid: list[BreakEven]) -> dict[str, Any]:
     """report.json: the table, the curves and where they come from."""
     return {
         "format": _FORMAT,
@@ -134,6 +152,10 @@ def _values(run: RunResult, sections: list[Section]) -> dict[str, Any]:
         "description": run.description,
         "missing": run.missing,
         "phases": [_phase_values(section) for section in sections],
+        "traces": _plain(run.traces),
+        "vetted": None if run.vetted is None else asdict(run.vetted),
+        "costs": [asdict(stage) for stage in run.costs],
+        "break_even": [asdict(one) for one in paid],
         "environment": run.environment,
         "recipe": run.recipe,
     }
@@ -141,8 +163,13 @@ def _values(run: RunResult, sections: list[Section]) -> dict[str, Any]:
 
 def _phase_values(section: Section) -> dict[str, Any]:
     phase = section.phase
-    rivals = ("explicit", "no_cot")
-    comparisons = {f"internalized_{name}": phase.compare("internalized", name) for name in rivals}
+    pairs = [
+        (name, rival)
+        for name in ("internalized", "distilled")
+        for rival in phase.variants
+        if name in phase.variants and rival not in ("internalized", name)
+    ]
+    comparisons = {f"{name}_{rival}": phase.compare(name, rival) for name, rival in pairs}
     return {
         "name": phase.name,
         "key": phase.key,
@@ -165,6 +192,8 @@ def _variant_values(phase: PhaseResult, name: str) -> dict[str, Any]:
         "status": variant.status,
         "borrowed": variant.borrowed,
         "steps": variant.last_step,
+        "steps_before": variant.steps_before,
+        "started_from": variant.started_from,
         "tokens_left": variant.tokens_left,
         "speed_ratio": speed_ratio(phase, name),
         "measured": _plain(variant.measured),

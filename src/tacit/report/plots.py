@@ -19,11 +19,18 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from tacit.report.names import COLOURS, beside_points, name_ends, write_name
+from tacit.report.names import COLOURS, beside_points, lead_to_name, name_ends, write_name
 from tacit.report.results import PhaseResult, VariantResult
 from tacit.report.series import level_changes, smoothed
 
-_MARKERS = {"explicit": "s", "internalized": "o", "no_cot": "^"}
+_MARKERS = {
+    "teacher": "P",
+    "distilled": "X",
+    "explicit": "s",
+    "internalized": "o",
+    "no_cot": "^",
+    "untrained": "v",
+}
 _INK, _QUIET, _GRID = "#222222", "#666666", "#E4E4E4"
 _STYLE: Any = {
     "font.size": 11,
@@ -122,7 +129,7 @@ def _figure(height: float, rows: int = 1, **options: Any) -> tuple[Figure, list[
 
 
 def _accuracy_over_steps(phase: PhaseResult) -> tuple[Figure, str] | None:
-    shown = [v for v in phase.variants.values() if any(p.accuracy is not None for p in v.valid)]
+    shown = [v for v in _students(phase) if any(p.accuracy is not None for p in v.valid)]
     own = phase.variants["internalized"]
     if not shown:
         return None
@@ -131,10 +138,14 @@ def _accuracy_over_steps(phase: PhaseResult) -> tuple[Figure, str] | None:
     upper.set_ylim(-3, 104)
     ends = []
     for variant in shown:
-        points = [(p.step, 100 * p.accuracy) for p in variant.valid if p.accuracy is not None]
+        before = variant.steps_before or 0
+        points = [
+            (before + p.step, 100 * p.accuracy) for p in variant.valid if p.accuracy is not None
+        ]
         marks = {"marker": "o", "markersize": 3.5} if len(points) <= _MOST_LINES else {}
         upper.plot(*zip(*points, strict=True), color=COLOURS[variant.name], linewidth=1.6, **marks)
         ends.append((points[-1][0], points[-1][1], variant))
+    lead_to_name(upper, ends)
     name_ends(upper, ends, least_gap=0.09)
     longest = own.trained.longest_thought if own.trained else None
     most = longest or max([1, *(point.removed for point in own.train)])
@@ -144,13 +155,14 @@ def _accuracy_over_steps(phase: PhaseResult) -> tuple[Figure, str] | None:
     lower.set_ylim(0, 1.08 * most)
     lower.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     if own.train:
-        steps = [point.step for point in own.train]
+        steps = [(own.steps_before or 0) + point.step for point in own.train]
         removed = [point.removed for point in own.train]
         lower.step(steps, removed, where="pre", color=COLOURS["internalized"])
         lower.fill_between(steps, removed, step="pre", color=COLOURS["internalized"], alpha=0.12)
     if own.trained is not None and own.trained.all_removed_at:
+        gone = (own.steps_before or 0) + own.trained.all_removed_at
         for axis in (upper, lower):
-            axis.axvline(own.trained.all_removed_at, color=_QUIET, linewidth=1, linestyle=":")
+            axis.axvline(gone, color=_QUIET, linewidth=1, linestyle=":")
     lower.set_xlabel("optimizer steps")
     upper.set_xlim(left=0)
     return figure, _accuracy_caption(phase, shown)
@@ -164,7 +176,12 @@ def _accuracy_caption(phase: PhaseResult, shown: Sequence[VariantResult]) -> str
     )
     own, explicit = phase.variants["internalized"], phase.variants["explicit"]
     if own.trained is not None and own.trained.all_removed_at:
-        caption += f" Dotted: the last thought token goes, step {own.trained.all_removed_at:,}."
+        gone = (own.steps_before or 0) + own.trained.all_removed_at
+        caption += f" Dotted: the last thought token goes, step {gone:,}."
+    if own.steps_before:
+        caption += (
+            f" The internalized student went on from the explicit one, step {own.steps_before:,}."
+        )
     if explicit.borrowed:
         caption += " The explicit model is this run before its first removal."
     return caption
@@ -174,7 +191,7 @@ def _accuracy_over_tokens(phase: PhaseResult) -> tuple[Figure, str] | None:
     levels = phase.variants["internalized"].best_per_level()
     final = [
         (v.measured.mean_tokens, 100 * v.measured.accuracy, v)
-        for v in phase.variants.values()
+        for v in phase.shown
         if v.measured and v.measured.accuracy is not None and v.measured.mean_tokens is not None
     ]
     if not levels and not final:
@@ -240,7 +257,7 @@ def _name_finals(
 
 
 def _loss_over_steps(phase: PhaseResult) -> tuple[Figure, str] | None:
-    shown = [variant for variant in phase.variants.values() if len(variant.train) > 1]
+    shown = [variant for variant in _students(phase) if len(variant.train) > 1]
     own = phase.variants["internalized"]
     if not shown:
         return None
@@ -252,10 +269,11 @@ def _loss_over_steps(phase: PhaseResult) -> tuple[Figure, str] | None:
     ends = []
     for variant in shown:
         steps, means = smoothed(variant.train)
+        steps = [(variant.steps_before or 0) + step for step in steps]
         losses = [max(loss, 1e-7) for loss in means]  # 0 has no logarithm
         axis.plot(steps, losses, color=COLOURS[variant.name], linewidth=1.4)
         ends.append((steps[-1], losses[-1], variant))
-    changes = level_changes(own.train)
+    changes = [(own.steps_before or 0) + step for step in level_changes(own.train)]
     if 0 < len(changes) <= _MOST_LINES:
         for step in changes:
             axis.axvline(step, color="#AAAAAA", linewidth=0.8, zorder=0)
@@ -264,9 +282,15 @@ def _loss_over_steps(phase: PhaseResult) -> tuple[Figure, str] | None:
             changes, [0.015] * len(changes), "|", color=_QUIET, transform=axis.get_xaxis_transform()
         )
     axis.set_xlim(left=0)
+    lead_to_name(axis, ends)
     name_ends(axis, ends, least_gap=0.1)
     marks = "Grey marks: thought tokens are removed." if changes else ""
     return figure, f"Running mean. {marks}".strip()
+
+
+def _students(phase: PhaseResult) -> list[VariantResult]:
+    """Those whose curves share an axis of steps: a teacher is another model."""
+    return [variant for variant in phase.shown if variant.name != "teacher"]
 
 
 def _split(phase: PhaseResult) -> str:

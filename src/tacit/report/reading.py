@@ -1,18 +1,22 @@
-"""Run folder -> `RunResult`. The only module of the report that opens the run's files.
+"""Run folder -> `RunResult`; `vetting` and `costs` read their own stages.
 
 The layout is described in `tacit.pipeline`.
 """
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from tacit.errors import DataError
+from tacit.report.costs import read_costs
+from tacit.report.files import read_json, read_lines, read_text
+from tacit.report.missing import missing_parts
 from tacit.report.results import (
+    CORE,
     VARIANTS,
     Measured,
     PhaseResult,
@@ -22,6 +26,7 @@ from tacit.report.results import (
     ValidPoint,
     VariantResult,
 )
+from tacit.report.vetting import read_traces, read_vetted
 
 
 def read_run(folder: Path) -> RunResult:
@@ -30,7 +35,7 @@ def read_run(folder: Path) -> RunResult:
     Raises:
         DataError: it is not a run folder, or a file in it is broken.
     """
-    text = _text(folder / "recipe.yaml")
+    text = read_text(folder / "recipe.yaml")
     if text is None:
         raise DataError(f"{folder}: holds no recipe.yaml; needed: the folder of a `tacit run`")
     try:
@@ -39,7 +44,7 @@ def read_run(folder: Path) -> RunResult:
         raise DataError(f"{folder / 'recipe.yaml'}: not YAML: {error}") from None
     if not isinstance(recipe, dict):
         raise DataError(f"{folder / 'recipe.yaml'}: holds no settings; needed: a recipe")
-    environment = _json(folder / "environment.json") or {}
+    environment = read_json(folder / "environment.json") or {}
     hashes = environment.get("data", [])
     parts = recipe.get("phases") or []
     name = recipe.get("name", folder.name)
@@ -47,22 +52,45 @@ def read_run(folder: Path) -> RunResult:
     phases = []
     for number, phase_name in enumerate(names):
         key = f"{number + 1}-{phase_name}" if len(names) > 1 else ""
-        variants = {
-            variant: _read_variant(variant, folder / variant / key, recipe) for variant in VARIANTS
-        }
         known = hashes[number] if number < len(hashes) else {}
-        phases.append(PhaseResult(phase_name, key, variants, known))
-    missing = [line for phase in phases for line in _missing(phase, recipe)]
-    description = recipe.get("description", "")
-    return RunResult(folder, name, description, recipe, text, environment, phases, missing)
+        variants = _read_variants(folder, key, recipe)
+        phases.append(PhaseResult(phase_name, key, variants, known, _staged(recipe)))
+    currency = (recipe.get("costs") or {}).get("currency") or "USD"
+    run = RunResult(
+        folder=folder,
+        name=name,
+        description=recipe.get("description", ""),
+        recipe=recipe,
+        recipe_text=text,
+        environment=environment,
+        phases=phases,
+        missing=[],
+        traces=read_traces(folder / "traces", currency),
+        vetted=read_vetted(folder / "vetted"),
+        costs=read_costs(folder, currency) if _staged(recipe) else [],
+    )
+    return replace(run, missing=missing_parts(run))
+
+
+def _staged(recipe: dict[str, Any]) -> bool:
+    return any(recipe.get(section) is not None for section in ("teacher", "distil"))
+
+
+def _read_variants(folder: Path, key: str, recipe: dict[str, Any]) -> dict[str, VariantResult]:
+    """The core variants and whichever others are there."""
+    found = {name: _read_variant(name, folder / name / key, recipe) for name in VARIANTS}
+    own = found["internalized"]
+    if own.started_from in found:
+        found[own.name] = replace(own, steps_before=found[own.started_from].last_step)
+    return {name: v for name, v in found.items() if name in CORE or v.status != "absent"}
 
 
 def _read_variant(name: str, folder: Path, recipe: dict[str, Any]) -> VariantResult:
-    evaluation = _json(folder / "evaluation.json")
-    stage = _json(folder / "stage.json")
+    evaluation = read_json(folder / "evaluation.json")
+    stage = read_json(folder / "stage.json")
     source = recipe.get("baselines", {}).get("explicit")
     borrowed = name == "explicit" and source == "before_removal" and stage is None
-    records, unreadable = _lines(folder / "metrics.jsonl")
+    records, unreadable = read_lines(folder / "metrics.jsonl")
     done = stage is not None and stage.get("status") == "done"
     status = "absent" if stage is None else "training"
     if done or (borrowed and (folder / "model").is_dir()):
@@ -80,8 +108,9 @@ def _read_variant(name: str, folder: Path, recipe: dict[str, Any]) -> VariantRes
             if record.get("event") == "train"
         ],
         valid=[_valid_point(record) for record in records if record.get("event") == "valid"],
-        predictions=_lines(folder / "predictions.jsonl")[0],
+        predictions=read_lines(folder / "predictions.jsonl")[0],
         unreadable=unreadable,
+        started_from=(stage or {}).get("started_from"),
     )
 
 
@@ -105,6 +134,7 @@ def _trained(stage: dict[str, Any] | None) -> Trained | None:
         longest_thought=stage.get("longest_thought"),
         peak_memory=memory.get("gpu", memory.get("host")),
         on_gpu="gpu" in memory,
+        num_trained_parameters=stage.get("num_trained_parameters"),
     )
 
 
@@ -112,8 +142,8 @@ def _borrowed(folder: Path) -> Trained | None:
     """A checkpoint of another run tells its step and its size, not its share of the time."""
     internalized = folder.parents[0 if folder.name == "explicit" else 1] / "internalized"
     key = "" if folder.name == "explicit" else folder.name
-    stage = _json(internalized / key / "stage.json") or {}
-    valid = _json(folder / "model" / "valid.json")
+    stage = read_json(internalized / key / "stage.json") or {}
+    valid = read_json(folder / "model" / "valid.json")
     if valid is None:
         return None
     return Trained(
@@ -128,63 +158,3 @@ def _borrowed(folder: Path) -> Trained | None:
         peak_memory=None,
         on_gpu=False,
     )
-
-
-def _missing(phase: PhaseResult, recipe: dict[str, Any]) -> list[str]:
-    """One sentence for every model of the phase that there is nothing, or not all, to say about."""
-    where = f" in phase {phase.key}" if phase.key else ""
-    baselines = recipe.get("baselines", {})
-    off = {
-        "explicit": baselines.get("explicit", "off") == "off",
-        "no_cot": not baselines.get("no_cot", False),
-        "internalized": False,
-    }
-    settings = {"explicit": "baselines.explicit=train", "no_cot": "baselines.no_cot=true"}
-    lines = []
-    for name, variant in phase.variants.items():
-        model = f"The {variant.label} model{where}"
-        if variant.status == "absent" and off[name]:
-            lines.append(f"{model} is not part of this recipe ({settings[name]} adds it).")
-        elif variant.status == "absent":
-            lines.append(f"{model} is not there yet.")
-        elif variant.status == "training":
-            step = variant.last_step
-            lines.append(f"{model} is not trained to the end; its log ends at step {step or 0:,}.")
-        elif variant.status == "trained":
-            lines.append(f"{model} is trained but not measured yet.")
-        if variant.unreadable:
-            lines.append(f"{model}'s metrics.jsonl has a line that was cut off.")
-    return lines
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from None
-
-
-def _json(path: Path) -> dict[str, Any] | None:
-    text = _text(path)
-    if text is None:
-        return None
-    try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{error.lineno}: not JSON ({error.msg}); remove the file") from None
-    if not isinstance(values, dict):
-        raise DataError(f"{path}: not a JSON object; remove the file and run again")
-    return values
-
-
-def _lines(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """Records of a JSONL file, and how many lines were cut off: a run may be writing it now."""
-    records, unreadable = [], 0
-    for line in (_text(path) or "").splitlines():
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            unreadable += 1
-    return records, unreadable

@@ -6,15 +6,25 @@ is None or empty, and `RunResult.missing` says so in words.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tacit.report.costs import StageCost
+from tacit.report.vetting import Traces, Vetted
 from tacit.stats import mcnemar_exact
 
-#: In the order of the table.
-VARIANTS = ("explicit", "internalized", "no_cot")
-LABELS = {"explicit": "explicit CoT", "internalized": "internalized", "no_cot": "no CoT"}
+#: In the order of the table. Every report tells of the core ones, also where they are missing.
+VARIANTS = ("teacher", "distilled", "explicit", "internalized", "no_cot", "untrained")
+CORE = ("explicit", "internalized", "no_cot")
+LABELS = {
+    "teacher": "teacher",
+    "distilled": "explicit student",
+    "explicit": "explicit CoT",
+    "internalized": "internalized",
+    "no_cot": "no CoT",
+    "untrained": "untrained student",
+}
 
 
 @dataclass(frozen=True)
@@ -24,6 +34,9 @@ class Measured:
     Attributes:
         split: `test`, or `valid` where the recipe has no test split.
         limit: only so many questions of the split were asked, or None for all.
+        seconds, num_tokens, tokens_per_s: of asking them in batches.
+        categories: num_graded, num_correct, accuracy and interval by name of the category.
+        samples: what asking each question several times gave; see `tacit.predictions`.
     """
 
     split: str
@@ -41,6 +54,23 @@ class Measured:
     latency_p50_s: float | None
     latency_p95_s: float | None
     examples_per_s_single: float | None
+    seconds: float | None = None
+    num_tokens: int | None = None
+    tokens_per_s: float | None = None
+    categories: dict[str, dict[str, Any]] | None = None
+    samples: dict[str, Any] | None = None
+
+    @property
+    def seconds_per_answer(self) -> float | None:
+        """When asked in batches; every sample of a question is an answer."""
+        if self.examples_per_s:
+            return 1 / self.examples_per_s
+        return None if self.seconds is None else self.seconds / self.num_questions
+
+    @property
+    def num_graded_questions(self) -> int:
+        """Questions with a gold answer; `num_graded` counts every sample of them."""
+        return self.num_graded // (self.samples or {}).get("num_samples", 1)
 
     @staticmethod
     def from_json(values: dict[str, Any]) -> Measured:
@@ -77,6 +107,7 @@ class Trained:
     longest_thought: int | None
     peak_memory: int | None
     on_gpu: bool
+    num_trained_parameters: int | None = None
 
 
 @dataclass(frozen=True)
@@ -101,13 +132,15 @@ class ValidPoint:
 
 @dataclass(frozen=True)
 class VariantResult:
-    """One of the three models in one phase.
+    """One of the models in one phase.
 
     Attributes:
         status: `absent`, `training`, `trained` (not measured yet) or `measured`.
         borrowed: the model is a checkpoint of the internalized run from before removal.
         predictions: the records of predictions.jsonl.
         unreadable: lines of metrics.jsonl that a crash cut off.
+        started_from: the variant whose finished model it went on from, or None.
+        steps_before: optimizer steps of that model.
     """
 
     name: str
@@ -120,11 +153,24 @@ class VariantResult:
     valid: list[ValidPoint]
     predictions: list[dict[str, Any]]
     unreadable: int
+    started_from: str | None = None
+    steps_before: int | None = None
 
     @property
     def label(self) -> str:
         """The name for people."""
         return LABELS[self.name]
+
+    @property
+    def subject(self) -> str:
+        """The name inside a sentence."""
+        whole = self.name in ("teacher", "distilled", "untrained")
+        return f"the {self.label}" if whole else f"the {self.label} model"
+
+    @property
+    def total_steps(self) -> int | None:
+        """Optimizer steps, those of the model that it went on from included."""
+        return None if self.last_step is None else self.last_step + (self.steps_before or 0)
 
     @property
     def last_step(self) -> int | None:
@@ -177,12 +223,33 @@ class PhaseResult:
     Attributes:
         key: its folder inside each variant's, such as `2-gsm8k`; empty without phases.
         data_hashes: SHA-256 of each split.
+        staged: the student learns to write the thought in a stage of its own, or a teacher's.
     """
 
     name: str
     key: str
     variants: dict[str, VariantResult]
     data_hashes: dict[str, str]
+    staged: bool = False
+
+    @property
+    def shown(self) -> list[VariantResult]:
+        """The columns of tables; of a staged run only what exists, because there may be six."""
+        every = list(self.variants.values())
+        return [v for v in every if v.status != "absent"] if self.staged else every
+
+    @property
+    def writer(self) -> VariantResult:
+        """The model that writes its thought, with which the others are compared."""
+        explicit, distilled = self.variants["explicit"], self.variants.get("distilled")
+        if explicit.measured is None and distilled is not None and distilled.measured is not None:
+            return distilled
+        return explicit
+
+    def figures(self, name: str) -> Measured | None:
+        """What was measured of a variant, or None."""
+        variant = self.variants.get(name)
+        return None if variant is None else variant.measured
 
     def measured(self) -> list[Measured]:
         """The figures of those variants that were measured."""
@@ -191,12 +258,14 @@ class PhaseResult:
 
     def compare(self, first: str, second: str) -> Comparison | None:
         """Paired results of two variants, or None where they were not asked the same."""
+        if first not in self.variants or second not in self.variants:
+            return None
         pairs = list(
             zip(self.variants[first].predictions, self.variants[second].predictions, strict=False)
         )
         lengths = {len(self.variants[name].predictions) for name in (first, second)}
-        if not pairs or len(lengths) > 1:
-            return None
+        if not pairs or len(lengths) > 1 or any(one.get("sample") for one, _ in pairs):
+            return None  # McNemar's test takes one answer a question
         if any(one.get("question") != other.get("question") for one, other in pairs):
             return None
         judged = [
@@ -218,6 +287,8 @@ class RunResult:
 
     Attributes:
         missing: what is not there yet, one sentence each.
+        traces, vetted: the teacher's work and what was kept of it, or None.
+        costs: what the stages of a staged run took, in their order.
     """
 
     folder: Path
@@ -228,3 +299,11 @@ class RunResult:
     environment: dict[str, Any]
     phases: list[PhaseResult]
     missing: list[str]
+    traces: Traces | None = None
+    vetted: Vetted | None = None
+    costs: list[StageCost] = field(default_factory=list)
+
+    @property
+    def staged(self) -> bool:
+        """Whether it has a teacher or a stage that distils."""
+        return self.phases[0].staged

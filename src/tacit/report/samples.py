@@ -11,7 +11,6 @@ from tacit.report.results import LABELS, PhaseResult
 _PER_KIND = 2
 #: Longer texts fold away.
 _LONG = 360
-_SHOWN = ("explicit", "internalized")
 
 
 @dataclass(frozen=True)
@@ -43,12 +42,14 @@ class Sample:
 
 def choose_samples(phase: PhaseResult) -> list[Sample]:
     """The first questions of every combination of right and wrong, in the order of the file."""
-    records = {name: phase.variants[name].predictions for name in _SHOWN}
-    known = [name for name in _SHOWN if records[name]]
+    shown = ["teacher"] if phase.staged and "teacher" in phase.variants else []
+    shown += [phase.writer.name, "internalized"]
+    records = {name: phase.variants[name].predictions for name in shown}
+    known = [name for name in shown if records[name]]
     if not known:
         return []
     asked = {name: {r.get("question"): r for r in records[name]} for name in known}
-    most = _PER_KIND if len(known) > 1 else 2 * _PER_KIND
+    most = {1: 2 * _PER_KIND, 2: _PER_KIND}.get(len(known), 1)
     kinds: dict[tuple[Any, ...], list[Sample]] = {}
     for record in records[known[-1]]:
         question = record.get("question")

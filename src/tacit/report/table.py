@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from tacit.report import numbers
-from tacit.report.finding import speed_ratio
+from tacit.report.ranking import speed_ratio
 from tacit.report.results import Measured, PhaseResult, Trained, VariantResult
 
 
@@ -38,7 +39,7 @@ class Group:
 
 
 def make_table(phase: PhaseResult) -> list[Group]:
-    """The rows that have at least one figure, in groups; columns as in `phase.variants`."""
+    """The rows that have at least one figure, in groups; columns as in `phase.shown`."""
     groups = [
         Group("Answers", _answers(phase)),
         Group("Tokens written", _writing(phase)),
@@ -88,7 +89,9 @@ def _speed(phase: PhaseResult) -> list[Row]:
         measured = variant.measured
         rate = None if measured is None else measured.examples_per_s_single
         ratio = speed_ratio(phase, variant.name)
-        detail = "" if ratio is None or variant.name == "explicit" else f"{ratio:.1f}× explicit"
+        writer = phase.writer
+        than = {"explicit": "explicit"}.get(writer.name, writer.label)
+        detail = "" if ratio is None or variant.name == writer.name else f"{ratio:.1f}× {than}"
         return Cell(numbers.rate(rate), detail)
 
     def batched(measured: Measured) -> Cell:
@@ -102,7 +105,7 @@ def _speed(phase: PhaseResult) -> list[Row]:
         return Cell(numbers.duration(measured.latency_p95_s))
 
     return [
-        Row("Questions/s, one at a time", "", [single(v) for v in phase.variants.values()]),
+        Row("Questions/s, one at a time", "", [single(v) for v in phase.shown]),
         _measured_row(phase, "Questions/s, batched", "", batched),
         _measured_row(phase, "Latency, median", "one question", median),
         _measured_row(phase, "Latency, 95th percentile", "", slow),
@@ -114,7 +117,12 @@ def _training(phase: PhaseResult) -> list[Row]:
         detail = "of the internalized run" if variant.borrowed and variant.last_step else ""
         if variant.status == "training" and variant.last_step:
             detail = "so far"
-        return Cell(numbers.whole(variant.last_step), detail)
+        steps = numbers.whole(variant.last_step)
+        if variant.steps_before and variant.last_step:
+            return Cell(
+                f"{numbers.whole(variant.steps_before)} + {steps}", detail or "after distilling"
+            )
+        return Cell(steps, detail)
 
     def left(variant: VariantResult) -> Cell:
         return Cell(numbers.whole(variant.tokens_left))
@@ -127,15 +135,18 @@ def _training(phase: PhaseResult) -> list[Row]:
         return Cell(numbers.whole(trained.num_train), dropped)
 
     def size(trained: Trained) -> Cell:
-        return Cell(numbers.parameters(trained.num_parameters))
+        own = trained.num_trained_parameters
+        part = own is not None and own != trained.num_parameters
+        detail = f"{numbers.parameters(own)} trained" if part else ""
+        return Cell(numbers.parameters(trained.num_parameters), detail)
 
     def memory(trained: Trained) -> Cell:
         where = "" if trained.peak_memory is None else ("GPU" if trained.on_gpu else "host")
         return Cell(numbers.memory(trained.peak_memory), where)
 
     return [
-        Row("Optimizer steps", "", [steps(v) for v in phase.variants.values()]),
-        Row("Thought tokens left", "at the most", [left(v) for v in phase.variants.values()]),
+        Row("Optimizer steps", "", [steps(v) for v in phase.shown]),
+        Row("Thought tokens left", "at the most", [left(v) for v in phase.shown]),
         _trained_row(phase, "Time", "validation not counted", seconds),
         _trained_row(phase, "Examples", "", examples),
         _trained_row(phase, "Parameters", "", size),
@@ -143,13 +154,31 @@ def _training(phase: PhaseResult) -> list[Row]:
     ]
 
 
+def make_categories(phase: PhaseResult) -> list[Row]:
+    """Right answers by category, columns as in `phase.shown`; empty where none are known."""
+    known = [(variant.measured.categories if variant.measured else None) for variant in phase.shown]
+    names = dict.fromkeys(name for categories in known for name in categories or {})
+    return [
+        Row(name, "", [_category((categories or {}).get(name)) for categories in known])
+        for name in names
+    ]
+
+
+def _category(figures: dict[str, Any] | None) -> Cell:
+    if figures is None or figures.get("accuracy") is None:
+        return Cell(numbers.DASH)
+    right, graded = figures.get("num_correct"), figures.get("num_graded")
+    counts = "" if None in (right, graded) else f"{right:,} of {graded:,}"
+    return Cell(numbers.percent(figures["accuracy"]), counts)
+
+
 def _measured_row(
     phase: PhaseResult, label: str, note: str, cell: Callable[[Measured], Cell]
 ) -> Row:
-    measured = [variant.measured for variant in phase.variants.values()]
+    measured = [variant.measured for variant in phase.shown]
     return Row(label, note, [Cell(numbers.DASH) if m is None else cell(m) for m in measured])
 
 
 def _trained_row(phase: PhaseResult, label: str, note: str, cell: Callable[[Trained], Cell]) -> Row:
-    trained = [variant.trained for variant in phase.variants.values()]
+    trained = [variant.trained for variant in phase.shown]
     return Row(label, note, [Cell(numbers.DASH) if t is None else cell(t) for t in trained])
