@@ -80,7 +80,9 @@ for line in open(folder + "/predictions.jsonl"):
 def test_a_second_run_does_nothing(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*.safetensors")}
     assert len(before) > 3
-    monkeypatch.setattr("tacit.pipeline.training.load_model", lambda *_, **__: pytest.fail("trains again"))
+    monkeypatch.setattr(
+        "tacit.pipeline.training.load_model", lambda *_, **__: pytest.fail("trains again")
+    )
     monkeypatch.setattr(
         "tacit.pipeline.measuring.evaluate_folder", lambda *_, **__: pytest.fail("asks again")
     )

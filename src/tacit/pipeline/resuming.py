@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 from tacit.atomic import link_folder
@@ -14,7 +13,8 @@ from tacit.errors import ModelError
 def resume_from(checkpoint: Path, folder: Path) -> None:
     """Makes `checkpoint` the newest one of the stage in `folder`; training then starts from it.
 
-    Newer checkpoints of this stage are removed; one from elsewhere is linked or copied in.
+    Newer checkpoints of this stage get the name newer-checkpoint-N; one from elsewhere is linked
+    or copied in.
 
     Args:
         checkpoint: such as OUT_DIR/checkpoint-500; `OUT_DIR/distilled/` may be left out of it.
@@ -45,4 +45,4 @@ def resume_from(checkpoint: Path, folder: Path) -> None:
         link_folder(found, target)
     for other in checkpoints_in(folder):
         if int(other.name.rpartition("-")[2]) > step:
-            shutil.rmtree(other)
+            other.rename(folder / f"newer-{other.name}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -150,17 +149,20 @@ class TeacherStages:
         }
         if already(self.run, folder, wanted):
             return
-        begin = time.perf_counter()
         answers = folder / "answers.jsonl"
-        summary = self._ask(path, answers, 0.0, samples=1, limit=limit, overwrite=True)
-        seconds = time.perf_counter() - begin
+        # the first question loads the model; its time is not the others'
+        self._ask(path, answers, 0.0, samples=1, limit=1, overwrite=True)
+        summary = self._ask(path, answers, 0.0, samples=1, limit=limit)
+        seconds = summary.seconds * summary.num_wanted / max(1, summary.num_written)
         predictions = [_judged(record) for _, record in read_jsonl(answers)]
         write_jsonl(
             folder / "predictions.jsonl",
             (prediction.to_json() for prediction in predictions),
             overwrite=True,
         )
-        metrics = summarize(predictions, seconds, self.teacher.batch_size).to_json()
+        remote = self.teacher.engine == "openai"
+        together = self.teacher.concurrency if remote else self.teacher.batch_size
+        metrics = summarize(predictions, seconds, together).to_json()
         keep(folder, wanted, {**metrics, "cost": summary.cost})
 
     def _ask(
@@ -271,4 +273,5 @@ def _judged(record: dict[str, Any]) -> Prediction:
         num_prompt_tokens=record["num_prompt_tokens"] or 0,
         num_tokens=record["num_tokens"] or 0,
         stopped=record["stopped"],
+        category=str(record.get("category") or ""),
     )

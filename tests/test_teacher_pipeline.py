@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import tiny_recipe
+from tacit.engines import Reply, Request, Sampling, Style, Usage
+from tacit.engines.worked import solution
+from tacit.errors import DataError, RecipeError
+from tacit.interrupt import EXIT_INTERRUPTED
+from tacit.pipeline import run_recipe
+from tacit.recipe import recipe_from
+
+DISTIL = {"max_steps": 8, "settle_steps": None}
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def lines(path: Path) -> list[Any]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def run(recipe: Any, **options: Any) -> list[str]:
+    """What the run said."""
+    said: list[str] = []
+    run_recipe(recipe, progress=False, say=said.append, **options)
+    return said
+
+
+class Pupil:
+    """A teacher that has every third question wrong the first time it is asked."""
+
+    name: str = "pupil"
+    model: str = "pupil-1"
+    style: Style = "none"
+    interrupted_after: int | None = None
+
+    def settings(self) -> dict[str, Any]:
+        return {"engine": self.name}
+
+    def cost(self, usage: Usage) -> float | None:
+        return usage.num_tokens / 1000
+
+    def generate(
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        *,
+        skip: Collection[int],
+        used: Usage,
+        stopping: Callable[[], bool],
+    ) -> Iterator[tuple[int, Reply]]:
+        for number, request in enumerate(requests):
+            if number in skip:
+                continue
+            text = solution(request)
+            if request.index % 3 == 0 and sampling.temperature == 0:
+                text += "1"
+            yield number, Reply(text, 5, 10, True, "stop")
+
+
+@pytest.fixture
+def pupil(monkeypatch: pytest.MonkeyPatch) -> Pupil:
+    made = Pupil()
+    monkeypatch.setattr("tacit.pipeline.tracing.make_engine", lambda *_: made)
+    return made
+
+
+def teacher_recipe(folder: Path, **sections: Any) -> Any:
+    values: dict[str, Any] = {
+        "teacher": {"engine": "worked"},
+        "data": {"num_train": 120},
+        "distil": DISTIL,
+        "train": {"max_steps": 6},
+    }
+    for name, section in sections.items():
+        both = isinstance(values.get(name), dict) and isinstance(section, dict)
+        values[name] = {**values[name], **section} if both else section
+    return tiny_recipe(folder, **values)
+
+
+def test_from_questions_to_an_internalized_student(tmp_path: Path) -> None:
+    baselines = {"no_cot": True, "untrained": True}
+    said = run(teacher_recipe(tmp_path / "run", baselines=baselines))
+    folder = tmp_path / "run"
+    assert [line.split(":")[0] for line in said] == [
+        "data",
+        "generate",
+        "vet",
+        "distil",
+        "evaluate (distilled)",
+        "internalize",
+        "evaluate (internalized)",
+        "baselines (no_cot)",
+        "evaluate (no_cot)",
+        "evaluate (untrained)",
+    ]
+    assert read(folder / "vetted" / "stage.json")["num_kept"] == 120
+    assert read(folder / "distilled" / "stage.json")["level"] == "0000"
+    internalized = read(folder / "internalized" / "stage.json")
+    assert internalized["started_from"] == "distilled"
+    assert internalized["settings"]["model"]["name"].endswith("distilled/model")
+    assert read(folder / "no_cot" / "stage.json")["state"]["step"] == 8 + 6
+    for name in ("distilled", "internalized", "no_cot", "untrained"):
+        assert read(folder / name / "evaluation.json")["num_graded"] == 30
+    for stage in ("data", "traces", "vetted", "distilled", "internalized"):
+        values = read(folder / stage / "stage.json")
+        assert values["seconds"] > 0
+        assert values["peak_memory_bytes"]["host"] > 10**7
+
+
+def test_a_second_run_does_nothing_and_a_change_reruns_what_depends_on_it(tmp_path: Path) -> None:
+    run(teacher_recipe(tmp_path / "run"))
+    assert run(teacher_recipe(tmp_path / "run"))[-1].startswith("nothing to do")
+    distil = {**DISTIL, "learning_rate": 2e-3}
+    said = run(teacher_recipe(tmp_path / "run", distil=distil))
+    assert said[:3] == ["data: done", "generate: done", "vet: done"]
+    assert "distil: runs again (train.learning_rate: 0.001 -> 0.002)" in said[3]
+    assert "internalize: runs again (model.sha256:" in said[5]
+    said = run(teacher_recipe(tmp_path / "run", distil=distil), start="vet")
+    assert said[1] == "generate: done"
+    assert "vet: runs again (--from)" in said[2]
+    said = run(teacher_recipe(tmp_path / "run", distil=distil, vet={"max_tokens": 50}))
+    assert "vet: runs again (vet.max_tokens: None -> 50)" in said[2]
+    assert said[3] == "distil: done", "the same traces were kept"
+
+
+def test_wrong_traces_are_dropped_and_asked_again(tmp_path: Path, pupil: Pupil) -> None:
+    run(teacher_recipe(tmp_path / "once"))
+    vetted = read(tmp_path / "once" / "vetted" / "stage.json")
+    assert vetted["rejected"]["wrong_answer"] == 40
+    assert vetted["num_kept"] == read(tmp_path / "once" / "distilled" / "stage.json")["num_train"]
+    assert vetted["num_kept"] == 80
+    generated = read(tmp_path / "once" / "traces" / "stage.json")
+    assert (generated["num_tokens"], generated["cost"]) == (1200, 1.2)
+    run(teacher_recipe(tmp_path / "twice", teacher={"engine": "worked", "retries": 2}))
+    vetted = read(tmp_path / "twice" / "vetted" / "stage.json")
+    assert (vetted["num_kept"], vetted["num_asked_again"], vetted["num_tokens"]) == (120, 40, 400)
+    assert not (tmp_path / "twice" / "vetted" / "retry-2.jsonl").exists()
+
+
+def test_an_interrupted_teacher_goes_on(
+    tmp_path: Path, pupil: Pupil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Pupil.generate
+
+    def part(self: Any, requests: Any, *arguments: Any, **options: Any) -> Any:
+        for number, answered in enumerate(whole(self, requests, *arguments, **options)):
+            if number == 50:
+                return
+            yield answered
+
+    monkeypatch.setattr(Pupil, "generate", part)
+    monkeypatch.setattr(
+        "tacit.interrupt.StopRequest.__enter__",
+        lambda self: setattr(self, "requested", True) or self,
+    )
+    with pytest.raises(SystemExit) as stopped:
+        run(teacher_recipe(tmp_path / "run"))
+    assert stopped.value.code == EXIT_INTERRUPTED
+    assert len(lines(tmp_path / "run" / "traces" / "traces.jsonl")) == 50
+    monkeypatch.undo()
+    monkeypatch.setattr("tacit.pipeline.tracing.make_engine", lambda *_: pupil)
+    assert run(teacher_recipe(tmp_path / "run"))[1] == "generate: goes on"
+    assert len(lines(tmp_path / "run" / "traces" / "traces.jsonl")) == 120
+
+
+def test_a_teacher_from_scratch_is_asked_what_it_did_not_learn(tmp_path: Path) -> None:
+    model = tiny_recipe(tmp_path).model.model_dump(mode="json")
+    train = {"max_steps": 3, "batch_size": 16, "learning_rate": 1e-3}
+    teacher = {"engine": "transformers", "model": model, "train": train, "num_train": 40}
+    with pytest.raises(DataError, match=r"none of 80 traces was kept.*rejected.jsonl"):
+        run(teacher_recipe(tmp_path / "run", teacher=teacher))
+    folder = tmp_path / "run"
+    assert read(folder / "teacher" / "stage.json")["num_train"] == 40
+    learned = {record["question"] for record in lines(folder / "data" / "teacher.jsonl")}
+    asked = {record["question"] for record in lines(folder / "traces" / "traces.jsonl")}
+    assert (len(learned), len(asked), learned & asked) == (40, 80, set())
+    assert not any("thought" in record for record in lines(folder / "data" / "questions.jsonl"))
+
+
+def test_the_teacher_is_measured_as_it_is_asked(tmp_path: Path, pupil: Pupil) -> None:
+    pupil.style = "plain"
+    data = tmp_path / "questions.jsonl"
+    data.write_text(
+        "".join(
+            json.dumps({"question": f"{n} + 1", "answer": str(n + 1), "thought": "one more"}) + "\n"
+            for n in range(60)
+        )
+    )
+    recipe = teacher_recipe(
+        tmp_path / "run",
+        data={"task": "jsonl", "train": str(data), "num_valid": 6},
+        teacher={"engine": "openai", "base_url": "http://localhost:1/v1"},
+        template="qa",
+    )
+    values = recipe.model_dump(mode="json")
+    for key in ("digits", "num_train", "num_test", "difficulty", "categories"):
+        values["data"].pop(key)
+    values["model"]["config"]["n_positions"] = 128
+    run(recipe_from(values))
+    evaluation = read(tmp_path / "run" / "teacher" / "evaluation.json")
+    assert (evaluation["num_graded"], evaluation["num_correct"]) == (6, 4)
+    assert evaluation["settings"]["split"] == "valid"
+    assert evaluation["cost"] == 0.06
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"internalize": False, "distil": None}, "nothing would be trained"),
+        ({"distil": {"learning_rat": 1}}, "did you mean 'train.learning_rate'"),
+        ({"teacher": {"engine": "transformers"}}, "teacher.model: missing"),
+        ({"teacher": {"engine": "openai"}}, "teacher.base_url: missing"),
+        ({"teacher": {"samples_per_question": 4}, "distil": {}}, "teacher.model: missing"),
+        ({"baselines": {"explicit": "before_removal"}}, "distil stage leaves anyway"),
+        ({"phases": [{"name": "a"}]}, "phases: found them with teacher"),
+    ],
+)
+def test_recipes_that_cannot_work_say_why(
+    tmp_path: Path, sections: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(RecipeError, match=message):
+        if "teacher" in sections:
+            tiny_recipe(tmp_path, distil={}, **{k: v for k, v in sections.items() if k != "distil"})
+        else:
+            teacher_recipe(tmp_path, **sections)
