@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from conftest import tiny_recipe
+from conftest import tiny_qwen2, tiny_recipe
+from tacit.adapter import is_adapter
+from tacit.cli import main
 from tacit.engines import Reply, Request, Sampling, Style, Usage
 from tacit.engines.worked import solution
 from tacit.errors import DataError, RecipeError
@@ -16,6 +18,7 @@ from tacit.pipeline import run_recipe
 from tacit.recipe import recipe_from
 
 DISTIL = {"max_steps": 8, "settle_steps": None}
+_STUDENTS = ("distilled", "internalized")
 
 
 def read(path: Path) -> Any:
@@ -231,3 +234,64 @@ def test_recipes_that_cannot_work_say_why(
             tiny_recipe(tmp_path, distil={}, **{k: v for k, v in sections.items() if k != "distil"})
         else:
             teacher_recipe(tmp_path, **sections)
+
+
+def test_a_thinking_students_block_shrinks_to_nothing(tmp_path: Path) -> None:
+    """LoRA from the distilled adapter on, with the tokenizer's chat template."""
+    data = tmp_path / "questions.jsonl"
+    with data.open("w") as file:
+        for n in range(40):
+            cot = f"<think>\nStep 1: {n} + 1 = {n + 1}\n</think>\n\nFinal Answer: {n + 1}"
+            file.write(
+                json.dumps({"question": f"{n} + 1", "answer": str(n + 1), "cot": cot}) + "\n"
+            )
+    values = {
+        "name": "think",
+        "output": str(tmp_path / "run"),
+        "template": "chat",
+        "data": {"train": str(data), "num_valid": 4},
+        "teacher": {"engine": "worked"},
+        "model": {"name": str(tiny_qwen2(tmp_path / "student", chat=True))},
+        "lora": {},
+        "train": {"max_steps": 6, "batch_size": 8, "threads": 1},
+        "distil": {"max_steps": 3},
+        "schedule": {"delta": 60},
+        "evaluate": {"max_new_tokens": 60, "num_latency": 0},
+    }
+    run(recipe_from(values))
+    folder = tmp_path / "run"
+    kept = lines(folder / "vetted" / "dataset.jsonl")[0]
+    assert (kept["thought"], kept["answer"]) == ("Step 1: 0 + 1 = 1", "1")
+    cards = {name: read(folder / name / "model" / "tacit.json") for name in _STUDENTS}
+    prompt = "<|im_start|>user\n0 + 1<|im_end|>\n<|im_start|>assistant\n"
+    for name, removed in zip(_STUDENTS, (0, None), strict=True):
+        assert (cards[name]["template"], cards[name]["removed"]) == ("chat", removed)
+        assert cards[name]["example_prompt"] == prompt
+        stage = read(folder / name / "stage.json")
+        assert stage["longest_thought"] == len("<think>\nStep 1: 10 + 1 = 11\n</think>\n\n")
+        assert is_adapter(str(folder / name / "model"))
+    assert read(folder / "internalized" / "stage.json")["level"] == "all"
+
+
+def test_internalizing_a_distilled_adapter_by_flags(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without lora in the settings: the adapter itself is trained on, asked as it was trained."""
+    data = tmp_path / "traces.jsonl"
+    data.write_text(
+        "".join(
+            json.dumps({"question": f"{n} + 1", "cot": f"Step 1\nFinal Answer: {n + 1}"}) + "\n"
+            for n in range(30)
+        )
+    )
+    student, out = tiny_qwen2(tmp_path / "student"), tmp_path / "adapter"
+    main(f"distil --student_dir {student} --data {data} --out_dir {out} --epochs 1".split())
+    main(
+        f"internalize --model_name {out} --data {data} --output {tmp_path / 'run'} --max_steps 4 "
+        "--batch_size 8 --delta 90".split()
+    )
+    model = tmp_path / "run" / "internalized" / "model"
+    assert is_adapter(str(model))
+    assert read(model / "tacit.json")["template"] == "qa"
+    before = (out / "adapter_model.safetensors").read_bytes()
+    assert (model / "adapter_model.safetensors").read_bytes() != before

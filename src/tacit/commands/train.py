@@ -107,7 +107,7 @@ def internalize(
     arguments
         A recipe to start from, if any, and section.key=value for everything without a flag.
     model_name
-        Hub name or folder (default gpt2-medium).
+        Hub name or folder, also of a distilled student or adapter (default gpt2-medium).
     data
         Training JSONL with question, thought and answer, the paper's .txt, or raw GSM8K.
     valid
@@ -167,12 +167,22 @@ def internalize(
             f"internalize: found {len(recipes)} recipes ({', '.join(recipes)}); give one"
         )
     recipe = recipes[0] if recipes else None
+    if recipe is None and template is None and model_name is not None:
+        flags["template"] = _template_of(model_name)
     values, nodes = load_values(recipe) if recipe else (_internalize_defaults(flags), None)
     given = [f"{key}={_yaml(value)}" for key, value in flags.items() if value is not None]
     loaded = recipe_from(
         values, [*given, *overrides], where=str(recipe or "command line"), nodes=nodes
     )
     run_and_report(loaded, overwrite)
+
+
+def _template_of(model_name: str) -> str | None:
+    """How a model that tacit trained is asked, such as a distilled student; else None."""
+    from tacit.model import ModelCard
+
+    card = ModelCard.read(model_name)
+    return None if card is None else card.template
 
 
 def run_and_report(loaded: Recipe, overwrite: bool, start: str | None = None) -> None:

@@ -13,9 +13,9 @@ from tacit.checkpoint import remove_checkpoints
 from tacit.dataset import encode_file, file_hash
 from tacit.engines.teacher import fingerprint
 from tacit.example import read_questions
-from tacit.model import load_model, load_tokenizer
+from tacit.model import ModelCard, load_model, load_tokenizer
 from tacit.pipeline.folder import RunFolder
-from tacit.recipe import Model, Recipe
+from tacit.recipe import Lora, Model, Recipe
 from tacit.splits import Splits
 from tacit.template import Template
 
@@ -50,6 +50,7 @@ def train_stage(
         start: stage.json of the stage whose model this one starts from, if there is one.
         progress: show a bar.
     """
+    recipe = _as_the_model_needs(run, recipe)
     stage = run.open(name, folder, _settings(recipe, splits, num_steps, start))
     if stage.done is not None:
         if run.process.is_main_process:  # what a kill between "done" and the removal left
@@ -64,6 +65,19 @@ def train_stage(
         remove_checkpoints(folder)
     run.process.wait_for_everyone()
     return done
+
+
+def _as_the_model_needs(run: RunFolder, recipe: Recipe) -> Recipe:
+    """The recipe; an adapter is trained on as one, and another template than before is said."""
+    if recipe.lora is None and is_adapter(recipe.model.name):
+        recipe = recipe.model_copy(update={"lora": Lora()})  # its own settings count
+    card = ModelCard.read(str(recipe.model.name)) if recipe.model.name else None
+    if card is not None and card.template != recipe.template:
+        run.say(
+            f"note: {recipe.model.name} was trained with template {card.template}, this run asks "
+            f"it with template {recipe.template} (template: {card.template} changes that)"
+        )
+    return recipe
 
 
 def _train(
