@@ -48,7 +48,8 @@ def test_help_does_not_import_torch() -> None:
     "verb",
     [
         ["run"], ["check"], ["distil"], ["internalize"], ["generate"], ["merge"],
-        ["vet"], ["evaluate"], ["score"], ["compare"], ["report"], ["data", "questions"],
+        ["vet"], ["evaluate"], ["score"], ["compare"], ["report"], ["export"],
+        ["download"], ["data", "questions"],
         ["data", "multiplication"], ["data", "gsm8k"], ["data", "icot"], ["data", "arithmetic"],
     ],
 )  # fmt: skip

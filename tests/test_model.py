@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ from tacit.model import (
 )
 from tacit.tasks.multiplication import examples
 from tacit.template import Template
+from tacit.tokenizer import character_tokenizer
 
 SETTINGS = recipe.Model(
     tokenizer="characters",
@@ -175,3 +177,17 @@ def test_character_tokenizer_survives_saving(tmp_path: Path, tokenizer: Any) -> 
     text = "3 * 4\n#### 1 2 é"
     assert loaded(text)["input_ids"] == tokenizer(text)["input_ids"]
     assert loaded.decode(loaded("a b\nc")["input_ids"]) == "a b\nc"
+
+
+@pytest.mark.parametrize(("kind", "fine"), [("gpt2", True), ("qwen3", True), ("qwen2", False)])
+def test_a_tokenizer_that_would_reload_as_another_one_is_refused(kind: str, fine: bool) -> None:
+    from transformers import AutoConfig
+
+    from tacit.model import require_reloadable_tokenizer
+
+    class Model:
+        config = AutoConfig.for_model(kind)
+
+    expected = contextlib.nullcontext() if fine else pytest.raises(ModelError, match="Qwen2Tokeniz")
+    with expected:
+        require_reloadable_tokenizer(Model(), character_tokenizer())

@@ -14,7 +14,9 @@ from cyclopts.exceptions import CycloptsError
 from tacit import __version__
 from tacit.commands.data import data_app
 from tacit.commands.distil import distil
+from tacit.commands.download import download
 from tacit.commands.evaluate import compare, evaluate, score
+from tacit.commands.export import export
 from tacit.commands.generate import generate, merge
 from tacit.commands.train import check, internalize, report, run
 from tacit.commands.vet import vet
@@ -30,7 +32,8 @@ app = App(
     result_action="return_value",
 )
 VERBS = (
-    run, check, generate, merge, vet, distil, internalize, evaluate, score, compare, report,
+    run, check, generate, merge, vet, distil, internalize, evaluate, score, compare, report, export,
+    download,
 )  # fmt: skip
 for verb in VERBS:
     app.command(verb)

@@ -225,6 +225,32 @@ def _from_config(config: dict[str, Any], tokenizer: Any, extra: dict[str, Any]) 
         ) from error
 
 
+def require_reloadable_tokenizer(model: Any, tokenizer: Any) -> None:
+    """Checks that a model from scratch will be asked with the tokenizer that it is trained with.
+
+    For some model types, such as qwen2, transformers takes a tokenizer class of its own whatever
+    the saved tokenizer says; the character tokenizer would then lose its blanks without a word.
+
+    Raises:
+        ModelError: the saved tokenizer gives other ids.
+    """
+    from tempfile import TemporaryDirectory
+
+    from transformers import AutoTokenizer
+
+    probe = "What is 1 + 2?\n3 4"
+    with TemporaryDirectory() as folder:
+        model.config.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        reloaded = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    if reloaded(probe)["input_ids"] != tokenizer(probe)["input_ids"]:
+        raise ModelError(
+            f"model.config.model_type {model.config.model_type}: transformers reloads its "
+            f"tokenizer as {type(reloaded).__name__}, which reads text otherwise than the one in "
+            "model.tokenizer; take model_type gpt2, llama or qwen3, or a tokenizer made for it"
+        )
+
+
 def _number(value: Any) -> Any:
     """YAML 1.1 reads 1e-5 as text; a configuration means the number."""
     try:
@@ -254,7 +280,9 @@ def save_model(model: Any, tokenizer: Any, folder: Path, card: ModelCard) -> Non
             card, max_new_tokens=max(1, min(card.max_new_tokens, limit - num_prompt_tokens))
         )
     model.generation_config.max_new_tokens = card.max_new_tokens
-    model.save_pretrained(folder)
+    # else peft asks the hub about a base model that is not a folder here
+    adapter = {"save_embedding_layers": False} if hasattr(model, "peft_config") else {}
+    model.save_pretrained(folder, **adapter)
     tokenizer.save_pretrained(folder)
     card.write(folder)
 

@@ -13,7 +13,7 @@ from tacit.checkpoint import remove_checkpoints
 from tacit.dataset import encode_file, file_hash
 from tacit.engines.teacher import fingerprint
 from tacit.example import read_questions
-from tacit.model import ModelCard, load_model, load_tokenizer
+from tacit.model import ModelCard, load_model, load_tokenizer, require_reloadable_tokenizer
 from tacit.pipeline.folder import RunFolder
 from tacit.recipe import Lora, Model, Recipe
 from tacit.splits import Splits
@@ -103,6 +103,8 @@ def _train(
         lora=recipe.lora,
         dtype=frozen if recipe.lora is not None else "float32",
     )
+    if recipe.model.config is not None:
+        require_reloadable_tokenizer(model, tokenizer)
     template = Template(recipe.template, tokenizer)
     with run.process.main_process_first():
         train = encode_file(

@@ -1,0 +1,308 @@
+"""Models from the hub in plain folders, pinned to a commit; all that follows needs no network.
+
+A folder appears when it is whole. Until then everything lies beside it in `.downloading-NAME`,
+under names that stand for the content, so a second call takes what is there and goes on in the
+middle of a file. (The hub's own client throws half a file away when its process ends.)
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from tacit import __version__
+from tacit.atomic import write_text
+from tacit.errors import OutputExistsError
+from tacit.hub import DownloadError, HubFile, HubUnreachableError, fetch, is_code, list_model
+
+#: Written into a downloaded folder: what it holds and where that comes from.
+RECORD_FILE = "download.json"
+_STAGING = ".downloading-"
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_GB = 1e9
+
+
+@dataclass(frozen=True)
+class Download:
+    """A model in a folder, or on its way there.
+
+    Attributes:
+        folder: where it is or will be.
+        repo, revision: what was asked for.
+        commit: what the revision stood for, a full hash.
+        weights: format of the weights.
+        with_code: whether Python files were wanted, too.
+        files: all of them; with SHA-256 once they are here.
+        date: when it was begun, ISO 8601.
+        tacit_version: of the tacit that wrote it.
+        missing: files that are not in `folder`.
+        hub_asked: whether the hub was asked, and answered, which commit it is.
+    """
+
+    folder: Path
+    repo: str
+    revision: str
+    commit: str
+    weights: Literal["safetensors", "bin"]
+    with_code: bool
+    files: tuple[HubFile, ...]
+    date: str
+    tacit_version: str = __version__
+    missing: tuple[HubFile, ...] = ()
+    hub_asked: bool = True
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of all files."""
+        return sum(file.size for file in self.files)
+
+    @property
+    def num_missing_bytes(self) -> int:
+        """Bytes still to be fetched; half files count with what is missing of them."""
+        return sum(file.size - _have(self, file) for file in self.missing)
+
+    @staticmethod
+    def read(folder: str | Path) -> Download | None:
+        """What an earlier call wrote into a folder, or None where there is no record.
+
+        Raises:
+            DownloadError: the record is damaged.
+        """
+        folder = Path(folder)
+        path = folder / RECORD_FILE
+        if not path.is_file():
+            return None
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            values["files"] = tuple(HubFile(**file) for file in values["files"])
+            record = Download(folder=folder, **values)
+        except (ValueError, TypeError, KeyError) as error:
+            raise DownloadError(
+                f"{path}: found a record that tacit did not write ({error}); needed: an unchanged "
+                "one; remove the folder and download again"
+            ) from None
+        return replace(record, missing=_missing(folder, record.files))
+
+    def write(self, folder: Path) -> None:
+        """Writes the record into a folder."""
+        values = asdict(self)
+        for name in ("folder", "missing", "hub_asked"):
+            values.pop(name)
+        write_text(folder / RECORD_FILE, json.dumps(values, indent=2))
+
+
+def download_model(
+    repo: str, folder: str | Path, *, revision: str | None = None, with_code: bool = False
+) -> Download:
+    """A model of the hub in `folder`; does nothing where it is there already.
+
+    Args:
+        repo: OWNER/NAME on the hub.
+        folder: where it goes; appears when it is whole.
+        revision: branch, tag or commit hash; default the main branch.
+        with_code: fetch the Python files that came with it, too.
+
+    Raises:
+        DownloadError: name, access, network, space or content.
+        OutputExistsError: the folder holds something else.
+    """
+    plan = plan_download(repo, folder, revision=revision, with_code=with_code)
+    require_space([plan])
+    return finish_download(plan)
+
+
+def plan_download(
+    repo: str, folder: str | Path, *, revision: str | None = None, with_code: bool = False
+) -> Download:
+    """What is to be fetched; nothing is written. Arguments and errors as in `download_model`.
+
+    The hub is not asked about a commit hash whose files are all here.
+    """
+    folder = Path(folder)
+    asked = revision or "main"
+    known = Download.read(folder)
+    if known is None and folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise OutputExistsError(
+            f"{folder}: exists already and is no download of tacit; needed: a new folder; name "
+            "another --out_dir, or move it away"
+        )
+    complete = known is not None and not known.missing and known.with_code >= with_code
+    if known is not None:
+        _require_same(known, repo, asked if _COMMIT.fullmatch(asked) else known.commit)
+        if complete and known.commit == asked:
+            return replace(known, hub_asked=False)
+        with_code = with_code or known.with_code
+    try:
+        listing = list_model(repo, asked, with_code=with_code)
+    except HubUnreachableError:
+        if known is not None and complete and known.revision == asked:
+            return replace(known, hub_asked=False)
+        raise
+    if known is not None:
+        _require_same(known, repo, listing.commit)
+    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    return Download(
+        folder=folder,
+        repo=repo,
+        revision=asked,
+        commit=listing.commit,
+        weights=listing.weights,
+        with_code=with_code,
+        files=_with_hashes(listing.files, known),
+        date=now,
+        missing=_missing(folder, listing.files),
+    )
+
+
+def require_space(plans: Sequence[Download]) -> None:
+    """Checks that the disk has room for everything that is still to be fetched.
+
+    Raises:
+        DownloadError: it has not; says what is needed, found and there already.
+    """
+    by_disk: dict[Any, list[Download]] = {}
+    for plan in plans:
+        by_disk.setdefault(_existing(plan.folder).stat().st_dev, []).append(plan)
+    for group in by_disk.values():
+        place = _existing(group[0].folder)
+        needed = sum(plan.num_missing_bytes for plan in group)
+        present = sum(plan.num_bytes for plan in group) - needed
+        free = shutil.disk_usage(place).free
+        if needed > free:
+            raise DownloadError(
+                f"{place}: found {free / _GB:.2f} GB free; needed: {needed / _GB:.2f} GB more for "
+                f"{' and '.join(plan.repo for plan in group)} ({present / _GB:.2f} GB are there "
+                "already); make room or name another --out_dir"
+            )
+
+
+def finish_download(plan: Download) -> Download:
+    """Fetches and checks what is missing, then puts the folder in its place; the record of it.
+
+    Raises:
+        DownloadError: the connection broke, or what came was wrong; run it again to go on.
+    """
+    if not plan.missing:
+        return plan
+    staging = _staging(plan.folder)
+    try:
+        staging.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DownloadError(
+            f"{staging.parent}: cannot be written ({error.strerror}); needed: a folder that you "
+            "may write to; name another --out_dir"
+        ) from None
+    hashes: dict[str, str] = {}
+    for file in plan.missing:
+        whole = staging / _key(file)
+        if not whole.exists():
+            part = _part(staging, file)
+            digest = fetch(plan.repo, plan.commit, file, part)
+            part.with_suffix(".sha256").write_text(digest, encoding="ascii")
+            part.replace(whole)
+        hashes[file.path] = whole.with_suffix(".sha256").read_text(encoding="ascii")
+    files = tuple(replace(each, sha256=hashes.get(each.path, each.sha256)) for each in plan.files)
+    done = replace(plan, files=files, missing=())
+    target = plan.folder if (plan.folder / RECORD_FILE).exists() else staging / "whole"
+    target.mkdir(exist_ok=True)
+    done.write(target)  # first: what it names and is not there will be missed and mended
+    for file in plan.missing:
+        place = target / file.path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        (staging / _key(file)).replace(place)
+    if target != plan.folder:
+        if plan.folder.exists():
+            plan.folder.rmdir()  # an empty one, else the plan had been refused
+        target.rename(plan.folder)
+    shutil.rmtree(staging)
+    return done
+
+
+def code_hint(download: Download) -> str | None:
+    """What to do about a model that cannot be loaded without Python code of its own, or None.
+
+    A model whose architecture transformers knows needs no code, whatever its files say.
+    """
+    try:
+        config = json.loads((download.folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if "auto_map" not in config or any(is_code(file.path) for file in download.files):
+        return None
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    kind = config.get("model_type")
+    if kind in CONFIG_MAPPING_NAMES:
+        return None
+    advice = (
+        f"{download.repo} needs Python code of its own, which was not fetched. To use it, fetch "
+        "it with --with_code, read it, and set trust_remote_code"
+    )
+    if kind == "qwen":
+        return (
+            f"{advice}; today's transformers does not support this first generation of Qwen any "
+            "more, its counterparts Qwen/Qwen2.5-14B-Instruct (teacher) and Qwen/Qwen2.5-7B "
+            "(student) need no code."
+        )
+    return f"{advice}."
+
+
+def _require_same(known: Download, repo: str, commit: str) -> None:
+    """A folder is never changed to another model or commit: something may depend on it."""
+    if (known.repo, known.commit) != (repo, commit):
+        raise OutputExistsError(
+            f"{known.folder}: holds {known.repo} at commit {known.commit}; needed: a new folder "
+            f"for {repo} at commit {commit}; name another --out_dir, keep what is there with the "
+            "revision set to its commit, or remove the folder"
+        )
+
+
+def _with_hashes(files: Sequence[HubFile], known: Download | None) -> tuple[HubFile, ...]:
+    hashes = {file.path: file.sha256 for file in known.files} if known else {}
+    return tuple(replace(file, sha256=file.sha256 or hashes.get(file.path)) for file in files)
+
+
+def _missing(folder: Path, files: Sequence[HubFile]) -> tuple[HubFile, ...]:
+    def is_there(file: HubFile) -> bool:
+        path = folder / file.path
+        return path.is_file() and path.stat().st_size == file.size
+
+    return tuple(file for file in files if not is_there(file))
+
+
+def _staging(folder: Path) -> Path:
+    return folder.parent / f"{_STAGING}{folder.name}"
+
+
+def _key(file: HubFile) -> str:
+    """A name in the staging folder that says which content it is."""
+    content = f"{file.path}:{file.size}:{file.sha256 or file.blob_id}"
+    return hashlib.sha256(content.encode()).hexdigest()[:32]
+
+
+def _part(staging: Path, file: HubFile) -> Path:
+    return staging / f"{_key(file)}.part"
+
+
+def _have(download: Download, file: HubFile) -> int:
+    """Bytes of a file that wait in the staging folder."""
+    staging = _staging(download.folder)
+    for path in (staging / _key(file), _part(staging, file)):
+        if path.is_file():
+            return min(path.stat().st_size, file.size)
+    return 0
+
+
+def _existing(path: Path) -> Path:
+    """The nearest folder above that exists."""
+    path = path.absolute()
+    while not path.exists():
+        path = path.parent
+    return path
