@@ -15,7 +15,7 @@ from tacit.engines.worked import solution
 from tacit.errors import DataError, RecipeError
 from tacit.interrupt import EXIT_INTERRUPTED
 from tacit.pipeline import run_recipe
-from tacit.recipe import recipe_from
+from tacit.recipe import load_recipe, recipe_from
 
 DISTIL = {"max_steps": 8, "settle_steps": None}
 _STUDENTS = ("distilled", "internalized")
@@ -295,3 +295,32 @@ def test_internalizing_a_distilled_adapter_by_flags(
     assert read(model / "tacit.json")["template"] == "qa"
     before = (out / "adapter_model.safetensors").read_bytes()
     assert (model / "adapter_model.safetensors").read_bytes() != before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["distill-qwen", "think-qwen3"])
+def test_shipped_teacher_recipes_run_end_to_end_on_a_tiny_model(name: str, tmp_path: Path) -> None:
+    """The student is a tiny random model; worked solutions stand in for the teacher."""
+    student = tiny_qwen2(tmp_path / "student", chat=name == "think-qwen3")
+    short = [
+        f"model.name={student}",
+        "teacher.engine=worked",
+        "data.num_train=24",
+        "data.num_valid=4",
+        "data.num_test=6",
+        "train.max_steps=3",
+        "distil.max_steps=2",
+        "train.num_valid=2",
+        "evaluate.limit=2",
+        "evaluate.max_new_tokens=8",
+        "evaluate.num_latency=0",
+        f"output={tmp_path / 'run'}",
+    ]
+    recipe = load_recipe(Path(__file__).parents[1] / "recipes" / f"{name}.yaml", short)
+    run(recipe)
+    folder = tmp_path / "run"
+    assert is_adapter(str(folder / "internalized" / "model"))
+    assert read(folder / "internalized" / "stage.json")["started_from"] == "distilled"
+    assert (folder / "untrained" / "evaluation.json").exists()
+    assert (folder / "report.html").exists()
+    assert run(recipe)[-1].startswith("nothing to do")

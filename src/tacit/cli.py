@@ -32,11 +32,12 @@ app = App(
     result_action="return_value",
 )
 VERBS = (
-    run, check, generate, merge, vet, distil, internalize, evaluate, score, compare, report, export,
+    run, check, generate, merge, vet, internalize, evaluate, score, compare, report, export,
     download,
 )  # fmt: skip
 for verb in VERBS:
     app.command(verb)
+app.command(distil, name=["distil", "distill"])
 app.command(data_app)
 
 

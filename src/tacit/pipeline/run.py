@@ -61,6 +61,7 @@ def run_recipe(
 
     from tacit.report import write_report
 
+    started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     # one process makes data and asks questions while the others wait in a collective
     process = PartialState(cpu=not torch.cuda.is_available(), timeout=datetime.timedelta(hours=24))
     run = RunFolder(recipe, process, overwrite=overwrite, start=start, say=say)
@@ -71,11 +72,12 @@ def run_recipe(
     ]
     if process.is_main_process and run.did_something:
         check_phases(splits, recipe.data.allow_leaks)
+        _write_environment(recipe, splits, command, started)
     _Stages(run, recipe, phases, splits, progress).run()
     if process.is_main_process:
         if run.did_something:
-            _write_environment(recipe, splits, command)
-        if run.did_something or run.forced("report") or not (run.path / "report.html").exists():
+            _write_environment(recipe, splits, command, started)
+        if run.did_something or run.forced("report") or _report_is_old(run.path):
             write_report(run.path)
         else:
             run.say(
@@ -261,10 +263,19 @@ def _phase_folder(parent: Path, phases: list[Recipe], number: int) -> Path:
     return parent if len(phases) == 1 else parent / f"{number + 1}-{phases[number].name}"
 
 
-def _write_environment(recipe: Recipe, splits: list[Splits], command: str) -> None:
+def _report_is_old(folder: Path) -> bool:
+    """Whether there is no report of what the stages left; a kill may have come before it."""
+    report = folder / "report.html"
+    made = [*folder.glob("*/**/stage.json"), *folder.glob("*/**/evaluation.json")]
+    newest = max((path.stat().st_mtime_ns for path in made), default=0)
+    return not report.exists() or report.stat().st_mtime_ns < newest
+
+
+def _write_environment(recipe: Recipe, splits: list[Splits], command: str, started: str) -> None:
+    """Of the last run that did something."""
     values = {
         "command": command,
-        "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "started": started,
         "seed": recipe.seed,
         "data": [split.hashes for split in splits],
         **environment(),

@@ -37,6 +37,8 @@ def _models(phase: PhaseResult, recipe: dict[str, Any]) -> list[str]:
     lines = [_not_there(phase, name) for name in wanted if name not in phase.variants]
     for name, variant in phase.variants.items():
         model = _model(phase, variant)
+        if variant.status == "absent" and name == "explicit" and "distilled" in wanted:
+            continue  # the distilled student is the one that writes its thought
         if variant.status == "absent" and name not in wanted:
             lines.append(f"{model} is not part of this recipe ({_SETTINGS[name]} adds it).")
         elif variant.status == "absent":
