@@ -376,14 +376,20 @@ def _position_table(model: Any) -> Any:
 def _not_loaded(what: str, name: str | None, error: Exception) -> str:
     text = str(error)
     first = text.strip().partition("\n")[0][:300]
-    if name and (Path(name).is_absolute() or name.startswith(".")) and not Path(name).is_dir():
-        return f"{what} {name!r}: no such folder; check model.name"
+    if name and _is_path(name) and not Path(name).is_dir():
+        return f"{what} {name!r}: no such folder; check the path (model.name in a recipe)"
     if "trust_remote_code" in text:
         return (
-            f"{what} {name!r} comes with its own Python code; read it, and if you trust it set "
-            "model.trust_remote_code=true"
+            f"{what} {name!r} comes with its own Python code; read it, and if you trust it "
+            "allow it: --trust_remote_code, or model.trust_remote_code=true in a recipe"
         )
     return (
         f"{what} {name!r} could not be loaded: {first} - give a folder that holds it, or, with "
         "a network, its hub name; offline, download it first and set model.name to the folder"
     )
+
+
+def _is_path(name: str) -> bool:
+    """Whether a name is meant as a folder here, and not as OWNER/MODEL on the hub."""
+    path = Path(name)
+    return path.is_absolute() or name.startswith(".") or ("/" in name and path.parent.is_dir())

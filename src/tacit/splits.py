@@ -16,7 +16,7 @@ from tacit.dataset import file_hash
 from tacit.errors import DataError
 from tacit.example import iter_examples, iter_questions, json_line, read_jsonl, require_text
 from tacit.leaks import check_leaks
-from tacit.recipe import Data, Recipe
+from tacit.recipe import Data, Recipe, Vet
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,8 @@ def data_settings(recipe: Recipe) -> dict[str, Any]:
     settings = {"seed": recipe.seed, "data": data.model_dump(mode="json", include=keys)}
     given = {"train": data.train, "valid": data.valid, "test": data.test}
     settings["sha256"] = {name: file_hash(path) for name, path in given.items() if path}
+    if recipe.teacher is None and data.task == "jsonl":
+        settings["vet"] = recipe.vet.model_dump(mode="json")
     if recipe.teacher is not None:
         settings["teacher"] = {"num_train": recipe.teacher.num_train}
     return settings
@@ -102,7 +104,9 @@ def make_data(recipe: Recipe, folder: Path) -> tuple[Splits, dict[str, Any]]:
         files = {name: path and as_jsonl(path, data, name, folder) for name, path in given.items()}
         if recipe.teacher is None and files["train"] and is_traces(files["train"]):
             repeats = True
-            files["train"], figures["vetted"] = _vet(files["train"], files["test"], folder)
+            files["train"], figures["vetted"] = _vet(
+                recipe.vet, files["train"], files["test"], folder
+            )
         if files["train"] and not files["valid"] and data.num_valid and _answered(files["train"]):
             files.update(_hold_out(files["train"], folder, data.num_valid, recipe.seed))
     else:
@@ -163,12 +167,12 @@ def _answered(path: Path) -> bool:
     return first is not None and "answer" in first[1]
 
 
-def _vet(path: Path, test: Path | None, folder: Path) -> tuple[Path, dict[str, Any]]:
+def _vet(rules: Vet, path: Path, test: Path | None, folder: Path) -> tuple[Path, dict[str, Any]]:
     from tacit.vet import vet_traces
 
     target = folder / "dataset.jsonl"
     tests = [test] if test is not None else []
-    summary = vet_traces([path], target, test=tests, overwrite=True)
+    summary = vet_traces([path], target, test=tests, overwrite=True, **rules.model_dump())
     if not summary.num_kept:
         raise DataError(
             f"{path}: none of its {summary.num_traces} traces can be learned from (reasons in "

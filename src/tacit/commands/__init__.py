@@ -25,6 +25,8 @@ def quiet() -> None:
 
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     logging.getLogger("accelerate").setLevel(logging.ERROR)
+    # about an optional kernel, on every import without it
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.set_verbosity_error()

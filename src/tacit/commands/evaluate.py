@@ -33,7 +33,7 @@ def evaluate(
     batch_size: int = 64,
     limit: int | None = None,
     num_latency: int = 50,
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32",
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
     quantization: Literal["nf4"] | None = None,
     local_files_only: Flag = False,
     trust_remote_code: Flag = False,
@@ -70,7 +70,7 @@ def evaluate(
     num_latency
         Questions timed one at a time; 0 for none.
     dtype
-        Of the weights.
+        Of the weights; auto: bfloat16 on a GPU that has it, else float32.
     quantization
         nf4: the base model's weights in 4 bits.
     local_files_only
@@ -110,7 +110,7 @@ def evaluate(
             seed=seed,
             batch_size=batch_size,
             num_latency=num_latency,
-            dtype=dtype,
+            dtype=_dtype(dtype),
             overwrite=overwrite,
             progress="evaluate",
         )
@@ -236,3 +236,12 @@ def _table(rows: list[tuple[str, ...]]) -> list[str]:
         cells = [f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
         lines.append("  ".join([f"{first:<{widths[0]}}", *cells]).rstrip())
     return lines
+
+
+def _dtype(wanted: str) -> str:
+    if wanted != "auto":
+        return wanted
+    import torch
+
+    can = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    return "bfloat16" if can else "float32"

@@ -132,6 +132,7 @@ def internalize(
     output
         Run folder (default runs/internalize).
     """
+    from tacit.adapter import is_adapter
     from tacit.recipe import load_values, recipe_from
 
     flags = {
@@ -169,6 +170,8 @@ def internalize(
     recipe = recipes[0] if recipes else None
     if recipe is None and template is None and model_name is not None:
         flags["template"] = _template_of(model_name)
+        if is_adapter(model_name):  # trained on as one; its own rank and scale count
+            flags["lora"] = {}
     values, nodes = load_values(recipe) if recipe else (_internalize_defaults(flags), None)
     given = [f"{key}={_yaml(value)}" for key, value in flags.items() if value is not None]
     loaded = recipe_from(

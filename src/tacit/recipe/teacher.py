@@ -67,7 +67,10 @@ class Teacher(Section):
     )
     concurrency: Positive = Field(default=8, description="openai: requests at a time")
     requests_per_minute: Annotated[float, Field(gt=0)] | None = None
-    max_cost: Price | None = Field(default=None, description="openai: spend no more than this")
+    max_cost: Price | None = Field(
+        default=None,
+        description="openai: spend no more than this on each file: traces, retries, test answers",
+    )
     price_prompt: Price | None = Field(default=None, description="of a million prompt tokens")
     price_completion: Price | None = Field(default=None, description="of a million written tokens")
     evaluate: bool = Field(
