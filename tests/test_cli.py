@@ -49,7 +49,8 @@ def test_help_does_not_import_torch() -> None:
     [
         ["run"], ["check"], ["distil"], ["internalize"], ["generate"], ["merge"],
         ["vet"], ["evaluate"], ["score"], ["compare"], ["report"], ["export"],
-        ["download"], ["data", "questions"],
+        ["download"], ["launch", "slurm"], ["launch", "sagemaker"], ["shard"],
+        ["data", "questions"],
         ["data", "multiplication"], ["data", "gsm8k"], ["data", "icot"], ["data", "arithmetic"],
     ],
 )  # fmt: skip

@@ -132,13 +132,37 @@ def test_an_interrupted_run_resumes_from_a_named_checkpoint(tmp_path: Path) -> N
     subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
     name = "adapter_model.safetensors"
     assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    (tmp_path / "c").mkdir()
+    for file in ("training.pt", "state.json"):
+        (tmp_path / "c" / file).write_text('{"step": 3}')
+    settings = json.loads((out / "distilled" / "stage.json").read_text())["settings"]
     with pytest.raises(ModelError, match=r"is done; needed: a run that was interrupted"):
-        (tmp_path / "c").mkdir()
-        for file in ("training.pt", "state.json"):
-            (tmp_path / "c" / file).write_text('{"step": 3}')
-        resume_from(tmp_path / "c", out / "distilled")
+        resume_from(tmp_path / "c", out / "distilled", settings)
+    other = {**settings, "train": {**settings["train"], "epochs": 4}}
+    with pytest.raises(ModelError, match=r"begun with other settings \(train.epochs: 12.0 -> 4\)"):
+        resume_from(tmp_path / "c", out / "distilled", other)
 
 
 def test_a_checkpoint_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"checkpoint-500: no checkpoint of tacit is there"):
         call(tmp_path, resume_from_checkpoint=tmp_path / "checkpoint-500")
+
+
+def test_another_kind_of_student_leaves_nothing_of_the_one_before(tmp_path: Path) -> None:
+    out = call(tmp_path, quantization="none", optimizer="adamw")
+    call(tmp_path, full_finetuning=True)
+    assert not is_adapter(str(out))
+    assert (out / "model.safetensors").exists()
+    kept = out / "old" / "1" / "distilled" / "model"
+    assert kept.exists()
+    call(tmp_path, quantization="none", optimizer="adamw")  # is taken back, not trained again
+    assert is_adapter(str(out))
+    assert not (out / "model.safetensors").exists()
+    assert not kept.exists()
+
+
+def test_a_rank_that_the_student_does_not_have_is_refused(tmp_path: Path) -> None:
+    out = call(tmp_path, quantization="none", optimizer="adamw")
+    flags = {"student_dir": str(out), "data": traces(tmp_path), "quantization": "none"}
+    with pytest.raises(RecipeError, match=r"lora.r: found 16, but .* is an adapter with 8"):
+        distil(out_dir=tmp_path / "second", epochs=1, r=16, **flags)

@@ -1,17 +1,32 @@
+"""Several processes train as one: the file is also what torchrun starts in them."""
+
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import re
+import shutil
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file
+from torch.distributed.tensor import DTensor
 
 from conftest import tiny_recipe
-from test_train import NO_DROPOUT, losses
+from tacit.distributed import Processes, asked_way, precision_note
+from tacit.errors import DataError, RecipeError
+from tacit.evaluate import evaluate_folder
+from tacit.recipe import Model
+from tacit.tasks.multiplication import examples
+from test_train import NO_DROPOUT, losses, trainer
 
 SETTINGS: dict[str, Any] = {
     "model": NO_DROPOUT,
@@ -20,20 +35,151 @@ SETTINGS: dict[str, Any] = {
     "baselines": True,
 }
 
+#: As accelerate launch sets them for configs/fsdp2.yaml and configs/zero2.yaml.
+WAYS = {
+    "ddp": {},
+    "fsdp2": {
+        "ACCELERATE_USE_FSDP": "true",
+        "FSDP_VERSION": "2",
+        "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+        "FSDP_RESHARD_AFTER_FORWARD": "true",
+    },
+    "zero": {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "2"},
+}
 
-def run(folder: Path, *launcher: str) -> Path:
+#: Micro-batches, removals (so resets) at steps 8 and 16, checkpoints there and in between.
+TWO_RESETS: dict[str, Any] = {
+    "model": {**NO_DROPOUT, "config": {**NO_DROPOUT["config"], "n_layer": 2}},
+    "schedule": {"delta": 4, "positions": "gap"},
+    "train": {
+        "micro_batch_size": 4,
+        "checkpoint_every": 4,
+        "keep_checkpoints": 9,
+        "max_grad_norm": 0.5,
+    },
+}
+
+
+def torchrun(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Two processes on the loopback interface."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    launcher = ["--nproc_per_node=2", "--master_addr=127.0.0.1", f"--master_port={port}"]
+    return subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", *launcher, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        timeout=300,
+    )
+
+
+def alone(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """One process."""
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+def train_worker(job: Path) -> None:
+    """One process: trains from scratch, and goes on from a checkpoint of one process."""
+    from accelerate import PartialState
+
+    values = json.loads(job.read_text())
+    process = PartialState(cpu=True)
+    for name, stop_after in values["runs"]:
+        folder = job.parent / name
+        part = trainer(tiny_recipe(folder, **values["sections"]), folder)
+        if process.is_main_process:
+            facts = {
+                "wrapped": type(part.model).__name__,
+                "optimizer": type(part.optimizer.optimizer).__name__,
+                "held": sum(_local(p).numel() for p in part.bare_model.parameters()),
+                "all": sum(p.numel() for p in part.bare_model.parameters()),
+                "sharded": all(isinstance(p, DTensor) for p in part.bare_model.parameters()),
+            }
+            (job.parent / f"{name}.json").write_text(json.dumps(facts))
+        step = part._step
+
+        def stopping(state: Any, part: Any = part, step: Any = step, last: int = stop_after) -> Any:
+            part.stop.requested = state.step >= last
+            return step(state)
+
+        part._step = stopping  # type: ignore[method-assign]
+        try:
+            part.run()
+        except SystemExit:
+            assert stop_after < part.num_steps
+    process.destroy_process_group()
+
+
+def answer(model: Path, folder: Path, process: Any = None) -> list[dict[str, Any]]:
+    """Greedy answers, then two samples of each question; their figures."""
+    questions = list(examples([(2, 2)], 60, 0, 30)["test"])
+    return [
+        evaluate_folder(
+            Model(name=str(model)),
+            questions,
+            folder / f"samples-{num_samples}.jsonl",
+            batch_size=4,
+            num_latency=1,
+            num_samples=num_samples,
+            temperature=temperature,
+            process=process,
+        )
+        for num_samples, temperature in ((1, 0.0), (2, 1.0))
+    ]
+
+
+def answer_worker(job: Path) -> None:
+    """One process: answers its share."""
+    from accelerate import PartialState
+
+    process = PartialState(cpu=True)
+    figures = answer(Path(json.loads(job.read_text())["model"]), job.parent, process)
+    if process.is_main_process:
+        (job.parent / "figures.json").write_text(json.dumps(figures))
+    process.destroy_process_group()
+
+
+def fail_worker(job: Path) -> None:
+    """One process: the second fails as a user's mistake does, while the first waits for it."""
+    from accelerate import PartialState
+
+    from tacit import cli
+
+    def fail() -> None:
+        process = PartialState(cpu=True)
+        if process.process_index == 1:
+            raise DataError("questions.jsonl:3: found no question; needed: one; write it")
+        process.wait_for_everyone()
+
+    cli.app.command(fail)
+    cli.main(["fail"])
+
+
+def _local(tensor: Any) -> Any:
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def close(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(
+        torch.allclose(one[name], other[name], atol=2e-5) for name in one
+    )
+
+
+def run(folder: Path, launch: Callable[..., subprocess.CompletedProcess[str]]) -> Path:
     recipe = tiny_recipe(folder / "run", **SETTINGS)
     path = folder / "recipe.yaml"
     folder.mkdir()
     path.write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
-    done = subprocess.run(
-        [sys.executable, "-m", *launcher, "tacit", "run", str(path)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=300,
-    )
+    done = launch("-m", "tacit", "run", str(path))
     assert done.returncode == 0, done.stderr
     return folder / "run"
 
@@ -41,15 +187,7 @@ def run(folder: Path, *launcher: str) -> Path:
 @pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
     """Same global batch: same losses, levels, validation; with accumulation and resets."""
-    one = run(tmp_path / "one")
-    two = run(
-        tmp_path / "two",
-        "torch.distributed.run",
-        "--nproc_per_node=2",
-        "--master_addr=127.0.0.1",
-        "--master_port=29511",
-        "-m",
-    )
+    one, two = run(tmp_path / "one", alone), run(tmp_path / "two", torchrun)
     for variant in ("internalized", "explicit", "no_cot"):
         expected, found = losses(one / variant), losses(two / variant)
         assert len(expected) == 40
@@ -59,3 +197,223 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
         assert stages[0]["state"]["best"].keys() == stages[1]["state"]["best"].keys()
     assert json.loads((two / "internalized" / "stage.json").read_text())["level"] == "all"
     assert (two / "report.html").exists()
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of one process that every way is held against."""
+    folder = tmp_path_factory.mktemp("one")
+    trainer(tiny_recipe(folder, **TWO_RESETS), folder).run()
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_trains_as_one_process_and_any_number_goes_on(
+    tmp_path: Path, one: Path, way: str
+) -> None:
+    """From scratch; from a checkpoint of one process, through a reset; and back to one."""
+    if way == "zero":
+        pytest.importorskip("deepspeed", reason="the extra tacit[deepspeed] is not installed")
+    shutil.copytree(one / "checkpoint-12", tmp_path / "resumed" / "checkpoint-12")
+    runs = [["scratch", 99], ["resumed", 17]]
+    (tmp_path / "job.json").write_text(json.dumps({"sections": TWO_RESETS, "runs": runs}))
+    done = torchrun(__file__, "train", str(tmp_path / "job.json"), **WAYS[way])
+    assert done.returncode == 0, done.stdout + done.stderr
+    expected = losses(one)
+    removed = [json.loads(line)["removed"] for line in (one / "metrics.jsonl").open()]
+    assert len(expected) == 24
+    assert len(set(removed)) == 3  # two resets
+    assert losses(tmp_path / "scratch") == pytest.approx(expected, abs=1e-5)
+    assert losses(tmp_path / "resumed") == pytest.approx(expected[12:18], abs=1e-5)
+    assert close(weights(tmp_path / "scratch" / "model"), weights(one / "model"))
+    last = trainer(tiny_recipe(tmp_path / "resumed", **TWO_RESETS), tmp_path / "resumed").run()
+    assert losses(tmp_path / "resumed") == pytest.approx(expected[12:], abs=1e-5)
+    assert close(weights(last.folder), weights(one / "model"))
+    for name in ("scratch", "resumed"):
+        facts = json.loads((tmp_path / f"{name}.json").read_text())
+        if way == "ddp":
+            assert facts["wrapped"] == "DistributedDataParallel"
+        elif way == "fsdp2":
+            assert facts["wrapped"].startswith("FSDP")
+            assert facts["sharded"]
+            assert facts["held"] < 0.6 * facts["all"]
+        else:
+            assert (facts["wrapped"], facts["optimizer"]) == (
+                "DeepSpeedEngine",
+                "DeepSpeedZeroOptimizer",
+            )
+
+
+@pytest.mark.slow
+def test_two_processes_answer_as_one(tmp_path: Path, one: Path) -> None:
+    expected = answer(one / "model", tmp_path / "one")
+    (tmp_path / "job.json").write_text(json.dumps({"model": str(one / "model")}))
+    done = torchrun(__file__, "answer", str(tmp_path / "job.json"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in ("samples-1.jsonl", "samples-2.jsonl"):
+        assert (tmp_path / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+    for figures, before in zip(
+        json.loads((tmp_path / "figures.json").read_text()), expected, strict=True
+    ):
+        assert figures["num_tokens"] == before["num_tokens"]
+        assert figures["latency_p50_s"] is not None
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.slow
+def test_a_failing_process_ends_all_with_its_error_first(tmp_path: Path) -> None:
+    done = torchrun(__file__, "fail", str(tmp_path / "none"))
+    assert done.returncode != 0
+    error = "error: questions.jsonl:3: found no question; needed: one; write it\n"
+    assert error in done.stderr
+    assert "Traceback" not in done.stderr.partition(error)[0]
+    assert "exitcode  : 2" in done.stderr
+
+
+@pytest.mark.slow
+def test_two_processes_generate_as_one(tmp_path: Path, one: Path) -> None:
+    """And what nobody can go on with, here traces that are all wrong, ends both of them."""
+    teacher = {"engine": "transformers", "model": {"name": str(one / "model")}, "batch_size": 8}
+    traces = []
+    for name, launch in (("one", alone), ("two", torchrun)):
+        recipe = tiny_recipe(
+            tmp_path / name / "run", data={"num_train": 60}, teacher=teacher, distil={}
+        )
+        (tmp_path / name).mkdir()
+        path = tmp_path / name / "recipe.yaml"
+        path.write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
+        done = launch("-m", "tacit", "run", str(path))
+        assert done.returncode != 0
+        before, error, _ = done.stderr.partition("none of 60 traces was kept")
+        assert error, done.stderr
+        assert "Traceback" not in before
+        folder = tmp_path / name / "run" / "traces"
+        traces.append((folder / "traces.jsonl").read_bytes())
+        assert sorted(path.name for path in folder.glob("*.jsonl*")) == [
+            "traces.jsonl",
+            "traces.jsonl.settings.json",
+        ]
+    assert traces[0].count(b"\n") == 60
+    assert traces[0].replace(b"/one/", b"/two/") == traces[1].replace(b"/one/", b"/two/")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ddp", "fsdp2", "zero2"])
+def test_every_config_trains_the_quickstarts_student(tmp_path: Path, name: str) -> None:
+    """Through accelerate launch and the whole pipeline."""
+    if name == "zero2":
+        pytest.importorskip("deepspeed", reason="the extra tacit[deepspeed] is not installed")
+    root = Path(__file__).parents[1]
+    shipped = yaml.safe_load((root / "recipes" / "quickstart.yaml").read_text())
+    recipe = {
+        "name": "student",
+        "template": shipped["template"],
+        "model": shipped["model"],
+        "data": {**shipped["data"], "num_train": 500, "num_valid": 10, "num_test": 20},
+        "schedule": {"delta": 40, "positions": "gap"},
+        "train": {"max_steps": 6, "batch_size": 96, "micro_batch_size": 24, "num_valid": 10},
+        "evaluate": {"num_latency": 0},
+        "output": str(tmp_path / "run"),
+    }
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch",
+            "--config_file", str(root / "configs" / f"{name}.yaml"),
+            "--num_processes", "2", "--main_process_port", str(port),
+            "-m", "tacit", "run", str(tmp_path / "recipe.yaml"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    model = tmp_path / "run" / "internalized" / "model"
+    assert {"config.json", "model.safetensors", "tacit.json"} <= {
+        path.name for path in model.iterdir()
+    }
+    asked = "fp16" if name == "ddp" else "bf16"
+    assert f"note: accelerate's configuration says mixed_precision {asked}" in done.stdout
+    assert done.stdout.count("internalize: runs") == 1  # one process talks
+
+
+REFUSED = [
+    ({"ACCELERATE_USE_FSDP": "true"}, {}, "found fsdp_version 1; needed: 2"),
+    (WAYS["fsdp2"], {"train": {"optimizer": "adamw_8bit"}}, "set train.optimizer=adamw"),
+    (WAYS["fsdp2"], {"train": {"precision": "fp16"}}, "train.precision"),
+    (WAYS["fsdp2"], {"train": {"compile": True}}, "leave it out"),
+    ({**WAYS["fsdp2"], "FSDP_OFFLOAD_PARAMS": "true"}, {}, "fsdp_offload_params"),
+    (WAYS["fsdp2"], {}, "start it with accelerate launch or torchrun"),
+]
+
+
+@pytest.mark.parametrize(("environment", "sections", "message"), REFUSED)
+def test_what_does_not_work_is_refused_with_what_does(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    sections: dict[str, Any],
+    message: str,
+) -> None:
+    for key, value in environment.items():
+        monkeypatch.setenv(key, value)
+    with pytest.raises(RecipeError, match=re.escape(message)):
+        Processes(tiny_recipe(tmp_path, **sections), tmp_path)
+
+
+def test_zero_3_is_refused_with_what_does_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("deepspeed", reason="the extra tacit[deepspeed] is not installed")
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    monkeypatch.setenv("ACCELERATE_DEEPSPEED_ZERO_STAGE", "3")
+    with pytest.raises(RecipeError, match=r"zero_stage 3; needed: 2;.*configs/fsdp2"):
+        Processes(tiny_recipe(tmp_path), tmp_path)
+
+
+def test_deepspeed_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec",
+        lambda name, *rest: (name != "deepspeed" and find(name, *rest)) or None,
+    )
+    assert asked_way() == "ddp"
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    with pytest.raises(RecipeError, match=r"pip install 'tacit\[deepspeed\]'"):
+        asked_way()
+
+
+def test_deepspeed_is_not_imported_where_nobody_asks_for_it() -> None:
+    code = "import sys, tacit.cli, tacit.train; sys.exit('deepspeed' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_recipes_precision_counts_and_another_one_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny_recipe(tmp_path, train={"precision": "bf16"})
+    monkeypatch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)
+    assert precision_note(recipe) is None
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
+    assert "the recipe counts (train.precision=fp16 changes it)" in str(precision_note(recipe))
+    assert Processes(recipe, tmp_path).accelerator.mixed_precision == "bf16"
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    assert precision_note(recipe) is None
+
+
+def test_the_launchers_accumulation_does_not_change_the_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    assert Processes(tiny_recipe(tmp_path), tmp_path).accelerator.gradient_accumulation_steps == 1
+
+
+if __name__ == "__main__":
+    WORKERS = {"train": train_worker, "answer": answer_worker, "fail": fail_worker}
+    WORKERS[sys.argv[1]](Path(sys.argv[2]))

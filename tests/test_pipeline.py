@@ -10,11 +10,12 @@ import pytest
 
 from conftest import tiny_recipe
 from tacit.check import check_recipe
-from tacit.errors import DataError, OutputExistsError, RecipeError
+from tacit.errors import DataError, OutputExistsError, RecipeError, TacitError
 from tacit.model import load_model, load_tokenizer
 from tacit.pipeline import run_recipe
 from tacit.recipe import load_recipe, recipe_from
 from tacit.tokenizer import character_tokenizer
+from tacit.trace_file import locked
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 
@@ -283,3 +284,46 @@ def test_check_finds_what_would_stop_a_run(tmp_path: Path) -> None:
     many = tiny_recipe(tmp_path / "run", data={"num_train": 10**6})
     with pytest.raises(DataError, match=r"8,100|8100"):
         list(check_recipe(many))
+
+
+def test_a_mistake_costs_no_trained_model(tmp_path: Path) -> None:
+    """Settings that fail set the model aside; with the right ones it is taken back."""
+    folder = run(tiny_recipe(tmp_path / "run"))
+    model = folder / "internalized" / "model" / "model.safetensors"
+    before = model.stat().st_mtime_ns
+    with pytest.raises(TacitError, match="cannot build"):
+        run(tiny_recipe(tmp_path / "run", model={"config": {"model_type": "gtp2"}}))
+    said: list[str] = []
+    run_recipe(tiny_recipe(tmp_path / "run"), progress=False, say=said.append)
+    assert any("internalize: done, taken back from" in line for line in said)
+    assert model.stat().st_mtime_ns == before
+
+
+def test_a_run_folder_may_be_moved(tmp_path: Path) -> None:
+    phases = [{"name": "a"}, {"name": "b", "schedule": {"delta": 80}}]
+    folder = run(tiny_recipe(tmp_path / "run", phases=phases))
+    folder.rename(tmp_path / "moved")
+    said: list[str] = []
+    run_recipe(tiny_recipe(tmp_path / "moved", phases=phases), progress=False, say=said.append)
+    assert not any("runs" in line for line in said)
+
+
+def test_a_trained_baseline_is_not_overwritten_by_a_borrowed_one(tmp_path: Path) -> None:
+    train = {"explicit": "train", "no_cot": False}
+    folder = run(tiny_recipe(tmp_path / "run", baselines=train))
+    weights = (folder / "explicit" / "model" / "model.safetensors").read_bytes()
+    run(tiny_recipe(tmp_path / "run", baselines={**train, "explicit": "before_removal"}))
+    assert (folder / "explicit" / "model" / "model.safetensors").read_bytes() != weights
+    kept = folder / "old" / "1" / "explicit" / "model" / "model.safetensors"
+    assert kept.read_bytes() == weights
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
+    with locked(tmp_path / "run" / "run"), pytest.raises(DataError, match=r"is writing to it"):
+        run(tiny_recipe(tmp_path / "run"))
+
+
+def test_a_file_is_no_run_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputExistsError, match="found a file; needed: a folder"):
+        run(tiny_recipe(tmp_path / "file"))

@@ -217,7 +217,8 @@ def test_full_report_has_the_numbers(full):
     for name, variant in phase["variants"].items():
         given = json.loads((full / name / "evaluation.json").read_text())
         given.pop("settings")
-        assert variant["measured"] == {**given, "split": "test", "limit": None}
+        expected = {**given, "split": "test", "limit": None, "data_sha256": None}
+        assert variant["measured"] == expected
         assert variant["steps"] == 100
         assert variant["trained"]["seconds"] == 90.0
         assert variant["speed_ratio"] == SPEED[name] / SPEED["explicit"]
@@ -319,6 +320,71 @@ def test_explicit_model_borrowed_from_before_removal(full, without_plots):
     assert explicit["steps"] == 12
     assert explicit["trained"]["num_parameters"] == 407_424
     assert any("step 12 of 100" in note for note in phase["notes"])
+
+
+def test_models_of_an_earlier_recipe_are_not_shown(full, without_plots):
+    write(full / "untrained" / "evaluation.json", evaluation("explicit", 2))
+    make_run(full, explicit="off", no_cot=False)
+    write_report(full)
+    (phase,) = read_values(full)["phases"]
+    assert list(phase["variants"]) == ["explicit", "internalized", "no_cot"]
+    for name in ("explicit", "no_cot"):
+        assert phase["variants"][name]["status"] == "absent"
+        assert phase["variants"][name]["measured"] is None
+        assert phase["series"]["train"][name] == []
+    assert lead(full).endswith("answers 90.0 % of 40 held-out questions right.")
+    assert not any("McNemar" in note for note in phase["notes"])
+
+
+def test_explicit_model_trained_under_an_earlier_recipe_is_not_the_borrowed_one(full):
+    make_run(full, explicit="before_removal")
+    assert read_run(full).phases[0].variants["explicit"].status == "absent"
+    write(full / "explicit" / "model" / "valid.json", {"step": 12, "accuracy": 0.9})
+    explicit = read_run(full).phases[0].variants["explicit"]
+    assert (explicit.status, explicit.borrowed, explicit.last_step) == ("measured", True, 12)
+    assert explicit.train == []
+    make_run(full, explicit="train")
+    (full / "explicit" / "stage.json").unlink()
+    assert read_run(full).phases[0].variants["explicit"].status == "absent"
+
+
+def asked_of(folder, name, *, split="test", limit=None, digest="b" * 64):
+    known = json.loads((folder / name / "evaluation.json").read_text())
+    known["settings"] = {"split": split, "evaluate": {"limit": limit}, "data_sha256": digest}
+    write(folder / name / "evaluation.json", known)
+
+
+def test_models_that_were_asked_other_questions_are_named(full):
+    for name in ("explicit", "internalized", "no_cot"):
+        asked_of(full, name)
+    assert not any("same questions, so" in note for note in find(read_run(full).phases[0]).notes)
+    asked_of(full, "no_cot", digest="c" * 64)
+    note = find(read_run(full).phases[0]).notes[0]
+    assert note == (
+        "The models were not all asked the same questions, so their figures compare only roughly. "
+        "explicit CoT, internalized: all of the test split (SHA-256 bbbbbbbb); no CoT: all of the "
+        "test split (SHA-256 cccccccc)."
+    )
+    asked_of(full, "no_cot", split="valid", limit=20)
+    assert "no CoT: the first 20 of the validation split" in find(read_run(full).phases[0]).notes[0]
+
+
+def test_without_questions_nothing_will_be_measured(tmp_path, without_plots):
+    folder = make_run(tmp_path, explicit="off")
+    for name in ("internalized", "no_cot"):
+        write(folder / name / "stage.json", stage(LONGEST))
+    write(folder / "data" / "stage.json", {"status": "done", "files": {"train": "train.jsonl"}})
+    write_report(folder)
+    text = read_page(folder).text
+    nothing = "is trained; there are no questions to measure it with (data.test)."
+    assert lead(folder) == f"There is no result: the internalized model {nothing}"
+    assert f"The no CoT model {nothing}" in text
+    assert "measured yet" not in text
+    assert "tiny: nothing measured" in summary_lines(folder)
+    files = {"train": "train.jsonl", "valid": "valid.jsonl"}
+    write(folder / "data" / "stage.json", {"status": "done", "files": files})
+    write_report(folder)
+    assert "The no CoT model is trained but not measured yet." in read_page(folder).text
 
 
 def test_half_finished_run(tmp_path):

@@ -7,7 +7,7 @@ import re
 import pytest
 import yaml
 
-from tacit.report import break_even, vetting, write_report
+from tacit.report import break_even, prices, vetting, write_report
 from tacit.report.reading import read_run
 from tacit.report.results import VARIANTS
 from tacit.report.summary import summary_lines
@@ -416,15 +416,96 @@ def test_distilling_without_internalizing(tmp_path, without_plots):
     write_report(folder)
     assert read_values(folder)["traces"] is None
     assert read_values(folder)["break_even"] == []
-    assert "The internalized model is not part of this recipe" in read_page(folder).text
+    text = read_page(folder).text
+    assert "The internalized model" not in text
+    assert "The no CoT model is not part of this recipe" in text
     assert "explicit student answers 92.5 %" in lead(folder)
 
 
 def test_teacher_from_scratch_is_a_stage(full, without_plots):
     write(full / "teacher" / "stage.json", {**stage(0), "seconds": 50.0, "model_bytes": MIB})
+    assert read_run(full).costs[0].name == "traces"  # the recipe's teacher is not trained here
+    scratch = {"engine": "transformers", "model": {"config": {"model_type": "gpt2"}}}
+    make_teacher_run(full, teacher={**scratch, "evaluate": False})  # measured as it was trained
+    assert read_run(full).phases[0].figures("teacher") is not None
     write_report(full)
     assert read_values(full)["costs"][0]["label"] == "train the teacher"
     assert "training the teacher is not counted" in plain(read_page(full).text)
+
+
+def test_nothing_is_left_of_a_teacher_that_the_recipe_no_longer_has(full, without_plots):
+    make_teacher_run(full, teacher=None, baselines={"no_cot": True})
+    write_report(full)
+    values = read_values(full)
+    variants = values["phases"][0]["variants"]
+    assert {name for name, one in variants.items() if one["status"] != "absent"} == {
+        "distilled", "internalized", "no_cot",
+    }  # fmt: skip
+    assert (values["traces"], values["vetted"], values["break_even"]) == (None, None, [])
+    names = [one["name"] for one in values["costs"]]
+    assert names == ["distilled", "internalized", "no_cot", "evaluate"]
+    assert values["costs"][-1]["note"] == "3 models"
+    assert "traces:" not in "\n".join(summary_lines(full))
+
+
+def test_a_stage_that_a_kill_cut_off_has_no_rate_and_no_break_even(full, without_plots):
+    write_traces(full, cut_off=True)
+    known = json.loads((full / "distilled" / "stage.json").read_text())
+    write(full / "distilled" / "stage.json", {**known, "cut_off": True})
+    costs = {one.name: one for one in read_run(full).costs}
+    for name in ("traces", "distilled"):
+        assert costs[name].seconds is not None
+        assert costs[name].tokens_per_s is None
+        assert costs[name].note == "time before a kill is missing"
+    assert costs["internalized"].note == ""
+    one = paid(full)["internalized", "time"]
+    assert (one.outcome, one.num_questions) == ("unknown", None)
+    assert (
+        "the wall time of stage generate is not whole: a kill came in between, and the time "
+        "before it is missing."
+    ) in one.sentence
+    write_report(full)
+    (row,) = re.findall(r'<th scope="row">generate</th>.*', (full / "report.html").read_text())
+    assert "time before a kill is missing" in row
+    assert "in 5.0 min (the time before a kill is missing)" in plain(read_page(full).text)
+
+
+def test_tokens_without_a_cost_have_the_recipes_prices(full):
+    write_traces(full, currency="USD")
+    write_vetted(full, num_asked_again=10, num_prompt_tokens=300, num_tokens=200)
+    costs = {one.name: one.cost for one in read_run(full).costs}
+    assert costs["traces"] is None
+    assert costs["vetted"] is None
+    teacher = {"engine": "openai", "price_prompt": 1_000.0, "price_completion": 2_000.0}
+    make_teacher_run(full, teacher=teacher, costs={"currency": "EUR", "machine_per_hour": 0})
+    run = read_run(full)
+    costs = {one.name: (one.cost, one.currency) for one in run.costs}
+    assert costs["traces"] == (pytest.approx(3.0 + 4.8), "EUR")
+    assert costs["vetted"] == (pytest.approx(0.3 + 0.4), "EUR")
+    one = paid(full)["internalized", "money"]
+    assert one.unit == "EUR"
+    assert one.one_off["traces"] == pytest.approx(8.5)
+    assert one.num_questions == 109
+    write_traces(full, cost=2.0, currency="USD")  # what was charged stays
+    charged = read_run(full).costs[0]
+    assert (charged.cost, charged.currency) == (2.0, "USD")
+
+
+def test_summary_counts_traces_that_were_asked_again(full):
+    write_vetted(full, num_traces=120, num_kept=90, num_asked_again=20)
+    text = plain("\n".join(summary_lines(full)))
+    assert "traces: 100 written, 20 asked again, 90 kept, 30 rejected (6 wrong answer" in text
+
+
+def test_without_questions_the_teacher_is_not_waited_for(tmp_path):
+    folder = make_teacher_run(tmp_path)
+    write(folder / "distilled" / "stage.json", stage(0))
+    write(folder / "data" / "stage.json", {"status": "done", "files": {"train": "train.jsonl"}})
+    run = read_run(folder)
+    nothing = "there are no questions to measure it with (data.test)."
+    assert f"The teacher is not measured; {nothing}" in run.missing
+    assert f"The explicit student is trained; {nothing}" in run.missing
+    assert lead(folder) == f"There is no result: the explicit student is trained; {nothing}"
 
 
 def test_plots_name_every_model(full):
@@ -453,7 +534,8 @@ def test_summary_fits_a_terminal(full):
 
 
 def test_untrained_is_shown_without_a_teacher(tmp_path, without_plots):
-    folder = make_run(tmp_path, explicit="off", no_cot=False)
+    baselines = {"explicit": "off", "no_cot": False, "untrained": True}
+    folder = make_run(tmp_path, baselines=baselines)
     make_variant(folder / "internalized", "internalized", 36)
     write_measured(folder, "untrained")
     write_report(folder)
@@ -464,5 +546,6 @@ def test_untrained_is_shown_without_a_teacher(tmp_path, without_plots):
     assert values["phases"][0]["variants"]["untrained"]["measured"]["num_questions"] == NUM_TEST
 
 
-def test_examples_in_docstrings():
-    assert doctest.testmod(vetting).failed == 0
+@pytest.mark.parametrize("module", [vetting, prices])
+def test_examples_in_docstrings(module):
+    assert doctest.testmod(module).failed == 0

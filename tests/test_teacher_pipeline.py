@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from tacit.engines.worked import solution
 from tacit.errors import DataError, RecipeError
 from tacit.interrupt import EXIT_INTERRUPTED
 from tacit.pipeline import run_recipe
-from tacit.recipe import load_recipe, recipe_from
+from tacit.recipe import dump_recipe, load_recipe, recipe_from
 
 DISTIL = {"max_steps": 8, "settle_steps": None}
 _STUDENTS = ("distilled", "internalized")
@@ -145,7 +147,8 @@ def test_wrong_traces_are_dropped_and_asked_again(tmp_path: Path, pupil: Pupil) 
     run(teacher_recipe(tmp_path / "twice", teacher={"engine": "worked", "retries": 2}))
     vetted = read(tmp_path / "twice" / "vetted" / "stage.json")
     assert (vetted["num_kept"], vetted["num_asked_again"], vetted["num_tokens"]) == (120, 40, 400)
-    assert not (tmp_path / "twice" / "vetted" / "retry-2.jsonl").exists()
+    traces = tmp_path / "twice" / "traces"
+    assert [path.name[:8] for path in traces.glob("retry-*.jsonl")] == ["retry-1-"]
 
 
 def test_an_interrupted_teacher_goes_on(
@@ -324,3 +327,29 @@ def test_shipped_teacher_recipes_run_end_to_end_on_a_tiny_model(name: str, tmp_p
     assert (folder / "untrained" / "evaluation.json").exists()
     assert (folder / "report.html").exists()
     assert run(recipe)[-1].startswith("nothing to do")
+
+
+@pytest.mark.slow
+def test_several_processes_run_a_teachers_stages_together(tmp_path: Path) -> None:
+    values = teacher_recipe(tmp_path / "run", baselines={"untrained": True}).model_dump(mode="json")
+    off = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+    values["model"]["config"] |= off  # every process would draw its own dropout
+    file = tmp_path / "recipe.yaml"
+    file.write_text(dump_recipe(recipe_from(values)))
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
+    command += ["--master_port", "29613", "-m", "tacit", "run", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("distil: runs\n") == 1
+    run(recipe_from({**values, "output": str(tmp_path / "alone")}))
+    for name in ("traces/traces.jsonl", "vetted/dataset.jsonl"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+    losses = [
+        [
+            record["loss"]
+            for record in lines(tmp_path / name / "distilled" / "metrics.jsonl")
+            if record["event"] == "train"
+        ]
+        for name in ("run", "alone")
+    ]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)

@@ -31,6 +31,26 @@ def base_of(adapter: str) -> str:
     return base
 
 
+def require_same_adapter(adapter: str, settings: recipe.Lora) -> None:
+    """Checks that settings do not ask for another adapter than the one that is trained on.
+
+    Raises:
+        RecipeError: rank or scale are given and are others than the adapter's.
+    """
+    from peft import LoraConfig, PeftConfig
+
+    own = PeftConfig.from_pretrained(adapter)
+    if not isinstance(own, LoraConfig):
+        return
+    for name, has in (("r", own.r), ("alpha", own.lora_alpha)):
+        wanted = getattr(settings, name)
+        if name in settings.model_fields_set and wanted != has:
+            raise RecipeError(
+                f"lora.{name}: found {wanted}, but {adapter} is an adapter with {has}, which is "
+                "trained on as it is; leave it out, or start from the base model"
+            )
+
+
 def add_adapter(model: Any, settings: recipe.Lora, *, quantized: bool = False) -> Any:
     """The model with fresh trainable adapters, all else frozen, as a PeftModel.
 

@@ -30,7 +30,7 @@ from tacit.schedule import ALL, ScheduleState
 from tacit.template import Template
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
+    from tacit.distributed import Processes
 
 
 _PREFIX = "checkpoint-"
@@ -68,7 +68,7 @@ class Checkpoints:
     def __init__(
         self,
         folder: Path,
-        accelerator: Accelerator,
+        processes: Processes,
         *,
         dataset: CoTDataset,
         tokenizer: Any,
@@ -79,10 +79,11 @@ class Checkpoints:
 
         Args:
             folder: of the run.
-            accelerator: knows the processes; the main one writes.
+            processes: that train; the main one writes.
             dataset, tokenizer, template, schedule: what the models are trained with.
         """
-        self.folder, self.accelerator, self.dataset = folder, accelerator, dataset
+        self.folder, self.processes, self.dataset = folder, processes, dataset
+        self.accelerator = accelerator = processes.accelerator
         self.tokenizer, self.template, self.schedule = tokenizer, template, schedule
         self.tokens_gone = lru_cache(maxsize=8)(self._tokens_gone)
         if accelerator.is_main_process:
@@ -113,8 +114,13 @@ class Checkpoints:
         """Optimizer, scaler and random states of the last checkpoint; returns its state."""
         if self.resumed_from is None:
             return None
-        saved = torch.load(self.resumed_from / "training.pt", map_location="cpu", weights_only=True)
-        optimizer.load_state_dict(saved["optimizer"])
+        saved = torch.load(
+            self.resumed_from / "training.pt",
+            map_location="cpu",
+            weights_only=True,
+            mmap=self.processes.way != "ddp",  # each process takes its share only
+        )
+        self.processes.load_optimizer_state(optimizer, saved["optimizer"])
         if self.accelerator.scaler is not None and saved["scaler"]:
             self.accelerator.scaler.load_state_dict(saved["scaler"])
         if len(saved["random"]) == self.accelerator.num_processes:
@@ -127,7 +133,7 @@ class Checkpoints:
 
         scaler = self.accelerator.scaler
         values = {
-            "optimizer": optimizer.state_dict(),
+            "optimizer": self.processes.optimizer_state(optimizer),
             "scaler": scaler.state_dict() if scaler else None,
             "random": gather_object([random_state()]),
         }
@@ -164,17 +170,18 @@ class Checkpoints:
         return gap_closed(model, self.dataset, removed)
 
     def _write(self, folder: Path, model: Any, state: TrainState, extra: Any) -> None:
-        if self.accelerator.is_main_process:
-            removed = state.schedule.removed
-            gone = self.tokens_gone(removed)
-            card = model_card(self.dataset, self.tokenizer, self.template, gone, state.step)
+        with self.processes.whole(model) as whole:
+            if self.accelerator.is_main_process:
+                removed = state.schedule.removed
+                gone = self.tokens_gone(removed)
+                card = model_card(self.dataset, self.tokenizer, self.template, gone, state.step)
 
-            def write(target: Path) -> None:
-                with self.gap_closed(model, removed):
-                    save_model(model, self.tokenizer, target, card)
-                extra(target)
+                def write(target: Path) -> None:
+                    with self.gap_closed(whole, removed):
+                        save_model(whole, self.tokenizer, target, card)
+                    extra(target)
 
-            write_folder(folder, write)
+                write_folder(folder, write)
         self.accelerator.wait_for_everyone()
 
     def _tokens_gone(self, removed: int) -> int:

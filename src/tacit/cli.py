@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -18,9 +20,12 @@ from tacit.commands.download import download
 from tacit.commands.evaluate import compare, evaluate, score
 from tacit.commands.export import export
 from tacit.commands.generate import generate, merge
+from tacit.commands.launch_sagemaker import sagemaker
+from tacit.commands.launch_slurm import shard, slurm
 from tacit.commands.train import check, internalize, report, run
 from tacit.commands.vet import vet
 from tacit.errors import TacitError
+from tacit.interrupt import EXIT_INTERRUPTED
 
 #: Exit status for everything that the user can mend.
 EXIT_USER_ERROR = 2
@@ -38,11 +43,18 @@ VERBS = (
 for verb in VERBS:
     app.command(verb)
 app.command(distil, name=["distil", "distill"])
+app.command(shard)
 app.command(data_app)
+launch_app = App(name="launch", help="Run a recipe elsewhere: on a SLURM cluster or on SageMaker.")
+launch_app.command(slurm)
+launch_app.command(sagemaker)
+app.command(launch_app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and exits: 0, 2 for what the user can mend, 75 when stopped by a signal."""
+    with contextlib.suppress(ValueError):  # not the main thread: whoever owns it decides
+        signal.signal(signal.SIGTERM, _stop)
     tokens = [_same_flag(token) for token in (sys.argv[1:] if arguments is None else arguments)]
     try:
         app(tokens, exit_on_error=False, print_error=False)
@@ -63,6 +75,12 @@ def _same_flag(token: str) -> str:
         return token
     name, equals, value = token.partition("=")
     return name.replace("_", "-") + equals + value
+
+
+def _stop(number: int, frame: object) -> None:
+    """What has no checkpoint of its own ends at once; its files are whole or not there."""
+    print("stopped by a signal; the same command goes on, or begins again", file=sys.stderr)
+    sys.exit(EXIT_INTERRUPTED)
 
 
 def _fail(message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import shlex
 import subprocess
@@ -17,13 +18,16 @@ def environment() -> dict[str, Any]:
     """Versions, git revision and machine, for reports and benchmarks."""
     import torch
 
-    names = ("torch", "transformers", "accelerate", "tokenizers", "numpy")
+    names = ("torch", "transformers", "accelerate", "peft", "tokenizers", "datasets", "numpy")
+    found = {name: metadata.version(name) for name in names}
+    with contextlib.suppress(metadata.PackageNotFoundError):  # not on every system
+        found["bitsandbytes"] = metadata.version("bitsandbytes")
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "versions": {
             "tacit": __version__,
             "python": platform.python_version(),
-            **{name: metadata.version(name) for name in names},
+            **found,
         },
         "git_revision": _git_revision(),
         "machine": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Sequence
@@ -40,11 +41,14 @@ def evaluate(
     top_p: float = 1.0,
     seed: int = 0,
     partial: PartialPredictions | None = None,
+    process: Any = None,
     progress: str | None = None,
 ) -> tuple[list[Prediction], Metrics]:
     """Predictions, in the order of the examples, and what they amount to.
 
     Longest prompts are asked first, so that a batch that does not fit into memory fails at once.
+    Several processes share the questions out and end up with the same predictions; the main one
+    times single questions.
 
     Args:
         model, tokenizer, template: as they were trained together.
@@ -56,7 +60,9 @@ def evaluate(
         temperature: 0 takes the likeliest token.
         top_p: only the likeliest tokens with this much probability together.
         seed: what is drawn follows from it, the place of the question and the sample's number.
-        partial: where batches are kept, and what it holds is not asked again.
+        partial: where batches are kept, and what it holds is not asked again; the main process'
+            counts.
+        process: Accelerate's PartialState, where all processes call this; None: alone.
         progress: description of a progress bar; None shows none.
     """
     texts = [template.prompt(example.question) for example in examples]
@@ -64,9 +70,18 @@ def evaluate(
     asker = _Asker(model, tokenizer, prompts, Sampling(max_new_tokens, temperature, top_p, seed))
     wanted = [(index, sample) for index in range(len(prompts)) for sample in range(num_samples)]
     partial = partial or PartialPredictions()
-    _ask_missing(asker, examples, wanted, partial, batch_size=batch_size, progress=progress)
+    _ask_missing(
+        asker,
+        examples,
+        wanted,
+        partial,
+        batch_size=batch_size,
+        process=process,
+        progress=progress,
+    )
     predictions = [partial.predictions[place] for place in range(len(wanted))]
-    alone = [(index, 0) for index in range(len(prompts))][:num_latency]
+    is_main = process is None or process.is_main_process
+    alone = [(index, 0) for index in range(len(prompts))][: num_latency if is_main else 0]
     latencies = [asker([one])[1] for one in [*alone[:1], *alone]][1:]  # the first one warms up
     return predictions, summarize(predictions, partial.seconds, batch_size, latencies)
 
@@ -106,9 +121,13 @@ def _ask_missing(
     partial: PartialPredictions,
     *,
     batch_size: int,
+    process: Any,
     progress: str | None,
 ) -> None:
-    """Adds what `partial` does not have yet of what is wanted."""
+    """Adds what `partial` does not have yet of what is wanted, one batch a process at a time."""
+    rank, world = (0, 1) if process is None else (process.process_index, process.num_processes)
+    if world > 1:
+        _share_known(partial)
     lengths = [len(asker.prompts[index]) for index, _ in wanted]
     order = sorted(range(len(wanted)), key=lambda place: lengths[place], reverse=True)
     missing = [place for place in order if place not in partial.predictions]
@@ -116,20 +135,40 @@ def _ask_missing(
         total=len(wanted),
         initial=len(wanted) - len(missing),
         desc=progress,
-        disable=progress is None,
+        disable=progress is None or rank > 0,
         leave=False,
     ) as bar:
-        for start in range(0, len(missing), batch_size):
-            places = missing[start : start + batch_size]
-            completions, seconds = asker([wanted[place] for place in places])
-            batch = {}
-            for place, completion in zip(places, completions, strict=True):
-                index, sample = wanted[place]
-                batch[place] = judge(
-                    examples[index], completion, lengths[place], asker.tokenizer, sample
-                )
-            partial.add(batch, seconds)
+        for start in range(0, len(missing), batch_size * world):
+            places = missing[start : start + batch_size * world]
+            mine = places[rank::world]  # of like length
+            batch, seconds = {}, 0.0
+            if mine:
+                completions, seconds = asker([wanted[place] for place in mine])
+                for place, completion in zip(mine, completions, strict=True):
+                    index, sample = wanted[place]
+                    batch[place] = judge(
+                        examples[index], completion, lengths[place], asker.tokenizer, sample
+                    )
+            partial.add(*(_gathered(batch, seconds) if world > 1 else (batch, seconds)))
             bar.update(len(places))
+
+
+def _share_known(partial: PartialPredictions) -> None:
+    """Gives all processes what the main one has from before."""
+    from accelerate.utils import broadcast_object_list
+
+    known: list[Any] = [partial.predictions, partial.seconds]
+    broadcast_object_list(known)
+    partial.predictions.update(known[0])
+    partial.seconds = known[1]
+
+
+def _gathered(batch: dict[int, Prediction], seconds: float) -> tuple[dict[int, Prediction], float]:
+    """The batches of all processes as one, and the time of the slowest."""
+    from accelerate.utils import gather_object
+
+    every = gather_object([(batch, seconds)])
+    return {k: v for own, _ in every for k, v in own.items()}, max(taken for _, taken in every)
 
 
 def evaluate_folder(
@@ -148,12 +187,13 @@ def evaluate_folder(
     top_p: float = 1.0,
     seed: int = 0,
     overwrite: bool = False,
+    process: Any = None,
     progress: str | None = None,
 ) -> dict[str, Any]:
     """Predictions of a saved model, written to `output`; returns the figures.
 
     Finished batches are kept beside the output until all are there: after a crash the same call
-    goes on from them.
+    goes on from them, with any number of processes. The main one writes.
 
     Args:
         model: the name is a folder or hub name, of a model or of an adapter.
@@ -163,7 +203,8 @@ def evaluate_folder(
         template: default what tacit.json says, the adapter's before the model's, else plain.
         dtype: of the weights.
         max_new_tokens: default what tacit.json says, else 256.
-        batch_size, num_latency, num_samples, temperature, top_p, seed, progress: as in `evaluate`.
+        batch_size, num_latency, num_samples, temperature, top_p, seed: as in `evaluate`.
+        process, progress: as in `evaluate`.
         overwrite: replace `output`.
 
     Raises:
@@ -174,7 +215,9 @@ def evaluate_folder(
     """
     from tacit.model import ModelCard
 
-    refuse_existing([output], overwrite=overwrite)
+    is_main = process is None or process.is_main_process
+    if is_main:
+        refuse_existing([output], overwrite=overwrite)
     if not examples:
         raise DataError("found no questions; needed: at least one; give a file with some")
     if adapter is not None:
@@ -189,7 +232,11 @@ def evaluate_folder(
     settings = {**asking, "template": template, "dtype": dtype}
     fingerprint = fingerprint_of(model, adapter, examples, settings)
     partial_file = output.with_name(f".{output.name}.partial")
-    with locked(output), PartialPredictions(partial_file, fingerprint) as partial:
+    with contextlib.ExitStack() as stack:
+        if is_main:
+            stack.enter_context(locked(output))
+        kept = PartialPredictions(partial_file, fingerprint) if is_main else PartialPredictions()
+        partial = stack.enter_context(kept)
         loaded, tokenizer = _load(model, adapter, dtype)
         predictions, metrics = evaluate(
             loaded,
@@ -199,11 +246,13 @@ def evaluate_folder(
             batch_size=batch_size,
             num_latency=num_latency,
             partial=partial,
+            process=process,
             progress=progress,
             **asking,
         )
-        records = (prediction.to_json(num_samples) for prediction in predictions)
-        write_jsonl(output, records, overwrite=overwrite)
+        if is_main:
+            records = (prediction.to_json(num_samples) for prediction in predictions)
+            write_jsonl(output, records, overwrite=overwrite)
         partial.remove()
     return metrics.to_json()
 

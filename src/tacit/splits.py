@@ -47,17 +47,21 @@ class Splits:
         """The same questions to measure with, and other examples to learn from."""
         return replace(self, train=path, hashes={**self.hashes, "train": digest}, repeats=repeats)
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values that `from_json` reads."""
+    def to_json(self, run: Path) -> dict[str, Any]:
+        """Plain values that `from_json` reads; files of the run folder relative to it."""
         names = ("train", "valid", "test", "teacher")
         paths = {name: getattr(self, name) for name in names}
-        files = {name: str(path) for name, path in paths.items() if path is not None}
+        files = {
+            name: str(path.relative_to(run) if path.is_relative_to(run) else path.absolute())
+            for name, path in paths.items()
+            if path is not None
+        }
         return {"files": files, "sha256": self.hashes, "repeats": self.repeats}
 
     @staticmethod
-    def from_json(values: dict[str, Any]) -> Splits:
+    def from_json(values: dict[str, Any], run: Path) -> Splits:
         """What `to_json` took apart."""
-        files = {name: Path(path) for name, path in values["files"].items()}
+        files = {name: run / path for name, path in values["files"].items()}
         return Splits(
             files["train"],
             files.get("valid"),
@@ -260,8 +264,7 @@ def _check_leaks(recipe: Recipe, splits: Splits) -> None:
         allow = recipe.data.allow_empty_thoughts
         train = iter_examples(splits.train, allow_empty_thought=allow, unique=not splits.repeats)
         questions["train"] = (example.question for example in train)
-    else:
-        questions["train"] = iter_split_questions(splits.train)
+    # with a teacher, vetting drops the traces of questions that are asked in the test
     if splits.teacher is not None:
         questions["train of the teacher"] = iter_split_questions(splits.teacher)
     check_leaks(questions, allow=recipe.data.allow_leaks)

@@ -8,7 +8,7 @@ micro-batches, and the schedule hears the loss.
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import importlib.util
 import inspect
 import math
@@ -21,14 +21,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from accelerate.utils import gather_object
 from transformers import get_scheduler
 
 from tacit.checkpoint import Checkpoints, TrainState, level_name
 from tacit.collate import IGNORE, collate
 from tacit.dataset import CoTDataset
+from tacit.distributed import Processes
 from tacit.errors import ModelError, RecipeError, TrainingError
 from tacit.evaluate import Metrics, evaluate, summarize
 from tacit.example import Example
@@ -111,7 +110,8 @@ class StepwiseInternalization:
         self.tokenizer, self.template = tokenizer, template
         self.train, self.valid = train, list(valid)[: settings.num_valid]
         self.progress = progress
-        self.accelerator = _accelerator(recipe, folder)
+        self.processes = _processes(recipe, folder)
+        self.accelerator = self.processes.accelerator
         require_fit(
             recipe,
             model,
@@ -126,13 +126,14 @@ class StepwiseInternalization:
         self.schedule = Schedule(recipe.schedule, longest, steps_per_epoch, self.num_steps)
         self.checkpoints = Checkpoints(
             folder,
-            self.accelerator,
+            self.processes,
             dataset=train,
             tokenizer=tokenizer,
             template=template,
             schedule=recipe.schedule,
         )
         self.checkpoints.load_weights(model)
+        self.processes.remember(model)
         if settings.gradient_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
             if recipe.lora is not None:  # or no gradient would reach the first adapters
@@ -143,7 +144,7 @@ class StepwiseInternalization:
         optimizer = _optimizer(model, recipe)
         self.learning_rate_at = _learning_rate(optimizer, recipe, self.num_steps)
         wrapped = torch.compile(model, dynamic=True) if settings.compile else model
-        self.model, self.optimizer = self.accelerator.prepare(wrapped, optimizer)
+        self.model, self.optimizer = self.processes.prepare(wrapped, optimizer)
 
     def run(self) -> TrainResult:
         """Trains to the end, from the last checkpoint where there is one.
@@ -231,11 +232,11 @@ class StepwiseInternalization:
         num_labels = int(labels.sum())
         world = self.accelerator.num_processes
         mine = np.argsort(lengths, kind="stable")[self.accelerator.process_index :: world]
-        # DDP takes the mean over processes; their sum is wanted.
-        total = self._backward(indices[mine], removed[mine], scale=world / num_labels)
-        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), settings.max_grad_norm)
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate(state)
+        # Gradients become the mean over processes; their sum is wanted.
+        total = self._backward(indices[mine], removed[mine], scale=world / num_labels)
+        norm = self.processes.clip(self.model, settings.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         # One message for both, and the only time a step waits for the GPU.
@@ -243,9 +244,7 @@ class StepwiseInternalization:
         sums: Any = self.accelerator.reduce(torch.stack([total, asked]), "sum")
         nll, stop = sums.tolist()
         seconds = time.perf_counter() - begin
-        return StepFigures(
-            nll / num_labels, float(norm or 0), int(lengths.sum()), seconds, stop > 0
-        )
+        return StepFigures(nll / num_labels, norm, int(lengths.sum()), seconds, stop > 0)
 
     def _backward(self, indices: np.ndarray, removed: np.ndarray, scale: float) -> torch.Tensor:
         """Adds `scale` times the gradient of these examples; returns their summed loss."""
@@ -261,12 +260,14 @@ class StepwiseInternalization:
                 unit=schedule.unit,
                 positions=schedule.positions,
             )
-            is_last = start + micro >= len(indices)
-            wait = contextlib.nullcontext() if is_last else self.accelerator.no_sync(self.model)
-            with wait:
-                loss = negative_log_likelihood(self.model, batch.tensors(device))
-                self.accelerator.backward(loss * scale)
-            total += loss.detach()
+            inputs = batch.tensors(device)
+            nll = self.processes.backward(
+                self.model,
+                functools.partial(negative_log_likelihood, self.model, inputs),
+                scale=scale,
+                last=start + micro >= len(indices),
+            )
+            total += nll
         return total
 
     def _last_step(self, state: TrainState) -> int:
@@ -298,7 +299,7 @@ class StepwiseInternalization:
         if not validated and self._keeps(state.schedule.removed):
             state, _ = self._validate(state)
         if self.schedule.reset_needed(state.schedule, after):
-            getattr(self.optimizer, "optimizer", self.optimizer).state.clear()
+            self.processes.reset(self.optimizer)
         return replace(state, all_removed_at=state.step) if after.removed >= ALL else state
 
     def _validate(self, state: TrainState) -> tuple[TrainState, float | None]:
@@ -326,9 +327,12 @@ class StepwiseInternalization:
         gone = self.checkpoints.tokens_gone(removed)
         card = model_card(self.train, self.tokenizer, self.template, gone, step=0)
         begin = time.perf_counter()
-        with self.checkpoints.gap_closed(self.bare_model, removed):
+        with (
+            self.processes.whole(self.bare_model, everywhere=True) as model,
+            self.checkpoints.gap_closed(model, removed),
+        ):
             predictions, metrics = evaluate(
-                self.bare_model,
+                model,
                 self.tokenizer,
                 self.template,
                 self.valid[rank::world],
@@ -387,9 +391,8 @@ def count_steps(recipe: Recipe, steps_per_epoch: int) -> int:
     return min(limit for limit in limits if limit is not None)
 
 
-def _accelerator(recipe: Recipe, folder: Path) -> Accelerator:
-    precision = "no" if recipe.train.precision == "fp32" else recipe.train.precision
-    if precision == "fp16" and not torch.cuda.is_available():
+def _processes(recipe: Recipe, folder: Path) -> Processes:
+    if recipe.train.precision == "fp16" and not torch.cuda.is_available():
         raise RecipeError(
             "train.precision: found fp16 on a machine without a GPU; needed: bf16 or fp32; "
             "set train.precision=bf16"
@@ -403,14 +406,11 @@ def _accelerator(recipe: Recipe, folder: Path) -> Accelerator:
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
     folder.mkdir(parents=True, exist_ok=True)
-    trackers: list[Any] = list(recipe.train.trackers)
-    AcceleratorState._reset_state()  # phases and baselines follow each other in one process
-    accelerator = Accelerator(
-        mixed_precision=precision, log_with=trackers or None, project_dir=folder
-    )
-    if trackers:
-        accelerator.init_trackers("tacit", config=_flat(recipe.model_dump(mode="json")))
-    return accelerator
+    processes = Processes(recipe, folder)
+    if recipe.train.trackers:
+        settings = _flat(recipe.model_dump(mode="json"))
+        processes.accelerator.init_trackers("tacit", config=settings)
+    return processes
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,9 +24,9 @@ def distil(
     gradient_accumulation_steps: int = 4,
     epochs: float = 3,
     lr: float = 2e-4,
-    r: int = 8,
-    lora_alpha: int = 16,
-    lora_dropout: float = 0.05,
+    r: int | None = None,
+    lora_alpha: int | None = None,
+    lora_dropout: float | None = None,
     target_modules: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     max_length: int = 1024,
     quantization: Literal["nf4", "none"] | None = None,
@@ -65,9 +66,11 @@ def distil(
     lr
         Learning rate.
     r
-        LoRA rank.
+        LoRA rank (default 8).
     lora_alpha
-        LoRA scale: alpha / r.
+        LoRA scale: alpha / r (default 16).
+    lora_dropout
+        Default 0.05.
     target_modules
         all-linear, or names (default: q_proj, k_proj, v_proj, o_proj, up_proj and down_proj under
         the names of this architecture).
@@ -105,12 +108,9 @@ def distil(
     _refuse_small(per_device_train_batch_size, gradient_accumulation_steps)
     num_processes = int(os.environ.get("WORLD_SIZE", "1"))
     files = {"train": data, "valid": valid, "test": test}
-    lora = {
-        "r": r,
-        "alpha": lora_alpha,
-        "dropout": lora_dropout,
-        "target_modules": _targets(target_modules),
-    }
+    lora = {"r": r, "alpha": lora_alpha, "dropout": lora_dropout}
+    lora = {name: value for name, value in lora.items() if value is not None}
+    lora |= {"target_modules": _targets(target_modules)} if target_modules else {}
     values: dict[str, Any] = {
         "name": out_dir.name or "distil",
         "output": str(out_dir),
@@ -143,16 +143,31 @@ def distil(
         "internalize": False,
     }
     loaded = recipe_from(values, overrides, where="command line")
-    if resume_from_checkpoint is not None and is_main_process():
-        from tacit.pipeline.resuming import resume_from
-
-        resume_from(resume_from_checkpoint, loaded.folder / "distilled")
-    run_and_report(loaded, overwrite)
+    try:
+        if is_main_process():
+            _hide_model(loaded.folder)
+        run_and_report(loaded, overwrite, resume=resume_from_checkpoint)
+    finally:
+        if is_main_process():
+            _show_model(loaded.folder)
     if is_main_process():
-        from tacit.atomic import link_files
-
-        link_files(loaded.folder / "distilled" / "model", loaded.folder)
         print(f"student: {loaded.folder}")
+
+
+def _hide_model(folder: Path) -> None:
+    """Takes the finished student's second names out of OUT_DIR: another one may come there."""
+    if (folder / "recipe.yaml").exists():  # a run's; never files of somebody else
+        for path in (folder / "distilled" / "model").glob("*"):
+            (folder / path.name).unlink(missing_ok=True)
+
+
+def _show_model(folder: Path) -> None:
+    """Gives the finished student's files their second names in OUT_DIR."""
+    from tacit.atomic import link_files
+
+    status = folder / "distilled" / "stage.json"
+    if status.exists() and json.loads(status.read_text())["status"] == "done":
+        link_files(folder / "distilled" / "model", folder)
 
 
 def _targets(names: list[str] | None) -> Any:

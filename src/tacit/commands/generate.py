@@ -90,7 +90,7 @@ def generate(
     from tacit.questions import read_questions_from
     from tacit.traces import generate_traces, shard_path
 
-    part = _parse_shard(shard)
+    part = parse_shard(shard)
     if engine == "transformers":
         quiet()
     made = make_engine(engine, options)
@@ -165,7 +165,7 @@ def summary_lines(summary: GenerateSummary) -> list[str]:
     return lines
 
 
-def _parse_shard(shard: str | None) -> tuple[int, int]:
+def parse_shard(shard: str | None) -> tuple[int, int]:
     """`3/16` as (3, 16)."""
     if shard is None:
         return 1, 1

@@ -188,14 +188,18 @@ def _template_of(model_name: str) -> str | None:
     return None if card is None else card.template
 
 
-def run_and_report(loaded: Recipe, overwrite: bool, start: str | None = None) -> None:
+def run_and_report(
+    loaded: Recipe, overwrite: bool, start: str | None = None, resume: Path | None = None
+) -> None:
     """Runs a recipe and prints what came out."""
     quiet()
     from tacit.environment import command_line
     from tacit.pipeline import run_recipe
     from tacit.report import print_summary
 
-    page = run_recipe(loaded, command=command_line(), overwrite=overwrite, start=start, say=_say)
+    page = run_recipe(
+        loaded, command=command_line(), overwrite=overwrite, start=start, resume=resume, say=_say
+    )
     if is_main_process():
         print_summary(page.parent)
 

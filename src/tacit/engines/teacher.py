@@ -12,6 +12,12 @@ from tacit.errors import ModelError
 from tacit.model import load_tokenizer
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
+#: Files that decide what a model says; notes and reports beside them do not.
+_DECIDING = (
+    "config.json", "generation_config.json", "adapter_config.json", "tokenizer*", "vocab*",
+    "merges.txt", "special_tokens_map.json", "added_tokens.json", "chat_template*", "*.model",
+    "*.jinja", "*.py", "tacit.json", "*.index.json",
+)  # fmt: skip
 _SAMPLES = 64  # places of a weight file that are read
 _SAMPLE_BYTES = 16_384
 
@@ -53,7 +59,7 @@ def fingerprint(folder: Path) -> str:
         if path.suffix in _WEIGHTS:
             digest.update(f"{path.name} {path.stat().st_size}".encode())
             digest.update(_samples(path))
-        elif path.suffix in (".json", ".jinja", ".txt", ".model", ".py") and path.is_file():
+        elif path.is_file() and any(path.match(pattern) for pattern in _DECIDING):
             digest.update(path.name.encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

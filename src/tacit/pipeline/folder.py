@@ -18,6 +18,8 @@ from typing import Any
 from tacit.atomic import write_text
 from tacit.errors import OutputExistsError, RecipeError
 from tacit.memory import peak_memory, reset_peak
+from tacit.pipeline.resuming import resume_from
+from tacit.pipeline.settings import changes
 from tacit.recipe import Recipe, dump_recipe
 
 #: In their order; `--from` takes one of them.
@@ -33,7 +35,10 @@ class RunFolder:
     Attributes:
         path: the folder.
         did_something: whether any stage ran.
+        recipe_changed: whether recipe.yaml is another than before, prices and names included.
     """
+
+    recipe_changed = False
 
     def __init__(
         self,
@@ -42,6 +47,7 @@ class RunFolder:
         *,
         overwrite: bool = False,
         start: str | None = None,
+        resume: Path | None = None,
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
         """Makes the folder, or checks that what is there is a run.
@@ -51,6 +57,7 @@ class RunFolder:
             process: Accelerate's PartialState.
             overwrite: stages that run again replace what they left, instead of setting it aside.
             start: this stage and all after it run again.
+            resume: a checkpoint that the distil stage goes on from.
             say: gets one line for each stage.
 
         Raises:
@@ -63,16 +70,17 @@ class RunFolder:
             )
         self.path, self.process, self.overwrite = recipe.folder, process, overwrite
         self.start, self.did_something = start, False
-        self._say = say
+        self._resume, self._say = resume, say
         self._aside: Path | None = None
-        saved = self.path / "recipe.yaml"
-        if process.is_main_process:
-            if not saved.exists() and _holds_files(self.path) and not overwrite:
-                raise OutputExistsError(
-                    f"{self.path}: holds files but no recipe.yaml, so it is not a run folder; "
-                    "choose another with output=FOLDER, or give --overwrite"
-                )
-            write_text(saved, dump_recipe(recipe))
+        if process.is_main_process and not overwrite:
+            require_run_folder(self.path)
+
+    def write_recipe(self, recipe: Recipe) -> None:
+        """Writes recipe.yaml, once its data are known to be there."""
+        saved, text = self.path / "recipe.yaml", dump_recipe(recipe)
+        if self.process.is_main_process and not (saved.exists() and saved.read_text() == text):
+            self.recipe_changed = True
+            write_text(saved, text)
 
     def say(self, text: str) -> None:
         """One line for people, from the main process only."""
@@ -83,23 +91,24 @@ class RunFolder:
         """Whether `--from` makes this stage run again."""
         return self.start is not None and STAGES.index(stage) >= STAGES.index(self.start)
 
-    def open(self, stage: str, folder: Path, settings: dict[str, Any]) -> Stage:
+    def open(
+        self, stage: str, folder: Path, settings: dict[str, Any], *, alone: bool = False
+    ) -> Stage:
         """The stage in `folder`: done, half done, or new after what was there is set aside.
 
         Args:
             stage: one of `STAGES`.
             folder: of the stage, within the run folder.
             settings: everything that decides what it produces, with hashes of its inputs.
+            alone: whether only the main process calls this.
         """
         settings = json.loads(json.dumps(settings))
         known: list[Any] = [None]
         if self.process.is_main_process:
             known = [self._settle(stage, folder, settings)]
-        values = broadcast(known)[0]
-        done = values if values is not None and values["status"] == "done" else None
-        self.did_something |= done is None
-        before = 0.0 if values is None else values.get("seconds", 0.0)
-        return Stage(folder, settings, done, before, self.process)
+        values = (known if alone else broadcast(known))[0]
+        self.did_something |= values is None or values["status"] != "done"
+        return Stage(folder, settings, values, self.process)
 
     def _settle(self, stage: str, folder: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
         """The stage.json that still holds, or None where the stage begins anew."""
@@ -107,33 +116,48 @@ class RunFolder:
         several = stage == "baselines" or len(name.parts) > 1
         title = f"{stage} ({name})" if several else stage
         path = folder / "stage.json"
+        if stage == "distil" and self._resume is not None:
+            resume_from(self._resume, folder, settings)
         known = json.loads(path.read_text()) if path.exists() else None
         if known is None:
-            self._say(f"{title}: runs")
-            return None
-        changed = [
-            f"{key}: {_short(before)} -> {_short(after)}"
-            for key, before, after in _differences(known["settings"], settings)
-        ]
+            return self._taken_back(title, folder, settings, "runs", stage)
+        changed = changes(known["settings"], settings)
         if changed or self.forced(stage):
             why = "; ".join(changed[:3]) if changed else "--from"
-            where = self._set_aside(folder)
-            self._say(f"{title}: runs again ({why}); what was there {where}")
-            return None
+            where = self.set_aside(folder)
+            again = f"runs again ({why}); what was there {where}"
+            return self._taken_back(title, folder, settings, again, stage)
         self._say(f"{title}: {'done' if known['status'] == 'done' else 'goes on'}")
         return known
 
-    def _set_aside(self, folder: Path) -> str:
+    def _taken_back(
+        self, title: str, folder: Path, settings: dict[str, Any], otherwise: str, stage: str
+    ) -> dict[str, Any] | None:
+        """What was set aside when these same settings were left; None where there is nothing."""
+        left = sorted((self.path / "old").glob(f"*/{folder.relative_to(self.path)}/stage.json"))
+        for path in [] if self.forced(stage) or folder.exists() else reversed(left):
+            known = json.loads(path.read_text())
+            if known["settings"] == settings and known["status"] == "done":
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                path.parent.rename(folder)
+                self.recipe_changed = True
+                self._say(f"{title}: done, taken back from {path.parent}")
+                return known
+        self._say(f"{title}: {otherwise}")
+        return None
+
+    def set_aside(self, path: Path) -> str:
+        """Moves a file or folder of the run to old/N, or removes it; says which."""
         if self.overwrite:
-            shutil.rmtree(folder)
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
             return "is replaced"
         if self._aside is None:
             parent = self.path / "old"
-            taken = [int(path.name) for path in parent.glob("[0-9]*") if path.name.isdigit()]
+            taken = [int(each.name) for each in parent.glob("[0-9]*") if each.name.isdigit()]
             self._aside = parent / str(max(taken, default=0) + 1)
-        target = self._aside / folder.relative_to(self.path)
+        target = self._aside / path.relative_to(self.path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        folder.rename(target)
+        path.rename(target)
         return f"is kept in {target}"
 
 
@@ -150,20 +174,23 @@ class Stage:
         self,
         folder: Path,
         settings: dict[str, Any],
-        done: dict[str, Any] | None,
-        seconds: float,
+        known: dict[str, Any] | None,
         process: Any,
     ) -> None:
-        self.folder, self.done = folder, done
-        self.finished: dict[str, Any] = done or {}
+        known = known or {}
+        self.folder = folder
+        self.done = known if known.get("status") == "done" else None
+        self.finished: dict[str, Any] = self.done or {}
         self._settings, self._process = settings, process
-        self._seconds_before, self._begin = seconds, 0.0
+        self._seconds_before, self._begin = known.get("seconds", 0.0), 0.0
+        killed = known.get("status") == "running" and not known.get("paused")
+        self._cut_off = killed or known.get("cut_off", False)
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """The time and memory of the block are the stage's, also when it is interrupted.
 
-        What a `kill -9` cuts off is not counted.
+        What a `kill -9` cuts off is not counted; stage.json then has `cut_off`.
         """
         reset_peak()
         self._begin = time.perf_counter()
@@ -171,7 +198,7 @@ class Stage:
         try:
             yield
         except BaseException:
-            self._write({"status": "running"})
+            self._write({"status": "running", "paused": True})
             raise
 
     def finish(self, values: dict[str, Any]) -> dict[str, Any]:
@@ -192,6 +219,7 @@ class Stage:
             "settings": self._settings,
             "seconds": round(self.seconds, 3),
             **values,
+            **({"cut_off": True} if self._cut_off else {}),
         }
         if self._process.is_main_process:
             write_text(self.folder / "stage.json", json.dumps(whole, indent=2))
@@ -207,20 +235,20 @@ def broadcast(values: list[Any]) -> list[Any]:
     return holder[0]
 
 
-def _holds_files(folder: Path) -> bool:
-    return folder.exists() and any(folder.iterdir())
+def require_run_folder(folder: Path) -> None:
+    """Checks that a folder is a run's, or may become one.
 
-
-def _differences(old: Any, new: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in sorted(old.keys() | new.keys()):
-            yield from _differences(
-                old.get(key), new.get(key), f"{prefix}.{key}" if prefix else key
-            )
-    elif old != new:
-        yield prefix, old, new
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
+    Raises:
+        OutputExistsError: it is a file, or holds files of something else.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputExistsError(
+            f"{folder}: found a file; needed: a folder; choose another with output=FOLDER"
+        )
+    is_run = (folder / "recipe.yaml").exists() or any(folder.glob("data/**/stage.json"))
+    others = (path for path in folder.glob("*") if path.name != ".run.lock")
+    if not is_run and any(others):
+        raise OutputExistsError(
+            f"{folder}: holds files but no recipe.yaml, so it is not a run folder; "
+            "choose another with output=FOLDER, or give --overwrite"
+        )

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from tacit.atomic import write_text
+from tacit.engines.teacher import fingerprint
 from tacit.evaluate import evaluate_folder
 from tacit.example import read_questions
 from tacit.model import ModelCard
-from tacit.pipeline.folder import RunFolder
+from tacit.pipeline.folder import RunFolder, broadcast
 from tacit.pipeline.training import deciding, model_in
 from tacit.recipe import Recipe
 from tacit.splits import Splits
@@ -23,11 +24,20 @@ def evaluate_stage(
     folder: Path,
     *,
     model_sha256: str,
+    process: Any = None,
     progress: bool = True,
 ) -> None:
     """Asks the model in `folder`/model the test questions; writes predictions and evaluation.json.
 
     Without a test split, validation questions are asked and the result says so.
+
+    Args:
+        run, recipe, splits: of the run.
+        folder: of the model's stage.
+        model_sha256: of its weights; the main process must know it.
+        process: Accelerate's PartialState, where all processes call this and share the questions
+            out; None: this process alone.
+        progress: show a bar.
     """
     model_folder = folder / "model"
     if not splits.asked:
@@ -40,7 +50,7 @@ def evaluate_stage(
         "data_sha256": splits.hashes[split],
         "evaluate": recipe.evaluate.model_dump(mode="json"),
     }
-    if already(run, folder, wanted):
+    if _already(run, folder, wanted, process):
         return
     metrics = evaluate_folder(
         model_in(model_folder, recipe.model),
@@ -51,25 +61,40 @@ def evaluate_stage(
         batch_size=recipe.evaluate.batch_size,
         num_latency=recipe.evaluate.num_latency,
         overwrite=True,
+        process=process,
         progress=f"evaluate {folder.name}" if progress else None,
     )
-    keep(folder, wanted, metrics)
+    if process is None or process.is_main_process:
+        keep(folder, wanted, metrics)
 
 
 def evaluate_untrained(
-    run: RunFolder, recipe: Recipe, splits: Splits, like: Path, *, progress: bool = True
+    run: RunFolder,
+    recipe: Recipe,
+    splits: Splits,
+    like: Path,
+    *,
+    process: Any = None,
+    progress: bool = True,
 ) -> None:
-    """Asks the student as it was before any training, with the limits of the model in `like`."""
+    """Asks the student as it was before any training, with the limits of the model in `like`.
+
+    Args:
+        run, recipe, splits: of the run.
+        like: folder of a model.
+        process, progress: as in `evaluate_stage`.
+    """
     import torch
 
     folder = run.path / "untrained"
     if not splits.asked:
         return
     split, path = asked(splits)
-    card = ModelCard.read(like)
+    card, name = ModelCard.read(like), recipe.model.name
     limit = recipe.evaluate.max_new_tokens or (card.max_new_tokens if card else None)
     wanted = {
         "model": deciding(recipe)["model"],
+        "fingerprint": fingerprint(Path(name)) if name and Path(name).is_dir() else None,
         "seed": recipe.seed,
         "template": recipe.template,
         "max_new_tokens": limit,
@@ -77,7 +102,7 @@ def evaluate_untrained(
         "data_sha256": splits.hashes[split],
         "evaluate": recipe.evaluate.model_dump(mode="json"),
     }
-    if already(run, folder, wanted):
+    if _already(run, folder, wanted, process):
         return
     torch.manual_seed(recipe.seed)  # of weights that are drawn, the same as training's
     metrics = evaluate_folder(
@@ -90,9 +115,11 @@ def evaluate_untrained(
         batch_size=recipe.evaluate.batch_size,
         num_latency=recipe.evaluate.num_latency,
         overwrite=True,
+        process=process,
         progress="evaluate untrained" if progress else None,
     )
-    keep(folder, wanted, metrics)
+    if process is None or process.is_main_process:
+        keep(folder, wanted, metrics)
 
 
 def asked(splits: Splits) -> tuple[str, Path]:
@@ -100,16 +127,29 @@ def asked(splits: Splits) -> tuple[str, Path]:
     return list(splits.asked.items())[-1]
 
 
-def already(run: RunFolder, folder: Path, wanted: dict[str, Any]) -> bool:
-    """Whether evaluation.json still holds."""
+def already(
+    run: RunFolder, folder: Path, wanted: dict[str, Any], *, forced: bool | None = None
+) -> bool:
+    """Whether evaluation.json still holds; where it does not, it is set aside."""
     target = folder / "evaluation.json"
-    if target.exists() and not run.forced("evaluate"):
+    forced = run.forced("evaluate") if forced is None else forced
+    if target.exists() and not forced:
         known = json.loads(target.read_text())
         if known["settings"] == json.loads(json.dumps(wanted)):
             return True
+    for name in ("evaluation.json", "predictions.jsonl"):
+        if (folder / name).exists():
+            run.set_aside(folder / name)
     run.did_something = True
     run.say(f"evaluate ({folder.relative_to(run.path)}): runs")
     return False
+
+
+def _already(run: RunFolder, folder: Path, wanted: dict[str, Any], process: Any) -> bool:
+    """What `already` says in the main process."""
+    if process is None:
+        return already(run, folder, wanted)
+    return broadcast([process.is_main_process and already(run, folder, wanted)])[0]
 
 
 def keep(folder: Path, wanted: dict[str, Any], metrics: dict[str, Any]) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from tacit.atomic import link_folder
 from tacit.checkpoint import checkpoints_in
 from tacit.errors import ModelError
+from tacit.pipeline.settings import changes
 
 
-def resume_from(checkpoint: Path, folder: Path) -> None:
+def resume_from(checkpoint: Path, folder: Path, settings: dict[str, Any]) -> None:
     """Makes `checkpoint` the newest one of the stage in `folder`; training then starts from it.
 
     Newer checkpoints of this stage get the name newer-checkpoint-N; one from elsewhere is linked
@@ -19,9 +21,10 @@ def resume_from(checkpoint: Path, folder: Path) -> None:
     Args:
         checkpoint: such as OUT_DIR/checkpoint-500; `OUT_DIR/distilled/` may be left out of it.
         folder: of the stage.
+        settings: that the stage has now.
 
     Raises:
-        ModelError: it is no checkpoint, or the stage is done.
+        ModelError: it is no checkpoint, the stage is done, or it was begun with other settings.
     """
     inside = folder / checkpoint.name
     found = checkpoint if checkpoint.is_dir() else inside
@@ -32,8 +35,15 @@ def resume_from(checkpoint: Path, folder: Path) -> None:
             f"and state.json); needed: one of {folder}: {there}; or leave it out to go on from "
             "the newest"
         )
-    status = folder / "stage.json"
-    if status.exists() and json.loads(status.read_text())["status"] == "done":
+    path = folder / "stage.json"
+    known = json.loads(path.read_text()) if path.exists() else None
+    if known is not None and (changed := changes(known["settings"], settings)):
+        raise ModelError(
+            f"--resume_from_checkpoint {checkpoint}: its training was begun with other settings "
+            f"({'; '.join(changed[:3])}); needed: the same ones; give those, or leave it out to "
+            "begin anew"
+        )
+    if known is not None and known["status"] == "done":
         raise ModelError(
             f"--resume_from_checkpoint {checkpoint}: training in {folder} is done; needed: a run "
             "that was interrupted; to train on, give its model as --student_dir and another "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from tacit.pipeline.measuring import evaluate_stage, evaluate_untrained
 from tacit.pipeline.training import model_in, train_stage, weights_hash
 from tacit.recipe import Recipe, Schedule
 from tacit.splits import Splits, check_phases, data_settings, make_data
+from tacit.trace_file import locked
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ def run_recipe(
     command: str = "",
     overwrite: bool = False,
     start: str | None = None,
+    resume: Path | None = None,
     progress: bool = True,
     say: Callable[[str], None] = lambda text: None,
 ) -> Path:
@@ -49,6 +52,7 @@ def run_recipe(
         command: what the user typed, for the report.
         overwrite: stages that run again replace what they left, instead of setting it aside.
         start: this stage, one of `STAGES`, and all after it run again.
+        resume: a checkpoint that the distil stage goes on from.
         progress: show bars.
         say: gets one line for each stage: done, runs, runs again and why.
 
@@ -59,17 +63,33 @@ def run_recipe(
     import torch
     from accelerate import PartialState
 
-    from tacit.report import write_report
+    from tacit.distributed import asked_way
 
+    asked_way()  # refuses what does not work before anything is started
     started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     # one process makes data and asks questions while the others wait in a collective
     process = PartialState(cpu=not torch.cuda.is_available(), timeout=datetime.timedelta(hours=24))
-    run = RunFolder(recipe, process, overwrite=overwrite, start=start, say=say)
+    run = RunFolder(recipe, process, overwrite=overwrite, start=start, resume=resume, say=say)
+    with contextlib.ExitStack() as stack:
+        if process.is_main_process:
+            stack.enter_context(locked(run.path / "run"))
+        _run_stages(run, recipe, command, started, progress)
+    process.wait_for_everyone()
+    process.destroy_process_group()
+    return run.path / "report.html"
+
+
+def _run_stages(run: RunFolder, recipe: Recipe, command: str, started: str, progress: bool) -> None:
+    """All stages in their order, and the report."""
+    from tacit.report import write_report
+
+    process = run.process
     phases = recipe.resolved_phases()
     splits = [
-        _data_stage(run, phase, _phase_folder(run.path / "data", phases, number))
+        data_stage(run, phase, _phase_folder(run.path / "data", phases, number))
         for number, phase in enumerate(phases)
     ]
+    run.write_recipe(recipe)
     if process.is_main_process and run.did_something:
         check_phases(splits, recipe.data.allow_leaks)
         _write_environment(recipe, splits, command, started)
@@ -77,16 +97,14 @@ def run_recipe(
     if process.is_main_process:
         if run.did_something:
             _write_environment(recipe, splits, command, started)
-        if run.did_something or run.forced("report") or _report_is_old(run.path):
+        changed = run.did_something or run.recipe_changed
+        if changed or run.forced("report") or _report_is_old(run.path):
             write_report(run.path)
         else:
             run.say(
                 f"nothing to do: every stage of {run.path} is done, and nothing has changed "
                 "(tacit run RECIPE --from STAGE runs again from there)"
             )
-    process.wait_for_everyone()
-    process.destroy_process_group()
-    return run.path / "report.html"
 
 
 def variants(recipe: Recipe) -> Iterator[Variant]:
@@ -121,14 +139,18 @@ class _Stages:
         distilled = self._distil()
         for variant in variants(self.recipe):
             self._train_phases(variant, distilled if variant.name == "internalized" else None)
-        if self.is_main:
-            self._borrow_explicit()
-            if self.recipe.baselines.untrained:
-                first = "distilled" if distilled else next(variants(self.recipe)).name
-                like = _phase_folder(self.run_folder.path / first, self.phases, 0) / "model"
-                evaluate_untrained(
-                    self.run_folder, self.recipe, self.splits[0], like, progress=self.progress
-                )
+        self._borrow_explicit()
+        if self.recipe.baselines.untrained:
+            first = "distilled" if distilled else next(variants(self.recipe)).name
+            like = _phase_folder(self.run_folder.path / first, self.phases, 0) / "model"
+            evaluate_untrained(
+                self.run_folder,
+                self.recipe,
+                self.splits[0],
+                like,
+                process=self.run_folder.process,
+                progress=self.progress,
+            )
         self.run_folder.process.wait_for_everyone()
 
     def _teacher_stages(self) -> Splits:
@@ -152,10 +174,11 @@ class _Stages:
                 }
             )
             trained = self._train("teacher", learning, own, folder)
+        stages = TeacherStages(run, recipe, teacher, splits, trained, progress=self.progress)
+        generated = stages.generate()
         holder: list[Any] = [None]
         if self.is_main:
-            stages = TeacherStages(run, recipe, teacher, splits, trained, progress=self.progress)
-            holder = [stages.vet(stages.generate())]
+            holder = [stages.vet(generated)]
             if trained is None:
                 stages.evaluate()
         return broadcast(holder)[0]
@@ -214,9 +237,15 @@ class _Stages:
         )
         if name == "distil":
             self.num_steps[-1] = stage["state"]["step"]
-        if self.is_main:
-            digest = stage["model_sha256"]
-            evaluate_stage(run, recipe, splits, folder, model_sha256=digest, progress=self.progress)
+        evaluate_stage(
+            run,
+            recipe,
+            splits,
+            folder,
+            model_sha256=stage["model_sha256"],
+            process=run.process,
+            progress=self.progress,
+        )
         run.process.wait_for_everyone()
         return stage
 
@@ -234,18 +263,23 @@ class _Stages:
             source = _phase_folder(folder / "internalized", self.phases, number) / "levels"
             target = _phase_folder(folder / "explicit", self.phases, number)
             level = sorted(source.glob("removed-*"))[0]
-            link_folder(level, target / "model")
+            if self.is_main:
+                if (target / "stage.json").exists():  # one that was trained
+                    self.run_folder.set_aside(target)
+                link_folder(level, target / "model")
+            self.run_folder.process.wait_for_everyone()
             evaluate_stage(
                 self.run_folder,
                 phase,
                 self.splits[number],
                 target,
                 model_sha256=weights_hash(level),
+                process=self.run_folder.process,
                 progress=self.progress,
             )
 
 
-def _data_stage(run: RunFolder, recipe: Recipe, folder: Path) -> Splits:
+def data_stage(run: RunFolder, recipe: Recipe, folder: Path) -> Splits:
     """The files, made or found done; the main process makes them."""
     holder: list[Any] = [None]
     settings = broadcast([data_settings(recipe) if run.process.is_main_process else None])[0]
@@ -254,8 +288,8 @@ def _data_stage(run: RunFolder, recipe: Recipe, folder: Path) -> Splits:
         if stage.done is None:
             with stage.running():
                 splits, figures = make_data(recipe, folder)
-                stage.finish({**splits.to_json(), **figures})
-        holder = [Splits.from_json(stage.finished)]
+                stage.finish({**splits.to_json(run.path), **figures})
+        holder = [Splits.from_json(stage.finished, run.path)]
     return broadcast(holder)[0]
 
 

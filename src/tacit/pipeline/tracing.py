@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from accelerate.utils import gather_object
+
 from tacit.answers import answers_equal, extract_answer
+from tacit.atomic import write_text
 from tacit.dataset import file_hash
 from tacit.engines import Engine, Sampling
 from tacit.engines.make import EngineOptions, make_engine
@@ -16,11 +22,13 @@ from tacit.evaluate import Prediction, summarize
 from tacit.example import read_jsonl, write_jsonl
 from tacit.interrupt import EXIT_INTERRUPTED
 from tacit.model import ModelCard
-from tacit.pipeline.folder import RunFolder, Stage
+from tacit.pipeline.folder import RunFolder, Stage, broadcast
 from tacit.pipeline.measuring import already, asked, keep
 from tacit.recipe import Recipe, Teacher
 from tacit.splits import Splits
-from tacit.traces import GenerateSummary, generate_traces
+from tacit.trace_merge import merge_traces
+from tacit.trace_settings import settings_path
+from tacit.traces import GenerateSummary, generate_traces, shard_path
 from tacit.vet import VetSummary, vet_traces
 
 #: Settings of the teacher that do not decide what it writes for the questions.
@@ -33,7 +41,10 @@ _DEFAULT_LIMIT = 512  # tokens, for a teacher whose tacit.json says nothing
 
 
 class TeacherStages:
-    """The stages of one run in which the teacher writes; used by the main process alone."""
+    """The stages of one run in which the teacher writes.
+
+    All processes call `generate`, the main one alone the others.
+    """
 
     def __init__(
         self,
@@ -66,10 +77,9 @@ class TeacherStages:
         if stage.done is not None:
             return stage.done
         with stage.running():
-            summary = self._ask(
-                self.splits.train, folder / "traces.jsonl", self.teacher.temperature
-            )
-            return stage.finish(self._figures(stage, summary))
+            summary = self._ask_together(folder / "traces.jsonl")
+            is_main = self.run.process.is_main_process
+            return stage.finish(self._figures(stage, summary) if is_main else {})
 
     def vet(self, generated: dict[str, Any]) -> Splits:
         """Keeps the right traces, asking again where the recipe says so; the splits with them.
@@ -85,12 +95,17 @@ class TeacherStages:
             **self.teacher.model_dump(mode="json", include=retrying),
             "test_sha256": {name: self.splits.hashes[name] for name in self.splits.asked},
         }
-        stage = self.run.open("vet", folder, settings)
+        stage = self.run.open("vet", folder, settings, alone=True)
         if stage.done is None:
             with stage.running():
                 self._vet(stage, traces)
-        done = stage.done or stage.finished
-        return self.splits.with_train(folder / "dataset.jsonl", done["sha256"], repeats=True)
+        dataset, digest = folder / "dataset.jsonl", stage.finished["sha256"]
+        if stage.done is not None and file_hash(dataset) != digest:
+            raise DataError(
+                f"{dataset}: was changed since it was vetted; needed: what vetting wrote; give "
+                "your own as data.train of a recipe without teacher, or run with --from vet"
+            )
+        return self.splits.with_train(dataset, digest, repeats=True)
 
     def _vet(self, stage: Stage, traces: Path) -> None:
         folder = stage.folder
@@ -101,7 +116,10 @@ class TeacherStages:
             questions = [record for _, record in read_jsonl(failed, allow_empty=True)]
             if not questions:
                 break
-            target = folder / f"retry-{attempt}.jsonl"
+            # beside the first traces, so that other rules of vetting need not buy them again
+            key = f"{file_hash(failed)} {self.teacher.retry_temperature} {attempt}"
+            name = f"retry-{attempt}-{hashlib.sha256(key.encode()).hexdigest()[:8]}.jsonl"
+            target = traces.with_name(name)
             # a seed of its own, or the same temperature would give the same traces again
             again = self._ask(
                 questions, target, self.teacher.retry_temperature, seed=attempt, samples=1
@@ -140,18 +158,27 @@ class TeacherStages:
         folder = self.run.path / "teacher"
         split, path = asked(self.splits)
         limit = self.recipe.evaluate.limit
+        drawing = ("temperature", "top_p", "samples_per_question")  # the test is asked greedily
+        identity = self._identity()
+        for key in drawing:
+            identity["teacher"].pop(key)
         wanted = {
-            **self._identity(),
-            "temperature": 0.0,
+            **identity,
             "split": split,
             "data_sha256": self.splits.hashes[split],
             "evaluate": {"limit": limit},
         }
-        if already(self.run, folder, wanted):
+        forced = self.run.start in ("data", "teacher", "evaluate")
+        if already(self.run, folder, wanted, forced=forced):
             return
         answers = folder / "answers.jsonl"
-        # the first question loads the model; its time is not the others'
-        self._ask(path, answers, 0.0, samples=1, limit=1, overwrite=True)
+        begun, wish = folder / "asking.json", json.dumps(wanted, sort_keys=True)
+        if forced or not begun.exists() or begun.read_text() != wish:
+            folder.mkdir(parents=True, exist_ok=True)
+            answers.unlink(missing_ok=True)
+            write_text(begun, wish)
+            # the first question loads the model; its time is not the others'
+            self._ask(path, answers, 0.0, samples=1, limit=1, overwrite=True)
         summary = self._ask(path, answers, 0.0, samples=1, limit=limit)
         seconds = summary.seconds * summary.num_wanted / max(1, summary.num_written)
         predictions = [_judged(record) for _, record in read_jsonl(answers)]
@@ -165,7 +192,42 @@ class TeacherStages:
         metrics = summarize(predictions, seconds, together).to_json()
         keep(folder, wanted, {**metrics, "cost": summary.cost})
 
+    def _ask_together(self, output: Path) -> GenerateSummary:
+        """Traces of the training questions; all processes ask where the model is in them.
+
+        What one process began, one process finishes.
+        """
+        process, temperature = self.run.process, self.teacher.temperature
+        together = self.teacher.engine == "transformers" and not output.exists()
+        num_shards = broadcast([process.num_processes if together else 1])[0]
+        shards = [(number, num_shards) for number in range(1, num_shards + 1)]
+        files = [shard_path(output, shard) for shard in shards]
+        done: list[GenerateSummary] = []
+        if process.process_index < num_shards:
+            mine = process.process_index
+            done = [self._write(self.splits.train, files[mine], temperature, shard=shards[mine])]
+        done = gather_object(done)
+        self._end_if_interrupted(done)
+        if num_shards > 1 and process.is_main_process:
+            merge_traces(files, output)
+            for path in (each for file in files for each in (file, settings_path(file))):
+                path.unlink()
+        process.wait_for_everyone()
+        return _joined(done, output)
+
     def _ask(
+        self,
+        questions: Path | Sequence[dict[str, Any]],
+        output: Path,
+        temperature: float,
+        **rest: Any,
+    ) -> GenerateSummary:
+        """As `_write`, and ends the process when a signal asks for it."""
+        summary = self._write(questions, output, temperature, **rest)
+        self._end_if_interrupted([summary])
+        return summary
+
+    def _write(
         self,
         questions: Path | Sequence[dict[str, Any]],
         output: Path,
@@ -174,30 +236,34 @@ class TeacherStages:
         seed: int = 0,
         samples: int | None = None,
         limit: int | None = None,
+        shard: tuple[int, int] = (1, 1),
         overwrite: bool = False,
     ) -> GenerateSummary:
-        """Traces of these questions in `output`; ends the process when a signal asks for it."""
+        """Traces of these questions, or of a shard of them, in `output`."""
         teacher = self.teacher
         output.parent.mkdir(parents=True, exist_ok=True)
-        summary = generate_traces(
+        return generate_traces(
             self._made(),
             questions,
             output,
             sampling=Sampling(self._limit(), temperature, teacher.top_p, self.recipe.seed + seed),
             num_samples_per_question=samples or teacher.samples_per_question,
             num_samples=limit,
+            shard=shard,
             system_prompt=teacher.system_prompt,
             few_shot=teacher.few_shot,
             overwrite=overwrite,
-            progress="generate" if self.progress else None,
+            progress="generate" if self.progress and shard[0] == 1 else None,
         )
-        if summary.interrupted:
+
+    def _end_if_interrupted(self, summaries: Sequence[GenerateSummary]) -> None:
+        if any(summary.interrupted for summary in summaries):
+            num_missing = sum(summary.num_missing for summary in summaries)
             self.run.say(
-                f"stopped by a signal; {summary.num_missing:,} traces are missing; the same "
+                f"stopped by a signal; {num_missing:,} traces are missing; the same "
                 "command goes on from there"
             )
             raise SystemExit(EXIT_INTERRUPTED)
-        return summary
 
     def _made(self) -> Engine:
         """The engine; loads nothing before it is asked."""
@@ -259,6 +325,23 @@ class TeacherStages:
             "currency": self.recipe.costs.currency,
             "traces_sha256": file_hash(summary.output),
         }
+
+
+def _joined(summaries: Sequence[GenerateSummary], output: Path) -> GenerateSummary:
+    """What the processes did, as one; they worked at the same time."""
+    costs = [summary.cost for summary in summaries if summary.cost is not None]
+    numbers = (
+        "num_wanted", "num_done_before", "num_written", "num_missing", "num_torn_bytes",
+        "num_prompt_tokens", "num_tokens", "tokens_per_s",
+    )  # fmt: skip
+    sums: dict[str, Any] = {key: sum(getattr(each, key) for each in summaries) for key in numbers}
+    return replace(
+        summaries[0],
+        **sums,
+        output=output,
+        seconds=max(summary.seconds for summary in summaries),
+        cost=sum(costs) if costs else None,
+    )
 
 
 def _judged(record: dict[str, Any]) -> Prediction:

@@ -8,11 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tacit.adapter import base_of, is_adapter
+from tacit.adapter import base_of, is_adapter, require_same_adapter
 from tacit.checkpoint import remove_checkpoints
 from tacit.dataset import encode_file, file_hash
 from tacit.engines.teacher import fingerprint
 from tacit.example import read_questions
+from tacit.launch.sagemaker_sharing import share_run_folder
 from tacit.model import ModelCard, load_model, load_tokenizer, require_reloadable_tokenizer
 from tacit.pipeline.folder import RunFolder
 from tacit.recipe import Lora, Model, Recipe
@@ -50,6 +51,7 @@ def train_stage(
         start: stage.json of the stage whose model this one starts from, if there is one.
         progress: show a bar.
     """
+    share_run_folder(run.path, run.process)
     recipe = _as_the_model_needs(run, recipe)
     stage = run.open(name, folder, _settings(recipe, splits, num_steps, start))
     if stage.done is not None:
@@ -71,6 +73,8 @@ def _as_the_model_needs(run: RunFolder, recipe: Recipe) -> Recipe:
     """The recipe; an adapter is trained on as one, and another template than before is said."""
     if recipe.lora is None and is_adapter(recipe.model.name):
         recipe = recipe.model_copy(update={"lora": Lora()})  # its own settings count
+    elif recipe.lora is not None and is_adapter(recipe.model.name):
+        require_same_adapter(str(recipe.model.name), recipe.lora)
     card = ModelCard.read(str(recipe.model.name)) if recipe.model.name else None
     if card is not None and card.template != recipe.template:
         run.say(
@@ -92,8 +96,11 @@ def _train(
     """Trains, and returns what stage.json says of it."""
     import torch
 
+    from tacit.distributed import precision_note
     from tacit.train import StepwiseInternalization
 
+    if note := precision_note(recipe):
+        run.say(note)
     tokenizer = load_tokenizer(recipe.model)
     frozen = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[recipe.train.precision]
     model = load_model(
@@ -183,10 +190,11 @@ def _settings(
     hashes = {name: splits.hashes[name] for name in ("train", "valid") if name in splits.hashes}
     values["data"] = {"max_length": recipe.data.max_length, **hashes}
     values["num_steps"] = num_steps
-    if start is not None:
-        values["model"]["sha256"] = start["model_sha256"]
-    elif recipe.model.name is not None and Path(recipe.model.name).is_dir():
-        values["model"]["fingerprint"] = fingerprint(Path(recipe.model.name))
+    name = recipe.model.name
+    if start is not None:  # by what is in them: a run folder may be moved
+        values["model"] |= {"name": f"{start['folder']}/model", "sha256": start["model_sha256"]}
+    elif name is not None and Path(name).is_dir():
+        values["model"] |= {"name": Path(name).name, "fingerprint": fingerprint(Path(name))}
     return values
 
 

@@ -147,6 +147,9 @@ def _one_off(run: RunResult, student: str) -> tuple[dict[str, float], str]:
         if stage is None or not stage.done or stage.seconds is None:
             label = name if stage is None else stage.label
             return parts, f"the wall time of stage {label} was not measured to its end"
+        if stage.cut_off:
+            why = "a kill came in between, and the time before it is missing"
+            return parts, f"the wall time of stage {stage.label} is not whole: {why}"
         parts[stage.label] = stage.seconds
     return parts, ""
 

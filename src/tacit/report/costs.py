@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tacit.report.files import read_json
+from tacit.report.prices import charged, currency_of
 
 #: Folder of each stage in the order of the run, and what the stage is called.
 _STAGES = {
@@ -38,6 +39,7 @@ class StageCost:
         base_bytes: of the base model's weights, where the stage left an adapter.
         cost, currency: what the teacher's tokens were charged.
         note: what a reader must know about the figures.
+        cut_off: a kill came in between, and `seconds` leaves out what was before it.
     """
 
     name: str
@@ -54,31 +56,54 @@ class StageCost:
     cost: float | None = None
     currency: str = ""
     note: str = ""
+    cut_off: bool = False
 
 
-def read_costs(folder: Path, currency: str) -> list[StageCost]:
+def read_costs(folder: Path, recipe: dict[str, Any], wanted: Collection[str]) -> list[StageCost]:
     """The stages of a run folder that have begun, in the order of the run.
 
     Args:
         folder: of a run without phases; with several, nothing of them is found.
-        currency: where traces/stage.json does not name one.
+        recipe: of the run.
+        wanted: variants that it asks for; an earlier recipe may have left others.
     """
-    stages = {name: read_json(folder / name / "stage.json") for name in _STAGES}
+    names = [name for name in _STAGES if _is_stage(name, recipe, wanted)]
+    stages = {name: read_json(folder / name / "stage.json") for name in names}
     found = [
-        _cost(folder, name, _STAGES[name], stage, currency)
+        _cost(folder, name, _STAGES[name], stage, recipe)
         for name, stage in stages.items()
         if stage is not None
     ]
     if all(one.cost is None for one in found if one.name == "traces"):
         found = [replace(one, cost=None) for one in found]  # no prices: asking again has none
-    return [*found, *_measuring(folder, currency)]
+    return [*found, *_measuring(folder, currency_of(recipe), wanted)]
 
 
-def _cost(folder: Path, name: str, label: str, stage: dict[str, Any], currency: str) -> StageCost:
+def _is_stage(name: str, recipe: dict[str, Any], wanted: Collection[str]) -> bool:
+    """Whether the recipe trains or makes what is in this folder."""
+    if name in ("traces", "vetted"):
+        return recipe.get("teacher") is not None
+    if name == "teacher" and not trains_teacher(recipe):
+        return False
+    borrowed = (recipe.get("baselines") or {}).get("explicit") == "before_removal"
+    return name in wanted and not (name == "explicit" and borrowed)
+
+
+def trains_teacher(recipe: dict[str, Any]) -> bool:
+    """Whether the teacher is trained from scratch, in a stage of this run."""
+    model = (recipe.get("teacher") or {}).get("model") or {}
+    return model.get("config") is not None
+
+
+def _cost(
+    folder: Path, name: str, label: str, stage: dict[str, Any], recipe: dict[str, Any]
+) -> StageCost:
     memory = stage.get("peak_memory_bytes") or {}
     state = stage.get("state") or {}
     num_tokens, tokens_per_s = stage.get("num_tokens"), stage.get("tokens_per_s")
-    cost, read = stage.get("cost"), stage.get("num_prompt_tokens")
+    cost, currency = charged(stage, recipe) if name in ("traces", "vetted") else (None, "")
+    read, cut_off = stage.get("num_prompt_tokens"), bool(stage.get("cut_off"))
+    notes = ["so far"] if stage.get("status") != "done" else []
     if name == "vetted" and not stage.get("num_asked_again"):
         num_tokens = cost = read = None  # nobody was asked
     if state.get("num_tokens"):
@@ -95,15 +120,16 @@ def _cost(folder: Path, name: str, label: str, stage: dict[str, Any], currency: 
         done=stage.get("status") == "done",
         seconds=stage.get("seconds"),
         num_tokens=num_tokens,
-        tokens_per_s=tokens_per_s,
+        tokens_per_s=None if cut_off else tokens_per_s,
         num_prompt_tokens=read,
         host_bytes=memory.get("host"),
         gpu_bytes=memory.get("gpu"),
         size_bytes=size,
         base_bytes=stage.get("base_bytes"),
         cost=cost,
-        currency="" if cost is None else stage.get("currency") or currency,
-        note="" if stage.get("status") == "done" else "so far",
+        currency="" if cost is None else currency,
+        note=", ".join([*notes, *["time before a kill is missing"] * cut_off]),
+        cut_off=cut_off,
     )
 
 
@@ -112,9 +138,9 @@ def _size(paths: Sequence[Path]) -> int | None:
     return sum(sizes) if sizes else None
 
 
-def _measuring(folder: Path, currency: str) -> list[StageCost]:
+def _measuring(folder: Path, currency: str, wanted: Collection[str]) -> list[StageCost]:
     """All evaluations as one stage, of those that say how long they took."""
-    paths = [folder / name / "evaluation.json" for name in _MEASURED]
+    paths = [folder / name / "evaluation.json" for name in _MEASURED if name in wanted]
     known = [values for values in map(read_json, paths) if values is not None]
     timed = [values for values in known if values.get("seconds") is not None]
     if not timed:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tacit.report.numbers import mean, percent, whole
-from tacit.report.ranking import SPLITS, order, speed_ratio, unfinished
+from tacit.report.ranking import SPLITS, TRAINED_ONLY, order, speed_ratio, unfinished
 from tacit.report.results import Measured, PhaseResult, VariantResult
 from tacit.report.staged import staged_lead
 
@@ -33,7 +33,7 @@ def find(phase: PhaseResult) -> Finding:
     if phase.staged:
         return Finding(staged_lead(phase), _notes(phase))
     if own.measured is None:
-        return Finding(_unmeasured(own), [])
+        return Finding(_unmeasured(own, phase.can_measure), _other_questions(phase))
     sentences = [
         unfinished(own),
         _against_no_cot(phase, own, own.measured),
@@ -43,9 +43,11 @@ def find(phase: PhaseResult) -> Finding:
     return Finding(" ".join(filter(None, sentences)), _notes(phase))
 
 
-def _unmeasured(own: VariantResult) -> str:
+def _unmeasured(own: VariantResult, can_measure: bool) -> str:
     if own.status == "absent":
         return "There is no result yet: the internalized model's training has not begun."
+    if own.status == "trained" and not can_measure:
+        return f"There is no result: the internalized model {TRAINED_ONLY}."
     if own.status == "trained":
         return "There is no result yet: the internalized model is trained but not measured."
     removed = max((point.removed for point in own.train), default=0)
@@ -117,7 +119,29 @@ def _against_explicit_accuracy(phase: PhaseResult, own: Measured) -> str:
 
 
 def _notes(phase: PhaseResult) -> list[str]:
-    return [*_paired(phase), *_steps(phase), *_cut_off(phase)]
+    return [*_other_questions(phase), *_paired(phase), *_steps(phase), *_cut_off(phase)]
+
+
+def _other_questions(phase: PhaseResult) -> list[str]:
+    """Which models were asked what, where that was not the same for all."""
+    groups: dict[tuple[str, int | None, str | None], list[str]] = {}
+    for variant in phase.variants.values():
+        if variant.measured is not None:
+            one = variant.measured
+            groups.setdefault((one.split, one.limit, one.data_sha256), []).append(variant.label)
+    if len({key[:2] for key in groups}) < 2 and len({key[2] for key in groups} - {None}) < 2:
+        return []  # a missing hash is not another one
+    asked = "; ".join(f"{', '.join(labels)}: {_asked(*key)}" for key, labels in groups.items())
+    return [
+        "The models were not all asked the same questions, so their figures compare only roughly. "
+        f"{asked}."
+    ]
+
+
+def _asked(split: str, limit: int | None, digest: str | None) -> str:
+    part = "all" if limit is None else f"the first {whole(limit)}"
+    name = "validation" if split == "valid" else split
+    return f"{part} of the {name} split{f' (SHA-256 {digest[:8]})' if digest else ''}"
 
 
 def _paired(phase: PhaseResult) -> list[str]:

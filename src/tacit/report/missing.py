@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from tacit.report.costs import trains_teacher
+from tacit.report.ranking import TRAINED_ONLY
 from tacit.report.results import CORE, PhaseResult, RunResult, VariantResult
 
 _SETTINGS = {
     "explicit": "baselines.explicit=train",
     "no_cot": "baselines.no_cot=true",
-    "internalized": "internalize=true",
 }
 
 
@@ -33,48 +34,53 @@ def _teacher_stages(run: RunResult) -> Iterator[str]:
 
 def _models(phase: PhaseResult, recipe: dict[str, Any]) -> list[str]:
     """One sentence for every model of the phase that there is nothing, or not all, to say about."""
-    wanted = _wanted(recipe)
-    lines = [_not_there(phase, name) for name in wanted if name not in phase.variants]
+    asked_for = wanted(recipe)
+    lines = [_not_there(phase, name) for name in asked_for if name not in phase.variants]
     for name, variant in phase.variants.items():
         model = _model(phase, variant)
-        if variant.status == "absent" and name == "explicit" and "distilled" in wanted:
+        if variant.status == "absent" and name == "explicit" and "distilled" in asked_for:
             continue  # the distilled student is the one that writes its thought
-        if variant.status == "absent" and name not in wanted:
-            lines.append(f"{model} is not part of this recipe ({_SETTINGS[name]} adds it).")
+        if variant.status == "absent" and name not in asked_for:
+            if name in _SETTINGS:  # not what `internalize: false` leaves out on purpose
+                lines.append(f"{model} is not part of this recipe ({_SETTINGS[name]} adds it).")
         elif variant.status == "absent":
             lines.append(f"{model} is not there yet.")
         elif variant.status == "training":
             step = variant.last_step
             lines.append(f"{model} is not trained to the end; its log ends at step {step or 0:,}.")
-        elif variant.status == "trained" and (name in CORE or name in wanted):
-            lines.append(f"{model} is trained but not measured yet.")
+        elif variant.status == "trained" and (name in CORE or name in asked_for):
+            why = "is trained but not measured yet" if phase.can_measure else TRAINED_ONLY
+            lines.append(f"{model} {why}.")
         if variant.unreadable:
             lines.append(f"{model}'s metrics.jsonl has a line that was cut off.")
     return lines
 
 
-def _wanted(recipe: dict[str, Any]) -> list[str]:
-    """The variants that the recipe asks for, in the order of the table."""
+def wanted(recipe: dict[str, Any]) -> list[str]:
+    """The variants that the recipe asks for, in the order of the table.
+
+    A run folder may also hold others, of an earlier recipe: they had other data or settings.
+    """
     baselines, teacher = recipe.get("baselines") or {}, recipe.get("teacher") or {}
     asked = teacher.get("evaluate", True) and teacher.get("engine") != "worked"
-    wanted = {
-        "teacher": bool(teacher) and asked,
+    flags = {
+        "teacher": bool(teacher) and (asked or trains_teacher(recipe)),
         "distilled": recipe.get("distil") is not None,
         "explicit": baselines.get("explicit", "off") != "off",
         "internalized": recipe.get("internalize", True),
         "no_cot": baselines.get("no_cot", False),
         "untrained": baselines.get("untrained", False),
     }
-    return [name for name, is_wanted in wanted.items() if is_wanted]
+    return [name for name, is_wanted in flags.items() if is_wanted]
 
 
 def _not_there(phase: PhaseResult, name: str) -> str:
     where = _where(phase)
     if name == "distilled":
         return f"The explicit student{where} is not there yet."
-    return (
-        f"The {'teacher' if name == 'teacher' else 'untrained student'}{where} is not measured yet."
-    )
+    subject = "teacher" if name == "teacher" else "untrained student"
+    why = " yet" if phase.can_measure else "; there are no questions to measure it with (data.test)"
+    return f"The {subject}{where} is not measured{why}."
 
 
 def _model(phase: PhaseResult, variant: VariantResult) -> str:

@@ -12,9 +12,9 @@ from typing import Any
 import yaml
 
 from tacit.errors import DataError
-from tacit.report.costs import read_costs
+from tacit.report.costs import read_costs, trains_teacher
 from tacit.report.files import read_json, read_lines, read_text
-from tacit.report.missing import missing_parts
+from tacit.report.missing import missing_parts, wanted
 from tacit.report.results import (
     CORE,
     VARIANTS,
@@ -54,8 +54,9 @@ def read_run(folder: Path) -> RunResult:
         key = f"{number + 1}-{phase_name}" if len(names) > 1 else ""
         known = hashes[number] if number < len(hashes) else {}
         variants = _read_variants(folder, key, recipe)
-        phases.append(PhaseResult(phase_name, key, variants, known, _staged(recipe)))
-    currency = (recipe.get("costs") or {}).get("currency") or "USD"
+        can_measure = _can_measure(folder / "data" / key)
+        phases.append(PhaseResult(phase_name, key, variants, known, _staged(recipe), can_measure))
+    taught = recipe.get("teacher") is not None
     run = RunResult(
         folder=folder,
         name=name,
@@ -65,9 +66,9 @@ def read_run(folder: Path) -> RunResult:
         environment=environment,
         phases=phases,
         missing=[],
-        traces=read_traces(folder / "traces", currency),
-        vetted=read_vetted(folder / "vetted"),
-        costs=read_costs(folder, currency) if _staged(recipe) else [],
+        traces=read_traces(folder / "traces", recipe) if taught else None,
+        vetted=read_vetted(folder / "vetted", recipe) if taught else None,
+        costs=read_costs(folder, recipe, wanted(recipe)) if _staged(recipe) else [],
     )
     return replace(run, missing=missing_parts(run))
 
@@ -76,21 +77,40 @@ def _staged(recipe: dict[str, Any]) -> bool:
     return any(recipe.get(section) is not None for section in ("teacher", "distil"))
 
 
+def _can_measure(folder: Path) -> bool:
+    """False where the data stage is done and has left neither test nor validation questions."""
+    files = (read_json(folder / "stage.json") or {}).get("files")
+    return files is None or "test" in files or "valid" in files
+
+
 def _read_variants(folder: Path, key: str, recipe: dict[str, Any]) -> dict[str, VariantResult]:
-    """The core variants and whichever others are there."""
-    found = {name: _read_variant(name, folder / name / key, recipe) for name in VARIANTS}
+    """The core variants and whichever others are there; of those not asked for, nothing is read."""
+    asked_for = wanted(recipe)
+    found = {
+        name: _read_variant(name, folder / name / key, recipe)
+        if name in asked_for
+        else _absent(name, folder / name / key)
+        for name in VARIANTS
+    }
     own = found["internalized"]
     if own.started_from in found:
         found[own.name] = replace(own, steps_before=found[own.started_from].last_step)
     return {name: v for name, v in found.items() if name in CORE or v.status != "absent"}
 
 
+def _absent(name: str, folder: Path) -> VariantResult:
+    return VariantResult(name, folder, "absent", False, None, None, [], [], [], 0)
+
+
 def _read_variant(name: str, folder: Path, recipe: dict[str, Any]) -> VariantResult:
     evaluation = read_json(folder / "evaluation.json")
     stage = read_json(folder / "stage.json")
-    source = recipe.get("baselines", {}).get("explicit")
-    borrowed = name == "explicit" and source == "before_removal" and stage is None
+    borrowed = name == "explicit" and recipe["baselines"]["explicit"] == "before_removal"
+    if name == "explicit" and _is_of_earlier_recipe(folder, stage, borrowed):
+        return _absent(name, folder)
     records, unreadable = read_lines(folder / "metrics.jsonl")
+    if borrowed or (name == "teacher" and not trains_teacher(recipe)):
+        stage, records, unreadable = None, [], 0  # of a model that an earlier recipe trained
     done = stage is not None and stage.get("status") == "done"
     status = "absent" if stage is None else "training"
     if done or (borrowed and (folder / "model").is_dir()):
@@ -112,6 +132,13 @@ def _read_variant(name: str, folder: Path, recipe: dict[str, Any]) -> VariantRes
         unreadable=unreadable,
         started_from=(stage or {}).get("started_from"),
     )
+
+
+def _is_of_earlier_recipe(folder: Path, stage: dict[str, Any] | None, borrowed: bool) -> bool:
+    """Whether the explicit model there was trained and is to be borrowed now, or the reverse."""
+    if borrowed:
+        return stage is not None and not (folder / "model" / "valid.json").is_file()
+    return stage is None
 
 
 def _valid_point(record: dict[str, Any]) -> ValidPoint:

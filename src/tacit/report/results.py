@@ -35,6 +35,7 @@ class Measured:
         split: `test`, or `valid` where the recipe has no test split.
         limit: only so many questions of the split were asked, or None for all.
         seconds, num_tokens, tokens_per_s: of asking them in batches.
+        data_sha256: of the split's file.
         categories: num_graded, num_correct, accuracy and interval by name of the category.
         samples: what asking each question several times gave; see `tacit.predictions`.
     """
@@ -59,6 +60,7 @@ class Measured:
     tokens_per_s: float | None = None
     categories: dict[str, dict[str, Any]] | None = None
     samples: dict[str, Any] | None = None
+    data_sha256: str | None = None
 
     @property
     def seconds_per_answer(self) -> float | None:
@@ -80,6 +82,7 @@ class Measured:
         figures: dict[str, Any] = {
             "split": settings.get("split", "test"),
             "limit": settings.get("evaluate", {}).get("limit"),
+            "data_sha256": settings.get("data_sha256"),
             "num_graded": values["num_questions"],
             **{name: value for name, value in values.items() if name != "settings"},
             "interval": None if interval is None else (interval[0], interval[1]),
@@ -224,6 +227,7 @@ class PhaseResult:
         key: its folder inside each variant's, such as `2-gsm8k`; empty without phases.
         data_hashes: SHA-256 of each split.
         staged: the student learns to write the thought in a stage of its own, or a teacher's.
+        can_measure: False where data/ says that there are no questions to measure with.
     """
 
     name: str
@@ -231,6 +235,7 @@ class PhaseResult:
     variants: dict[str, VariantResult]
     data_hashes: dict[str, str]
     staged: bool = False
+    can_measure: bool = True
 
     @property
     def shown(self) -> list[VariantResult]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tacit.report.numbers import mean, percent, rate, whole
-from tacit.report.ranking import SPLITS, order, unfinished
+from tacit.report.ranking import SPLITS, TRAINED_ONLY, order, unfinished
 from tacit.report.results import Measured, PhaseResult, VariantResult
 
 NAMES = {
@@ -45,6 +45,8 @@ def _nothing(phase: PhaseResult, students: Sequence[str]) -> str:
     if not begun:
         return "There is no result yet: no student's training has begun."
     subject = NAMES[begun[-1].name]
+    if begun[-1].status == "trained" and not phase.can_measure:
+        return f"There is no result: {subject} {TRAINED_ONLY}."
     if begun[-1].status == "trained":
         return f"There is no result yet: {subject} is trained but not measured."
     return (

@@ -55,6 +55,8 @@ def _traces(run: RunResult) -> list[str]:
     if traces is None:
         return []
     parts = [f"traces: {numbers.whole(traces.num_traces)} written"]
+    if vetted is not None and vetted.num_asked_again:
+        parts.append(f"{vetted.num_asked_again:,} asked again")
     if vetted is not None and vetted.num_kept is not None:
         parts += [f"{vetted.num_kept:,} kept", f"{numbers.whole(vetted.num_rejected)} rejected"]
     reasons = ", ".join(f"{n:,} {why}" for why, n in vetted.rejected.items()) if vetted else ""
@@ -150,7 +152,7 @@ def _given(metrics: dict[str, Any], key: str, form: Any, suffix: str = "") -> st
 def _title(phase: PhaseResult) -> str:
     measured = phase.measured()
     if not measured:
-        return f"{phase.name}: nothing measured yet"
+        return f"{phase.name}: nothing measured{' yet' if phase.can_measure else ''}"
     split = {"test": "test", "valid": "VALIDATION"}.get(measured[0].split, measured[0].split)
     return f"{phase.name}: {numbers.whole(measured[0].num_questions)} {split} questions"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tacit.report.files import count_lines, iterate_lines, read_json
+from tacit.report.prices import charged
 
 #: Reasons of `tacit.vet` in words; any other is shown as it is, without underscores.
 _WORDS = {
@@ -34,6 +35,7 @@ class Traces:
     Attributes:
         num_traces: while they are written, as many as the file holds now.
         cost: of the teacher's tokens, in `currency`.
+        cut_off: a kill came in between, and `seconds` leaves out what was before it.
     """
 
     done: bool
@@ -46,6 +48,7 @@ class Traces:
     cost: float | None
     currency: str
     seconds: float | None
+    cut_off: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ class Vetted:
         return self.num_questions - self.num_questions_kept
 
 
-def read_traces(folder: Path, currency: str) -> Traces | None:
+def read_traces(folder: Path, recipe: dict[str, Any]) -> Traces | None:
     """What is in traces/, or None where the teacher has not begun."""
     stage = read_json(folder / "stage.json")
     written = folder / "traces.jsonl"
@@ -107,6 +110,7 @@ def read_traces(folder: Path, currency: str) -> Traces | None:
     num_traces = values.get("num_traces")
     if num_traces is None and written.is_file():
         num_traces = count_lines(written)
+    cost, currency = charged(values, recipe)
     return Traces(
         done=values.get("status") == "done",
         engine=values.get("engine"),
@@ -115,13 +119,14 @@ def read_traces(folder: Path, currency: str) -> Traces | None:
         num_traces=num_traces,
         num_prompt_tokens=values.get("num_prompt_tokens"),
         num_tokens=values.get("num_tokens"),
-        cost=values.get("cost"),
-        currency=values.get("currency") or currency,
+        cost=cost,
+        currency=currency,
         seconds=values.get("seconds"),
+        cut_off=bool(values.get("cut_off")),
     )
 
 
-def read_vetted(folder: Path) -> Vetted | None:
+def read_vetted(folder: Path, recipe: dict[str, Any]) -> Vetted | None:
     """What is in vetted/, or None where nothing was vetted."""
     stage = read_json(folder / "stage.json")
     if stage is None:
@@ -136,7 +141,7 @@ def read_vetted(folder: Path) -> Vetted | None:
         num_questions_kept=stage.get("num_questions_kept"),
         num_unverified=stage.get("num_unverified"),
         num_asked_again=stage.get("num_asked_again"),
-        retry_cost=stage.get("cost"),
+        retry_cost=charged(stage, recipe)[0],
         rejected={in_words(reason): counts[reason] for reason in order},
         examples=_examples(folder / "rejected.jsonl", order),
     )

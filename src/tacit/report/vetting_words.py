@@ -39,6 +39,7 @@ def _written(traces: Traces) -> str:
             text += f", {rate(traces.num_tokens / traces.num_traces)} each"
     if traces.seconds is not None:
         text += f", in {wall_time(traces.seconds)}"
+        text += " (the time before a kill is missing)" if traces.cut_off else ""
     if traces.cost is not None:
         text += f", for {money(traces.cost, traces.currency)}"
     return f"{text}."

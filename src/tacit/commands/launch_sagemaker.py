@@ -1,0 +1,146 @@
+"""`tacit launch sagemaker`: flags -> a training job on AWS, and what to say about it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from tacit.commands import Flag, Overwrite
+from tacit.errors import RecipeError
+from tacit.launch.sagemaker_settings import JobSettings
+
+_DEFAULT = JobSettings()
+_EXIT_CTRL_C = 130
+
+
+def sagemaker(
+    recipe: Path | None = None,
+    *overrides: str,
+    settings: Annotated[JobSettings, Parameter(name="*", negative="")] = _DEFAULT,
+    prices: Path | None = None,
+    dry_run: Flag = False,
+    wait: Flag = False,
+    status: str | None = None,
+    logs: str | None = None,
+    stop: str | None = None,
+    fetch: str | None = None,
+    output: Path | None = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Run a recipe on AWS SageMaker, or ask for, stop or fetch a job that runs there.
+
+    Credentials come from the usual AWS places (aws sso login, AWS_PROFILE, ...). Guide:
+    docs/sagemaker.md.
+
+    Parameters
+    ----------
+    recipe
+        YAML file; it stays as it is. Local files that it names are uploaded.
+    overrides
+        section.key=value, as for tacit run.
+    prices
+        JSON file in place of tacit's example prices.
+    dry_run
+        Print the request and upload nothing; needs no credentials.
+    wait
+        Follow the log until the job ends; Ctrl-C leaves the job alone.
+    status
+        Of this job: where it stands.
+    logs
+        Of this job: what it has printed; with --wait until it ends.
+    stop
+        This job: it saves a checkpoint and ends.
+    fetch
+        This job's model and report, into --output.
+    output
+        Folder for --fetch (default: the job's name).
+    overwrite
+        Replace the folder of --fetch.
+    """
+    asked = {"--status": status, "--logs": logs, "--stop": stop, "--fetch": fetch}
+    named = {flag: name for flag, name in asked.items() if name is not None}
+    if len(named) + (recipe is not None) != 1:
+        found = [*named, *(["a recipe"] if recipe is not None else [])]
+        raise RecipeError(
+            f"tacit launch sagemaker: found {' and '.join(found) or 'no recipe'}; needed: either a "
+            "recipe or one of --status, --logs, --stop, --fetch with a job's name"
+        )
+    if recipe is not None:
+        _launch(recipe, overrides, settings, prices, dry_run=dry_run, wait=wait)
+        return
+    ((flag, name),) = named.items()
+    region = settings.region
+    if flag == "--logs" and wait:
+        _follow(name, region)
+    elif flag == "--fetch":
+        _fetch(name, output or Path(name), region, overwrite)
+    else:
+        _ask(flag, name, region)
+
+
+def _launch(
+    recipe: Path,
+    overrides: tuple[str, ...],
+    settings: JobSettings,
+    prices: Path | None,
+    *,
+    dry_run: bool,
+    wait: bool,
+) -> None:
+    from tacit.launch.sagemaker import prepare, submit
+
+    launch = prepare(recipe, overrides, settings, prices=prices)
+    for line in launch.cost:
+        print(line, file=sys.stderr if dry_run else sys.stdout)
+    if dry_run:
+        print(json.dumps(launch.request, indent=2))
+        return
+    submit(launch, say=_say)
+    if wait:
+        _follow(launch.job_name, launch.region)
+        return
+    print(f"follow it:  tacit launch sagemaker --logs {launch.job_name} --wait")
+    print(f"its model:  tacit launch sagemaker --fetch {launch.job_name} --output FOLDER")
+
+
+def _ask(flag: str, name: str, region: str | None) -> None:
+    from tacit.launch.sagemaker_jobs import describe, log_lines, status_lines, stop
+
+    if flag == "--status":
+        for line in status_lines(describe(name, region)):
+            print(line)
+    elif flag == "--logs":
+        for line in log_lines(name, region):
+            print(line)
+    else:
+        stop(name, region)
+        print(f"{name}: asked to stop; it saves a checkpoint and ends within two minutes")
+
+
+def _follow(name: str, region: str | None) -> None:
+    from tacit.launch.sagemaker_jobs import follow
+
+    try:
+        follow(name, region, _say)
+    except KeyboardInterrupt:
+        print(
+            f"\nthe job goes on; follow it again: tacit launch sagemaker --logs {name} --wait; "
+            f"stop it: tacit launch sagemaker --stop {name}"
+        )
+        sys.exit(_EXIT_CTRL_C)
+
+
+def _fetch(name: str, output: Path, region: str | None, overwrite: bool) -> None:
+    from tacit.launch.sagemaker_jobs import fetch
+
+    files = fetch(name, output, region, overwrite=overwrite)
+    num_bytes = sum(path.stat().st_size for path in files)
+    print(f"{output}: {len(files)} files, {num_bytes / 1e6:.1f} MB")
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)

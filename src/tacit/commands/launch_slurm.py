@@ -1,0 +1,139 @@
+"""`tacit launch slurm` and `tacit shard`: a recipe as jobs of a cluster, and what those call."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from tacit.commands import Flag, quiet
+from tacit.errors import RecipeError
+from tacit.interrupt import EXIT_INTERRUPTED
+from tacit.launch.slurm_options import SlurmOptions
+
+if TYPE_CHECKING:
+    from tacit.recipe import Recipe
+
+_DEFAULT = SlurmOptions()
+
+
+def slurm(
+    recipe: Path,
+    *overrides: str,
+    options: Annotated[SlurmOptions, Parameter(name="*", negative="")] = _DEFAULT,
+    dry_run: Flag = False,
+    status: Flag = False,
+) -> None:
+    """Run a recipe on a SLURM cluster: write its jobs into the run folder and submit them.
+
+    A run that reaches the time limit saves and goes on in the same job. A failed job ends those
+    that wait for it.
+
+    Parameters
+    ----------
+    recipe
+        YAML file, such as recipes/distill-qwen.yaml.
+    overrides
+        section.key=value, as for tacit run.
+    dry_run
+        Print the scripts; write and submit nothing.
+    status
+        Say how the jobs of this recipe are, instead.
+    """
+    from tacit.environment import command_line
+    from tacit.launch.slurm import Launch, render_scripts
+    from tacit.launch.slurm_submit import launch_folder, status_lines, submit, waiting_for
+    from tacit.recipe import load_recipe
+
+    loaded = load_recipe(recipe, overrides)
+    if status:
+        print("\n".join(status_lines(loaded)))
+        return
+    here = Path.cwd()
+    launch = Launch(loaded, overrides, options, launch_folder(loaded), here, command_line())
+    scripts = render_scripts(launch)
+    quiet()
+    for _ in _findings(loaded):  # raises where the jobs would fail
+        pass
+    if dry_run:
+        before = None
+        for script in scripts:
+            line = " ".join(["sbatch", *waiting_for(before), f"{script.name}.sbatch"])
+            print(f"##### {launch.folder / script.name}.sbatch\n##### {line}\n{script.text}")
+            before = f"JOB_OF_{script.name}"
+        return
+    for name, job in submit(launch, recipe):
+        print(f"{name}: job {job}, {launch.folder / name}.sbatch")
+    print(f"what happens: tail -F {launch.folder / 'events.log'}; or add --status to this command")
+
+
+def _findings(recipe: Recipe) -> Iterator[str]:
+    """Yields what `tacit check` finds, without the machine: another one will run it.
+
+    Raises:
+        TacitError: the recipe cannot run as it stands.
+    """
+    from tacit.check.data import read_sample
+    from tacit.check.student import check_student
+    from tacit.check.teacher import check_teacher
+
+    for phase in recipe.resolved_phases():
+        sample = read_sample(phase)
+        if phase.teacher is not None:
+            sample = yield from check_teacher(phase, phase.teacher, sample)
+        yield from check_student(phase, sample)
+
+
+def shard(
+    recipe: Path,
+    *overrides: str,
+    prepare: Flag = False,
+    shard: str | None = None,
+    merge: int | None = None,
+) -> None:
+    """Write a teacher's traces in shares, on several machines: what an array of jobs calls.
+
+    First once with --prepare, then for each share with --shard, then once with --merge; then tacit
+    run goes on as if it had written them itself.
+
+    Parameters
+    ----------
+    recipe
+        YAML file with a section teacher.
+    overrides
+        section.key=value.
+    prepare
+        Make the data, and train a teacher from scratch.
+    shard
+        Such as 3/16: write the third of sixteen shares.
+    merge
+        Join so many shares.
+    """
+    if [prepare, shard is not None, merge is not None].count(True) != 1:
+        raise RecipeError(
+            "shard: needed: one of --prepare, --shard PART/PARTS and --merge PARTS; give it"
+        )
+    from tacit.commands.generate import parse_shard, summary_lines
+    from tacit.recipe import load_recipe
+
+    loaded = load_recipe(recipe, overrides)
+    part = parse_shard(shard)
+    quiet()
+    from tacit.pipeline import shards
+
+    if prepare:
+        shards.prepare(loaded, say=_say)
+    elif merge is not None:
+        _say(shards.merge(loaded, merge))
+    else:
+        summary = shards.write_shard(loaded, part)
+        print("\n".join(["nothing to do"] if summary is None else summary_lines(summary)))
+        if summary is not None and summary.interrupted:
+            sys.exit(EXIT_INTERRUPTED)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)

@@ -1,0 +1,1 @@
+"""Recipes started elsewhere: on a SLURM cluster or on SageMaker, unchanged."""

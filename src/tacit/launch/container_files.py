@@ -1,0 +1,70 @@
+"""What a job leaves where SageMaker uploads it: model, report, or the reason for a failure."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from tacit.atomic import write_text
+from tacit.launch.container_job import ContainerError
+
+#: SageMaker shows no more of the reason.
+_MAX_REASON = 1_000
+#: What of the run folder goes with the report; models and checkpoints are on S3 already.
+_REPORT = ("report.html", "report.json", "recipe.yaml", "environment.json", "plots")
+_FIGURES = ("stage.json", "evaluation.json", "predictions.jsonl", "metrics.jsonl")
+
+
+def publish(run: Path, root: Path) -> None:
+    """Copies the final model to model/ and the report with its figures to output/data/.
+
+    SM_MODEL_DIR and SM_OUTPUT_DATA_DIR win where they are set.
+
+    Raises:
+        ContainerError: the run left no model.
+    """
+    target = Path(os.environ.get("SM_MODEL_DIR") or root / "model")
+    data = Path(os.environ.get("SM_OUTPUT_DATA_DIR") or root / "output" / "data")
+    shutil.copytree(final_model(run), target, dirs_exist_ok=True)
+    data.mkdir(parents=True, exist_ok=True)
+    for name in _REPORT:
+        source = run / name
+        if source.is_dir():
+            shutil.copytree(source, data / name, dirs_exist_ok=True)
+        elif source.is_file():
+            shutil.copy2(source, data / name)
+    for source in _figures(run):
+        place = data / source.relative_to(run)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, place)
+
+
+def final_model(run: Path) -> Path:
+    """The model that the recipe is for: the internalized one of the last phase, else the distilled.
+
+    Raises:
+        ContainerError: there is none.
+    """
+    for stage in ("internalized", "distilled"):
+        phases = [path for path in (run / stage).glob("*-*/model") if path.parts[-2][0].isdigit()]
+        phases.sort(key=lambda path: int(path.parts[-2].partition("-")[0]))
+        for model in [run / stage / "model", *reversed(phases)]:
+            if model.is_dir():
+                return model
+    raise ContainerError(f"{run}: the run is done, but it left no internalized or distilled model")
+
+
+def write_failure(root: Path, reason: str) -> None:
+    """Writes output/failure: what SageMaker shows as the job's failure reason, in one line."""
+    line = " ".join(reason.split())[:_MAX_REASON]
+    write_text(root / "output" / "failure", f"{line}\n")
+
+
+def _figures(run: Path) -> Iterator[Path]:
+    for name in _FIGURES:
+        for path in sorted(run.resolve().rglob(name)):
+            relative = path.relative_to(run.resolve())
+            if relative.parts[0] not in ("old", "data"):
+                yield run / relative

@@ -1,0 +1,175 @@
+"""Files to S3: each once, whole or not at all.
+
+An object counts as there only with the SHA-256 in its metadata and the size of the local file.
+Large files go in parts that S3 joins at the end, so nothing half uploaded ever has the final name;
+what is sent is hashed on the way, and a file that changed meanwhile is not completed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from tacit.errors import DataError
+from tacit.launch.sagemaker_clients import aws_errors
+from tacit.launch.sagemaker_pack import Channel, LocalFile
+
+_PART_BYTES = 64 << 20
+_NUM_PARALLEL = 4
+#: S3 takes no more parts of one object.
+_MAX_PARTS = 10_000
+
+
+@dataclass(frozen=True)
+class Store:
+    """A place on S3.
+
+    Attributes:
+        client: boto3's S3 client.
+        bucket: its name.
+        kms_key: encrypts what is uploaded; None: as the bucket does it.
+        part_bytes: size of a part of a large file; at least 5 MiB.
+    """
+
+    client: Any
+    bucket: str
+    kms_key: str | None = None
+    part_bytes: int = _PART_BYTES
+
+    @property
+    def encryption(self) -> dict[str, str]:
+        """Arguments of every upload."""
+        if self.kms_key is None:
+            return {}
+        return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self.kms_key}
+
+
+@dataclass(frozen=True)
+class Uploaded:
+    """What an upload did: files and bytes sent, and files that were there already."""
+
+    num_sent: int
+    num_bytes: int
+    num_skipped: int
+
+
+def upload_channels(
+    store: Store, keys: list[tuple[str, Channel]], *, progress: bool = True
+) -> Uploaded:
+    """Uploads what is missing, with a bar over all bytes; returns what was done.
+
+    Args:
+        store: where to.
+        keys: each channel with its place in the bucket, which ends in `/`.
+        progress: show the bar.
+
+    Raises:
+        LaunchError: AWS refused; nothing half uploaded can be mistaken for a whole file.
+        DataError: a file changed while it was sent.
+    """
+    from tqdm import tqdm
+
+    wanted = [(f"{prefix}{file.name}", file) for prefix, channel in keys for file in channel.files]
+    missing = [(key, file) for key, file in wanted if not is_there(store, key, file)]
+    num_bytes = sum(file.size for _, file in missing)
+    bar = tqdm(
+        total=num_bytes,
+        desc="upload",
+        unit="B",
+        unit_scale=True,
+        disable=not (progress and missing),
+    )
+    with bar:
+        for key, file in missing:
+            upload(store, key, file, bar.update)
+    return Uploaded(len(missing), num_bytes, len(wanted) - len(missing))
+
+
+def is_there(store: Store, key: str, file: LocalFile) -> bool:
+    """Whether S3 has this very file under this name."""
+    from botocore.exceptions import ClientError
+
+    with aws_errors(f"s3://{store.bucket}/{key}"):
+        try:
+            head = store.client.head_object(Bucket=store.bucket, Key=key)
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") in ("404", "NoSuchKey", "NotFound"):
+                return False
+            raise
+    return head["Metadata"].get("sha256") == file.sha256 and head["ContentLength"] == file.size
+
+
+def upload(
+    store: Store, key: str, file: LocalFile, sent: Callable[[int], object] = lambda count: None
+) -> None:
+    """Uploads one file, in parts where it is large; see the module for what holds afterwards."""
+    arguments = {
+        "Bucket": store.bucket,
+        "Key": key,
+        "Metadata": {"sha256": file.sha256},
+        **store.encryption,
+    }
+    with aws_errors(f"upload of {file.path or file.name} to s3://{store.bucket}/{key}"):
+        if file.size > store.part_bytes:
+            _upload_parts(store, arguments, file, sent)
+            return
+        content = file.content if file.path is None else file.path.read_bytes()
+        _require_same(file, hashlib.sha256(content).hexdigest())
+        store.client.put_object(Body=content, **arguments)
+        sent(len(content))
+
+
+def _upload_parts(
+    store: Store, arguments: dict[str, Any], file: LocalFile, sent: Callable[[int], object]
+) -> None:
+    place = {"Bucket": arguments["Bucket"], "Key": arguments["Key"]}
+    place["UploadId"] = store.client.create_multipart_upload(**arguments)["UploadId"]
+    digest = hashlib.sha256()
+    parts: list[dict[str, Any]] = []
+    waiting: deque[tuple[int, int, Future[Any]]] = deque()
+
+    def finish_one() -> None:
+        number, size, future = waiting.popleft()
+        parts.append({"PartNumber": number, "ETag": future.result()["ETag"]})
+        sent(size)
+
+    try:
+        with ThreadPoolExecutor(_NUM_PARALLEL) as pool:
+            for number, block in enumerate(_blocks(file, store.part_bytes), start=1):
+                digest.update(block)
+                future = pool.submit(
+                    store.client.upload_part, PartNumber=number, Body=block, **place
+                )
+                waiting.append((number, len(block), future))
+                if len(waiting) > _NUM_PARALLEL:  # memory holds a few parts, never the file
+                    finish_one()
+            while waiting:
+                finish_one()
+        _require_same(file, digest.hexdigest())
+        store.client.complete_multipart_upload(MultipartUpload={"Parts": parts}, **place)
+    except BaseException:  # Ctrl-C, too: parts that nobody joins cost money
+        store.client.abort_multipart_upload(**place)
+        raise
+
+
+def _blocks(file: LocalFile, part_bytes: int) -> Iterator[bytes]:
+    part_bytes = max(part_bytes, -(-file.size // _MAX_PARTS))
+    if file.path is None:
+        for begin in range(0, len(file.content), part_bytes):
+            yield file.content[begin : begin + part_bytes]
+        return
+    with file.path.open("rb") as source:
+        while block := source.read(part_bytes):
+            yield block
+
+
+def _require_same(file: LocalFile, digest: str) -> None:
+    if digest != file.sha256:
+        raise DataError(
+            f"{file.path}: changed while it was uploaded; needed: a file that stays as it is; run "
+            "the command again"
+        )

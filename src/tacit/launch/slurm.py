@@ -1,0 +1,239 @@
+"""A recipe as SLURM jobs: readable sbatch scripts, in which the verbs of tacit do the work.
+
+One job runs the whole recipe. With an array there are three, each waiting for the one before:
+`prepare` makes the data and trains a teacher from scratch, `generate` is the array in which every
+job writes its share of the traces, `run` joins them and does all the rest.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from tacit import __version__
+from tacit.errors import RecipeError
+from tacit.interrupt import EXIT_INTERRUPTED
+from tacit.launch.slurm_options import SlurmOptions
+from tacit.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Script:
+    """One sbatch script.
+
+    Attributes:
+        name: of the job within the run: prepare, generate or run.
+        text: of the file.
+    """
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Where a run is launched, and with what.
+
+    Attributes:
+        recipe: as it will be run.
+        overrides: section.key=value, as they were typed.
+        options: what is asked of SLURM.
+        folder: receives recipe.yaml, scripts and logs; absolute.
+        directory: in which the command was typed, and in which the jobs run.
+        typed: the command, for people.
+    """
+
+    recipe: Recipe
+    overrides: Sequence[str]
+    options: SlurmOptions
+    folder: Path
+    directory: Path
+    typed: str
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What differs between the jobs of a run."""
+
+    name: str
+    purpose: str
+    nodes: int
+    gpus: int
+    processes: int  # on each node
+    verbs: tuple[str, ...]  # one after the other; those but the last in one process
+
+
+def render_scripts(launch: Launch) -> list[Script]:
+    """The jobs of a run, in the order in which they wait for each other.
+
+    Raises:
+        RecipeError: a flag does not fit the recipe.
+    """
+    launch.options.check()
+    return [Script(job.name, _render(launch, job)) for job in _jobs(launch)]
+
+
+def _jobs(launch: Launch) -> Iterator[_Job]:
+    options, teacher = launch.options, launch.recipe.teacher
+    whole = {
+        "nodes": options.nodes,
+        "gpus": options.gpus_per_node,
+        "processes": max(1, options.gpus_per_node),
+    }
+    if options.shards is None:
+        yield _Job("run", "The whole recipe.", **whole, verbs=("run {recipe}",))
+        return
+    if teacher is None:
+        raise RecipeError(
+            f"--array: found {options.array} with a recipe that has no section teacher, so there "
+            "are no traces to share out; leave --array out"
+        )
+    count = options.shards[0]
+    # GPU partitions often refuse jobs without one, so the small first job has one, too
+    alone = {"nodes": 1, "gpus": min(1, options.gpus_per_node), "processes": 1}
+    yield _Job(
+        "prepare",
+        "First of three jobs: data" + (", and a teacher from scratch." if teacher.train else "."),
+        **(whole if teacher.from_scratch else alone),
+        verbs=("shard {recipe} --prepare",),
+    )
+    gpus = options.gpus_per_shard
+    if gpus is None:
+        gpus = alone["gpus"] if teacher.engine == "transformers" else 0
+    yield _Job(
+        "generate",
+        f"Second of three jobs, {count} times: each writes its share of the teacher's traces.",
+        **{**alone, "gpus": gpus},
+        verbs=(f'shard {{recipe}} --shard "$SLURM_ARRAY_TASK_ID/{count}"',),
+    )
+    yield _Job(
+        "run",
+        "Third of three jobs: joins the traces and does all the rest.",
+        **whole,
+        verbs=(f"shard {{recipe}} --merge {count}", "run {recipe}"),
+    )
+
+
+def _render(launch: Launch, job: _Job) -> str:
+    from jinja2 import Environment, StrictUndefined
+
+    options, folder = launch.options, launch.folder
+    source = resources.files("tacit.launch").joinpath("slurm.sbatch").read_text(encoding="utf-8")
+    # autoescape is for HTML; every value here is quoted for the shell where it is put in
+    environment = Environment(
+        undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
+    )
+    environment.filters["sh"] = shlex.quote
+    setup = list(options.setup)
+    if options.venv is not None:
+        setup.append(f"source {shlex.quote(str(options.venv.absolute() / 'bin' / 'activate'))}")
+    head = '$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)'
+    return environment.from_string(source).render(
+        name=job.name,
+        purpose=job.purpose,
+        version=__version__,
+        typed=launch.typed.replace("\n", " "),
+        directives=list(_directives(launch, job)),
+        directory=shlex.quote(str(launch.directory)),
+        log_prefix=shlex.quote(str(folder / job.name)),
+        events=shlex.quote(str(folder / "events.log")),
+        exit_interrupted=EXIT_INTERRUPTED,
+        setup=setup,
+        cpus_per_task=options.cpus_per_task,
+        threads=max(1, (options.cpus_per_task or 1) // job.processes),
+        torchrun=_uses_torchrun(job),
+        shutdown_s=max(30, options.save_s - 15),
+        head=head if job.nodes > 1 else "127.0.0.1",
+        commands=list(_commands(launch, job)),
+        max_requeues=options.max_requeues,
+    )
+
+
+def _uses_torchrun(job: _Job) -> bool:
+    return job.nodes * job.processes > 1
+
+
+def _directives(launch: Launch, job: _Job) -> Iterator[str]:
+    """Yields the options of sbatch."""
+    options = launch.options
+    yield f"--job-name={_job_name(launch.recipe.name)}-{job.name}"
+    yield f"--nodes={job.nodes}"
+    yield "--ntasks-per-node=1"
+    if job.gpus:
+        yield f"--gres=gpu:{job.gpus}"
+    given = {
+        "cpus-per-task": options.cpus_per_task,
+        "mem": options.mem,
+        "time": (options.time or "").strip(),
+        "partition": options.partition,
+        "account": options.account,
+        "qos": options.qos,
+        "mail-user": options.mail_user,
+        "mail-type": options.mail_user and "END,FAIL,REQUEUE",
+    }
+    for name, value in given.items():
+        if value:
+            yield f"--{name}={value}"
+    ids = "%j"
+    if job.name == "generate" and options.shards is not None:
+        count, at_once = options.shards
+        yield f"--array=1-{count}" + (f"%{at_once}" if at_once else "")
+        ids = "%A_%a"
+    yield "--requeue"
+    yield f"--signal=B:USR1@{options.save_s}"
+    yield "--open-mode=append"  # a requeued job goes on in the same log
+    yield f"--output={_log_in_directive(launch.folder / job.name, ids)}"
+    yield from options.extra
+
+
+def _commands(launch: Launch, job: _Job) -> Iterator[str]:
+    """Yields the commands of the job, for the shell; the last one on all its processes."""
+    given = " ".join(
+        [shlex.quote(str(launch.folder / "recipe.yaml")), *map(shlex.quote, launch.overrides)]
+    )
+    for number, verb in enumerate(job.verbs, start=1):
+        arguments = verb.format(recipe=given)
+        together = number == len(job.verbs) and _uses_torchrun(job)
+        nodes = job.nodes if together else 1
+        srun = f"srun --nodes={nodes} --ntasks={nodes}"
+        if nodes > 1:  # a node that has saved leaves the others time to; one that fails ends them
+            srun += " --label --kill-on-bad-exit=0 --wait=60"
+        module = "tacit"
+        if together:
+            module = (
+                f"tacit.launch.slurm_node --nnodes={nodes} --nproc_per_node={job.processes} "
+                '--master_addr="$head" --master_port="$port" -m tacit'
+            )
+        yield f"{srun} {_python(launch, job)} -m {module} {arguments}"
+
+
+def _python(launch: Launch, job: _Job) -> str:
+    """How tacit's Python is called on a compute node."""
+    options = launch.options
+    if options.container is not None:
+        image = shlex.quote(str(options.container.absolute()))
+        here = shlex.quote(str(launch.directory))
+        bound = shlex.quote(f"{launch.directory},{launch.folder}")
+        nvidia = " --nv" if job.gpus else ""
+        return f"apptainer exec{nvidia} --bind {bound} --pwd {here} {image} python3"
+    return "python3" if options.venv is not None else shlex.quote(sys.executable)
+
+
+def _job_name(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", name) or "run"
+
+
+def _log_in_directive(path: Path, ids: str) -> str:
+    """A log as sbatch reads it after #SBATCH, where % and spaces have a meaning.
+
+    Example:
+        >>> print(_log_in_directive(Path("/runs/50 %/run"), "%j"))
+        "/runs/50 %%/run-%j.log"
+    """
+    text = f"{str(path).replace('%', '%%')}-{ids}.log"
+    return f'"{text}"' if re.search(r"[\s']", text) else text

@@ -1,0 +1,162 @@
+"""What is asked of SLURM for a run, and what of it cannot be."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from tacit.errors import RecipeError
+
+_UNIT_S = {"days": 86_400, "hours": 3_600, "minutes": 60, "seconds": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlurmOptions:
+    """What the jobs of a run ask for; each is a flag of `tacit launch slurm` by the same name.
+
+    Attributes:
+        nodes: that train together.
+        gpus_per_node: as many processes on each; 0 trains on CPUs, one process per node.
+        time: limit of one job, as sbatch takes it, such as 08:00:00; a run that needs longer goes
+            on in the same job.
+        partition: of the cluster (default: the cluster's own).
+        account: that is charged.
+        qos: quality of service.
+        array: N has N jobs write the teacher's traces, each its share; N%M at most M at a time.
+        gpus_per_shard: of each of these jobs (default 1 for a local teacher, where there are GPUs,
+            else 0); more for a teacher that one GPU cannot hold.
+        cpus_per_task: CPU cores on each node.
+        mem: memory of each node, such as 200G.
+        container: an apptainer image with tacit in it.
+        venv: virtual environment with tacit in it (default: the Python that runs this command).
+        setup: shell line that each job runs first, such as 'module load cuda'; can be repeated.
+        mail_user: gets SLURM's mail when a job ends, fails or is requeued.
+        extra: further option of sbatch, such as '--constraint=a100'; can be repeated.
+        save_s: seconds before the time limit at which a run is asked to save and stop.
+        max_requeues: a job that has gone on so often is not requeued once more.
+    """
+
+    nodes: int = 1
+    gpus_per_node: int = 0
+    time: str | None = None
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    array: str | None = None
+    gpus_per_shard: int | None = None
+    cpus_per_task: int | None = None
+    mem: str | None = None
+    container: Path | None = None
+    venv: Path | None = None
+    setup: tuple[str, ...] = ()
+    mail_user: str | None = None
+    extra: Annotated[tuple[str, ...], Parameter(allow_leading_hyphen=True)] = ()
+    save_s: int = 300
+    max_requeues: int = 100
+
+    @property
+    def shards(self) -> tuple[int, int | None] | None:
+        """Jobs of the array, and how many at a time at the most; None without --array.
+
+        Example:
+            >>> SlurmOptions(array="16%4").shards
+            (16, 4)
+        """
+        if self.array is None:
+            return None
+        match = re.fullmatch(r"(\d+)(?:%(\d+))?", self.array)
+        if match is None or int(match[1]) < 1 or match[2] == "0":
+            raise RecipeError(
+                f"--array: found {self.array!r}; needed: how many jobs share the questions, such "
+                "as 16, or 16%4 for at most 4 at a time; correct it"
+            )
+        return int(match[1]), None if match[2] is None else int(match[2])
+
+    def check(self) -> None:
+        """Says what can be known to be wrong before anything is submitted.
+
+        Raises:
+            RecipeError: a flag cannot be used; the message names it.
+        """
+        counts = {
+            "nodes": (self.nodes, 1),
+            "gpus_per_node": (self.gpus_per_node, 0),
+            "gpus_per_shard": (self.gpus_per_shard, 0),
+            "cpus_per_task": (self.cpus_per_task, 1),
+            "max_requeues": (self.max_requeues, 0),
+        }
+        for name, (count, least) in counts.items():
+            if count is not None and count < least:
+                raise RecipeError(f"--{name}: found {count}; needed: at least {least}; correct it")
+        if self.time is None:
+            raise RecipeError(
+                "--time: missing; needed: the time limit of a job, such as --time 08:00:00; what "
+                "takes longer goes on in the same job"
+            )
+        limit_s = time_s(self.time)
+        if not 10 <= self.save_s < limit_s:
+            raise RecipeError(
+                f"--save_s: found {self.save_s} with --time {self.time}; needed: 10 up, and less "
+                f"than the {limit_s} seconds of --time; correct one of them"
+            )
+        _ = self.shards
+        for flag, value in {"setup": self.setup, "extra": self.extra}.items():
+            for line in value:
+                if "\n" in line or (flag == "extra" and not line.startswith("-")):
+                    raise RecipeError(
+                        f"--{flag}: found {line!r}; needed: one line, such as "
+                        + ("'module load cuda'" if flag == "setup" else "'--constraint=a100'")
+                    )
+        self._check_paths()
+
+    def _check_paths(self) -> None:
+        if self.container is not None and self.venv is not None:
+            raise RecipeError(
+                "--container and --venv: found both; needed: where tacit is installed, the image "
+                "or the environment; leave one out"
+            )
+        if self.container is not None and not self.container.is_file():
+            raise RecipeError(
+                f"--container: found no file {self.container}; needed: an apptainer image (.sif) "
+                "with tacit in it, see docs/slurm.md; correct the path"
+            )
+        if self.venv is not None and not (self.venv / "bin" / "activate").is_file():
+            raise RecipeError(
+                f"--venv: found no {self.venv}/bin/activate; needed: a virtual environment with "
+                "tacit in it, which compute nodes see; correct the path"
+            )
+
+
+def time_s(text: str) -> int:
+    """Seconds of a time limit in one of sbatch's six forms.
+
+    Example:
+        >>> time_s("90"), time_s("08:00:00"), time_s("1-12")
+        (5400, 28800, 129600)
+
+    Raises:
+        RecipeError: it has none of them, or is nothing.
+    """
+    forms = {
+        r"(\d+)": ("minutes",),
+        r"(\d+):(\d+)": ("minutes", "seconds"),
+        r"(\d+):(\d+):(\d+)": ("hours", "minutes", "seconds"),
+        r"(\d+)-(\d+)": ("days", "hours"),
+        r"(\d+)-(\d+):(\d+)": ("days", "hours", "minutes"),
+        r"(\d+)-(\d+):(\d+):(\d+)": ("days", "hours", "minutes", "seconds"),
+    }
+    for pattern, units in forms.items():
+        match = re.fullmatch(pattern, text.strip())
+        if match is not None:
+            parts = zip(units, match.groups(), strict=True)
+            seconds = sum(_UNIT_S[unit] * int(number) for unit, number in parts)
+            if seconds > 0:
+                return seconds
+    raise RecipeError(
+        f"--time: found {text!r}; needed: minutes (480), hours:minutes:seconds (08:00:00) or "
+        "days-hours (1-12); correct it"
+    )

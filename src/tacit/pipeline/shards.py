@@ -1,0 +1,263 @@
+"""The generate stage of a run in shares, for machines that work at the same time.
+
+`prepare` comes first, in one job: the data, a teacher from scratch, and the stage's stage.json.
+Then `write_shard` for each share, at any time and anywhere that sees the run folder; it writes
+nothing but its own files in traces/shards/. `merge` joins them into what `tacit run` would have
+written up to there, so that `tacit run` finds the stage half done with nothing left to ask.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tacit.atomic import write_text
+from tacit.engines import Sampling
+from tacit.errors import DataError, RecipeError
+from tacit.pipeline.folder import RunFolder
+from tacit.pipeline.measuring import evaluate_stage
+from tacit.pipeline.run import data_stage
+from tacit.pipeline.tracing import TeacherStages
+from tacit.pipeline.training import train_stage
+from tacit.recipe import Recipe, Schedule, Teacher
+from tacit.splits import Splits, data_settings
+from tacit.trace_merge import merge_traces
+from tacit.trace_settings import read_settings
+from tacit.traces import GenerateSummary, generate_traces, shard_path
+
+
+def prepare(
+    recipe: Recipe, *, progress: bool = True, say: Callable[[str], None] = lambda text: None
+) -> None:
+    """Makes what every share needs, and opens the stage; several processes may do it together.
+
+    Args:
+        recipe: with a section teacher.
+        progress: show bars.
+        say: gets one line for each stage.
+
+    Raises:
+        DataError: traces of an interrupted run are there already; `tacit run` has to finish it.
+        TacitError: for everything else that the user can mend.
+        SystemExit: with EXIT_INTERRUPTED after SIGTERM or SIGINT, when all is saved.
+    """
+    import torch
+    from accelerate import PartialState
+
+    teacher = _teacher_of(recipe)
+    process = PartialState(cpu=not torch.cuda.is_available(), timeout=datetime.timedelta(hours=24))
+    run = RunFolder(recipe, process, say=say)
+    splits = data_stage(run, recipe, run.path / "data")
+    trained = train_teacher(run, recipe, splits, progress=progress)
+    stages = _Share(run, recipe, teacher, splits, trained)
+    stage = run.open("generate", stages.folder, stages.settings())
+    if stage.done is None:
+        if process.is_main_process:
+            _refuse_part(stages.folder / "traces.jsonl")
+        with stage.running():
+            pass  # so that the settings are there, and tacit run goes on in this folder
+    process.wait_for_everyone()
+    process.destroy_process_group()
+
+
+def train_teacher(
+    run: RunFolder, recipe: Recipe, splits: Splits, *, progress: bool = True
+) -> dict[str, Any] | None:
+    """stage.json of a teacher from scratch, trained and measured; None for another teacher."""
+    teacher = recipe.teacher
+    if teacher is None or not teacher.from_scratch or splits.teacher is None:
+        return None
+    own = splits.with_train(splits.teacher, splits.hashes["teacher"], repeats=False)
+    learning = recipe.model_copy(
+        update={
+            "model": teacher.model,
+            "train": teacher.train,
+            "schedule": Schedule(removal="none"),
+            "lora": None,
+        }
+    )
+    folder = run.path / "teacher"
+    stage = train_stage(run, "teacher", learning, own, folder, progress=progress)
+    if run.process.is_main_process:
+        digest = stage["model_sha256"]
+        evaluate_stage(run, learning, own, folder, model_sha256=digest, progress=progress)
+    run.process.wait_for_everyone()
+    return stage
+
+
+def write_shard(
+    recipe: Recipe, shard: tuple[int, int], *, progress: bool = True
+) -> GenerateSummary | None:
+    """Writes one share of the traces, or goes on with it; None where they are there as a whole.
+
+    Args:
+        recipe: as `prepare` had it.
+        shard: (i, n), every n-th question from the i-th on, i from 1.
+        progress: show a bar.
+
+    Raises:
+        DataError: `prepare` was not run, or with other settings.
+        TacitError: for everything else that the user can mend.
+    """
+    teacher = _teacher_of(recipe)
+    share = teacher.model_copy(update=_part_of_limits(teacher, shard[1]))
+    stages = _opened(recipe.model_copy(update={"teacher": share}))
+    if stages is None:
+        return None
+    return stages.write(shard, progress=progress)
+
+
+def merge(recipe: Recipe, count: int) -> str:
+    """Joins all shares of `count` into the traces of the run; returns what was done, for people.
+
+    Raises:
+        DataError: a share is missing or not whole; the message names the traces.
+    """
+    _teacher_of(recipe)
+    stages = _opened(recipe)
+    if stages is None:
+        return "generate: all traces are there already"
+    target = stages.folder / "traces.jsonl"
+    shares = [stages.path((number, count)) for number in range(1, count + 1)]
+    _add_seconds(stages.folder / "stage.json", [_seconds_path(path) for path in shares])
+    merged = merge_traces(shares, target, overwrite=True)
+    return f"generate: {merged.num_samples:,} traces of {count} shares are joined in {target}"
+
+
+@dataclass(frozen=True)
+class _Onlooker:
+    """A process that works for a run and writes none of the files that all of it shares."""
+
+    is_main_process: bool = False
+
+
+class _Share(TeacherStages):
+    """The teacher's stages, of which one share of one stage is done here."""
+
+    @property
+    def folder(self) -> Path:
+        """Of the stage."""
+        return self.run.path / "traces"
+
+    def settings(self) -> dict[str, Any]:
+        """What decides the traces, as the generate stage has it."""
+        return {"questions_sha256": self.splits.hashes["train"], **self._identity()}
+
+    def path(self, shard: tuple[int, int]) -> Path:
+        """The traces of a share; those of the only one have a name of their own, too."""
+        return shard_path(self.folder / "shards" / "traces.jsonl", shard)
+
+    def write(self, shard: tuple[int, int], *, progress: bool) -> GenerateSummary:
+        """Asks the teacher the questions of a share, and adds up the time that it takes."""
+        teacher, target = self.teacher, self.path(shard)
+        seconds = _seconds_of(_seconds_path(target))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        summary = generate_traces(
+            self._made(),
+            self.splits.train,
+            target,
+            sampling=Sampling(self._limit(), teacher.temperature, teacher.top_p, self.recipe.seed),
+            num_samples_per_question=teacher.samples_per_question,
+            shard=shard,
+            system_prompt=teacher.system_prompt,
+            few_shot=teacher.few_shot,
+            progress="generate" if progress else None,
+        )
+        text = json.dumps({"seconds": round(seconds + summary.seconds, 3)})
+        write_text(_seconds_path(target), text + "\n")
+        return summary
+
+
+def _opened(recipe: Recipe) -> _Share | None:
+    """The stage as `prepare` left it; None where its traces are there as a whole.
+
+    Raises:
+        DataError: it is not there, or belongs to other settings.
+    """
+    teacher = _teacher_of(recipe)
+    data = _stage_of(recipe, "data", data_settings(recipe))
+    splits = Splits.from_json(data, recipe.folder)
+    trained = None
+    if teacher.from_scratch:
+        trained = _stage_of(recipe, "teacher", None)
+    run = RunFolder(recipe, _Onlooker())
+    stages = _Share(run, recipe, teacher, splits, trained)
+    stage = _stage_of(recipe, "traces", stages.settings(), done=False)
+    return None if stage["status"] == "done" or _is_whole(stages.folder) else stages
+
+
+def _stage_of(
+    recipe: Recipe, name: str, settings: dict[str, Any] | None, *, done: bool = True
+) -> dict[str, Any]:
+    """stage.json of a folder that `prepare` made; with these settings, where some are given."""
+    path = recipe.folder / name / "stage.json"
+    try:
+        values = json.loads(path.read_text())
+    except FileNotFoundError:
+        values = None
+    as_it_was = settings is None or values is None or values["settings"] == _plain(settings)
+    if values is None or not as_it_was or (done and values["status"] != "done"):
+        found = "no such file" if values is None else "not done" if as_it_was else "other settings"
+        raise DataError(
+            f"{path}: found {found}; needed: what this recipe's shares have in common; run "
+            "tacit shard RECIPE --prepare first, with the same settings"
+        )
+    return values
+
+
+def _teacher_of(recipe: Recipe) -> Teacher:
+    if recipe.teacher is None:
+        raise RecipeError(
+            "teacher: missing, so there are no traces to share out; needed: a recipe with a "
+            "section teacher; add it, or give the recipe to tacit run"
+        )
+    return recipe.teacher
+
+
+def _part_of_limits(teacher: Teacher, count: int) -> dict[str, Any]:
+    """What all shares together may spend or ask is divided among them."""
+    limits = {"max_cost": teacher.max_cost, "requests_per_minute": teacher.requests_per_minute}
+    return {name: value / count for name, value in limits.items() if value is not None}
+
+
+def _refuse_part(path: Path) -> None:
+    """Traces that no share knows of would be written a second time."""
+    if path.exists() and path.stat().st_size and not _is_whole(path.parent):
+        raise DataError(
+            f"{path}: holds traces of a run that was interrupted; needed: none, or all, before "
+            "they are shared out; let tacit run write the others (without --array), or move the "
+            "file away"
+        )
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether every trace of the stage is in its file."""
+    path = folder / "traces.jsonl"
+    if not path.exists():
+        return False
+    plan = read_settings(path)[1]
+    with path.open("rb") as file:
+        return sum(1 for _ in file) >= plan.num_questions * plan.num_samples_per_question
+
+
+def _seconds_path(share: Path) -> Path:
+    return share.with_suffix(".seconds.json")
+
+
+def _seconds_of(path: Path) -> float:
+    return json.loads(path.read_text())["seconds"] if path.exists() else 0.0
+
+
+def _add_seconds(stage: Path, shares: list[Path]) -> None:
+    """The stage took as long as its shares together: so long were machines paid for."""
+    values = json.loads(stage.read_text())
+    values["seconds"] = round(sum(map(_seconds_of, shares)), 3)
+    write_text(stage, json.dumps(values, indent=2))
+
+
+def _plain(settings: dict[str, Any]) -> Any:
+    return json.loads(json.dumps(settings))
