@@ -36,6 +36,7 @@ bench: install
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/generation.py --plain 256
 	$(BIN)/python benchmarks/generate_multiplication.py
 
 clean:
