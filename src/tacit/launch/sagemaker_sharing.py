@@ -25,6 +25,11 @@ _OWN = {"old", "levels", "plots", "traces"}
 Listing = dict[str, tuple[int, int]]
 
 
+def has_separate_files() -> bool:
+    """Whether the hosts of this run see different files."""
+    return os.environ.get(SEPARATE_FILES) == "1"
+
+
 def share_run_folder(folder: Path, process: Any) -> None:
     """Makes the run folder on every other host like the first one's; a collective call.
 
@@ -35,7 +40,7 @@ def share_run_folder(folder: Path, process: Any) -> None:
         folder: the run folder, by the same name on every host.
         process: Accelerate's PartialState.
     """
-    if os.environ.get(SEPARATE_FILES) != "1" or process.num_processes == 1:
+    if not has_separate_files() or process.num_processes == 1:
         return
     from accelerate.utils import broadcast_object_list, gather_object
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from tacit.atomic import link_folder, write_text
 from tacit.environment import environment
+from tacit.launch.sagemaker_sharing import share_run_folder
 from tacit.pipeline.folder import RunFolder, broadcast
 from tacit.pipeline.measuring import evaluate_stage, evaluate_untrained
 from tacit.pipeline.training import model_in, train_stage, weights_hash
@@ -143,6 +144,7 @@ class _Stages:
         if self.recipe.baselines.untrained:
             first = "distilled" if distilled else next(variants(self.recipe)).name
             like = _phase_folder(self.run_folder.path / first, self.phases, 0) / "model"
+            share_run_folder(self.run_folder.path, self.run_folder.process)
             evaluate_untrained(
                 self.run_folder,
                 self.recipe,
@@ -237,6 +239,7 @@ class _Stages:
         )
         if name == "distil":
             self.num_steps[-1] = stage["state"]["step"]
+        share_run_folder(run.path, run.process)
         evaluate_stage(
             run,
             recipe,
@@ -262,18 +265,21 @@ class _Stages:
             folder = self.run_folder.path
             source = _phase_folder(folder / "internalized", self.phases, number) / "levels"
             target = _phase_folder(folder / "explicit", self.phases, number)
-            level = sorted(source.glob("removed-*"))[0]
-            if self.is_main:
+            digest = ""
+            if self.is_main:  # other hosts may not see the levels
+                level = sorted(source.glob("removed-*"))[0]
+                digest = weights_hash(level)
                 if (target / "stage.json").exists():  # one that was trained
                     self.run_folder.set_aside(target)
                 link_folder(level, target / "model")
             self.run_folder.process.wait_for_everyone()
+            share_run_folder(self.run_folder.path, self.run_folder.process)
             evaluate_stage(
                 self.run_folder,
                 phase,
                 self.splits[number],
                 target,
-                model_sha256=weights_hash(level),
+                model_sha256=broadcast([digest])[0],
                 process=self.run_folder.process,
                 progress=self.progress,
             )

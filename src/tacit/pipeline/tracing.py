@@ -21,6 +21,7 @@ from tacit.errors import DataError
 from tacit.evaluate import Prediction, summarize
 from tacit.example import read_jsonl, write_jsonl
 from tacit.interrupt import EXIT_INTERRUPTED
+from tacit.launch.sagemaker_sharing import has_separate_files
 from tacit.model import ModelCard
 from tacit.pipeline.folder import RunFolder, Stage, broadcast
 from tacit.pipeline.measuring import already, asked, keep
@@ -199,6 +200,7 @@ class TeacherStages:
         """
         process, temperature = self.run.process, self.teacher.temperature
         together = self.teacher.engine == "transformers" and not output.exists()
+        together = together and not has_separate_files()  # no process could merge the shards
         num_shards = broadcast([process.num_processes if together else 1])[0]
         shards = [(number, num_shards) for number in range(1, num_shards + 1)]
         files = [shard_path(output, shard) for shard in shards]
