@@ -15,7 +15,8 @@ from tacit.environment import environment
 from tacit.launch.sagemaker_sharing import share_run_folder
 from tacit.pipeline.folder import RunFolder, broadcast
 from tacit.pipeline.measuring import evaluate_stage, evaluate_untrained
-from tacit.pipeline.training import model_in, train_stage, weights_hash
+from tacit.pipeline.teaching import train_and_measure, train_teacher
+from tacit.pipeline.training import model_in, weights_hash
 from tacit.recipe import Recipe, Schedule
 from tacit.splits import Splits, check_phases, data_settings, make_data
 from tacit.trace_file import locked
@@ -163,19 +164,7 @@ class _Stages:
         teacher = recipe.teacher
         if teacher is None:
             return splits
-        trained = None
-        if teacher.from_scratch and splits.teacher is not None:
-            folder = run.path / "teacher"
-            own = splits.with_train(splits.teacher, splits.hashes["teacher"], repeats=False)
-            learning = recipe.model_copy(
-                update={
-                    "model": teacher.model,
-                    "train": teacher.train,
-                    "schedule": Schedule(removal="none"),
-                    "lora": None,
-                }
-            )
-            trained = self._train("teacher", learning, own, folder)
+        trained = train_teacher(run, recipe, splits, progress=self.progress)
         stages = TeacherStages(run, recipe, teacher, splits, trained, progress=self.progress)
         generated = stages.generate()
         holder: list[Any] = [None]
@@ -227,7 +216,7 @@ class _Stages:
     ) -> dict[str, Any]:
         """Trains one model and measures it; returns its stage.json."""
         run = self.run_folder
-        stage = train_stage(
+        stage = train_and_measure(
             run,
             name,
             recipe,
@@ -239,17 +228,6 @@ class _Stages:
         )
         if name == "distil":
             self.num_steps[-1] = stage["state"]["step"]
-        share_run_folder(run.path, run.process)
-        evaluate_stage(
-            run,
-            recipe,
-            splits,
-            folder,
-            model_sha256=stage["model_sha256"],
-            process=run.process,
-            progress=self.progress,
-        )
-        run.process.wait_for_everyone()
         return stage
 
     def _equal_steps(self, number: int) -> int | None:

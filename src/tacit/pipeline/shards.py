@@ -19,11 +19,10 @@ from tacit.atomic import write_text
 from tacit.engines import Sampling
 from tacit.errors import DataError, RecipeError
 from tacit.pipeline.folder import RunFolder
-from tacit.pipeline.measuring import evaluate_stage
 from tacit.pipeline.run import data_stage
+from tacit.pipeline.teaching import train_teacher
 from tacit.pipeline.tracing import TeacherStages
-from tacit.pipeline.training import train_stage
-from tacit.recipe import Recipe, Schedule, Teacher
+from tacit.recipe import Recipe, Teacher
 from tacit.splits import Splits, data_settings
 from tacit.trace_merge import merge_traces
 from tacit.trace_settings import read_settings
@@ -62,31 +61,6 @@ def prepare(
             pass  # so that the settings are there, and tacit run goes on in this folder
     process.wait_for_everyone()
     process.destroy_process_group()
-
-
-def train_teacher(
-    run: RunFolder, recipe: Recipe, splits: Splits, *, progress: bool = True
-) -> dict[str, Any] | None:
-    """stage.json of a teacher from scratch, trained and measured; None for another teacher."""
-    teacher = recipe.teacher
-    if teacher is None or not teacher.from_scratch or splits.teacher is None:
-        return None
-    own = splits.with_train(splits.teacher, splits.hashes["teacher"], repeats=False)
-    learning = recipe.model_copy(
-        update={
-            "model": teacher.model,
-            "train": teacher.train,
-            "schedule": Schedule(removal="none"),
-            "lora": None,
-        }
-    )
-    folder = run.path / "teacher"
-    stage = train_stage(run, "teacher", learning, own, folder, progress=progress)
-    if run.process.is_main_process:
-        digest = stage["model_sha256"]
-        evaluate_stage(run, learning, own, folder, model_sha256=digest, progress=progress)
-    run.process.wait_for_everyone()
-    return stage
 
 
 def write_shard(
