@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from conftest import tiny_recipe
 from tacit.adapter import base_of, choose_targets, is_adapter
 from tacit.errors import RecipeError
-from tacit.model import load_model, load_tokenizer
+from tacit.model import load_model
 from tacit.pipeline import run_recipe
 from tacit.recipe import recipe_from
 from tacit.tokenizer import character_tokenizer
+from test_train import losses, trainer
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "gpt2": {"n_layer": 1, "n_head": 2, "n_embd": 64, "n_positions": 64},
@@ -85,33 +87,11 @@ def test_phases_of_a_lora_student_go_on_with_its_adapter(tmp_path: Path) -> None
 
 
 def test_resuming_a_lora_run_is_exact(tmp_path: Path) -> None:
-    from test_train import losses, trainer
+    made = recipe(tmp_path, lora={"dropout": 0.2})
 
     def adapter(folder: Path, *stops: int) -> dict[str, torch.Tensor]:
-        from safetensors.torch import load_file
-
-        from tacit.dataset import encode_examples
-        from tacit.tasks.multiplication import examples
-        from tacit.template import Template
-        from tacit.train import StepwiseInternalization
-
-        made = recipe(tmp_path, lora={"dropout": 0.2})
-        data = examples([(2, 2)], 500, 20, 30)
-        for stop in [*stops, None]:
-            tokenizer = load_tokenizer(made.model)
-            template = Template(made.template, tokenizer)
-            part = StepwiseInternalization(
-                load_model(made.model, tokenizer, seed=0, lora=made.lora),
-                tokenizer,
-                template,
-                made,
-                train=encode_examples(data["train"], tokenizer, template),
-                valid=data["valid"],
-                folder=folder,
-                progress=False,
-            )
-            if stop is None:
-                return load_file(part.run().folder / "adapter_model.safetensors")
+        for stop in stops:
+            part = trainer(made, folder)
             step = part._step
 
             def stopping(state: Any, part: Any = part, step: Any = step, last: int = stop) -> Any:
@@ -121,12 +101,11 @@ def test_resuming_a_lora_run_is_exact(tmp_path: Path) -> None:
             part._step = stopping  # type: ignore[method-assign]
             with pytest.raises(SystemExit):
                 part.run()
-        raise AssertionError
+        return load_file(trainer(made, folder).run().folder / "adapter_model.safetensors")
 
     whole, parts = adapter(tmp_path / "whole"), adapter(tmp_path / "parts", 7, 12)
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
     assert losses(tmp_path / "whole") == losses(tmp_path / "parts")
-    assert trainer
 
 
 def test_targets_that_are_not_there_are_named(tmp_path: Path) -> None:

@@ -14,14 +14,17 @@ FILES = sorted(CONFIGS.glob("*.yaml"))
 
 
 def test_the_configs_are_there() -> None:
-    assert [file.stem for file in FILES] == ["ddp", "fsdp2", "single", "zero2"]
+    assert [file.stem for file in FILES] == ["ddp", "fsdp2", "single", "zero2", "zero3"]
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_accelerate_reads_every_config(file: Path) -> None:
     config = load_config_from_file(str(file))
-    expected = {"ddp": "MULTI_GPU", "fsdp2": "FSDP", "single": "NO", "zero2": "DEEPSPEED"}
-    assert config.distributed_type == expected[file.stem]
+    kind = file.stem.rstrip("23")
+    expected = {"ddp": "MULTI_GPU", "fsdp": "FSDP", "single": "NO", "zero": "DEEPSPEED"}
+    assert config.distributed_type == expected[kind]
+    if kind == "zero":
+        assert config.deepspeed_config["zero_stage"] == int(file.stem[-1])
     assert config.compute_environment == "LOCAL_MACHINE"
     assert config.num_processes == (1 if file.stem == "single" else 4)
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from conftest import tiny_qwen2
 from tacit.adapter import is_adapter
 from tacit.cli import main
-from tacit.commands.distil import distil
+from tacit.commands.distil import _precision, distil
 from tacit.errors import ModelError, RecipeError
 from tacit.pipeline.resuming import resume_from
 from tacit.recipe import load_recipe
@@ -166,3 +167,15 @@ def test_a_rank_that_the_student_does_not_have_is_refused(tmp_path: Path) -> Non
     flags = {"student_dir": str(out), "data": traces(tmp_path), "quantization": "none"}
     with pytest.raises(RecipeError, match=r"lora.r: found 16, but .* is an adapter with 8"):
         distil(out_dir=tmp_path / "second", epochs=1, r=16, **flags)
+
+
+def test_automatic_precision_is_the_launchers_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
+    assert _precision("bf16") == "bf16"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert _precision("auto") == "fp32"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    assert _precision("auto") == "fp16"
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    assert _precision("auto") == "bf16"

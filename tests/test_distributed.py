@@ -24,8 +24,10 @@ from conftest import tiny_recipe
 from tacit.distributed import Processes, asked_way, precision_note
 from tacit.errors import DataError, RecipeError
 from tacit.evaluate import evaluate_folder
+from tacit.model import load_model
 from tacit.recipe import Model
 from tacit.tasks.multiplication import examples
+from tacit.tokenizer import character_tokenizer
 from test_train import NO_DROPOUT, losses, trainer
 
 SETTINGS: dict[str, Any] = {
@@ -35,7 +37,7 @@ SETTINGS: dict[str, Any] = {
     "baselines": True,
 }
 
-#: As accelerate launch sets them for configs/fsdp2.yaml and configs/zero2.yaml.
+#: As accelerate launch sets them for the files in configs/.
 WAYS = {
     "ddp": {},
     "fsdp2": {
@@ -44,7 +46,8 @@ WAYS = {
         "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
         "FSDP_RESHARD_AFTER_FORWARD": "true",
     },
-    "zero": {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "2"},
+    "zero2": {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "2"},
+    "zero3": {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "3"},
 }
 
 #: Micro-batches, removals (so resets) at steps 8 and 16, checkpoints there and in between.
@@ -89,15 +92,15 @@ def train_worker(job: Path) -> None:
 
     values = json.loads(job.read_text())
     process = PartialState(cpu=True)
-    for name, stop_after in values["runs"]:
+    for name, stop_after, sections in values["runs"]:
         folder = job.parent / name
-        part = trainer(tiny_recipe(folder, **values["sections"]), folder)
+        part = trainer(tiny_recipe(folder, **sections), folder)
         if process.is_main_process:
             facts = {
                 "wrapped": type(part.model).__name__,
                 "optimizer": type(part.optimizer.optimizer).__name__,
                 "held": sum(_local(p).numel() for p in part.bare_model.parameters()),
-                "all": sum(p.numel() for p in part.bare_model.parameters()),
+                "all": sum(_numel(p) for p in part.bare_model.parameters()),
                 "sharded": all(isinstance(p, DTensor) for p in part.bare_model.parameters()),
             }
             (job.parent / f"{name}.json").write_text(json.dumps(facts))
@@ -160,8 +163,14 @@ def fail_worker(job: Path) -> None:
     cli.main(["fail"])
 
 
-def _local(tensor: Any) -> Any:
-    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
+def _local(parameter: Any) -> Any:
+    """What this process holds of it for good."""
+    parameter = getattr(parameter, "ds_tensor", parameter)
+    return parameter.to_local() if hasattr(parameter, "to_local") else parameter
+
+
+def _numel(parameter: Any) -> int:
+    return getattr(parameter, "ds_numel", parameter.numel())
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -199,6 +208,23 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     assert (two / "report.html").exists()
 
 
+#: An adapter on a frozen model, with gradient checkpointing.
+ADAPTER: dict[str, Any] = {
+    "lora": {"dropout": 0.0},
+    "schedule": {"delta": 40},
+    "train": {"micro_batch_size": 4, "max_steps": 12, "gradient_checkpointing": True},
+}
+
+
+def adapter(folder: Path) -> dict[str, Any]:
+    """Sections for an adapter of a tiny model in `folder`."""
+    tokenizer = character_tokenizer()
+    settings = tiny_recipe(folder, **TWO_RESETS).model
+    load_model(settings, tokenizer, seed=1).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return {**ADAPTER, "model": {"name": str(folder), "config": None, "tokenizer": None}}
+
+
 @pytest.fixture(scope="module")
 def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run of one process that every way is held against."""
@@ -213,11 +239,12 @@ def test_every_way_trains_as_one_process_and_any_number_goes_on(
     tmp_path: Path, one: Path, way: str
 ) -> None:
     """From scratch; from a checkpoint of one process, through a reset; and back to one."""
-    if way == "zero":
+    if way.startswith("zero"):
         pytest.importorskip("deepspeed", reason="the extra tacit[deepspeed] is not installed")
     shutil.copytree(one / "checkpoint-12", tmp_path / "resumed" / "checkpoint-12")
-    runs = [["scratch", 99], ["resumed", 17]]
-    (tmp_path / "job.json").write_text(json.dumps({"sections": TWO_RESETS, "runs": runs}))
+    lora = adapter(tmp_path / "base")
+    runs = [["scratch", 99, TWO_RESETS], ["resumed", 17, TWO_RESETS], ["adapter", 99, lora]]
+    (tmp_path / "job.json").write_text(json.dumps({"runs": runs}))
     done = torchrun(__file__, "train", str(tmp_path / "job.json"), **WAYS[way])
     assert done.returncode == 0, done.stdout + done.stderr
     expected = losses(one)
@@ -230,7 +257,14 @@ def test_every_way_trains_as_one_process_and_any_number_goes_on(
     last = trainer(tiny_recipe(tmp_path / "resumed", **TWO_RESETS), tmp_path / "resumed").run()
     assert losses(tmp_path / "resumed") == pytest.approx(expected[12:], abs=1e-5)
     assert close(weights(last.folder), weights(one / "model"))
-    for name in ("scratch", "resumed"):
+    trainer(tiny_recipe(tmp_path / "alone", **lora), tmp_path / "alone").run()
+    assert losses(tmp_path / "adapter") == pytest.approx(losses(tmp_path / "alone"), abs=1e-5)
+    adapters = [
+        load_file(tmp_path / name / "model" / "adapter_model.safetensors")
+        for name in ("alone", "adapter")
+    ]
+    assert close(*adapters)
+    for name in ("scratch", "resumed", "adapter"):
         facts = json.loads((tmp_path / f"{name}.json").read_text())
         if way == "ddp":
             assert facts["wrapped"] == "DistributedDataParallel"
@@ -239,10 +273,10 @@ def test_every_way_trains_as_one_process_and_any_number_goes_on(
             assert facts["sharded"]
             assert facts["held"] < 0.6 * facts["all"]
         else:
-            assert (facts["wrapped"], facts["optimizer"]) == (
-                "DeepSpeedEngine",
-                "DeepSpeedZeroOptimizer",
-            )
+            assert facts["wrapped"] == "DeepSpeedEngine"
+            stage3 = "_Stage3" if way == "zero3" else ""
+            assert facts["optimizer"] == f"DeepSpeedZeroOptimizer{stage3}"
+            assert (facts["held"] < 0.6 * facts["all"]) == (way == "zero3")
 
 
 @pytest.mark.slow
@@ -299,10 +333,10 @@ def test_two_processes_generate_as_one(tmp_path: Path, one: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["ddp", "fsdp2", "zero2"])
+@pytest.mark.parametrize("name", ["ddp", "fsdp2", "zero2", "zero3"])
 def test_every_config_trains_the_quickstarts_student(tmp_path: Path, name: str) -> None:
     """Through accelerate launch and the whole pipeline."""
-    if name == "zero2":
+    if name.startswith("zero"):
         pytest.importorskip("deepspeed", reason="the extra tacit[deepspeed] is not installed")
     root = Path(__file__).parents[1]
     shipped = yaml.safe_load((root / "recipes" / "quickstart.yaml").read_text())
@@ -367,13 +401,21 @@ def test_what_does_not_work_is_refused_with_what_does(
         Processes(tiny_recipe(tmp_path, **sections), tmp_path)
 
 
-def test_zero_3_is_refused_with_what_does_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("ACCELERATE_DEEPSPEED_ZERO_STAGE", "0", r"zero_stage 0; needed: 2 or 3;.*configs/ddp"),
+        ("ACCELERATE_DEEPSPEED_OFFLOAD_PARAM_DEVICE", "cpu", "offload_param_device cpu"),
+    ],
+)
+def test_what_deepspeed_cannot_do_here_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
 ) -> None:
     pytest.importorskip("deepspeed", reason="the extra tacit[deepspeed] is not installed")
     monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
     monkeypatch.setenv("ACCELERATE_DEEPSPEED_ZERO_STAGE", "3")
-    with pytest.raises(RecipeError, match=r"zero_stage 3; needed: 2;.*configs/fsdp2"):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(RecipeError, match=message):
         Processes(tiny_recipe(tmp_path), tmp_path)
 
 

@@ -31,7 +31,7 @@ def trainer(recipe: Any, folder: Path, **arguments: Any) -> StepwiseInternalizat
     tokenizer = load_tokenizer(recipe.model)
     template = Template(recipe.template, tokenizer)
     return StepwiseInternalization(
-        load_model(recipe.model, tokenizer, seed=recipe.seed),
+        load_model(recipe.model, tokenizer, seed=recipe.seed, lora=recipe.lora),
         tokenizer,
         template,
         recipe,

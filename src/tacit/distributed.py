@@ -5,7 +5,7 @@ work together, and Accelerate does it:
 
     ddp     every process has the whole model and the whole optimizer state (also: one process)
     fsdp2   weights, gradients and optimizer state are shared out (torch's fully_shard)
-    zero    DeepSpeed, stage 1 or 2: whole weights, optimizer state shared out
+    zero    DeepSpeed: gradients and optimizer state are shared out, under stage 3 weights, too
 
 `tacit.train` takes the same steps under each of them, and `tacit.checkpoint` writes the same files:
 whole weights, and optimizer state as one process has it. So any number of processes, in any of the
@@ -123,18 +123,21 @@ class Processes:
                 f"accelerate's configuration: asks for {self.way}, but this process was started "
                 "alone; start it with accelerate launch or torchrun"
             )
+        if self.way == "zero":
+            zero.keep_from_transformers()
         if self.way == "fsdp2":
             # Without GPUs, and from a process's second model on, Accelerate forgets the plugin
             # and makes plain DDP of it.
             self.accelerator.state.fsdp_plugin = plugin
             self.accelerator.state.distributed_type = DistributedType.FSDP
         self._shell: Any = None
+        self._shares_weights = False
 
     def remember(self, model: Any) -> None:
         """Keeps the model's structure, without weights, for `whole`; before anything wraps it."""
         import torch
 
-        if self.way == "fsdp2":
+        if self.way != "ddp":
             empty = {
                 id(parameter): torch.nn.Parameter(
                     torch.empty_like(parameter, device="meta"),
@@ -148,7 +151,11 @@ class Processes:
         """The model to call and the optimizer to step."""
         if self.way == "zero":  # it would list all its settings
             logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
-        return self.accelerator.prepare(model, optimizer)
+        model, optimizer = self.accelerator.prepare(model, optimizer)
+        self._shares_weights = self.way == "fsdp2" or (
+            self.way == "zero" and zero.shares_weights(optimizer.optimizer)
+        )
+        return model, optimizer
 
     def backward(
         self, model: Any, loss: Callable[[], torch.Tensor], *, scale: float, last: bool
@@ -192,19 +199,21 @@ class Processes:
         """Within the block, the plain model with all its weights, in the main process at least.
 
         All processes must enter; where the weights are not, None comes. Changes to them are lost
-        under fsdp2.
+        where weights are shared out.
 
         Args:
             model: that was given to `prepare`.
-            everywhere: in all processes, on their devices; else on the CPU under fsdp2.
+            everywhere: in all processes, on their devices; else on the CPU where weights are
+                shared out.
         """
-        if self.way != "fsdp2":
+        if not self._shares_weights:
             yield model
             return
         wanted = everywhere or self.accelerator.is_main_process
         weights = {}
-        for name, share in model.state_dict().items():
-            tensor = _whole(share.detach())
+        for name, share in model.state_dict(keep_vars=True).items():
+            fsdp2 = self.way == "fsdp2"
+            tensor = _whole(share.detach()) if fsdp2 else zero.whole_weight(share)
             if wanted:
                 weights[name] = tensor if everywhere else tensor.cpu()
         if not wanted:
