@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,14 +20,17 @@ import pytest
 import yaml
 
 from conftest import tiny_recipe
-from tacit.launch.container import _children, _lines, run_container
-from tacit.launch.container_files import final_model, publish, write_failure
-from tacit.launch.container_job import ContainerError, Job, read_job
+from tacit.errors import RecipeError
+from tacit.launch import container
+from tacit.launch.container import _children, _environment, _lines, run_container
+from tacit.launch.container_files import final_model, place_run_folder, publish, write_failure
+from tacit.launch.container_job import ACCELERATE_FILE, ContainerError, Job, read_job
 from tacit.launch.container_requirements import install_missing
 from tacit.launch.sagemaker_checkpoints import WholeFolders
 from tacit.launch.sagemaker_metrics import MetricFollower, metric_definitions, metric_line
 from tacit.launch.sagemaker_pack import code_archive
 
+CONFIGS = Path(__file__).parent.parent / "configs"
 SECRET = "wJalrPlantedSecretKey0123456789abcdefEXAMPLE"
 
 
@@ -86,8 +90,13 @@ def launched() -> Iterator[list[subprocess.Popen[str]]]:
     processes: list[subprocess.Popen[str]] = []
     yield processes
     for process in processes:
-        for pid in [*_children(process.pid), process.pid] if process.poll() is None else []:
+        for pid in family(process.pid) if process.poll() is None else []:
             os.kill(pid, signal.SIGKILL)
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that it started, directly or not."""
+    return [pid, *(each for child in _children(pid) for each in family(child))]
 
 
 def free_port() -> int:
@@ -113,7 +122,11 @@ def metrics(run: Path) -> list[dict[str, Any]]:
 def test_two_hosts_train_are_stopped_and_go_on(
     tmp_path: Path, launched: list[subprocess.Popen[str]]
 ) -> None:
-    """Nothing is shared but the network; the second start has only what SageMaker keeps."""
+    """Nothing is shared but the network; the second start has only what SageMaker keeps.
+
+    The first start is DDP, and SIGTERM comes to one host later than to the other; the second is
+    FSDP2.
+    """
     settings = {"max_steps": 200, "checkpoint_every": 25, "evaluate_every": 100}
     recipe = write_recipe(tmp_path, train=settings, distil={"max_steps": 24})
     hosts = ("algo-1", "algo-2")
@@ -123,9 +136,13 @@ def test_two_hosts_train_are_stopped_and_go_on(
     launched += processes
     run = roots[0] / "checkpoints" / "run"
     wait_for(lambda: list(run.glob("internalized/checkpoint-*")), processes[0])
-    for process in processes:
-        process.send_signal(signal.SIGTERM)
-    first = [process.communicate(timeout=100)[0] for process in processes]
+    processes[0].send_signal(signal.SIGTERM)
+    first = [processes[0].communicate(timeout=100)[0]]
+    time.sleep(3)  # its processes have ended by now
+    assert processes[1].poll() is None, "it waits for its own SIGTERM"
+    assert not _children(processes[1].pid)
+    processes[1].send_signal(signal.SIGTERM)
+    first.append(processes[1].communicate(timeout=10)[0])
     assert [process.returncode for process in processes] == [75, 75], first
     assert not any((root / "output" / "failure").exists() for root in roots)
     assert not (roots[0] / "model").exists()
@@ -139,7 +156,13 @@ def test_two_hosts_train_are_stopped_and_go_on(
             kept.rename(tmp_path / f"kept-{root.name}")
         shutil.rmtree(root)
     roots = [lay_out(tmp_path / host, recipe, host=host, hosts=hosts) for host in hosts]
-    (tmp_path / "kept-algo-1").rename(roots[0] / "checkpoints")
+    kept = tmp_path / "kept-algo-1"
+    shutil.copytree(kept, roots[1] / "checkpoints")  # SageMaker brings them back on every host
+    (roots[1] / "checkpoints" / "run" / "internalized" / "stage.json").write_text("old")
+    theirs = listing(roots[1] / "checkpoints")
+    kept.rename(roots[0] / "checkpoints")
+    for root in roots:
+        shutil.copy(CONFIGS / "fsdp2.yaml", root / "code" / ACCELERATE_FILE)
     port = free_port()
     processes = [start(root, port) for root in roots]
     launched += processes
@@ -154,19 +177,29 @@ def test_two_hosts_train_are_stopped_and_go_on(
     assert (roots[0] / "output" / "data" / "report.html").is_file()
     assert (roots[0] / "output" / "data" / "internalized" / "predictions.jsonl").is_file()
     assert not (roots[1] / "model").exists(), "only the first host publishes"
-    assert not (roots[1] / "checkpoints").exists(), "only the first host is saved"
+    assert listing(roots[1] / "checkpoints") == theirs, "only the first host is saved"
     copy = roots[1] / "tacit" / "run"
     assert (copy / "data" / "train.jsonl").is_file(), "data was sent"
     assert (copy / "distilled" / "model" / "model.safetensors").is_file(), "the start was sent"
     assert not list(copy.rglob("levels")), "what only the first host reads was not"
 
     log = second[0]
+    assert "mixed_precision bf16" in log, "fsdp2.yaml was read"
     assert re.search(r"^metric internalized train step=\d+ loss=[\d.]+ removed=\d+", log, re.M)
     told = {int(step) for step in re.findall(r"^metric internalized train step=(\d+)", log, re.M)}
     assert told == set(range(stopped + 1, 201)), "each step is told once"
     assert SECRET not in "".join(first + second)
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
+
+
+def listing(folder: Path) -> dict[str, tuple[int, int]]:
+    """Files below -> bytes, time of change."""
+    return {
+        path.relative_to(folder).as_posix(): (path.stat().st_size, path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def _number(path: Path) -> int:
@@ -236,6 +269,85 @@ def test_a_job_without_a_recipe_is_refused(tmp_path: Path) -> None:
     shutil.rmtree(root / "input")
     with pytest.raises(ContainerError, match=r"hyperparameters.json: missing"):
         run_container(root)
+
+
+def a_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, stopped: int) -> Path:
+    """The second of two hosts, whose processes end with this status."""
+    hosts = ("algo-1", "algo-2")
+    root = lay_out(tmp_path / "ml", write_recipe(tmp_path), host="algo-2", hosts=hosts)
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setattr(container, "_train", lambda *_: (stopped, "lost its partner"))
+    return root
+
+
+def test_stopped_through_another_host_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wish to stop is shared by all processes, so a host may end before its own SIGTERM."""
+    monkeypatch.setattr(container, "_OWN_SIGTERM_S", 0.2)
+    root = a_host(tmp_path, monkeypatch, stopped=75)
+    assert run_container(root) == 75
+    assert not (root / "output" / "failure").exists()
+
+
+def test_a_failure_right_before_sigterm_is_its_consequence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = a_host(tmp_path, monkeypatch, stopped=1)
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    assert run_container(root) == 75
+    assert not (root / "output" / "failure").exists()
+    monkeypatch.setattr(container, "_SIGTERM_AFTER_FAILURE_S", 0.2)
+    assert run_container(root) == 1
+    assert (root / "output" / "failure").read_text() == "lost its partner\n"
+
+
+@pytest.mark.parametrize("left", ["sleep 60 &", "setsid sleep 5 &"])
+def test_a_job_ends_when_its_run_does(
+    left: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that outlives the run holds its output open; that must not be waited for."""
+    monkeypatch.setattr(container, "_REST_OF_OUTPUT_S", 1)
+    command = ["bash", "-c", f"{left} echo 'error: no memory'; exit 3"]
+    monkeypatch.setattr(container, "_command", lambda job: command)
+    job = job_of(lay_out(tmp_path / "ml", write_recipe(tmp_path)))
+    run = place_run_folder(job, print)
+    begin = time.monotonic()
+    with container._Termination() as termination:
+        assert container._train(job, run, termination) == (3, "no memory")
+    assert time.monotonic() - begin < 4.5
+
+
+def test_what_goes_wrong_beside_the_run_is_said_once_and_tried_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(container, "_LOOK_EVERY_S", 0.01)
+    ended = threading.Event()
+    looked: list[str] = []
+
+    def broken() -> None:
+        looked.append("broken")
+        raise (FileNotFoundError if len(looked) == 1 else PermissionError)("no space")
+
+    def works() -> None:
+        looked.append("works")
+        if len(looked) >= 10:
+            ended.set()
+
+    container._watch([broken, works], ended)
+    assert looked[:10] == ["broken", "works"] * 5
+    assert capsys.readouterr().out.count("training goes on: no space") == 1
+
+
+def test_a_configuration_of_accelerate_reaches_the_processes(tmp_path: Path) -> None:
+    job = job_of(lay_out(tmp_path / "ml", write_recipe(tmp_path)))
+    assert "ACCELERATE_USE_FSDP" not in _environment(job)
+    shutil.copy(CONFIGS / "fsdp2.yaml", job.code / ACCELERATE_FILE)
+    values = _environment(job)
+    assert (values["ACCELERATE_USE_FSDP"], values["FSDP_VERSION"]) == ("true", "2")
+    (job.code / ACCELERATE_FILE).write_text("nonsense: [")
+    with pytest.raises(RecipeError, match=r"accelerate\.yaml: accelerate cannot use it"):
+        _environment(job)
 
 
 def test_of_a_progress_bar_only_the_end_is_kept() -> None:
@@ -324,15 +436,34 @@ def test_checkpoints_that_came_back_incomplete_are_set_aside(tmp_path: Path) -> 
     WholeFolders(run, notes).note()
     assert WholeFolders(run, notes).set_aside_broken(tmp_path / "aside") == []
     (stage / "checkpoint-30" / "training.pt").unlink()
-    (stage / "levels" / "removed-0001" / "model.safetensors").write_text("half")
-    gone = WholeFolders(run, notes).set_aside_broken(tmp_path / "aside")
-    assert sorted(gone) == [
-        "internalized/checkpoint-20",  # relies on the level that is broken
-        "internalized/checkpoint-30",
-        "internalized/levels/removed-0001",
+    assert WholeFolders(run, notes).set_aside_broken(tmp_path / "aside") == [
+        "internalized/checkpoint-30"
     ]
-    assert [path.name for path in stage.glob("checkpoint-*")] == ["checkpoint-10"]
+    assert sorted(path.name for path in stage.glob("checkpoint-*")) == [
+        "checkpoint-10",
+        "checkpoint-20",
+    ]
     assert (tmp_path / "aside" / "internalized" / "checkpoint-30" / "state.json").is_file()
+
+
+def test_checkpoints_forget_a_level_that_came_back_incomplete(tmp_path: Path) -> None:
+    """They stay, and so does training; the next validation at this level keeps a model again."""
+    run, notes = tmp_path / "run", tmp_path / "whole.json"
+    stage = run / "internalized"
+    for level in ("0000", "0001"):
+        model_folder(stage / "levels" / f"removed-{level}", **{"valid.json": "{}"})
+    for step in (10, 20):
+        checkpoint(stage, step, "0000", "0001")
+    WholeFolders(run, notes).note()
+    (stage / "levels" / "removed-0000" / "valid.json").write_text("{ }")
+    names = ["internalized/levels/removed-0000"]
+    assert WholeFolders(run, notes).set_aside_broken(tmp_path / "aside") == names
+    for step in (10, 20):
+        state = json.loads((stage / f"checkpoint-{step}" / "state.json").read_text())
+        assert state == {"step": step, "best": {"0001": {"accuracy": 1.0}}}
+    again = WholeFolders(run, notes).set_aside_broken(tmp_path / "aside")
+    assert again == [], "a checkpoint that was changed counts as whole"
+    assert [path.name for path in (stage / "levels").iterdir()] == ["removed-0001"]
 
 
 def test_what_came_too_late_for_a_note_counts_if_it_has_everything(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +17,7 @@ from tacit.launch.sagemaker_settings import JobSettings
 
 _DEFAULT = JobSettings()
 _EXIT_CTRL_C = 130
+_LOGS_WAIT = ("--logs", "--wait")
 
 
 def sagemaker(
@@ -47,7 +50,7 @@ def sagemaker(
     dry_run
         Print the request and upload nothing; needs no credentials.
     wait
-        Follow the log until the job ends; Ctrl-C leaves the job alone.
+        Follow the log until the job ends; Ctrl-C and SIGTERM leave the job alone.
     status
         Of this job: where it stands.
     logs
@@ -69,6 +72,12 @@ def sagemaker(
             f"tacit launch sagemaker: found {' and '.join(found) or 'no recipe'}; needed: either a "
             "recipe or one of --status, --logs, --stop, --fetch with a job's name"
         )
+    _refuse_unused(
+        next(iter(named), None),
+        settings,
+        {"--prices": prices, "--dry_run": dry_run, "--wait": wait},
+        {"--output": output, "--overwrite": overwrite},
+    )
     if recipe is not None:
         _launch(recipe, overrides, settings, prices, dry_run=dry_run, wait=wait)
         return
@@ -92,9 +101,10 @@ def _launch(
     wait: bool,
 ) -> None:
     from tacit.launch.sagemaker import prepare, submit
+    from tacit.launch.sagemaker_jobs import command
 
     launch = prepare(recipe, overrides, settings, prices=prices)
-    for line in launch.cost:
+    for line in launch.notes:
         print(line, file=sys.stderr if dry_run else sys.stdout)
     if dry_run:
         print(json.dumps(launch.request, indent=2))
@@ -103,35 +113,71 @@ def _launch(
     if wait:
         _follow(launch.job_name, launch.region)
         return
-    print(f"follow it:  tacit launch sagemaker --logs {launch.job_name} --wait")
-    print(f"its model:  tacit launch sagemaker --fetch {launch.job_name} --output FOLDER")
+    print(f"follow it:  {command('--logs', launch.job_name, launch.region)} --wait")
+    print(f"its model:  {command('--fetch', launch.job_name, launch.region)} --output FOLDER")
+
+
+def _refuse_unused(
+    asking: str | None,
+    settings: JobSettings,
+    launching: dict[str, object],
+    fetching: dict[str, object],
+) -> None:
+    """Raises RecipeError for flags that would do nothing: a dry run of --stop would stop the job.
+
+    Args:
+        asking: --status, --logs, --stop or --fetch; None: a job is launched.
+        settings: with them.
+        launching: further flags of a launch; --logs takes --wait, too.
+        fetching: flags of --fetch alone.
+    """
+    given = {} if asking == "--fetch" else dict(fetching)
+    if asking is not None:
+        given |= {flag: value for flag, value in launching.items() if (asking, flag) != _LOGS_WAIT}
+        for field in fields(settings):
+            if field.name != "region" and getattr(settings, field.name) != field.default:
+                given[f"--{field.name}"] = True
+    unused = [flag for flag, value in given.items() if value]
+    if unused:
+        beside = asking or "a recipe"
+        raise RecipeError(
+            f"{unused[0]}: found it with {beside}, where it does nothing; leave it out"
+        )
+    if asking is None and launching["--dry_run"] and launching["--wait"]:
+        raise RecipeError("--wait: found it with --dry_run, which submits nothing; leave one out")
 
 
 def _ask(flag: str, name: str, region: str | None) -> None:
     from tacit.launch.sagemaker_jobs import describe, log_lines, status_lines, stop
 
-    if flag == "--status":
-        for line in status_lines(describe(name, region)):
-            print(line)
-    elif flag == "--logs":
-        for line in log_lines(name, region):
-            print(line)
-    else:
+    if flag == "--stop":
         stop(name, region)
         print(f"{name}: asked to stop; it saves a checkpoint and ends within two minutes")
+        return
+    job = describe(name, region)
+    if flag == "--status":
+        for line in status_lines(job, region):
+            print(line)
+        return
+    is_silent = True
+    for line in log_lines(name, region):
+        is_silent = False
+        print(line)
+    if is_silent:
+        print(f"{name}: has printed nothing yet ({job['TrainingJobStatus']})", file=sys.stderr)
 
 
 def _follow(name: str, region: str | None) -> None:
-    from tacit.launch.sagemaker_jobs import follow
+    from tacit.launch.sagemaker_jobs import follow, goes_on
 
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     try:
         follow(name, region, _say)
     except KeyboardInterrupt:
-        print(
-            f"\nthe job goes on; follow it again: tacit launch sagemaker --logs {name} --wait; "
-            f"stop it: tacit launch sagemaker --stop {name}"
-        )
+        print(f"\n{goes_on(name, region)}")
         sys.exit(_EXIT_CTRL_C)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _fetch(name: str, output: Path, region: str | None, overwrite: bool) -> None:

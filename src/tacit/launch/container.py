@@ -2,6 +2,7 @@
 
     /opt/ml/input/config/*.json, SM_*  -> hosts, rank, recipe, overrides
     torchrun over all hosts and GPUs   -> python -m tacit run RECIPE ... output=run
+    code/accelerate.yaml, if it came   -> FSDP2 or DeepSpeed instead of DDP
     /opt/ml/checkpoints/run            -> the run folder; SageMaker keeps it on S3
     /opt/ml/model, /opt/ml/output/data -> the final model; the report and its figures
     /opt/ml/output/failure             -> why it failed, in one line
@@ -21,15 +22,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import IO
 
 from tacit.errors import TacitError
 from tacit.interrupt import EXIT_INTERRUPTED
-from tacit.launch.container_files import publish, write_failure
-from tacit.launch.container_job import ContainerError, Job, read_job
+from tacit.launch.container_files import place_run_folder, publish, write_failure
+from tacit.launch.container_job import ACCELERATE_FILE, ContainerError, Job, read_job
 from tacit.launch.container_requirements import install_missing
 from tacit.launch.sagemaker_checkpoints import WholeFolders
 from tacit.launch.sagemaker_metrics import MetricFollower
@@ -37,6 +38,12 @@ from tacit.launch.sagemaker_metrics import MetricFollower
 #: How long a host waits for the first one's name to be known.
 _NAMES_TIMEOUT_S = 300.0
 _LOOK_EVERY_S = 1.0
+#: How long a host that was stopped through another one waits for its own SIGTERM.
+_OWN_SIGTERM_S = 120.0
+#: How long one that failed does: its processes fail, too, when those of another host are stopped.
+_SIGTERM_AFTER_FAILURE_S = 20.0
+#: How long the output is read after the run, while something that it started still holds it open.
+_REST_OF_OUTPUT_S = 10.0
 _EXCEPTION = re.compile(r"(?:\[\w+\]: *)?((?:\w+\.)*\w*(?:Error|Exception|Interrupt)\b.*)")
 
 
@@ -76,17 +83,21 @@ def run_container(root: Path) -> int:
             f"recipe {job.recipe.name}"
         )
         install_missing(job.code, _say)
-        run = _run_folder(job)
+        run = place_run_folder(job, _say)
         if job.rank:
             _wait_for_name(job.master, termination)
         if termination.requested:
             return EXIT_INTERRUPTED
         status, reason = _train(job, run, termination)
+        if status == EXIT_INTERRUPTED:
+            termination.wait(_OWN_SIGTERM_S)
+        elif status and len(job.hosts) > 1:
+            termination.wait(_SIGTERM_AFTER_FAILURE_S)
     if status == 0:
         if job.is_first:
             publish(run, root)
         return 0
-    if termination.requested:
+    if termination.requested or status == EXIT_INTERRUPTED:
         _say("stopped by SIGTERM; the run folder is kept, and the job goes on from there")
         return EXIT_INTERRUPTED
     write_failure(root, reason)
@@ -108,6 +119,12 @@ class _Termination:
     def __exit__(self, *_: object) -> None:
         signal.signal(signal.SIGTERM, self._before)
 
+    def wait(self, timeout_s: float) -> None:
+        """Returns when SIGTERM has come, or after this time."""
+        deadline = time.monotonic() + timeout_s
+        while not self.requested and time.monotonic() < deadline:
+            time.sleep(0.1)  # and no threading.Event: a handler may not set what it interrupts
+
     def _hand_on(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
         if self.launcher is None:
@@ -122,42 +139,55 @@ class _Termination:
 
 def _train(job: Job, run: Path, termination: _Termination) -> tuple[int, str]:
     """torchrun's exit status, and the reason where it is not 0."""
+    ended = threading.Event()
+    watch = threading.Thread(target=_watch, args=(_looks(job, run), ended), daemon=True)
     launcher = subprocess.Popen(
         _command(job),
         cwd=run.parent,
         env=_environment(job),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        start_new_session=True,  # a process group, which can be ended as a whole
     )
     termination.launcher = launcher
     if termination.requested:  # between the last look and now
         launcher.terminate()
-    ended = threading.Event()
-    watch = threading.Thread(target=_watch, args=(job, run, ended), daemon=True)
-    if job.is_first:
-        watch.start()
     errors: list[str] = []
     exceptions: list[str] = []
-    for line in _lines(launcher.stdout):
-        _say(line)
-        if line.startswith("error: "):
-            errors.append(line.removeprefix("error: "))
-        elif (match := _EXCEPTION.match(line)) and "ChildFailedError" not in line:
-            exceptions.append(match[1])
+    reading = (launcher.stdout, errors, exceptions)
+    reader = threading.Thread(target=_read, args=reading, daemon=True)
+    for thread in (watch, reader):
+        thread.start()
     status = launcher.wait()
+    termination.launcher = None
+    with contextlib.suppress(ProcessLookupError):  # nothing is left, as it should be
+        os.killpg(launcher.pid, signal.SIGKILL)
+    reader.join(_REST_OF_OUTPUT_S)
     ended.set()
-    if job.is_first:
-        watch.join()
+    watch.join()
     reason = errors[-1:] or exceptions[:1] or [f"tacit run ended with status {status}"]
     return status, reason[0]
 
 
+def _read(stream: IO[bytes] | None, errors: list[str], exceptions: list[str]) -> None:
+    """Says every line of the output, and keeps what it tells of a failure."""
+    for line in _lines(stream):
+        _say(line)
+        if line.startswith("error: "):
+            errors.append(line.removeprefix("error: "))
+        elif match := _EXCEPTION.match(line):
+            exceptions.append(match[1])
+
+
 def _command(job: Job) -> list[str]:
-    """torchrun with a fixed rank per host, so that the first host has rank 0 and the run folder."""
+    """torchrun with a fixed rank per host, so that the first host has rank 0 and the run folder.
+
+    Through a module of tacit's, whose exit status is the run's; torchrun's own is always 1.
+    """
     return [
         sys.executable,
         "-m",
-        "torch.distributed.run",
+        "tacit.launch.torchrun",
         f"--nnodes={len(job.hosts)}",
         f"--node_rank={job.rank}",
         f"--nproc_per_node={job.num_processes}",
@@ -183,42 +213,43 @@ def _environment(job: Job) -> dict[str, str]:
             values.setdefault(name, job.network_interface)
     if len(job.hosts) > 1:
         values["TACIT_SEPARATE_FILES"] = "1"  # see tacit.launch.sagemaker_sharing
+    accelerate_file = job.code / ACCELERATE_FILE
+    if accelerate_file.is_file():
+        from tacit.launch.accelerate_environment import environment
+
+        values |= environment(accelerate_file)
     return values
 
 
-def _run_folder(job: Job) -> Path:
-    """tacit/run below the root: a name for checkpoints/run on the first host, a copy elsewhere.
-
-    It has the same name on all hosts, relative to the folder in which they work; but only one of
-    them may write into the folder that SageMaker saves.
-    """
-    work = job.root / "tacit"
-    work.mkdir(parents=True, exist_ok=True)
-    run = work / "run"
+def _looks(job: Job, run: Path) -> list[Callable[[], None]]:
+    """What is done again and again beside the run: metrics told, whole folders noted."""
     if not job.is_first:
-        run.mkdir(exist_ok=True)
-        return run
-    kept = job.root / "checkpoints" / "run"
-    kept.mkdir(parents=True, exist_ok=True)
-    whole = WholeFolders(kept, kept.parent / "whole.json")
-    for name in whole.set_aside_broken(work / "incomplete" / str(int(time.time()))):
-        _say(f"{name}: came back from S3 incomplete and is not used")
-    run.unlink(missing_ok=True)
-    run.symlink_to(kept)
-    return run
-
-
-def _watch(job: Job, run: Path, ended: threading.Event) -> None:
-    """Prints new metrics, and notes which models and checkpoints are whole."""
+        return []
     metrics = MetricFollower(run.resolve())
     whole = WholeFolders(run.resolve(), job.root / "checkpoints" / "whole.json")
+
+    def tell_metrics() -> None:
+        for line in metrics.new_lines():
+            _say(line)
+
+    return [tell_metrics, whole.note]
+
+
+def _watch(looks: list[Callable[[], None]], ended: threading.Event) -> None:
+    """Does each of `looks` every second; what goes wrong is said once, and tried again."""
+    failed: set[Callable[[], None]] = set()
     last = False
     while not last:
         last = ended.wait(_LOOK_EVERY_S)
-        with contextlib.suppress(FileNotFoundError):  # a folder went while it was looked at
-            for line in metrics.new_lines():
-                _say(line)
-            whole.note()
+        for look in looks:
+            try:
+                look()
+            except FileNotFoundError:  # a folder went while it was looked at
+                continue
+            except (OSError, ValueError, TacitError) as error:
+                if look not in failed:
+                    _say(f"note: metrics or whole.json are behind, training goes on: {error}")
+                failed.add(look)
 
 
 def _lines(stream: IO[bytes] | None) -> Iterator[str]:

@@ -1,20 +1,45 @@
-"""What a job leaves where SageMaker uploads it: model, report, or the reason for a failure."""
+"""Where a job's files are: its run folder, and at the end model, report or reason for a failure."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tacit.atomic import write_text
-from tacit.launch.container_job import ContainerError
+from tacit.launch.container_job import ContainerError, Job
+from tacit.launch.sagemaker_checkpoints import WholeFolders
 
 #: SageMaker shows no more of the reason.
 _MAX_REASON = 1_000
 #: What of the run folder goes with the report; models and checkpoints are on S3 already.
 _REPORT = ("report.html", "report.json", "recipe.yaml", "environment.json", "plots")
 _FIGURES = ("stage.json", "evaluation.json", "predictions.jsonl", "metrics.jsonl")
+
+
+def place_run_folder(job: Job, say: Callable[[str], None]) -> Path:
+    """tacit/run below the root: a name for checkpoints/run on the first host, a copy elsewhere.
+
+    It has the same name on all hosts, relative to the folder in which they work; but only one of
+    them may write into the folder that SageMaker saves. SageMaker brings that one back on the
+    others, too, where it is left as it is.
+    """
+    work = job.root / "tacit"
+    work.mkdir(parents=True, exist_ok=True)
+    run = work / "run"
+    if not job.is_first:
+        run.mkdir(exist_ok=True)
+        return run
+    kept = job.root / "checkpoints" / "run"
+    kept.mkdir(parents=True, exist_ok=True)
+    whole = WholeFolders(kept, kept.parent / "whole.json")
+    for name in whole.set_aside_broken(work / "incomplete" / str(int(time.time()))):
+        say(f"{name}: came back from S3 incomplete and is not used")
+    run.unlink(missing_ok=True)
+    run.symlink_to(kept)
+    return run
 
 
 def publish(run: Path, root: Path) -> None:

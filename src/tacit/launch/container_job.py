@@ -14,6 +14,8 @@ from typing import Any
 
 from tacit.errors import TacitError
 
+#: In the code archive where a job is to use FSDP2 or DeepSpeed: a configuration of accelerate's.
+ACCELERATE_FILE = "accelerate.yaml"
 _PORT = 29_400
 
 

@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tacit.launch.sagemaker_clients import aws_errors, client, find_region
+from tacit.launch.sagemaker_clients import LaunchError, aws_errors, client, find_region
+from tacit.launch.sagemaker_image import num_processes
+from tacit.launch.sagemaker_jobs import ENDED, command, describe, find_job, follow
 from tacit.launch.sagemaker_pack import Package, pack
 from tacit.launch.sagemaker_prices import cost_lines
-from tacit.launch.sagemaker_request import channel_prefix, training_job_request
+from tacit.launch.sagemaker_request import channel_prefix, checkpoints, training_job_request
 from tacit.launch.sagemaker_settings import JobSettings, check_settings
 from tacit.launch.sagemaker_upload import Store, upload_channels
-from tacit.recipe import load_recipe
+from tacit.recipe import Recipe, load_recipe
 
 
 @dataclass(frozen=True)
@@ -32,15 +34,16 @@ class Launch:
         settings: where and how it runs.
         package: what travels.
         region: where.
-        request: the arguments of `create_training_job`.
-        cost: lines about the cost.
+        request: the arguments of `create_training_job`; with `resume`, the place of the
+            checkpoints is looked up when it is submitted.
+        notes: what is to be told before: the cost, and what is not known yet.
     """
 
     settings: JobSettings
     package: Package
     region: str
     request: dict[str, Any]
-    cost: list[str]
+    notes: list[str]
 
     @property
     def job_name(self) -> str:
@@ -59,7 +62,7 @@ def setup_sagemaker_training(
     wait: bool = False,
     prices: str | Path | None = None,
     progress: bool = True,
-    say: Callable[[str], None] = lambda text: None,
+    say: Callable[[str], None] = print,
     **settings: Any,
 ) -> str | dict[str, Any]:
     """The name of a submitted training job, or with `dry_run` the request that would create it.
@@ -73,8 +76,8 @@ def setup_sagemaker_training(
         dry_run: ask AWS nothing, and upload nothing.
         wait: return when the job has ended, and raise if it failed.
         prices: JSON file in place of tacit's example prices.
-        progress: show a bar for the upload.
-        say: gets what is told meanwhile, line by line; such as `print`.
+        progress: show bars where large files are read and uploaded.
+        say: gets what is told meanwhile, line by line.
         settings: further fields of `JobSettings`, such as spot=True.
 
     Raises:
@@ -97,21 +100,25 @@ def setup_sagemaker_training(
         instance_count=instance_count,
         **settings,
     )
-    launch = prepare(Path(recipe), overrides, job, prices=Path(prices) if prices else None)
+    table = Path(prices) if prices else None
+    launch = prepare(Path(recipe), overrides, job, prices=table, progress=progress)
+    for line in launch.notes:
+        say(line)
     if dry_run:
         return launch.request
-    for line in launch.cost:
-        say(line)
     submit(launch, progress=progress, say=say)
     if wait:
-        from tacit.launch.sagemaker_jobs import follow
-
         follow(launch.job_name, launch.region, say)
     return launch.job_name
 
 
 def prepare(
-    recipe: Path, overrides: Sequence[str], settings: JobSettings, *, prices: Path | None = None
+    recipe: Path,
+    overrides: Sequence[str],
+    settings: JobSettings,
+    *,
+    prices: Path | None = None,
+    progress: bool = True,
 ) -> Launch:
     """Everything that is known before AWS is asked: the package, the request, the cost.
 
@@ -120,18 +127,25 @@ def prepare(
     """
     check_settings(settings)
     loaded = load_recipe(recipe, overrides)
+    config_file = Path(settings.config_file) if settings.config_file else None
+    _require_processes(loaded, settings, config_file)
     region = find_region(settings.region)
     name = settings.job_name or _job_name(loaded.name)
-    package = pack(recipe, loaded, tuple(overrides))
+    package = pack(recipe, loaded, tuple(overrides), config_file=config_file, progress=progress)
     request = training_job_request(settings, package, region=region, job_name=name)
-    cost = cost_lines(
+    notes = cost_lines(
         settings.instance_type,
         settings.instance_count,
         settings.max_run_s,
+        region=region,
         spot=settings.spot,
         prices=prices,
     )
-    return Launch(settings, package, region, request, cost)
+    if settings.resume:
+        notes.append(
+            f"--resume {settings.resume}: where its checkpoints are is looked up at submission"
+        )
+    return Launch(settings, package, region, request, notes)
 
 
 def submit(
@@ -139,11 +153,27 @@ def submit(
 ) -> None:
     """Uploads what S3 lacks and creates the job.
 
+    What AWS knows already is looked up first, because an upload can take hours.
+
     Raises:
         LaunchError: boto3 is missing, or AWS refused.
     """
-    settings = launch.settings
+    settings, request = launch.settings, dict(launch.request)
     store = Store(client("s3", launch.region), settings.bucket, settings.kms_key)
+    sagemaker = client("sagemaker", launch.region)
+    _require_bucket(store, launch.region)
+    if find_job(launch.job_name, launch.region, sagemaker) is not None:
+        raise LaunchError(
+            f"--job_name: found {launch.job_name}, which there is already in {launch.region}; "
+            "needed: a new name; choose another, or leave it out"
+        )
+    if settings.resume:
+        place = _checkpoints_of(settings.resume, settings, store, launch.region)
+        request["CheckpointConfig"] = {**request["CheckpointConfig"], "S3Uri": place}
+        say(f"goes on from {place}")
+    known = sagemaker.meta.service_model.shape_for("TrainingInstanceType").enum
+    if settings.instance_type not in known:
+        say(f"note: {settings.instance_type} is no type that this boto3 knows; AWS may know it")
     keys = [(channel_prefix(settings, channel), channel) for channel in launch.package.channels]
     done = upload_channels(store, keys, progress=progress)
     say(
@@ -151,8 +181,63 @@ def submit(
         f"({done.num_bytes / 1e6:.1f} MB), {done.num_skipped} were there"
     )
     with aws_errors(f"training job {launch.job_name}"):
-        client("sagemaker", launch.region).create_training_job(**launch.request)
+        sagemaker.create_training_job(**request)
     say(f"submitted: {launch.job_name} in {launch.region}")
+
+
+def _require_processes(recipe: Recipe, settings: JobSettings, config_file: Path | None) -> None:
+    """Raises RecipeError where the job's GPUs cannot train the recipe together."""
+    per_host = num_processes(settings.instance_type)
+    total = 1 if per_host is None else per_host * settings.instance_count
+    if total == 1 and config_file is None:
+        return
+    from tacit.launch.accelerate_environment import environment
+    from tacit.pipeline import require_processes
+
+    given = f"--instance_type {settings.instance_type}, --instance_count {settings.instance_count}"
+    variables = environment(config_file) if config_file is not None else {}
+    require_processes(recipe, total, given=given, environment=variables)
+
+
+def _require_bucket(store: Store, region: str) -> None:
+    """Raises LaunchError where the bucket cannot be used or is in another region."""
+    with aws_errors(f"--bucket {store.bucket}"):
+        answer = store.client.head_bucket(Bucket=store.bucket)
+    there = answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", region)
+    if there != region:
+        raise LaunchError(
+            f"--bucket: found {store.bucket}, which is in {there}, and the job would run in "
+            f"{region}; needed: both in one region; choose another bucket, or --region {there}"
+        )
+
+
+def _checkpoints_of(name: str, settings: JobSettings, store: Store, region: str) -> str:
+    """Where a job that has ended saved its checkpoints; a resumed one saves where the first did.
+
+    Raises:
+        LaunchError: there is no such job, it still runs, or it left nothing that can be used.
+    """
+    job = describe(name, region)
+    if job["TrainingJobStatus"] not in ENDED:
+        raise LaunchError(
+            f"--resume: found {name}, which still runs; needed: one that has ended, because two "
+            f"jobs must not write the same checkpoints; wait, or {command('--stop', name, region)}"
+        )
+    place = str(job.get("CheckpointConfig", {}).get("S3Uri", "no checkpoints"))
+    if not place.startswith(checkpoints(settings)):
+        raise LaunchError(
+            f"--resume: found {name} with {place}; needed: checkpoints in {checkpoints(settings)}, "
+            "where the role may write; give the --bucket and --prefix of that job"
+        )
+    key = place.removeprefix(f"s3://{store.bucket}/").rstrip("/") + "/"
+    with aws_errors(place):
+        found = store.client.list_objects_v2(Bucket=store.bucket, Prefix=key, MaxKeys=1)
+    if not found.get("Contents"):
+        raise LaunchError(
+            f"--resume: found nothing in {place}; needed: checkpoints of {name}, which has left "
+            "none; leave --resume out to start from the beginning"
+        )
+    return place
 
 
 def _job_name(recipe_name: str) -> str:

@@ -45,15 +45,11 @@ class WholeFolders:
     def set_aside_broken(self, aside: Path) -> list[str]:
         """Moves what is not whole out of the run folder; returns the names of what was moved.
 
-        A checkpoint goes, too, if a best model of a level that it relies on is not whole; a stage
-        that says it is done goes as a whole if its model is not.
+        A stage that says it is done goes as a whole if its model is not. Checkpoints stay where the
+        best model of a level is gone, and forget that there was one.
         """
-        broken = [name for name, files in self._present() if not self._is_whole(name, files)]
-        gone = list(broken)
-        for name, _ in self._present():
-            if name not in gone and _is_checkpoint(name):
-                gone += [name] if self._relies_on(self.run / name, broken) else []
-        for name in broken:
+        gone = [name for name, files in self._present() if not self._is_whole(name, files)]
+        for name in list(gone):
             stage = (self.run / name).parent
             if stage.joinpath("stage.json").is_file() and name.endswith("/model"):
                 gone.append(stage.relative_to(self.run).as_posix())
@@ -62,6 +58,9 @@ class WholeFolders:
                 target = aside / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.move(self.run / name, target)
+        for name, _ in self._present():
+            if _is_checkpoint(name):
+                _forget_missing_levels(self.run / name)
         return gone
 
     def _is_whole(self, name: str, files: Files) -> bool:
@@ -83,16 +82,24 @@ class WholeFolders:
                 if folder.is_dir() and not hidden and not name.startswith("old/"):
                     yield name, _files(folder)
 
-    def _relies_on(self, checkpoint: Path, broken: list[str]) -> bool:
-        try:
-            best = json.loads((checkpoint / "state.json").read_text())["best"]
-        except (OSError, ValueError, KeyError):
-            return False
-        levels = (checkpoint.parent / "levels" / f"removed-{level}" for level in best)
-        return any(
-            not level.is_dir() or level.relative_to(self.run).as_posix() in broken
-            for level in levels
-        )
+
+def _forget_missing_levels(checkpoint: Path) -> None:
+    """Takes levels whose best model is gone out of the validation figures of a checkpoint.
+
+    With them, a later and worse model of such a level would not be kept; without, the next one is.
+    """
+    path = checkpoint / "state.json"
+    text = path.read_text(encoding="utf-8")
+    state = json.loads(text)
+    levels = checkpoint.parent / "levels"
+    best = {
+        level: figures
+        for level, figures in state["best"].items()
+        if (levels / f"removed-{level}").is_dir()
+    }
+    if best != state["best"]:
+        # as many bytes as before, or the notes would call the checkpoint broken
+        write_text(path, json.dumps({**state, "best": best}).ljust(len(text)))
 
 
 def _is_checkpoint(name: str) -> bool:

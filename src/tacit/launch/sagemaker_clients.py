@@ -9,32 +9,46 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 from tacit.errors import TacitError
 
 _INSTALL = "pip install 'tacit[sagemaker]'"
+#: What AWS says of credentials that were good once, or never were.
+_LOGIN_CODES = ("InvalidClientTokenId", "UnrecognizedClientException")
+#: What AWS says when it is asked too much; others contain "Throttl".
+_BUSY_CODES = ("TooManyRequestsException", "RequestLimitExceeded", "SlowDown")
 
 
 class LaunchError(TacitError):
     """A job that could not be submitted, found or fetched."""
 
 
+class UnreachableError(LaunchError):
+    """The network or a service that has too much to do; a minute later it may work."""
+
+
 def client(service: str, region: str | None = None) -> Any:
     """A boto3 client; AWS_ENDPOINT_URL and the like hold as for every AWS tool.
 
     Raises:
-        LaunchError: boto3 is missing, or no region is known.
+        LaunchError: boto3 is missing, no region is known, or the AWS profile cannot be used.
     """
-    boto3 = _boto3()
     with aws_errors(f"{service} client"):
-        return boto3.Session().client(service, region_name=find_region(region))
+        return _session().client(service, region_name=find_region(region))
 
 
 def find_region(region: str | None = None) -> str:
-    """The flag, AWS_REGION, AWS_DEFAULT_REGION, or what boto3 finds in the user's profile."""
+    """The flag, AWS_REGION, AWS_DEFAULT_REGION, or what boto3 finds in the user's profile.
+
+    Raises:
+        LaunchError: there is none, or the AWS profile cannot be used.
+    """
     known = region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    known = known or _boto3().Session().region_name
+    if not known:
+        with aws_errors("--region: looked for it in the AWS profile"):
+            known = _session().region_name
     if known is None:
         raise LaunchError(
             "--region: found none, and the AWS profile names none; needed: where to run; "
@@ -45,30 +59,62 @@ def find_region(region: str | None = None) -> str:
 
 @contextmanager
 def aws_errors(doing: str) -> Iterator[None]:
-    """Within the block, what AWS and the network refuse is a LaunchError that names `doing`."""
-    from botocore.exceptions import (
-        BotoCoreError,
-        ClientError,
-        NoCredentialsError,
-        PartialCredentialsError,
-    )
+    """Within the block, what AWS and the network refuse is a LaunchError that names `doing`.
+
+    What may work a minute later is an UnreachableError.
+    """
+    _boto3()
+    from boto3.exceptions import Boto3Error
+    from botocore import exceptions as aws
 
     try:
         yield
-    except (NoCredentialsError, PartialCredentialsError):
+    except (aws.NoCredentialsError, aws.PartialCredentialsError):
         raise LaunchError(
             f"{doing}: no AWS credentials found; needed: those of a user or role that may do it; "
             "log in (aws sso login, aws configure) or set AWS_PROFILE"
         ) from None
-    except ClientError as error:
-        problem = error.response.get("Error", {})
-        message = " ".join(str(problem.get("Message", "")).split())
-        raise LaunchError(
-            f"{doing}: AWS refused ({problem.get('Code', 'unknown')}: {message}); see "
-            "Troubleshooting in docs/sagemaker.md"
-        ) from error
-    except BotoCoreError as error:
-        raise LaunchError(f"{doing}: {' '.join(str(error).split())}; try again") from error
+    except (
+        aws.SSOError,
+        aws.TokenRetrievalError,
+        aws.CredentialRetrievalError,
+        aws.ProfileNotFound,
+    ) as error:
+        raise _login_error(doing, _one_line(error)) from error
+    except aws.ClientError as error:
+        raise _refusal(doing, error.response) from error
+    except (aws.ConnectionError, aws.HTTPClientError) as error:
+        raise UnreachableError(f"{doing}: {_one_line(error)}; try again") from error
+    except (aws.BotoCoreError, Boto3Error) as error:
+        raise LaunchError(f"{doing}: {_one_line(error)}; try again") from error
+
+
+def _refusal(doing: str, response: Any) -> LaunchError:
+    """What AWS answered in place of doing it, as an error with what to do."""
+    problem = response.get("Error", {})
+    code, message = str(problem.get("Code", "unknown")), _one_line(problem.get("Message", ""))
+    if code in _LOGIN_CODES or code.startswith("ExpiredToken"):
+        return _login_error(doing, f"AWS refused ({code}: {message})")
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if status >= 500 or status == 429 or code in _BUSY_CODES or "Throttl" in code:
+        return UnreachableError(f"{doing}: AWS is busy ({code}: {message}); try again")
+    return LaunchError(
+        f"{doing}: AWS refused ({code}: {message}); see Troubleshooting in docs/sagemaker.md"
+    )
+
+
+def _login_error(doing: str, reason: str) -> LaunchError:
+    return LaunchError(f"{doing}: {reason}; log in again: aws sso login, or set AWS_PROFILE")
+
+
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())
+
+
+@lru_cache(maxsize=1)
+def _session() -> Any:
+    """One for all clients: every new one would ask for credentials, and people for a code."""
+    return _boto3().Session()
 
 
 def _boto3() -> Any:

@@ -35,17 +35,32 @@ _OWN_ACCOUNT = {
 }
 #: torch -> CUDA of its image; all with Python 3.12 on Ubuntu 22.04.
 _CUDA = {"2.6.0": "cu126", "2.7.1": "cu128", "2.8.0": "cu129"}
-DEFAULT_TORCH = "2.8.0"
+_DEFAULT_TORCH = "2.8.0"
+#: GPUs for which newer images have no code any more.
+_OLDER_TORCH = {"p3": "2.6.0", "p3dn": "2.6.0"}
+#: GPUs for which no image has code (K80), and hosts with processors of another kind (ARM).
+_NO_IMAGE = ("p2", "p6e-gb200", "p6e-gb300")
 #: Families whose accelerators are not NVIDIA's.
 _OTHER_ACCELERATORS = ("trn", "inf", "dl")
 #: Families with disks of their own, for which SageMaker refuses a volume key.
 _LOCAL_DISKS = {
     "g4dn", "g5", "g6", "g6e", "g7", "g7e", "p3dn", "p4d", "p4de", "p5", "p5e", "p5en", "p6-b200",
-    "p6-b300", "r5d",
+    "p6-b300", "p6e-gb200", "p6e-gb300", "r5d",
 }  # fmt: skip
+#: GPUs by families and size; sizes up to 16xlarge of the G families that are not named have one.
+_NUM_GPUS = {
+    ("g4dn",): {"12xlarge": 4},
+    ("g5", "g6", "g6e"): {"12xlarge": 4, "24xlarge": 4, "48xlarge": 8},
+    ("g7e",): {"12xlarge": 2, "24xlarge": 4, "48xlarge": 8},
+    ("p3",): {"2xlarge": 1, "8xlarge": 4, "16xlarge": 8},
+    ("p5",): {"4xlarge": 1, "48xlarge": 8},
+    ("p3dn", "p4d", "p4de"): {"24xlarge": 8},
+    ("p5e", "p5en", "p6-b200", "p6-b300"): {"48xlarge": 8},
+}
+_SMALL = ("xlarge", "2xlarge", "4xlarge", "8xlarge", "16xlarge")
 
 
-def image_uri(region: str, instance_type: str, torch: str = DEFAULT_TORCH) -> str:
+def image_uri(region: str, instance_type: str, torch: str | None = None) -> str:
     """The address of the PyTorch training image for a region and an instance type.
 
     The image has torch and CUDA; the rest of what tacit needs is installed when the job starts.
@@ -53,7 +68,7 @@ def image_uri(region: str, instance_type: str, torch: str = DEFAULT_TORCH) -> st
     Args:
         region: such as us-east-1.
         instance_type: decides between the CPU and the GPU image.
-        torch: one of the versions that this module knows.
+        torch: one of the versions that this module knows; None: the newest that the GPUs take.
 
     Raises:
         RecipeError: no image is known for it.
@@ -61,10 +76,17 @@ def image_uri(region: str, instance_type: str, torch: str = DEFAULT_TORCH) -> st
     >>> image_uri("eu-west-1", "ml.g5.12xlarge").partition("/")[2]
     'pytorch-training:2.8.0-gpu-py312-cu129-ubuntu22.04-sagemaker'
     """
+    family = _family(instance_type)
+    if family in _NO_IMAGE:
+        raise RecipeError(
+            f"--instance_type: found {instance_type}, which AWS's images of torch 2.6 and newer "
+            "do not support; needed: an image of your own; give --image, or choose another type"
+        )
+    torch = torch or _OLDER_TORCH.get(family, _DEFAULT_TORCH)
     if torch not in _CUDA:
         raise RecipeError(
-            f"torch {torch}: no image is known; needed: one of {', '.join(_CUDA)}; choose one, or "
-            "give --image"
+            f"--torch: found {torch}, for which no image is known; needed: one of "
+            f"{', '.join(_CUDA)}; choose one, or give --image"
         )
     account = _OWN_ACCOUNT.get(region, _ACCOUNT)
     domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
@@ -89,6 +111,21 @@ def has_gpu(instance_type: str) -> bool:
             "ml.p..., ml.m... or ml.c..."
         )
     return family[0] in "gp"
+
+
+def num_processes(instance_type: str) -> int | None:
+    """How many processes train on one host: one for each GPU; None where that is not known.
+
+    >>> num_processes("ml.g5.12xlarge"), num_processes("ml.m5.xlarge"), num_processes("ml.p9.huge")
+    (4, 1, None)
+    """
+    if not has_gpu(instance_type):
+        return 1
+    family, size = instance_type.split(".")[1:]
+    for families, sizes in _NUM_GPUS.items():
+        if family in families:
+            return sizes.get(size, 1 if family[0] == "g" and size in _SMALL else None)
+    return None
 
 
 def takes_volume_key(instance_type: str) -> bool:

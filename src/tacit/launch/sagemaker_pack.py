@@ -11,49 +11,25 @@ import io
 import json
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 import tacit
 from tacit.errors import DataError, ModelError, RecipeError
-from tacit.recipe import Data, Model, Recipe
+from tacit.launch.accelerate_environment import environment
+from tacit.launch.container_job import ACCELERATE_FILE
+from tacit.launch.sagemaker_upload import Channel, LocalFile, files_below, local_files
+from tacit.recipe import Data, Model, Recipe, parse_override
+from tacit.recipe.merging import merge
 
 #: Where SageMaker puts the files of a channel.
 CHANNELS = "/opt/ml/input/data"
-_BLOCK = 1 << 20
-_LEFT_OUT = {"__pycache__"}
-
-
-@dataclass(frozen=True)
-class LocalFile:
-    """A file that the job needs: bytes, or a path on this machine, and its name in the channel."""
-
-    name: str
-    sha256: str
-    size: int
-    path: Path | None = None
-    content: bytes = field(default=b"", repr=False)
-
-
-@dataclass(frozen=True)
-class Channel:
-    """Files that SageMaker puts under /opt/ml/input/data/NAME.
-
-    Attributes:
-        name: such as data-train, after the recipe's key.
-        files: by their names in the channel.
-    """
-
-    name: str
-    files: tuple[LocalFile, ...]
-
-    @property
-    def sha256(self) -> str:
-        """Of all names and contents; the channel's place on S3 follows from it."""
-        lines = sorted(f"{file.name}:{file.sha256}\n" for file in self.files)
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+#: SageMaker takes no longer hyperparameters; an override is one.
+MAX_OVERRIDE = 2_500
 
 
 @dataclass(frozen=True)
@@ -73,32 +49,58 @@ class Package:
     offline: bool
 
 
-def pack(path: Path, recipe: Recipe, overrides: tuple[str, ...]) -> Package:
+def pack(
+    path: Path,
+    recipe: Recipe,
+    overrides: tuple[str, ...],
+    *,
+    config_file: Path | None = None,
+    progress: bool = True,
+) -> Package:
     """The code, the recipe in `path` and everything local that it names.
 
     Args:
         path: the recipe's file.
         recipe: what `load_recipe(path, overrides)` gave.
         overrides: as the user gave them.
+        config_file: a configuration of accelerate's, for FSDP2 or DeepSpeed.
+        progress: show a bar where large files are read.
 
     Raises:
         TacitError: a file is missing, or the recipe needs something that cannot travel.
     """
     _require_portable(recipe)
-    channels = [_code_channel(path, recipe)]
+    places = _Places(progress)
     mapped = list(overrides)
-    found: dict[Path, str] = {}
     for key, local in _local_paths(recipe):
-        mapped.append(f"{key}={json.dumps(_place(key, local, found, channels))}")
-    phases = list(_mapped_phases(recipe, found, channels))
+        mapped.append(f"{key}={json.dumps(places.of(key, local))}")
+    phases = list(_mapped_phases(recipe, places))
+    content = path.read_bytes()
     if phases != recipe.phases:  # last and as a whole: data.train=... would change every phase
-        mapped.append(f"phases={json.dumps(phases)}")
-    return Package(path.name, tuple(channels), tuple(mapped), _needs_no_hub(recipe))
+        override = f"phases={json.dumps(phases)}"
+        if len(override) <= MAX_OVERRIDE:
+            mapped.append(override)
+        else:
+            content, mapped = _resolved(recipe, mapped, phases), []
+    extras = {name for names in _trackers(recipe).values() for name in names}
+    if config_file is not None and "ACCELERATE_USE_DEEPSPEED" in environment(config_file):
+        extras.add("deepspeed")
+    archive = code_archive(path, _requirements(extras), content, config_file)
+    digest = hashlib.sha256(archive).hexdigest()
+    code = Channel("code", (LocalFile("code.tar", digest, len(archive), content=archive),))
+    return Package(path.name, (code, *places.channels), tuple(mapped), _needs_no_hub(recipe))
 
 
-def _mapped_phases(
-    recipe: Recipe, found: dict[Path, str], channels: list[Channel]
-) -> Iterator[dict[str, Any]]:
+def _resolved(recipe: Recipe, overrides: list[str], phases: list[dict[str, Any]]) -> bytes:
+    """The recipe as YAML with all overrides in it: for phases that are too long to be one."""
+    values = recipe.model_dump(mode="json", exclude_unset=True)
+    for override in overrides:
+        values = merge(values, parse_override(override))
+    text = yaml.safe_dump({**values, "phases": phases}, sort_keys=False, allow_unicode=True)
+    return text.encode()
+
+
+def _mapped_phases(recipe: Recipe, places: _Places) -> Iterator[dict[str, Any]]:
     """The phases with the container's places of their own files."""
     for number, phase in enumerate(recipe.phases, start=1):
         data = dict(phase.get("data") or {})
@@ -107,20 +109,31 @@ def _mapped_phases(
                 continue
             local = Path(data[name])
             if local.exists():
-                data[name] = _place(f"phases-{number}.data.{name}", local, found, channels)
+                data[name] = places.of(f"phases-{number}.data.{name}", local)
             elif name != "source":  # which may also be a name on the hub
                 raise _no_file(f"phases[{number - 1}].data.{name}", local)
         yield {**phase, "data": data} if data else phase
 
 
-def code_archive(recipe: Path, requirements: list[str]) -> bytes:
+def code_archive(
+    recipe: Path,
+    requirements: list[str],
+    content: bytes | None = None,
+    config_file: Path | None = None,
+) -> bytes:
     """tacit, the recipe and requirements.txt as a tar file; the same content gives the same bytes.
 
-    Times, owners and rights of the files do not go in, nor do hidden files and caches.
+    Times, owners and rights of the files do not go in, nor do hidden files and caches. `content`
+    stands in place of what is in the recipe's file; the container finds `config_file`, a
+    configuration of accelerate's, by its own name for it.
     """
     package = Path(tacit.__file__).parent
-    entries = {f"tacit/{path.relative_to(package)}": path.read_bytes() for path in _files(package)}
-    entries[f"recipes/{recipe.name}"] = recipe.read_bytes()
+    entries = {
+        f"tacit/{path.relative_to(package)}": path.read_bytes() for path in files_below(package)
+    }
+    entries[f"recipes/{recipe.name}"] = recipe.read_bytes() if content is None else content
+    if config_file is not None:
+        entries[ACCELERATE_FILE] = config_file.read_bytes()
     entries["requirements.txt"] = "".join(f"{line}\n" for line in requirements).encode()
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
@@ -131,52 +144,39 @@ def code_archive(recipe: Path, requirements: list[str]) -> bytes:
     return buffer.getvalue()
 
 
-def sha256_of(path: Path) -> str:
-    """Of a file's content."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+def _requirements(extras: set[str]) -> list[str]:
+    """What tacit depends on, and what these extras of it do."""
+    try:
+        lines = metadata.requires("tacit") or []
+    except metadata.PackageNotFoundError:
+        raise RecipeError(
+            "tacit: found its files, but it is not installed, so what it needs is not known here; "
+            "needed: an installed tacit; pip install it, such as pip install -e ."
+        ) from None
+    wanted = [line for line in lines if "extra ==" not in line]
+    for extra in sorted(extras):
+        name = f"extra == '{extra}'"
+        found = [line for line in lines if name in line.replace('"', "'")]
+        wanted += [line.partition(";")[0].strip() for line in found] or [extra]
+    return wanted
 
 
-def _code_channel(recipe_path: Path, recipe: Recipe) -> Channel:
-    trackers = list(recipe.train.trackers)
-    content = code_archive(recipe_path, [*_requirements(), *trackers])
-    digest = hashlib.sha256(content).hexdigest()
-    return Channel("code", (LocalFile("code.tar", digest, len(content), content=content),))
+class _Places:
+    """Where local files and folders will be; the same one twice travels once."""
 
+    def __init__(self, progress: bool) -> None:
+        self.channels: list[Channel] = []
+        self._progress = progress
+        self._found: dict[Path, str] = {}
 
-def _requirements() -> list[str]:
-    """What tacit depends on, without its extras."""
-    return [line for line in metadata.requires("tacit") or [] if "extra ==" not in line]
-
-
-def _place(key: str, local: Path, found: dict[Path, str], channels: list[Channel]) -> str:
-    """Where a local file or folder will be; the same one twice travels once."""
-    whole = local.resolve()
-    if whole not in found:
-        name = key.replace(".", "-").replace("_", "-")
-        channels.append(Channel(name, tuple(_local_files(local))))
-        found[whole] = name if local.is_dir() else f"{name}/{local.name}"
-    return f"{CHANNELS}/{found[whole]}"
-
-
-def _local_files(local: Path) -> Iterator[LocalFile]:
-    paths = list(_files(local)) if local.is_dir() else [local]
-    if not paths:
-        raise DataError(f"{local}: the folder is empty; needed: the files that the recipe names")
-    for path in paths:
-        name = path.relative_to(local).as_posix() if local.is_dir() else path.name
-        yield LocalFile(name, sha256_of(path), path.stat().st_size, path)
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """Every file below, in a fixed order; hidden ones and caches stay here."""
-    for path in sorted(folder.rglob("*")):
-        parts = path.relative_to(folder).parts
-        if path.is_file() and not any(p.startswith(".") or p in _LEFT_OUT for p in parts):
-            yield path
+    def of(self, key: str, local: Path) -> str:
+        """The place in the container of what the recipe's `key` names."""
+        whole = local.resolve()
+        if whole not in self._found:
+            name = key.replace(".", "-").replace("_", "-")
+            self.channels.append(Channel(name, tuple(local_files(local, self._progress))))
+            self._found[whole] = name if local.is_dir() else f"{name}/{local.name}"
+        return f"{CHANNELS}/{self._found[whole]}"
 
 
 def _local_paths(recipe: Recipe) -> Iterator[tuple[str, Path]]:
@@ -237,11 +237,25 @@ def _require_portable(recipe: Recipe) -> None:
             "teacher.engine: found openai; its server and key are not passed on to SageMaker; run "
             "tacit generate here first, and give its traces as data.train"
         )
-    if "wandb" in recipe.train.trackers:
-        raise RecipeError(
-            "train.trackers: found wandb; its login is not passed on to SageMaker; set "
-            "train.trackers=[tensorboard], or leave it out: CloudWatch draws the figures"
-        )
+    for place, trackers in _trackers(recipe).items():
+        if "wandb" in trackers:
+            raise RecipeError(
+                f"{place}: found wandb; its login is not passed on to SageMaker; set it to "
+                "[tensorboard], or leave it out: CloudWatch draws the figures"
+            )
+
+
+def _trackers(recipe: Recipe) -> dict[str, list[str]]:
+    """The trackers of every training, by their place in the recipe."""
+    places: dict[str, list[str]] = {}
+    for number, phase in enumerate(recipe.resolved_phases()):
+        prefix = f"phases[{number}]." if recipe.phases else ""
+        places[f"{prefix}train.trackers"] = list(phase.train.trackers)
+    if recipe.distil is not None:
+        places["distil.trackers"] = list(recipe.distilling().train.trackers)
+    if recipe.teacher is not None and recipe.teacher.train is not None:
+        places["teacher.train.trackers"] = list(recipe.teacher.train.trackers)
+    return places
 
 
 def _needs_no_hub(recipe: Recipe) -> bool:

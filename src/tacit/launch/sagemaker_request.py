@@ -7,8 +7,9 @@ from typing import Any
 from tacit.errors import RecipeError
 from tacit.launch.sagemaker_image import image_uri, takes_volume_key
 from tacit.launch.sagemaker_metrics import metric_definitions
-from tacit.launch.sagemaker_pack import Channel, Package
+from tacit.launch.sagemaker_pack import MAX_OVERRIDE, Package
 from tacit.launch.sagemaker_settings import JobSettings, tags_of
+from tacit.launch.sagemaker_upload import Channel
 
 #: Unpacks the code and hands over to it; a command of its own, so the image's own way of starting
 #: scripts, which differs between images, does not matter.
@@ -17,7 +18,7 @@ _ENTRY = (
     "cd /opt/ml/code && exec python -m tacit.launch.container"
 )
 #: SageMaker's limits.
-_MAX_VALUE, _MAX_CHANNELS = 2_500, 20
+_MAX_CHANNELS, _MAX_PARAMETERS = 20, 100
 
 
 def channel_prefix(settings: JobSettings, channel: Channel) -> str:
@@ -26,10 +27,17 @@ def channel_prefix(settings: JobSettings, channel: Channel) -> str:
     return f"{settings.prefix}/{kind}/{channel.sha256[:32]}/"
 
 
+def checkpoints(settings: JobSettings, job_name: str = "") -> str:
+    """Where the checkpoints of a job go that starts from nothing; without a name, those of all."""
+    return f"s3://{settings.bucket}/{settings.prefix}/checkpoints/{job_name}"
+
+
 def training_job_request(
     settings: JobSettings, package: Package, *, region: str, job_name: str
 ) -> dict[str, Any]:
     """The arguments of boto3's `create_training_job`.
+
+    With `resume`, `submit` looks up where the earlier job's checkpoints really are.
 
     Args:
         settings: checked.
@@ -38,7 +46,7 @@ def training_job_request(
         job_name: of the job.
 
     Raises:
-        RecipeError: more channels or longer overrides than SageMaker takes.
+        RecipeError: more channels, or more or longer overrides, than SageMaker takes.
     """
     base = f"s3://{settings.bucket}/{settings.prefix}"
     if len(package.channels) > _MAX_CHANNELS:
@@ -50,7 +58,8 @@ def training_job_request(
         "TrainingJobName": job_name,
         "RoleArn": settings.role,
         "AlgorithmSpecification": {
-            "TrainingImage": settings.image or image_uri(region, settings.instance_type),
+            "TrainingImage": settings.image
+            or image_uri(region, settings.instance_type, settings.torch),
             "TrainingInputMode": "File",
             "ContainerEntrypoint": ["/bin/bash", "-c", _ENTRY],
             "MetricDefinitions": metric_definitions(),
@@ -61,7 +70,7 @@ def training_job_request(
         # a folder and not an archive: packing a large model costs paid minutes
         "OutputDataConfig": {"S3OutputPath": f"{base}/output", "CompressionType": "NONE"},
         "CheckpointConfig": {
-            "S3Uri": f"{base}/checkpoints/{settings.resume or job_name}",
+            "S3Uri": checkpoints(settings, settings.resume or job_name),
             "LocalPath": "/opt/ml/checkpoints",
         },
         "ResourceConfig": _resources(settings),
@@ -87,11 +96,21 @@ def training_job_request(
 def _hyperparameters(package: Package) -> dict[str, str]:
     """The recipe's name and the overrides; numbered, because their order counts."""
     values = {"recipe": f"recipes/{package.recipe_name}"}
+    if len(package.overrides) > _MAX_PARAMETERS - 1:
+        raise RecipeError(
+            f"found {len(package.overrides)} overrides, with those for local files; SageMaker "
+            f"takes {_MAX_PARAMETERS - 1}; write some into the recipe"
+        )
     for number, override in enumerate(package.overrides):
-        if len(override) > _MAX_VALUE:
+        if len(override) > MAX_OVERRIDE:
             raise RecipeError(
                 f"override '{override[:40]}...': {len(override):,} characters; SageMaker takes "
-                f"{_MAX_VALUE:,}; write it into the recipe"
+                f"{MAX_OVERRIDE:,}; write it into the recipe"
+            )
+        if "\n" in override or "\r" in override:
+            raise RecipeError(
+                f"override {override[:40]!r}: found several lines; SageMaker takes one; write it "
+                "into the recipe"
             )
         values[f"override-{number:02d}"] = override
     return values

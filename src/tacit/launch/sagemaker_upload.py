@@ -1,4 +1,4 @@
-"""Files to S3: each once, whole or not at all.
+"""Files that travel, and their way to S3: each once, whole or not at all.
 
 An object counts as there only with the SHA-256 in its metadata and the size of the local file.
 Large files go in parts that S3 joins at the end, so nothing half uploaded ever has the final name;
@@ -7,21 +7,99 @@ what is sent is hashed on the way, and a file that changed meanwhile is not comp
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from tacit.errors import DataError
 from tacit.launch.sagemaker_clients import aws_errors
-from tacit.launch.sagemaker_pack import Channel, LocalFile
 
-_PART_BYTES = 64 << 20
+#: Small enough that Ctrl-C need not wait long for those that are on the way.
+_PART_BYTES = 16 << 20
 _NUM_PARALLEL = 4
 #: S3 takes no more parts of one object.
 _MAX_PARTS = 10_000
+_BLOCK = 1 << 20
+_LEFT_OUT = {"__pycache__"}
+#: Files of this size take long enough to read that a bar is shown.
+_LARGE_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class LocalFile:
+    """A file that the job needs: bytes, or a path on this machine, and its name in the channel."""
+
+    name: str
+    sha256: str
+    size: int
+    path: Path | None = None
+    content: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True)
+class Channel:
+    """Files that SageMaker puts under /opt/ml/input/data/NAME.
+
+    Attributes:
+        name: such as data-train, after the recipe's key.
+        files: by their names in the channel.
+    """
+
+    name: str
+    files: tuple[LocalFile, ...]
+
+    @property
+    def sha256(self) -> str:
+        """Of all names and contents; the channel's place on S3 follows from it."""
+        lines = sorted(f"{file.name}:{file.sha256}\n" for file in self.files)
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def sha256_of(path: Path, read: Callable[[int], object] = lambda num_bytes: None) -> str:
+    """Of a file's content; `read` hears how many bytes were read."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+            read(len(block))
+    return digest.hexdigest()
+
+
+def local_files(local: Path, progress: bool = True) -> Iterator[LocalFile]:
+    """A file, or every file of a folder, with its hash; a bar is shown where that takes long.
+
+    Raises:
+        DataError: the folder is empty.
+    """
+    from tqdm import tqdm
+
+    paths = list(files_below(local)) if local.is_dir() else [local]
+    if not paths:
+        raise DataError(f"{local}: the folder is empty; needed: the files that the recipe names")
+    sizes = [path.stat().st_size for path in paths]
+    hidden = not progress or sum(sizes) < _LARGE_BYTES
+    bar = tqdm(total=sum(sizes), desc=f"read {local}", unit="B", unit_scale=True, disable=hidden)
+    with bar:
+        for path, size in zip(paths, sizes, strict=True):
+            name = path.relative_to(local).as_posix() if local.is_dir() else path.name
+            yield LocalFile(name, sha256_of(path, bar.update), size, path)
+
+
+def files_below(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Every file below, also through links, in a fixed order; hidden ones and caches stay here."""
+    above = (*above, folder.resolve())
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.name in _LEFT_OUT:
+            continue
+        if path.is_file():
+            yield path
+        elif path.is_dir() and path.resolve() not in above:  # a link back would have no end
+            yield from files_below(path, above)
 
 
 @dataclass(frozen=True)
@@ -31,7 +109,7 @@ class Store:
     Attributes:
         client: boto3's S3 client.
         bucket: its name.
-        kms_key: encrypts what is uploaded; None: as the bucket does it.
+        kms_key: ARN of what encrypts uploads; None: as the bucket does it.
         part_bytes: size of a part of a large file; at least 5 MiB.
     """
 
@@ -90,7 +168,7 @@ def upload_channels(
 
 
 def is_there(store: Store, key: str, file: LocalFile) -> bool:
-    """Whether S3 has this very file under this name."""
+    """Whether S3 has this very file under this name, encrypted with the store's key."""
     from botocore.exceptions import ClientError
 
     with aws_errors(f"s3://{store.bucket}/{key}"):
@@ -100,7 +178,9 @@ def is_there(store: Store, key: str, file: LocalFile) -> bool:
             if error.response.get("Error", {}).get("Code") in ("404", "NoSuchKey", "NotFound"):
                 return False
             raise
-    return head["Metadata"].get("sha256") == file.sha256 and head["ContentLength"] == file.size
+    has_key = store.kms_key in (None, head.get("SSEKMSKeyId"))
+    is_same = head["Metadata"].get("sha256") == file.sha256 and head["ContentLength"] == file.size
+    return is_same and has_key
 
 
 def upload(
@@ -137,23 +217,27 @@ def _upload_parts(
         parts.append({"PartNumber": number, "ETag": future.result()["ETag"]})
         sent(size)
 
+    pool = ThreadPoolExecutor(_NUM_PARALLEL)
     try:
-        with ThreadPoolExecutor(_NUM_PARALLEL) as pool:
-            for number, block in enumerate(_blocks(file, store.part_bytes), start=1):
-                digest.update(block)
-                future = pool.submit(
-                    store.client.upload_part, PartNumber=number, Body=block, **place
-                )
-                waiting.append((number, len(block), future))
-                if len(waiting) > _NUM_PARALLEL:  # memory holds a few parts, never the file
-                    finish_one()
-            while waiting:
+        for number, block in enumerate(_blocks(file, store.part_bytes), start=1):
+            digest.update(block)
+            future = pool.submit(store.client.upload_part, PartNumber=number, Body=block, **place)
+            waiting.append((number, len(block), future))
+            if len(waiting) > _NUM_PARALLEL:  # memory holds a few parts, never the file
                 finish_one()
+        while waiting:
+            finish_one()
+        pool.shutdown()
         _require_same(file, digest.hexdigest())
         store.client.complete_multipart_upload(MultipartUpload={"Parts": parts}, **place)
     except BaseException:  # Ctrl-C, too: parts that nobody joins cost money
-        store.client.abort_multipart_upload(**place)
+        # only after those on the way have ended, or S3 keeps them; the first error counts
+        with contextlib.suppress(Exception):
+            pool.shutdown(cancel_futures=True)
+            store.client.abort_multipart_upload(**place)
         raise
+    finally:
+        pool.shutdown(wait=False)
 
 
 def _blocks(file: LocalFile, part_bytes: int) -> Iterator[bytes]:
