@@ -9,6 +9,7 @@ import pytest
 from conftest import tiny_qwen2, tiny_recipe
 from tacit.check import check_recipe
 from tacit.errors import DataError, ModelError, RecipeError
+from tacit.pipeline import require_processes
 from tacit.recipe import load_recipe, recipe_from
 from tacit.tasks import arithmetic
 
@@ -280,3 +281,25 @@ def test_a_warning_takes_the_place_of_thoughts_that_do_not_fit(tmp_path: Path) -
     text = said(recipe.model_copy(update={"model": short}))
     assert "warning: with the task's thoughts in place of the teacher's: the longest" in text
     assert "thought not known before the traces are there" in text
+
+
+@pytest.mark.parametrize(
+    ("sections", "place"),
+    [
+        ({"train": {"batch_size": 16}}, "train"),
+        ({"train": {"batch_size": 12}, "distil": {"batch_size": 16}}, "distil"),
+        (
+            {"train": {"batch_size": 12}, "phases": [{"name": "a", "train": {"batch_size": 16}}]},
+            r"phases\[0\].train",
+        ),
+    ],
+)
+def test_a_batch_has_to_fit_the_processes_of_a_launch(
+    tmp_path: Path, sections: dict[str, Any], place: str
+) -> None:
+    if "distil" in sections:
+        sections = {**sections, "teacher": {"engine": "worked"}}
+    recipe = tiny_recipe(tmp_path / "run", **sections)
+    require_processes(recipe, 4)
+    with pytest.raises(RecipeError, match=rf"^{place}.batch_size: found 16;.* set it to 12"):
+        require_processes(recipe, 6)

@@ -19,8 +19,9 @@ import pytest
 from tacit import download as download_module
 from tacit.commands.download import download
 from tacit.download import Download, download_model
-from tacit.errors import OutputExistsError, RecipeError
+from tacit.errors import DataError, OutputExistsError, RecipeError
 from tacit.hub import DownloadError, HubUnreachableError, choose_files
+from tacit.trace_file import locked
 
 COMMIT, LATER = "a" * 40, "b" * 40
 WEIGHTS = bytes(range(256)) * 1024
@@ -373,3 +374,56 @@ def test_the_verb_fetches_both_and_hints_at_missing_code(
         download(out_dir=tmp_path)
     with pytest.raises(RecipeError, match="found it without --teacher"):
         download(student="Owner/Model", teacher_revision="main", out_dir=tmp_path)
+
+
+def test_two_at_once_do_not_write_into_one_file(hub: Hub, tmp_path: Path) -> None:
+    folder = tmp_path / "student"
+    with locked(folder), pytest.raises(DataError, match="is writing to it"):
+        download_model("Owner/Model", folder)
+    assert hub.requests == []
+    plan = download_module.plan_download("Owner/Model", folder)
+    download_model("Owner/Model", folder)  # by another process, after this one made its plan
+    hub.requests.clear()
+    assert download_module.finish_download(plan).missing == ()
+    assert hub.requests == []
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_link_to_where_there_is_room_is_followed(
+    hub: Hub, tmp_path: Path, is_there: bool
+) -> None:
+    scratch, models = tmp_path / "scratch", tmp_path / "models"
+    models.mkdir()
+    if is_there:
+        (scratch / "student").mkdir(parents=True)
+    (models / "student").symlink_to(scratch / "student")
+    download_model("Owner/Model", models / "student")
+    assert (models / "student").is_symlink()
+    assert names(models / "student") == WANTED | {"download.json"}
+    assert list(scratch.iterdir()) == [scratch / "student"]
+    hub.requests.clear()
+    assert download_model("Owner/Model", models / "student").missing == ()
+    assert hub.requests == []
+
+
+def test_a_copied_folder_is_compared_with_its_record(
+    hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "student"
+    download_model("Owner/Model", folder)
+    hub.requests.clear()
+    download(verify=folder)
+    assert f"Owner/Model at commit {COMMIT}, 4 files, every SHA-256" in capsys.readouterr().out
+    (folder / "model.safetensors").write_bytes(bytes(len(WEIGHTS)))  # of the right size
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(DownloadError) as caught:
+        download(verify=folder)
+    assert "tokenizer.json (not there, or not whole), model.safetensors (other content)" in str(
+        caught.value
+    )
+    with pytest.raises(DownloadError, match=r"found no download.json"):
+        download(verify=tmp_path)
+    with pytest.raises(RecipeError, match="give it alone"):
+        download(verify=folder, student="Owner/Model")
+    assert hub.requests == []

@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from conftest import tiny_recipe
+from tacit.cli import main
 from tacit.errors import DataError, RecipeError
-from tacit.pipeline import run_recipe
+from tacit.pipeline import run_recipe, shards
 from tacit.pipeline.shards import merge, prepare, write_shard
+from tacit.trace_file import locked
 
 SCRATCH: dict[str, Any] = {
     "teacher": {
@@ -44,6 +47,7 @@ def test_shares_are_joined_and_the_run_goes_on(tmp_path: Path) -> None:
     shares = sorted((tmp_path / "shared/traces/shards").glob("traces-*.jsonl"))
     assert [len(path.read_text().splitlines()) for path in shares] == [20, 20, 20]
     merge(shared, 3)
+    assert not (tmp_path / "shared/traces/shards").exists()
     said = said_by_run(shared)
     assert said[:3] == ["data: done", "generate: goes on", "vet: runs"]
     said_by_run(whole)
@@ -63,10 +67,10 @@ def test_a_teacher_from_scratch_is_trained_once_for_all_shares(tmp_path: Path) -
     before = model.stat().st_mtime_ns
     for number in (1, 2):
         assert write_shard(recipe, (number, 2), progress=False)
-    merge(recipe, 2)
-    stage = json.loads((tmp_path / "run/traces/stage.json").read_text())
     parts = (tmp_path / "run/traces/shards").glob("*.seconds.json")
     paid = sum(json.loads(path.read_text())["seconds"] for path in parts)
+    merge(recipe, 2)
+    stage = json.loads((tmp_path / "run/traces/stage.json").read_text())
     assert stage["seconds"] == pytest.approx(paid, abs=0.01)
     assert paid > 0
     said: list[str] = []
@@ -106,3 +110,66 @@ def test_traces_of_an_interrupted_run_are_neither_lost_nor_paid_twice(tmp_path: 
     with pytest.raises(DataError, match="without --array"):
         prepare(recipe, progress=False)
     assert traces.read_text() == "".join(lines[:10])
+
+
+def test_what_a_kill_left_of_a_merge_is_removed_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny_recipe(tmp_path / "run", **WORKED)
+    prepare(recipe, progress=False)
+    write_shard(recipe, (1, 1), progress=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(shards.shutil, "rmtree", lambda *_, **__: None)
+        merge(recipe, 1)
+    assert (tmp_path / "run/traces/shards").exists()
+    assert "there already" in merge(recipe, 1)
+    assert not (tmp_path / "run/traces/shards").exists()
+    assert said_by_run(recipe)[:2] == ["data: done", "generate: goes on"]
+
+
+def test_preparing_and_merging_wait_for_no_run_in_the_same_folder(tmp_path: Path) -> None:
+    recipe = tiny_recipe(tmp_path / "run", **WORKED)
+    with locked(tmp_path / "run" / "run"), pytest.raises(DataError, match="is writing to it"):
+        prepare(recipe, progress=False)
+    prepare(recipe, progress=False)
+    with locked(tmp_path / "run" / "run"):
+        write_shard(recipe, (1, 1), progress=False)  # shares are written at the same time
+        with pytest.raises(DataError, match="is writing to it"):
+            merge(recipe, 1)
+    merge(recipe, 1)
+
+
+def test_a_server_is_shared_by_what_runs_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = {
+        "engine": "openai",
+        "base_url": "http://localhost:9/v1",
+        "model": {"name": "large"},
+        "concurrency": 8,
+        "requests_per_minute": 60,
+        "max_cost": 16,
+        "price_prompt": 1,
+        "price_completion": 1,
+    }
+    recipe = tiny_recipe(tmp_path / "run", **{**WORKED, "teacher": server})
+    seen: list[Any] = []
+    monkeypatch.setattr(shards, "_opened", lambda share: seen.append(share.teacher))
+    write_shard(recipe, (1, 16), at_once=4)
+    write_shard(recipe, (1, 16))
+    write_shard(recipe, (1, 2), at_once=4)
+    found = [(one.concurrency, one.requests_per_minute, one.max_cost) for one in seen]
+    assert found == [(2, 15, 1), (1, 3.75, 1), (4, 30, 8)]
+
+
+@pytest.mark.parametrize("flags", [["--merge", "0"], ["--merge=-1"]])
+def test_no_shares_cannot_be_merged(
+    tmp_path: Path, flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    values = tiny_recipe(tmp_path / "run", **WORKED).model_dump(mode="json")
+    recipe.write_text(yaml.safe_dump(values))
+    with pytest.raises(SystemExit) as caught:
+        main(["shard", str(recipe), *flags])
+    assert caught.value.code == 2
+    assert "error: --merge: found" in capsys.readouterr().err

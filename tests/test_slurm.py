@@ -292,13 +292,20 @@ def test_a_failed_job_ends_those_that_wait_for_it_and_says_why(
 
 @pytest.mark.usefixtures("cluster")
 def test_two_nodes_train_as_one_process_also_when_stopped(tmp_path: Path) -> None:
+    """Under FSDP2, which each of them hears of through the script's environment."""
     recipe = tiny_recipe(
         tmp_path / "unused",
         model=NO_DROPOUT,
         train={"max_steps": 300, "evaluate_every": 300, "checkpoint_every": 5_000},
     )
     launched = Launched(
-        tmp_path / "own", recipe, "--time=10", "--nodes=2", "--setup=export GLOO_SOCKET_IFNAME=lo"
+        tmp_path / "own",
+        recipe,
+        "--time=10",
+        "--nodes=2",
+        f"--config_file={Path(__file__).parents[1] / 'configs' / 'fsdp2.yaml'}",
+        "--extra=--export=NONE",  # as some sites have it: what --setup exports is all there is
+        f"--setup=export GLOO_SOCKET_IFNAME=lo TACIT_CACHE={os.environ['TACIT_CACHE']}",
     )
     run = launched.jobs["run"]
     metrics = launched.run / "internalized" / "metrics.jsonl"
@@ -307,6 +314,9 @@ def test_two_nodes_train_as_one_process_also_when_stopped(tmp_path: Path) -> Non
     launched.happened("stopped with exit status 75")
     assert ended(run) == "COMPLETED"
     assert job(run)["Restarts"] == "1"
+    assert "note: accelerate's configuration says mixed_precision bf16" in launched.log(
+        f"run-{run}"
+    )
     reference = uninterrupted(launched, tmp_path / "reference")
     found, expected = (losses(path / "internalized") for path in (launched.run, reference))
     assert len(expected) == 300

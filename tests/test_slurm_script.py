@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,17 +17,19 @@ import yaml
 
 from conftest import tiny_recipe
 from tacit.cli import main
-from tacit.errors import RecipeError
-from tacit.launch.slurm import Launch, render_scripts
-from tacit.launch.slurm_node import status_of
+from tacit.errors import OutputExistsError, RecipeError
+from tacit.launch.slurm import Launch, render_scripts, working_directory
 from tacit.launch.slurm_options import SlurmOptions, time_s
-from tacit.launch.slurm_submit import SlurmError, submit
+from tacit.launch.slurm_submit import SlurmError, launch_folder, status_lines, submit
+from tacit.launch.torchrun import status_of
+from tacit.log import bar_intervals
 
 
 def scripts(folder: Path, *, overrides: tuple[str, ...] = (), **options: Any) -> dict[str, str]:
     """The text of each job, by its name."""
     teacher = {"engine": "worked"} if options.pop("teacher", False) else None
-    recipe = tiny_recipe(folder / "run", **({"teacher": teacher} if teacher else {}))
+    output = options.pop("output", folder / "run")
+    recipe = tiny_recipe(output, **({"teacher": teacher} if teacher else {}))
     chosen = SlurmOptions(**{"time": "08:00:00", **options})
     launch = Launch(recipe, overrides, chosen, folder / "run/slurm/1", folder, "tacit launch slurm")
     return {script.name: script.text for script in render_scripts(launch)}
@@ -39,6 +44,7 @@ def test_every_flag_becomes_an_option_of_sbatch(tmp_path: Path) -> None:
         tmp_path,
         nodes=2,
         gpus_per_node=4,
+        gpu_type="a100",
         partition="gpu",
         account="abc123",
         qos="long",
@@ -51,7 +57,7 @@ def test_every_flag_becomes_an_option_of_sbatch(tmp_path: Path) -> None:
         "--job-name=tiny-run",
         "--nodes=2",
         "--ntasks-per-node=1",
-        "--gres=gpu:4",
+        "--gres=gpu:a100:4",
         "--cpus-per-task=32",
         "--mem=200G",
         "--time=08:00:00",
@@ -75,7 +81,7 @@ def test_one_torchrun_per_node_meets_on_the_first(tmp_path: Path) -> None:
     assert 'head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)' in text
     command = next(line for line in text.splitlines() if line.startswith("step "))
     assert command.startswith("step srun --nodes=2 --ntasks=2 --label --kill-on-bad-exit=0 --wait")
-    assert "-m tacit.launch.slurm_node --nnodes=2 --nproc_per_node=4" in command
+    assert "-m tacit.launch.torchrun --nnodes=2 --nproc_per_node=4" in command
     assert '--master_addr="$head" --master_port="$port" -m tacit run' in command
     assert command.endswith(f"{tmp_path}/run/slurm/1/recipe.yaml 'name=it'\"'\"'s'")
 
@@ -85,7 +91,6 @@ def test_one_process_needs_no_torchrun(tmp_path: Path) -> None:
         (text,) = scripts(tmp_path, gpus_per_node=gpus).values()
         assert f"{sys.executable} -m tacit run " in text
         assert "torchrun" not in text
-        assert "slurm_node" not in text
 
 
 def test_an_array_comes_between_two_jobs(tmp_path: Path) -> None:
@@ -103,11 +108,46 @@ def test_an_array_comes_between_two_jobs(tmp_path: Path) -> None:
     assert "--gres=gpu:4" in directives(found["run"])
 
 
+def test_shares_ask_for_their_part_of_a_node(tmp_path: Path) -> None:
+    node = {"gpus_per_node": 4, "cpus_per_task": 30, "mem": "201G", "array": "8"}
+    found = scripts(tmp_path, teacher=True, **node, gpus_per_shard=2, gpu_type="a100")
+    wanted = {
+        "prepare": ["--gres=gpu:a100:1", "--cpus-per-task=8", "--mem=51G"],
+        "generate": ["--gres=gpu:a100:2", "--cpus-per-task=15", "--mem=101G"],
+        "run": ["--gres=gpu:a100:4", "--cpus-per-task=30", "--mem=201G"],
+    }
+    for name, lines in wanted.items():
+        assert directives(found[name])[3:6] == lines
+    assert "SRUN_CPUS_PER_TASK=15" in found["generate"]
+    own = {"cpus_per_shard": 3, "mem_per_shard": "7G"}
+    found = scripts(tmp_path, teacher=True, **{**node, "mem": "0"}, **own)
+    assert directives(found["generate"])[3:5] == ["--cpus-per-task=3", "--mem=7G"]
+    found = scripts(tmp_path, teacher=True, **{**node, "gpus_per_node": 0})  # a part of what?
+    assert "--mem=201G" in directives(found["generate"])
+
+
+def test_shares_know_how_many_run_at_once(tmp_path: Path) -> None:
+    for array, told in (("16%4", '/16" --at_once 4'), ("16", '/16"\n')):
+        assert told in scripts(tmp_path, teacher=True, array=array)["generate"]
+
+
+def test_accelerates_configuration_reaches_the_processes(tmp_path: Path) -> None:
+    """Those that train together; a share's only process has the whole teacher."""
+    config = Path(__file__).parents[1] / "configs" / "fsdp2.yaml"
+    texts = scripts(tmp_path, teacher=True, array="4", gpus_per_node=4, config_file=config)
+    for line in ("export ACCELERATE_USE_FSDP=true\n", "export FSDP_VERSION=2\n"):
+        assert line in texts["run"]
+        assert line not in texts["generate"]
+    with pytest.raises(RecipeError, match="--config_file: found no file"):
+        scripts(tmp_path, config_file=Path("nowhere.yaml"), gpus_per_node=4)
+
+
 def test_container_environment_and_setup(tmp_path: Path) -> None:
     image = tmp_path / "tacit image.sif"
     image.touch()
-    (text,) = scripts(tmp_path, container=image, gpus_per_node=1).values()
-    folders = f"{tmp_path},{tmp_path}/run/slurm/1"
+    output = tmp_path.parent / "scratch" / "run"  # a run folder outside of the project
+    (text,) = scripts(tmp_path, container=image, gpus_per_node=1, output=output).values()
+    folders = f"{tmp_path},{output}"
     wanted = f"apptainer exec --nv --bind {folders} --pwd {tmp_path} '{image}' python3 -m tacit run"
     assert wanted in text
     venv = tmp_path / "venv"
@@ -143,6 +183,17 @@ def test_time_limits(text: str, seconds: int) -> None:
         ({"container": Path("nowhere.sif")}, "--container: found no file"),
         ({"venv": Path("nowhere")}, "--venv: found no"),
         ({"extra": ("constraint=a100",)}, "--extra: found 'constraint=a100'"),
+        ({"partition": "a b"}, "--partition: found 'a b'"),
+        ({"account": "it's"}, "--account: found"),
+        ({"gpu_type": 'a"100'}, "--gpu_type: found"),
+        ({"mem": "200 G"}, "--mem: found '200 G'"),
+        ({"mem_per_shard": "much"}, "--mem_per_shard: found 'much'"),
+        ({"cpus_per_shard": 0}, "--cpus_per_shard: found 0"),
+        (
+            {"teacher": True, "array": "4", "gpus_per_node": 4, "mem": "0"},
+            "give --mem_per_shard",
+        ),
+        ({"output": Path('/runs/the "last" one')}, "found '\"' in the name"),
     ],
 )
 def test_what_cannot_be_submitted_is_refused(
@@ -193,21 +244,74 @@ def test_without_sbatch_it_says_where_to_go(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_batch_that_the_processes_cannot_share_is_not_submitted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = written_recipe(tmp_path)
+    flags = ["--time", "10", "--nodes", "2", "--gpus_per_node", "3", "--dry_run"]
+    with pytest.raises(SystemExit) as caught:
+        main(["launch", "slurm", str(recipe), *flags])
+    assert caught.value.code == 2
+    assert (
+        "error: train.batch_size: found 16; it must be a multiple of the 6 processes "
+        "(--nodes 2 --gpus_per_node 3); set it to 12"
+    ) in capsys.readouterr().err
+
+
+def test_folders_are_named_as_the_shell_names_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "real").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "real")
+    monkeypatch.chdir(link)
+    monkeypatch.setenv("PWD", str(link))
+    assert working_directory() == link
+    assert launch_folder(tiny_recipe(Path("run"))) == link / "run/slurm/1"
+    monkeypatch.setenv("PWD", str(tmp_path))  # of another process
+    assert working_directory() == tmp_path / "real"
+
+
 @pytest.fixture
 def fakes(tmp_path: Path) -> Path:
-    """A folder with srun, squeue and scontrol that do and say what the environment has."""
+    """A folder with SLURM's commands, which do and say what the environment has."""
     folder = tmp_path / "bin"
     folder.mkdir()
     programs = {
-        "srun": 'echo "$@" >> calls; exit $SRUN',
-        "squeue": "echo $STATE",
-        "scontrol": 'echo "$@" >> calls',
-        "scancel": 'echo "$@" >> calls',
+        "srun": 'echo "srun $@" >> calls; eval "$IN_SRUN"; exit $SRUN',
+        "squeue": 'echo "squeue $@" >> calls; eval "${IN_SQUEUE:-echo $STATE}"',
+        "scontrol": 'echo "$@" >> calls; eval "$IN_SCONTROL"',
+        "scancel": 'echo "scancel $@" >> calls; eval "$IN_SCANCEL"',
+        "sbatch": 'echo "sbatch $@" >> calls; eval "$IN_SBATCH"; grep -c sbatch calls',
+        "sleep": "/bin/sleep 0.05",
     }
     for name, body in programs.items():
         (folder / name).write_text(f"#!/bin/sh\n{body}\n")
         (folder / name).chmod(0o755)
     return folder
+
+
+def run_script(fakes: Path, text: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A script among the fakes, as SLURM would run it."""
+    (fakes.parent / "run/slurm/1").mkdir(parents=True)
+    values = {
+        "PATH": f"{fakes}{os.pathsep}{os.environ['PATH']}",
+        "STATE": "RUNNING",
+        "SLURM_JOB_ID": "7",
+        "SLURM_JOB_NODELIST": "here",
+    }
+    return subprocess.run(
+        ["bash"],
+        input=text,
+        text=True,
+        env={**values, **environment},
+        capture_output=True,
+        check=False,
+    )
+
+
+def last_event(folder: Path) -> str:
+    return (folder / "run/slurm/1/events.log").read_text().splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -220,6 +324,7 @@ def fakes(tmp_path: Path) -> Path:
         (75, "RUNNING", 99, (75, True, "requeued")),
         (75, "RUNNING", 100, (75, False, "not requeued after 100 times")),
         (75, "COMPLETING", 0, (75, False, "ended by SLURM")),
+        (75, "", 0, (75, False, "because squeue says '' of it")),
     ],
 )
 def test_what_follows_an_exit_status(
@@ -228,38 +333,162 @@ def test_what_follows_an_exit_status(
     exits_with, requeued, told = ends
     tmp_path = fakes.parent
     (text,) = scripts(tmp_path).values()
-    events = tmp_path / "run/slurm/1/events.log"
-    events.parent.mkdir(parents=True)
-    environment = {
-        "PATH": f"{fakes}{os.pathsep}{os.environ['PATH']}",
-        "SRUN": str(status),
-        "STATE": state,
-        "SLURM_JOB_ID": "7",
-        "SLURM_JOB_NODELIST": "here",
-        "SLURM_RESTART_COUNT": str(restarts),
-    }
-    done = subprocess.run(
-        ["bash"], input=text, text=True, env=environment, capture_output=True, check=False
-    )
+    done = run_script(fakes, text, SRUN=str(status), STATE=state, SLURM_RESTART_COUNT=str(restarts))
     assert done.returncode == exits_with, done.stderr
     assert ("requeue 7" in (tmp_path / "calls").read_text()) == requeued
-    assert told in events.read_text().splitlines()[-1]
+    assert told in last_event(tmp_path)
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (0, "done"),
+        (2, "failed with exit status 2"),
+        (75, "stopped with exit status 75"),
+        (143, "stopped with exit status 143"),
+    ],
+)
+def test_the_status_of_a_run_that_ends_while_it_is_asked_to_stop_counts(
+    tmp_path: Path, fakes: Path, status: int, told: str
+) -> None:
+    (text,) = scripts(tmp_path).values()
+    done = run_script(
+        fakes,
+        text,
+        IN_SRUN="kill -USR1 $PPID; /bin/sleep 0.3",
+        IN_SCANCEL="/bin/sleep 1",
+        IN_SQUEUE='case "$*" in *--steps*) echo 7.0;; *) echo RUNNING;; esac',
+        SRUN=str(status),
+    )
+    assert told in last_event(tmp_path), done.stderr
+    assert done.returncode == (75 if status == 143 else status)
+
+
+def test_a_run_is_asked_to_stop_once_it_has_a_step(tmp_path: Path, fakes: Path) -> None:
+    (text,) = scripts(tmp_path).values()
+    late = "if [ $(grep -c steps calls) -gt 2 ]; then echo 7.0; else echo 7.batch; fi"
+    run_script(
+        fakes,
+        text,
+        IN_SRUN="kill -USR1 $PPID; until grep -q signal=TERM calls; do /bin/sleep 0.1; done",
+        IN_SQUEUE=f'case "$*" in *--steps*) {late};; *) echo RUNNING;; esac',
+        SRUN="75",
+    )
+    calls = [line.split()[0] for line in (tmp_path / "calls").read_text().splitlines()]
+    assert calls == ["srun", "squeue", "squeue", "squeue", "scancel", "squeue", "requeue"]
+
+
+def test_tasks_get_the_environment_also_where_sbatch_takes_none(
+    tmp_path: Path, fakes: Path
+) -> None:
+    (text,) = scripts(tmp_path, setup=("export FROM_SETUP=yes",)).values()
+    seen = 'echo "$SLURM_EXPORT_ENV $FROM_SETUP" > seen'
+    run_script(fakes, text, IN_SRUN=seen, SRUN="0", SLURM_EXPORT_ENV="NONE")
+    assert (tmp_path / "seen").read_text() == "ALL yes\n"
 
 
 def test_a_failing_setup_line_ends_the_job_before_anything_runs(
     tmp_path: Path, fakes: Path
 ) -> None:
     (text,) = scripts(tmp_path, setup=("false 'it is'",)).values()
-    (tmp_path / "run/slurm/1").mkdir(parents=True)
-    environment = {"PATH": f"{fakes}{os.pathsep}{os.environ['PATH']}", "SLURM_JOB_ID": "7"}
-    environment["SLURM_JOB_NODELIST"] = "here"
-    done = subprocess.run(
-        ["bash"], input=text, text=True, env=environment, capture_output=True, check=False
-    )
+    done = run_script(fakes, text)
     assert done.returncode == 1
     assert "failed: this line of --setup: false 'it is'" in done.stdout
     assert not (tmp_path / "calls").exists()
+
+
+def test_a_bar_is_drawn_less_often_into_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    for is_terminal, seconds in ((True, 0.5), (False, 30)):
+        monkeypatch.setattr(sys, "stderr", SimpleNamespace(isatty=lambda here=is_terminal: here))
+        assert bar_intervals()["mininterval"] == seconds
+        assert bar_intervals()["maxinterval"] >= seconds
+
+
+@pytest.fixture
+def launch(tmp_path: Path, fakes: Path, monkeypatch: pytest.MonkeyPatch) -> Launch:
+    """An array that is submitted to the fakes."""
+    monkeypatch.setenv("PATH", f"{fakes}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PWD", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    recipe = tiny_recipe(tmp_path / "run", teacher={"engine": "worked"})
+    (tmp_path / "recipe.yaml").write_text("name: tiny\n")
+    options = SlurmOptions(time="10", array="2", save_s=60)
+    return Launch(recipe, (), options, launch_folder(recipe), tmp_path, "tacit launch slurm")
+
+
+def jobs_of(launch: Launch) -> list[str]:
+    path = launch.folder / "jobs.json"
+    return [job["id"] for job in json.loads(path.read_text())] if path.exists() else []
+
+
+def test_a_leftover_lock_of_a_run_blocks_no_launch(tmp_path: Path, launch: Launch) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".run.lock").touch()
+    submit(launch, tmp_path / "recipe.yaml")
+    assert jobs_of(launch) == ["1", "2", "3"]
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, launch: Launch) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").touch()
+    with pytest.raises(OutputExistsError, match="not a run folder"):
+        submit(launch, tmp_path / "recipe.yaml")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["notes.txt"]
+
+
+def test_nothing_is_submitted_where_squeue_does_not_answer(
+    tmp_path: Path, launch: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IN_SQUEUE", "echo 'socket timed out' >&2; exit 1")
+    with pytest.raises(SlurmError, match=r"squeue: fails \(socket timed out\)"):
+        submit(launch, tmp_path / "recipe.yaml")
+    assert "sbatch" not in (tmp_path / "calls").read_text()
+    monkeypatch.setenv("IN_SQUEUE", "true")
+    submit(launch, tmp_path / "recipe.yaml")  # what the first one left is in nobody's way
+
+
+def test_a_job_is_forgotten_only_where_slurm_says_so(
+    tmp_path: Path, launch: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(launch, tmp_path / "recipe.yaml")
+    monkeypatch.setenv("IN_SCONTROL", "echo 'Unable to contact slurm controller' >&2; exit 1")
+    with pytest.raises(SlurmError, match=r"scontrol: fails .Unable to contact"):
+        list(status_lines(launch.recipe))
+    monkeypatch.setenv("IN_SCONTROL", "echo 'slurm_load_jobs error: Invalid job id' >&2; exit 1")
+    assert next(status_lines(launch.recipe)).startswith("prepare 1: SLURM has forgotten it")
+
+
+def test_jobs_are_cancelled_when_one_behind_them_is_refused(
+    tmp_path: Path, launch: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse = "if [ $(grep -c sbatch calls) = 3 ]; then exit 1; fi"
+    monkeypatch.setenv("IN_SBATCH", refuse)
+    with pytest.raises(SlurmError, match="sbatch refuses it"):
+        submit(launch, tmp_path / "recipe.yaml")
+    assert (tmp_path / "calls").read_text().splitlines()[-2:] == ["scancel 1", "scancel 2"]
+    assert jobs_of(launch) == ["1", "2"]  # so that one can look what became of them
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_launch_leaves_no_jobs_behind(
+    tmp_path: Path, launch: Launch, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setenv("IN_SBATCH", f"kill -{number} {os.getpid()}; /bin/sleep 0.3")
+    with pytest.raises(KeyboardInterrupt):
+        submit(launch, tmp_path / "recipe.yaml")
+    # the one that was being submitted is submitted, and cancelled by its id
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert [call.split()[0] for call in calls] == ["squeue", "sbatch", "scancel"]
+    assert calls[-1] == "scancel 1"
+
+
+def test_two_launches_of_a_run_at_once_are_one_too_many(tmp_path: Path, launch: Launch) -> None:
+    launch.folder.mkdir(parents=True)  # by the other one
+    (tmp_path / "run" / "recipe.yaml").touch()
+    with pytest.raises(OutputExistsError, match="another launch has just made it"):
+        submit(launch, tmp_path / "recipe.yaml")
+    assert "sbatch" not in (tmp_path / "calls").read_text()
 
 
 def test_the_first_failure_of_a_node_decides_its_exit_status() -> None:
@@ -271,19 +500,66 @@ def test_the_first_failure_of_a_node_decides_its_exit_status() -> None:
     assert status_of({0: failure(-15, 11)}) == 143
 
 
-def run_node(code: str) -> subprocess.CompletedProcess[str]:
+def start_node(code: str, **environment: str) -> subprocess.Popen[str]:
     """Two processes of one node, each of which runs `code`."""
-    return subprocess.run(
-        [sys.executable, "-m", "tacit.launch.slurm_node", "--nproc_per_node=2",
+    return subprocess.Popen(
+        [sys.executable, "-m", "tacit.launch.torchrun", "--nproc_per_node=2",
          "--master_addr=127.0.0.1", "--master_port=29517", "--no_python", sys.executable, "-c",
          code],
-        capture_output=True, text=True, check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
     )  # fmt: skip
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("status", [0, 2, 75])
-def test_a_node_exits_as_its_processes_do(status: int) -> None:
+def test_a_node_exits_as_its_processes_do_and_notes_a_failure(tmp_path: Path, status: int) -> None:
     code = f"import os, sys; sys.exit({status} if os.environ['RANK'] == '1' else 0)"
-    assert run_node(code).returncode == status
+    events = tmp_path / "events.log"
+    node = start_node(
+        code, TACIT_EVENTS=str(events), TACIT_JOB="run 7", SLURM_NODEID="0", TACIT_SHUTDOWN_S="60"
+    )
+    node.communicate(timeout=60)
+    assert node.returncode == status
+    told = events.read_text() if events.exists() else ""
+    assert ("run 7: node 0 (" in told) == (status == 2)
+    assert told.endswith("ended with exit status 2\n" if status == 2 else "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("shutdown_s", "exits", "ends"),
+    [(60, 75, (75, True, "")), (60, 2, (2, True, "ended with exit status 2")),
+     (1, 75, (75, False, "killed: had not saved within 1 s"))],
+)  # fmt: skip
+def test_processes_may_save_for_longer_than_torch_allows(
+    tmp_path: Path, shutdown_s: int, exits: int, ends: tuple[int, bool, str]
+) -> None:
+    code = f"""
+import pathlib, signal, sys, time
+folder, name = pathlib.Path({str(tmp_path)!r}), __import__("os").environ["RANK"]
+def save(number, frame):
+    time.sleep(4)
+    (folder / f"saved-{{name}}").touch()
+    sys.exit({exits})
+signal.signal(signal.SIGTERM, save)
+(folder / f"ready-{{name}}").touch()
+time.sleep(60)
+"""
+    node = start_node(
+        code,
+        TACIT_SHUTDOWN_S=str(shutdown_s),
+        TACIT_EVENTS=str(tmp_path / "events.log"),
+        TORCH_ELASTIC_SHUTDOWN_TIMEOUT="2",  # newer torch; older ones wait 30 s, come what may
+    )
+    end = time.monotonic() + 60
+    while len(list(tmp_path.glob("ready-*"))) < 2:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    node.send_signal(signal.SIGTERM)
+    node.communicate(timeout=60)
+    status, saved, told = ends
+    assert node.returncode == status
+    assert len(list(tmp_path.glob("saved-*"))) == 2 * saved
+    events = tmp_path / "events.log"
+    assert told in (events.read_text() if events.exists() else "")

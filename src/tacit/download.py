@@ -20,7 +20,8 @@ from typing import Any, Literal
 from tacit import __version__
 from tacit.atomic import write_text
 from tacit.errors import OutputExistsError
-from tacit.hub import DownloadError, HubFile, HubUnreachableError, fetch, is_code, list_model
+from tacit.hub import DownloadError, HubFile, HubUnreachableError, fetch, list_model, sha256_of
+from tacit.trace_file import locked
 
 #: Written into a downloaded folder: what it holds and where that comes from.
 RECORD_FILE = "download.json"
@@ -126,6 +127,8 @@ def plan_download(
     The hub is not asked about a commit hash whose files are all here.
     """
     folder = Path(folder)
+    if folder.is_symlink():  # to where there is room; what it leads to may not be there yet
+        folder = folder.resolve()
     asked = revision or "main"
     known = Download.read(folder)
     if known is None and folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
@@ -188,17 +191,20 @@ def finish_download(plan: Download) -> Download:
 
     Raises:
         DownloadError: the connection broke, or what came was wrong; run it again to go on.
+        DataError: another process fetches it now, or the place cannot be written.
     """
     if not plan.missing:
         return plan
-    staging = _staging(plan.folder)
-    try:
-        staging.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DownloadError(
-            f"{staging.parent}: cannot be written ({error.strerror}); needed: a folder that you "
-            "may write to; name another --out_dir"
-        ) from None
+    with locked(plan.folder):
+        known = Download.read(plan.folder)
+        if known is not None and not known.missing and known.with_code >= plan.with_code:
+            return known  # by another process meanwhile
+        return _finish(plan, _staging(plan.folder))
+
+
+def _finish(plan: Download, staging: Path) -> Download:
+    """As `finish_download`; nobody else works in these folders."""
+    staging.mkdir(exist_ok=True)
     hashes: dict[str, str] = {}
     for file in plan.missing:
         whole = staging / _key(file)
@@ -225,33 +231,31 @@ def finish_download(plan: Download) -> Download:
     return done
 
 
-def code_hint(download: Download) -> str | None:
-    """What to do about a model that cannot be loaded without Python code of its own, or None.
+def verify_download(folder: Path) -> Download:
+    """The record of a folder whose every file has the SHA-256 in it, such as after copying it.
 
-    A model whose architecture transformers knows needs no code, whatever its files say.
+    Raises:
+        DownloadError: there is no record, or files are missing or have other content; names them.
     """
-    try:
-        config = json.loads((download.folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    if "auto_map" not in config or any(is_code(file.path) for file in download.files):
-        return None
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
-
-    kind = config.get("model_type")
-    if kind in CONFIG_MAPPING_NAMES:
-        return None
-    advice = (
-        f"{download.repo} needs Python code of its own, which was not fetched. To use it, fetch "
-        "it with --with_code, read it, and set trust_remote_code"
-    )
-    if kind == "qwen":
-        return (
-            f"{advice}; today's transformers does not support this first generation of Qwen any "
-            "more, its counterparts Qwen/Qwen2.5-14B-Instruct (teacher) and Qwen/Qwen2.5-7B "
-            "(student) need no code."
+    record = Download.read(folder)
+    if record is None:
+        raise DownloadError(
+            f"{folder}: found no {RECORD_FILE}; needed: a folder that tacit download made; name it"
         )
-    return f"{advice}."
+    missing = {file.path for file in record.missing}
+    damaged = [
+        file.path
+        for file in record.files
+        if file.path not in missing and sha256_of(folder / file.path) != file.sha256
+    ]
+    if missing or damaged:
+        told = [f"{path} (not there, or not whole)" for path in sorted(missing)]
+        told += [f"{path} (other content)" for path in damaged]
+        raise DownloadError(
+            f"{folder}: found {', '.join(told)}; needed: {record.repo} at commit {record.commit} "
+            "as it was downloaded; copy these files again"
+        )
+    return record
 
 
 def _require_same(known: Download, repo: str, commit: str) -> None:

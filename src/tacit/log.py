@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
@@ -14,6 +15,12 @@ from tacit.atomic import write_text
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+
+def bar_intervals() -> dict[str, Any]:
+    """How often tqdm draws a bar; a file, such as a job's log, keeps every drawing."""
+    seconds = 0.5 if sys.stderr.isatty() else 30.0
+    return {"mininterval": seconds, "maxinterval": max(10.0, seconds)}
 
 
 class TrainingLog:
@@ -31,7 +38,7 @@ class TrainingLog:
             desc=folder.name,
             unit="step",
             disable=not (progress and accelerator.is_main_process),
-            mininterval=0.5,
+            **bar_intervals(),
         )
         if accelerator.is_main_process:
             path = folder / "metrics.jsonl"

@@ -29,7 +29,7 @@ def check_recipe(recipe: Recipe) -> Iterator[str]:
     phases = recipe.resolved_phases()
     yield f"recipe {recipe.name}: {len(phases)} phase(s), run folder {recipe.folder}"
     yield f"models: {', '.join(_models(recipe))}"
-    yield from check_machine(recipe, phases)
+    yield from check_machine(recipe)
     for number, phase in enumerate(phases):
         prefix = "" if len(phases) == 1 else f"[{number + 1} {phase.name}] "
         for line in _check_phase(phase):

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from tacit.errors import RecipeError
-from tacit.pipeline import variants
+from tacit.pipeline import trainings
 from tacit.recipe import Recipe, Train
 
 
-def check_machine(recipe: Recipe, phases: Sequence[Recipe]) -> Iterator[str]:
+def check_machine(recipe: Recipe) -> Iterator[str]:
     """Yields whether 4-bit weights and 8-bit optimizers can be used here.
-
-    Args:
-        recipe: the whole one.
-        phases: `recipe.resolved_phases()`.
 
     Raises:
         RecipeError: a precision or tracker that cannot be used here.
     """
-    trained = _trained(recipe, phases)
+    trained = {place: each.train for place, each in trainings(recipe)}
     for place, train in trained.items():
         _require_precision(place, train)
         _require_trackers(place, train)
@@ -40,19 +36,6 @@ def check_machine(recipe: Recipe, phases: Sequence[Recipe]) -> Iterator[str]:
                 f"few bits ({what}): needs bitsandbytes, which is not installed here; "
                 "pip install bitsandbytes before the run"
             )
-
-
-def _trained(recipe: Recipe, phases: Sequence[Recipe]) -> dict[str, Train]:
-    """The settings of all trainings, by their place in the recipe."""
-    trained: dict[str, Train] = {}
-    if recipe.teacher is not None and recipe.teacher.train is not None:
-        trained["teacher.train"] = recipe.teacher.train
-    if recipe.distil is not None:
-        trained["distil"] = recipe.distilling().train
-    if any(variants(recipe)):
-        for number, phase in enumerate(phases):
-            trained[f"phases[{number}].train" if recipe.phases else "train"] = phase.train
-    return trained
 
 
 def _require_precision(place: str, train: Train) -> None:

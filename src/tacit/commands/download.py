@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tacit.commands import Flag
 from tacit.errors import RecipeError
+from tacit.hub import is_code
 
 if TYPE_CHECKING:
     from tacit.download import Download
@@ -20,6 +22,7 @@ def download(
     teacher_revision: str | None = None,
     student_revision: str | None = None,
     with_code: Flag = False,
+    verify: Path | None = None,
 ) -> None:
     """Fetch models from the hub into OUT_DIR/teacher and OUT_DIR/student.
 
@@ -40,9 +43,22 @@ def download(
         The same for the student.
     with_code
         Fetch Python files that came with the models, too; read them before you trust them.
+    verify
+        Fetch nothing: compare this folder, downloaded elsewhere and copied, with its download.json.
     """
-    from tacit.download import code_hint, finish_download, plan_download, require_space
+    from tacit.download import finish_download, plan_download, require_space, verify_download
 
+    if verify is not None:
+        if teacher is not None or student is not None:
+            raise RecipeError(
+                "--verify: found it with --teacher or --student; needed: either; give it alone"
+            )
+        record = verify_download(verify)
+        print(
+            f"{verify}: {record.repo} at commit {record.commit}, {len(record.files)} files, every "
+            "SHA-256 as it was downloaded"
+        )
+        return
     wanted = [("teacher", teacher, teacher_revision), ("student", student, student_revision)]
     for name, repo, revision in wanted:
         if repo is None and revision is not None:
@@ -67,7 +83,7 @@ def download(
         done = finish_download(plan)
         if plan.missing:
             print(f"{done.folder}: whole, pinned at commit {done.commit}")
-        hint = code_hint(done)
+        hint = _code_hint(done)
         if hint is not None:
             print(f"note: {hint}")
 
@@ -88,3 +104,32 @@ def _before(plan: Download) -> list[str]:
             "transformers reads only tensors from them"
         )
     return lines
+
+
+def _code_hint(download: Download) -> str | None:
+    """What to do about a model that cannot be loaded without Python code of its own, or None.
+
+    A model whose architecture transformers knows needs no code, whatever its files say.
+    """
+    try:
+        config = json.loads((download.folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if "auto_map" not in config or any(is_code(file.path) for file in download.files):
+        return None
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    kind = config.get("model_type")
+    if kind in CONFIG_MAPPING_NAMES:
+        return None
+    advice = (
+        f"{download.repo} needs Python code of its own, which was not fetched. To use it, fetch "
+        "it with --with_code, read it, and set trust_remote_code"
+    )
+    if kind == "qwen":
+        return (
+            f"{advice}; today's transformers does not support this first generation of Qwen any "
+            "more, its counterparts Qwen/Qwen2.5-14B-Instruct (teacher) and Qwen/Qwen2.5-7B "
+            "(student) need no code."
+        )
+    return f"{advice}."

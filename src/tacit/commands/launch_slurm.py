@@ -44,7 +44,7 @@ def slurm(
         Say how the jobs of this recipe are, instead.
     """
     from tacit.environment import command_line
-    from tacit.launch.slurm import Launch, render_scripts
+    from tacit.launch.slurm import Launch, render_scripts, working_directory
     from tacit.launch.slurm_submit import launch_folder, status_lines, submit, waiting_for
     from tacit.recipe import load_recipe
 
@@ -52,10 +52,16 @@ def slurm(
     if status:
         print("\n".join(status_lines(loaded)))
         return
-    here = Path.cwd()
-    launch = Launch(loaded, overrides, options, launch_folder(loaded), here, command_line())
+    folder, here = launch_folder(loaded), working_directory()
+    launch = Launch(loaded, overrides, options, folder, here, command_line())
     scripts = render_scripts(launch)
+    nodes, gpus = options.nodes, options.gpus_per_node
     quiet()
+    from tacit.pipeline import require_processes
+
+    given = f"--nodes {nodes} --gpus_per_node {gpus}"
+    variables = launch.accelerate
+    require_processes(loaded, nodes * max(1, gpus), given=given, environment=variables)
     for _ in _findings(loaded):  # raises where the jobs would fail
         pass
     if dry_run:
@@ -92,6 +98,7 @@ def shard(
     *overrides: str,
     prepare: Flag = False,
     shard: str | None = None,
+    at_once: int | None = None,
     merge: int | None = None,
 ) -> None:
     """Write a teacher's traces in shares, on several machines: what an array of jobs calls.
@@ -109,6 +116,9 @@ def shard(
         Make the data, and train a teacher from scratch.
     shard
         Such as 3/16: write the third of sixteen shares.
+    at_once
+        So many shares are written at the same time (default: all); they divide requests_per_minute
+        and concurrency of a server among them.
     merge
         Join so many shares.
     """
@@ -116,6 +126,9 @@ def shard(
         raise RecipeError(
             "shard: needed: one of --prepare, --shard PART/PARTS and --merge PARTS; give it"
         )
+    for flag, count in {"merge": merge, "at_once": at_once}.items():
+        if count is not None and count < 1:
+            raise RecipeError(f"--{flag}: found {count}; needed: at least 1; correct it")
     from tacit.commands.generate import parse_shard, summary_lines
     from tacit.recipe import load_recipe
 
@@ -129,7 +142,7 @@ def shard(
     elif merge is not None:
         _say(shards.merge(loaded, merge))
     else:
-        summary = shards.write_shard(loaded, part)
+        summary = shards.write_shard(loaded, part, at_once=at_once)
         print("\n".join(["nothing to do"] if summary is None else summary_lines(summary)))
         if summary is not None and summary.interrupted:
             sys.exit(EXIT_INTERRUPTED)

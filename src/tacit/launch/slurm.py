@@ -7,6 +7,8 @@ job writes its share of the traces, `run` joins them and does all the rest.
 
 from __future__ import annotations
 
+import functools
+import os
 import re
 import shlex
 import sys
@@ -14,10 +16,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from tacit import __version__
 from tacit.errors import RecipeError
 from tacit.interrupt import EXIT_INTERRUPTED
+from tacit.launch.accelerate_environment import environment
 from tacit.launch.slurm_options import SlurmOptions
 from tacit.recipe import Recipe
 
@@ -44,7 +48,7 @@ class Launch:
         overrides: section.key=value, as they were typed.
         options: what is asked of SLURM.
         folder: receives recipe.yaml, scripts and logs; absolute.
-        directory: in which the command was typed, and in which the jobs run.
+        directory: in which the command was typed, and in which the jobs run; absolute.
         typed: the command, for people.
     """
 
@@ -54,6 +58,17 @@ class Launch:
     folder: Path
     directory: Path
     typed: str
+
+    @functools.cached_property
+    def accelerate(self) -> dict[str, str]:
+        """The variables by which accelerate's configuration reaches the processes."""
+        given = self.options.config_file
+        return environment(self.directory / given) if given is not None else {}
+
+    @property
+    def run(self) -> Path:
+        """The run folder, absolute."""
+        return self.directory / self.recipe.folder
 
 
 @dataclass(frozen=True)
@@ -65,7 +80,18 @@ class _Job:
     nodes: int
     gpus: int
     processes: int  # on each node
+    cpus: int | None  # of each node
+    mem: str | None
     verbs: tuple[str, ...]  # one after the other; those but the last in one process
+
+
+def working_directory() -> Path:
+    """The folder that a command is typed in, as the shell names it.
+
+    What a link leads to on a login node need not be there on a compute node.
+    """
+    named, real = Path(os.environ.get("PWD", "")), Path.cwd()
+    return named if named.is_absolute() and named.exists() and named.samefile(real) else real
 
 
 def render_scripts(launch: Launch) -> list[Script]:
@@ -75,15 +101,31 @@ def render_scripts(launch: Launch) -> list[Script]:
         RecipeError: a flag does not fit the recipe.
     """
     launch.options.check()
+    _check_paths(launch)
     return [Script(job.name, _render(launch, job)) for job in _jobs(launch)]
+
+
+def _check_paths(launch: Launch) -> None:
+    """sbatch reads a log's name in its own way, apptainer the folders that it binds."""
+    unusable = '"\\\n' + (",:" if launch.options.container is not None else "")
+    for path in (launch.run, launch.directory):
+        found = [sign for sign in unusable if sign in str(path)]
+        if found:
+            raise RecipeError(
+                f"{str(path)!r}: found {found[0]!r} in the name; needed: a folder whose name "
+                "sbatch and apptainer can read; choose another with output=FOLDER, or launch from "
+                "another"
+            )
 
 
 def _jobs(launch: Launch) -> Iterator[_Job]:
     options, teacher = launch.options, launch.recipe.teacher
-    whole = {
+    whole: dict[str, Any] = {
         "nodes": options.nodes,
         "gpus": options.gpus_per_node,
         "processes": max(1, options.gpus_per_node),
+        "cpus": options.cpus_per_task,
+        "mem": options.mem,
     }
     if options.shards is None:
         yield _Job("run", "The whole recipe.", **whole, verbs=("run {recipe}",))
@@ -93,23 +135,26 @@ def _jobs(launch: Launch) -> Iterator[_Job]:
             f"--array: found {options.array} with a recipe that has no section teacher, so there "
             "are no traces to share out; leave --array out"
         )
-    count = options.shards[0]
+    count, at_once = options.shards
     # GPU partitions often refuse jobs without one, so the small first job has one, too
-    alone = {"nodes": 1, "gpus": min(1, options.gpus_per_node), "processes": 1}
+    first = _alone(options, min(1, options.gpus_per_node))
     yield _Job(
         "prepare",
         "First of three jobs: data" + (", and a teacher from scratch." if teacher.train else "."),
-        **(whole if teacher.from_scratch else alone),
+        **(whole if teacher.from_scratch else first),
         verbs=("shard {recipe} --prepare",),
     )
     gpus = options.gpus_per_shard
     if gpus is None:
-        gpus = alone["gpus"] if teacher.engine == "transformers" else 0
+        gpus = first["gpus"] if teacher.engine == "transformers" else 0
     yield _Job(
         "generate",
         f"Second of three jobs, {count} times: each writes its share of the teacher's traces.",
-        **{**alone, "gpus": gpus},
-        verbs=(f'shard {{recipe}} --shard "$SLURM_ARRAY_TASK_ID/{count}"',),
+        **_alone(options, gpus),
+        verbs=(
+            f'shard {{recipe}} --shard "$SLURM_ARRAY_TASK_ID/{count}"'
+            + (f" --at_once {at_once}" if at_once else ""),
+        ),
     )
     yield _Job(
         "run",
@@ -119,21 +164,26 @@ def _jobs(launch: Launch) -> Iterator[_Job]:
     )
 
 
+def _alone(options: SlurmOptions, gpus: int) -> dict[str, Any]:
+    """A job of one process that has so many GPUs of a node, and its part of the rest."""
+    cpus, mem = options.of_shard(gpus)
+    return {"nodes": 1, "gpus": gpus, "processes": 1, "cpus": cpus, "mem": mem}
+
+
 def _render(launch: Launch, job: _Job) -> str:
     from jinja2 import Environment, StrictUndefined
 
     options, folder = launch.options, launch.folder
     source = resources.files("tacit.launch").joinpath("slurm.sbatch").read_text(encoding="utf-8")
     # autoescape is for HTML; every value here is quoted for the shell where it is put in
-    environment = Environment(
-        undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
-    )
-    environment.filters["sh"] = shlex.quote
+    templates = Environment(undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
+    templates.filters["sh"] = shlex.quote
     setup = list(options.setup)
     if options.venv is not None:
-        setup.append(f"source {shlex.quote(str(options.venv.absolute() / 'bin' / 'activate'))}")
+        activate = launch.directory / options.venv / "bin" / "activate"
+        setup.append(f"source {shlex.quote(str(activate))}")
     head = '$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)'
-    return environment.from_string(source).render(
+    return templates.from_string(source).render(
         name=job.name,
         purpose=job.purpose,
         version=__version__,
@@ -144,9 +194,10 @@ def _render(launch: Launch, job: _Job) -> str:
         events=shlex.quote(str(folder / "events.log")),
         exit_interrupted=EXIT_INTERRUPTED,
         setup=setup,
-        cpus_per_task=options.cpus_per_task,
-        threads=max(1, (options.cpus_per_task or 1) // job.processes),
+        cpus_per_task=job.cpus,
+        threads=max(1, (job.cpus or 1) // job.processes),
         torchrun=_uses_torchrun(job),
+        accelerate=launch.accelerate if _uses_torchrun(job) else {},
         shutdown_s=max(30, options.save_s - 15),
         head=head if job.nodes > 1 else "127.0.0.1",
         commands=list(_commands(launch, job)),
@@ -165,10 +216,10 @@ def _directives(launch: Launch, job: _Job) -> Iterator[str]:
     yield f"--nodes={job.nodes}"
     yield "--ntasks-per-node=1"
     if job.gpus:
-        yield f"--gres=gpu:{job.gpus}"
+        yield f"--gres=gpu:{options.gpu_type + ':' if options.gpu_type else ''}{job.gpus}"
     given = {
-        "cpus-per-task": options.cpus_per_task,
-        "mem": options.mem,
+        "cpus-per-task": job.cpus,
+        "mem": job.mem,
         "time": (options.time or "").strip(),
         "partition": options.partition,
         "account": options.account,
@@ -206,7 +257,7 @@ def _commands(launch: Launch, job: _Job) -> Iterator[str]:
         module = "tacit"
         if together:
             module = (
-                f"tacit.launch.slurm_node --nnodes={nodes} --nproc_per_node={job.processes} "
+                f"tacit.launch.torchrun --nnodes={nodes} --nproc_per_node={job.processes} "
                 '--master_addr="$head" --master_port="$port" -m tacit'
             )
         yield f"{srun} {_python(launch, job)} -m {module} {arguments}"
@@ -216,9 +267,9 @@ def _python(launch: Launch, job: _Job) -> str:
     """How tacit's Python is called on a compute node."""
     options = launch.options
     if options.container is not None:
-        image = shlex.quote(str(options.container.absolute()))
+        image = shlex.quote(str(launch.directory / options.container))
         here = shlex.quote(str(launch.directory))
-        bound = shlex.quote(f"{launch.directory},{launch.folder}")
+        bound = shlex.quote(f"{launch.directory},{launch.run}")
         nvidia = " --nv" if job.gpus else ""
         return f"apptainer exec{nvidia} --bind {bound} --pwd {here} {image} python3"
     return "python3" if options.venv is not None else shlex.quote(sys.executable)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ class SlurmOptions:
     Attributes:
         nodes: that train together.
         gpus_per_node: as many processes on each; 0 trains on CPUs, one process per node.
+        gpu_type: of all GPUs, as the cluster calls it, such as a100.
         time: limit of one job, as sbatch takes it, such as 08:00:00; a run that needs longer goes
             on in the same job.
         partition: of the cluster (default: the cluster's own).
@@ -29,6 +31,11 @@ class SlurmOptions:
         array: N has N jobs write the teacher's traces, each its share; N%M at most M at a time.
         gpus_per_shard: of each of these jobs (default 1 for a local teacher, where there are GPUs,
             else 0); more for a teacher that one GPU cannot hold.
+        cpus_per_shard: CPU cores of each of these jobs, and of the small one before them (default:
+            their part of cpus_per_task, as their GPUs are of gpus_per_node).
+        mem_per_shard: memory of each of these jobs (default: the same part of mem).
+        config_file: of accelerate's, such as configs/fsdp2.yaml: how the processes share the model
+            out (default: DDP); its numbers of machines and processes do not count.
         cpus_per_task: CPU cores on each node.
         mem: memory of each node, such as 200G.
         container: an apptainer image with tacit in it.
@@ -42,12 +49,16 @@ class SlurmOptions:
 
     nodes: int = 1
     gpus_per_node: int = 0
+    gpu_type: str | None = None
     time: str | None = None
     partition: str | None = None
     account: str | None = None
     qos: str | None = None
     array: str | None = None
     gpus_per_shard: int | None = None
+    cpus_per_shard: int | None = None
+    mem_per_shard: str | None = None
+    config_file: Path | None = None
     cpus_per_task: int | None = None
     mem: str | None = None
     container: Path | None = None
@@ -76,6 +87,27 @@ class SlurmOptions:
             )
         return int(match[1]), None if match[2] is None else int(match[2])
 
+    def of_shard(self, gpus: int) -> tuple[int | None, str | None]:
+        """CPU cores and memory of a job with so many of a node's GPUs; without any, as with one.
+
+        Example:
+            >>> SlurmOptions(gpus_per_node=4, cpus_per_task=32, mem="201G").of_shard(1)
+            (8, '51G')
+        """
+        part = min(1.0, max(1, gpus) / max(1, self.gpus_per_node))
+        cpus, mem = self.cpus_per_shard, self.mem_per_shard
+        if cpus is None and self.cpus_per_task is not None:
+            cpus = math.ceil(self.cpus_per_task * part)
+        if mem is None and self.mem is not None:
+            number, unit = _memory("mem", self.mem)
+            if not number and part < 1:
+                raise RecipeError(
+                    f"--mem: found {self.mem}, all of a node, for jobs that have a part of it; "
+                    "needed: how much that is; give --mem_per_shard, such as 50G"
+                )
+            mem = f"{math.ceil(number * part)}{unit}"
+        return cpus, mem
+
     def check(self) -> None:
         """Says what can be known to be wrong before anything is submitted.
 
@@ -86,6 +118,7 @@ class SlurmOptions:
             "nodes": (self.nodes, 1),
             "gpus_per_node": (self.gpus_per_node, 0),
             "gpus_per_shard": (self.gpus_per_shard, 0),
+            "cpus_per_shard": (self.cpus_per_shard, 1),
             "cpus_per_task": (self.cpus_per_task, 1),
             "max_requeues": (self.max_requeues, 0),
         }
@@ -104,6 +137,21 @@ class SlurmOptions:
                 f"than the {limit_s} seconds of --time; correct one of them"
             )
         _ = self.shards
+        self._check_words()
+        self._check_paths()
+
+    def _check_words(self) -> None:
+        """What stands in the script's head as it was typed."""
+        for name in ("partition", "account", "qos", "mail_user", "gpu_type"):
+            word = getattr(self, name)
+            if word is not None and not re.fullmatch(r"[^\s'\"\\]+", word):
+                raise RecipeError(
+                    f"--{name}: found {word!r}; needed: one word without quotation marks, as the "
+                    "cluster spells it; correct it"
+                )
+        for name in ("mem", "mem_per_shard"):
+            if getattr(self, name) is not None:
+                _memory(name, getattr(self, name))
         for flag, value in {"setup": self.setup, "extra": self.extra}.items():
             for line in value:
                 if "\n" in line or (flag == "extra" and not line.startswith("-")):
@@ -111,7 +159,6 @@ class SlurmOptions:
                         f"--{flag}: found {line!r}; needed: one line, such as "
                         + ("'module load cuda'" if flag == "setup" else "'--constraint=a100'")
                     )
-        self._check_paths()
 
     def _check_paths(self) -> None:
         if self.container is not None and self.venv is not None:
@@ -160,3 +207,14 @@ def time_s(text: str) -> int:
         f"--time: found {text!r}; needed: minutes (480), hours:minutes:seconds (08:00:00) or "
         "days-hours (1-12); correct it"
     )
+
+
+def _memory(name: str, text: str) -> tuple[int, str]:
+    """Number and unit of a size of memory, as sbatch takes it; without a unit it is megabytes."""
+    match = re.fullmatch(r"(\d+)([KMGT]?)B?", text, re.IGNORECASE)
+    if match is None:
+        raise RecipeError(
+            f"--{name}: found {text!r}; needed: a whole number with K, M, G or T, such as 200G; "
+            "correct it"
+        )
+    return int(match[1]), match[2]

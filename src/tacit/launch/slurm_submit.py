@@ -18,8 +18,11 @@ from pathlib import Path
 
 from tacit.atomic import write_text
 from tacit.errors import OutputExistsError, TacitError
-from tacit.launch.slurm import Launch, Script, render_scripts
+from tacit.interrupt import StopRequest
+from tacit.launch.slurm import Launch, Script, render_scripts, working_directory
+from tacit.pipeline.folder import require_run_folder
 from tacit.recipe import Recipe, dump_recipe
+from tacit.trace_file import locked
 
 
 class SlurmError(TacitError):
@@ -28,9 +31,8 @@ class SlurmError(TacitError):
 
 def launch_folder(recipe: Recipe) -> Path:
     """The folder of the next launch of a run; not made yet."""
-    parent = recipe.folder.absolute() / "slurm"
     taken = [int(path.name) for path in _launches(recipe)]
-    return parent / str(max(taken, default=0) + 1)
+    return _parent(recipe) / str(max(taken, default=0) + 1)
 
 
 def submit(launch: Launch, recipe_file: Path) -> list[tuple[str, str]]:
@@ -43,7 +45,8 @@ def submit(launch: Launch, recipe_file: Path) -> list[tuple[str, str]]:
     Raises:
         RecipeError: a flag cannot be used.
         SlurmError: no sbatch here, it refuses a script, or jobs of this run are there already.
-        OutputExistsError: the run folder holds files that are no run.
+        OutputExistsError: the run folder holds files that are no run, or another launch is there.
+        DataError: the run is being launched at this moment.
     """
     scripts = render_scripts(launch)
     if shutil.which("sbatch") is None:
@@ -51,19 +54,31 @@ def submit(launch: Launch, recipe_file: Path) -> list[tuple[str, str]]:
             "sbatch: not found; needed: a machine of the cluster that submits jobs (a login node); "
             "run this command there, or print the scripts with --dry_run"
         )
-    _refuse_running(launch.recipe)
-    _write(launch, scripts, recipe_file)
+    require_run_folder(launch.run)
+    if not (launch.run / "recipe.yaml").exists():
+        write_text(launch.run / "recipe.yaml", dump_recipe(launch.recipe))  # now it is a run's
+    with locked(launch.folder.parent / "launch"):
+        _refuse_running(launch.recipe)
+        _write(launch, scripts, recipe_file)
+        return _submit(launch.folder, scripts)
+
+
+def _submit(folder: Path, scripts: Sequence[Script]) -> list[tuple[str, str]]:
+    """All jobs, or none when one is refused or the user presses Ctrl-C."""
     jobs: list[tuple[str, str]] = []
     try:
-        for script in scripts:
-            before = jobs[-1][1] if jobs else None
-            jobs.append((script.name, _sbatch(launch.folder / f"{script.name}.sbatch", before)))
-    except SlurmError:
+        with StopRequest() as stop:  # between two jobs; in the middle of one its id would be lost
+            for script in scripts:
+                before = jobs[-1][1] if jobs else None
+                jobs.append((script.name, _sbatch(folder / f"{script.name}.sbatch", before)))
+                values = [{"name": name, "id": job} for name, job in jobs]
+                write_text(folder / "jobs.json", json.dumps(values, indent=1) + "\n")
+                if stop.requested:
+                    raise KeyboardInterrupt
+    except BaseException:
         for _, job in jobs:
             _ask("scancel", job)
         raise
-    values = [{"name": name, "id": job} for name, job in jobs]
-    write_text(launch.folder / "jobs.json", json.dumps(values, indent=1) + "\n")
     return jobs
 
 
@@ -81,7 +96,7 @@ def status_lines(recipe: Recipe) -> Iterator[str]:
     """Yields how the jobs of the last launch are, and what happened to them.
 
     Raises:
-        SlurmError: the run was never launched, or there is no SLURM here.
+        SlurmError: the run was never launched, or there is no SLURM here, or it does not answer.
     """
     launches = [path for path in _launches(recipe) if (path / "jobs.json").is_file()]
     if not launches:
@@ -90,12 +105,14 @@ def status_lines(recipe: Recipe) -> Iterator[str]:
         )
     folder = launches[-1]
     for job in json.loads((folder / "jobs.json").read_text()):
-        told = _ask("scontrol", "--oneliner", "show", "job", job["id"]) or ""
-        records = [line for line in told.splitlines() if "JobState=" in line]
+        done = _ask("scontrol", "--oneliner", "show", "job", job["id"])
+        records = [line for line in done.stdout.splitlines() if "JobState=" in line]
         for record in sorted(records, key=_task):
             yield f"{job['name']} {_described(record)}"
-        if not records:
+        if "Invalid job id" in done.stderr:
             yield f"{job['name']} {job['id']}: SLURM has forgotten it, so it has ended"
+        elif not records:
+            raise _no_answer("scontrol", done)
     events = folder / "events.log"
     if events.is_file():
         yield f"{events}:"
@@ -128,16 +145,22 @@ def _task(record: str) -> int:
     return int(match[1]) if match else 0
 
 
+def _parent(recipe: Recipe) -> Path:
+    return working_directory() / recipe.folder / "slurm"
+
+
 def _launches(recipe: Recipe) -> list[Path]:
     """The folders of earlier launches, in their order."""
-    found = (recipe.folder.absolute() / "slurm").glob("[0-9]*")
+    found = _parent(recipe).glob("[0-9]*")
     return sorted((path for path in found if path.name.isdigit()), key=lambda path: int(path.name))
 
 
 def _refuse_running(recipe: Recipe) -> None:
     """Two runs in one folder would overwrite each other."""
-    listed = _ask("squeue", "--noheader", "--me", "--format=%F %T") or ""
-    states = dict(line.split()[:2] for line in listed.splitlines() if line.strip())
+    done = _ask("squeue", "--noheader", "--me", "--format=%F %T")
+    if done.returncode != 0:
+        raise _no_answer("squeue", done)
+    states = dict(line.split()[:2] for line in done.stdout.splitlines() if line.strip())
     for folder in _launches(recipe):
         path = folder / "jobs.json"
         known = json.loads(path.read_text()) if path.is_file() else []
@@ -152,15 +175,13 @@ def _refuse_running(recipe: Recipe) -> None:
 
 
 def _write(launch: Launch, scripts: Sequence[Script], recipe_file: Path) -> None:
-    run = launch.recipe.folder
-    if not (run / "recipe.yaml").exists():
-        if run.exists() and any(path.name != "slurm" for path in run.iterdir()):
-            raise OutputExistsError(
-                f"{run}: holds files but no recipe.yaml, so it is not a run folder; choose another "
-                "with output=FOLDER"
-            )
-        write_text(run / "recipe.yaml", dump_recipe(launch.recipe))  # now it is one
-    launch.folder.mkdir(parents=True)
+    try:
+        launch.folder.mkdir()
+    except FileExistsError:
+        raise OutputExistsError(
+            f"{launch.folder}: another launch has just made it; needed: one launch of a run at a "
+            "time; see how it is with --status, and launch again if you still want to"
+        ) from None
     write_text(launch.folder / "recipe.yaml", recipe_file.read_text(encoding="utf-8"))
     for script in scripts:
         write_text(launch.folder / f"{script.name}.sbatch", script.text)
@@ -173,6 +194,7 @@ def _sbatch(script: Path, before: str | None) -> str:
         capture_output=True,
         text=True,
         check=False,
+        start_new_session=True,  # a Ctrl-C in the terminal is not for it
     )
     if done.returncode != 0:
         told = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
@@ -183,13 +205,20 @@ def _sbatch(script: Path, before: str | None) -> str:
     return done.stdout.strip().splitlines()[-1].partition(";")[0]
 
 
-def _ask(*command: str) -> str | None:
-    """What a command of SLURM prints; None where it fails."""
+def _ask(*command: str) -> subprocess.CompletedProcess[str]:
+    """What a command of SLURM prints, and whether it failed."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         raise SlurmError(
             f"{command[0]}: not found; needed: a machine of the cluster, such as a login node; "
             "run this command there"
         ) from None
-    return done.stdout if done.returncode == 0 else None
+
+
+def _no_answer(command: str, done: subprocess.CompletedProcess[str]) -> SlurmError:
+    told = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
+    return SlurmError(
+        f"{command}: fails ({told}), so it is not known which jobs there are; needed: a SLURM that "
+        "answers; try again in a while"
+    )

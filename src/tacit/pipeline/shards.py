@@ -8,8 +8,9 @@ written up to there, so that `tacit run` finds the stage half done with nothing 
 
 from __future__ import annotations
 
-import datetime
+import contextlib
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +19,14 @@ from typing import Any
 from tacit.atomic import write_text
 from tacit.engines import Sampling
 from tacit.errors import DataError, RecipeError
+from tacit.launched import join_processes
 from tacit.pipeline.folder import RunFolder
 from tacit.pipeline.run import data_stage
 from tacit.pipeline.teaching import train_teacher
 from tacit.pipeline.tracing import TeacherStages
 from tacit.recipe import Recipe, Teacher
 from tacit.splits import Splits, data_settings
+from tacit.trace_file import locked
 from tacit.trace_merge import merge_traces
 from tacit.trace_settings import read_settings
 from tacit.traces import GenerateSummary, generate_traces, shard_path
@@ -40,37 +43,40 @@ def prepare(
         say: gets one line for each stage.
 
     Raises:
-        DataError: traces of an interrupted run are there already; `tacit run` has to finish it.
+        DataError: traces of an interrupted run are there already; `tacit run` has to finish it. Or
+            another process works in the run folder.
         TacitError: for everything else that the user can mend.
         SystemExit: with EXIT_INTERRUPTED after SIGTERM or SIGINT, when all is saved.
     """
-    import torch
-    from accelerate import PartialState
 
     teacher = _teacher_of(recipe)
-    process = PartialState(cpu=not torch.cuda.is_available(), timeout=datetime.timedelta(hours=24))
+    process = join_processes()
     run = RunFolder(recipe, process, say=say)
-    splits = data_stage(run, recipe, run.path / "data")
-    trained = train_teacher(run, recipe, splits, progress=progress)
-    stages = _Share(run, recipe, teacher, splits, trained)
-    stage = run.open("generate", stages.folder, stages.settings())
-    if stage.done is None:
+    with contextlib.ExitStack() as stack:
         if process.is_main_process:
-            _refuse_part(stages.folder / "traces.jsonl")
-        with stage.running():
-            pass  # so that the settings are there, and tacit run goes on in this folder
+            stack.enter_context(locked(run.path / "run"))
+        splits = data_stage(run, recipe, run.path / "data")
+        trained = train_teacher(run, recipe, splits, progress=progress)
+        stages = _Share(run, recipe, teacher, splits, trained)
+        stage = run.open("generate", stages.folder, stages.settings())
+        if stage.done is None:
+            if process.is_main_process:
+                _refuse_part(stages.folder / "traces.jsonl")
+            with stage.running():
+                pass  # so that the settings are there, and tacit run goes on in this folder
     process.wait_for_everyone()
     process.destroy_process_group()
 
 
 def write_shard(
-    recipe: Recipe, shard: tuple[int, int], *, progress: bool = True
+    recipe: Recipe, shard: tuple[int, int], *, at_once: int | None = None, progress: bool = True
 ) -> GenerateSummary | None:
     """Writes one share of the traces, or goes on with it; None where they are there as a whole.
 
     Args:
         recipe: as `prepare` had it.
         shard: (i, n), every n-th question from the i-th on, i from 1.
+        at_once: shares that are written at the same time; None: all n of them.
         progress: show a bar.
 
     Raises:
@@ -78,7 +84,7 @@ def write_shard(
         TacitError: for everything else that the user can mend.
     """
     teacher = _teacher_of(recipe)
-    share = teacher.model_copy(update=_part_of_limits(teacher, shard[1]))
+    share = teacher.model_copy(update=_part_of_limits(teacher, shard[1], at_once))
     stages = _opened(recipe.model_copy(update={"teacher": share}))
     if stages is None:
         return None
@@ -88,18 +94,23 @@ def write_shard(
 def merge(recipe: Recipe, count: int) -> str:
     """Joins all shares of `count` into the traces of the run; returns what was done, for people.
 
+    Once all traces are in one file, the shares are removed.
+
     Raises:
-        DataError: a share is missing or not whole; the message names the traces.
+        DataError: a share is missing or not whole; the message names the traces. Or another
+            process works in the run folder.
     """
     _teacher_of(recipe)
-    stages = _opened(recipe)
-    if stages is None:
-        return "generate: all traces are there already"
-    target = stages.folder / "traces.jsonl"
-    shares = [stages.path((number, count)) for number in range(1, count + 1)]
-    _add_seconds(stages.folder / "stage.json", [_seconds_path(path) for path in shares])
-    merged = merge_traces(shares, target, overwrite=True)
-    return f"generate: {merged.num_samples:,} traces of {count} shares are joined in {target}"
+    with locked(recipe.folder / "run"):
+        stages, done = _opened(recipe), "all traces are there already"
+        if stages is not None:
+            target = stages.folder / "traces.jsonl"
+            shares = [stages.path((number, count)) for number in range(1, count + 1)]
+            _add_seconds(stages.folder / "stage.json", [_seconds_path(path) for path in shares])
+            merged = merge_traces(shares, target, overwrite=True)
+            done = f"{merged.num_samples:,} traces of {count} shares are joined in {target}"
+        shutil.rmtree(recipe.folder / "traces" / "shards", ignore_errors=True)
+    return f"generate: {done}"
 
 
 @dataclass(frozen=True)
@@ -192,10 +203,15 @@ def _teacher_of(recipe: Recipe) -> Teacher:
     return recipe.teacher
 
 
-def _part_of_limits(teacher: Teacher, count: int) -> dict[str, Any]:
-    """What all shares together may spend or ask is divided among them."""
-    limits = {"max_cost": teacher.max_cost, "requests_per_minute": teacher.requests_per_minute}
-    return {name: value / count for name, value in limits.items() if value is not None}
+def _part_of_limits(teacher: Teacher, count: int, at_once: int | None) -> dict[str, Any]:
+    """What a server may be asked and paid by one of `count` shares."""
+    running = min(count, at_once or count)
+    limits: dict[str, Any] = {"concurrency": max(1, teacher.concurrency // running)}
+    if teacher.requests_per_minute is not None:
+        limits["requests_per_minute"] = teacher.requests_per_minute / running
+    if teacher.max_cost is not None:
+        limits["max_cost"] = teacher.max_cost / count
+    return limits
 
 
 def _refuse_part(path: Path) -> None:
