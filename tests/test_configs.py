@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
-from accelerate.commands.launch import _validate_launch_command, launch_command_parser
-from accelerate.utils.launch import prepare_multi_gpu_env
+
+from tacit.errors import RecipeError
+from tacit.launch.accelerate_environment import environment
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 FILES = sorted(CONFIGS.glob("*.yaml"))
@@ -34,14 +35,32 @@ def test_ddp_is_the_seeds() -> None:
     assert (config.gpu_ids, config.num_processes, config.mixed_precision) == ("all", 4, "fp16")
 
 
-def test_fsdp2_asks_for_what_tacit_understands() -> None:
-    """As the environment of the processes that accelerate starts."""
-    arguments = launch_command_parser().parse_args(
-        ["--config_file", str(CONFIGS / "fsdp2.yaml"), "--main_process_port", "0", "train.py"]
-    )
-    arguments, _, _ = _validate_launch_command(arguments)
-    environment = prepare_multi_gpu_env(arguments)
-    assert environment["ACCELERATE_USE_FSDP"] == "true"
-    assert environment["FSDP_VERSION"] == "2"
-    assert environment["FSDP_AUTO_WRAP_POLICY"] == "TRANSFORMER_BASED_WRAP"
-    assert environment["FSDP_OFFLOAD_PARAMS"] == "false"
+def test_accelerates_environment_is_known_without_its_launcher() -> None:
+    """What torchrun's processes need, on SLURM and SageMaker."""
+    assert environment(CONFIGS / "ddp.yaml") == {"ACCELERATE_MIXED_PRECISION": "fp16"}
+    fsdp2 = environment(CONFIGS / "fsdp2.yaml")
+    assert fsdp2["ACCELERATE_USE_FSDP"] == "true"
+    assert fsdp2["FSDP_VERSION"] == "2"
+    assert fsdp2["FSDP_AUTO_WRAP_POLICY"] == "TRANSFORMER_BASED_WRAP"
+    assert fsdp2["FSDP_OFFLOAD_PARAMS"] == "false"
+    for stage in ("2", "3"):
+        zero = environment(CONFIGS / f"zero{stage}.yaml")
+        assert zero["ACCELERATE_USE_DEEPSPEED"] == "true"
+        assert zero["ACCELERATE_DEEPSPEED_ZERO_STAGE"] == stage
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "--config_file: found no file .*needed: a configuration of accelerate's"),
+        ("distributed_type: [", "bad.yaml: accelerate cannot use it .*mend it"),
+        ("name: recipe", "bad.yaml: accelerate cannot use it .*distributed_type"),
+    ],
+)
+def test_a_configuration_that_accelerate_cannot_read_is_named(
+    tmp_path: Path, text: str | None, message: str
+) -> None:
+    if text is not None:
+        (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(RecipeError, match=message):
+        environment(tmp_path / "bad.yaml")

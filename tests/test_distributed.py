@@ -7,9 +7,11 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,10 +23,13 @@ from safetensors.torch import load_file
 from torch.distributed.tensor import DTensor
 
 from conftest import tiny_recipe
-from tacit.distributed import Processes, asked_way, precision_note
+from tacit.distributed import Processes
 from tacit.errors import DataError, RecipeError
 from tacit.evaluate import evaluate_folder
+from tacit.example import write_jsonl
+from tacit.launched import asked_way, join_processes, precision_note
 from tacit.model import load_model
+from tacit.pipeline import run_recipe
 from tacit.recipe import Model
 from tacit.tasks.multiplication import examples
 from tacit.tokenizer import character_tokenizer
@@ -296,6 +301,122 @@ def test_two_processes_answer_as_one(tmp_path: Path, one: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_verbs_share_questions_out_among_the_launchers_processes(
+    tmp_path: Path, one: Path
+) -> None:
+    """`tacit generate`, interrupted, with another number of processes; and `tacit evaluate`."""
+    questions = tmp_path / "questions.jsonl"
+    data = list(examples([(2, 2)], 60, 0, 30)["test"])
+    write_jsonl(questions, ({"question": e.question, "answer": e.answer} for e in data))
+
+    def generate(folder: Path) -> list[str]:
+        return [
+            "-m", "tacit", "generate", "--input", str(questions),
+            "--output", str(folder / "traces.jsonl"), "--teacher_dir", str(one / "model"),
+            "--batch_size", "4", "--max_new_tokens", "20",
+        ]  # fmt: skip
+
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert alone(*generate(whole)).returncode == 0
+    parts.mkdir()
+    share = [*generate(parts), "--shard", "2/3"]  # as one of three processes left it
+    assert alone(*share).returncode == 0
+    lines = (parts / "traces-00002-of-00003.jsonl").read_text().splitlines(keepends=True)
+    (parts / "traces-00002-of-00003.jsonl").write_text("".join(lines[:5]) + lines[5][:20])
+    done = torchrun(*generate(parts))
+    assert done.returncode == 0, done.stderr
+    assert "30 of 30 traces, 25 written now and 5 before" in done.stdout
+    names = ["traces.jsonl", "traces.jsonl.settings.json"]
+    assert sorted(path.name for path in parts.glob("*")) == names
+    assert (parts / names[0]).read_bytes() == (whole / names[0]).read_bytes()
+    done = torchrun(*generate(parts), "--shard", "1/2")
+    assert "--shard: found it with 2 processes" in done.stderr
+
+    def evaluate(folder: Path) -> list[str]:
+        return [
+            "-m", "tacit", "evaluate", "--base_model", str(one / "model"), "--input",
+            str(questions), "--output", str(folder / "predictions.jsonl"), "--num_latency", "0",
+        ]  # fmt: skip
+
+    assert alone(*evaluate(whole)).returncode == 0
+    done = torchrun(*evaluate(parts))
+    assert done.returncode == 0, done.stderr
+    predictions = [(folder / "predictions.jsonl").read_bytes() for folder in (whole, parts)]
+    assert predictions[0] == predictions[1]
+    assert done.stdout.count("predictions: ") == 1
+
+
+@pytest.mark.slow
+def test_ctrl_c_under_a_launcher_saves_and_goes_on(tmp_path: Path) -> None:
+    """A terminal's Ctrl-C reaches the processes twice: from it, and from torchrun."""
+    recipe = tiny_recipe(
+        tmp_path / "run", train={"max_steps": 4000, "checkpoint_every": 4000}, evaluate={"limit": 4}
+    )
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
+    launcher = subprocess.Popen(
+        [
+            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
+            "-m", "tacit", "run", str(tmp_path / "recipe.yaml"),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        start_new_session=True,
+    )  # fmt: skip
+    log = tmp_path / "run" / "internalized" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (log.exists() and log.stat().st_size > 2000):
+        assert launcher.poll() is None
+        time.sleep(0.05)
+    for process in _group(launcher.pid):
+        os.kill(process, signal.SIGINT)
+    output, _ = launcher.communicate(timeout=120)
+    assert "everything is saved in" in output, output
+    assert list((tmp_path / "run" / "internalized").glob("checkpoint-*"))
+
+
+def _group(launcher: int) -> list[int]:
+    """The launcher and its children, which a terminal's Ctrl-C reaches at once."""
+    children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
+    return [launcher, *map(int, children)]
+
+
+@pytest.mark.slow
+def test_one_question_is_enough_for_many_processes(tmp_path: Path) -> None:
+    """To validate with, and to be tested with."""
+    recipe = tiny_recipe(
+        tmp_path / "run", data={"num_valid": 1, "num_test": 1}, train={"max_steps": 12}
+    )
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
+    done = torchrun("-m", "tacit", "run", str(tmp_path / "recipe.yaml"))
+    assert done.returncode == 0, done.stderr
+
+
+def test_batches_that_cannot_be_shared_out_are_refused_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not after a teacher has written for hours."""
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    recipe = tiny_recipe(
+        tmp_path / "run",
+        teacher={"engine": "worked"},
+        distil={"batch_size": 16},
+        train={"batch_size": 15},
+    )
+    with pytest.raises(RecipeError, match=r"distil.batch_size: found 16;.*the 3 processes"):
+        run_recipe(recipe)
+    assert not (tmp_path / "run").exists()
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(RecipeError, match=r"4 processes .* 2 GPUs;.*--num_processes 2"):
+        join_processes()
+
+
+@pytest.mark.slow
 def test_a_failing_process_ends_all_with_its_error_first(tmp_path: Path) -> None:
     done = torchrun(__file__, "fail", str(tmp_path / "none"))
     assert done.returncode != 0
@@ -383,7 +504,7 @@ REFUSED = [
     (WAYS["fsdp2"], {"train": {"precision": "fp16"}}, "train.precision"),
     (WAYS["fsdp2"], {"train": {"compile": True}}, "leave it out"),
     ({**WAYS["fsdp2"], "FSDP_OFFLOAD_PARAMS": "true"}, {}, "fsdp_offload_params"),
-    (WAYS["fsdp2"], {}, "start it with accelerate launch or torchrun"),
+    (WAYS["fsdp2"], {}, "this process is alone; needed: accelerate launch with --num_processes 2"),
 ]
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -53,6 +54,11 @@ def losses(folder: Path) -> list[float]:
     return [record["loss"] for record in map(json.loads, lines) if record["event"] == "train"]
 
 
+def events(folder: Path) -> list[tuple[int, str]]:
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [(record["step"], record["event"]) for record in map(json.loads, lines)]
+
+
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "model.safetensors")
 
@@ -92,11 +98,12 @@ def test_same_seed_same_weights_and_another_seed_others(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("positions", ["natural", "gap"])
 def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, positions: str) -> None:
-    """From every checkpoint; with dropout, resets, and the gap's moved position table."""
+    """From every checkpoint; with dropout, resets, and the gap's moved position table; before
+    validations, too, which are made up for."""
     sections: dict[str, Any] = {"schedule": {"positions": positions, "delta": 16}}
     whole = run(tmp_path / "whole", **sections, train={"keep_checkpoints": 9})
     recipe = tiny_recipe(tmp_path / "parts", **sections)
-    for stop_after in (5, 6, 13, 18):
+    for stop_after in (5, 6, 11, 13, 18, 23):
         part = trainer(recipe, tmp_path / "parts")
         step = part._step
 
@@ -112,6 +119,40 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, positions: str
     assert same(weights(whole.folder), weights(parts.folder))
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
     assert parts.state.best == whole.state.best
+    assert events(tmp_path / "parts") == events(tmp_path / "whole")
+
+
+def test_a_validation_that_a_signal_cuts_off_is_made_again(tmp_path: Path) -> None:
+    """Which may take longer than there is between SIGTERM and SIGKILL."""
+    sections: dict[str, Any] = {"schedule": {"delta": 16}, "evaluate": {"batch_size": 2}}
+    whole = run(tmp_path / "whole", **sections)
+    recipe = tiny_recipe(tmp_path / "parts", **sections)
+    num_cut_off = 0
+
+    def stopped_in_its_next_validation() -> bool:
+        part = trainer(recipe, tmp_path / "parts")
+        measure, made_up_for = part._measure, num_cut_off == 0
+
+        def stopping(removed: int) -> Any:
+            nonlocal made_up_for
+            part.stop.requested = made_up_for
+            made_up_for = True
+            return measure(removed)
+
+        part._measure = stopping  # type: ignore[method-assign]
+        try:
+            part.run()
+        except SystemExit as stopped:
+            assert stopped.code == EXIT_INTERRUPTED
+            return True
+        return False
+
+    while stopped_in_its_next_validation():
+        num_cut_off += 1
+    assert num_cut_off == [event for _, event in events(tmp_path / "whole")].count("valid") > 2
+    parts = trainer(recipe, tmp_path / "parts").run()
+    assert same(weights(whole.folder), weights(parts.folder))
+    assert events(tmp_path / "parts") == events(tmp_path / "whole")
 
 
 def _recipe_file(folder: Path, **sections: Any) -> Path:
@@ -342,3 +383,17 @@ def test_tensorboard_gets_the_figures(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="the extra tacit[tensorboard] is not installed")
     run(tmp_path, train={"trackers": ["tensorboard"]})
     assert list(tmp_path.rglob("events.out.tfevents.*"))
+
+
+def test_a_last_level_that_was_lost_is_saved_again(tmp_path: Path) -> None:
+    """As a job may leave it whose files were being copied when it was stopped."""
+    first = run(tmp_path, schedule={"delta": 40}, train={"checkpoint_every": 24})
+    expected, checkpoint = weights(first.folder), tmp_path / "checkpoint-24"
+    shutil.rmtree(tmp_path / "model")
+    shutil.rmtree(tmp_path / "levels" / "removed-all")
+    state = json.loads((checkpoint / "state.json").read_text())
+    del state["best"]["all"]
+    (checkpoint / "state.json").write_text(json.dumps(state))
+    again = run(tmp_path, schedule={"delta": 40}, train={"checkpoint_every": 24})
+    assert same(weights(again.folder), expected)
+    assert "all" in again.state.best

@@ -47,6 +47,7 @@ class TrainState:
         best: per level of removal, the validation figures of its best model.
         seconds: time in optimizer steps, validation left out.
         num_tokens: tokens that went through the model, padding left out.
+        due: figures of the last step, whose validation is still to come, or None.
     """
 
     step: int = 0
@@ -55,6 +56,7 @@ class TrainState:
     best: dict[str, dict[str, Any]] = field(default_factory=dict)
     seconds: float = 0.0
     num_tokens: int = 0
+    due: dict[str, Any] | None = None
 
     @staticmethod
     def from_json(values: dict[str, Any]) -> TrainState:
@@ -82,6 +84,8 @@ class Checkpoints:
             processes: that train; the main one writes.
             dataset, tokenizer, template, schedule: what the models are trained with.
         """
+        from accelerate.utils import broadcast_object_list
+
         self.folder, self.processes, self.dataset = folder, processes, dataset
         self.accelerator = accelerator = processes.accelerator
         self.tokenizer, self.template, self.schedule = tokenizer, template, schedule
@@ -90,7 +94,8 @@ class Checkpoints:
             for place in (folder / "levels", folder):
                 clean(place)
         accelerator.wait_for_everyone()
-        self.resumed_from = self.last()
+        # as the main process sees it: on a network's file system the others may see older lists
+        self.resumed_from = broadcast_object_list([self.last()])[0]
 
     def last(self) -> Path | None:
         """The newest checkpoint."""

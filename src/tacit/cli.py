@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 
 from cyclopts import App
@@ -84,6 +86,9 @@ def _stop(number: int, frame: object) -> None:
 
 
 def _fail(message: str) -> None:
+    if os.environ.get("RANK", "0") != "0":  # the first says it for all, and the launcher ends them
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        time.sleep(1)
     for line in message.splitlines():
         print(f"error: {line}", file=sys.stderr)
     sys.exit(EXIT_USER_ERROR)

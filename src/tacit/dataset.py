@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from tacit.errors import DataError
 from tacit.example import Example, iter_examples
+from tacit.log import bar_intervals
 from tacit.template import Template
 from tacit.tokenizer import is_character_tokenizer
 
@@ -194,7 +195,10 @@ def encode_file(
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=folder.parent))
         examples = iter_examples(path, allow_empty_thought=allow_empty_thought, unique=unique)
-        bar = tqdm(desc=f"encode {path.name}", unit=" examples", disable=not progress, leave=False)
+        bar = tqdm(
+            desc=f"encode {path.name}", unit=" examples", disable=not progress, leave=False,
+            **bar_intervals(),
+        )  # fmt: skip
         try:
             with bar:
                 chunks = _encoded(examples, encoder, num_workers or _workers_for(path))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tqdm import tqdm
 
 from tacit.errors import DataError
+from tacit.log import bar_intervals
 
 if TYPE_CHECKING:
     import torch
@@ -93,7 +94,10 @@ def decode(
     training = model.training
     model.eval()
     try:
-        with tqdm(total=len(prompts), desc=progress, disable=progress is None, leave=False) as bar:
+        with tqdm(
+            total=len(prompts), desc=progress, disable=progress is None, leave=False,
+            **bar_intervals(),
+        ) as bar:  # fmt: skip
             for start in range(0, len(order), batch_size):
                 chosen = order[start : start + batch_size]
                 drawn = draws and draws._replace(seeds=[draws.seeds[i] for i in chosen])

@@ -16,62 +16,19 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import importlib.util
 import logging
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from tacit import zero
 from tacit.errors import RecipeError
+from tacit.launched import Way, asked_way, is_set, require_way
 from tacit.recipe import Recipe
 
 if TYPE_CHECKING:
     import torch
     from accelerate import Accelerator
-
-Way = Literal["ddp", "fsdp2", "zero"]
-
-
-def asked_way() -> Way:
-    """How the launcher wants the processes to work together.
-
-    Raises:
-        RecipeError: in a way that does not work here; the message says which does.
-    """
-    if _flag("ACCELERATE_USE_DEEPSPEED"):
-        if importlib.util.find_spec("deepspeed") is None:
-            raise RecipeError(
-                "accelerate's configuration: asks for DeepSpeed, which is not installed; "
-                "pip install 'tacit[deepspeed]', or use configs/fsdp2.yaml, which needs nothing"
-            )
-        return "zero"
-    if not _flag("ACCELERATE_USE_FSDP"):
-        return "ddp"
-    version = os.environ.get("FSDP_VERSION", "1")
-    if version != "2":
-        raise RecipeError(
-            f"accelerate's configuration: found fsdp_version {version}; needed: 2; set it, or use "
-            "configs/fsdp2.yaml"
-        )
-    return "fsdp2"
-
-
-def precision_note(recipe: Recipe) -> str | None:
-    """A line for people where the launcher's mixed precision is not the recipe's, which counts."""
-    asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
-    asked = "fp32" if asked == "no" else asked
-    if "ACCELERATE_MIXED_PRECISION" not in os.environ or asked == recipe.train.precision:
-        return None
-    return (
-        f"note: accelerate's configuration says mixed_precision {asked}, the recipe train.precision"
-        f" {recipe.train.precision}; the recipe counts (train.precision={asked} changes it)"
-    )
-
-
-def _flag(name: str) -> bool:
-    return os.environ.get(name, "false").lower() in ("1", "true", "yes")
 
 
 class Processes:
@@ -92,13 +49,14 @@ class Processes:
         Raises:
             RecipeError: recipe and launcher do not fit together.
         """
+        import torch
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState
         from accelerate.utils import DistributedType, GradientAccumulationPlugin
 
         self.way: Way = asked_way()
         self.precision = recipe.train.precision
-        _require_fit(self.way, recipe)
+        require_way(recipe)
         precision = {"fp32": "no"}.get(self.precision, self.precision)
         plugin = None
         extra: dict[str, Any] = {"fsdp_plugin": None}
@@ -118,10 +76,10 @@ class Processes:
             gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
             **extra,
         )
-        if self.way != "ddp" and not self.accelerator.use_distributed:
+        if self.way != "ddp" and not torch.distributed.is_initialized():
             raise RecipeError(
-                f"accelerate's configuration: asks for {self.way}, but this process was started "
-                "alone; start it with accelerate launch or torchrun"
+                f"accelerate's configuration: asks for {self.way}, but this process is alone; "
+                "needed: accelerate launch with --num_processes 2 or more, or configs/single.yaml"
             )
         if self.way == "zero":
             zero.keep_from_transformers()
@@ -267,40 +225,13 @@ class Processes:
         optimizer.load_state_dict(state)
 
 
-def _require_fit(way: Way, recipe: Recipe) -> None:
-    """Refuses what has not been tried, with what has."""
-    if way == "ddp":
-        return
-    train = recipe.train
-    advice = "or start with configs/ddp.yaml"
-    if recipe.model.quantization is not None:
-        raise RecipeError(
-            f"model.quantization: found {recipe.model.quantization} under {way}, which shares out "
-            f"weights of ordinary types only; set model.quantization=null, {advice}"
-        )
-    if train.optimizer.endswith("8bit"):
-        raise RecipeError(
-            f"train.optimizer: found {train.optimizer} under {way}, which shares out the state of "
-            f"torch's optimizers only; set train.optimizer=adamw, {advice}"
-        )
-    if train.precision == "fp16":
-        raise RecipeError(
-            f"train.precision: found fp16 under {way}, whose loss scaling tacit does not know; "
-            f"set train.precision=bf16, {advice}"
-        )
-    if train.compile:
-        raise RecipeError(
-            f"train.compile: found it under {way}, where it was never tried; leave it out, {advice}"
-        )
-
-
 def _fsdp_plugin(precision: str) -> Any:
     """Accelerate's, from the launcher's settings; sums gradients in fp32, as the others do."""
     import torch
     from accelerate.utils import FullyShardedDataParallelPlugin
     from torch.distributed.fsdp import MixedPrecisionPolicy
 
-    if _flag("FSDP_OFFLOAD_PARAMS"):
+    if is_set("FSDP_OFFLOAD_PARAMS"):
         raise RecipeError(
             "accelerate's configuration: found fsdp_offload_params: true, which tacit was never "
             "tried with; set it to false, and a smaller train.micro_batch_size"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from tacit.decode import Completion, Draws, decode
 from tacit.engines import Sampling, seed_of
 from tacit.errors import DataError, ModelError, RecipeError
 from tacit.example import Example, write_jsonl
+from tacit.interrupt import Interrupted
+from tacit.log import bar_intervals
 from tacit.partial import PartialPredictions, fingerprint_of
 from tacit.predictions import Metrics, Prediction, judge, summarize
 from tacit.template import Template, TemplateName
@@ -42,6 +44,7 @@ def evaluate(
     seed: int = 0,
     partial: PartialPredictions | None = None,
     process: Any = None,
+    stopping: Callable[[], bool] = lambda: False,
     progress: str | None = None,
 ) -> tuple[list[Prediction], Metrics]:
     """Predictions, in the order of the examples, and what they amount to.
@@ -63,7 +66,11 @@ def evaluate(
         partial: where batches are kept, and what it holds is not asked again; the main process'
             counts.
         process: Accelerate's PartialState, where all processes call this; None: alone.
+        stopping: asked after each batch; once it says yes in any process, all of them stop.
         progress: description of a progress bar; None shows none.
+
+    Raises:
+        Interrupted: because of `stopping`.
     """
     texts = [template.prompt(example.question) for example in examples]
     prompts = encode_prompts(texts, tokenizer, template)
@@ -77,6 +84,7 @@ def evaluate(
         partial,
         batch_size=batch_size,
         process=process,
+        stopping=stopping,
         progress=progress,
     )
     predictions = [partial.predictions[place] for place in range(len(wanted))]
@@ -122,6 +130,7 @@ def _ask_missing(
     *,
     batch_size: int,
     process: Any,
+    stopping: Callable[[], bool],
     progress: str | None,
 ) -> None:
     """Adds what `partial` does not have yet of what is wanted, one batch a process at a time."""
@@ -137,6 +146,7 @@ def _ask_missing(
         desc=progress,
         disable=progress is None or rank > 0,
         leave=False,
+        **bar_intervals(),
     ) as bar:
         for start in range(0, len(missing), batch_size * world):
             places = missing[start : start + batch_size * world]
@@ -149,8 +159,13 @@ def _ask_missing(
                     batch[place] = judge(
                         examples[index], completion, lengths[place], asker.tokenizer, sample
                     )
-            partial.add(*(_gathered(batch, seconds) if world > 1 else (batch, seconds)))
+            is_asked = stopping()
+            if world > 1:
+                batch, seconds, is_asked = _gathered(batch, seconds, is_asked)
+            partial.add(batch, seconds)
             bar.update(len(places))
+            if is_asked and start + len(places) < len(missing):
+                raise Interrupted
 
 
 def _share_known(partial: PartialPredictions) -> None:
@@ -163,12 +178,14 @@ def _share_known(partial: PartialPredictions) -> None:
     partial.seconds = known[1]
 
 
-def _gathered(batch: dict[int, Prediction], seconds: float) -> tuple[dict[int, Prediction], float]:
-    """The batches of all processes as one, and the time of the slowest."""
+def _gathered(
+    batch: dict[int, Prediction], seconds: float, is_asked: bool
+) -> tuple[dict[int, Prediction], float, bool]:
+    """The batches of all processes as one, the slowest's time, whether any is asked to stop."""
     from accelerate.utils import gather_object
 
-    every = gather_object([(batch, seconds)])
-    return {k: v for own, _ in every for k, v in own.items()}, max(taken for _, taken in every)
+    batches, times, wishes = zip(*gather_object([(batch, seconds, is_asked)]), strict=True)
+    return {k: v for own in batches for k, v in own.items()}, max(times), any(wishes)
 
 
 def evaluate_folder(

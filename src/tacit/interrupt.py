@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import time
 from types import FrameType, TracebackType
+from typing import ClassVar
 
 #: Exit status of a run that was asked to stop, saved a checkpoint and can go on (EX_TEMPFAIL).
 EXIT_INTERRUPTED = 75
+
+#: How long a launcher may take to hand on the Ctrl-C that its processes have heard already.
+ECHO_S = 5.0
+
+
+class Interrupted(Exception):  # noqa: N818 - no error
+    """Work that a signal ended half-way; what is there of it is thrown away."""
 
 
 class StopRequest:
     """A context in which the signals are remembered instead of obeyed at once.
 
-    A second Ctrl-C is obeyed at once. Outside the main thread nothing is caught.
+    A second Ctrl-C is obeyed at once, except for the launcher's: torchrun hears the terminal's and
+    hands it on to processes that have heard it themselves. A signal that came too late for the
+    block is kept for `end_if_asked`. Outside the main thread nothing is caught.
     """
 
+    unheard: ClassVar[int | None] = None
+
     def __init__(self) -> None:
-        self.requested = False
+        self._number: int | None = None
+        self._echo_until = 0.0
         self._before: dict[int, object] = {}
+        self.requested = False
 
     def __enter__(self) -> StopRequest:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -35,8 +51,28 @@ class StopRequest:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # pyright: ignore[reportArgumentType]
+        if kind is None and self._number is not None:
+            StopRequest.unheard = self._number
+
+    def heed(self) -> bool:
+        """Whether a signal came; from now on it is the caller's to obey."""
+        self._number = None
+        return self.requested
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGINT and self.requested:
+        if not self.requested:
+            self.requested, self._number = True, number
+            is_launched = "TORCHELASTIC_RUN_ID" in os.environ
+            self._echo_until = time.monotonic() + ECHO_S if is_launched else 0.0
+        elif number == signal.SIGINT and time.monotonic() > self._echo_until:
             raise KeyboardInterrupt
-        self.requested = True
+
+
+def end_if_asked() -> None:
+    """Obeys a signal that a `StopRequest` heard while its work was coming to its end.
+
+    To be called before more work begins: whoever sends SIGTERM sends it once.
+    """
+    number, StopRequest.unheard = StopRequest.unheard, None
+    if number is not None:
+        signal.raise_signal(number)

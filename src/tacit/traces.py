@@ -21,6 +21,7 @@ from tacit.engines import Engine, Reply, Request, Sampling, Usage, seed_of
 from tacit.errors import DataError, RecipeError
 from tacit.example import require_text
 from tacit.interrupt import StopRequest
+from tacit.log import bar_intervals
 from tacit.prompts import PromptWriter, gold_of, prompt_writer
 from tacit.questions import read_questions_from, refuse_repeated_ids
 from tacit.trace_file import TraceFile, locked
@@ -140,7 +141,7 @@ def _run(
         before = file.used
         bar = tqdm(
             total=len(requests), initial=len(skip), desc=progress, unit="trace",
-            disable=progress is None, mininterval=0.5,
+            disable=progress is None, **bar_intervals(),
         )  # fmt: skip
         with bar:
             replies = engine.generate(
@@ -156,8 +157,8 @@ def _run(
                 rate = (file.used.num_tokens - before.num_tokens) / (time.perf_counter() - begin)
                 bar.set_postfix_str(f"{rate:,.0f} tokens/s", refresh=False)
                 bar.update()
-        interrupted = stop.requested
-    num_missing = sum(request.id not in file.lines for request in requests)
+        num_missing = sum(request.id not in file.lines for request in requests)
+        interrupted = num_missing > 0 and stop.heed()
     if not num_missing:
         file.sort()
     seconds = time.perf_counter() - begin
@@ -173,7 +174,7 @@ def _run(
         tokens_per_s=(file.used.num_tokens - before.num_tokens) / seconds,
         seconds=seconds,
         cost=engine.cost(Usage(*file.used)),
-        interrupted=interrupted and num_missing > 0,
+        interrupted=interrupted,
     )
 
 

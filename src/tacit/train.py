@@ -16,12 +16,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from accelerate.utils import gather_object
 from transformers import get_scheduler
 
 from tacit.checkpoint import Checkpoints, TrainState, level_name
@@ -29,9 +28,10 @@ from tacit.collate import IGNORE, collate
 from tacit.dataset import CoTDataset
 from tacit.distributed import Processes
 from tacit.errors import ModelError, RecipeError, TrainingError
-from tacit.evaluate import Metrics, evaluate, summarize
+from tacit.evaluate import Metrics, evaluate
 from tacit.example import Example
-from tacit.interrupt import EXIT_INTERRUPTED, StopRequest
+from tacit.interrupt import EXIT_INTERRUPTED, Interrupted, StopRequest
+from tacit.launched import require_batches
 from tacit.log import TrainingLog
 from tacit.memory import peak_memory
 from tacit.model import model_card, require_gap_support
@@ -168,6 +168,7 @@ class StepwiseInternalization:
                 progress=self.progress,
             ) as self.log,
         ):
+            state = self._make_up_for(state)
             while state.step < self._last_step(state):
                 state = self._advance(state)
         removed = state.schedule.removed
@@ -176,9 +177,20 @@ class StepwiseInternalization:
             tracker.finish()
         return TrainResult(model, level_name(removed), state, peak_memory())
 
+    def _make_up_for(self, state: TrainState) -> TrainState:
+        """What is missing of the last step that a checkpoint holds."""
+        try:
+            if state.due is not None:
+                return self._complete(state, StepFigures(**state.due, stop=False))
+            is_last = state.step >= self._last_step(state)
+            if is_last and level_name(state.schedule.removed) not in state.best:
+                return self._validate(state)[0]  # its best model was lost on the way
+        except Interrupted:
+            self._stop(state)
+        return state
+
     def _advance(self, state: TrainState) -> TrainState:
         """One optimizer step and all that is due after it."""
-        before = state.schedule
         figures = self._step(state)
         overflow_is_normal = self.accelerator.scaler is not None  # the scaler skips such steps
         if not math.isfinite(figures.loss):
@@ -193,9 +205,26 @@ class StepwiseInternalization:
             num_tokens=state.num_tokens + figures.num_tokens,
             seconds=state.seconds + figures.seconds,
         )
-        accuracy = None
+        due = {key: value for key, value in figures._asdict().items() if key != "stop"}
+        waiting = replace(state, due=due)
+        if figures.stop and self._is_validated(state):  # it may take longer than there is time
+            self._stop(waiting)
+        try:
+            return self._complete(state, figures)
+        except Interrupted:
+            self._stop(waiting)
+
+    def _is_validated(self, state: TrainState) -> bool:
         is_last = state.step >= self._last_step(state)
-        if is_last or state.step % self.settings.evaluate_every == 0:
+        return is_last or state.step % self.settings.evaluate_every == 0
+
+    def _complete(self, state: TrainState, figures: StepFigures) -> TrainState:
+        """What is due after a step: validation, removal, log, checkpoint, the end."""
+        before = state.schedule
+        state = replace(state, due=None)
+        is_last = state.step >= self._last_step(state)
+        accuracy = None
+        if self._is_validated(state):
             state, accuracy = self._validate(state)
         after = before  # the last step's level is the final one
         if not is_last:
@@ -204,16 +233,23 @@ class StepwiseInternalization:
             state = self._leave_level(state, after, validated=accuracy is not None)
         self._log(state, before.removed, figures)
         state = replace(state, schedule=after)
-        if figures.stop or state.step % self.settings.checkpoint_every == 0:
-            keep = self.settings.keep_checkpoints
-            self.checkpoints.save(self.bare_model, self.optimizer, state, keep)
         if figures.stop:
-            self.accelerator.print(
-                f"stopped by a signal after step {state.step}; everything is saved in "
-                f"{self.folder}; the same command goes on from there"
-            )
-            raise SystemExit(EXIT_INTERRUPTED)
+            self._stop(state)
+        if state.step % self.settings.checkpoint_every == 0:
+            self._save(state)
         return state
+
+    def _save(self, state: TrainState) -> None:
+        keep = self.settings.keep_checkpoints
+        self.checkpoints.save(self.bare_model, self.optimizer, state, keep)
+
+    def _stop(self, state: TrainState) -> NoReturn:
+        self._save(state)
+        self.accelerator.print(
+            f"stopped by a signal after step {state.step}; everything is saved in "
+            f"{self.folder}; the same command goes on from there"
+        )
+        raise SystemExit(EXIT_INTERRUPTED)
 
     def _step(self, state: TrainState) -> StepFigures:
         """Forward, backward and update for optimizer step `state.step`."""
@@ -323,27 +359,23 @@ class StepwiseInternalization:
 
     def _measure(self, removed: int) -> Metrics:
         """Greedy answers at this level; every process answers its share of the questions."""
-        rank, world = self.accelerator.process_index, self.accelerator.num_processes
         gone = self.checkpoints.tokens_gone(removed)
         card = model_card(self.train, self.tokenizer, self.template, gone, step=0)
-        begin = time.perf_counter()
         with (
             self.processes.whole(self.bare_model, everywhere=True) as model,
             self.checkpoints.gap_closed(model, removed),
         ):
-            predictions, metrics = evaluate(
+            _, metrics = evaluate(
                 model,
                 self.tokenizer,
                 self.template,
-                self.valid[rank::world],
+                self.valid,
                 max_new_tokens=card.max_new_tokens,
                 batch_size=self.recipe.evaluate.batch_size,
+                process=self.accelerator.state,
+                stopping=lambda: self.stop.requested,
             )
-        if world == 1:
-            return metrics
-        seconds = time.perf_counter() - begin
-        slowest = max(gather_object([seconds]))
-        return summarize(gather_object(predictions), slowest, self.recipe.evaluate.batch_size)
+        return metrics
 
     def _keeps(self, removed: int) -> bool:
         """Whether the best model of this level is kept."""
@@ -427,12 +459,7 @@ def require_fit(
     recipe: Recipe, model: Any, train: CoTDataset, *, num_processes: int, num_valid: int
 ) -> None:
     """Checks what only shows when model, data and recipe come together."""
-    size = recipe.train.batch_size
-    if size % num_processes:
-        raise RecipeError(
-            f"train.batch_size: found {size}; it must be a multiple of the {num_processes} "
-            f"processes; set it to {size - size % num_processes or num_processes}"
-        )
+    require_batches(recipe.train, num_processes)
     if recipe.schedule.accuracy_above is not None and not num_valid:
         raise RecipeError(
             "schedule.accuracy_above needs validation questions; give data.valid, or use "

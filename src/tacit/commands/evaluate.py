@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from tacit.commands import Flag, Overwrite, quiet
+from tacit.commands import Flag, Overwrite, is_main_process, quiet
 from tacit.errors import RecipeError
 from tacit.interrupt import EXIT_INTERRUPTED
 from tacit.template import TemplateName
@@ -87,9 +87,11 @@ def evaluate(
     examples = read_questions(input, limit=limit)
     quiet()
     from tacit.evaluate import evaluate_folder
+    from tacit.launched import joined_processes
     from tacit.recipe import Model
     from tacit.report import print_metrics
 
+    process = joined_processes()
     model = Model(
         name=base_model,
         quantization=quantization,
@@ -112,13 +114,17 @@ def evaluate(
             num_latency=num_latency,
             dtype=_dtype(dtype),
             overwrite=overwrite,
+            process=process,
             progress="evaluate",
         )
     except KeyboardInterrupt:
         print("interrupted: finished batches are kept; run the command again to go on")
         sys.exit(EXIT_INTERRUPTED)
-    print_metrics(metrics)
-    print(f"predictions: {output}")
+    if process is not None:
+        process.destroy_process_group()
+    if is_main_process():
+        print_metrics(metrics)
+        print(f"predictions: {output}")
 
 
 def score(*, input: Path, output: Path, overwrite: Overwrite = False) -> None:

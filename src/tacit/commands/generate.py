@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from tacit.commands import Flag, Overwrite, quiet
+from tacit.commands import Flag, Overwrite, is_main_process, quiet
 from tacit.engines.make import EngineName, EngineOptions, make_engine
 from tacit.errors import RecipeError
 from tacit.interrupt import EXIT_INTERRUPTED
@@ -87,6 +88,7 @@ def generate(
         Same seed, same draws.
     """
     from tacit.engines import Sampling
+    from tacit.launched import joined_processes
     from tacit.questions import read_questions_from
     from tacit.traces import generate_traces, shard_path
 
@@ -101,23 +103,56 @@ def generate(
         question_field=question_field,
         answer_field=answer_field,
     )
-    summary = generate_traces(
-        made,
-        questions,
-        shard_path(output, part),
-        sampling=Sampling(max_new_tokens, temperature, top_p, seed),
-        num_samples_per_question=samples_per_question,
-        start_index=start_index,
-        num_samples=num_samples,
-        shard=part,
-        system_prompt=system_prompt,
-        few_shot=few_shot,
-        overwrite=overwrite,
-        progress="generate",
-    )
-    print("\n".join(summary_lines(summary)))
+    process = joined_processes()
+
+    def write(path: Path, share: tuple[int, int]) -> GenerateSummary:
+        return generate_traces(
+            made,
+            questions,
+            path,
+            sampling=Sampling(max_new_tokens, temperature, top_p, seed),
+            num_samples_per_question=samples_per_question,
+            start_index=start_index,
+            num_samples=num_samples,
+            shard=share,
+            system_prompt=system_prompt,
+            few_shot=few_shot,
+            overwrite=overwrite,
+            progress="generate" if is_main_process() else None,
+        )
+
+    if process is None:
+        summary = write(shard_path(output, part), part)
+    else:
+        if overwrite and process.is_main_process:
+            output.unlink(missing_ok=True)
+        alone = engine != "transformers"
+        summary = _write_together(write, output, process, part=part, alone=alone)
+    if is_main_process():
+        print("\n".join(summary_lines(summary)))
     if summary.interrupted:
         sys.exit(EXIT_INTERRUPTED)
+
+
+def _write_together(
+    write: Callable[[Path, tuple[int, int]], GenerateSummary],
+    output: Path,
+    process: Any,
+    *,
+    part: tuple[int, int],
+    alone: bool,
+) -> GenerateSummary:
+    """Under accelerate launch or torchrun: each process asks its own copy of the model."""
+    from tacit.traces_together import write_together
+
+    if part != (1, 1):
+        raise RecipeError(
+            f"--shard: found it with {process.num_processes} processes, which share the questions "
+            "out themselves; needed: one or the other; leave --shard out, or the launcher"
+        )
+    summary = write_together(write, output, process, alone=alone)
+    process.destroy_process_group()
+    return summary
 
 
 def merge(

@@ -172,7 +172,9 @@ def _placement(quantization: str | None) -> dict[str, Any]:
 
     from tacit.adapter import quantization_config
 
-    several = {"device_map": "auto"} if torch.cuda.device_count() > 1 else {}
+    # one of several processes has its own GPU; alone, a large model may have them all
+    alone = os.environ.get("LOCAL_WORLD_SIZE", "1") == "1"
+    several = {"device_map": "auto"} if alone and torch.cuda.device_count() > 1 else {}
     if quantization is None:
         return several
     if importlib.util.find_spec("bitsandbytes") is None:

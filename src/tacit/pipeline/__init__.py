@@ -19,6 +19,6 @@ variant has one such folder per phase inside.
 """
 
 from tacit.pipeline.folder import STAGES
-from tacit.pipeline.run import Variant, run_recipe, variants
+from tacit.pipeline.run import Variant, require_processes, run_recipe, trainings, variants
 
-__all__ = ["STAGES", "Variant", "run_recipe", "variants"]
+__all__ = ["STAGES", "Variant", "require_processes", "run_recipe", "trainings", "variants"]

@@ -17,6 +17,7 @@ from typing import Any
 
 from tacit.atomic import write_text
 from tacit.errors import OutputExistsError, RecipeError
+from tacit.interrupt import end_if_asked
 from tacit.memory import peak_memory, reset_peak
 from tacit.pipeline.resuming import resume_from
 from tacit.pipeline.settings import changes
@@ -102,6 +103,7 @@ class RunFolder:
             settings: everything that decides what it produces, with hashes of its inputs.
             alone: whether only the main process calls this.
         """
+        end_if_asked()
         settings = json.loads(json.dumps(settings))
         known: list[Any] = [None]
         if self.process.is_main_process:
@@ -134,17 +136,27 @@ class RunFolder:
         self, title: str, folder: Path, settings: dict[str, Any], otherwise: str, stage: str
     ) -> dict[str, Any] | None:
         """What was set aside when these same settings were left; None where there is nothing."""
-        left = sorted((self.path / "old").glob(f"*/{folder.relative_to(self.path)}/stage.json"))
-        for path in [] if self.forced(stage) or folder.exists() else reversed(left):
-            known = json.loads(path.read_text())
-            if known["settings"] == settings and known["status"] == "done":
-                folder.parent.mkdir(parents=True, exist_ok=True)
-                path.parent.rename(folder)
-                self.recipe_changed = True
-                self._say(f"{title}: done, taken back from {path.parent}")
-                return known
+        name = folder.relative_to(self.path)
+        places = [self.path / "old" / str(number) / name for number in reversed(self._numbers())]
+        if self.forced(stage) or folder.exists():
+            places = []
+        for status, word in (("done", "done"), ("running", "goes on")):
+            for place in places:
+                path = place / "stage.json"
+                known = json.loads(path.read_text()) if path.exists() else {}
+                if known.get("settings") == settings and known["status"] == status:
+                    folder.parent.mkdir(parents=True, exist_ok=True)
+                    place.rename(folder)
+                    self.recipe_changed = True
+                    self._say(f"{title}: {word}, taken back from {place}")
+                    return known
         self._say(f"{title}: {otherwise}")
         return None
+
+    def _numbers(self) -> list[int]:
+        """Of the folders in old/, the oldest first."""
+        names = [path.name for path in (self.path / "old").glob("[0-9]*")]
+        return sorted(int(name) for name in names if name.isdigit())
 
     def set_aside(self, path: Path) -> str:
         """Moves a file or folder of the run to old/N, or removes it; says which."""
@@ -152,9 +164,7 @@ class RunFolder:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
             return "is replaced"
         if self._aside is None:
-            parent = self.path / "old"
-            taken = [int(each.name) for each in parent.glob("[0-9]*") if each.name.isdigit()]
-            self._aside = parent / str(max(taken, default=0) + 1)
+            self._aside = self.path / "old" / str(max(self._numbers(), default=0) + 1)
         target = self._aside / path.relative_to(self.path)
         target.parent.mkdir(parents=True, exist_ok=True)
         path.rename(target)

@@ -10,6 +10,7 @@ from tacit.atomic import write_text
 from tacit.engines.teacher import fingerprint
 from tacit.evaluate import evaluate_folder
 from tacit.example import read_questions
+from tacit.interrupt import end_if_asked
 from tacit.model import ModelCard
 from tacit.pipeline.folder import RunFolder, broadcast
 from tacit.pipeline.training import deciding, model_in
@@ -131,6 +132,7 @@ def already(
     run: RunFolder, folder: Path, wanted: dict[str, Any], *, forced: bool | None = None
 ) -> bool:
     """Whether evaluation.json still holds; where it does not, it is set aside."""
+    end_if_asked()
     target = folder / "evaluation.json"
     forced = run.forced("evaluate") if forced is None else forced
     if target.exists() and not forced:

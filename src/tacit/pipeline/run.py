@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from typing import Any
 from tacit.atomic import link_folder, write_text
 from tacit.environment import environment
 from tacit.launch.sagemaker_sharing import share_run_folder
+from tacit.launched import join_processes, require_batches, require_way
 from tacit.pipeline.folder import RunFolder, broadcast
 from tacit.pipeline.measuring import evaluate_stage, evaluate_untrained
-from tacit.pipeline.teaching import train_and_measure, train_teacher
+from tacit.pipeline.teaching import teaching, train_and_measure, train_teacher
 from tacit.pipeline.training import model_in, weights_hash
 from tacit.recipe import Recipe, Schedule
 from tacit.splits import Splits, check_phases, data_settings, make_data
@@ -62,15 +64,9 @@ def run_recipe(
         TacitError: for everything that the user can mend.
         SystemExit: with EXIT_INTERRUPTED after SIGTERM or SIGINT, when all is saved.
     """
-    import torch
-    from accelerate import PartialState
-
-    from tacit.distributed import asked_way
-
-    asked_way()  # refuses what does not work before anything is started
     started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    # one process makes data and asks questions while the others wait in a collective
-    process = PartialState(cpu=not torch.cuda.is_available(), timeout=datetime.timedelta(hours=24))
+    require_processes(recipe, int(os.environ.get("WORLD_SIZE", "1")))
+    process = join_processes()
     run = RunFolder(recipe, process, overwrite=overwrite, start=start, resume=resume, say=say)
     with contextlib.ExitStack() as stack:
         if process.is_main_process:
@@ -107,6 +103,41 @@ def _run_stages(run: RunFolder, recipe: Recipe, command: str, started: str, prog
                 f"nothing to do: every stage of {run.path} is done, and nothing has changed "
                 "(tacit run RECIPE --from STAGE runs again from there)"
             )
+
+
+def require_processes(
+    recipe: Recipe,
+    num_processes: int,
+    *,
+    given: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> None:
+    """Checks that a recipe can be trained by so many processes, before a teacher writes for hours.
+
+    Args:
+        recipe: the whole one.
+        num_processes: that train together, on all hosts.
+        given: flags that make so many, for the message.
+        environment: of the processes where they run elsewhere; default this process' own.
+
+    Raises:
+        RecipeError: the message has the setting, and what to set it to.
+    """
+    for place, training in trainings(recipe):
+        require_way(training, place, environment)
+        require_batches(training.train, num_processes, place, given)
+
+
+def trainings(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
+    """All trainings of a run: their place in the recipe, and a recipe of each alone."""
+    teacher = recipe.teacher
+    if teacher is not None and teacher.train is not None:
+        yield "teacher.train", teaching(recipe, teacher)
+    if recipe.distil is not None:
+        yield "distil", recipe.distilling()
+    if any(variants(recipe)):
+        for number, phase in enumerate(recipe.resolved_phases()):
+            yield f"phases[{number}].train" if recipe.phases else "train", phase
 
 
 def variants(recipe: Recipe) -> Iterator[Variant]:
@@ -243,21 +274,26 @@ class _Stages:
             folder = self.run_folder.path
             source = _phase_folder(folder / "internalized", self.phases, number) / "levels"
             target = _phase_folder(folder / "explicit", self.phases, number)
-            digest = ""
-            if self.is_main:  # other hosts may not see the levels
-                level = sorted(source.glob("removed-*"))[0]
+            digest, level = None, source / "removed-0000"
+            if self.is_main and level.is_dir():  # other hosts may not see the levels
                 digest = weights_hash(level)
                 if (target / "stage.json").exists():  # one that was trained
                     self.run_folder.set_aside(target)
                 link_folder(level, target / "model")
-            self.run_folder.process.wait_for_everyone()
+            digest = broadcast([digest])[0]
+            if digest is None:  # it was lost with a job, while training went on
+                self.run_folder.say(
+                    "explicit: the model before any removal is not there any more; "
+                    "baselines.explicit=train trains one"
+                )
+                continue
             share_run_folder(self.run_folder.path, self.run_folder.process)
             evaluate_stage(
                 self.run_folder,
                 phase,
                 self.splits[number],
                 target,
-                model_sha256=broadcast([digest])[0],
+                model_sha256=digest,
                 process=self.run_folder.process,
                 progress=self.progress,
             )

@@ -9,7 +9,7 @@ from tacit.launch.sagemaker_sharing import share_run_folder
 from tacit.pipeline.folder import RunFolder
 from tacit.pipeline.measuring import evaluate_stage
 from tacit.pipeline.training import train_stage
-from tacit.recipe import Recipe, Schedule
+from tacit.recipe import Recipe, Schedule, Teacher
 from tacit.splits import Splits
 
 
@@ -53,7 +53,15 @@ def train_teacher(
     if teacher is None or not teacher.from_scratch or splits.teacher is None:
         return None
     own = splits.with_train(splits.teacher, splits.hashes["teacher"], repeats=False)
-    learning = recipe.model_copy(
+    folder = run.path / "teacher"
+    return train_and_measure(
+        run, "teacher", teaching(recipe, teacher), own, folder, progress=progress
+    )
+
+
+def teaching(recipe: Recipe, teacher: Teacher) -> Recipe:
+    """The recipe by which a teacher from scratch learns."""
+    return recipe.model_copy(
         update={
             "model": teacher.model,
             "train": teacher.train,
@@ -61,4 +69,3 @@ def train_teacher(
             "lora": None,
         }
     )
-    return train_and_measure(run, "teacher", learning, own, run.path / "teacher", progress=progress)

@@ -5,11 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-from accelerate.utils import gather_object
 
 from tacit.answers import answers_equal, extract_answer
 from tacit.atomic import write_text
@@ -23,13 +20,12 @@ from tacit.example import read_jsonl, write_jsonl
 from tacit.interrupt import EXIT_INTERRUPTED
 from tacit.launch.sagemaker_sharing import has_separate_files
 from tacit.model import ModelCard
-from tacit.pipeline.folder import RunFolder, Stage, broadcast
+from tacit.pipeline.folder import RunFolder, Stage
 from tacit.pipeline.measuring import already, asked, keep
 from tacit.recipe import Recipe, Teacher
 from tacit.splits import Splits
-from tacit.trace_merge import merge_traces
-from tacit.trace_settings import settings_path
-from tacit.traces import GenerateSummary, generate_traces, shard_path
+from tacit.traces import GenerateSummary, generate_traces
+from tacit.traces_together import write_together
 from tacit.vet import VetSummary, vet_traces
 
 #: Settings of the teacher that do not decide what it writes for the questions.
@@ -194,28 +190,18 @@ class TeacherStages:
         keep(folder, wanted, {**metrics, "cost": summary.cost})
 
     def _ask_together(self, output: Path) -> GenerateSummary:
-        """Traces of the training questions; all processes ask where the model is in them.
-
-        What one process began, one process finishes.
-        """
-        process, temperature = self.run.process, self.teacher.temperature
-        together = self.teacher.engine == "transformers" and not output.exists()
-        together = together and not has_separate_files()  # no process could merge the shards
-        num_shards = broadcast([process.num_processes if together else 1])[0]
-        shards = [(number, num_shards) for number in range(1, num_shards + 1)]
-        files = [shard_path(output, shard) for shard in shards]
-        done: list[GenerateSummary] = []
-        if process.process_index < num_shards:
-            mine = process.process_index
-            done = [self._write(self.splits.train, files[mine], temperature, shard=shards[mine])]
-        done = gather_object(done)
-        self._end_if_interrupted(done)
-        if num_shards > 1 and process.is_main_process:
-            merge_traces(files, output)
-            for path in (each for file in files for each in (file, settings_path(file))):
-                path.unlink()
-        process.wait_for_everyone()
-        return _joined(done, output)
+        """Traces of the training questions; all processes ask where the model is in them."""
+        alone = self.teacher.engine != "transformers" or has_separate_files()  # who could join them
+        summary = write_together(
+            lambda path, shard: self._write(
+                self.splits.train, path, self.teacher.temperature, shard=shard
+            ),
+            output,
+            self.run.process,
+            alone=alone,
+        )
+        self._end_if_interrupted(summary)
+        return summary
 
     def _ask(
         self,
@@ -226,7 +212,7 @@ class TeacherStages:
     ) -> GenerateSummary:
         """As `_write`, and ends the process when a signal asks for it."""
         summary = self._write(questions, output, temperature, **rest)
-        self._end_if_interrupted([summary])
+        self._end_if_interrupted(summary)
         return summary
 
     def _write(
@@ -258,11 +244,10 @@ class TeacherStages:
             progress="generate" if self.progress and shard[0] == 1 else None,
         )
 
-    def _end_if_interrupted(self, summaries: Sequence[GenerateSummary]) -> None:
-        if any(summary.interrupted for summary in summaries):
-            num_missing = sum(summary.num_missing for summary in summaries)
+    def _end_if_interrupted(self, summary: GenerateSummary) -> None:
+        if summary.interrupted:
             self.run.say(
-                f"stopped by a signal; {num_missing:,} traces are missing; the same "
+                f"stopped by a signal; {summary.num_missing:,} traces are missing; the same "
                 "command goes on from there"
             )
             raise SystemExit(EXIT_INTERRUPTED)
@@ -327,23 +312,6 @@ class TeacherStages:
             "currency": self.recipe.costs.currency,
             "traces_sha256": file_hash(summary.output),
         }
-
-
-def _joined(summaries: Sequence[GenerateSummary], output: Path) -> GenerateSummary:
-    """What the processes did, as one; they worked at the same time."""
-    costs = [summary.cost for summary in summaries if summary.cost is not None]
-    numbers = (
-        "num_wanted", "num_done_before", "num_written", "num_missing", "num_torn_bytes",
-        "num_prompt_tokens", "num_tokens", "tokens_per_s",
-    )  # fmt: skip
-    sums: dict[str, Any] = {key: sum(getattr(each, key) for each in summaries) for key in numbers}
-    return replace(
-        summaries[0],
-        **sums,
-        output=output,
-        seconds=max(summary.seconds for summary in summaries),
-        cost=sum(costs) if costs else None,
-    )
 
 
 def _judged(record: dict[str, Any]) -> Prediction:

@@ -13,7 +13,7 @@ from tacit.checkpoint import remove_checkpoints
 from tacit.dataset import encode_file, file_hash
 from tacit.engines.teacher import fingerprint
 from tacit.example import read_questions
-from tacit.launch.sagemaker_sharing import share_run_folder
+from tacit.launch.sagemaker_sharing import has_separate_files, share_run_folder
 from tacit.model import ModelCard, load_model, load_tokenizer, require_reloadable_tokenizer
 from tacit.pipeline.folder import RunFolder
 from tacit.recipe import Lora, Model, Recipe
@@ -22,7 +22,15 @@ from tacit.template import Template
 
 #: Settings that do not change what a stage produces; they may differ when a run is resumed.
 _INCIDENTAL = {
-    "train": ["checkpoint_every", "keep_checkpoints", "log_every", "trackers", "threads"],
+    "train": [
+        "checkpoint_every",
+        "keep_checkpoints",
+        "log_every",
+        "trackers",
+        "threads",
+        "micro_batch_size",
+        "gradient_checkpointing",  # memory for time, the same steps
+    ],
     "model": ["local_files_only"],
 }
 _WEIGHTS = ("*.safetensors", "*.bin")
@@ -58,6 +66,7 @@ def train_stage(
         if run.process.is_main_process:  # what a kill between "done" and the removal left
             remove_checkpoints(folder)
         return stage.done
+    share_run_folder(run.path, run.process)  # opening may have set aside what was sent
     with stage.running():
         values = _train(run, recipe, splits, folder, num_steps=num_steps, progress=progress)
         values["started_from"] = start and start["folder"]
@@ -96,7 +105,7 @@ def _train(
     """Trains, and returns what stage.json says of it."""
     import torch
 
-    from tacit.distributed import precision_note
+    from tacit.launched import precision_note
     from tacit.train import StepwiseInternalization
 
     if note := precision_note(recipe):
@@ -113,7 +122,10 @@ def _train(
     if recipe.model.config is not None:
         require_reloadable_tokenizer(model, tokenizer)
     template = Template(recipe.template, tokenizer)
-    with run.process.main_process_first():
+    # where hosts share no files, each needs an encoding of its own
+    separate = has_separate_files()
+    first = run.process.local_main_process_first if separate else run.process.main_process_first
+    with first():
         train = encode_file(
             splits.train,
             tokenizer,

@@ -1,0 +1,47 @@
+"""Signals that come while something is written, or just after."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tacit.interrupt import StopRequest, end_if_asked
+
+
+def test_a_second_ctrl_c_is_obeyed_at_once() -> None:
+    with pytest.raises(KeyboardInterrupt), StopRequest() as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert stop.requested
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_under_torchrun_the_second_one_is_its_echo(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    with StopRequest() as stop:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        assert stop.heed()
+    monkeypatch.setattr("tacit.interrupt.ECHO_S", -1.0)
+    with pytest.raises(KeyboardInterrupt), StopRequest():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_a_signal_that_came_too_late_for_the_work_counts_before_the_next() -> None:
+    with StopRequest():
+        signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        end_if_asked()
+    end_if_asked()  # once
+
+
+def test_a_signal_that_was_heeded_does_not_count_again() -> None:
+    with StopRequest() as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert stop.heed()
+    end_if_asked()
+    with pytest.raises(SystemExit), StopRequest():
+        signal.raise_signal(signal.SIGINT)
+        raise SystemExit
+    end_if_asked()
