@@ -193,6 +193,42 @@ def test_two_hosts_train_are_stopped_and_go_on(
         assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
 
 
+@pytest.mark.slow
+def test_hosts_agree_where_a_resumed_job_has_another_setting(
+    tmp_path: Path, launched: list[subprocess.Popen[str]]
+) -> None:
+    """The first sets aside what it has, and so the other must not go on from what it was sent."""
+    roots = [tmp_path / "algo-1", tmp_path / "algo-2"]
+    kept, run = roots[0] / "checkpoints", roots[0] / "checkpoints" / "run"
+
+    def begin(learning_rate: float) -> list[subprocess.Popen[str]]:
+        train = {"max_steps": 150, "checkpoint_every": 25, "learning_rate": learning_rate}
+        recipe, hosts = write_recipe(tmp_path, train=train), ("algo-1", "algo-2")
+        for root, host in zip(roots, hosts, strict=True):
+            lay_out(root, recipe, host=host, hosts=hosts)
+        if (tmp_path / "kept").exists():
+            (tmp_path / "kept").rename(kept)
+        port = free_port()
+        return [start(root, port) for root in roots]
+
+    processes = begin(learning_rate=1e-3)
+    launched += processes
+    wait_for(lambda: list(run.glob("internalized/checkpoint-*")), processes[0])
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+    assert [process.wait(100) for process in processes] == [75, 75]
+    kept.rename(tmp_path / "kept")
+    for root in roots:  # new machines: only the checkpoints come back
+        shutil.rmtree(root)
+    processes = begin(learning_rate=5e-4)
+    launched += processes
+    output = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], output
+    assert list((run / "old" / "1" / "internalized").glob("checkpoint-*"))
+    steps = [record["step"] for record in metrics(run) if record["event"] == "train"]
+    assert steps == list(range(1, 151))
+
+
 def listing(folder: Path) -> dict[str, tuple[int, int]]:
     """Files below -> bytes, time of change."""
     return {

@@ -95,7 +95,7 @@ class Checkpoints:
                 clean(place)
         accelerator.wait_for_everyone()
         # as the main process sees it: on a network's file system the others may see older lists
-        self.resumed_from = broadcast_object_list([self.last()])[0]
+        self.resumed_from: Path | None = broadcast_object_list([self.last()])[0]
 
     def last(self) -> Path | None:
         """The newest checkpoint."""
