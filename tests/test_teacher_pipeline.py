@@ -353,3 +353,54 @@ def test_several_processes_run_a_teachers_stages_together(tmp_path: Path) -> Non
         for name in ("run", "alone")
     ]
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+
+
+@pytest.mark.slow
+def test_several_processes_ask_a_teacher_together_also_again_and_for_the_test(
+    tmp_path: Path,
+) -> None:
+    """A teacher that is right for the most part; not the main process alone."""
+    data = {"digits": [[1, 1]], "num_train": 60, "num_valid": 5, "num_test": 12}
+    config = {"n_head": 4, "n_embd": 64, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+    learned = tiny_recipe(
+        tmp_path / "teacher",
+        data=data,
+        model={"config": {"model_type": "gpt2", "n_layer": 1, "n_positions": 64, **config}},
+        schedule={"removal": "none"},
+        train={"max_steps": 120, "batch_size": 60, "learning_rate": 5e-3, "evaluate_every": 120},
+        evaluate={"num_latency": 0},
+    )
+    run(learned)
+    teacher = {
+        "engine": "transformers",
+        "model": {"name": str(tmp_path / "teacher" / "internalized" / "model")},
+        "batch_size": 4,
+        "retries": 2,
+        "retry_temperature": 1.0,
+    }
+    folders = []
+    for name in ("alone", "together"):
+        folder = tmp_path / name
+        folder.mkdir()
+        recipe = teacher_recipe(
+            folder / "run", seed=1, data=data, teacher=teacher, internalize=False
+        )
+        (folder / "recipe.yaml").write_text(dump_recipe(recipe))
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        command = [*command, "--nproc_per_node", "2"] if name == "together" else [sys.executable]
+        command += ["-m", "tacit", "run", str(folder / "recipe.yaml")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+        folders.append(folder / "run")
+    alone, together = folders
+    stage = read(together / "vetted" / "stage.json")
+    assert stage["num_asked_again"] > 0
+    assert stage["num_kept"] > 30
+    names = [path.name for path in sorted((alone / "traces").glob("*"))]
+    assert sum(name.startswith("retry-") for name in names) >= 2  # with its settings beside it
+    assert [path.name for path in sorted((together / "traces").glob("*"))] == names
+    texts = [f"traces/{name}" for name in names if name.endswith(".jsonl")]
+    for text in [*texts, "vetted/dataset.jsonl", "teacher/predictions.jsonl"]:
+        assert (alone / text).read_bytes() == (together / text).read_bytes(), text
+    names = sorted(path.name for path in (together / "teacher").iterdir())
+    assert names == sorted(path.name for path in (alone / "teacher").iterdir())

@@ -49,7 +49,8 @@ def write_together(
     if count > 1 and process.is_main_process and not together.interrupted:
         files = [shard_path(output, share) for share in shares]
         merge_traces(files, output)
-        _remove(files)
+        for path in files:
+            _remove(path)
     process.wait_for_everyone()
     return together
 
@@ -59,7 +60,7 @@ def _num_shares(output: Path, world: int) -> int:
     counts: Counter[int] = Counter()
     for path, count in _shares(output):
         if output.exists():  # what a kill between joining and removing left
-            _remove([path])
+            _remove(path)
         else:
             counts[count] += path.stat().st_size
     if output.exists():
@@ -75,9 +76,15 @@ def _shares(output: Path) -> Iterator[tuple[Path, int]]:
             yield path, int(match[1])
 
 
-def _remove(files: list[Path]) -> None:
-    for path in (each for file in files for each in (file, settings_path(file))):
-        path.unlink(missing_ok=True)
+def remove_traces(output: Path) -> None:
+    """Removes traces, the shares of them that are there, and what is beside them."""
+    for path in (output, *(share for share, _ in _shares(output))):
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    for each in (path, settings_path(path)):
+        each.unlink(missing_ok=True)
 
 
 def _joined(summaries: list[GenerateSummary], output: Path) -> GenerateSummary:

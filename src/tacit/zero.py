@@ -9,6 +9,7 @@ would have. Importing this room does not import deepspeed.
 from __future__ import annotations
 
 import functools
+import importlib
 import itertools
 import os
 from collections.abc import Callable, Iterator
@@ -77,9 +78,8 @@ def whole_weight(parameter: Any) -> Any:
     """A copy of a weight or buffer, whole; all processes must call it."""
     if not hasattr(parameter, "ds_id"):
         return parameter.detach()
-    from deepspeed.runtime.zero import GatheredParameters
-
-    with GatheredParameters([parameter]):
+    deepspeed = importlib.import_module("deepspeed.runtime.zero")
+    with deepspeed.GatheredParameters([parameter]):
         return parameter.detach().clone()
 
 

@@ -92,23 +92,20 @@ class RunFolder:
         """Whether `--from` makes this stage run again."""
         return self.start is not None and STAGES.index(stage) >= STAGES.index(self.start)
 
-    def open(
-        self, stage: str, folder: Path, settings: dict[str, Any], *, alone: bool = False
-    ) -> Stage:
+    def open(self, stage: str, folder: Path, settings: dict[str, Any]) -> Stage:
         """The stage in `folder`: done, half done, or new after what was there is set aside.
 
         Args:
             stage: one of `STAGES`.
             folder: of the stage, within the run folder.
             settings: everything that decides what it produces, with hashes of its inputs.
-            alone: whether only the main process calls this.
         """
         end_if_asked()
         settings = json.loads(json.dumps(settings))
         known: list[Any] = [None]
         if self.process.is_main_process:
             known = [self._settle(stage, folder, settings)]
-        values = (known if alone else broadcast(known))[0]
+        values = broadcast(known)[0]
         self.did_something |= values is None or values["status"] != "done"
         return Stage(folder, settings, values, self.process)
 

@@ -197,13 +197,10 @@ class _Stages:
             return splits
         trained = train_teacher(run, recipe, splits, progress=self.progress)
         stages = TeacherStages(run, recipe, teacher, splits, trained, progress=self.progress)
-        generated = stages.generate()
-        holder: list[Any] = [None]
-        if self.is_main:
-            holder = [stages.vet(generated)]
-            if trained is None:
-                stages.evaluate()
-        return broadcast(holder)[0]
+        vetted = stages.vet(stages.generate())
+        if trained is None:
+            stages.evaluate()
+        return vetted
 
     def _distil(self) -> dict[str, Any] | None:
         """stage.json of the student that writes its thought, if there is such a stage."""

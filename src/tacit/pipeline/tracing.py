@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from tacit.answers import answers_equal, extract_answer
-from tacit.atomic import write_text
+from tacit.atomic import TEMPORARY, write_text
 from tacit.dataset import file_hash
 from tacit.engines import Engine, Sampling
 from tacit.engines.make import EngineOptions, make_engine
@@ -20,12 +20,12 @@ from tacit.example import read_jsonl, write_jsonl
 from tacit.interrupt import EXIT_INTERRUPTED
 from tacit.launch.sagemaker_sharing import has_separate_files
 from tacit.model import ModelCard
-from tacit.pipeline.folder import RunFolder, Stage
+from tacit.pipeline.folder import RunFolder, Stage, broadcast
 from tacit.pipeline.measuring import already, asked, keep
 from tacit.recipe import Recipe, Teacher
 from tacit.splits import Splits
 from tacit.traces import GenerateSummary, generate_traces
-from tacit.traces_together import write_together
+from tacit.traces_together import remove_traces, write_together
 from tacit.vet import VetSummary, vet_traces
 
 #: Settings of the teacher that do not decide what it writes for the questions.
@@ -40,7 +40,7 @@ _DEFAULT_LIMIT = 512  # tokens, for a teacher whose tacit.json says nothing
 class TeacherStages:
     """The stages of one run in which the teacher writes.
 
-    All processes call `generate`, the main one alone the others.
+    All processes call all of them, and ask the teacher together; the main one writes.
     """
 
     def __init__(
@@ -74,9 +74,9 @@ class TeacherStages:
         if stage.done is not None:
             return stage.done
         with stage.running():
-            summary = self._ask_together(folder / "traces.jsonl")
-            is_main = self.run.process.is_main_process
-            return stage.finish(self._figures(stage, summary) if is_main else {})
+            output, temperature = folder / "traces.jsonl", self.teacher.temperature
+            summary = self._ask(self.splits.train, output, temperature)
+            return stage.finish(self._on_main(lambda: self._figures(stage, summary)))
 
     def vet(self, generated: dict[str, Any]) -> Splits:
         """Keeps the right traces, asking again where the recipe says so; the splits with them.
@@ -92,12 +92,13 @@ class TeacherStages:
             **self.teacher.model_dump(mode="json", include=retrying),
             "test_sha256": {name: self.splits.hashes[name] for name in self.splits.asked},
         }
-        stage = self.run.open("vet", folder, settings, alone=True)
+        stage = self.run.open("vet", folder, settings)
         if stage.done is None:
             with stage.running():
                 self._vet(stage, traces)
         dataset, digest = folder / "dataset.jsonl", stage.finished["sha256"]
-        if stage.done is not None and file_hash(dataset) != digest:
+        is_main = self.run.process.is_main_process
+        if is_main and stage.done is not None and file_hash(dataset) != digest:
             raise DataError(
                 f"{dataset}: was changed since it was vetted; needed: what vetting wrote; give "
                 "your own as data.train of a recipe without teacher, or run with --from vet"
@@ -110,11 +111,11 @@ class TeacherStages:
         asked_again = {"num_asked_again": 0, "num_prompt_tokens": 0, "num_tokens": 0, "cost": 0.0}
         summary = self._select(files, folder, failed)
         for attempt in range(1, self.teacher.retries + 1):
-            questions = [record for _, record in read_jsonl(failed, allow_empty=True)]
+            questions, digest = self._on_main(lambda: (_records(failed), file_hash(failed)))
             if not questions:
                 break
             # beside the first traces, so that other rules of vetting need not buy them again
-            key = f"{file_hash(failed)} {self.teacher.retry_temperature} {attempt}"
+            key = f"{digest} {self.teacher.retry_temperature} {attempt}"
             name = f"retry-{attempt}-{hashlib.sha256(key.encode()).hexdigest()[:8]}.jsonl"
             target = traces.with_name(name)
             # a seed of its own, or the same temperature would give the same traces again
@@ -133,19 +134,20 @@ class TeacherStages:
                 f"{folder / 'rejected.jsonl'}); needed: a teacher that solves some of the "
                 "questions, or other rules in the section vet"
             )
-        stage.finish(
-            {**summary.to_json(), **asked_again, "sha256": file_hash(folder / "dataset.jsonl")}
-        )
+        digest = self._on_main(lambda: file_hash(folder / "dataset.jsonl"))
+        stage.finish({**summary.to_json(), **asked_again, "sha256": digest})
 
     def _select(self, files: list[Path], folder: Path, failed: Path) -> VetSummary:
-        return vet_traces(
-            files,
-            folder / "dataset.jsonl",
-            rejected=folder / "rejected.jsonl",
-            failed=failed,
-            test=list(self.splits.asked.values()),
-            overwrite=True,
-            **self.recipe.vet.model_dump(),
+        return self._on_main(
+            lambda: vet_traces(
+                files,
+                folder / "dataset.jsonl",
+                rejected=folder / "rejected.jsonl",
+                failed=failed,
+                test=list(self.splits.asked.values()),
+                overwrite=True,
+                **self.recipe.vet.model_dump(),
+            )
         )
 
     def evaluate(self) -> None:
@@ -166,17 +168,19 @@ class TeacherStages:
             "evaluate": {"limit": limit},
         }
         forced = self.run.start in ("data", "teacher", "evaluate")
-        if already(self.run, folder, wanted, forced=forced):
+        is_main = self.run.process.is_main_process
+        if self._on_main(lambda: already(self.run, folder, wanted, forced=forced)):
             return
         answers = folder / "answers.jsonl"
         begun, wish = folder / "asking.json", json.dumps(wanted, sort_keys=True)
-        if forced or not begun.exists() or begun.read_text() != wish:
+        if is_main and (forced or not begun.exists() or begun.read_text() != wish):
             folder.mkdir(parents=True, exist_ok=True)
-            answers.unlink(missing_ok=True)
+            remove_traces(answers)
             write_text(begun, wish)
-            # the first question loads the model; its time is not the others'
-            self._ask(path, answers, 0.0, samples=1, limit=1, overwrite=True)
+        self._warm_up(path)
         summary = self._ask(path, answers, 0.0, samples=1, limit=limit)
+        if not is_main:
+            return
         seconds = summary.seconds * summary.num_wanted / max(1, summary.num_written)
         predictions = [_judged(record) for _, record in read_jsonl(answers)]
         write_jsonl(
@@ -189,19 +193,24 @@ class TeacherStages:
         metrics = summarize(predictions, seconds, together).to_json()
         keep(folder, wanted, {**metrics, "cost": summary.cost})
 
-    def _ask_together(self, output: Path) -> GenerateSummary:
-        """Traces of the training questions; all processes ask where the model is in them."""
-        alone = self.teacher.engine != "transformers" or has_separate_files()  # who could join them
-        summary = write_together(
-            lambda path, shard: self._write(
-                self.splits.train, path, self.teacher.temperature, shard=shard
-            ),
-            output,
-            self.run.process,
-            alone=alone,
-        )
-        self._end_if_interrupted(summary)
-        return summary
+    def _warm_up(self, questions: Path) -> None:
+        """The first question loads a model; its time is not the others'."""
+        process, folder = self.run.process, self.run.path / "teacher"
+        asks = process.is_main_process or not self._alone()
+        if asks and self.teacher.engine == "transformers":
+            target = folder / f"{TEMPORARY}warm-up-{process.process_index}.jsonl"
+            self._write(questions, target, 0.0, samples=1, limit=1, overwrite=True)
+            remove_traces(target)
+        process.wait_for_everyone()
+
+    def _alone(self) -> bool:
+        """Whether the main process asks the teacher alone."""
+        # a server answers several at once; who does not see the shares of others cannot join them
+        return self.teacher.engine != "transformers" or has_separate_files()
+
+    def _on_main(self, make: Callable[[], Any]) -> Any:
+        """What the main process makes, in every process."""
+        return broadcast([make() if self.run.process.is_main_process else None])[0]
 
     def _ask(
         self,
@@ -210,9 +219,19 @@ class TeacherStages:
         temperature: float,
         **rest: Any,
     ) -> GenerateSummary:
-        """As `_write`, and ends the process when a signal asks for it."""
-        summary = self._write(questions, output, temperature, **rest)
-        self._end_if_interrupted(summary)
+        """As `_write`, by all processes, and ends them when a signal asks for it."""
+        summary = write_together(
+            lambda path, shard: self._write(questions, path, temperature, shard=shard, **rest),
+            output,
+            self.run.process,
+            alone=self._alone(),
+        )
+        if summary.interrupted:
+            self.run.say(
+                f"stopped by a signal; {summary.num_missing:,} traces are missing; the same "
+                "command goes on from there"
+            )
+            raise SystemExit(EXIT_INTERRUPTED)
         return summary
 
     def _write(
@@ -243,14 +262,6 @@ class TeacherStages:
             overwrite=overwrite,
             progress="generate" if self.progress and shard[0] == 1 else None,
         )
-
-    def _end_if_interrupted(self, summary: GenerateSummary) -> None:
-        if summary.interrupted:
-            self.run.say(
-                f"stopped by a signal; {summary.num_missing:,} traces are missing; the same "
-                "command goes on from there"
-            )
-            raise SystemExit(EXIT_INTERRUPTED)
 
     def _made(self) -> Engine:
         """The engine; loads nothing before it is asked."""
@@ -312,6 +323,10 @@ class TeacherStages:
             "currency": self.recipe.costs.currency,
             "traces_sha256": file_hash(summary.output),
         }
+
+
+def _records(path: Path) -> list[dict[str, Any]]:
+    return [record for _, record in read_jsonl(path, allow_empty=True)]
 
 
 def _judged(record: dict[str, Any]) -> Prediction:
