@@ -482,6 +482,20 @@ def test_checkpoints_that_came_back_incomplete_are_set_aside(tmp_path: Path) -> 
     assert (tmp_path / "aside" / "internalized" / "checkpoint-30" / "state.json").is_file()
 
 
+def test_a_checkpoint_that_was_written_again_is_whole(tmp_path: Path) -> None:
+    """Its validation was still due when it was written first."""
+    run, notes = tmp_path / "run", tmp_path / "whole.json"
+    checkpoint(run / "internalized", 10)
+    state = run / "internalized" / "checkpoint-10" / "state.json"
+    after = state.read_text()
+    state.write_text(f"{after}{' ' * 50}")
+    watched = WholeFolders(run, notes)
+    watched.note()
+    state.write_text(after)
+    watched.note()
+    assert WholeFolders(run, notes).set_aside_broken(tmp_path / "aside") == []
+
+
 def test_checkpoints_forget_a_level_that_came_back_incomplete(tmp_path: Path) -> None:
     """They stay, and so does training; the next validation at this level keeps a model again."""
     run, notes = tmp_path / "run", tmp_path / "whole.json"

@@ -169,13 +169,12 @@ def test_a_rank_that_the_student_does_not_have_is_refused(tmp_path: Path) -> Non
         distil(out_dir=tmp_path / "second", epochs=1, r=16, **flags)
 
 
-def test_automatic_precision_is_the_launchers_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
-    assert _precision("bf16") == "bf16"
+def test_automatic_precision_is_the_best_of_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _precision("fp16") == "fp16"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert _precision("auto") == "fp32"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
-    assert _precision("auto") == "fp16"
-    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
     assert _precision("auto") == "bf16"
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    assert _precision("auto") == "fp16"

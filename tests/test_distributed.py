@@ -33,6 +33,7 @@ from tacit.pipeline import run_recipe
 from tacit.recipe import Model
 from tacit.tasks.multiplication import examples
 from tacit.tokenizer import character_tokenizer
+from tacit.traces_together import shares_folder
 from test_train import NO_DROPOUT, losses, trainer
 
 SETTINGS: dict[str, Any] = {
@@ -318,19 +319,26 @@ def test_the_verbs_share_questions_out_among_the_launchers_processes(
 
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert alone(*generate(whole)).returncode == 0
-    parts.mkdir()
-    share = [*generate(parts), "--shard", "2/3"]  # as one of three processes left it
+    begun, name = shares_folder(parts / "traces.jsonl"), "traces-00002-of-00003.jsonl"
+    share = [*generate(begun), "--shard", "2/3"]  # as one of three processes left it
     assert alone(*share).returncode == 0
-    lines = (parts / "traces-00002-of-00003.jsonl").read_text().splitlines(keepends=True)
-    (parts / "traces-00002-of-00003.jsonl").write_text("".join(lines[:5]) + lines[5][:20])
+    lines = (begun / name).read_text().splitlines(keepends=True)
+    (begun / name).write_text("".join(lines[:5]) + lines[5][:20])
     done = torchrun(*generate(parts))
     assert done.returncode == 0, done.stderr
     assert "30 of 30 traces, 25 written now and 5 before" in done.stdout
     names = ["traces.jsonl", "traces.jsonl.settings.json"]
     assert sorted(path.name for path in parts.glob("*")) == names
     assert (parts / names[0]).read_bytes() == (whole / names[0]).read_bytes()
-    done = torchrun(*generate(parts), "--shard", "1/2")
+    own = parts / "traces-00001-of-00016.jsonl"  # which an array may be writing now
+    own.write_text("theirs\n")
+    done = torchrun(*generate(parts), "--overwrite")
+    assert "30 of 30 traces, 30 written now and 0 before" in done.stdout
+    assert (parts / names[0]).read_bytes() == (whole / names[0]).read_bytes()
+    assert own.read_text() == "theirs\n"
+    done = torchrun(*generate(parts), "--overwrite", "--shard", "1/2")
     assert "--shard: found it with 2 processes" in done.stderr
+    assert (parts / names[0]).exists()
 
     def evaluate(folder: Path) -> list[str]:
         return [
@@ -564,7 +572,7 @@ def test_the_recipes_precision_counts_and_another_one_is_said(
     monkeypatch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)
     assert precision_note(recipe) is None
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
-    assert "the recipe counts (train.precision=fp16 changes it)" in str(precision_note(recipe))
+    assert "the recipe counts (train.precision=fp16 changes it" in str(precision_note(recipe))
     assert Processes(recipe, tmp_path).accelerator.mixed_precision == "bf16"
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
     assert precision_note(recipe) is None

@@ -45,3 +45,11 @@ def test_a_signal_that_was_heeded_does_not_count_again() -> None:
         signal.raise_signal(signal.SIGINT)
         raise SystemExit
     end_if_asked()
+
+
+def test_a_signal_that_came_as_one_piece_of_work_ended_stops_the_next() -> None:
+    with StopRequest():
+        signal.raise_signal(signal.SIGINT)
+    with StopRequest() as stop:
+        assert stop.heed()
+    end_if_asked()

@@ -130,6 +130,21 @@ def test_settings_that_change_nothing_may_differ(tmp_path: Path) -> None:
     run(tiny_recipe(tmp_path / "run", train={"log_every": 7, "keep_checkpoints": 1}))
 
 
+def test_settings_that_no_longer_decide_do_not_count_in_an_old_run(tmp_path: Path) -> None:
+    """Runs from before: these two stood in stage.json. Nor do they where it was set aside."""
+    run(tiny_recipe(tmp_path, train={"max_steps": 4}))
+    stage = tmp_path / "internalized" / "stage.json"
+    values = json.loads(stage.read_text())
+    values["settings"]["train"] |= {"micro_batch_size": 3, "gradient_checkpointing": True}
+    stage.write_text(json.dumps(values))
+    before = stage.stat().st_mtime_ns
+    run(tiny_recipe(tmp_path, train={"max_steps": 4}))
+    assert stage.stat().st_mtime_ns == before
+    run(tiny_recipe(tmp_path, train={"max_steps": 5}))
+    run(tiny_recipe(tmp_path, train={"max_steps": 4}))
+    assert stage.stat().st_mtime_ns == before
+
+
 def test_a_folder_that_is_no_run_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(OutputExistsError, match=r"no recipe.yaml"):

@@ -234,7 +234,7 @@ def test_what_is_there_is_not_sent_again(aws: Any, tmp_path: Path) -> None:
     with (tmp_path / "train.jsonl").open("a") as file:
         file.write("\n")
     submit(prepare(recipe, (), settings(job_name="own-3")), progress=False, say=said.append)
-    assert "1 files uploaded" in said[4]
+    assert "1 file uploaded" in said[4]
 
 
 def local_file(path: Path, content: bytes) -> sagemaker_upload.LocalFile:

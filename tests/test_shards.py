@@ -41,7 +41,9 @@ def said_by_run(recipe: Any) -> list[str]:
 
 def test_shares_are_joined_and_the_run_goes_on(tmp_path: Path) -> None:
     shared, whole = (tiny_recipe(tmp_path / name, **WORKED) for name in ("shared", "whole"))
-    prepare(shared, progress=False)
+    told: list[str] = []
+    prepare(shared, progress=False, say=told.append)
+    assert told[-1] == "generate: prepared"
     for number in (3, 1, 2):
         write_shard(shared, (number, 3), progress=False)
     shares = sorted((tmp_path / "shared/traces/shards").glob("traces-*.jsonl"))
@@ -84,7 +86,10 @@ def test_a_missing_share_is_named(tmp_path: Path) -> None:
     recipe = tiny_recipe(tmp_path / "run", **WORKED)
     prepare(recipe, progress=False)
     write_shard(recipe, (1, 2), progress=False)
-    with pytest.raises(DataError, match="traces-00002-of-00002"):
+    wanted = (
+        r"traces-00002-of-00002.*share 2/2 has not been written.*tacit shard RECIPE --shard 2/2"
+    )
+    with pytest.raises(DataError, match=wanted):
         merge(recipe, 2)
     assert not (tmp_path / "run/traces/traces.jsonl").exists()
 

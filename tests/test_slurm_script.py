@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ import pytest
 import yaml
 
 from conftest import tiny_recipe
+from tacit.check.offline import require_models_here
 from tacit.cli import main
 from tacit.errors import OutputExistsError, RecipeError
 from tacit.launch.slurm import Launch, render_scripts, working_directory
@@ -194,6 +196,14 @@ def test_time_limits(text: str, seconds: int) -> None:
             "give --mem_per_shard",
         ),
         ({"output": Path('/runs/the "last" one')}, "found '\"' in the name"),
+        ({"gpu_type": "a100"}, "--gpu_type: found a100 without GPUs"),
+        ({"gpus_per_shard": 1, "gpus_per_node": 4}, "--gpus_per_shard: found it without --array"),
+        ({"cpus_per_shard": 1}, "--cpus_per_shard: found it without --array"),
+        ({"mem_per_shard": "7G"}, "--mem_per_shard: found it without --array"),
+        (
+            {"array": "4", "gpus_per_shard": 5, "gpus_per_node": 4},
+            "--gpus_per_shard: found 5 with --gpus_per_node 4",
+        ),
     ],
 )
 def test_what_cannot_be_submitted_is_refused(
@@ -230,6 +240,106 @@ def test_a_recipe_that_would_fail_is_not_submitted(
         main(["launch", "slurm", str(recipe), "--time", "10", "--dry_run"])
     assert caught.value.code == 2
     assert "error: vet.pattern: found '('" in capsys.readouterr().err
+
+
+def launch_dry(recipe: Path, *flags: str) -> None:
+    main(["launch", "slurm", str(recipe), "--time", "10", "--dry_run", *flags])
+
+
+@pytest.mark.parametrize(
+    ("sections", "told"),
+    [
+        ({"model": {"name": "models/student"}}, "model.name: models/student: no such folder here"),
+        ({"model": {"name": "nobody/nothing"}}, "model.name: nobody/nothing: no such folder here"),
+        ({"teacher": {"model": {"name": "models/teacher"}}}, "teacher.model.name: models/teacher"),
+        (
+            {"teacher": {"engine": "worked", "few_shot": "nowhere.jsonl"}},
+            "teacher.few_shot: nowhere.jsonl: no such file",
+        ),
+    ],
+)
+def test_models_that_the_jobs_would_not_find_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], sections: dict[str, Any], told: str
+) -> None:
+    if "model" in sections:
+        sections["model"] |= {"config": None, "tokenizer": None}
+    with pytest.raises(SystemExit) as caught:
+        launch_dry(written_recipe(tmp_path, **sections))
+    assert caught.value.code == 2
+    assert f"error: {told}" in capsys.readouterr().err
+
+
+def test_a_hub_model_counts_as_here_once_its_weights_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    def snapshot(name: str, **_: Any) -> str:
+        if name != "me/known":
+            raise OSError
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    known = tiny_recipe(tmp_path, model={"name": "me/known", "config": None, "tokenizer": None})
+    (tmp_path / "config.json").touch()
+    with pytest.raises(RecipeError, match="me/known"):
+        require_models_here(known)
+    (tmp_path / "model.safetensors").touch()
+    require_models_here(known)
+    tokenizer = {"tokenizer": "me/unknown"}
+    with pytest.raises(RecipeError, match=r"model\.tokenizer: me/unknown"):
+        require_models_here(tiny_recipe(tmp_path, model=tokenizer))
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    values = {"peft_type": "LORA", "base_model_name_or_path": "me/unknown"}
+    (adapter / "adapter_config.json").write_text(json.dumps(values))
+    named = {"name": str(adapter), "config": None, "tokenizer": None}
+    with pytest.raises(RecipeError, match="is an adapter of: me/unknown"):
+        require_models_here(tiny_recipe(tmp_path, model=named))
+
+
+def test_what_the_jobs_may_lack_is_noted_and_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = written_recipe(tmp_path, teacher={"engine": "worked"})
+    for flags in ([], ["--gpus_per_node=2", "--cpus_per_task=8"],
+                  ["--gpus_per_node=2", "--extra=--cpus-per-gpu=8"]):  # fmt: skip
+        launch_dry(recipe, *flags)
+        assert "note:" not in capsys.readouterr().err
+    launch_dry(recipe, "--gpus_per_node=2")
+    assert "note: --cpus_per_task is missing" in capsys.readouterr().err
+    launch_dry(written_recipe(tmp_path, data={"task": "gsm8k"}))
+    told = capsys.readouterr().err
+    assert "note: data: GSM8K from the hub" in told
+    assert told.endswith("; jobs have no network\n")
+
+
+def test_zero_needs_deepspeed_in_the_python_of_the_jobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = written_recipe(tmp_path)
+    config = f"--config_file={Path(__file__).parents[1] / 'configs' / 'zero2.yaml'}"
+    flags = [config, "--gpus_per_node=2", "--cpus_per_task=8"]
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *_: None if name == "deepspeed" else find(name)
+    )
+    with pytest.raises(SystemExit):
+        launch_dry(recipe, *flags)
+    assert "asks for DeepSpeed, which is not installed" in capsys.readouterr().err
+    (tmp_path / "image.sif").touch()
+    launch_dry(recipe, *flags, f"--container={tmp_path / 'image.sif'}")
+
+
+def test_only_a_job_that_others_wait_for_says_so(tmp_path: Path) -> None:
+    told = "jobs that wait for this one are cancelled; see $log"
+    texts = scripts(tmp_path, teacher=True, array="2")
+    assert {name: text.count(told) for name, text in texts.items()} == {
+        "prepare": 2, "generate": 2, "run": 0,
+    }  # fmt: skip
+    (text,) = scripts(tmp_path).values()
+    assert told not in text
+    assert 'note "failed: $*; see $log"' in text
 
 
 def test_without_sbatch_it_says_where_to_go(

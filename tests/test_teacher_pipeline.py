@@ -14,7 +14,7 @@ from tacit.adapter import is_adapter
 from tacit.cli import main
 from tacit.engines import Reply, Request, Sampling, Style, Usage
 from tacit.engines.worked import solution
-from tacit.errors import DataError, RecipeError
+from tacit.errors import DataError, ModelError, RecipeError
 from tacit.interrupt import EXIT_INTERRUPTED
 from tacit.pipeline import run_recipe
 from tacit.recipe import dump_recipe, load_recipe, recipe_from
@@ -404,3 +404,9 @@ def test_several_processes_ask_a_teacher_together_also_again_and_for_the_test(
         assert (alone / text).read_bytes() == (together / text).read_bytes(), text
     names = sorted(path.name for path in (together / "teacher").iterdir())
     assert names == sorted(path.name for path in (alone / "teacher").iterdir())
+
+
+def test_a_teacher_that_is_not_there_is_named_as_the_recipe_has_it(tmp_path: Path) -> None:
+    teacher = {"engine": "transformers", "model": {"name": str(tmp_path / "nowhere")}}
+    with pytest.raises(ModelError, match=r"^teacher.model.name .*nowhere"):
+        run(teacher_recipe(tmp_path / "run", teacher=teacher))

@@ -55,6 +55,22 @@ app.command(launch_app)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and exits: 0, 2 for what the user can mend, 75 when stopped by a signal."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        _main(arguments)
+        return
+    status: object = 0
+    try:
+        _main(arguments)
+    except SystemExit as end:
+        status = end.code
+    # Python's own end runs into threads of torch's process groups now and then, and aborts; the
+    # launcher would take that for this process' failure.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status if isinstance(status, int) else int(status is not None))
+
+
+def _main(arguments: Sequence[str] | None) -> None:
     with contextlib.suppress(ValueError):  # not the main thread: whoever owns it decides
         signal.signal(signal.SIGTERM, _stop)
     tokens = [_same_flag(token) for token in (sys.argv[1:] if arguments is None else arguments)]

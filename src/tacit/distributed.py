@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from tacit import zero
 from tacit.errors import RecipeError
-from tacit.launched import Way, asked_way, is_set, require_way
+from tacit.launched import Way, asked_way, is_set, join_processes, require_way
 from tacit.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -49,7 +49,6 @@ class Processes:
         Raises:
             RecipeError: recipe and launcher do not fit together.
         """
-        import torch
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState
         from accelerate.utils import DistributedType, GradientAccumulationPlugin
@@ -67,6 +66,7 @@ class Processes:
             extra = {"deepspeed_plugin": zero.plugin(recipe)}
             precision = "no"  # DeepSpeed's engine sees to it
         trackers: list[Any] = list(recipe.train.trackers)
+        join_processes()
         AcceleratorState._reset_state()  # phases and baselines follow each other in one process
         self.accelerator: Accelerator = Accelerator(
             mixed_precision=precision,
@@ -76,11 +76,6 @@ class Processes:
             gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
             **extra,
         )
-        if self.way != "ddp" and not torch.distributed.is_initialized():
-            raise RecipeError(
-                f"accelerate's configuration: asks for {self.way}, but this process is alone; "
-                "needed: accelerate launch with --num_processes 2 or more, or configs/single.yaml"
-            )
         if self.way == "zero":
             zero.keep_from_transformers()
         if self.way == "fsdp2":

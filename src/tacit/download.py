@@ -198,6 +198,7 @@ def finish_download(plan: Download) -> Download:
     with locked(plan.folder):
         known = Download.read(plan.folder)
         if known is not None and not known.missing and known.with_code >= plan.with_code:
+            _require_same(known, plan.repo, plan.commit)
             return known  # by another process meanwhile
         return _finish(plan, _staging(plan.folder))
 

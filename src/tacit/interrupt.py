@@ -24,7 +24,8 @@ class StopRequest:
 
     A second Ctrl-C is obeyed at once, except for the launcher's: torchrun hears the terminal's and
     hands it on to processes that have heard it themselves. A signal that came too late for the
-    block is kept for `end_if_asked`. Outside the main thread nothing is caught.
+    block is kept for the next one, or for `end_if_asked`. Outside the main thread nothing is
+    caught.
     """
 
     unheard: ClassVar[int | None] = None
@@ -36,6 +37,8 @@ class StopRequest:
         self.requested = False
 
     def __enter__(self) -> StopRequest:
+        self._number, StopRequest.unheard = StopRequest.unheard, None
+        self.requested = self._number is not None
         for number in (signal.SIGTERM, signal.SIGINT):
             try:
                 self._before[number] = signal.signal(number, self._remember)

@@ -55,7 +55,8 @@ def precision_note(recipe: Recipe) -> str | None:
         return None
     return (
         f"note: accelerate's configuration says mixed_precision {asked}, the recipe train.precision"
-        f" {recipe.train.precision}; the recipe counts (train.precision={asked} changes it)"
+        f" {recipe.train.precision}; the recipe counts (train.precision={asked} changes it, or "
+        f"--precision {asked} of tacit distil)"
     )
 
 
@@ -68,7 +69,8 @@ def join_processes() -> Any:
     """Accelerate's PartialState, once all processes of the launcher are there; or this one alone.
 
     Raises:
-        RecipeError: there are more processes on this machine than GPUs.
+        RecipeError: there are more processes on this machine than GPUs, or only one for a way
+            that needs a group.
     """
     import torch
     from accelerate import PartialState
@@ -80,12 +82,24 @@ def join_processes() -> Any:
             f"--num_processes {num_gpus} to accelerate launch, or --nproc_per_node to torchrun"
         )
     # one process makes data and asks questions while the others wait in a collective
-    return PartialState(cpu=num_gpus == 0, timeout=datetime.timedelta(hours=24))
+    process = PartialState(cpu=num_gpus == 0, timeout=datetime.timedelta(hours=24))
+    if (way := asked_way()) != "ddp" and not torch.distributed.is_initialized():
+        raise RecipeError(
+            f"accelerate's configuration: asks for {way}, but this process is alone; needed: "
+            "accelerate launch with --num_processes 2 or more, or configs/single.yaml"
+        )
+    return process
 
 
 def joined_processes() -> Any | None:
     """As `join_processes`, where a launcher started several; None for one alone."""
     return join_processes() if int(os.environ.get("WORLD_SIZE", "1")) > 1 else None
+
+
+def part_processes(process: Any) -> None:
+    """Waits for all and ends their group; one that ended earlier would tear the others down."""
+    process.wait_for_everyone()
+    process.destroy_process_group()
 
 
 def require_batches(

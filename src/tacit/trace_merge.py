@@ -57,8 +57,8 @@ def merge_traces(
         more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
         raise DataError(
             f"{len(missing)} samples are missing: {', '.join(missing[:10])}{more}; needed: every "
-            "sample of every shard; run tacit generate for these shards again, or name the files "
-            "that are missing here"
+            "sample of every shard; run tacit generate or tacit shard for these shards again, or "
+            "name the files that are missing here"
         )
     values = {"tacit_version": __version__, "settings": read_settings(paths[0])[0]}
     beside = json.dumps({**values, "plan": asdict(plan)}, indent=1, ensure_ascii=False)

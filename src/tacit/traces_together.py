@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ def write_together(
     process: Any,
     *,
     alone: bool = False,
+    overwrite: bool = False,
 ) -> GenerateSummary:
     """What `write` did in all processes; all of them call this.
 
@@ -31,60 +33,58 @@ def write_together(
         output: JSONL; is there once all shares are.
         process: Accelerate's PartialState.
         alone: the main process does everything.
+        overwrite: begin anew, and replace `output` at the end.
     """
     from accelerate.utils import broadcast_object_list, gather_object
 
     rank, world, count = process.process_index, process.num_processes, 1
-    if process.is_main_process and not alone:
-        count = _num_shares(output, world)
+    folder = shares_folder(output)
+    if process.is_main_process:
+        if overwrite:
+            shutil.rmtree(folder, ignore_errors=True)
+        if not alone:
+            count = _num_shares(output, folder, world, overwrite)
     count = broadcast_object_list([count])[0]
     shares = [(number, count) for number in range(1, count + 1)]
+    files = [shard_path(folder / output.name, share) for share in shares]
+    if count == 1:
+        files = [output]
     done: list[GenerateSummary] = []
-    for share in shares[rank::world]:
-        done.append(write(shard_path(output, share), share))
+    for file, share in list(zip(files, shares, strict=True))[rank::world]:
+        done.append(write(file, share))
         if done[-1].interrupted:
             break
     done = gather_object(done)
     together = _joined(done, output)
     if count > 1 and process.is_main_process and not together.interrupted:
-        files = [shard_path(output, share) for share in shares]
-        merge_traces(files, output)
-        for path in files:
-            _remove(path)
+        merge_traces(files, output, overwrite=overwrite)
+        shutil.rmtree(folder)
     process.wait_for_everyone()
     return together
 
 
-def _num_shares(output: Path, world: int) -> int:
-    """Of those that were begun, or one for each process."""
-    counts: Counter[int] = Counter()
-    for path, count in _shares(output):
-        if output.exists():  # what a kill between joining and removing left
-            _remove(path)
-        else:
-            counts[count] += path.stat().st_size
-    if output.exists():
-        return 1
-    return counts.most_common(1)[0][0] if counts else world
-
-
-def _shares(output: Path) -> Iterator[tuple[Path, int]]:
-    """The shares of a file that are there, and of how many each is one."""
-    pattern = rf"{re.escape(output.stem)}-\d{{5}}-of-(\d{{5}}){re.escape(output.suffix)}"
-    for path in sorted(output.parent.glob("*-of-*")):
-        if match := re.fullmatch(pattern, path.name):
-            yield path, int(match[1])
+def shares_folder(output: Path) -> Path:
+    """Where the processes write their shares, which no flag of the user's names."""
+    return output.parent / f".{output.name}.shares"
 
 
 def remove_traces(output: Path) -> None:
-    """Removes traces, the shares of them that are there, and what is beside them."""
-    for path in (output, *(share for share, _ in _shares(output))):
-        _remove(path)
+    """Removes traces, and what is beside them."""
+    shutil.rmtree(shares_folder(output), ignore_errors=True)
+    for path in (output, settings_path(output)):
+        path.unlink(missing_ok=True)
 
 
-def _remove(path: Path) -> None:
-    for each in (path, settings_path(path)):
-        each.unlink(missing_ok=True)
+def _num_shares(output: Path, folder: Path, world: int, overwrite: bool) -> int:
+    """Of those that were begun, or one for each process."""
+    if output.exists() and not overwrite:
+        shutil.rmtree(folder, ignore_errors=True)  # a kill came between joining and removing
+        return 1
+    counts: Counter[int] = Counter()
+    for path in folder.glob("*-of-*"):
+        if match := re.search(rf"-of-(\d{{5}}){re.escape(output.suffix)}$", path.name):
+            counts[int(match[1])] += path.stat().st_size
+    return counts.most_common(1)[0][0] if counts else world
 
 
 def _joined(summaries: list[GenerateSummary], output: Path) -> GenerateSummary:

@@ -61,6 +61,7 @@ class StepFigures(NamedTuple):
     """One optimizer step: loss per label token, gradient norm before clipping, time."""
 
     loss: float
+    learning_rate: float
     gradient_norm: float
     num_tokens: int
     seconds: float
@@ -164,7 +165,7 @@ class StepwiseInternalization:
                 self.folder,
                 self.accelerator,
                 num_steps=self.num_steps,
-                step=state.step,
+                step=state.step - (state.due is not None),
                 progress=self.progress,
             ) as self.log,
         ):
@@ -268,8 +269,9 @@ class StepwiseInternalization:
         num_labels = int(labels.sum())
         world = self.accelerator.num_processes
         mine = np.argsort(lengths, kind="stable")[self.accelerator.process_index :: world]
+        rate = self._learning_rate(state)
         for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate(state)
+            group["lr"] = rate
         # Gradients become the mean over processes; their sum is wanted.
         total = self._backward(indices[mine], removed[mine], scale=world / num_labels)
         norm = self.processes.clip(self.model, settings.max_grad_norm)
@@ -280,7 +282,7 @@ class StepwiseInternalization:
         sums: Any = self.accelerator.reduce(torch.stack([total, asked]), "sum")
         nll, stop = sums.tolist()
         seconds = time.perf_counter() - begin
-        return StepFigures(nll / num_labels, norm, int(lengths.sum()), seconds, stop > 0)
+        return StepFigures(nll / num_labels, rate, norm, int(lengths.sum()), seconds, stop > 0)
 
     def _backward(self, indices: np.ndarray, removed: np.ndarray, scale: float) -> torch.Tensor:
         """Adds `scale` times the gradient of these examples; returns their summed loss."""
@@ -391,7 +393,7 @@ class StepwiseInternalization:
             values = {
                 "loss": figures.loss,
                 "removed": self.checkpoints.tokens_gone(removed),
-                "learning_rate": self.optimizer.param_groups[0]["lr"],
+                "learning_rate": figures.learning_rate,
                 "gradient_norm": figures.gradient_norm,
                 "examples_per_s": self.settings.batch_size / figures.seconds,
             }

@@ -12,6 +12,7 @@ import functools
 import importlib
 import itertools
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -26,6 +27,8 @@ def plugin(recipe: Recipe) -> Any:
 
     if not torch.cuda.is_available():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    # two for each collective of stage 3, which is DeepSpeed's to call
+    warnings.filterwarnings("ignore", r".*torch\.distributed\..* is deprecated", FutureWarning)
     made: Any = DeepSpeedPlugin()
     config = made.deepspeed_config
     sharing = config["zero_optimization"]

@@ -5,7 +5,7 @@ floating-point operations, memory, disk and money are counted. What cannot be kn
 a hub model without a network, is said and not guessed.
 
 `data` says what is read, `teacher` what it is asked, `student` what is trained and what that takes,
-`machine` what has to be installed.
+`machine` what has to be installed. `offline` is for launchers of jobs that have no network.
 """
 
 from __future__ import annotations

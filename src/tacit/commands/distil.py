@@ -83,8 +83,7 @@ def distil(
     optimizer
         Default paged_adamw_8bit, with --full_finetuning adamw.
     precision
-        Of the arithmetic; auto: what accelerate's configuration says, else bf16 or fp16 on a GPU,
-        fp32 without one.
+        Of the arithmetic; auto: bf16 on a GPU that has it, fp16 on another, fp32 without one.
     template
         How questions and answers are put: qa is "### Question: ... ### Answer: ...".
     valid
@@ -191,7 +190,4 @@ def _precision(wanted: str) -> str:
 
     if not torch.cuda.is_available():
         return "fp32"
-    launcher = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
-    if launcher in ("fp16", "bf16"):
-        return launcher
     return "bf16" if torch.cuda.is_bf16_supported() else "fp16"

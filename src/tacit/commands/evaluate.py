@@ -87,7 +87,7 @@ def evaluate(
     examples = read_questions(input, limit=limit)
     quiet()
     from tacit.evaluate import evaluate_folder
-    from tacit.launched import joined_processes
+    from tacit.launched import joined_processes, part_processes
     from tacit.recipe import Model
     from tacit.report import print_metrics
 
@@ -121,7 +121,7 @@ def evaluate(
         print("interrupted: finished batches are kept; run the command again to go on")
         sys.exit(EXIT_INTERRUPTED)
     if process is not None:
-        process.destroy_process_group()
+        part_processes(process)
     if is_main_process():
         print_metrics(metrics)
         print(f"predictions: {output}")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -88,11 +88,18 @@ def generate(
         Same seed, same draws.
     """
     from tacit.engines import Sampling
-    from tacit.launched import joined_processes
+    from tacit.launched import joined_processes, part_processes
     from tacit.questions import read_questions_from
     from tacit.traces import generate_traces, shard_path
+    from tacit.traces_together import write_together
 
     part = parse_shard(shard)
+    num_processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if num_processes > 1 and shard is not None:
+        raise RecipeError(
+            f"--shard: found it with {num_processes} processes, which share the questions out "
+            "themselves; needed: one or the other; leave --shard out, or the launcher"
+        )
     if engine == "transformers":
         quiet()
     made = make_engine(engine, options)
@@ -124,35 +131,13 @@ def generate(
     if process is None:
         summary = write(shard_path(output, part), part)
     else:
-        if overwrite and process.is_main_process:
-            output.unlink(missing_ok=True)
         alone = engine != "transformers"
-        summary = _write_together(write, output, process, part=part, alone=alone)
+        summary = write_together(write, output, process, alone=alone, overwrite=overwrite)
+        part_processes(process)
     if is_main_process():
         print("\n".join(summary_lines(summary)))
     if summary.interrupted:
         sys.exit(EXIT_INTERRUPTED)
-
-
-def _write_together(
-    write: Callable[[Path, tuple[int, int]], GenerateSummary],
-    output: Path,
-    process: Any,
-    *,
-    part: tuple[int, int],
-    alone: bool,
-) -> GenerateSummary:
-    """Under accelerate launch or torchrun: each process asks its own copy of the model."""
-    from tacit.traces_together import write_together
-
-    if part != (1, 1):
-        raise RecipeError(
-            f"--shard: found it with {process.num_processes} processes, which share the questions "
-            "out themselves; needed: one or the other; leave --shard out, or the launcher"
-        )
-    summary = write_together(write, output, process, alone=alone)
-    process.destroy_process_group()
-    return summary
 
 
 def merge(

@@ -185,7 +185,8 @@ def _fetch(name: str, output: Path, region: str | None, overwrite: bool) -> None
 
     files = fetch(name, output, region, overwrite=overwrite)
     num_bytes = sum(path.stat().st_size for path in files)
-    print(f"{output}: {len(files)} files, {num_bytes / 1e6:.1f} MB")
+    word = "file" if len(files) == 1 else "files"
+    print(f"{output}: {len(files)} {word}, {num_bytes / 1e6:.1f} MB")
 
 
 def _say(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from tacit.interrupt import EXIT_INTERRUPTED
 from tacit.launch.slurm_options import SlurmOptions
 
 if TYPE_CHECKING:
+    from tacit.launch.slurm import Launch
     from tacit.recipe import Recipe
 
 _DEFAULT = SlurmOptions()
@@ -62,8 +64,8 @@ def slurm(
     given = f"--nodes {nodes} --gpus_per_node {gpus}"
     variables = launch.accelerate
     require_processes(loaded, nodes * max(1, gpus), given=given, environment=variables)
-    for _ in _findings(loaded):  # raises where the jobs would fail
-        pass
+    for line in _notes(launch):  # raises where the jobs would fail
+        print(f"note: {line}", file=sys.stderr)
     if dry_run:
         before = None
         for script in scripts:
@@ -74,6 +76,41 @@ def slurm(
     for name, job in submit(launch, recipe):
         print(f"{name}: job {job}, {launch.folder / name}.sbatch")
     print(f"what happens: tail -F {launch.folder / 'events.log'}; or add --status to this command")
+
+
+def _notes(launch: Launch) -> Iterator[str]:
+    """Yields what may go wrong in the jobs, and cannot be known here.
+
+    Raises:
+        TacitError: the recipe cannot run as it stands.
+    """
+    from tacit.check.offline import require_models_here
+
+    _require_deepspeed(launch)
+    require_models_here(launch.recipe)
+    for line in dict.fromkeys(_findings(launch.recipe)):
+        if "not known here" in line or "from the hub" in line:
+            yield f"{line}; jobs have no network"
+    options = launch.options
+    asks_for_cpus = any(line.startswith(("-c", "--cpus-per-")) for line in options.extra)
+    if options.gpus_per_node and options.cpus_per_task is None and not asks_for_cpus:
+        yield "--cpus_per_task is missing, so each job may get one core; give those of a node"
+
+
+def _require_deepspeed(launch: Launch) -> None:
+    """Raises RecipeError where the jobs use this Python, and it has no DeepSpeed for ZeRO."""
+    from tacit.launched import is_set
+
+    options = launch.options
+    elsewhere = options.venv is not None or options.container is not None
+    if elsewhere or not is_set("ACCELERATE_USE_DEEPSPEED", launch.accelerate):
+        return
+    if importlib.util.find_spec("deepspeed") is None:
+        raise RecipeError(
+            f"--config_file: {options.config_file} asks for DeepSpeed, which is not installed; "
+            "pip install 'tacit[deepspeed]' where there is a network, or use configs/fsdp2.yaml, "
+            "which needs nothing"
+        )
 
 
 def _findings(recipe: Recipe) -> Iterator[str]:
@@ -88,6 +125,7 @@ def _findings(recipe: Recipe) -> Iterator[str]:
 
     for phase in recipe.resolved_phases():
         sample = read_sample(phase)
+        yield f"data: {sample.note}"
         if phase.teacher is not None:
             sample = yield from check_teacher(phase, phase.teacher, sample)
         yield from check_student(phase, sample)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,9 @@ def environment(config_file: Path) -> dict[str, str]:
     arguments = launch_command_parser().parse_args(
         ["--config_file", str(config_file), "--num_machines", "1", "--num_processes", "2", "-m", ""]
     )
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):  # what it assumes for processes
+    own = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(_PREFIXES)}
+    try:  # without what this shell happens to have; what it assumes for processes is no matter
+        with contextlib.redirect_stdout(io.StringIO()):
             checked: Any = _validate_launch_command(arguments)
             arguments, defaults, _ = checked
             arguments.main_process_port = 0
@@ -53,6 +55,8 @@ def environment(config_file: Path) -> dict[str, str]:
         raise RecipeError(
             f"{config_file}: accelerate cannot use it ({reason}); mend it, or take one of configs/"
         ) from error
+    finally:
+        os.environ.update(own)
     return {
         name: variables[name]
         for name in sorted(variables)

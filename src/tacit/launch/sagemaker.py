@@ -176,8 +176,9 @@ def submit(
         say(f"note: {settings.instance_type} is no type that this boto3 knows; AWS may know it")
     keys = [(channel_prefix(settings, channel), channel) for channel in launch.package.channels]
     done = upload_channels(store, keys, progress=progress)
+    files = "file" if done.num_sent == 1 else "files"
     say(
-        f"s3://{settings.bucket}/{settings.prefix}: {done.num_sent} files uploaded "
+        f"s3://{settings.bucket}/{settings.prefix}: {done.num_sent} {files} uploaded "
         f"({done.num_bytes / 1e6:.1f} MB), {done.num_skipped} were there"
     )
     with aws_errors(f"training job {launch.job_name}"):

@@ -36,8 +36,9 @@ class WholeFolders:
     def note(self) -> None:
         """Writes down the folders that are there now."""
         now = {name: files for name, files in self._present() if files}
-        # a checkpoint never changes: with fewer files than before it is being removed
-        now |= {n: self._noted[n] for n in now if n in self._noted and _is_checkpoint(n)}
+        # with fewer files than before, and no others, a checkpoint is being removed
+        noted = {n: self._noted[n] for n in now if n in self._noted and _is_checkpoint(n)}
+        now |= {n: files for n, files in noted.items() if now[n].items() < files.items()}
         if now != self._noted:
             self._noted = now
             write_text(self.notes, json.dumps(now, indent=1, sort_keys=True))

@@ -198,10 +198,11 @@ def _render(launch: Launch, job: _Job) -> str:
         threads=max(1, (job.cpus or 1) // job.processes),
         torchrun=_uses_torchrun(job),
         accelerate=launch.accelerate if _uses_torchrun(job) else {},
-        shutdown_s=max(30, options.save_s - 15),
+        shutdown_s=options.save_s - 15,
         head=head if job.nodes > 1 else "127.0.0.1",
         commands=list(_commands(launch, job)),
         max_requeues=options.max_requeues,
+        is_awaited=job.name != "run",
     )
 
 

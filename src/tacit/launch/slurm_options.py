@@ -23,8 +23,8 @@ class SlurmOptions:
         nodes: that train together.
         gpus_per_node: as many processes on each; 0 trains on CPUs, one process per node.
         gpu_type: of all GPUs, as the cluster calls it, such as a100.
-        time: limit of one job, as sbatch takes it, such as 08:00:00; a run that needs longer goes
-            on in the same job.
+        time: limit of one job (required, except with --status), as sbatch takes it, such as
+            08:00:00; a run that needs longer goes on in the same job.
         partition: of the cluster (default: the cluster's own).
         account: that is charged.
         qos: quality of service.
@@ -131,14 +131,34 @@ class SlurmOptions:
                 "takes longer goes on in the same job"
             )
         limit_s = time_s(self.time)
-        if not 10 <= self.save_s < limit_s:
+        if not 30 <= self.save_s < limit_s:
             raise RecipeError(
-                f"--save_s: found {self.save_s} with --time {self.time}; needed: 10 up, and less "
+                f"--save_s: found {self.save_s} with --time {self.time}; needed: 30 up, and less "
                 f"than the {limit_s} seconds of --time; correct one of them"
             )
-        _ = self.shards
         self._check_words()
+        self._check_together()
         self._check_paths()
+
+    def _check_together(self) -> None:
+        """Flags that do nothing, or cannot be had, with the others."""
+        if self.gpu_type is not None and self.gpus_per_node == 0:
+            raise RecipeError(
+                f"--gpu_type: found {self.gpu_type} without GPUs, where it does nothing; give "
+                "--gpus_per_node, or leave it out"
+            )
+        if self.shards is None:
+            for name in ("gpus_per_shard", "cpus_per_shard", "mem_per_shard"):
+                if getattr(self, name) is not None:
+                    raise RecipeError(
+                        f"--{name}: found it without --array, where it does nothing; give --array, "
+                        "such as 16, or leave it out"
+                    )
+        if self.gpus_per_shard is not None and self.gpus_per_shard > self.gpus_per_node:
+            raise RecipeError(
+                f"--gpus_per_shard: found {self.gpus_per_shard} with --gpus_per_node "
+                f"{self.gpus_per_node}; needed: at most those of a node; correct one of them"
+            )
 
     def _check_words(self) -> None:
         """What stands in the script's head as it was typed."""

@@ -140,8 +140,10 @@ class RunFolder:
         for status, word in (("done", "done"), ("running", "goes on")):
             for place in places:
                 path = place / "stage.json"
-                known = json.loads(path.read_text()) if path.exists() else {}
-                if known.get("settings") == settings and known["status"] == status:
+                if not path.exists():
+                    continue
+                known = json.loads(path.read_text())
+                if known["status"] == status and not changes(known["settings"], settings):
                     folder.parent.mkdir(parents=True, exist_ok=True)
                     place.rename(folder)
                     self.recipe_changed = True

@@ -13,8 +13,9 @@ from typing import Any
 
 from tacit.atomic import link_folder, write_text
 from tacit.environment import environment
+from tacit.interrupt import StopRequest
 from tacit.launch.sagemaker_sharing import share_run_folder
-from tacit.launched import join_processes, require_batches, require_way
+from tacit.launched import join_processes, part_processes, require_batches, require_way
 from tacit.pipeline.folder import RunFolder, broadcast
 from tacit.pipeline.measuring import evaluate_stage, evaluate_untrained
 from tacit.pipeline.teaching import teaching, train_and_measure, train_teacher
@@ -65,6 +66,7 @@ def run_recipe(
         SystemExit: with EXIT_INTERRUPTED after SIGTERM or SIGINT, when all is saved.
     """
     started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    StopRequest.unheard = None  # of something else in this process
     require_processes(recipe, int(os.environ.get("WORLD_SIZE", "1")))
     process = join_processes()
     run = RunFolder(recipe, process, overwrite=overwrite, start=start, resume=resume, say=say)
@@ -72,8 +74,7 @@ def run_recipe(
         if process.is_main_process:
             stack.enter_context(locked(run.path / "run"))
         _run_stages(run, recipe, command, started, progress)
-    process.wait_for_everyone()
-    process.destroy_process_group()
+    part_processes(process)
     return run.path / "report.html"
 
 
@@ -125,7 +126,9 @@ def require_processes(
     """
     for place, training in trainings(recipe):
         require_way(training, place, environment)
-        require_batches(training.train, num_processes, place, given)
+        own = recipe.distil or {}
+        inherited = place == "distil" and "batch_size" not in own
+        require_batches(training.train, num_processes, "train" if inherited else place, given)
 
 
 def trainings(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:

@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+#: Settings that once decided what came out, and stand in stage.json files of then.
+_NO_REASON = {"train.micro_batch_size", "train.gradient_checkpointing"}
+
 
 def changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """One text for each setting that differs, such as `train.epochs: 3 -> 5`."""
-    return [f"{key}: {_short(one)} -> {_short(other)}" for key, one, other in _pairs(old, new)]
+    return [
+        f"{key}: {_short(one)} -> {_short(other)}"
+        for key, one, other in _pairs(old, new)
+        if key not in _NO_REASON
+    ]
 
 
 def _pairs(old: Any, new: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -19,7 +19,7 @@ from typing import Any
 from tacit.atomic import write_text
 from tacit.engines import Sampling
 from tacit.errors import DataError, RecipeError
-from tacit.launched import join_processes
+from tacit.launched import join_processes, part_processes
 from tacit.pipeline.folder import RunFolder
 from tacit.pipeline.run import data_stage
 from tacit.pipeline.teaching import train_teacher
@@ -28,8 +28,9 @@ from tacit.recipe import Recipe, Teacher
 from tacit.splits import Splits, data_settings
 from tacit.trace_file import locked
 from tacit.trace_merge import merge_traces
-from tacit.trace_settings import read_settings
+from tacit.trace_settings import read_settings, settings_path
 from tacit.traces import GenerateSummary, generate_traces, shard_path
+from tacit.traces_together import shares_folder
 
 
 def prepare(
@@ -51,7 +52,11 @@ def prepare(
 
     teacher = _teacher_of(recipe)
     process = join_processes()
-    run = RunFolder(recipe, process, say=say)
+
+    def told(line: str) -> None:  # of this stage nothing but its settings is made here
+        say(line.replace("generate: runs", "generate: prepared", 1))
+
+    run = RunFolder(recipe, process, say=told)
     with contextlib.ExitStack() as stack:
         if process.is_main_process:
             stack.enter_context(locked(run.path / "run"))
@@ -64,8 +69,7 @@ def prepare(
                 _refuse_part(stages.folder / "traces.jsonl")
             with stage.running():
                 pass  # so that the settings are there, and tacit run goes on in this folder
-    process.wait_for_everyone()
-    process.destroy_process_group()
+    part_processes(process)
 
 
 def write_shard(
@@ -106,11 +110,22 @@ def merge(recipe: Recipe, count: int) -> str:
         if stages is not None:
             target = stages.folder / "traces.jsonl"
             shares = [stages.path((number, count)) for number in range(1, count + 1)]
+            _require_shares(shares)
             _add_seconds(stages.folder / "stage.json", [_seconds_path(path) for path in shares])
             merged = merge_traces(shares, target, overwrite=True)
             done = f"{merged.num_samples:,} traces of {count} shares are joined in {target}"
         shutil.rmtree(recipe.folder / "traces" / "shards", ignore_errors=True)
     return f"generate: {done}"
+
+
+def _require_shares(shares: list[Path]) -> None:
+    count = len(shares)
+    for number, path in enumerate(shares, start=1):
+        if not settings_path(path).exists():  # the first of its files
+            raise DataError(
+                f"{path}: share {number}/{count} has not been written; needed: all {count} shares; "
+                f"write it: tacit shard RECIPE --shard {number}/{count}"
+            )
 
 
 @dataclass(frozen=True)
@@ -216,11 +231,12 @@ def _part_of_limits(teacher: Teacher, count: int, at_once: int | None) -> dict[s
 
 def _refuse_part(path: Path) -> None:
     """Traces that no share knows of would be written a second time."""
-    if path.exists() and path.stat().st_size and not _is_whole(path.parent):
+    began_alone = path.exists() and path.stat().st_size and not _is_whole(path.parent)
+    if began_alone or shares_folder(path).exists():
         raise DataError(
-            f"{path}: holds traces of a run that was interrupted; needed: none, or all, before "
-            "they are shared out; let tacit run write the others (without --array), or move the "
-            "file away"
+            f"{path}: there are traces of a run that was interrupted; needed: none, or all, before "
+            "they are shared out; let tacit run write the others (without --array), or move "
+            f"{path.parent} away"
         )
 
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from accelerate.utils import gather_object
+
 from tacit.answers import answers_equal, extract_answer
-from tacit.atomic import TEMPORARY, write_text
+from tacit.atomic import write_text
 from tacit.dataset import file_hash
 from tacit.engines import Engine, Sampling
 from tacit.engines.make import EngineOptions, make_engine
 from tacit.engines.teacher import fingerprint
-from tacit.errors import DataError
+from tacit.errors import DataError, ModelError
 from tacit.evaluate import Prediction, summarize
 from tacit.example import read_jsonl, write_jsonl
-from tacit.interrupt import EXIT_INTERRUPTED
+from tacit.interrupt import EXIT_INTERRUPTED, end_if_asked
 from tacit.launch.sagemaker_sharing import has_separate_files
 from tacit.model import ModelCard
 from tacit.pipeline.folder import RunFolder, Stage, broadcast
@@ -173,11 +176,13 @@ class TeacherStages:
             return
         answers = folder / "answers.jsonl"
         begun, wish = folder / "asking.json", json.dumps(wanted, sort_keys=True)
-        if is_main and (forced or not begun.exists() or begun.read_text() != wish):
-            folder.mkdir(parents=True, exist_ok=True)
-            remove_traces(answers)
-            write_text(begun, wish)
-        self._warm_up(path)
+        old = forced or not begun.exists() or begun.read_text() != wish
+        if self._on_main(lambda: old):
+            if is_main:
+                folder.mkdir(parents=True, exist_ok=True)
+                remove_traces(answers)
+                write_text(begun, wish)
+            self._warm_up(path)
         summary = self._ask(path, answers, 0.0, samples=1, limit=limit)
         if not is_main:
             return
@@ -195,13 +200,16 @@ class TeacherStages:
 
     def _warm_up(self, questions: Path) -> None:
         """The first question loads a model; its time is not the others'."""
-        process, folder = self.run.process, self.run.path / "teacher"
+        process, done = self.run.process, []
         asks = process.is_main_process or not self._alone()
         if asks and self.teacher.engine == "transformers":
-            target = folder / f"{TEMPORARY}warm-up-{process.process_index}.jsonl"
-            self._write(questions, target, 0.0, samples=1, limit=1, overwrite=True)
-            remove_traces(target)
-        process.wait_for_everyone()
+            with tempfile.TemporaryDirectory() as folder:
+                target = Path(folder) / "answers.jsonl"
+                done = [self._write(questions, target, 0.0, samples=1, limit=1, bar=False)]
+        if any(summary.interrupted for summary in gather_object(done)):
+            self.run.say("stopped by a signal; the same command goes on")
+            raise SystemExit(EXIT_INTERRUPTED)
+        end_if_asked()
 
     def _alone(self) -> bool:
         """Whether the main process asks the teacher alone."""
@@ -244,24 +252,29 @@ class TeacherStages:
         samples: int | None = None,
         limit: int | None = None,
         shard: tuple[int, int] = (1, 1),
-        overwrite: bool = False,
+        bar: bool = True,
     ) -> GenerateSummary:
         """Traces of these questions, or of a shard of them, in `output`."""
         teacher = self.teacher
         output.parent.mkdir(parents=True, exist_ok=True)
-        return generate_traces(
-            self._made(),
-            questions,
-            output,
-            sampling=Sampling(self._limit(), temperature, teacher.top_p, self.recipe.seed + seed),
-            num_samples_per_question=samples or teacher.samples_per_question,
-            num_samples=limit,
-            shard=shard,
-            system_prompt=teacher.system_prompt,
-            few_shot=teacher.few_shot,
-            overwrite=overwrite,
-            progress="generate" if self.progress and shard[0] == 1 else None,
-        )
+        try:
+            return generate_traces(
+                self._made(),
+                questions,
+                output,
+                sampling=Sampling(
+                    self._limit(), temperature, teacher.top_p, self.recipe.seed + seed
+                ),
+                num_samples_per_question=samples or teacher.samples_per_question,
+                num_samples=limit,
+                shard=shard,
+                system_prompt=teacher.system_prompt,
+                few_shot=teacher.few_shot,
+                progress="generate" if bar and self.progress and shard[0] == 1 else None,
+            )
+        except ModelError as error:  # the engine names a flag of tacit generate
+            place = "teacher.model.name"
+            raise ModelError(str(error).replace("--teacher_dir", place)) from error
 
     def _made(self) -> Engine:
         """The engine; loads nothing before it is asked."""
