@@ -19,6 +19,7 @@ variant has one such folder per phase inside.
 """
 
 from tacit.pipeline.folder import STAGES
-from tacit.pipeline.run import Variant, require_processes, run_recipe, trainings, variants
+from tacit.pipeline.planning import Variant, require_processes, trainings, variants
+from tacit.pipeline.run import run_recipe
 
 __all__ = ["STAGES", "Variant", "require_processes", "run_recipe", "trainings", "variants"]

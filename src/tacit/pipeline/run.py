@@ -6,8 +6,7 @@ import contextlib
 import datetime
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,29 +14,15 @@ from tacit.atomic import link_folder, write_text
 from tacit.environment import environment
 from tacit.interrupt import StopRequest
 from tacit.launch.sagemaker_sharing import share_run_folder
-from tacit.launched import join_processes, part_processes, require_batches, require_way
+from tacit.launched import join_processes, part_processes
 from tacit.pipeline.folder import RunFolder, broadcast
 from tacit.pipeline.measuring import evaluate_stage, evaluate_untrained
-from tacit.pipeline.teaching import teaching, train_and_measure, train_teacher
+from tacit.pipeline.planning import Variant, require_processes, variants
+from tacit.pipeline.teaching import train_and_measure, train_teacher
 from tacit.pipeline.training import model_in, weights_hash
-from tacit.recipe import Recipe, Schedule
+from tacit.recipe import Recipe
 from tacit.splits import Splits, check_phases, data_settings, make_data
 from tacit.trace_file import locked
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One of the models that a recipe trains.
-
-    Attributes:
-        name: of its folder.
-        stage: that it belongs to, as `--from` names it.
-        schedule: what is removed.
-    """
-
-    name: str
-    stage: str
-    schedule: Schedule
 
 
 def run_recipe(
@@ -104,53 +89,6 @@ def _run_stages(run: RunFolder, recipe: Recipe, command: str, started: str, prog
                 f"nothing to do: every stage of {run.path} is done, and nothing has changed "
                 "(tacit run RECIPE --from STAGE runs again from there)"
             )
-
-
-def require_processes(
-    recipe: Recipe,
-    num_processes: int,
-    *,
-    given: str = "",
-    environment: Mapping[str, str] | None = None,
-) -> None:
-    """Checks that a recipe can be trained by so many processes, before a teacher writes for hours.
-
-    Args:
-        recipe: the whole one.
-        num_processes: that train together, on all hosts.
-        given: flags that make so many, for the message.
-        environment: of the processes where they run elsewhere; default this process' own.
-
-    Raises:
-        RecipeError: the message has the setting, and what to set it to.
-    """
-    for place, training in trainings(recipe):
-        require_way(training, place, environment)
-        own = recipe.distil or {}
-        inherited = place == "distil" and "batch_size" not in own
-        require_batches(training.train, num_processes, "train" if inherited else place, given)
-
-
-def trainings(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
-    """All trainings of a run: their place in the recipe, and a recipe of each alone."""
-    teacher = recipe.teacher
-    if teacher is not None and teacher.train is not None:
-        yield "teacher.train", teaching(recipe, teacher)
-    if recipe.distil is not None:
-        yield "distil", recipe.distilling()
-    if any(variants(recipe)):
-        for number, phase in enumerate(recipe.resolved_phases()):
-            yield f"phases[{number}].train" if recipe.phases else "train", phase
-
-
-def variants(recipe: Recipe) -> Iterator[Variant]:
-    """The models that the recipe trains after distilling, the internalized one first."""
-    if recipe.internalize:
-        yield Variant("internalized", "internalize", recipe.schedule)
-    if recipe.baselines.explicit == "train":
-        yield Variant("explicit", "baselines", Schedule(removal="none"))
-    if recipe.baselines.no_cot:
-        yield Variant("no_cot", "baselines", Schedule(removal="all"))
 
 
 class _Stages:
