@@ -15,7 +15,7 @@ from tacit.check.writing import Asking, lines_of_cost, lines_written, request_fo
 from tacit.engines import Engine
 from tacit.engines.make import EngineOptions, make_engine
 from tacit.engines.openai import DEFAULT_KEY, OpenAIEngine
-from tacit.engines.teacher import base_folder, local_folder
+from tacit.engines.teacher import base_folder, in_recipe, local_folder
 from tacit.engines.worked import solution
 from tacit.errors import DataError, ModelError, RecipeError
 from tacit.example import Example
@@ -207,7 +207,7 @@ def _folder(teacher: Teacher, asking: Asking) -> Generator[str, None, Asking]:
         folder = local_folder(name)
         base_folder(folder)
     except ModelError as error:
-        yield f"teacher: not known here: {_in_recipe(error)}"
+        yield f"teacher: not known here: {in_recipe(error)}"
         return replace(asking, limit=limit or _DEFAULT_LIMIT)
     card = ModelCard.read(folder)
     try:
@@ -220,18 +220,13 @@ def _folder(teacher: Teacher, asking: Asking) -> Generator[str, None, Asking]:
             ),
         )
     except ModelError as error:
-        raise ModelError(_in_recipe(error)) from error
+        raise ModelError(in_recipe(error)) from error
     yield f"teacher: {name}, in {folder}, asked in style {engine.style}"
     return replace(
         asking,
         limit=limit or (card.max_new_tokens if card is not None else _DEFAULT_LIMIT),
         writer=_writer(engine, teacher),
     )
-
-
-def _in_recipe(error: Exception) -> str:
-    """An engine's words with the recipe's key in place of the flag."""
-    return str(error).replace("--teacher_dir", "teacher.model.name")
 
 
 def _writer(engine: Engine, teacher: Teacher) -> PromptWriter:

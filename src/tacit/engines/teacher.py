@@ -187,6 +187,11 @@ def _placement(quantization: str | None) -> dict[str, Any]:
     return {"device_map": {"": here}, **several, "quantization_config": quantization_config()}
 
 
+def in_recipe(error: Exception) -> str:
+    """An engine's words with the recipe's key in place of the flag."""
+    return str(error).replace("--teacher_dir", "teacher.model.name")
+
+
 def explained(folder: Path, problem: str) -> str:
     """What to do when transformers cannot load a teacher's model or tokenizer."""
     if "trust_remote_code" in problem:

@@ -88,6 +88,10 @@ class RunFolder:
         if self.process.is_main_process:
             self._say(text)
 
+    def on_main(self, make: Callable[[], Any]) -> Any:
+        """What the main process makes, in every process; all must call it."""
+        return broadcast([make() if self.process.is_main_process else None])[0]
+
     def forced(self, stage: str) -> bool:
         """Whether `--from` makes this stage run again."""
         return self.start is not None and STAGES.index(stage) >= STAGES.index(self.start)
@@ -102,10 +106,7 @@ class RunFolder:
         """
         end_if_asked()
         settings = json.loads(json.dumps(settings))
-        known: list[Any] = [None]
-        if self.process.is_main_process:
-            known = [self._settle(stage, folder, settings)]
-        values = broadcast(known)[0]
+        values = self.on_main(lambda: self._settle(stage, folder, settings))
         self.did_something |= values is None or values["status"] != "done"
         return Stage(folder, settings, values, self.process)
 

@@ -12,7 +12,7 @@ from tacit.evaluate import evaluate_folder
 from tacit.example import read_questions
 from tacit.interrupt import end_if_asked
 from tacit.model import ModelCard
-from tacit.pipeline.folder import RunFolder, broadcast
+from tacit.pipeline.folder import RunFolder
 from tacit.pipeline.training import deciding, model_in
 from tacit.recipe import Recipe
 from tacit.splits import Splits
@@ -25,19 +25,17 @@ def evaluate_stage(
     folder: Path,
     *,
     model_sha256: str,
-    process: Any = None,
     progress: bool = True,
 ) -> None:
     """Asks the model in `folder`/model the test questions; writes predictions and evaluation.json.
 
-    Without a test split, validation questions are asked and the result says so.
+    All processes call this and share the questions out. Without a test split, validation questions
+    are asked and the result says so.
 
     Args:
         run, recipe, splits: of the run.
         folder: of the model's stage.
         model_sha256: of its weights; the main process must know it.
-        process: Accelerate's PartialState, where all processes call this and share the questions
-            out; None: this process alone.
         progress: show a bar.
     """
     model_folder = folder / "model"
@@ -51,7 +49,7 @@ def evaluate_stage(
         "data_sha256": splits.hashes[split],
         "evaluate": recipe.evaluate.model_dump(mode="json"),
     }
-    if _already(run, folder, wanted, process):
+    if run.on_main(lambda: already(run, folder, wanted)):
         return
     metrics = evaluate_folder(
         model_in(model_folder, recipe.model),
@@ -62,10 +60,10 @@ def evaluate_stage(
         batch_size=recipe.evaluate.batch_size,
         num_latency=recipe.evaluate.num_latency,
         overwrite=True,
-        process=process,
+        process=run.process,
         progress=f"evaluate {folder.name}" if progress else None,
     )
-    if process is None or process.is_main_process:
+    if run.process.is_main_process:
         keep(folder, wanted, metrics)
 
 
@@ -75,7 +73,6 @@ def evaluate_untrained(
     splits: Splits,
     like: Path,
     *,
-    process: Any = None,
     progress: bool = True,
 ) -> None:
     """Asks the student as it was before any training, with the limits of the model in `like`.
@@ -83,7 +80,7 @@ def evaluate_untrained(
     Args:
         run, recipe, splits: of the run.
         like: folder of a model.
-        process, progress: as in `evaluate_stage`.
+        progress: show a bar.
     """
     import torch
 
@@ -103,7 +100,7 @@ def evaluate_untrained(
         "data_sha256": splits.hashes[split],
         "evaluate": recipe.evaluate.model_dump(mode="json"),
     }
-    if _already(run, folder, wanted, process):
+    if run.on_main(lambda: already(run, folder, wanted)):
         return
     torch.manual_seed(recipe.seed)  # of weights that are drawn, the same as training's
     metrics = evaluate_folder(
@@ -116,10 +113,10 @@ def evaluate_untrained(
         batch_size=recipe.evaluate.batch_size,
         num_latency=recipe.evaluate.num_latency,
         overwrite=True,
-        process=process,
+        process=run.process,
         progress="evaluate untrained" if progress else None,
     )
-    if process is None or process.is_main_process:
+    if run.process.is_main_process:
         keep(folder, wanted, metrics)
 
 
@@ -145,13 +142,6 @@ def already(
     run.did_something = True
     run.say(f"evaluate ({folder.relative_to(run.path)}): runs")
     return False
-
-
-def _already(run: RunFolder, folder: Path, wanted: dict[str, Any], process: Any) -> bool:
-    """What `already` says in the main process."""
-    if process is None:
-        return already(run, folder, wanted)
-    return broadcast([process.is_main_process and already(run, folder, wanted)])[0]
 
 
 def keep(folder: Path, wanted: dict[str, Any], metrics: dict[str, Any]) -> None:

@@ -123,7 +123,6 @@ class _Stages:
                 self.recipe,
                 self.splits[0],
                 like,
-                process=self.run_folder.process,
                 progress=self.progress,
             )
         self.run_folder.process.wait_for_everyone()
@@ -147,8 +146,17 @@ class _Stages:
         """stage.json of the student that writes its thought, if there is such a stage."""
         if self.recipe.distil is None:
             return None
-        folder = self.run_folder.path / "distilled"
-        return self._train("distil", self.recipe.distilling(), self.splits[0], folder)
+        run, recipe = self.run_folder, self.recipe.distilling()
+        stage = train_and_measure(
+            run,
+            "distil",
+            recipe,
+            self.splits[0],
+            run.path / "distilled",
+            progress=self.progress,
+        )
+        self.num_steps[-1] = stage["state"]["step"]
+        return stage
 
     def _train_phases(self, variant: Variant, start: dict[str, Any] | None) -> None:
         """Trains one variant through all phases, from the student's model or from `start`'s."""
@@ -160,44 +168,20 @@ class _Stages:
             target = _phase_folder(folder / variant.name, self.phases, number)
             own = variant.name == "internalized"
             schedule = phase.schedule if own else variant.schedule
-            stage = self._train(
+            stage = train_and_measure(
+                self.run_folder,
                 variant.stage,
                 phase.model_copy(update={"model": model, "schedule": schedule}),
                 self.splits[number],
                 target,
                 num_steps=None if own else self._equal_steps(number),
                 start=start,
+                progress=self.progress,
             )
             if own:
                 self.num_steps[number] = stage["state"]["step"]
             start = stage
             model = model_in(target / "model", self.recipe.model)
-
-    def _train(
-        self,
-        name: str,
-        recipe: Recipe,
-        splits: Splits,
-        folder: Path,
-        *,
-        num_steps: int | None = None,
-        start: dict[str, Any] | None = None,
-    ) -> dict[str, Any]:
-        """Trains one model and measures it; returns its stage.json."""
-        run = self.run_folder
-        stage = train_and_measure(
-            run,
-            name,
-            recipe,
-            splits,
-            folder,
-            num_steps=num_steps,
-            start=start,
-            progress=self.progress,
-        )
-        if name == "distil":
-            self.num_steps[-1] = stage["state"]["step"]
-        return stage
 
     def _equal_steps(self, number: int) -> int | None:
         """As many optimizer steps as the internalized model had, those of distilling included."""
@@ -232,23 +216,22 @@ class _Stages:
                 self.splits[number],
                 target,
                 model_sha256=digest,
-                process=self.run_folder.process,
                 progress=self.progress,
             )
 
 
 def data_stage(run: RunFolder, recipe: Recipe, folder: Path) -> Splits:
     """The files, made or found done; the main process makes them."""
-    holder: list[Any] = [None]
-    settings = broadcast([data_settings(recipe) if run.process.is_main_process else None])[0]
-    stage = run.open("data", folder, settings)
-    if run.process.is_main_process:
+    stage = run.open("data", folder, run.on_main(lambda: data_settings(recipe)))
+
+    def made() -> Splits:
         if stage.done is None:
             with stage.running():
                 splits, figures = make_data(recipe, folder)
                 stage.finish({**splits.to_json(run.path), **figures})
-        holder = [Splits.from_json(stage.finished, run.path)]
-    return broadcast(holder)[0]
+        return Splits.from_json(stage.finished, run.path)
+
+    return run.on_main(made)
 
 
 def _phase_folder(parent: Path, phases: list[Recipe], number: int) -> Path:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from tacit.atomic import write_text
-from tacit.engines import Sampling
 from tacit.errors import DataError, RecipeError
 from tacit.launched import join_processes, part_processes
 from tacit.pipeline.folder import RunFolder
@@ -29,7 +28,7 @@ from tacit.splits import Splits, data_settings
 from tacit.trace_file import locked
 from tacit.trace_merge import merge_traces
 from tacit.trace_settings import read_settings, settings_path
-from tacit.traces import GenerateSummary, generate_traces, shard_path
+from tacit.traces import GenerateSummary, shard_path
 from tacit.traces_together import shares_folder
 
 
@@ -63,10 +62,10 @@ def prepare(
         splits = data_stage(run, recipe, run.path / "data")
         trained = train_teacher(run, recipe, splits, progress=progress)
         stages = _Share(run, recipe, teacher, splits, trained)
-        stage = run.open("generate", stages.folder, stages.settings())
+        stage = run.open("generate", stages.trace_folder, stages.trace_settings())
         if stage.done is None:
             if process.is_main_process:
-                _refuse_part(stages.folder / "traces.jsonl")
+                _refuse_part(stages.trace_folder / "traces.jsonl")
             with stage.running():
                 pass  # so that the settings are there, and tacit run goes on in this folder
     part_processes(process)
@@ -108,10 +107,12 @@ def merge(recipe: Recipe, count: int) -> str:
     with locked(recipe.folder / "run"):
         stages, done = _opened(recipe), "all traces are there already"
         if stages is not None:
-            target = stages.folder / "traces.jsonl"
+            target = stages.trace_folder / "traces.jsonl"
             shares = [stages.path((number, count)) for number in range(1, count + 1)]
             _require_shares(shares)
-            _add_seconds(stages.folder / "stage.json", [_seconds_path(path) for path in shares])
+            _add_seconds(
+                stages.trace_folder / "stage.json", [_seconds_path(path) for path in shares]
+            )
             merged = merge_traces(shares, target, overwrite=True)
             done = f"{merged.num_samples:,} traces of {count} shares are joined in {target}"
         shutil.rmtree(recipe.folder / "traces" / "shards", ignore_errors=True)
@@ -138,35 +139,15 @@ class _Onlooker:
 class _Share(TeacherStages):
     """The teacher's stages, of which one share of one stage is done here."""
 
-    @property
-    def folder(self) -> Path:
-        """Of the stage."""
-        return self.run.path / "traces"
-
-    def settings(self) -> dict[str, Any]:
-        """What decides the traces, as the generate stage has it."""
-        return {"questions_sha256": self.splits.hashes["train"], **self._identity()}
-
     def path(self, shard: tuple[int, int]) -> Path:
         """The traces of a share; those of the only one have a name of their own, too."""
-        return shard_path(self.folder / "shards" / "traces.jsonl", shard)
+        return shard_path(self.trace_folder / "shards" / "traces.jsonl", shard)
 
     def write(self, shard: tuple[int, int], *, progress: bool) -> GenerateSummary:
         """Asks the teacher the questions of a share, and adds up the time that it takes."""
-        teacher, target = self.teacher, self.path(shard)
+        target, temperature = self.path(shard), self.teacher.temperature
         seconds = _seconds_of(_seconds_path(target))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        summary = generate_traces(
-            self._made(),
-            self.splits.train,
-            target,
-            sampling=Sampling(self._limit(), teacher.temperature, teacher.top_p, self.recipe.seed),
-            num_samples_per_question=teacher.samples_per_question,
-            shard=shard,
-            system_prompt=teacher.system_prompt,
-            few_shot=teacher.few_shot,
-            progress="generate" if progress else None,
-        )
+        summary = self._write(self.splits.train, target, temperature, shard=shard, bar=progress)
         text = json.dumps({"seconds": round(seconds + summary.seconds, 3)})
         write_text(_seconds_path(target), text + "\n")
         return summary
@@ -186,8 +167,8 @@ def _opened(recipe: Recipe) -> _Share | None:
         trained = _stage_of(recipe, "teacher", None)
     run = RunFolder(recipe, _Onlooker())
     stages = _Share(run, recipe, teacher, splits, trained)
-    stage = _stage_of(recipe, "traces", stages.settings(), done=False)
-    return None if stage["status"] == "done" or _is_whole(stages.folder) else stages
+    stage = _stage_of(recipe, "traces", stages.trace_settings(), done=False)
+    return None if stage["status"] == "done" or _is_whole(stages.trace_folder) else stages
 
 
 def _stage_of(

@@ -38,7 +38,6 @@ def train_and_measure(
         splits,
         folder,
         model_sha256=stage["model_sha256"],
-        process=run.process,
         progress=progress,
     )
     run.process.wait_for_everyone()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,14 @@ from tacit.atomic import write_text
 from tacit.dataset import file_hash
 from tacit.engines import Engine, Sampling
 from tacit.engines.make import EngineOptions, make_engine
-from tacit.engines.teacher import fingerprint
+from tacit.engines.teacher import fingerprint, in_recipe
 from tacit.errors import DataError, ModelError
 from tacit.evaluate import Prediction, summarize
 from tacit.example import read_jsonl, write_jsonl
 from tacit.interrupt import EXIT_INTERRUPTED, end_if_asked
 from tacit.launch.sagemaker_sharing import has_separate_files
 from tacit.model import ModelCard
-from tacit.pipeline.folder import RunFolder, Stage, broadcast
+from tacit.pipeline.folder import RunFolder, Stage
 from tacit.pipeline.measuring import already, asked, keep
 from tacit.recipe import Recipe, Teacher
 from tacit.splits import Splits
@@ -69,17 +69,24 @@ class TeacherStages:
         self._folder = run.path / "teacher" / "model" if trained else None
         self._engine: Engine | None = None
 
+    @property
+    def trace_folder(self) -> Path:
+        """Of the generate stage."""
+        return self.run.path / "traces"
+
+    def trace_settings(self) -> dict[str, Any]:
+        """Everything that decides the traces."""
+        return {"questions_sha256": self.splits.hashes["train"], **self._identity()}
+
     def generate(self) -> dict[str, Any]:
         """Has the teacher solve the training questions; returns the stage's stage.json."""
-        folder = self.run.path / "traces"
-        settings = {"questions_sha256": self.splits.hashes["train"], **self._identity()}
-        stage = self.run.open("generate", folder, settings)
+        stage = self.run.open("generate", self.trace_folder, self.trace_settings())
         if stage.done is not None:
             return stage.done
         with stage.running():
-            output, temperature = folder / "traces.jsonl", self.teacher.temperature
-            summary = self._ask(self.splits.train, output, temperature)
-            return stage.finish(self._on_main(lambda: self._figures(stage, summary)))
+            output = self.trace_folder / "traces.jsonl"
+            summary = self._ask(self.splits.train, output, self.teacher.temperature)
+            return stage.finish(self.run.on_main(lambda: self._figures(stage, summary)))
 
     def vet(self, generated: dict[str, Any]) -> Splits:
         """Keeps the right traces, asking again where the recipe says so; the splits with them.
@@ -87,7 +94,7 @@ class TeacherStages:
         Args:
             generated: what `generate` returned.
         """
-        folder, traces = self.run.path / "vetted", self.run.path / "traces" / "traces.jsonl"
+        folder, traces = self.run.path / "vetted", self.trace_folder / "traces.jsonl"
         retrying = {"retries", "retry_temperature"} if self.teacher.retries else {"retries"}
         settings = {
             "traces_sha256": generated["traces_sha256"],
@@ -114,7 +121,7 @@ class TeacherStages:
         asked_again = {"num_asked_again": 0, "num_prompt_tokens": 0, "num_tokens": 0, "cost": 0.0}
         summary = self._select(files, folder, failed)
         for attempt in range(1, self.teacher.retries + 1):
-            questions, digest = self._on_main(lambda: (_records(failed), file_hash(failed)))
+            questions, digest = self.run.on_main(lambda: (_records(failed), file_hash(failed)))
             if not questions:
                 break
             # beside the first traces, so that other rules of vetting need not buy them again
@@ -137,11 +144,11 @@ class TeacherStages:
                 f"{folder / 'rejected.jsonl'}); needed: a teacher that solves some of the "
                 "questions, or other rules in the section vet"
             )
-        digest = self._on_main(lambda: file_hash(folder / "dataset.jsonl"))
+        digest = self.run.on_main(lambda: file_hash(folder / "dataset.jsonl"))
         stage.finish({**summary.to_json(), **asked_again, "sha256": digest})
 
     def _select(self, files: list[Path], folder: Path, failed: Path) -> VetSummary:
-        return self._on_main(
+        return self.run.on_main(
             lambda: vet_traces(
                 files,
                 folder / "dataset.jsonl",
@@ -172,12 +179,12 @@ class TeacherStages:
         }
         forced = self.run.start in ("data", "teacher", "evaluate")
         is_main = self.run.process.is_main_process
-        if self._on_main(lambda: already(self.run, folder, wanted, forced=forced)):
+        if self.run.on_main(lambda: already(self.run, folder, wanted, forced=forced)):
             return
         answers = folder / "answers.jsonl"
         begun, wish = folder / "asking.json", json.dumps(wanted, sort_keys=True)
         old = forced or not begun.exists() or begun.read_text() != wish
-        if self._on_main(lambda: old):
+        if self.run.on_main(lambda: old):
             if is_main:
                 folder.mkdir(parents=True, exist_ok=True)
                 remove_traces(answers)
@@ -216,10 +223,6 @@ class TeacherStages:
         # a server answers several at once; who does not see the shares of others cannot join them
         return self.teacher.engine != "transformers" or has_separate_files()
 
-    def _on_main(self, make: Callable[[], Any]) -> Any:
-        """What the main process makes, in every process."""
-        return broadcast([make() if self.run.process.is_main_process else None])[0]
-
     def _ask(
         self,
         questions: Path | Sequence[dict[str, Any]],
@@ -229,7 +232,9 @@ class TeacherStages:
     ) -> GenerateSummary:
         """As `_write`, by all processes, and ends them when a signal asks for it."""
         summary = write_together(
-            lambda path, shard: self._write(questions, path, temperature, shard=shard, **rest),
+            lambda path, shard: self._write(
+                questions, path, temperature, shard=shard, bar=shard[0] == 1, **rest
+            ),
             output,
             self.run.process,
             alone=self._alone(),
@@ -270,11 +275,10 @@ class TeacherStages:
                 shard=shard,
                 system_prompt=teacher.system_prompt,
                 few_shot=teacher.few_shot,
-                progress="generate" if bar and self.progress and shard[0] == 1 else None,
+                progress="generate" if bar and self.progress else None,
             )
-        except ModelError as error:  # the engine names a flag of tacit generate
-            place = "teacher.model.name"
-            raise ModelError(str(error).replace("--teacher_dir", place)) from error
+        except ModelError as error:
+            raise ModelError(in_recipe(error)) from error
 
     def _made(self) -> Engine:
         """The engine; loads nothing before it is asked."""
