@@ -10,12 +10,12 @@ install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "installing tacit into $(VENV) (about two minutes the first time)"
+	@echo "installing unspoken into $(VENV) (about two minutes the first time)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@touch $@
 
 quickstart: install
-	$(BIN)/tacit run recipes/quickstart.yaml
+	$(BIN)/unspoken run recipes/quickstart.yaml
 
 test: install
 	$(BIN)/python -m pytest

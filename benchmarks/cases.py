@@ -20,12 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tacit.dataset import CoTDataset, encode_examples
-from tacit.example import Example
-from tacit.model import load_model, load_tokenizer
-from tacit.recipe import Recipe, load_recipe, recipe_from
-from tacit.tasks.multiplication import generate
-from tacit.template import Template
+from unspoken.dataset import CoTDataset, encode_examples
+from unspoken.example import Example
+from unspoken.model import load_model, load_tokenizer
+from unspoken.recipe import Recipe, load_recipe, recipe_from
+from unspoken.tasks.multiplication import generate
+from unspoken.template import Template
 
 CASES = ("quickstart", "gpt2")
 GPT2_VOCABULARY = 50257
@@ -117,7 +117,7 @@ def run_cases(
 
 def write_results(path: Path | None, results: Any, load_before: tuple[float, ...]) -> None:
     """Writes figures with what is needed to judge and to repeat them."""
-    from tacit.environment import environment
+    from unspoken.environment import environment
 
     if path is None:
         return

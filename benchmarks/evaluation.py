@@ -1,14 +1,14 @@
-"""tacit's evaluation against one question at a time with plain `generate`, with equal answers.
+"""unspoken's evaluation against one question at a time with plain `generate`, with equal answers.
 
-tacit: `tacit.evaluate.evaluate`, many questions at once. One at a time: the same prompts through
-`model.generate` in a loop, with the same limit, read and judged by the same function. Both rates
-include that. The loop asks only the first `--alone` questions, since its rate does not depend on
-their number; what is generated for them has to be the same token by token.
+unspoken: `unspoken.evaluate.evaluate`, many questions at once. One at a time: the same prompts
+through `model.generate` in a loop, with the same limit, read and judged by the same function. Both
+rates include that. The loop asks only the first `--alone` questions, since its rate does not depend
+on their number; what is generated for them has to be the same token by token.
 
 Models have random weights (`--model FOLDER` takes a trained one instead of the quickstart's), so
 generation runs to the limit, which is as many tokens as a trained model writes: the thought and
 the answer (`explicit`), or the answer alone (`internalized`). With a trained model the limit is
-as in its tacit.json.
+as in its unspoken.json.
 
     python benchmarks/evaluation.py --output benchmarks/results/cpu-evaluation.json
 """
@@ -22,13 +22,13 @@ from typing import Any
 
 from cases import CLOCKS, Case, load_case, run_cases
 
-from tacit import recipe
-from tacit.decode import Completion
-from tacit.evaluate import Prediction, evaluate, judge
-from tacit.example import Example
-from tacit.model import ModelCard, load_model
+from unspoken import recipe
+from unspoken.decode import Completion
+from unspoken.evaluate import Prediction, evaluate, judge
+from unspoken.example import Example
+from unspoken.model import ModelCard, load_model
 
-#: Questions for tacit, and how many of them are asked one at a time.
+#: Questions for unspoken, and how many of them are asked one at a time.
 QUESTIONS = {
     ("quickstart", "explicit"): (256, 256),
     ("quickstart", "internalized"): (256, 256),
@@ -90,7 +90,7 @@ def measure(
     theirs = one_at_a_time(model, case, examples[:num_alone], max_new_tokens)
     seconds_alone = clock() - begin
     require_same(ours, theirs, case)
-    rates = {"tacit": len(ours) / seconds, "one_at_a_time": len(theirs) / seconds_alone}
+    rates = {"unspoken": len(ours) / seconds, "one_at_a_time": len(theirs) / seconds_alone}
     figures = {
         "output": kind,
         "num_questions": len(ours),
@@ -100,11 +100,11 @@ def measure(
         "accuracy": metrics.accuracy,
         "questions_per_s": rates,
         "tokens_per_s": {way: rate * metrics.mean_tokens for way, rate in rates.items()},
-        "ratio": rates["tacit"] / rates["one_at_a_time"],
+        "ratio": rates["unspoken"] / rates["one_at_a_time"],
     }
     print(
-        f"{case.name:>10}, {kind}: {metrics.mean_tokens:.0f} tokens each: tacit "
-        f"{rates['tacit']:,.2f} questions/s (batch {min(batch_size, len(ours))}), one at a time "
+        f"{case.name:>10}, {kind}: {metrics.mean_tokens:.0f} tokens each: unspoken "
+        f"{rates['unspoken']:,.2f} questions/s (batch {min(batch_size, len(ours))}), one at a time "
         f"{rates['one_at_a_time']:,.2f}, ratio {figures['ratio']:.1f}; same tokens for "
         f"{len(theirs)} questions",
         flush=True,
@@ -153,7 +153,7 @@ def main() -> None:
     lengths = ("explicit", "internalized")
     parser.add_argument("--outputs", nargs="+", choices=lengths, default=lengths)
     parser.add_argument("--model", type=Path, help="folder of a trained quickstart model")
-    parser.add_argument("--questions", type=int, help="for tacit; default 256, gpt2 explicit 64")
+    parser.add_argument("--questions", type=int, help="for unspoken; default 256, gpt2 explicit 64")
     parser.add_argument("--alone", type=int, help="of them one at a time; default 256, gpt2 32, 4")
     parser.add_argument("--batch_size", type=int, help="default: the quickstart's 250; gpt2 256")
     parser.add_argument("--layers", type=int, help="gpt2 only: fewer layers, to try the script")

@@ -19,7 +19,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from tacit.tasks.multiplication import generate, write_multiplication
+from unspoken.tasks.multiplication import generate, write_multiplication
 
 NUM_HELD_OUT = 100
 
@@ -67,7 +67,7 @@ def plain_loop(folder: str, size: tuple[int, int], num_train: int) -> None:
 
 
 def columns(folder: str, size: tuple[int, int], num_train: int) -> None:
-    """Writes the data set as `tacit data multiplication` does."""
+    """Writes the data set as `unspoken data multiplication` does."""
     write_multiplication(folder, [size], num_train, NUM_HELD_OUT, NUM_HELD_OUT)
 
 

@@ -1,8 +1,8 @@
 """Batched generation of traces against one question at a time, with equal traces.
 
-Both ways go through `tacit.traces.generate_traces` with the transformers engine, the same model
+Both ways go through `unspoken.traces.generate_traces` with the transformers engine, the same model
 and the same limit; only the batch size differs. `--plain` also asks the first questions with
-`model.generate` in a loop, as a script without tacit would, and compares with that, too.
+`model.generate` in a loop, as a script without unspoken would, and compares with that, too.
 
 The model has random weights and runs to the limit, which is as many tokens as a worked solution
 of the case has. `--model FOLDER` takes a trained teacher instead.
@@ -22,10 +22,10 @@ from typing import Any, NamedTuple
 import torch
 from cases import CLOCKS, Case, load_case, run_cases
 
-from tacit.engines import Sampling, reply_text
-from tacit.engines.transformers import TransformersEngine, transformers_engine
-from tacit.prompts import prompt_writer
-from tacit.traces import generate_traces
+from unspoken.engines import Sampling, reply_text
+from unspoken.engines.transformers import TransformersEngine, transformers_engine
+from unspoken.prompts import prompt_writer
+from unspoken.traces import generate_traces
 
 Clock = Callable[[], float]
 
@@ -49,7 +49,7 @@ class Measured(NamedTuple):
 def measure(
     engine: TransformersEngine, questions: list[dict[str, Any]], sampling: Sampling, clock: Clock
 ) -> Measured:
-    """The traces of `tacit generate`, written to a file and read again outside of the time."""
+    """The traces of `unspoken generate`, written to a file and read again outside of the time."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "traces.jsonl"
         begin = clock()

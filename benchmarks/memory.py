@@ -2,10 +2,10 @@
 
 Every stage runs in a process of its own:
 
-    generate    write the JSONL files, as `tacit data multiplication` does
+    generate    write the JSONL files, as `unspoken data multiplication` does
     encode      tokenize them into the cache
     batches     open the memory-mapped data set, make batches for many steps, without a model
-    train-M     the same with GPT-2 small: tacit's own optimizer steps, M examples at once
+    train-M     the same with GPT-2 small: unspoken's own optimizer steps, M examples at once
 
 `peak` is the largest resident set (VmHWM). `anonymous` is the part of it that cannot be dropped,
 sampled every 10 ms; the rest are pages of files, which the system takes back when memory is
@@ -92,7 +92,7 @@ def status() -> dict[str, int]:
 
 def stage_generate(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Writes the examples."""
-    from tacit.tasks.multiplication import write_multiplication
+    from unspoken.tasks.multiplication import write_multiplication
 
     with Watch() as watch:
         write_multiplication(folder / "data", [SIZE], arguments.num_train, 100, 100)
@@ -115,8 +115,8 @@ def stage_batches(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]
     """Batches as the training loop makes them."""
     import numpy as np
 
-    from tacit.collate import collate
-    from tacit.schedule import sample_offsets
+    from unspoken.collate import collate
+    from unspoken.schedule import sample_offsets
 
     case, micro = _case(), arguments.micro_batch_sizes[0]
     with Watch() as watch:
@@ -140,10 +140,10 @@ def stage_batches(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]
 
 def stage_train(folder: Path, arguments: argparse.Namespace, micro: int) -> dict[str, Any]:
     """Optimizer steps of the whole loop: nothing removed, half, everything."""
-    from tacit.checkpoint import TrainState
-    from tacit.interrupt import StopRequest
-    from tacit.schedule import ALL, ScheduleState
-    from tacit.train import StepwiseInternalization
+    from unspoken.checkpoint import TrainState
+    from unspoken.interrupt import StopRequest
+    from unspoken.schedule import ALL, ScheduleState
+    from unspoken.train import StepwiseInternalization
 
     case = _case(
         f"train.micro_batch_size={micro}",
@@ -187,7 +187,7 @@ def _case(*overrides: str) -> Any:
 
 
 def _dataset(folder: Path, case: Any) -> Any:
-    from tacit.dataset import encode_file
+    from unspoken.dataset import encode_file
 
     return encode_file(
         folder / "data" / "train.jsonl",

@@ -1,6 +1,6 @@
-"""One optimizer step of tacit against the straightforward way, with equal losses.
+"""One optimizer step of unspoken against the straightforward way, with equal losses.
 
-tacit: `StepwiseInternalization`'s own step. The straightforward way: rows as tensors, tokens
+unspoken: `StepwiseInternalization`'s own step. The straightforward way: rows as tensors, tokens
 removed row by row, padded to the longest row, an attention mask, the logits of all columns,
 transformers' own loss, AdamW as torch has it by default. Same weights, data, batches, removal
 counts (with the random offsets) and micro-batches; both steps alternate in one process, and the
@@ -38,12 +38,12 @@ import torch
 from cases import CASES, CLOCKS, Case, load_case, write_results
 from torch.profiler import ProfilerActivity, profile
 
-from tacit.checkpoint import TrainState
-from tacit.collate import collate
-from tacit.dataset import CoTDataset
-from tacit.interrupt import StopRequest
-from tacit.schedule import ALL, ScheduleState, sample_offsets
-from tacit.train import StepwiseInternalization
+from unspoken.checkpoint import TrainState
+from unspoken.collate import collate
+from unspoken.dataset import CoTDataset
+from unspoken.interrupt import StopRequest
+from unspoken.schedule import ALL, ScheduleState, sample_offsets
+from unspoken.train import StepwiseInternalization
 
 NUM_EXAMPLES = {"quickstart": 79_500, "gpt2": 1_024}
 TOLERANCE = {"fp32": 1e-4, "tf32": 1e-2, "bf16": 2e-2}
@@ -74,7 +74,7 @@ class Straightforward:
         self.max_norm = settings.max_grad_norm
         self.bf16 = precision == "bf16"
         parameters = list(model.parameters())
-        # not decayed: what tacit does not decay, or the results would differ
+        # not decayed: what unspoken does not decay, or the results would differ
         self.optimizer = torch.optim.AdamW(
             [
                 {"params": [p for p in parameters if p.ndim >= 2]},
@@ -147,13 +147,13 @@ class Pair:
 
     case: Case
     dataset: CoTDataset
-    tacit: StepwiseInternalization
+    unspoken: StepwiseInternalization
     plain: Straightforward
     device: str
     clock: str
 
     def batch(self, step: int, removed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Indices and removal counts of a step, as tacit chooses them."""
+        """Indices and removal counts of a step, as unspoken chooses them."""
         recipe = self.case.recipe
         indices = self.dataset.batch_indices(
             step, recipe.train.batch_size, recipe.seed, recipe.train.group_by_length
@@ -162,19 +162,19 @@ class Pair:
         return indices, removed + offsets
 
     def equalize(self) -> None:
-        """Both go on from tacit's weights, with fresh optimizers."""
-        self.plain.model.load_state_dict(self.tacit.bare_model.state_dict())
+        """Both go on from unspoken's weights, with fresh optimizers."""
+        self.plain.model.load_state_dict(self.unspoken.bare_model.state_dict())
         self.plain.optimizer.state.clear()
-        self.tacit.optimizer.optimizer.state.clear()
+        self.unspoken.optimizer.optimizer.state.clear()
 
-    def step_tacit(self, step: int, removed: int) -> float:
-        """tacit's step, as its loop calls it."""
+    def step_unspoken(self, step: int, removed: int) -> float:
+        """unspoken's step, as its loop calls it."""
         state = TrainState(step=step, schedule=ScheduleState(removed=removed))
-        return self.tacit._step(state).loss
+        return self.unspoken._step(state).loss
 
     def step_plain(self, step: int, removed: int) -> float:
         """The same step, the straightforward way."""
-        rate = self.tacit._learning_rate(TrainState(step=step))
+        rate = self.unspoken._learning_rate(TrainState(step=step))
         return self.plain.step(*self.batch(step, removed), rate)
 
 
@@ -194,16 +194,16 @@ def measure_level(
 ) -> dict[str, Any]:
     """Both ways in turn over these steps; the first ones are not counted."""
     pair.equalize()
-    seconds: dict[str, list[float]] = {"tacit": [], "plain": []}
+    seconds: dict[str, list[float]] = {"unspoken": [], "plain": []}
     work, tokens, worst = [], [], 0.0
     for number, step in enumerate(steps):
-        ours, loss = timed(lambda s=step: pair.step_tacit(s, removed), pair.clock)
+        ours, loss = timed(lambda s=step: pair.step_unspoken(s, removed), pair.clock)
         theirs, other = timed(lambda s=step: pair.step_plain(s, removed), pair.clock)
         worst = max(worst, abs(loss - other))
         if worst > tolerance:
             raise SystemExit(f"step {step}: losses differ: {loss} and {other}")
         if number >= num_warmup:
-            seconds["tacit"].append(ours)
+            seconds["unspoken"].append(ours)
             seconds["plain"].append(theirs)
             flops, count = step_work(pair, step, removed)
             work.append(flops)
@@ -214,8 +214,8 @@ def measure_level(
         "num_steps": len(work),
         "seconds": median,
         "seconds_range": {way: [min(v), max(v)] for way, v in seconds.items()},
-        "ratio": median["plain"] / median["tacit"],
-        "ratio_of_fastest": min(seconds["plain"]) / min(seconds["tacit"]),
+        "ratio": median["plain"] / median["unspoken"],
+        "ratio_of_fastest": min(seconds["plain"]) / min(seconds["unspoken"]),
         "tokens_per_step": statistics.mean(tokens),
         "tokens_per_s": {way: statistics.mean(tokens) / s for way, s in median.items()},
         "flops_per_step": statistics.mean(work),
@@ -248,7 +248,7 @@ def step_work(pair: Pair, step: int, removed: int) -> tuple[float, int]:
 def measure_collate(pair: Pair, removed: int, repeats: int = 30) -> dict[str, float]:
     """Seconds for making one whole batch, without the model."""
     schedule = pair.case.recipe.schedule
-    seconds: dict[str, list[float]] = {"tacit": [], "plain": []}
+    seconds: dict[str, list[float]] = {"unspoken": [], "plain": []}
     for step in range(repeats):
         indices, counts = pair.batch(step, removed)
 
@@ -259,7 +259,7 @@ def measure_collate(pair: Pair, removed: int, repeats: int = 30) -> dict[str, fl
         def theirs(i: np.ndarray = indices, n: np.ndarray = counts) -> Any:
             return pair.plain.collate(i, torch.from_numpy(n))
 
-        seconds["tacit"].append(timed(ours, pair.clock)[0])
+        seconds["unspoken"].append(timed(ours, pair.clock)[0])
         seconds["plain"].append(timed(theirs, pair.clock)[0])
     return {way: statistics.median(values) for way, values in seconds.items()}
 
@@ -358,7 +358,7 @@ def measure_case(name: str, arguments: argparse.Namespace, folder: Path) -> dict
         show_level(name, level)
         if removed in (0, ALL):
             count = 1 if name == "gpt2" else min(10, num_steps)
-            ways = {"tacit": pair.step_tacit, "plain": pair.step_plain}
+            ways = {"unspoken": pair.step_unspoken, "plain": pair.step_plain}
             level["where_time_goes"] = {
                 way: profile_steps(
                     lambda s, run=run, n=removed: run(s, n),
@@ -401,21 +401,21 @@ def show_level(name: str, level: dict[str, Any]) -> None:
     seconds, share = level["seconds"], level["share_of_matmul_rate"]
     collating = level["collate_seconds"]
     print(
-        f"{name:>10}, removed {level['removed']!s:>4}: tacit {seconds['tacit']:.4f} s, "
+        f"{name:>10}, removed {level['removed']!s:>4}: unspoken {seconds['unspoken']:.4f} s, "
         f"straightforward {seconds['plain']:.4f} s a step, ratio {level['ratio']:.2f} (of the "
-        f"fastest steps {level['ratio_of_fastest']:.2f}); tacit "
-        f"{level['tokens_per_s']['tacit']:,.0f} tokens/s, "
-        f"{level['gflops_per_s']['tacit']:,.0f} GFLOP/s ({share['tacit']:.0%} of the matrix "
-        f"product's; straightforward {share['plain']:.0%}); collate {collating['tacit'] * 1e3:.2f} "
-        f"ms and {collating['plain'] * 1e3:.2f} ms; losses within "
-        f"{level['largest_loss_difference']:.0e}",
+        f"fastest steps {level['ratio_of_fastest']:.2f}); unspoken "
+        f"{level['tokens_per_s']['unspoken']:,.0f} tokens/s, "
+        f"{level['gflops_per_s']['unspoken']:,.0f} GFLOP/s ({share['unspoken']:.0%} of the matrix "
+        f"product's; straightforward {share['plain']:.0%}); "
+        f"collate {collating['unspoken'] * 1e3:.2f} ms and {collating['plain'] * 1e3:.2f} ms; "
+        f"losses within {level['largest_loss_difference']:.0e}",
         flush=True,
     )
 
 
 def show_profile(ways: dict[str, dict[str, float]]) -> None:
-    for group, share in ways["tacit"].items():
-        print(f"{group:>28}: tacit {share:6.1%}   straightforward {ways['plain'][group]:6.1%}")
+    for group, share in ways["unspoken"].items():
+        print(f"{group:>28}: unspoken {share:6.1%}   straightforward {ways['plain'][group]:6.1%}")
 
 
 def main() -> None:
@@ -430,7 +430,9 @@ def main() -> None:
         help="of the straightforward way; default as --precision",
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--compile", action="store_true", help="torch.compile, tacit's model only")
+    parser.add_argument(
+        "--compile", action="store_true", help="torch.compile, unspoken's model only"
+    )
     parser.add_argument("--clock", choices=tuple(CLOCKS), default="wall")
     parser.add_argument("--threads", type=int, help="CPU threads of torch")
     parser.add_argument("--batch_size", type=int, default=32, help="gpt2 only")

@@ -14,7 +14,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    os.environ["TACIT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["UNSPOKEN_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session")
@@ -29,14 +29,14 @@ def shared_data() -> Path:
 @pytest.fixture
 def tokenizer() -> Any:
     """One token per character."""
-    from tacit.tokenizer import character_tokenizer
+    from unspoken.tokenizer import character_tokenizer
 
     return character_tokenizer()
 
 
 def tiny_recipe(folder: Path, **sections: Any) -> Any:
     """A recipe that trains in a second: 2x1-digit multiplication, a one-layer GPT-2."""
-    from tacit.recipe import recipe_from
+    from unspoken.recipe import recipe_from
 
     values: dict[str, Any] = {
         "name": "tiny",

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from tacit.launch import sagemaker_clients
 from test_sagemaker import (
     BUCKET,
     REGION,
 )
+from unspoken.launch import sagemaker_clients
 
 KEY_ID, SECRET, TOKEN = "AKIAPLANTEDKEYID0000", "planted/Secret+Key/0123456789", "plantedToken0123"
 
@@ -22,7 +22,7 @@ KEY_ID, SECRET, TOKEN = "AKIAPLANTEDKEYID0000", "planted/Secret+Key/0123456789",
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
     """moto's S3, SageMaker and CloudWatch over HTTP on this machine."""
-    pytest.importorskip("boto3", reason="needs tacit[sagemaker]")
+    pytest.importorskip("boto3", reason="needs unspoken[sagemaker]")
     moto = pytest.importorskip("moto.server", reason="needs moto[server]")
     running = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     running.start()
@@ -78,6 +78,6 @@ def outgoing(monkeypatch: pytest.MonkeyPatch, operation: str, answer: Any = None
         made.meta.events.register(f"before-send.{service}.{operation}", remember)
         return made
 
-    monkeypatch.setattr("tacit.launch.sagemaker.client", watched)
-    monkeypatch.setattr("tacit.launch.sagemaker_jobs.client", watched)
+    monkeypatch.setattr("unspoken.launch.sagemaker.client", watched)
+    monkeypatch.setattr("unspoken.launch.sagemaker_jobs.client", watched)
     return seen

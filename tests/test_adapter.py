@@ -9,13 +9,13 @@ import torch
 from safetensors.torch import load_file
 
 from conftest import tiny_recipe
-from tacit.adapter import base_of, choose_targets, is_adapter
-from tacit.errors import RecipeError
-from tacit.model import load_model
-from tacit.pipeline import run_recipe
-from tacit.recipe import recipe_from
-from tacit.tokenizer import character_tokenizer
 from test_train import losses, trainer
+from unspoken.adapter import base_of, choose_targets, is_adapter
+from unspoken.errors import RecipeError
+from unspoken.model import load_model
+from unspoken.pipeline import run_recipe
+from unspoken.recipe import recipe_from
+from unspoken.tokenizer import character_tokenizer
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "gpt2": {"n_layer": 1, "n_head": 2, "n_embd": 64, "n_positions": 64},

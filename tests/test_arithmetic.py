@@ -7,11 +7,11 @@ from functools import cache
 
 import pytest
 
-from tacit.answers import answers_equal, extract_answer
-from tacit.errors import DataError, OutputExistsError
-from tacit.example import read_examples, read_questions
-from tacit.leaks import check_leaks, normalize
-from tacit.tasks.arithmetic import (
+from unspoken.answers import answers_equal, extract_answer
+from unspoken.errors import DataError, OutputExistsError
+from unspoken.example import read_examples, read_questions
+from unspoken.leaks import check_leaks, normalize
+from unspoken.tasks.arithmetic import (
     CATEGORIES,
     DIFFICULTIES,
     cot,
@@ -19,7 +19,7 @@ from tacit.tasks.arithmetic import (
     solve_question,
     write_arithmetic,
 )
-from tacit.tasks.arithmetic.dataset import shares
+from unspoken.tasks.arithmetic.dataset import shares
 
 NUMBER = r"-?\d+(?:\.\d+)?(?:/\d+)?"
 SIGNS = {"+": operator.add, "-": operator.sub, "×": operator.mul, "÷": operator.truediv}
@@ -181,7 +181,9 @@ def test_the_solution_of_an_equation_fulfils_it(difficulty):
 
 def test_another_question_is_refused():
     for question in ("What is the capital of France?", "What is 3 +?", ""):
-        with pytest.raises(DataError, match="needed: a question as `tacit data arithmetic` writes"):
+        with pytest.raises(
+            DataError, match="needed: a question as `unspoken data arithmetic` writes"
+        ):
             solve_question(question)
 
 
@@ -323,7 +325,7 @@ def test_impossible_settings_are_refused(arguments, message):
 
 
 def test_more_questions_than_there_are_is_an_error_and_leaves_no_file(tmp_path, monkeypatch):
-    monkeypatch.setattr("tacit.tasks.arithmetic.dataset._MAX_REPETITIONS", 1)
+    monkeypatch.setattr("unspoken.tasks.arithmetic.dataset._MAX_REPETITIONS", 1)
     with pytest.raises(DataError, match="no more new questions were found in category 'algebra'"):
         write_arithmetic(tmp_path, num_train=9000, difficulty="easy", categories=["algebra"])
     assert list(tmp_path.iterdir()) == []

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from conftest import tiny_qwen2, tiny_recipe
-from tacit.check import check_recipe
-from tacit.errors import DataError, ModelError, RecipeError
-from tacit.pipeline import require_processes
-from tacit.recipe import load_recipe, recipe_from
-from tacit.tasks import arithmetic
+from unspoken.check import check_recipe
+from unspoken.errors import DataError, ModelError, RecipeError
+from unspoken.pipeline import require_processes
+from unspoken.recipe import load_recipe, recipe_from
+from unspoken.tasks import arithmetic
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 ARITHMETIC = {"task": "arithmetic", "num_train": 40, "num_test": 12}
@@ -153,12 +153,14 @@ def test_a_limit_without_prices_is_an_error(tmp_path: Path) -> None:
 def test_a_key_is_looked_for_and_never_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = asking(tmp_path, data=ARITHMETIC, teacher={**SERVER, "api_key_env": "TACIT_TEST_KEY"})
-    monkeypatch.delenv("TACIT_TEST_KEY", raising=False)
-    assert "TACIT_TEST_KEY is not set here; export" in said(recipe)
-    monkeypatch.setenv("TACIT_TEST_KEY", "secret-words")
+    recipe = asking(
+        tmp_path, data=ARITHMETIC, teacher={**SERVER, "api_key_env": "UNSPOKEN_TEST_KEY"}
+    )
+    monkeypatch.delenv("UNSPOKEN_TEST_KEY", raising=False)
+    assert "UNSPOKEN_TEST_KEY is not set here; export" in said(recipe)
+    monkeypatch.setenv("UNSPOKEN_TEST_KEY", "secret-words")
     text = said(recipe)
-    assert "TACIT_TEST_KEY is set" in text
+    assert "UNSPOKEN_TEST_KEY is set" in text
     assert "secret-words" not in text
 
 
@@ -219,7 +221,7 @@ def test_a_folder_is_asked_in_its_own_style_and_its_adapters_are_counted(tmp_pat
     assert "the task's own; the teacher's are not known" in text
     with pytest.raises(RecipeError, match=r"lora\.target_modules: the model has no nowhere"):
         said(asking(tmp_path, **{**options, "lora": {"target_modules": ["nowhere"]}}))
-    with pytest.raises(ModelError, match=r"tacit\.json"):
+    with pytest.raises(ModelError, match=r"unspoken\.json"):
         teacher = {"model": {"name": name}, "prompt": "trained"}
         said(asking(tmp_path, **{**options, "teacher": teacher}))
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tacit.cli import main
+from unspoken.cli import main
 
 
-def tacit(*arguments: object) -> subprocess.CompletedProcess[str]:
+def unspoken(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "tacit", *map(str, arguments)],
+        [sys.executable, "-m", "unspoken", *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
@@ -35,7 +35,7 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 
 def test_help_does_not_import_torch() -> None:
     code = (
-        "import sys\nfrom tacit.cli import main\n"
+        "import sys\nfrom unspoken.cli import main\n"
         "try: main(['--help'])\nexcept SystemExit: pass\n"
         "sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     )
@@ -56,7 +56,7 @@ def test_help_does_not_import_torch() -> None:
 )  # fmt: skip
 def test_every_verb_has_help(verb: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     main([*verb, "--help"])
-    assert f"tacit {' '.join(verb)}" in capsys.readouterr().out
+    assert f"unspoken {' '.join(verb)}" in capsys.readouterr().out
 
 
 def test_both_spellings_of_a_flag(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -156,7 +156,7 @@ def test_raw_gsm8k_through_all_of_the_removal_and_evaluate(
     raw = shared_data / "gsm8k"
     small = tmp_path / "train.jsonl"
     small.write_text("".join((raw / "train.jsonl").read_text().splitlines(True)[:400]))
-    done = tacit(
+    done = unspoken(
         "internalize", "--epochs", 10, "--batch_size", 32, "--learning_rate", "5e-5",
         "--model_name", model, "--data", small, "--test", raw / "test.jsonl",
         "--delta", 60, "--output", tmp_path / "run", "--max_length", 500,
@@ -165,7 +165,7 @@ def test_raw_gsm8k_through_all_of_the_removal_and_evaluate(
     assert done.returncode == 0, done.stderr
     stage = json.loads((tmp_path / "run/internalized/stage.json").read_text())
     assert stage["level"] == "all"
-    done = tacit(
+    done = unspoken(
         "evaluate", "--model", tmp_path / "run/internalized/model", "--input", raw / "test.jsonl",
         "--output", tmp_path / "predictions.jsonl", "--limit", 50, "--num_latency", 2,
     )  # fmt: skip

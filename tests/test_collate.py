@@ -5,10 +5,10 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from tacit.collate import IGNORE, collate
-from tacit.dataset import CoTDataset, encode_examples
-from tacit.example import Example
-from tacit.template import Template
+from unspoken.collate import IGNORE, collate
+from unspoken.dataset import CoTDataset, encode_examples
+from unspoken.example import Example
+from unspoken.template import Template
 
 EXAMPLES = [
     Example("1 * 2", "3 + 4 5 + 6", "2"),

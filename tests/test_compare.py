@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from tacit.commands.evaluate import compare
-from tacit.compare import compare_predictions, paired_interval
-from tacit.errors import DataError, OutputExistsError
-from tacit.example import write_jsonl
-from tacit.stats import mcnemar_exact, wilson_interval
+from unspoken.commands.evaluate import compare
+from unspoken.compare import compare_predictions, paired_interval
+from unspoken.errors import DataError, OutputExistsError
+from unspoken.example import write_jsonl
+from unspoken.stats import mcnemar_exact, wilson_interval
 
 
 def write(path: Path, rights: str, **fields: Any) -> Path:
@@ -87,7 +87,7 @@ def test_the_interval_of_paired_proportions() -> None:
     ("second", "message"),
     [
         ({"question": "other", "correct": True}, r"b\.jsonl: found none of the 1 questions of"),
-        ({"question": "0?"}, r"b\.jsonl:1: correct: missing; .* tacit score --input"),
+        ({"question": "0?"}, r"b\.jsonl:1: correct: missing; .* unspoken score --input"),
         ({"question": "0?", "correct": "yes"}, r"b\.jsonl:1: correct: found 'yes'"),
         ({"question": "0?", "correct": [1]}, r"b\.jsonl:1: correct: found '\[1\]'"),
         ({"correct": True}, r"b\.jsonl:1: question: missing"),
@@ -149,7 +149,7 @@ def test_the_command_prints_a_table_and_writes_json(
 
 def test_comparing_needs_no_torch() -> None:
     code = (
-        "import sys, tacit.compare\n"
+        "import sys, unspoken.compare\n"
         "sys.exit(bool({'torch', 'numpy', 'transformers'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

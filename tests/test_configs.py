@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 
-from tacit.errors import RecipeError
-from tacit.launch.accelerate_environment import environment
+from unspoken.errors import RecipeError
+from unspoken.launch.accelerate_environment import environment
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 FILES = sorted(CONFIGS.glob("*.yaml"))

@@ -20,15 +20,15 @@ import pytest
 import yaml
 
 from conftest import tiny_recipe
-from tacit.errors import RecipeError
-from tacit.launch import container
-from tacit.launch.container import _children, _environment, _lines, run_container
-from tacit.launch.container_files import final_model, place_run_folder, publish, write_failure
-from tacit.launch.container_job import ACCELERATE_FILE, ContainerError, Job, read_job
-from tacit.launch.container_requirements import install_missing
-from tacit.launch.sagemaker_checkpoints import WholeFolders
-from tacit.launch.sagemaker_metrics import MetricFollower, metric_definitions, metric_line
-from tacit.launch.sagemaker_pack import code_archive
+from unspoken.errors import RecipeError
+from unspoken.launch import container
+from unspoken.launch.container import _children, _environment, _lines, run_container
+from unspoken.launch.container_files import final_model, place_run_folder, publish, write_failure
+from unspoken.launch.container_job import ACCELERATE_FILE, ContainerError, Job, read_job
+from unspoken.launch.container_requirements import install_missing
+from unspoken.launch.sagemaker_checkpoints import WholeFolders
+from unspoken.launch.sagemaker_metrics import MetricFollower, metric_definitions, metric_line
+from unspoken.launch.sagemaker_pack import code_archive
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 SECRET = "wJalrPlantedSecretKey0123456789abcdefEXAMPLE"
@@ -64,7 +64,9 @@ def write_recipe(folder: Path, **sections: Any) -> Path:
 
 def start(root: Path, port: int) -> subprocess.Popen[str]:
     """The entry point, as the container's command runs it: in the code folder."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("SM_", "TACIT_", "PYTHONPA"))}
+    clean = {
+        k: v for k, v in os.environ.items() if not k.startswith(("SM_", "UNSPOKEN_", "PYTHONPA"))
+    }
     environment = {
         **clean,
         "MASTER_ADDR": "127.0.0.1",  # algo-1 has no address here
@@ -75,7 +77,7 @@ def start(root: Path, port: int) -> subprocess.Popen[str]:
         "CUDA_VISIBLE_DEVICES": "",
     }
     return subprocess.Popen(
-        [sys.executable, "-m", "tacit.launch.container", "--root", str(root)],
+        [sys.executable, "-m", "unspoken.launch.container", "--root", str(root)],
         cwd=root / "code",
         env=environment,
         stdout=subprocess.PIPE,
@@ -173,12 +175,12 @@ def test_two_hosts_train_are_stopped_and_go_on(
     assert steps == list(range(1, 201))
     assert metrics(run)[: len(before)] == before, "the first part was trained again"
     assert (roots[0] / "model" / "model.safetensors").is_file()
-    assert (roots[0] / "model" / "tacit.json").is_file()
+    assert (roots[0] / "model" / "unspoken.json").is_file()
     assert (roots[0] / "output" / "data" / "report.html").is_file()
     assert (roots[0] / "output" / "data" / "internalized" / "predictions.jsonl").is_file()
     assert not (roots[1] / "model").exists(), "only the first host publishes"
     assert listing(roots[1] / "checkpoints") == theirs, "only the first host is saved"
-    copy = roots[1] / "tacit" / "run"
+    copy = roots[1] / "unspoken" / "run"
     assert (copy / "data" / "train.jsonl").is_file(), "data was sent"
     assert (copy / "distilled" / "model" / "model.safetensors").is_file(), "the start was sent"
     assert not list(copy.rglob("levels")), "what only the first host reads was not"
@@ -424,7 +426,7 @@ def test_a_failure_is_one_short_line(tmp_path: Path) -> None:
 
 def model_folder(path: Path, **files: str) -> Path:
     path.mkdir(parents=True)
-    for name, text in {"tacit.json": "{}", "model.safetensors": "weights", **files}.items():
+    for name, text in {"unspoken.json": "{}", "model.safetensors": "weights", **files}.items():
         (path / name).write_text(text)
     return path
 

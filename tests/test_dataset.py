@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tacit.dataset import encode_examples, encode_file, encode_prompts, split_steps
-from tacit.errors import DataError
-from tacit.example import Example, write_examples
-from tacit.tasks.multiplication import examples
-from tacit.template import Template
+from unspoken.dataset import encode_examples, encode_file, encode_prompts, split_steps
+from unspoken.errors import DataError
+from unspoken.example import Example, write_examples
+from unspoken.tasks.multiplication import examples
+from unspoken.template import Template
 
 EXAMPLES = [Example(f"{n} * 1", f"{n} + 0", str(n)) for n in range(1, 40)]
 
@@ -41,7 +41,9 @@ def test_file_and_memory_give_the_same_and_the_cache_is_used(
     cache = tmp_path / "cache"
     first = encode_file(path, tokenizer, template, cache=cache, progress=False)
     assert equal(first, encode_examples(EXAMPLES, tokenizer, template))
-    monkeypatch.setattr("tacit.dataset.iter_examples", lambda *_, **__: pytest.fail("not cached"))
+    monkeypatch.setattr(
+        "unspoken.dataset.iter_examples", lambda *_, **__: pytest.fail("not cached")
+    )
     again = encode_file(path, tokenizer, template, cache=cache, progress=False)
     assert equal(first, again)
     assert isinstance(again.tokens, np.memmap)
@@ -66,7 +68,7 @@ def test_worker_processes_give_the_same_after_the_parent_has_tokenized(
 
 
 def test_symbols_outside_the_alphabet_are_named() -> None:
-    from tacit.tokenizer import character_tokenizer
+    from unspoken.tokenizer import character_tokenizer
 
     with pytest.raises(DataError, match=r"\['7'\].*model.alphabet"):
         encode_examples(EXAMPLES[6:7], character_tokenizer("0123456 *+#\n"), Template())
@@ -75,7 +77,7 @@ def test_symbols_outside_the_alphabet_are_named() -> None:
 def test_cache_knows_content_template_tokenizer_and_length(
     path: Path, tmp_path: Path, tokenizer: Any
 ) -> None:
-    from tacit.tokenizer import character_tokenizer
+    from unspoken.tokenizer import character_tokenizer
 
     cache = tmp_path / "cache"
 

@@ -1,4 +1,4 @@
-"""`tacit distil`: the second seed document's training command, with its flags."""
+"""`unspoken distil`: the second seed document's training command, with its flags."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import pytest
 import torch
 
 from conftest import tiny_qwen2
-from tacit.adapter import is_adapter
-from tacit.cli import main
-from tacit.commands.distil import _precision, distil
-from tacit.errors import ModelError, RecipeError
-from tacit.pipeline.resuming import resume_from
-from tacit.recipe import load_recipe
+from unspoken.adapter import is_adapter
+from unspoken.cli import main
+from unspoken.commands.distil import _precision, distil
+from unspoken.errors import ModelError, RecipeError
+from unspoken.pipeline.resuming import resume_from
+from unspoken.recipe import load_recipe
 
 
 def traces(folder: Path, count: int = 40) -> Path:
@@ -65,7 +65,7 @@ def test_the_seeds_command_leaves_an_adapter(
     assert stage["base_bytes"] > stage["model_bytes"] > 0
     rejected = [json.loads(line) for line in (out / "data" / "rejected.jsonl").open()]
     assert {record["reason"] for record in rejected} == {"no_final_answer", "duplicate"}
-    assert json.loads((out / "tacit.json").read_text())["template"] == "qa"
+    assert json.loads((out / "unspoken.json").read_text())["template"] == "qa"
 
 
 def test_full_finetuning_leaves_a_whole_model(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_an_interrupted_run_resumes_from_a_named_checkpoint(tmp_path: Path) -> N
 
     def command(out: Path, *more: str) -> list[str]:
         return [
-            sys.executable, "-m", "tacit", "distil", "--student_dir", str(student), "--data",
+            sys.executable, "-m", "unspoken", "distil", "--student_dir", str(student), "--data",
             str(data), "--out_dir", str(out), "--epochs", "12", "--save_steps", "5", *more,
             "train.threads=1", "train.keep_checkpoints=9",
         ]  # fmt: skip
@@ -145,7 +145,7 @@ def test_an_interrupted_run_resumes_from_a_named_checkpoint(tmp_path: Path) -> N
 
 
 def test_a_checkpoint_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"checkpoint-500: no checkpoint of tacit is there"):
+    with pytest.raises(ModelError, match=r"checkpoint-500: no checkpoint of unspoken is there"):
         call(tmp_path, resume_from_checkpoint=tmp_path / "checkpoint-500")
 
 

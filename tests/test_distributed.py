@@ -23,18 +23,18 @@ from safetensors.torch import load_file
 from torch.distributed.tensor import DTensor
 
 from conftest import tiny_recipe
-from tacit.distributed import Processes
-from tacit.errors import DataError, RecipeError
-from tacit.evaluate import evaluate_folder
-from tacit.example import write_jsonl
-from tacit.launched import asked_way, join_processes, precision_note
-from tacit.model import load_model
-from tacit.pipeline import run_recipe
-from tacit.recipe import Model
-from tacit.tasks.multiplication import examples
-from tacit.tokenizer import character_tokenizer
-from tacit.traces_together import shares_folder
 from test_train import NO_DROPOUT, losses, trainer
+from unspoken.distributed import Processes
+from unspoken.errors import DataError, RecipeError
+from unspoken.evaluate import evaluate_folder
+from unspoken.example import write_jsonl
+from unspoken.launched import asked_way, join_processes, precision_note
+from unspoken.model import load_model
+from unspoken.pipeline import run_recipe
+from unspoken.recipe import Model
+from unspoken.tasks.multiplication import examples
+from unspoken.tokenizer import character_tokenizer
+from unspoken.traces_together import shares_folder
 
 SETTINGS: dict[str, Any] = {
     "model": NO_DROPOUT,
@@ -157,7 +157,7 @@ def fail_worker(job: Path) -> None:
     """One process: the second fails as a user's mistake does, while the first waits for it."""
     from accelerate import PartialState
 
-    from tacit import cli
+    from unspoken import cli
 
     def fail() -> None:
         process = PartialState(cpu=True)
@@ -194,7 +194,7 @@ def run(folder: Path, launch: Callable[..., subprocess.CompletedProcess[str]]) -
     path = folder / "recipe.yaml"
     folder.mkdir()
     path.write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
-    done = launch("-m", "tacit", "run", str(path))
+    done = launch("-m", "unspoken", "run", str(path))
     assert done.returncode == 0, done.stderr
     return folder / "run"
 
@@ -246,7 +246,7 @@ def test_every_way_trains_as_one_process_and_any_number_goes_on(
 ) -> None:
     """From scratch; from a checkpoint of one process, through a reset; and back to one."""
     if way.startswith("zero"):
-        pytest.importorskip("deepspeed", reason="the extra tacit[deepspeed] is not installed")
+        pytest.importorskip("deepspeed", reason="the extra unspoken[deepspeed] is not installed")
     shutil.copytree(one / "checkpoint-12", tmp_path / "resumed" / "checkpoint-12")
     lora = adapter(tmp_path / "base")
     runs = [["scratch", 99, TWO_RESETS], ["resumed", 17, TWO_RESETS], ["adapter", 99, lora]]
@@ -305,14 +305,14 @@ def test_two_processes_answer_as_one(tmp_path: Path, one: Path) -> None:
 def test_the_verbs_share_questions_out_among_the_launchers_processes(
     tmp_path: Path, one: Path
 ) -> None:
-    """`tacit generate`, interrupted, with another number of processes; and `tacit evaluate`."""
+    """`generate`, interrupted, with another number of processes; and `evaluate`."""
     questions = tmp_path / "questions.jsonl"
     data = list(examples([(2, 2)], 60, 0, 30)["test"])
     write_jsonl(questions, ({"question": e.question, "answer": e.answer} for e in data))
 
     def generate(folder: Path) -> list[str]:
         return [
-            "-m", "tacit", "generate", "--input", str(questions),
+            "-m", "unspoken", "generate", "--input", str(questions),
             "--output", str(folder / "traces.jsonl"), "--teacher_dir", str(one / "model"),
             "--batch_size", "4", "--max_new_tokens", "20",
         ]  # fmt: skip
@@ -342,7 +342,7 @@ def test_the_verbs_share_questions_out_among_the_launchers_processes(
 
     def evaluate(folder: Path) -> list[str]:
         return [
-            "-m", "tacit", "evaluate", "--base_model", str(one / "model"), "--input",
+            "-m", "unspoken", "evaluate", "--base_model", str(one / "model"), "--input",
             str(questions), "--output", str(folder / "predictions.jsonl"), "--num_latency", "0",
         ]  # fmt: skip
 
@@ -364,7 +364,7 @@ def test_ctrl_c_under_a_launcher_saves_and_goes_on(tmp_path: Path) -> None:
     launcher = subprocess.Popen(
         [
             sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
-            "-m", "tacit", "run", str(tmp_path / "recipe.yaml"),
+            "-m", "unspoken", "run", str(tmp_path / "recipe.yaml"),
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -397,7 +397,7 @@ def test_one_question_is_enough_for_many_processes(tmp_path: Path) -> None:
         tmp_path / "run", data={"num_valid": 1, "num_test": 1}, train={"max_steps": 12}
     )
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
-    done = torchrun("-m", "tacit", "run", str(tmp_path / "recipe.yaml"))
+    done = torchrun("-m", "unspoken", "run", str(tmp_path / "recipe.yaml"))
     assert done.returncode == 0, done.stderr
 
 
@@ -446,7 +446,7 @@ def test_two_processes_generate_as_one(tmp_path: Path, one: Path) -> None:
         (tmp_path / name).mkdir()
         path = tmp_path / name / "recipe.yaml"
         path.write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
-        done = launch("-m", "tacit", "run", str(path))
+        done = launch("-m", "unspoken", "run", str(path))
         assert done.returncode != 0
         before, error, _ = done.stderr.partition("none of 60 traces was kept")
         assert error, done.stderr
@@ -466,7 +466,7 @@ def test_two_processes_generate_as_one(tmp_path: Path, one: Path) -> None:
 def test_every_config_trains_the_quickstarts_student(tmp_path: Path, name: str) -> None:
     """Through accelerate launch and the whole pipeline."""
     if name.startswith("zero"):
-        pytest.importorskip("deepspeed", reason="the extra tacit[deepspeed] is not installed")
+        pytest.importorskip("deepspeed", reason="the extra unspoken[deepspeed] is not installed")
     root = Path(__file__).parents[1]
     shipped = yaml.safe_load((root / "recipes" / "quickstart.yaml").read_text())
     recipe = {
@@ -488,7 +488,7 @@ def test_every_config_trains_the_quickstarts_student(tmp_path: Path, name: str) 
             sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch",
             "--config_file", str(root / "configs" / f"{name}.yaml"),
             "--num_processes", "2", "--main_process_port", str(port),
-            "-m", "tacit", "run", str(tmp_path / "recipe.yaml"),
+            "-m", "unspoken", "run", str(tmp_path / "recipe.yaml"),
         ],
         capture_output=True,
         text=True,
@@ -498,7 +498,7 @@ def test_every_config_trains_the_quickstarts_student(tmp_path: Path, name: str) 
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     model = tmp_path / "run" / "internalized" / "model"
-    assert {"config.json", "model.safetensors", "tacit.json"} <= {
+    assert {"config.json", "model.safetensors", "unspoken.json"} <= {
         path.name for path in model.iterdir()
     }
     asked = "fp16" if name == "ddp" else "bf16"
@@ -540,7 +540,7 @@ def test_what_does_not_work_is_refused_with_what_does(
 def test_what_deepspeed_cannot_do_here_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
 ) -> None:
-    pytest.importorskip("deepspeed", reason="the extra tacit[deepspeed] is not installed")
+    pytest.importorskip("deepspeed", reason="the extra unspoken[deepspeed] is not installed")
     monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
     monkeypatch.setenv("ACCELERATE_DEEPSPEED_ZERO_STAGE", "3")
     monkeypatch.setenv(name, value)
@@ -556,12 +556,12 @@ def test_deepspeed_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatc
     )
     assert asked_way() == "ddp"
     monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
-    with pytest.raises(RecipeError, match=r"pip install 'tacit\[deepspeed\]'"):
+    with pytest.raises(RecipeError, match=r"pip install 'unspoken\[deepspeed\]'"):
         asked_way()
 
 
 def test_deepspeed_is_not_imported_where_nobody_asks_for_it() -> None:
-    code = "import sys, tacit.cli, tacit.train; sys.exit('deepspeed' in sys.modules)"
+    code = "import sys, unspoken.cli, unspoken.train; sys.exit('deepspeed' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

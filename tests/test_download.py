@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 
-from tacit import download as download_module
-from tacit.commands.download import download
-from tacit.download import Download, download_model
-from tacit.errors import DataError, OutputExistsError, RecipeError
-from tacit.hub import DownloadError, HubUnreachableError, choose_files
-from tacit.trace_file import locked
+from unspoken import download as download_module
+from unspoken.commands.download import download
+from unspoken.download import Download, download_model
+from unspoken.errors import DataError, OutputExistsError, RecipeError
+from unspoken.hub import DownloadError, HubUnreachableError, choose_files
+from unspoken.trace_file import locked
 
 COMMIT, LATER = "a" * 40, "b" * 40
 WEIGHTS = bytes(range(256)) * 1024
@@ -218,7 +218,7 @@ def test_after_a_kill_it_goes_on_in_the_middle_of_a_file(
     folder = tmp_path / "student"
     code = (
         "from huggingface_hub import constants; constants.DOWNLOAD_CHUNK_SIZE = 4096\n"
-        "from tacit.download import download_model\n"
+        "from unspoken.download import download_model\n"
         f"download_model('Owner/Model', {str(folder)!r})"
     )
     environment = {k: v for k, v in os.environ.items() if k != "HF_HUB_OFFLINE"}
@@ -299,7 +299,7 @@ def test_a_folder_is_never_changed_to_another_model_or_commit(hub: Hub, tmp_path
         download_model("Owner/Model", folder)
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "notes.txt").write_text("mine")
-    with pytest.raises(OutputExistsError, match="is no download of tacit"):
+    with pytest.raises(OutputExistsError, match="is no download of unspoken"):
         download_model("Owner/Model", tmp_path / "own")
 
 

@@ -20,20 +20,20 @@ from typing import Any
 import pytest
 import torch
 
-from tacit import recipe
-from tacit.cli import main
-from tacit.commands.generate import generate, merge
-from tacit.decode import Draws, StopTexts, decode
-from tacit.engines import EngineError, Prompt, Request, Sampling, Usage, without_system
-from tacit.engines.make import EngineOptions, make_engine
-from tacit.engines.openai import OpenAIEngine
-from tacit.engines.server import Pace, Secret
-from tacit.engines.transformers import TransformersEngine, transformers_engine
-from tacit.errors import ModelError, OutputExistsError, RecipeError
-from tacit.model import ModelCard, load_model
-from tacit.prompts import INSTRUCTION
-from tacit.trace_settings import settings_path
-from tacit.traces import generate_traces
+from unspoken import recipe
+from unspoken.cli import main
+from unspoken.commands.generate import generate, merge
+from unspoken.decode import Draws, StopTexts, decode
+from unspoken.engines import EngineError, Prompt, Request, Sampling, Usage, without_system
+from unspoken.engines.make import EngineOptions, make_engine
+from unspoken.engines.openai import OpenAIEngine
+from unspoken.engines.server import Pace, Secret
+from unspoken.engines.transformers import TransformersEngine, transformers_engine
+from unspoken.errors import ModelError, OutputExistsError, RecipeError
+from unspoken.model import ModelCard, load_model
+from unspoken.prompts import INSTRUCTION
+from unspoken.trace_settings import settings_path
+from unspoken.traces import generate_traces
 
 CHAT = (
     "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}\n{% endfor %}"
@@ -220,7 +220,7 @@ def test_the_prompt_fits_the_teacher(tmp_path: Path, tokenizer: Any) -> None:
     assert without_system(messages[1:]) == messages[1:]  # pyright: ignore
     with pytest.raises(ModelError, match="no chat template"):
         transformers_engine(tmp_path / "plain", prompt="chat")
-    with pytest.raises(ModelError, match="no tacit"):
+    with pytest.raises(ModelError, match="no unspoken"):
         transformers_engine(tmp_path / "plain", prompt="trained")
     ModelCard("compact", 0, 8, 1, "").write(tmp_path / "chat")
     trained = transformers_engine(tmp_path / "chat")
@@ -684,7 +684,7 @@ def test_an_option_that_is_missing_or_not_for_this_engine_is_named(
 
 def test_making_an_engine_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from tacit.engines.make import make_engine; make_engine('worked'); "
+        "import sys; from unspoken.engines.make import make_engine; make_engine('worked'); "
         "print([name for name in ('torch', 'transformers', 'cyclopts') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,19 +7,19 @@ from typing import Any
 import pytest
 import torch
 
-from tacit import recipe
-from tacit.adapter import add_adapter
-from tacit.cli import main
-from tacit.dataset import encode_prompts
-from tacit.decode import Completion, decode
-from tacit.errors import DataError, ModelError, OutputExistsError, RecipeError
-from tacit.evaluate import Prediction, evaluate, evaluate_folder, judge, summarize
-from tacit.example import Example, write_jsonl
-from tacit.model import ModelCard, load_model
-from tacit.predictions import clustered_interval
-from tacit.report import print_metrics
-from tacit.stats import wilson_interval
-from tacit.template import Template
+from unspoken import recipe
+from unspoken.adapter import add_adapter
+from unspoken.cli import main
+from unspoken.dataset import encode_prompts
+from unspoken.decode import Completion, decode
+from unspoken.errors import DataError, ModelError, OutputExistsError, RecipeError
+from unspoken.evaluate import Prediction, evaluate, evaluate_folder, judge, summarize
+from unspoken.example import Example, write_jsonl
+from unspoken.model import ModelCard, load_model
+from unspoken.predictions import clustered_interval
+from unspoken.report import print_metrics
+from unspoken.stats import wilson_interval
+from unspoken.template import Template
 
 SETTINGS = recipe.Model(
     tokenizer="characters",
@@ -275,7 +275,7 @@ def break_after(monkeypatch: pytest.MonkeyPatch, num_batches: int | None) -> lis
         decoded.append(list(prompts))
         return decode(model, prompts, **settings)
 
-    monkeypatch.setattr("tacit.evaluate.decode", breaking)
+    monkeypatch.setattr("unspoken.evaluate.decode", breaking)
     return decoded
 
 
@@ -494,7 +494,7 @@ def test_ctrl_c_says_how_to_go_on(
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tacit.evaluate.decode", interrupted)
+    monkeypatch.setattr("unspoken.evaluate.decode", interrupted)
     command = ["evaluate", "--model", str(folder), "--output", str(output)]
     with pytest.raises(SystemExit) as caught:
         main([*command, "--input", str(folder.parent / "questions.jsonl")])

@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from tacit.atomic import atomic_output, refuse_existing
-from tacit.errors import DataError, OutputExistsError
-from tacit.example import (
+from unspoken.atomic import atomic_output, refuse_existing
+from unspoken.errors import DataError, OutputExistsError
+from unspoken.example import (
     Example,
     iter_examples,
     iter_questions,
@@ -190,7 +190,7 @@ def test_limit_reads_no_further(tmp_path):
 def test_equal_hashes_of_different_questions_are_no_duplicates(tmp_path, monkeypatch):
     path = tmp_path / "data.jsonl"
     write_examples(path, [Example(str(number), "t", "1") for number in range(5)])
-    monkeypatch.setattr("tacit.example.hash", lambda _: 0, raising=False)
+    monkeypatch.setattr("unspoken.example.hash", lambda _: 0, raising=False)
     assert len(list(iter_examples(path))) == 5
 
 

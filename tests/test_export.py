@@ -11,22 +11,22 @@ import pytest
 import torch
 import yaml
 
-from tacit import template as template_module
-from tacit.chat_template import chat_template
-from tacit.commands.export import export
-from tacit.dataset import encode_prompts
-from tacit.download import Download
-from tacit.errors import ModelError, OutputExistsError
-from tacit.evaluate import evaluate_folder
-from tacit.example import read_questions
-from tacit.export import export_model
-from tacit.hub import HubFile
-from tacit.model import ModelCard
-from tacit.pipeline import run_recipe
-from tacit.recipe import Model
-from tacit.template import Template, TemplateName
-from tacit.tokenizer import character_tokenizer
 from test_adapter import base_model, recipe
+from unspoken import template as template_module
+from unspoken.chat_template import chat_template
+from unspoken.commands.export import export
+from unspoken.dataset import encode_prompts
+from unspoken.download import Download
+from unspoken.errors import ModelError, OutputExistsError
+from unspoken.evaluate import evaluate_folder
+from unspoken.example import read_questions
+from unspoken.export import export_model
+from unspoken.hub import HubFile
+from unspoken.model import ModelCard
+from unspoken.pipeline import run_recipe
+from unspoken.recipe import Model
+from unspoken.template import Template, TemplateName
+from unspoken.tokenizer import character_tokenizer
 
 QUESTIONS = [
     "1 2 * 3 4",
@@ -40,10 +40,10 @@ OWN_CHAT = (
     "{% for message in messages %}<{{ message['role'] }}>{{ message['content'] }}"
     "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
 )
-#: Answers the questions in a file, in a Python that cannot import tacit; peft only for adapters.
+#: Answers the questions in a file, in a Python that cannot import unspoken; peft only for adapters.
 ASK = """
 import json, sys
-sys.modules["tacit"] = None
+sys.modules["unspoken"] = None
 from transformers import AutoModelForCausalLM, AutoTokenizer
 questions, served, adapter, limit = sys.argv[1:5]
 tokenizer = AutoTokenizer.from_pretrained(served)
@@ -170,7 +170,7 @@ def trained(tmp_path: Path, kind: str = "qwen2", **sections: Any) -> Path:
 
 
 def ask(tmp_path: Path, served: Path, adapter: str = "-", limit: int = 0) -> Any:
-    """The answers to the test questions from a Python without tacit: served, adapter."""
+    """The answers to the test questions from a Python without unspoken: served, adapter."""
     questions = tmp_path / "questions.json"
     asked = [each.question for each in read_questions(tmp_path / "run" / "data" / "test.jsonl")]
     questions.write_text(json.dumps(asked))
@@ -188,7 +188,7 @@ def predictions(tmp_path: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("kind", "learning_rate"), [pytest.param("gpt2", 3e-2, marks=pytest.mark.slow), ("qwen2", 3e-3)]
 )
-def test_an_adapter_and_its_export_answer_without_tacit_as_tacit_measured(
+def test_an_adapter_and_its_export_answer_without_unspoken_as_unspoken_measured(
     tmp_path: Path, kind: str, learning_rate: float
 ) -> None:
     adapter = trained(tmp_path, kind, train={"learning_rate": learning_rate})
@@ -202,7 +202,7 @@ def test_an_adapter_and_its_export_answer_without_tacit_as_tacit_measured(
     assert asked == {"served": expected, "adapter": expected}
     assert not (folder / "adapter_config.json").exists()
     assert (folder / "model.safetensors").exists()
-    assert (folder / "tacit.json").read_bytes() == (adapter / "tacit.json").read_bytes()
+    assert (folder / "unspoken.json").read_bytes() == (adapter / "unspoken.json").read_bytes()
     settings = json.loads((folder / "generation_config.json").read_text())
     assert settings["do_sample"] is False
     assert settings["temperature"] == 0

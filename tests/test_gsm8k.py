@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from tacit.errors import DataError, OutputExistsError
-from tacit.example import Example, read_examples
-from tacit.tasks.gsm8k import equations, parse, sentences, write_gsm8k
-from tacit.tasks.icot import iter_lines
+from unspoken.errors import DataError, OutputExistsError
+from unspoken.example import Example, read_examples
+from unspoken.tasks.gsm8k import equations, parse, sentences, write_gsm8k
+from unspoken.tasks.icot import iter_lines
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 RAW = {

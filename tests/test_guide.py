@@ -13,16 +13,16 @@ from typing import Any
 import pytest
 
 from conftest import tiny_qwen2
-from tacit.adapter import is_adapter
-from tacit.cli import _same_flag, app, main
-from tacit.example import read_jsonl, write_jsonl
-from tacit.recipe import load_recipe
+from unspoken.adapter import is_adapter
+from unspoken.cli import _same_flag, app, main
+from unspoken.example import read_jsonl, write_jsonl
+from unspoken.recipe import load_recipe
 
 ROOT = Path(__file__).parents[1]
 GUIDE = (ROOT / "docs" / "distil.md").read_text(encoding="utf-8")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 OVERRIDE = re.compile(r"[a-z_]+(\.[a-z_]+)*=.+")
-#: Flags in running text that are not tacit's.
+#: Flags in running text that are not unspoken's.
 OTHERS = {"--config-file", "--help"}
 
 _STEPS = ["train.max_steps=2", "train.threads=1"]
@@ -66,24 +66,24 @@ def shorter(arguments: list[str]) -> list[str]:
     return [*result, *SHORTER_SETTINGS.get(verb, [])]
 
 
-def tacit(arguments: list[str]) -> None:
+def unspoken(arguments: list[str]) -> None:
     """Runs a verb in this process; fails where it would exit with an error."""
     try:
         main(arguments)
     except SystemExit as error:
-        pytest.fail(f"tacit {shlex.join(arguments)}: exit status {error.code}")
+        pytest.fail(f"unspoken {shlex.join(arguments)}: exit status {error.code}")
 
 
 def run(line: str) -> None:
     """Runs one command of the guide in the working folder."""
     tokens = shlex.split(line)
-    if tokens[0] != "tacit":
+    if tokens[0] != "unspoken":
         subprocess.run(["bash", "-c", line], check=True)
         return
     expanded: list[str] = []
     for token in tokens[1:]:
         expanded += sorted(map(str, Path().glob(token))) if "*" in token else [token]
-    tacit(shorter(expanded))
+    unspoken(shorter(expanded))
     if "models/teacher" in expanded and "data/cot_dataset.jsonl" in expanded:
         solve("data/cot_dataset.jsonl")
 
@@ -91,7 +91,7 @@ def run(line: str) -> None:
 def solve(path: str) -> None:
     """A random teacher solves nothing: puts worked solutions there, the first two cut off."""
     worked = ["--input", "data/raw_questions.jsonl", "--output", "worked.jsonl"]
-    tacit(["generate", "--engine", "worked", *worked, "--num_samples", "30"])
+    unspoken(["generate", "--engine", "worked", *worked, "--num_samples", "30"])
     records = [record for _, record in read_jsonl("worked.jsonl")]
     for record in records[:2]:
         record["cot"] = "Step 1: I do not know"
@@ -100,7 +100,7 @@ def solve(path: str) -> None:
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder as it is after `tacit download`, with tiny models."""
+    """A folder as it is after `unspoken download`, with tiny models."""
     tiny_qwen2(tmp_path / "models" / "teacher", chat=True, seed=1)
     tiny_qwen2(tmp_path / "models" / "student")
     shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
@@ -147,7 +147,7 @@ def test_the_examples_of_records_are_what_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    tacit(["data", "arithmetic", "--output", "data"])
+    unspoken(["data", "arithmetic", "--output", "data"])
     first = Path("data/raw_questions.jsonl").read_text(encoding="utf-8").splitlines()[0]
     assert first in GUIDE
     assert (num_lines("data/raw_questions.jsonl"), num_lines("data/test_questions.jsonl")) == (
@@ -165,9 +165,9 @@ def test_every_command_has_the_flags_and_settings_that_it_names(line: str) -> No
         named = [token.partition("=")[2] for token in tokens if token.startswith("RECIPE=")]
         recipe = named[0] if named else "recipes/distill-qwen.yaml"
         load_recipe(ROOT / recipe, [token for token in tokens if OVERRIDE.fullmatch(token)])
-    if "tacit" not in tokens:
+    if "unspoken" not in tokens:
         return
-    arguments = tokens[tokens.index("tacit") + 1 :]
+    arguments = tokens[tokens.index("unspoken") + 1 :]
     app.parse_args([_same_flag(each) for each in arguments], exit_on_error=False, print_error=False)
     if arguments[0] in ("run", "check"):
         overrides = [token for token in arguments[2:] if OVERRIDE.fullmatch(token)]

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from tacit.errors import DataError, OutputExistsError
-from tacit.example import Example, read_examples, write_examples
-from tacit.tasks.icot import convert, format_line, iter_lines, parse_line
+from unspoken.errors import DataError, OutputExistsError
+from unspoken.example import Example, read_examples, write_examples
+from unspoken.tasks.icot import convert, format_line, iter_lines, parse_line
 
 ICOT = Path(__file__).parents[2] / "shared" / "data" / "icot"
 

@@ -1,7 +1,7 @@
 import pytest
 
-from tacit.errors import DataError
-from tacit.leaks import Leak, Place, check_leaks, find_leaks, normalize
+from unspoken.errors import DataError
+from unspoken.leaks import Leak, Place, check_leaks, find_leaks, normalize
 
 
 @pytest.mark.parametrize(

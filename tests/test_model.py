@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from tacit import recipe
-from tacit.collate import collate
-from tacit.dataset import CoTDataset, encode_examples
-from tacit.errors import ModelError
-from tacit.model import (
+from unspoken import recipe
+from unspoken.collate import collate
+from unspoken.dataset import CoTDataset, encode_examples
+from unspoken.errors import ModelError
+from unspoken.model import (
     ModelCard,
     build_empty,
     gap_closed,
@@ -23,9 +23,9 @@ from tacit.model import (
     model_card,
     save_model,
 )
-from tacit.tasks.multiplication import examples
-from tacit.template import Template
-from tacit.tokenizer import character_tokenizer
+from unspoken.tasks.multiplication import examples
+from unspoken.template import Template
+from unspoken.tokenizer import character_tokenizer
 
 SETTINGS = recipe.Model(
     tokenizer="characters",
@@ -99,7 +99,7 @@ def test_generate_after_export_continues_as_with_the_gap(parts: tuple[Any, CoTDa
     assert generated.tolist() == ids.tolist()
 
 
-def test_saved_folder_loads_in_plain_transformers_without_tacit(
+def test_saved_folder_loads_in_plain_transformers_without_unspoken(
     parts: tuple[Any, CoTDataset], tokenizer: Any, tmp_path: Path
 ) -> None:
     model, dataset = parts
@@ -109,7 +109,7 @@ def test_saved_folder_loads_in_plain_transformers_without_tacit(
     assert ModelCard.read(tmp_path) == card
     code = f"""
 import sys
-sys.modules["tacit"] = None  # importing it is an error now
+sys.modules["unspoken"] = None  # importing it is an error now
 from transformers import AutoModelForCausalLM, AutoTokenizer
 tokenizer = AutoTokenizer.from_pretrained({str(tmp_path)!r})
 model = AutoModelForCausalLM.from_pretrained({str(tmp_path)!r})
@@ -120,7 +120,7 @@ print(model.generate(**inputs)[0, inputs["input_ids"].shape[1]:].tolist())
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     assert output.returncode == 0, output.stderr
-    from tacit.decode import decode
+    from unspoken.decode import decode
 
     prompt = tokenizer(card.example_prompt)["input_ids"]
     (ours,) = decode(
@@ -183,7 +183,7 @@ def test_character_tokenizer_survives_saving(tmp_path: Path, tokenizer: Any) -> 
 def test_a_tokenizer_that_would_reload_as_another_one_is_refused(kind: str, fine: bool) -> None:
     from transformers import AutoConfig
 
-    from tacit.model import require_reloadable_tokenizer
+    from unspoken.model import require_reloadable_tokenizer
 
     class Model:
         config = AutoConfig.for_model(kind)

@@ -1,4 +1,4 @@
-"""Everything but `tacit download` works without a network, with no variable set that says so."""
+"""Everything but `unspoken download` works without a network, with no variable set that says so."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tacit.example import read_questions
 from test_adapter import recipe
+from unspoken.example import read_questions
 
 #: Every way out is written down with the stack: a library may catch the error and go on.
 GUARD = """
@@ -40,33 +40,33 @@ for owner, names in (
 
 PIPELINE = """
 from cyclopts import App
-from tacit.commands.data import arithmetic
-from tacit.commands.evaluate import evaluate
-from tacit.commands.export import export
-from tacit.commands.generate import generate
-from tacit.commands.vet import vet
-from tacit.pipeline import run_recipe
-from tacit.recipe import recipe_from
+from unspoken.commands.data import arithmetic
+from unspoken.commands.evaluate import evaluate
+from unspoken.commands.export import export
+from unspoken.commands.generate import generate
+from unspoken.commands.vet import vet
+from unspoken.pipeline import run_recipe
+from unspoken.recipe import recipe_from
 
 app = App(result_action="return_value")
 for verb in (arithmetic, generate, vet, evaluate, export):
     app.command(verb)
 
-def tacit(words):
+def unspoken(words):
     app(words.split(), exit_on_error=False, print_error=False)
 
 os.chdir(folder)
-tacit("arithmetic --output data --num-train 12 --num-test 4")
-tacit("generate --teacher-dir base --input data/raw_questions.jsonl --output traces.jsonl "
+unspoken("arithmetic --output data --num-train 12 --num-test 4")
+unspoken("generate --teacher-dir base --input data/raw_questions.jsonl --output traces.jsonl "
       "--max-new-tokens 4 --num-samples 2")
-tacit("generate --engine worked --input multiply.jsonl --output worked.jsonl")
-tacit("vet --input worked.jsonl --output dataset.jsonl")
+unspoken("generate --engine worked --input multiply.jsonl --output worked.jsonl")
+unspoken("vet --input worked.jsonl --output dataset.jsonl")
 run_recipe(recipe_from(json.loads(Path("recipe.json").read_text())), progress=False)
 test = "--input run/data/test.jsonl --limit 2 --num-latency 0"
 model = "run/internalized/model"
-tacit(f"evaluate --base-model base --lora-model {model} --output predictions.jsonl {test}")
-tacit(f"export --model {model} --output served")
-tacit(f"evaluate --base-model served --output again.jsonl {test}")
+unspoken(f"evaluate --base-model base --lora-model {model} --output predictions.jsonl {test}")
+unspoken(f"export --model {model} --output served")
+unspoken(f"evaluate --base-model served --output again.jsonl {test}")
 print("everything was done")
 """
 

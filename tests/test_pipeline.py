@@ -9,19 +9,19 @@ from typing import Any
 import pytest
 
 from conftest import tiny_recipe
-from tacit.check import check_recipe
-from tacit.errors import DataError, OutputExistsError, RecipeError, TacitError
-from tacit.model import load_model, load_tokenizer
-from tacit.pipeline import run_recipe
-from tacit.recipe import load_recipe, recipe_from
-from tacit.tokenizer import character_tokenizer
-from tacit.trace_file import locked
+from unspoken.check import check_recipe
+from unspoken.errors import DataError, OutputExistsError, RecipeError, UnspokenError
+from unspoken.model import load_model, load_tokenizer
+from unspoken.pipeline import run_recipe
+from unspoken.recipe import load_recipe, recipe_from
+from unspoken.tokenizer import character_tokenizer
+from unspoken.trace_file import locked
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 
 
 def run(recipe: Any) -> Path:
-    return run_recipe(recipe, command="tacit run tiny", progress=False).parent
+    return run_recipe(recipe, command="unspoken run tiny", progress=False).parent
 
 
 def read(path: Path) -> Any:
@@ -48,7 +48,7 @@ def test_a_run_leaves_everything_that_a_reader_needs(finished: Path) -> None:
     assert read(finished / "explicit" / "stage.json")["level"] == "0000"
     assert read(finished / "no_cot" / "stage.json")["level"] == "all"
     environment = read(finished / "environment.json")
-    assert environment["command"] == "tacit run tiny"
+    assert environment["command"] == "unspoken run tiny"
     assert {"versions", "git_revision", "machine", "seed", "data"} <= environment.keys()
     assert set(environment["data"][0]) == {"train", "valid", "test"}
     for name in ("report.html", "report.json", "recipe.yaml"):
@@ -57,10 +57,10 @@ def test_a_run_leaves_everything_that_a_reader_needs(finished: Path) -> None:
 
 @pytest.mark.parametrize("variant", ["internalized", "explicit", "no_cot"])
 def test_plain_transformers_answers_as_we_do(finished: Path, variant: str) -> None:
-    """In a Python in which tacit cannot be imported, on the documented prompt."""
+    """In a Python in which unspoken cannot be imported, on the documented prompt."""
     code = f"""
 import json, sys
-sys.modules["tacit"] = None
+sys.modules["unspoken"] = None
 from transformers import AutoModelForCausalLM, AutoTokenizer
 folder = {str(finished / variant)!r}
 tokenizer = AutoTokenizer.from_pretrained(folder + "/model")
@@ -82,10 +82,10 @@ def test_a_second_run_does_nothing(finished: Path, monkeypatch: pytest.MonkeyPat
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*.safetensors")}
     assert len(before) > 3
     monkeypatch.setattr(
-        "tacit.pipeline.training.load_model", lambda *_, **__: pytest.fail("trains again")
+        "unspoken.pipeline.training.load_model", lambda *_, **__: pytest.fail("trains again")
     )
     monkeypatch.setattr(
-        "tacit.pipeline.measuring.evaluate_folder", lambda *_, **__: pytest.fail("asks again")
+        "unspoken.pipeline.measuring.evaluate_folder", lambda *_, **__: pytest.fail("asks again")
     )
     said: list[str] = []
     run_recipe(load_recipe(finished / "recipe.yaml"), progress=False, say=said.append)
@@ -155,7 +155,7 @@ def test_a_folder_that_is_no_run_is_left_alone(tmp_path: Path) -> None:
 def test_explicit_model_from_before_the_removal(tmp_path: Path) -> None:
     baselines = {"explicit": "before_removal", "no_cot": False}
     folder = run(tiny_recipe(tmp_path / "run", baselines=baselines, schedule={"delta": 40}))
-    card = read(folder / "explicit" / "model" / "tacit.json")
+    card = read(folder / "explicit" / "model" / "unspoken.json")
     assert card["removed"] == 0
     assert read(folder / "explicit" / "evaluation.json")["num_graded"] == 30
 
@@ -306,7 +306,7 @@ def test_a_mistake_costs_no_trained_model(tmp_path: Path) -> None:
     folder = run(tiny_recipe(tmp_path / "run"))
     model = folder / "internalized" / "model" / "model.safetensors"
     before = model.stat().st_mtime_ns
-    with pytest.raises(TacitError, match="cannot build"):
+    with pytest.raises(UnspokenError, match="cannot build"):
         run(tiny_recipe(tmp_path / "run", model={"config": {"model_type": "gtp2"}}))
     said: list[str] = []
     run_recipe(tiny_recipe(tmp_path / "run"), progress=False, say=said.append)

@@ -7,8 +7,8 @@ from typing import Any
 import datasets
 import pytest
 
-from tacit.errors import DataError, RecipeError, TacitError
-from tacit.questions import read_questions_from
+from unspoken.errors import DataError, RecipeError, UnspokenError
+from unspoken.questions import read_questions_from
 
 GSM8K = [
     {"question": "How many?", "answer": "1 + 1 = <<1+1=2>>2\n#### 2"},
@@ -166,7 +166,7 @@ def test_a_misspelled_file_is_not_looked_for_on_the_hub(
 ) -> None:
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: pytest.fail("asked the hub"))
     for source in ("data/raw_question.jsonl", "x.parquet", "x.json", "../data", tmp_path / "none"):
-        with pytest.raises(TacitError, match="no such file"):
+        with pytest.raises(UnspokenError, match="no such file"):
             read_questions_from(source)
     path = write_jsonl(tmp_path / "questions.jsonl", GSM8K)
     with pytest.raises(RecipeError, match=r"--split: found test with .*questions\.jsonl"):

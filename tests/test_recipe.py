@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tacit.errors import RecipeError
-from tacit.recipe import Recipe, dump_recipe, load_recipe, parse_override, recipe_from
+from unspoken.errors import RecipeError
+from unspoken.recipe import Recipe, dump_recipe, load_recipe, parse_override, recipe_from
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
 
@@ -36,7 +36,7 @@ def test_every_shipped_recipe_parses_and_survives_a_round_trip(path: Path, tmp_p
 
 
 def test_importing_recipes_does_not_import_torch() -> None:
-    code = "import sys, tacit.recipe; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    code = "import sys, unspoken.recipe; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

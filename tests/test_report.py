@@ -10,14 +10,14 @@ from html.parser import HTMLParser
 import pytest
 import yaml
 
-from tacit.errors import DataError
-from tacit.report import names, numbers, print_metrics, print_summary, write_report
-from tacit.report.finding import find
-from tacit.report.reading import read_run
-from tacit.report.results import TrainPoint
-from tacit.report.series import MOST_POINTS, thinned
-from tacit.report.summary import summary_lines
-from tacit.stats import wilson_interval
+from unspoken.errors import DataError
+from unspoken.report import names, numbers, print_metrics, print_summary, write_report
+from unspoken.report.finding import find
+from unspoken.report.reading import read_run
+from unspoken.report.results import TrainPoint
+from unspoken.report.series import MOST_POINTS, thinned
+from unspoken.report.summary import summary_lines
+from unspoken.stats import wilson_interval
 
 NUM_TEST = 40
 LONGEST = 4
@@ -136,11 +136,11 @@ def make_run(folder, *, explicit="train", no_cot=True, phases=(), **settings):
     write(
         folder / "environment.json",
         {
-            "command": "tacit run tiny.yaml 'name=<b>'",
+            "command": "unspoken run tiny.yaml 'name=<b>'",
             "started": "2026-01-02T03:04:05+00:00",
             "seed": 7,
             "data": data,
-            "versions": {"tacit": "0.1.0", "torch": "2.9"},
+            "versions": {"unspoken": "0.1.0", "torch": "2.9"},
             "git_revision": "c0ffee",
             "machine": {"system": "Linux", "processor": "A CPU", "num_threads": 2, "gpu": None},
         },
@@ -160,7 +160,7 @@ def full(tmp_path):
 @pytest.fixture
 def without_plots(monkeypatch):
     """For tests of words: drawing takes most of a report's time."""
-    monkeypatch.setattr("tacit.report.plots.draw_plots", lambda phase, folder: [])
+    monkeypatch.setattr("unspoken.report.plots.draw_plots", lambda phase, folder: [])
 
 
 class Page(HTMLParser):
@@ -248,7 +248,7 @@ def test_page_shows_the_table_and_opens_offline(full):
         "1.5 min",
     ):
         assert shown in text, shown
-    assert "tacit run tiny.yaml 'name=<b>'" in text
+    assert "unspoken run tiny.yaml 'name=<b>'" in text
     assert page.open == []
     assert len(page.ids) == len(set(page.ids))
     assert all(load.startswith("#") for load in page.loads)
@@ -529,7 +529,7 @@ def test_names_keep_clear_of_the_curve():
 
 def test_report_does_not_import_torch(full):
     code = (
-        "import sys; from pathlib import Path; from tacit.report import write_report;"
+        "import sys; from pathlib import Path; from unspoken.report import write_report;"
         f"write_report(Path({str(full)!r})); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -7,10 +7,6 @@ import re
 import pytest
 import yaml
 
-from tacit.report import break_even, prices, vetting, write_report
-from tacit.report.reading import read_run
-from tacit.report.results import VARIANTS
-from tacit.report.summary import summary_lines
 from test_report import (
     NUM_TEST,
     Page,
@@ -26,6 +22,10 @@ from test_report import (
     write,
     write_lines,
 )
+from unspoken.report import break_even, prices, vetting, write_report
+from unspoken.report.reading import read_run
+from unspoken.report.results import VARIANTS
+from unspoken.report.summary import summary_lines
 
 RIGHT = {
     "teacher": 39,
@@ -51,7 +51,7 @@ def known_models(monkeypatch):
 
 @pytest.fixture
 def without_plots(monkeypatch):
-    monkeypatch.setattr("tacit.report.plots.draw_plots", lambda phase, folder: [])
+    monkeypatch.setattr("unspoken.report.plots.draw_plots", lambda phase, folder: [])
 
 
 def make_teacher_run(folder, **settings):

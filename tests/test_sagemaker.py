@@ -16,21 +16,21 @@ import pytest
 import yaml
 
 from conftest import tiny_recipe
-from tacit.errors import DataError, ModelError, RecipeError
-from tacit.launch import sagemaker_clients, sagemaker_pack
-from tacit.launch.sagemaker import prepare
-from tacit.launch.sagemaker_clients import LaunchError
-from tacit.launch.sagemaker_image import has_gpu, image_uri, num_processes, takes_volume_key
-from tacit.launch.sagemaker_pack import code_archive, pack
-from tacit.launch.sagemaker_prices import cost_lines
-from tacit.launch.sagemaker_settings import JobSettings, check_settings
-from tacit.recipe import load_recipe
+from unspoken.errors import DataError, ModelError, RecipeError
+from unspoken.launch import sagemaker_clients, sagemaker_pack
+from unspoken.launch.sagemaker import prepare
+from unspoken.launch.sagemaker_clients import LaunchError
+from unspoken.launch.sagemaker_image import has_gpu, image_uri, num_processes, takes_volume_key
+from unspoken.launch.sagemaker_pack import code_archive, pack
+from unspoken.launch.sagemaker_prices import cost_lines
+from unspoken.launch.sagemaker_settings import JobSettings, check_settings
+from unspoken.recipe import load_recipe
 
 BUCKET = "research-bucket"
 
 
 KEY = "arn:aws:kms:us-east-1:111122223333:key/1234"
-ROLE = "arn:aws:iam::111122223333:role/tacit"
+ROLE = "arn:aws:iam::111122223333:role/unspoken"
 
 
 REGION = "us-east-1"
@@ -103,7 +103,7 @@ def problems(value: Any, shape: Any, place: str = "") -> Iterator[str]:
 
 def test_the_request_is_as_aws_describes_it(tmp_path: Path) -> None:
     """Names, types and required fields as boto3 checks them, and what it does not check."""
-    pytest.importorskip("boto3", reason="needs tacit[sagemaker]")
+    pytest.importorskip("boto3", reason="needs unspoken[sagemaker]")
     import botocore.session
     from botocore.validate import ParamValidator
 
@@ -148,9 +148,11 @@ def test_the_same_code_gives_the_same_archive(tmp_path: Path) -> None:
     assert code_archive(recipe, ["numpy"]) != first
     with tarfile.open(fileobj=io.BytesIO(first)) as archive:
         names = archive.getnames()
-    assert {"tacit/launch/container.py", "tacit/launch/prices.json", "recipes/tiny.yaml"} <= set(
-        names
-    )
+    assert {
+        "unspoken/launch/container.py",
+        "unspoken/launch/prices.json",
+        "recipes/tiny.yaml",
+    } <= set(names)
     assert not any("__pycache__" in name for name in names)
 
 
@@ -158,13 +160,13 @@ def test_the_archive_runs_without_anything_else_of_the_project(tmp_path: Path) -
     archive = code_archive(write_recipe(tmp_path), ["numpy"])
     with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
         opened.extractall(tmp_path / "code", filter="data")
-    code = "import sys, tacit.launch.container; print(tacit.__file__); "
+    code = "import sys, unspoken.launch.container; print(unspoken.__file__); "
     code += "print([m for m in ('torch', 'boto3', 'cyclopts', 'pydantic') if m in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path / "code", capture_output=True, text=True,
         check=True, env={**os.environ, "PYTHONPATH": str(tmp_path / "code")},
     )  # fmt: skip
-    assert done.stdout.split() == [str(tmp_path / "code" / "tacit" / "__init__.py"), "[]"]
+    assert done.stdout.split() == [str(tmp_path / "code" / "unspoken" / "__init__.py"), "[]"]
 
 
 def test_files_of_phases_are_mapped_phase_by_phase(tmp_path: Path) -> None:
@@ -255,7 +257,7 @@ def test_a_configuration_of_accelerates_travels_with_what_it_needs(tmp_path: Pat
         archive(tmp_path / "absent.yaml")
 
 
-def test_files_of_tacit_that_are_not_installed_are_said_to_be(
+def test_files_of_unspoken_that_are_not_installed_are_said_to_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing(name: str) -> None:
@@ -324,7 +326,7 @@ def test_what_cannot_travel_is_refused_before_anything_is_sent(tmp_path: Path) -
     ("changes", "message"),
     [
         ({"role": ""}, "--role: missing"),
-        ({"role": "tacit"}, "--role: found 'tacit'; needed: a role's ARN"),
+        ({"role": "unspoken"}, "--role: found 'unspoken'; needed: a role's ARN"),
         ({"bucket": "s3://b"}, "--bucket: found 's3://b'"),
         ({"instance_type": "g5.xlarge"}, "--instance_type: found 'g5.xlarge'"),
         ({"instance_type": "ml.trn1.2xlarge"}, "needed: CPUs or NVIDIA GPUs"),
@@ -416,7 +418,7 @@ def test_cost_says_what_is_known_and_what_not(tmp_path: Path) -> None:
 def command(*arguments: object) -> None:
     from cyclopts import App
 
-    from tacit.commands.launch_sagemaker import sagemaker
+    from unspoken.commands.launch_sagemaker import sagemaker
 
     app = App(name="launch", result_action="return_value")
     app.command(sagemaker)
@@ -446,9 +448,9 @@ def test_without_boto3_the_command_to_install_it_is_named(
     for name in ("boto3", "boto3.exceptions", "botocore", "botocore.exceptions"):
         monkeypatch.setitem(sys.modules, name, None)
     for flag in ("--status", "--logs", "--stop", "--fetch"):
-        with pytest.raises(LaunchError, match=r"pip install 'tacit\[sagemaker\]'"):
+        with pytest.raises(LaunchError, match=r"pip install 'unspoken\[sagemaker\]'"):
             command(flag, "tiny-1", "--region", REGION)
-    with pytest.raises(LaunchError, match=r"pip install 'tacit\[sagemaker\]'"):
+    with pytest.raises(LaunchError, match=r"pip install 'unspoken\[sagemaker\]'"):
         command(write_recipe(tmp_path), *FLAGS)
 
 
@@ -488,7 +490,7 @@ def test_help_shows_no_empty_defaults(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_importing_the_launcher_imports_no_boto3() -> None:
     code = (
-        "import sys, tacit, tacit.launch.sagemaker, tacit.commands.launch_sagemaker\n"
+        "import sys, unspoken, unspoken.launch.sagemaker, unspoken.commands.launch_sagemaker\n"
         "print([m for m in ('boto3', 'botocore', 'torch', 'numpy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -513,4 +515,4 @@ def test_role_and_user_may_remove_checkpoints() -> None:
     for name in ("execution-role", "user"):
         statements = json.loads((folder / f"{name}.json").read_text())["Statement"]
         places = [one["Resource"] for one in statements if "s3:DeleteObject" in one["Action"]]
-        assert any("arn:aws:s3:::BUCKET/tacit/checkpoints/*" in place for place in places)
+        assert any("arn:aws:s3:::BUCKET/unspoken/checkpoints/*" in place for place in places)

@@ -10,11 +10,6 @@ from typing import Any
 import pytest
 
 from sagemaker_server import KEY_ID, SECRET, TOKEN, aws, keys_in, outgoing, server  # noqa: F401
-from tacit.errors import DataError
-from tacit.launch import sagemaker_jobs, sagemaker_upload
-from tacit.launch.sagemaker import prepare, setup_sagemaker_training, submit
-from tacit.launch.sagemaker_clients import LaunchError
-from tacit.launch.sagemaker_upload import sha256_of
 from test_sagemaker import (
     BUCKET,
     FLAGS,
@@ -26,6 +21,11 @@ from test_sagemaker import (
     write_jsonl_recipe,
     write_recipe,
 )
+from unspoken.errors import DataError
+from unspoken.launch import sagemaker_jobs, sagemaker_upload
+from unspoken.launch.sagemaker import prepare, setup_sagemaker_training, submit
+from unspoken.launch.sagemaker_clients import LaunchError
+from unspoken.launch.sagemaker_upload import sha256_of
 
 
 def test_every_field_of_the_request_that_is_sent(
@@ -96,12 +96,12 @@ def test_every_field_of_the_request_that_is_sent(
             for channel, place in places.items()
         ],
         "OutputDataConfig": {
-            "S3OutputPath": f"s3://{BUCKET}/tacit/output",
+            "S3OutputPath": f"s3://{BUCKET}/unspoken/output",
             "CompressionType": "NONE",
             "KmsKeyId": KEY,
         },
         "CheckpointConfig": {
-            "S3Uri": f"s3://{BUCKET}/tacit/checkpoints/own-1",
+            "S3Uri": f"s3://{BUCKET}/unspoken/checkpoints/own-1",
             "LocalPath": "/opt/ml/checkpoints",
         },
         "ResourceConfig": {
@@ -122,7 +122,7 @@ def test_every_field_of_the_request_that_is_sent(
     )
     assert algorithm["TrainingInputMode"] == "File"
     assert algorithm["ContainerEntrypoint"][:2] == ["/bin/bash", "-c"]
-    assert "exec python -m tacit.launch.container" in algorithm["ContainerEntrypoint"][2]
+    assert "exec python -m unspoken.launch.container" in algorithm["ContainerEntrypoint"][2]
     assert len(algorithm["ContainerEntrypoint"][2]) <= 256
     assert {"Name", "Regex"} == set(algorithm["MetricDefinitions"][0])
     assert set(algorithm) == {
@@ -143,7 +143,7 @@ def test_a_job_is_submitted_and_found(aws: Any, tmp_path: Path) -> None:
 
 
 def checkpoint_of(s3: Any, name: str) -> None:
-    s3.put_object(Bucket=BUCKET, Key=f"tacit/checkpoints/{name}/run/state.json", Body=b"{}")
+    s3.put_object(Bucket=BUCKET, Key=f"unspoken/checkpoints/{name}/run/state.json", Body=b"{}")
 
 
 def test_a_chain_of_jobs_goes_on_in_the_folder_of_the_first(
@@ -160,8 +160,8 @@ def test_a_chain_of_jobs_goes_on_in_the_folder_of_the_first(
         submit(launch, progress=False, say=said.append)
     places = {request["CheckpointConfig"]["S3Uri"] for request in sent}
     assert len(sent) == 4
-    assert places == {f"s3://{BUCKET}/tacit/checkpoints/tiny-1"}
-    assert f"goes on from s3://{BUCKET}/tacit/checkpoints/tiny-1" in said
+    assert places == {f"s3://{BUCKET}/unspoken/checkpoints/tiny-1"}
+    assert f"goes on from s3://{BUCKET}/unspoken/checkpoints/tiny-1" in said
 
 
 def test_what_cannot_be_resumed_is_refused_before_the_upload(
@@ -184,7 +184,9 @@ def test_what_cannot_be_resumed_is_refused_before_the_upload(
     refused("needed: checkpoints in s3://.*/other/checkpoints/", resume="tiny-1", prefix="other")
     describe = sagemaker_jobs.describe
     running = {"TrainingJobStatus": "InProgress"}
-    monkeypatch.setattr("tacit.launch.sagemaker.describe", lambda *a: {**describe(*a), **running})
+    monkeypatch.setattr(
+        "unspoken.launch.sagemaker.describe", lambda *a: {**describe(*a), **running}
+    )
     refused("found tiny-1, which still runs; needed: one that has ended", resume="tiny-1")
 
 
@@ -373,7 +375,7 @@ def test_no_secret_is_written_anywhere(
     command(recipe, *FLAGS, "--job-name", "own-1")
     command("--status", "own-1", "--region", REGION)
     command(recipe, *FLAGS, "--dry-run")
-    aws.put_object(Bucket=BUCKET, Key="tacit/output/own-1/output/model/a", Body=b"a")
+    aws.put_object(Bucket=BUCKET, Key="unspoken/output/own-1/output/model/a", Body=b"a")
     command("--fetch", "own-1", "--region", REGION, "--output", tmp_path / "fetched")
     printed = capsys.readouterr()
     found = [printed.out, printed.err, json.dumps(sent)]

@@ -11,10 +11,6 @@ from typing import Any
 import pytest
 
 from sagemaker_server import aws, outgoing, server  # noqa: F401
-from tacit.errors import OutputExistsError
-from tacit.launch import sagemaker_clients, sagemaker_jobs
-from tacit.launch.sagemaker import prepare, submit
-from tacit.launch.sagemaker_clients import LaunchError
 from test_sagemaker import (
     BUCKET,
     FLAGS,
@@ -23,6 +19,10 @@ from test_sagemaker import (
     settings,
     write_recipe,
 )
+from unspoken.errors import OutputExistsError
+from unspoken.launch import sagemaker_clients, sagemaker_jobs
+from unspoken.launch.sagemaker import prepare, submit
+from unspoken.launch.sagemaker_clients import LaunchError
 
 
 def write_log(server: str, name: str, streams: dict[str, list[str]]) -> None:
@@ -71,7 +71,7 @@ def test_following_ends_with_the_job(
         "tiny-1: InProgress (Training)",
         "tiny-1: Completed",
         "  time: 9 s",
-        f"  tacit launch sagemaker --fetch tiny-1 --region {REGION} --output FOLDER",
+        f"  unspoken launch sagemaker --fetch tiny-1 --region {REGION} --output FOLDER",
     ]
     answers = [job("Failed", FailureReason="AlgorithmError: error")]
     with pytest.raises(LaunchError, match=r"job tiny-1 failed: AlgorithmError: error; see"):
@@ -128,7 +128,7 @@ def test_the_network_may_be_away_while_a_job_is_followed(
     failing(monkeypatch, errors())
     said: list[str] = []
     sagemaker_jobs.follow("tiny-1", REGION, said.append, poll_s=0)
-    assert said[0].endswith("try again; tacit does, for 15 minutes")
+    assert said[0].endswith("try again; unspoken does, for 15 minutes")
     assert said[1] == "tiny-1: Completed", "it is told once"
     failing(monkeypatch, errors())
     with pytest.raises(LaunchError, match=r"the job goes on; follow it again: .*--logs tiny-1"):
@@ -201,7 +201,9 @@ def test_results_are_fetched_whole_or_not_at_all(
     with pytest.raises(LaunchError, match="nothing is there"):
         sagemaker_jobs.fetch("tiny-1", output, REGION)
     for name in ("model/model.safetensors", "data/report.html"):
-        aws.put_object(Bucket=BUCKET, Key=f"tacit/output/tiny-1/output/{name}", Body=name.encode())
+        aws.put_object(
+            Bucket=BUCKET, Key=f"unspoken/output/tiny-1/output/{name}", Body=name.encode()
+        )
     found = sagemaker_jobs.fetch("tiny-1", output, REGION)
     assert [path.relative_to(output).as_posix() for path in found] == [
         "data/report.html",
@@ -209,7 +211,7 @@ def test_results_are_fetched_whole_or_not_at_all(
     ]
     with pytest.raises(OutputExistsError):
         sagemaker_jobs.fetch("tiny-1", output, REGION)
-    aws.put_object(Bucket=BUCKET, Key="tacit/output/tiny-1/output/../../outside", Body=b"x")
+    aws.put_object(Bucket=BUCKET, Key="unspoken/output/tiny-1/output/../../outside", Body=b"x")
     with pytest.raises(LaunchError, match="points outside"):
         sagemaker_jobs.fetch("tiny-1", tmp_path / "second", REGION)
     assert not (tmp_path / "second").exists()
@@ -223,7 +225,9 @@ def test_a_fetch_that_was_cut_goes_on(
 
     submit(prepare(write_recipe(tmp_path), (), settings(job_name="tiny-1")), progress=False)
     for name in ("a", "model/b", "model/c"):
-        aws.put_object(Bucket=BUCKET, Key=f"tacit/output/tiny-1/output/{name}", Body=name.encode())
+        aws.put_object(
+            Bucket=BUCKET, Key=f"unspoken/output/tiny-1/output/{name}", Body=name.encode()
+        )
     fetched: list[str] = []
     is_cut = True
     make = sagemaker_jobs.client
@@ -249,7 +253,7 @@ def test_a_fetch_that_was_cut_goes_on(
         sagemaker_jobs.fetch("tiny-1", output, REGION)
     assert (fetched, output.exists()) == (["a", "b"], False)
     is_cut = False
-    aws.put_object(Bucket=BUCKET, Key="tacit/output/tiny-1/output/a", Body=b"A")
+    aws.put_object(Bucket=BUCKET, Key="unspoken/output/tiny-1/output/a", Body=b"A")
     sagemaker_jobs.fetch("tiny-1", output, REGION)
     assert fetched == ["a", "b", "a", "c"], "one is another now, and one was missing"
     whole = {path.name: path.read_text() for path in output.rglob("*") if path.is_file()}
@@ -262,7 +266,7 @@ def test_archives_of_jobs_that_others_created_are_unpacked(aws: Any, tmp_path: P
     with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as archive:
         archive.add(write_recipe(tmp_path / "x"), "config.json")
     body = (tmp_path / "model.tar.gz").read_bytes()
-    aws.put_object(Bucket=BUCKET, Key="tacit/output/tiny-1/output/model.tar.gz", Body=body)
+    aws.put_object(Bucket=BUCKET, Key="unspoken/output/tiny-1/output/model.tar.gz", Body=body)
     (path,) = sagemaker_jobs.fetch("tiny-1", tmp_path / "fetched", REGION)
     assert path == tmp_path / "fetched" / "model" / "config.json"
 
@@ -282,7 +286,7 @@ def test_printed_commands_say_the_region(
 ) -> None:
     command(write_recipe(tmp_path), *FLAGS, "--job-name", "tiny-1")
     command("--status", "tiny-1", "--region", REGION)
-    lines = [line for line in capsys.readouterr().out.splitlines() if "tacit launch" in line]
+    lines = [line for line in capsys.readouterr().out.splitlines() if "unspoken launch" in line]
     assert len(lines) == 3
     assert all(f"tiny-1 --region {REGION}" in line for line in lines)
 

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from tacit import recipe
-from tacit.schedule import ALL, Schedule, ScheduleState, sample_offsets
+from unspoken import recipe
+from unspoken.schedule import ALL, Schedule, ScheduleState, sample_offsets
 
 
 def levels(settings: recipe.Schedule, num_steps: int, **kwargs: int) -> list[int]:

@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from tacit import score
-from tacit.errors import DataError, OutputExistsError
-from tacit.score import score_file, score_records
-from tacit.stats import wilson_interval
+from unspoken import score
+from unspoken.errors import DataError, OutputExistsError
+from unspoken.score import score_file, score_records
+from unspoken.stats import wilson_interval
 
 RECORDS = [
     {"id": 7, "generated": "Step 1\nFinal Answer: $36.00", "gold": "36", "note": {"ü": [1, None]}},

@@ -8,11 +8,11 @@ import pytest
 import yaml
 
 from conftest import tiny_recipe
-from tacit.cli import main
-from tacit.errors import DataError, RecipeError
-from tacit.pipeline import run_recipe, shards
-from tacit.pipeline.shards import merge, prepare, write_shard
-from tacit.trace_file import locked
+from unspoken.cli import main
+from unspoken.errors import DataError, RecipeError
+from unspoken.pipeline import run_recipe, shards
+from unspoken.pipeline.shards import merge, prepare, write_shard
+from unspoken.trace_file import locked
 
 SCRATCH: dict[str, Any] = {
     "teacher": {
@@ -87,7 +87,7 @@ def test_a_missing_share_is_named(tmp_path: Path) -> None:
     prepare(recipe, progress=False)
     write_shard(recipe, (1, 2), progress=False)
     wanted = (
-        r"traces-00002-of-00002.*share 2/2 has not been written.*tacit shard RECIPE --shard 2/2"
+        r"traces-00002-of-00002.*share 2/2 has not been written.*unspoken shard RECIPE --shard 2/2"
     )
     with pytest.raises(DataError, match=wanted):
         merge(recipe, 2)

@@ -17,17 +17,17 @@ import pytest
 import yaml
 
 from conftest import tiny_recipe
-from tacit.cli import main
-from tacit.pipeline import run_recipe
-from tacit.recipe import load_recipe
 from test_train import NO_DROPOUT, losses
+from unspoken.cli import main
+from unspoken.pipeline import run_recipe
+from unspoken.recipe import load_recipe
 
 pytestmark = [pytest.mark.slow, pytest.mark.slurm]
 
 _DAEMONS = ("munged", "slurmctld", "slurmd")
 _PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 _CONFIGURATION = """\
-ClusterName=tacit
+ClusterName=unspoken
 SlurmctldHost={host}(127.0.0.1)
 SlurmUser={user}
 SlurmdUser={user}
@@ -305,7 +305,7 @@ def test_two_nodes_train_as_one_process_also_when_stopped(tmp_path: Path) -> Non
         "--nodes=2",
         f"--config_file={Path(__file__).parents[1] / 'configs' / 'fsdp2.yaml'}",
         "--extra=--export=NONE",  # as some sites have it: what --setup exports is all there is
-        f"--setup=export GLOO_SOCKET_IFNAME=lo TACIT_CACHE={os.environ['TACIT_CACHE']}",
+        f"--setup=export GLOO_SOCKET_IFNAME=lo UNSPOKEN_CACHE={os.environ['UNSPOKEN_CACHE']}",
     )
     run = launched.jobs["run"]
     metrics = launched.run / "internalized" / "metrics.jsonl"

@@ -1,4 +1,4 @@
-"""What `tacit launch slurm` writes, and how it ends with fakes of SLURM's commands."""
+"""What `unspoken launch slurm` writes, and how it ends with fakes of SLURM's commands."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ import pytest
 import yaml
 
 from conftest import tiny_recipe
-from tacit.check.offline import require_models_here
-from tacit.cli import main
-from tacit.errors import OutputExistsError, RecipeError
-from tacit.launch.slurm import Launch, render_scripts, working_directory
-from tacit.launch.slurm_options import SlurmOptions, time_s
-from tacit.launch.slurm_submit import SlurmError, launch_folder, status_lines, submit
-from tacit.launch.torchrun import status_of
-from tacit.log import bar_intervals
+from unspoken.check.offline import require_models_here
+from unspoken.cli import main
+from unspoken.errors import OutputExistsError, RecipeError
+from unspoken.launch.slurm import Launch, render_scripts, working_directory
+from unspoken.launch.slurm_options import SlurmOptions, time_s
+from unspoken.launch.slurm_submit import SlurmError, launch_folder, status_lines, submit
+from unspoken.launch.torchrun import status_of
+from unspoken.log import bar_intervals
 
 
 def scripts(folder: Path, *, overrides: tuple[str, ...] = (), **options: Any) -> dict[str, str]:
@@ -33,7 +33,9 @@ def scripts(folder: Path, *, overrides: tuple[str, ...] = (), **options: Any) ->
     output = options.pop("output", folder / "run")
     recipe = tiny_recipe(output, **({"teacher": teacher} if teacher else {}))
     chosen = SlurmOptions(**{"time": "08:00:00", **options})
-    launch = Launch(recipe, overrides, chosen, folder / "run/slurm/1", folder, "tacit launch slurm")
+    launch = Launch(
+        recipe, overrides, chosen, folder / "run/slurm/1", folder, "unspoken launch slurm"
+    )
     return {script.name: script.text for script in render_scripts(launch)}
 
 
@@ -83,15 +85,15 @@ def test_one_torchrun_per_node_meets_on_the_first(tmp_path: Path) -> None:
     assert 'head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)' in text
     command = next(line for line in text.splitlines() if line.startswith("step "))
     assert command.startswith("step srun --nodes=2 --ntasks=2 --label --kill-on-bad-exit=0 --wait")
-    assert "-m tacit.launch.torchrun --nnodes=2 --nproc_per_node=4" in command
-    assert '--master_addr="$head" --master_port="$port" -m tacit run' in command
+    assert "-m unspoken.launch.torchrun --nnodes=2 --nproc_per_node=4" in command
+    assert '--master_addr="$head" --master_port="$port" -m unspoken run' in command
     assert command.endswith(f"{tmp_path}/run/slurm/1/recipe.yaml 'name=it'\"'\"'s'")
 
 
 def test_one_process_needs_no_torchrun(tmp_path: Path) -> None:
     for gpus in (0, 1):
         (text,) = scripts(tmp_path, gpus_per_node=gpus).values()
-        assert f"{sys.executable} -m tacit run " in text
+        assert f"{sys.executable} -m unspoken run " in text
         assert "torchrun" not in text
 
 
@@ -100,10 +102,10 @@ def test_an_array_comes_between_two_jobs(tmp_path: Path) -> None:
     assert list(found) == ["prepare", "generate", "run"]
     assert "--array=1-16%4" in directives(found["generate"])
     assert f"--output={tmp_path}/run/slurm/1/generate-%A_%a.log" in directives(found["generate"])
-    assert "-m tacit shard" in found["generate"]
+    assert "-m unspoken shard" in found["generate"]
     assert '--shard "$SLURM_ARRAY_TASK_ID/16"' in found["generate"]
     assert "--prepare" in found["prepare"]
-    assert found["run"].index("--merge 16") < found["run"].index("-m tacit run")
+    assert found["run"].index("--merge 16") < found["run"].index("-m unspoken run")
     # worked solutions need no GPU, and one that no job may be without is enough for the data
     assert not [line for line in directives(found["generate"]) if "gpu" in line]
     assert "--gres=gpu:1" in directives(found["prepare"])
@@ -145,12 +147,14 @@ def test_accelerates_configuration_reaches_the_processes(tmp_path: Path) -> None
 
 
 def test_container_environment_and_setup(tmp_path: Path) -> None:
-    image = tmp_path / "tacit image.sif"
+    image = tmp_path / "unspoken image.sif"
     image.touch()
     output = tmp_path.parent / "scratch" / "run"  # a run folder outside of the project
     (text,) = scripts(tmp_path, container=image, gpus_per_node=1, output=output).values()
     folders = f"{tmp_path},{output}"
-    wanted = f"apptainer exec --nv --bind {folders} --pwd {tmp_path} '{image}' python3 -m tacit run"
+    wanted = (
+        f"apptainer exec --nv --bind {folders} --pwd {tmp_path} '{image}' python3 -m unspoken run"
+    )
     assert wanted in text
     venv = tmp_path / "venv"
     (venv / "bin").mkdir(parents=True)
@@ -159,7 +163,7 @@ def test_container_environment_and_setup(tmp_path: Path) -> None:
     lines = text.splitlines()
     setup = next(n for n, line in enumerate(lines) if line.startswith("module load cuda || fail "))
     assert lines[setup + 1].startswith(f"source {venv}/bin/activate || fail ")
-    assert " python3 -m tacit run " in text
+    assert " python3 -m unspoken run " in text
 
 
 @pytest.mark.parametrize(
@@ -348,7 +352,7 @@ def test_without_sbatch_it_says_where_to_go(
     monkeypatch.setenv("PATH", str(tmp_path))
     recipe = tiny_recipe(tmp_path / "run")
     folder = tmp_path / "run" / "slurm" / "1"
-    launch = Launch(recipe, (), SlurmOptions(time="10"), folder, tmp_path, "tacit launch slurm")
+    launch = Launch(recipe, (), SlurmOptions(time="10"), folder, tmp_path, "unspoken launch slurm")
     with pytest.raises(SlurmError, match="login node"):
         submit(launch, tmp_path / "recipe.yaml")
     assert not (tmp_path / "run").exists()
@@ -524,7 +528,7 @@ def launch(tmp_path: Path, fakes: Path, monkeypatch: pytest.MonkeyPatch) -> Laun
     recipe = tiny_recipe(tmp_path / "run", teacher={"engine": "worked"})
     (tmp_path / "recipe.yaml").write_text("name: tiny\n")
     options = SlurmOptions(time="10", array="2", save_s=60)
-    return Launch(recipe, (), options, launch_folder(recipe), tmp_path, "tacit launch slurm")
+    return Launch(recipe, (), options, launch_folder(recipe), tmp_path, "unspoken launch slurm")
 
 
 def jobs_of(launch: Launch) -> list[str]:
@@ -613,7 +617,7 @@ def test_the_first_failure_of_a_node_decides_its_exit_status() -> None:
 def start_node(code: str, **environment: str) -> subprocess.Popen[str]:
     """Two processes of one node, each of which runs `code`."""
     return subprocess.Popen(
-        [sys.executable, "-m", "tacit.launch.torchrun", "--nproc_per_node=2",
+        [sys.executable, "-m", "unspoken.launch.torchrun", "--nproc_per_node=2",
          "--master_addr=127.0.0.1", "--master_port=29517", "--no_python", sys.executable, "-c",
          code],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -627,7 +631,11 @@ def test_a_node_exits_as_its_processes_do_and_notes_a_failure(tmp_path: Path, st
     code = f"import os, sys; sys.exit({status} if os.environ['RANK'] == '1' else 0)"
     events = tmp_path / "events.log"
     node = start_node(
-        code, TACIT_EVENTS=str(events), TACIT_JOB="run 7", SLURM_NODEID="0", TACIT_SHUTDOWN_S="60"
+        code,
+        UNSPOKEN_EVENTS=str(events),
+        UNSPOKEN_JOB="run 7",
+        SLURM_NODEID="0",
+        UNSPOKEN_SHUTDOWN_S="60",
     )
     node.communicate(timeout=60)
     assert node.returncode == status
@@ -658,8 +666,8 @@ time.sleep(60)
 """
     node = start_node(
         code,
-        TACIT_SHUTDOWN_S=str(shutdown_s),
-        TACIT_EVENTS=str(tmp_path / "events.log"),
+        UNSPOKEN_SHUTDOWN_S=str(shutdown_s),
+        UNSPOKEN_EVENTS=str(tmp_path / "events.log"),
         TORCH_ELASTIC_SHUTDOWN_TIMEOUT="2",  # newer torch; older ones wait 30 s, come what may
     )
     end = time.monotonic() + 60

@@ -8,9 +8,9 @@ import random
 import numpy
 import pytest
 
-from tacit import stats
-from tacit.answers import answers_equal
-from tacit.stats import (
+from unspoken import stats
+from unspoken.answers import answers_equal
+from unspoken.stats import (
     Proportion,
     majority,
     mcnemar_exact,

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from conftest import tiny_qwen2, tiny_recipe
-from tacit.adapter import is_adapter
-from tacit.cli import main
-from tacit.engines import Reply, Request, Sampling, Style, Usage
-from tacit.engines.worked import solution
-from tacit.errors import DataError, ModelError, RecipeError
-from tacit.interrupt import EXIT_INTERRUPTED
-from tacit.pipeline import run_recipe
-from tacit.recipe import dump_recipe, load_recipe, recipe_from
+from unspoken.adapter import is_adapter
+from unspoken.cli import main
+from unspoken.engines import Reply, Request, Sampling, Style, Usage
+from unspoken.engines.worked import solution
+from unspoken.errors import DataError, ModelError, RecipeError
+from unspoken.interrupt import EXIT_INTERRUPTED
+from unspoken.pipeline import run_recipe
+from unspoken.recipe import dump_recipe, load_recipe, recipe_from
 
 DISTIL = {"max_steps": 8, "settle_steps": None}
 _STUDENTS = ("distilled", "internalized")
@@ -73,7 +73,7 @@ class Pupil:
 @pytest.fixture
 def pupil(monkeypatch: pytest.MonkeyPatch) -> Pupil:
     made = Pupil()
-    monkeypatch.setattr("tacit.pipeline.tracing.make_engine", lambda *_: made)
+    monkeypatch.setattr("unspoken.pipeline.tracing.make_engine", lambda *_: made)
     return made
 
 
@@ -164,7 +164,7 @@ def test_an_interrupted_teacher_goes_on(
 
     monkeypatch.setattr(Pupil, "generate", part)
     monkeypatch.setattr(
-        "tacit.interrupt.StopRequest.__enter__",
+        "unspoken.interrupt.StopRequest.__enter__",
         lambda self: setattr(self, "requested", True) or self,
     )
     with pytest.raises(SystemExit) as stopped:
@@ -172,7 +172,7 @@ def test_an_interrupted_teacher_goes_on(
     assert stopped.value.code == EXIT_INTERRUPTED
     assert len(lines(tmp_path / "run" / "traces" / "traces.jsonl")) == 50
     monkeypatch.undo()
-    monkeypatch.setattr("tacit.pipeline.tracing.make_engine", lambda *_: pupil)
+    monkeypatch.setattr("unspoken.pipeline.tracing.make_engine", lambda *_: pupil)
     assert run(teacher_recipe(tmp_path / "run"))[1] == "generate: goes on"
     assert len(lines(tmp_path / "run" / "traces" / "traces.jsonl")) == 120
 
@@ -265,7 +265,7 @@ def test_a_thinking_students_block_shrinks_to_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     kept = lines(folder / "vetted" / "dataset.jsonl")[0]
     assert (kept["thought"], kept["answer"]) == ("Step 1: 0 + 1 = 1", "1")
-    cards = {name: read(folder / name / "model" / "tacit.json") for name in _STUDENTS}
+    cards = {name: read(folder / name / "model" / "unspoken.json") for name in _STUDENTS}
     prompt = "<|im_start|>user\n0 + 1<|im_end|>\n<|im_start|>assistant\n"
     for name, removed in zip(_STUDENTS, (0, None), strict=True):
         assert (cards[name]["template"], cards[name]["removed"]) == ("chat", removed)
@@ -295,7 +295,7 @@ def test_internalizing_a_distilled_adapter_by_flags(
     )
     model = tmp_path / "run" / "internalized" / "model"
     assert is_adapter(str(model))
-    assert read(model / "tacit.json")["template"] == "qa"
+    assert read(model / "unspoken.json")["template"] == "qa"
     before = (out / "adapter_model.safetensors").read_bytes()
     assert (model / "adapter_model.safetensors").read_bytes() != before
 
@@ -337,7 +337,7 @@ def test_several_processes_run_a_teachers_stages_together(tmp_path: Path) -> Non
     file = tmp_path / "recipe.yaml"
     file.write_text(dump_recipe(recipe_from(values)))
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
-    command += ["--master_port", "29613", "-m", "tacit", "run", str(file)]
+    command += ["--master_port", "29613", "-m", "unspoken", "run", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("distil: runs\n") == 1
@@ -388,7 +388,7 @@ def test_several_processes_ask_a_teacher_together_also_again_and_for_the_test(
         (folder / "recipe.yaml").write_text(dump_recipe(recipe))
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
         command = [*command, "--nproc_per_node", "2"] if name == "together" else [sys.executable]
-        command += ["-m", "tacit", "run", str(folder / "recipe.yaml")]
+        command += ["-m", "unspoken", "run", str(folder / "recipe.yaml")]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-3000:]
         folders.append(folder / "run")

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from tacit.dataset import encode_examples, encode_prompts
-from tacit.errors import ModelError
-from tacit.example import Example
-from tacit.template import Template, squeeze
+from unspoken.dataset import encode_examples, encode_prompts
+from unspoken.errors import ModelError
+from unspoken.example import Example
+from unspoken.template import Template, squeeze
 
 EXAMPLE = Example("1 2 * 3", "4 + 5", "6 3")
 CHAT = (

@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from tacit.cli import main
-from tacit.engines import Reply, Request, Sampling, Style, Usage
-from tacit.engines.worked import WorkedEngine
-from tacit.errors import DataError, OutputExistsError, RecipeError
-from tacit.prompts import PromptWriter, prompt_writer
-from tacit.trace_file import locked
-from tacit.trace_merge import merge_traces
-from tacit.trace_settings import settings_path
-from tacit.traces import generate_traces, shard_path
+from unspoken.cli import main
+from unspoken.engines import Reply, Request, Sampling, Style, Usage
+from unspoken.engines.worked import WorkedEngine
+from unspoken.errors import DataError, OutputExistsError, RecipeError
+from unspoken.prompts import PromptWriter, prompt_writer
+from unspoken.trace_file import locked
+from unspoken.trace_merge import merge_traces
+from unspoken.trace_settings import settings_path
+from unspoken.traces import generate_traces, shard_path
 
 QUESTIONS = [{"question": f"What is {n} + 1?", "answer": str(n + 1)} for n in range(20)]
 
@@ -152,7 +152,7 @@ def test_a_torn_last_line_is_removed_reported_and_written_again(
     output.write_bytes(whole[:-5] + b"\x00" * 500)
     assert generate_traces(FakeEngine(), QUESTIONS, output).num_torn_bytes > 500
     output.write_bytes(b'{"id": 3\n' + whole)
-    with pytest.raises(DataError, match=r"traces.jsonl:1: found a line that tacit generate did"):
+    with pytest.raises(DataError, match=r"traces.jsonl:1: found a line that unspoken generate did"):
         generate_traces(FakeEngine(), QUESTIONS, output)
 
 
@@ -302,7 +302,7 @@ def test_the_seeds_questions_have_right_worked_solutions(tmp_path: Path) -> None
 def test_two_processes_do_not_write_one_file(tmp_path: Path) -> None:
     output = tmp_path / "traces.jsonl"
     code = (
-        "import sys, time; from pathlib import Path; from tacit.trace_file import locked\n"
+        "import sys, time; from pathlib import Path; from unspoken.trace_file import locked\n"
         "with locked(Path(sys.argv[1])): print('locked', flush=True); time.sleep(60)"
     )
     with subprocess.Popen(
@@ -326,7 +326,7 @@ SLOW = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
 from test_traces import FakeEngine, QUESTIONS
-from tacit.traces import generate_traces
+from unspoken.traces import generate_traces
 
 class SlowEngine(FakeEngine):
     def generate(self, *arguments, **options):
@@ -381,9 +381,9 @@ def test_kill_9_at_ten_random_moments_loses_and_doubles_nothing(tmp_path: Path) 
 TEACHER = """
 import os, sys
 import torch
-from tacit.engines import Sampling
-from tacit.engines.transformers import transformers_engine
-from tacit.traces import generate_traces
+from unspoken.engines import Sampling
+from unspoken.engines.transformers import transformers_engine
+from unspoken.traces import generate_traces
 
 torch.set_num_threads(1)
 teacher, questions = sys.argv[1:]

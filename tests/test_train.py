@@ -17,13 +17,13 @@ import yaml
 from safetensors.torch import load_file
 
 from conftest import tiny_recipe
-from tacit.dataset import encode_examples
-from tacit.errors import ModelError, RecipeError, TrainingError
-from tacit.interrupt import EXIT_INTERRUPTED
-from tacit.model import load_model, load_tokenizer
-from tacit.tasks.multiplication import examples
-from tacit.template import Template
-from tacit.train import StepwiseInternalization, TrainResult
+from unspoken.dataset import encode_examples
+from unspoken.errors import ModelError, RecipeError, TrainingError
+from unspoken.interrupt import EXIT_INTERRUPTED
+from unspoken.model import load_model, load_tokenizer
+from unspoken.tasks.multiplication import examples
+from unspoken.template import Template
+from unspoken.train import StepwiseInternalization, TrainResult
 
 
 def trainer(recipe: Any, folder: Path, **arguments: Any) -> StepwiseInternalization:
@@ -163,7 +163,7 @@ def _recipe_file(folder: Path, **sections: Any) -> Path:
 
 
 def _start(recipe: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tacit", "run", str(recipe)]
+    command = [sys.executable, "-m", "unspoken", "run", str(recipe)]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ
     )
@@ -375,12 +375,14 @@ def test_a_tracker_that_is_not_installed_is_named(
         "importlib.util.find_spec",
         lambda name, *rest: (name != "wandb" and find(name, *rest)) or None,
     )
-    with pytest.raises(RecipeError, match=r"wandb is not installed; pip install 'tacit\[wandb\]'"):
+    with pytest.raises(
+        RecipeError, match=r"wandb is not installed; pip install 'unspoken\[wandb\]'"
+    ):
         run(tmp_path, train={"trackers": ["wandb"]})
 
 
 def test_tensorboard_gets_the_figures(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard", reason="the extra tacit[tensorboard] is not installed")
+    pytest.importorskip("tensorboard", reason="the extra unspoken[tensorboard] is not installed")
     run(tmp_path, train={"trackers": ["tensorboard"]})
     assert list(tmp_path.rglob("events.out.tfevents.*"))
 

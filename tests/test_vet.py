@@ -6,18 +6,18 @@ from collections import Counter
 
 import pytest
 
-from tacit.commands.vet import summary_lines, vet
-from tacit.engines.worked import WorkedEngine
-from tacit.errors import DataError, OutputExistsError, RecipeError
-from tacit.example import read_examples
-from tacit.traces import generate_traces
-from tacit.vet import vet_traces
+from unspoken.commands.vet import summary_lines, vet
+from unspoken.engines.worked import WorkedEngine
+from unspoken.errors import DataError, OutputExistsError, RecipeError
+from unspoken.example import read_examples
+from unspoken.traces import generate_traces
+from unspoken.vet import vet_traces
 
 MEADOW = "A meadow has a base of 33 meters and a height of 8 meters. What is its area?"
 
 
 def trace(question, cot="Step 1: think\nFinal Answer: 36", **fields):
-    """A line as tacit generate writes it."""
+    """A line as unspoken generate writes it."""
     about = {"index": 0, "num_prompt_tokens": 9, "num_tokens": 12, "stopped": True}
     about |= {"finish_reason": "stop", "engine": "fake", "model": "fake-1"}
     return {"id": "0#0", "question": question, "cot": cot, "answer": "36", **about, **fields}

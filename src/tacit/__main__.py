@@ -1,5 +1,0 @@
-"""`python -m tacit`, for launchers such as torchrun and accelerate."""
-
-from tacit.cli import main
-
-main()

@@ -1,0 +1,74 @@
+"""Compare two numbers digit by digit: how near a wrong answer came.
+
+Stands beside `equal`, which only says right or wrong; a model that learns to multiply gets its
+digits right long before its answers.
+"""
+
+from __future__ import annotations
+
+import re
+
+from unspoken.answers.clean import clean, without_lead_in
+from unspoken.answers.equal import DIGIT_ROW, MAX_ANSWER_CHARACTERS, stated_value
+from unspoken.answers.quantity import Quantity, read_quantity
+
+_MAX_PLACES = 100
+
+
+def digit_accuracy(predicted: str, gold: str) -> float | None:
+    """Returns the share of digit positions that are right, or None where gold is no number.
+
+    Plain numbers are aligned at the decimal point, so from the least significant digit; zeros
+    that do not change the value do not count. Spaced digits are aligned from the first one as
+    written (the least significant one in the paper's multiplication files) and every zero
+    counts. The share is of the longer of the two, so missing and surplus digits are wrong, and a
+    wrong sign counts as one more wrong position. A prediction that is no number scores 0.0.
+
+    Args:
+        predicted: the extracted answer.
+        gold: the reference answer.
+
+    Example:
+        >>> digit_accuracy("1294", "1394"), digit_accuracy("394", "1394")
+        (0.75, 0.75)
+        >>> digit_accuracy("1 3 9", "1 3 9 4"), digit_accuracy("yes", "no") is None
+        (0.75, True)
+    """
+    if max(len(predicted), len(gold)) > MAX_ANSWER_CHARACTERS:
+        return None
+    predicted, gold = (without_lead_in(stated_value(clean(answer))) for answer in (predicted, gold))
+    if DIGIT_ROW.fullmatch(gold):
+        wanted = _digits_as_written(gold)
+        is_row = re.fullmatch(r"-? ?[0-9](?: ?[0-9])*", predicted) is not None
+        found = _digits_as_written(predicted) if is_row else None
+    else:
+        quantity = read_quantity(gold)
+        wanted = _digits_by_place(quantity) if quantity and not quantity.is_fraction else None
+        joined = predicted.replace(" ", "") if DIGIT_ROW.fullmatch(predicted) else predicted
+        quantity = read_quantity(joined)
+        found = _digits_by_place(quantity) if quantity else None
+    if wanted is None:
+        return None
+    if found is None:
+        return 0.0
+    positions = found.keys() | wanted.keys()
+    right = sum(found.get(position) == wanted.get(position) for position in positions)
+    return right / len(positions)
+
+
+def _digits_as_written(text: str) -> dict[int | str, str]:
+    digits: dict[int | str, str] = dict(enumerate(re.findall("[0-9]", text)))
+    return {**digits, "sign": "-"} if text.startswith("-") else digits
+
+
+def _digits_by_place(quantity: Quantity) -> dict[int | str, str] | None:
+    """Returns {0: "8", 1: "1"} for 18: digits by power of ten; None for 1/3."""
+    value = quantity.value
+    places = next((n for n in range(_MAX_PLACES) if 10**n % value.denominator == 0), None)
+    if places is None:
+        return None
+    text = str(abs(value.numerator) * 10**places // value.denominator).rjust(places + 1, "0")
+    digits: dict[int | str, str] = {
+        power - places: digit for power, digit in enumerate(reversed(text))
+    }
+    return {**digits, "sign": "-"} if value < 0 else digits

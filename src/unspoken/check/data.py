@@ -1,0 +1,208 @@
+"""The questions of a recipe: read from its files or, for a task, drawn as the run will draw them.
+
+Nothing is written, apart from a folder that is gone at once: traces are vetted in it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from unspoken.errors import DataError
+from unspoken.example import Example, read_examples, read_jsonl
+from unspoken.leaks import check_leaks
+from unspoken.prompts import gold_of
+from unspoken.recipe import Data, Recipe
+from unspoken.splits import is_traces, iter_split_questions
+
+#: Examples that a task is sampled with.
+_SAMPLE = 400
+#: So many are drawn as a whole, because only that shows whether there are enough.
+_ALL = 50_000
+
+#: Whose the thoughts in a sample are: those that will be learned, or the task's, which stand in
+#: for a teacher's; none are there where questions come without.
+Thoughts = Literal["learned", "stand-in", "none"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What is known of the data.
+
+    Attributes:
+        examples: training examples, in their order; of a task perhaps only some. Thoughts and
+            answers that are not known are empty.
+        num_train: how many training examples there will be.
+        num_valid, num_test: questions to validate and test with; None: not known.
+        note: for people.
+        thoughts: whose the examples' thoughts are.
+        files: given files whose questions models are asked.
+    """
+
+    examples: Sequence[Example]
+    num_train: int
+    num_valid: int | None
+    num_test: int | None
+    note: str
+    thoughts: Thoughts = "learned"
+    files: tuple[Path, ...] = ()
+
+    @property
+    def num_asked(self) -> int | None:
+        """Questions that finished models are measured with."""
+        return self.num_valid if self.num_test == 0 else self.num_test
+
+
+def read_sample(recipe: Recipe) -> Sample:
+    """The data of one phase.
+
+    Raises:
+        DataError: a file cannot be used, splits share questions, or there are not enough.
+    """
+    data = recipe.data
+    if data.task == "multiplication":
+        return _multiplication(data, recipe.seed)
+    if data.task == "arithmetic":
+        return _arithmetic(data, recipe.seed)
+    if data.task == "gsm8k":
+        return _gsm8k(data)
+    return _files(recipe)
+
+
+def _multiplication(data: Data, seed: int) -> Sample:
+    from unspoken.tasks.multiplication import examples, generate
+
+    counts = (data.num_train, data.num_valid, data.num_test)
+    generate(data.digits, *counts, seed=seed)  # says so where there are not enough problems
+    some = examples(data.digits, min(_SAMPLE, data.num_train), 0, 0, seed=seed)["train"]
+    sizes = ", ".join(f"{first}x{second}" for first, second in data.digits)
+    return _of_task(some, data, f"multiplication {sizes}")
+
+
+def _arithmetic(data: Data, seed: int) -> Sample:
+    from unspoken.tasks.arithmetic import CATEGORIES, generate
+
+    drawn = generate(
+        data.num_train if data.num_train <= _ALL else _SAMPLE,
+        data.num_test,
+        data.num_valid,
+        difficulty=data.difficulty,
+        categories=data.categories,
+        seed=seed,
+    )
+    num_categories = len(data.categories or CATEGORIES)
+    what = f"arithmetic in {num_categories} categories, {data.difficulty}"
+    return _of_task([question.example for question in drawn["train"]], data, what)
+
+
+def _of_task(examples: Sequence[Example], data: Data, what: str) -> Sample:
+    note = f"{what}, {data.num_train:,} examples{_held(data.num_valid, data.num_test)}"
+    return Sample(examples, data.num_train, data.num_valid, data.num_test, note)
+
+
+def _held(num_valid: int, num_test: int) -> str:
+    return f"; {num_valid:,} to validate and {num_test:,} to test with"
+
+
+def _gsm8k(data: Data) -> Sample:
+    from unspoken.tasks.gsm8k import parse
+
+    if data.source is None or not Path(data.source).is_dir():
+        note = "GSM8K from the hub; sizes are known once it is fetched"
+        return Sample([], 0, data.num_valid, None, note)
+    path = Path(data.source) / "train.jsonl"
+    some = [parse(r, data.thought, f"{path}:{line}") for line, r in read_jsonl(path)]
+    num_test = sum(1 for _ in read_jsonl(Path(data.source) / "test.jsonl"))
+    count = len(some) - data.num_valid
+    held = _held(data.num_valid, num_test)
+    note = f"GSM8K from {data.source}, {count:,} training examples{held}"
+    return Sample(some, count, data.num_valid, num_test, note)
+
+
+def _files(recipe: Recipe) -> Sample:
+    data = recipe.data
+    if data.train is None:
+        raise DataError("data.train: missing")
+    given = {"train": data.train, "valid": data.valid, "test": data.test}
+    files = {name: path for name, path in given.items() if path is not None}
+    for name, path in files.items():
+        if not path.is_file():
+            raise DataError(f"data.{name}: {path}: no such file; correct data.{name}")
+    asked = {name: path for name, path in files.items() if name != "train"}
+    some, note = _training(recipe, data.train)
+    questions = {name: iter_split_questions(path) for name, path in asked.items()}
+    check_leaks({**questions, "train": (one.question for one in some)}, allow=data.allow_leaks)
+    sizes = {name: sum(1 for _ in iter_split_questions(path)) for name, path in asked.items()}
+    num_held = 0
+    if "valid" not in files and some[0].answer:  # without a gold answer nothing can validate
+        num_held = min(data.num_valid, len({one.question for one in some}) // 10)
+        if num_held:
+            note += f"; {num_held:,} of them are held out for validation"
+    num_valid, num_test = sizes.get("valid", num_held), sizes.get("test", 0)
+    for name, count in sizes.items():
+        note += f"; {count:,} {name} questions"
+    if "test" not in files:
+        note += "; no test file, so " + (
+            "validation questions are asked at the end" if num_valid else "nothing is measured"
+        )
+    thoughts: Thoughts = "learned" if any(one.thought for one in some) else "none"
+    count = len(some) - num_held
+    return Sample(some, count, num_valid, num_test, note, thoughts, tuple(asked.values()))
+
+
+def _training(recipe: Recipe, path: Path) -> tuple[list[Example], str]:
+    """The examples of the training file, as the run will read it, and what to say of them."""
+    from unspoken.tasks import gsm8k, icot
+
+    data = recipe.data
+    if path.suffix == ".txt":
+        some = list(icot.iter_lines(path))
+    elif gsm8k.is_raw(path):
+        some = [gsm8k.parse(r, data.thought, f"{path}:{line}") for line, r in read_jsonl(path)]
+    elif recipe.teacher is not None:
+        some = _questions(path)
+        return some, f"{len(some):,} questions in {path}"
+    elif is_traces(path):
+        return _vetted(path, recipe)
+    else:
+        some = read_examples(path, allow_empty_thought=data.allow_empty_thoughts)
+    return some, f"{len(some):,} examples in {path}"
+
+
+def _questions(path: Path) -> list[Example]:
+    """What a teacher is asked, with solutions and answers where there are some."""
+    from unspoken.questions import read_questions_from
+
+    def text(record: dict[str, Any], *names: str) -> str:
+        return next((record[name] for name in names if isinstance(record.get(name), str)), "")
+
+    return [
+        Example(record["question"], text(record, "thought", "cot"), gold_of(text(record, "answer")))
+        for record in read_questions_from(path)
+    ]
+
+
+def _vetted(path: Path, recipe: Recipe) -> tuple[list[Example], str]:
+    """The given traces that the run will keep, and how many of them it will not."""
+    from unspoken.vet import vet_traces
+
+    tests = [recipe.data.test] if recipe.data.test is not None else []
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "dataset.jsonl"
+        summary = vet_traces([path], target, test=tests, **recipe.vet.model_dump())
+        if not summary.num_kept:
+            reasons = ", ".join(f"{count:,} {why}" for why, count in summary.rejected.items())
+            raise DataError(
+                f"{path}: none of its {summary.num_traces:,} traces can be learned from ({reasons})"
+                "; needed: traces that end in 'Final Answer: ...'"
+            )
+        some = read_examples(target, unique=False)
+    note = f"{summary.num_traces:,} traces in {path}, {summary.num_kept:,} of them are kept"
+    if summary.rejected:
+        note += f" (not kept: {', '.join(f'{n:,} {why}' for why, n in summary.rejected.items())})"
+    if summary.num_unverified:
+        note += f"; {summary.num_unverified:,} have no gold answer and are kept unverified"
+    return some, note

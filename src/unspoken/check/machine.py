@@ -1,0 +1,57 @@
+"""What has to be installed on the machine for a recipe; the first part of `unspoken check`."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+
+from unspoken.errors import RecipeError
+from unspoken.pipeline import trainings
+from unspoken.recipe import Recipe, Train
+
+
+def check_machine(recipe: Recipe) -> Iterator[str]:
+    """Yields whether 4-bit weights and 8-bit optimizers can be used here.
+
+    Raises:
+        RecipeError: a precision or tracker that cannot be used here.
+    """
+    trained = {place: each.train for place, each in trainings(recipe)}
+    for place, train in trained.items():
+        _require_precision(place, train)
+        _require_trackers(place, train)
+    wanted = {f"{place}.optimizer": train.optimizer for place, train in trained.items()}
+    wanted = {place: name for place, name in wanted.items() if name.endswith("_8bit")}
+    if recipe.model.quantization is not None:
+        wanted["model.quantization"] = recipe.model.quantization
+    teacher = recipe.teacher.model if recipe.teacher is not None else None
+    if teacher is not None and teacher.quantization is not None:
+        wanted["teacher.model.quantization"] = teacher.quantization
+    if wanted:
+        what = ", ".join(f"{place}: {value}" for place, value in wanted.items())
+        if importlib.util.find_spec("bitsandbytes") is not None:
+            yield f"few bits ({what}): bitsandbytes is installed"
+        else:
+            yield (
+                f"few bits ({what}): needs bitsandbytes, which is not installed here; "
+                "pip install bitsandbytes before the run"
+            )
+
+
+def _require_precision(place: str, train: Train) -> None:
+    import torch
+
+    if train.precision == "fp16" and not torch.cuda.is_available():
+        raise RecipeError(
+            f"{place}.precision: found fp16 on a machine without a GPU; needed: bf16 or fp32; "
+            f"set {place}.precision=bf16"
+        )
+
+
+def _require_trackers(place: str, train: Train) -> None:
+    for tracker in train.trackers:
+        if importlib.util.find_spec(tracker) is None:
+            raise RecipeError(
+                f"{place}.trackers: {tracker} is not installed; pip install 'unspoken[{tracker}]', "
+                "or leave it out"
+            )

@@ -1,0 +1,105 @@
+"""What a teacher writes at the most, and what that costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from unspoken.engines import Request, Sampling, Usage
+from unspoken.engines.budget import Budget
+from unspoken.example import Example
+from unspoken.prompts import PromptWriter
+from unspoken.recipe import Recipe, Teacher
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What is asked altogether.
+
+    Attributes:
+        questions: some of the training questions, or all.
+        num_questions: how many of them there will be.
+        num_test: test questions that the teacher is asked, too.
+        limit: tokens of a trace at the most; None: not counted.
+        writer: renders the prompts, where it is known how.
+    """
+
+    questions: list[Example]
+    num_questions: int
+    num_test: int
+    limit: int | None
+    writer: PromptWriter | None
+
+
+def lines_written(teacher: Teacher, asking: Asking) -> Iterator[str]:
+    """The tokens of all traces, were each as long as it may be."""
+    limit, samples = asking.limit or 0, teacher.samples_per_question
+    most = asking.num_questions * samples * limit
+    yield (
+        f"teacher writes: at most {most:,} tokens ({asking.num_questions:,} questions x {samples} "
+        f"{'sample' if samples == 1 else 'samples'} x {limit:,} tokens)"
+    )
+    if teacher.retries:
+        again = asking.num_questions * teacher.retries * limit
+        yield (
+            f"teacher is asked again where nothing was kept, up to {teacher.retries} x: at most "
+            f"{again:,} tokens more, were nothing right"
+        )
+    if asking.num_test:
+        yield (
+            f"teacher is measured: {asking.num_test:,} questions, at most "
+            f"{asking.num_test * limit:,} tokens more (teacher.evaluate=false leaves it out)"
+        )
+
+
+def lines_of_cost(recipe: Recipe, teacher: Teacher, asking: Asking) -> Iterator[str]:
+    """The most that can be spent; a prompt token has at least one byte."""
+    rate = teacher.requests_per_minute
+    samples = teacher.samples_per_question
+    if rate is not None:
+        requests = asking.num_questions * samples + asking.num_test
+        yield f"time: at least {requests / rate / 60:,.1f} h at {rate:g} requests per minute"
+    if teacher.price_prompt is None or teacher.price_completion is None:
+        yield "cost: not known; give teacher.price_prompt and teacher.price_completion"
+        return
+    budget = Budget(None, teacher.price_prompt, teacher.price_completion, Usage())
+    sampling = Sampling(asking.limit or 0)
+    each = [
+        budget.worst(request_for(index, question, asking.writer), sampling)
+        for index, question in enumerate(asking.questions)
+    ]
+    is_whole = len(each) == asking.num_questions
+    once = sum(each) if is_whole else max(each) * asking.num_questions
+    currency = recipe.costs.currency
+    traces, again = once * samples, once * teacher.retries
+    parts = [f"{_money(traces)} for the traces"]
+    parts += [f"{_money(again)} for asking again"] if teacher.retries else []
+    measuring = max(each) * asking.num_test
+    parts += [f"{_money(measuring)} or so for the test questions"] if asking.num_test else []
+    yield (
+        f"cost: at most {_money(traces + again + measuring)} {currency}: {', '.join(parts)}; "
+        "every trace counted up to its limit, and a prompt token for each byte"
+    )
+    if teacher.max_cost is None:
+        yield "cost: no limit; teacher.max_cost sets one, for each file of traces"
+    elif traces <= teacher.max_cost:
+        yield (
+            f"cost: teacher.max_cost {_money(teacher.max_cost)} {currency}, for each file of "
+            "traces, is enough in any case"
+        )
+    else:
+        yield (
+            f"cost: teacher.max_cost {_money(teacher.max_cost)} {currency}, for each file of "
+            "traces, is below the most that they can cost; the run stops when it is spent, keeps "
+            "what is done, and goes on with a higher one"
+        )
+
+
+def request_for(index: int, question: Example, writer: PromptWriter | None) -> Request:
+    """What an engine would be asked; without a writer the question alone."""
+    prompt = (writer or PromptWriter("none"))(question.question)
+    return Request("", index, 0, {"question": question.question}, prompt, 0)
+
+
+def _money(amount: float) -> str:
+    return f"{amount:,.2f}" if amount >= 0.01 or not amount else f"{amount:.2g}"

@@ -1,0 +1,250 @@
+"""Checkpoints of a training run, and the models it keeps: everything that it writes beside logs.
+
+    checkpoint-1000/             a plain model folder, with training.pt and state.json beside it
+    levels/removed-0007/         the best model of one level of removal, by validation accuracy
+    model/                       the final model: the best of the last level
+
+Each is a folder that transformers loads as it is. Resuming from any checkpoint gives the same
+weights, bit for bit on a CPU, as a run that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import shutil
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from unspoken import recipe
+from unspoken.atomic import TEMPORARY, clean, link_folder, write_folder
+from unspoken.dataset import CoTDataset
+from unspoken.model import gap_closed, model_card, move_positions, restore_weights, save_model
+from unspoken.schedule import ALL, ScheduleState
+from unspoken.template import Template
+
+if TYPE_CHECKING:
+    from unspoken.distributed import Processes
+
+
+_PREFIX = "checkpoint-"
+
+
+@dataclass(frozen=True)
+class TrainState:
+    """Everything that a checkpoint holds beside weights, optimizer and random states.
+
+    Attributes:
+        step: optimizer steps done.
+        schedule: where the removal stands.
+        all_removed_at: step at which the last token went, or None.
+        best: per level of removal, the validation figures of its best model.
+        seconds: time in optimizer steps, validation left out.
+        num_tokens: tokens that went through the model, padding left out.
+        due: figures of the last step, whose validation is still to come, or None.
+    """
+
+    step: int = 0
+    schedule: ScheduleState = field(default_factory=ScheduleState)
+    all_removed_at: int | None = None
+    best: dict[str, dict[str, Any]] = field(default_factory=dict)
+    seconds: float = 0.0
+    num_tokens: int = 0
+    due: dict[str, Any] | None = None
+
+    @staticmethod
+    def from_json(values: dict[str, Any]) -> TrainState:
+        """The state that `dataclasses.asdict` took apart."""
+        return TrainState(**{**values, "schedule": ScheduleState(**values["schedule"])})
+
+
+class Checkpoints:
+    """The folders of one training run."""
+
+    def __init__(
+        self,
+        folder: Path,
+        processes: Processes,
+        *,
+        dataset: CoTDataset,
+        tokenizer: Any,
+        template: Template,
+        schedule: recipe.Schedule,
+    ) -> None:
+        """Clears away what a crash left half written; see the class for the folders.
+
+        Args:
+            folder: of the run.
+            processes: that train; the main one writes.
+            dataset, tokenizer, template, schedule: what the models are trained with.
+        """
+        from accelerate.utils import broadcast_object_list
+
+        self.folder, self.processes, self.dataset = folder, processes, dataset
+        self.accelerator = accelerator = processes.accelerator
+        self.tokenizer, self.template, self.schedule = tokenizer, template, schedule
+        self.tokens_gone = lru_cache(maxsize=8)(self._tokens_gone)
+        if accelerator.is_main_process:
+            for place in (folder / "levels", folder):
+                clean(place)
+        accelerator.wait_for_everyone()
+        # as the main process sees it: on a network's file system the others may see older lists
+        self.resumed_from: Path | None = broadcast_object_list([self.last()])[0]
+
+    def last(self) -> Path | None:
+        """The newest checkpoint."""
+        found = checkpoints_in(self.folder)
+        return found[-1] if found else None
+
+    def level_folder(self, removed: int) -> Path:
+        """Where the best model of a level stands."""
+        return self.folder / "levels" / f"removed-{level_name(removed)}"
+
+    def load_weights(self, model: Any) -> None:
+        """Puts the last checkpoint's weights into the model, before it is wrapped."""
+        if self.resumed_from is None:
+            return
+        restore_weights(model, self.resumed_from)
+        if self.schedule.positions == "gap":
+            removed = self._saved_state().schedule.removed
+            move_positions(model, self.dataset, removed, back=True)
+
+    def restore(self, optimizer: Any) -> TrainState | None:
+        """Optimizer, scaler and random states of the last checkpoint; returns its state."""
+        if self.resumed_from is None:
+            return None
+        saved = torch.load(
+            self.resumed_from / "training.pt",
+            map_location="cpu",
+            weights_only=True,
+            mmap=self.processes.way != "ddp",  # each process takes its share only
+        )
+        self.processes.load_optimizer_state(optimizer, saved["optimizer"])
+        if self.accelerator.scaler is not None and saved["scaler"]:
+            self.accelerator.scaler.load_state_dict(saved["scaler"])
+        if len(saved["random"]) == self.accelerator.num_processes:
+            restore_random_state(saved["random"][self.accelerator.process_index])
+        return self._saved_state()
+
+    def save(self, model: Any, optimizer: Any, state: TrainState, keep: int) -> None:
+        """A checkpoint from which the same recipe goes on; older ones than the last `keep` go."""
+        from accelerate.utils import gather_object
+
+        scaler = self.accelerator.scaler
+        values = {
+            "optimizer": self.processes.optimizer_state(optimizer),
+            "scaler": scaler.state_dict() if scaler else None,
+            "random": gather_object([random_state()]),
+        }
+
+        def write(folder: Path) -> None:
+            torch.save(values, folder / "training.pt")
+            (folder / "state.json").write_text(json.dumps(asdict(state)))
+
+        self._write(self.folder / f"{_PREFIX}{state.step}", model, state, write)
+        if self.accelerator.is_main_process:
+            for old in checkpoints_in(self.folder)[:-keep]:
+                shutil.rmtree(old)
+
+    def save_level(self, model: Any, state: TrainState, figures: dict[str, Any]) -> None:
+        """The best model so far of the level at which `state` is, with its validation figures."""
+
+        def write(folder: Path) -> None:
+            (folder / "valid.json").write_text(json.dumps(figures))
+
+        self._write(self.level_folder(state.schedule.removed), model, state, write)
+
+    def finish(self, removed: int) -> Path:
+        """Makes model/ of the best model of the last level."""
+        target = self.folder / "model"
+        if self.accelerator.is_main_process:
+            link_folder(self.level_folder(removed), target)
+        self.accelerator.wait_for_everyone()
+        return target
+
+    def gap_closed(self, model: Any, removed: int) -> contextlib.AbstractContextManager[None]:
+        """Within the block, plain `generate` behaves as training at this level did."""
+        if self.schedule.positions == "natural":
+            return contextlib.nullcontext()
+        return gap_closed(model, self.dataset, removed)
+
+    def _write(self, folder: Path, model: Any, state: TrainState, extra: Any) -> None:
+        with self.processes.whole(model) as whole:
+            if self.accelerator.is_main_process:
+                removed = state.schedule.removed
+                gone = self.tokens_gone(removed)
+                card = model_card(self.dataset, self.tokenizer, self.template, gone, state.step)
+
+                def write(target: Path) -> None:
+                    with self.gap_closed(whole, removed):
+                        save_model(whole, self.tokenizer, target, card)
+                    extra(target)
+
+                write_folder(folder, write)
+        self.accelerator.wait_for_everyone()
+
+    def _tokens_gone(self, removed: int) -> int:
+        """How many tokens shorter the longest thought is at this level."""
+        longest = self.dataset.longest_thought
+        if removed >= ALL or self.schedule.unit == "token":
+            return min(removed, longest)
+        everyone = np.arange(len(self.dataset))
+        gone = self.dataset.tokens_removed(
+            everyone, np.full(len(everyone), removed), side=self.schedule.side, unit="step"
+        )
+        return longest - int((self.dataset.thought_lengths - gone).max())
+
+    def _saved_state(self) -> TrainState:
+        if self.resumed_from is None:
+            raise FileNotFoundError(f"no checkpoint in {self.folder}")
+        return TrainState.from_json(json.loads((self.resumed_from / "state.json").read_text()))
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Removes the checkpoints of a run that is done; whole, or under a name that `clean` knows."""
+    for path in checkpoints_in(folder):
+        shutil.rmtree(path.rename(folder / f"{TEMPORARY}{path.name}"))
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    """The checkpoints of a run, oldest first; named as Hugging Face's Trainer names them."""
+    numbered = {
+        int(number): path
+        for path in folder.glob(f"{_PREFIX}*")
+        if (number := path.name.removeprefix(_PREFIX)).isdigit()
+    }
+    return [numbered[step] for step in sorted(numbered)]
+
+
+def level_name(removed: int) -> str:
+    """Of a level's folder: `0007`, or `all`."""
+    return "all" if removed >= ALL else f"{removed:04d}"
+
+
+def random_state() -> dict[str, Any]:
+    """The state of every random generator that training may use, in this process."""
+    state: Any = np.random.get_state(legacy=True)
+    name, keys, position, has_gauss, gauss = state
+    return {
+        "python": random.getstate(),
+        "numpy": (name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def restore_random_state(state: dict[str, Any]) -> None:
+    """The opposite of `random_state`."""
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    torch.set_rng_state(state["torch"])
+    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])

@@ -1,0 +1,114 @@
+"""The command line: verbs put together, one spelling of flags, and errors in one line.
+
+`--num_train` and `--num-train` are the same flag.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+
+from cyclopts import App
+from cyclopts.exceptions import CycloptsError
+
+from unspoken import __version__
+from unspoken.commands.data import data_app
+from unspoken.commands.distil import distil
+from unspoken.commands.download import download
+from unspoken.commands.evaluate import compare, evaluate, score
+from unspoken.commands.export import export
+from unspoken.commands.generate import generate, merge
+from unspoken.commands.launch_sagemaker import sagemaker
+from unspoken.commands.launch_slurm import shard, slurm
+from unspoken.commands.train import check, internalize, report, run
+from unspoken.commands.vet import vet
+from unspoken.errors import UnspokenError
+from unspoken.interrupt import EXIT_INTERRUPTED
+
+#: Exit status for everything that the user can mend.
+EXIT_USER_ERROR = 2
+
+app = App(
+    name="unspoken",
+    help="Make small language models reason without writing it down.",
+    version=__version__,
+    result_action="return_value",
+)
+VERBS = (
+    run, check, generate, merge, vet, internalize, evaluate, score, compare, report, export,
+    download,
+)  # fmt: skip
+for verb in VERBS:
+    app.command(verb)
+app.command(distil, name=["distil", "distill"])
+app.command(shard)
+app.command(data_app)
+launch_app = App(name="launch", help="Run a recipe elsewhere: on a SLURM cluster or on SageMaker.")
+launch_app.command(slurm)
+launch_app.command(sagemaker)
+app.command(launch_app)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs one command and exits: 0, 2 for what the user can mend, 75 when stopped by a signal."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        _main(arguments)
+        return
+    status: object = 0
+    try:
+        _main(arguments)
+    except SystemExit as end:
+        status = end.code
+    # Python's own end runs into threads of torch's process groups now and then, and aborts; the
+    # launcher would take that for this process' failure.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status if isinstance(status, int) else int(status is not None))
+
+
+def _main(arguments: Sequence[str] | None) -> None:
+    with contextlib.suppress(ValueError):  # not the main thread: whoever owns it decides
+        signal.signal(signal.SIGTERM, _stop)
+    tokens = [_same_flag(token) for token in (sys.argv[1:] if arguments is None else arguments)]
+    try:
+        app(tokens, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        _fail(f"{str(error).strip()} Try: unspoken --help")
+    except UnspokenError as error:
+        _fail(str(error))
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _same_flag(token: str) -> str:
+    """`--num_train=3` as `--num-train=3`: both spellings of a flag are one."""
+    if not token.startswith("--"):
+        return token
+    name, equals, value = token.partition("=")
+    return name.replace("_", "-") + equals + value
+
+
+def _stop(number: int, frame: object) -> None:
+    """What has no checkpoint of its own ends at once; its files are whole or not there."""
+    print("stopped by a signal; the same command goes on, or begins again", file=sys.stderr)
+    sys.exit(EXIT_INTERRUPTED)
+
+
+def _fail(message: str) -> None:
+    if os.environ.get("RANK", "0") != "0":  # the first says it for all, and the launcher ends them
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        time.sleep(1)
+    for line in message.splitlines():
+        print(f"error: {line}", file=sys.stderr)
+    sys.exit(EXIT_USER_ERROR)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,189 @@
+"""`unspoken data ...`: make or convert data sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+from unspoken.commands import Overwrite
+
+data_app = App(name="data", help="Make or convert data sets: JSONL with question, thought, answer.")
+
+
+@data_app.command
+def multiplication(
+    *,
+    digits: Annotated[list[tuple[int, int]], Parameter(consume_multiple=True)],
+    output: Path,
+    num_train: int = 808_000,
+    num_valid: int = 1_000,
+    num_test: int = 1_000,
+    seed: int = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Multiplications with worked solutions, in the paper's form.
+
+    Parameters
+    ----------
+    digits
+        Digits of both factors, such as 4 4; several pairs mix, such as 2 2 3 2 4 4.
+    output
+        Folder for train.jsonl, valid.jsonl, test.jsonl and dataset.json.
+    num_train
+        Training examples; no question stands in two splits.
+    seed
+        Same seed, same files.
+    """
+    from unspoken.tasks.multiplication import write_multiplication
+
+    _print_counts(
+        write_multiplication(
+            output, digits, num_train, num_valid, num_test, seed=seed, overwrite=overwrite
+        ),
+        output,
+    )
+
+
+@data_app.command
+def arithmetic(
+    *,
+    output: Path,
+    num_train: int = 377,
+    num_test: int = 95,
+    num_valid: int = 0,
+    difficulty: Literal["easy", "medium", "hard"] = "medium",
+    categories: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
+    with_thoughts: Annotated[bool, Parameter(negative="")] = False,
+    seed: int = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Questions in six categories, from arithmetic to ratios, for a teacher to answer.
+
+    Parameters
+    ----------
+    output
+        Folder for raw_questions.jsonl, test_questions.jsonl and dataset.json.
+    num_train
+        Questions in raw_questions.jsonl; none stands in both files.
+    difficulty
+        Size of the numbers and number of steps.
+    categories
+        Only these: arithmetic, percentages, algebra, word_problems, fractions, ratios.
+    with_thoughts
+        Write train.jsonl, valid.jsonl and test.jsonl with worked solutions instead.
+    seed
+        Same seed, same files.
+    """
+    from unspoken.tasks.arithmetic import write_arithmetic
+
+    description = write_arithmetic(
+        output,
+        num_train=num_train,
+        num_test=num_test,
+        num_valid=num_valid,
+        difficulty=difficulty,
+        categories=categories,
+        seed=seed,
+        with_thoughts=with_thoughts,
+        overwrite=overwrite,
+    )
+    for name in description["sha256"]:
+        print(output / name)
+
+
+@data_app.command
+def gsm8k(
+    *,
+    output: Path,
+    source: Annotated[str | None, Parameter(name=["--source", "--input"])] = None,
+    thought: Literal["equations", "sentences"] = "equations",
+    num_valid: int = 500,
+    seed: int = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """GSM8K as question, thought and answer.
+
+    Parameters
+    ----------
+    output
+        Folder for train.jsonl, valid.jsonl, test.jsonl and dataset.json.
+    source
+        Folder with the raw train.jsonl and test.jsonl (default: the hub).
+    thought
+        equations, as the paper has them, or sentences.
+    num_valid
+        Validation examples, taken out of the training split.
+    """
+    from unspoken.tasks.gsm8k import write_gsm8k
+
+    _print_counts(
+        write_gsm8k(output, source, thought, num_valid=num_valid, seed=seed, overwrite=overwrite),
+        output,
+    )
+
+
+@data_app.command
+def questions(
+    *,
+    input: str,
+    output: Path,
+    subset: str | None = None,
+    split: str = "train",
+    question_field: str = "question",
+    answer_field: str = "answer",
+    limit: int | None = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Questions of a Hugging Face data set, a table or other JSONL, as JSONL that unspoken reads.
+
+    Parameters
+    ----------
+    input
+        Hub name, folder (save_to_disk, parquet, ...), or .jsonl, .json, .csv, .parquet file.
+    output
+        JSONL with question, answer where there is one, and what else is text or a number.
+    subset
+        Of a hub data set, such as main.
+    question_field
+        The column with the questions.
+    answer_field
+        The column with the gold answers, if there is one.
+    limit
+        Only the first questions.
+    """
+    from unspoken.example import write_jsonl
+    from unspoken.questions import read_questions_from
+
+    records = read_questions_from(
+        input,
+        subset=subset,
+        split=split,
+        question_field=question_field,
+        answer_field=answer_field,
+    )
+    count = write_jsonl(output, records[:limit], overwrite=overwrite)
+    print(f"{output}: {count:,} questions")
+
+
+@data_app.command
+def icot(*, input: Path, output: Path, overwrite: Overwrite = False) -> None:
+    """Convert the paper's `question||thought #### answer` files to JSONL, or back.
+
+    Parameters
+    ----------
+    input
+        A .txt file in the paper's form, or JSONL.
+    output
+        Its suffix gives the direction: .jsonl or .txt.
+    """
+    from unspoken.tasks.icot import convert
+
+    count = convert(input, output, overwrite=overwrite)
+    print(f"{output}: {count:,} examples")
+
+
+def _print_counts(description: dict[str, Any], output: Path) -> None:
+    for name, count in description["counts"].items():
+        print(f"{output / name}.jsonl: {count:,} examples")

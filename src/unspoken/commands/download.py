@@ -1,0 +1,135 @@
+"""`unspoken download`: the one verb that needs a network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unspoken.commands import Flag
+from unspoken.errors import RecipeError
+from unspoken.hub import is_code
+
+if TYPE_CHECKING:
+    from unspoken.download import Download
+
+
+def download(
+    *,
+    teacher: str | None = None,
+    student: str | None = None,
+    out_dir: Path = Path("models"),
+    teacher_revision: str | None = None,
+    student_revision: str | None = None,
+    with_code: Flag = False,
+    verify: Path | None = None,
+) -> None:
+    """Fetch models from the hub into OUT_DIR/teacher and OUT_DIR/student.
+
+    Everything after it needs no network. Run it again after an interruption: it goes on where it
+    stopped. A login is taken from HF_TOKEN or hf auth login.
+
+    Parameters
+    ----------
+    teacher
+        Name on the hub, such as Qwen/Qwen2.5-14B-Instruct.
+    student
+        Name on the hub, such as Qwen/Qwen2.5-7B.
+    out_dir
+        Folder for both.
+    teacher_revision
+        Branch, tag or commit hash (default: main).
+    student_revision
+        The same for the student.
+    with_code
+        Fetch Python files that came with the models, too; read them before you trust them.
+    verify
+        Fetch nothing: compare this folder, downloaded elsewhere and copied, with its download.json.
+    """
+    from unspoken.download import finish_download, plan_download, require_space, verify_download
+
+    if verify is not None:
+        if teacher is not None or student is not None:
+            raise RecipeError(
+                "--verify: found it with --teacher or --student; needed: either; give it alone"
+            )
+        record = verify_download(verify)
+        print(
+            f"{verify}: {record.repo} at commit {record.commit}, {len(record.files)} files, every "
+            "SHA-256 as it was downloaded"
+        )
+        return
+    wanted = [("teacher", teacher, teacher_revision), ("student", student, student_revision)]
+    for name, repo, revision in wanted:
+        if repo is None and revision is not None:
+            raise RecipeError(
+                f"--{name}_revision: found it without --{name}; needed: the model that it belongs "
+                f"to; give --{name} OWNER/NAME"
+            )
+    if teacher is None and student is None:
+        raise RecipeError(
+            "--teacher, --student: found neither; needed: at least one; give a name on the hub, "
+            "such as --student Qwen/Qwen2.5-7B"
+        )
+    plans = [
+        plan_download(repo, out_dir / name, revision=revision, with_code=with_code)
+        for name, repo, revision in wanted
+        if repo is not None
+    ]
+    require_space(plans)
+    for plan in plans:
+        for line in _before(plan):
+            print(line, flush=True)
+        done = finish_download(plan)
+        if plan.missing:
+            print(f"{done.folder}: whole, pinned at commit {done.commit}")
+        hint = _code_hint(done)
+        if hint is not None:
+            print(f"note: {hint}")
+
+
+def _before(plan: Download) -> list[str]:
+    """What is said before files are fetched, or in place of it."""
+    if not plan.missing:
+        why = "" if plan.hub_asked else " (the hub was not asked)"
+        return [f"{plan.folder}: {plan.repo} is whole, pinned at commit {plan.commit}{why}"]
+    present = plan.num_bytes - plan.num_missing_bytes
+    lines = [
+        f"{plan.folder}: {plan.repo} at commit {plan.commit}, {len(plan.files)} files, "
+        f"{plan.num_bytes / 1e9:.2f} GB; {present / 1e9:.2f} GB are there already"
+    ]
+    if plan.weights == "bin":
+        lines.append(
+            "note: it has no safetensors, so .bin files are fetched, which are pickles; "
+            "transformers reads only tensors from them"
+        )
+    return lines
+
+
+def _code_hint(download: Download) -> str | None:
+    """What to do about a model that cannot be loaded without Python code of its own, or None.
+
+    A model whose architecture transformers knows needs no code, whatever its files say.
+    """
+    try:
+        config = json.loads((download.folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if "auto_map" not in config or any(is_code(file.path) for file in download.files):
+        return None
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    kind = config.get("model_type")
+    if kind in CONFIG_MAPPING_NAMES:
+        return None
+    advice = (
+        f"{download.repo} needs Python code of its own, which was not fetched. To use it, fetch "
+        "it with --with_code, read it, and set trust_remote_code"
+    )
+    if kind == "qwen":
+        return (
+            f"{advice}; today's transformers does not support this first generation of Qwen any "
+            "more, its counterparts Qwen/Qwen2.5-14B-Instruct (teacher) and Qwen/Qwen2.5-7B "
+            "(student) need no code."
+        )
+    return f"{advice}."

@@ -1,0 +1,46 @@
+"""`unspoken export`: a trained model as a folder that other software serves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from unspoken.commands import Overwrite, quiet
+
+
+def export(
+    *,
+    model: Annotated[str, Parameter(name=["--model", "--base-model"])],
+    output: Path,
+    lora_model: Path | None = None,
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a plain Hugging Face folder that transformers and vLLM serve without unspoken.
+
+    An adapter is merged into the base model's unquantized weights, also after QLoRA.
+
+    Parameters
+    ----------
+    model
+        Folder of a model, or of an adapter that unspoken trained; with --lora_model, the base
+        model.
+    output
+        New folder, with weights, tokenizer, chat template and README.md.
+    lora_model
+        Folder of an adapter to merge into the base model.
+    dtype
+        Of the weights (auto: what the base model was saved in).
+    """
+    quiet()
+    from transformers import AutoTokenizer
+
+    from unspoken.export import export_model
+
+    folder = export_model(model, output, adapter=lora_model, dtype=dtype, overwrite=overwrite)
+    print(f"exported: {folder}")
+    if getattr(AutoTokenizer.from_pretrained(str(folder)), "chat_template", None) is None:
+        print(f"note: it has no chat template; {folder / 'README.md'} says why")
+    print(f"serve it: vllm serve {folder}")

@@ -1,0 +1,190 @@
+"""`unspoken launch slurm` and `shard`: a recipe as jobs of a cluster, and what those call."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from unspoken.commands import Flag, quiet
+from unspoken.errors import RecipeError
+from unspoken.interrupt import EXIT_INTERRUPTED
+from unspoken.launch.slurm_options import SlurmOptions
+
+if TYPE_CHECKING:
+    from unspoken.launch.slurm import Launch
+    from unspoken.recipe import Recipe
+
+_DEFAULT = SlurmOptions()
+
+
+def slurm(
+    recipe: Path,
+    *overrides: str,
+    options: Annotated[SlurmOptions, Parameter(name="*", negative="")] = _DEFAULT,
+    dry_run: Flag = False,
+    status: Flag = False,
+) -> None:
+    """Run a recipe on a SLURM cluster: write its jobs into the run folder and submit them.
+
+    A run that reaches the time limit saves and goes on in the same job. A failed job ends those
+    that wait for it.
+
+    Parameters
+    ----------
+    recipe
+        YAML file, such as recipes/distill-qwen.yaml.
+    overrides
+        section.key=value, as for unspoken run.
+    dry_run
+        Print the scripts; write and submit nothing.
+    status
+        Say how the jobs of this recipe are, instead.
+    """
+    from unspoken.environment import command_line
+    from unspoken.launch.slurm import Launch, render_scripts, working_directory
+    from unspoken.launch.slurm_submit import launch_folder, status_lines, submit, waiting_for
+    from unspoken.recipe import load_recipe
+
+    loaded = load_recipe(recipe, overrides)
+    if status:
+        print("\n".join(status_lines(loaded)))
+        return
+    folder, here = launch_folder(loaded), working_directory()
+    launch = Launch(loaded, overrides, options, folder, here, command_line())
+    scripts = render_scripts(launch)
+    nodes, gpus = options.nodes, options.gpus_per_node
+    quiet()
+    from unspoken.pipeline import require_processes
+
+    given = f"--nodes {nodes} --gpus_per_node {gpus}"
+    variables = launch.accelerate
+    require_processes(loaded, nodes * max(1, gpus), given=given, environment=variables)
+    for line in _notes(launch):  # raises where the jobs would fail
+        print(f"note: {line}", file=sys.stderr)
+    if dry_run:
+        before = None
+        for script in scripts:
+            line = " ".join(["sbatch", *waiting_for(before), f"{script.name}.sbatch"])
+            print(f"##### {launch.folder / script.name}.sbatch\n##### {line}\n{script.text}")
+            before = f"JOB_OF_{script.name}"
+        return
+    for name, job in submit(launch, recipe):
+        print(f"{name}: job {job}, {launch.folder / name}.sbatch")
+    print(f"what happens: tail -F {launch.folder / 'events.log'}; or add --status to this command")
+
+
+def _notes(launch: Launch) -> Iterator[str]:
+    """Yields what may go wrong in the jobs, and cannot be known here.
+
+    Raises:
+        UnspokenError: the recipe cannot run as it stands.
+    """
+    from unspoken.check.offline import require_models_here
+
+    _require_deepspeed(launch)
+    require_models_here(launch.recipe)
+    for line in dict.fromkeys(_findings(launch.recipe)):
+        if "not known here" in line or "from the hub" in line:
+            yield f"{line}; jobs have no network"
+    options = launch.options
+    asks_for_cpus = any(line.startswith(("-c", "--cpus-per-")) for line in options.extra)
+    if options.gpus_per_node and options.cpus_per_task is None and not asks_for_cpus:
+        yield "--cpus_per_task is missing, so each job may get one core; give those of a node"
+
+
+def _require_deepspeed(launch: Launch) -> None:
+    """Raises RecipeError where the jobs use this Python, and it has no DeepSpeed for ZeRO."""
+    from unspoken.launched import is_set
+
+    options = launch.options
+    elsewhere = options.venv is not None or options.container is not None
+    if elsewhere or not is_set("ACCELERATE_USE_DEEPSPEED", launch.accelerate):
+        return
+    if importlib.util.find_spec("deepspeed") is None:
+        raise RecipeError(
+            f"--config_file: {options.config_file} asks for DeepSpeed, which is not installed; "
+            "pip install 'unspoken[deepspeed]' where there is a network, or use "
+            "configs/fsdp2.yaml, which needs nothing"
+        )
+
+
+def _findings(recipe: Recipe) -> Iterator[str]:
+    """Yields what `unspoken check` finds, without the machine: another one will run it.
+
+    Raises:
+        UnspokenError: the recipe cannot run as it stands.
+    """
+    from unspoken.check.data import read_sample
+    from unspoken.check.student import check_student
+    from unspoken.check.teacher import check_teacher
+
+    for phase in recipe.resolved_phases():
+        sample = read_sample(phase)
+        yield f"data: {sample.note}"
+        if phase.teacher is not None:
+            sample = yield from check_teacher(phase, phase.teacher, sample)
+        yield from check_student(phase, sample)
+
+
+def shard(
+    recipe: Path,
+    *overrides: str,
+    prepare: Flag = False,
+    shard: str | None = None,
+    at_once: int | None = None,
+    merge: int | None = None,
+) -> None:
+    """Write a teacher's traces in shares, on several machines: what an array of jobs calls.
+
+    First once with --prepare, then for each share with --shard, then once with --merge; then
+    unspoken run goes on as if it had written them itself.
+
+    Parameters
+    ----------
+    recipe
+        YAML file with a section teacher.
+    overrides
+        section.key=value.
+    prepare
+        Make the data, and train a teacher from scratch.
+    shard
+        Such as 3/16: write the third of sixteen shares.
+    at_once
+        So many shares are written at the same time (default: all); they divide requests_per_minute
+        and concurrency of a server among them.
+    merge
+        Join so many shares.
+    """
+    if [prepare, shard is not None, merge is not None].count(True) != 1:
+        raise RecipeError(
+            "shard: needed: one of --prepare, --shard PART/PARTS and --merge PARTS; give it"
+        )
+    for flag, count in {"merge": merge, "at_once": at_once}.items():
+        if count is not None and count < 1:
+            raise RecipeError(f"--{flag}: found {count}; needed: at least 1; correct it")
+    from unspoken.commands.generate import parse_shard, summary_lines
+    from unspoken.recipe import load_recipe
+
+    loaded = load_recipe(recipe, overrides)
+    part = parse_shard(shard)
+    quiet()
+    from unspoken.pipeline import shards
+
+    if prepare:
+        shards.prepare(loaded, say=_say)
+    elif merge is not None:
+        _say(shards.merge(loaded, merge))
+    else:
+        summary = shards.write_shard(loaded, part, at_once=at_once)
+        print("\n".join(["nothing to do"] if summary is None else summary_lines(summary)))
+        if summary is not None and summary.interrupted:
+            sys.exit(EXIT_INTERRUPTED)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)

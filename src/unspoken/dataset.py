@@ -1,0 +1,494 @@
+"""CoTDataset: examples as spans of token ids, prompt | thought | answer, in contiguous arrays.
+
+Encoded once: the cache is keyed by the content of the data file, the tokenizer and the template,
+written atomically, and memory-mapped, so a million examples cost little memory and several
+processes share it. Which examples form step t follows from (seed, t) alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import re
+import shutil
+import tempfile
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from unspoken.errors import DataError
+from unspoken.example import Example, iter_examples
+from unspoken.log import bar_intervals
+from unspoken.template import Template
+from unspoken.tokenizer import is_character_tokenizer
+
+#: Raise when the meaning of the cached arrays changes.
+_FORMAT = 2
+_CHUNK = 4096
+#: Bytes of a data file from which on starting worker processes pays.
+_LARGE_FILE = 32 << 20
+_ARRAYS = (
+    "starts",
+    "prompt_lengths",
+    "thought_lengths",
+    "answer_lengths",
+    "step_ends",
+    "step_starts",
+    "rows",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class CoTDataset:
+    """Encoded examples; n of them, N tokens in all.
+
+    Attributes:
+        tokens: (N,) uint16 or int32, every example's prompt, thought and answer with end token.
+        starts: (n,) int64, where each example begins in `tokens`.
+        prompt_lengths, thought_lengths, answer_lengths: (n,) int32, tokens in each span.
+        step_ends: (S,) int32, for unit `step`: 0 and then the thought tokens up to the end of
+            each step, one example after the other.
+        step_starts: (n + 1,) int64, where each example begins in `step_ends`.
+        rows: (n,) int64, the number of the example in its file; over-long ones are left out.
+        num_dropped: examples left out because they were longer than `max_length`.
+    """
+
+    tokens: np.ndarray
+    starts: np.ndarray
+    prompt_lengths: np.ndarray
+    thought_lengths: np.ndarray
+    answer_lengths: np.ndarray
+    step_ends: np.ndarray
+    step_starts: np.ndarray
+    rows: np.ndarray
+    num_dropped: int = 0
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each example, (n,) int32."""
+        return self.prompt_lengths + self.thought_lengths + self.answer_lengths
+
+    @property
+    def longest_thought(self) -> int:
+        """Tokens in the longest thought."""
+        return int(self.thought_lengths.max())
+
+    @property
+    def most_steps(self) -> int:
+        """Steps (lines or equations) in the thought that has most."""
+        return int((self.step_starts[1:] - self.step_starts[:-1]).max()) - 1
+
+    def tokens_removed(
+        self,
+        indices: np.ndarray,
+        removed: np.ndarray,
+        *,
+        side: Literal["left", "right"] = "left",
+        unit: Literal["token", "step"] = "token",
+    ) -> np.ndarray:
+        """How many tokens go when `removed` tokens or steps go, (B,) int64; at most all."""
+        thought = self.thought_lengths[indices].astype(np.int64)
+        if unit == "token":
+            return np.minimum(removed, thought)
+        if not len(self.step_ends):
+            raise ValueError("removal by step needs a dataset that was encoded with steps=True")
+        first = self.step_starts[indices]
+        num_steps = self.step_starts[indices + 1] - first - 1
+        gone = np.minimum(removed, num_steps)
+        if side == "left":
+            return self.step_ends[first + gone].astype(np.int64)
+        return thought - self.step_ends[first + num_steps - gone]
+
+    def steps_per_epoch(self, batch_size: int) -> int:
+        """Optimizer steps in one pass; the rest of less than a batch waits for the next pass."""
+        return max(1, len(self) // batch_size)
+
+    def batch_indices(
+        self, step: int, batch_size: int, seed: int, group_by_length: bool = True
+    ) -> np.ndarray:
+        """Which examples form optimizer step `step`, (batch_size,) int64.
+
+        A pure function of its arguments, whatever number of processes asks.
+        """
+        epoch, position = divmod(step, self.steps_per_epoch(batch_size))
+        order = self._order(epoch, batch_size, seed, group_by_length)
+        chosen = order[position * batch_size : (position + 1) * batch_size]
+        if len(chosen) < batch_size:  # fewer examples than one batch: go round
+            chosen = np.resize(order, batch_size)
+        return chosen
+
+    @lru_cache(maxsize=2)  # noqa: B019  (one dataset per run; its arrays are what memory holds)
+    def _order(self, epoch: int, batch_size: int, seed: int, group: bool) -> np.ndarray:
+        """A permutation of all examples; grouped, batches within a window have like lengths."""
+        random = np.random.default_rng([seed, epoch, 0x0DE2])
+        order = random.permutation(len(self))
+        lengths = self.lengths
+        if not group or lengths.min() == lengths.max() or len(self) < 2 * batch_size:
+            return order
+        num_batches = len(self) // batch_size
+        order = order[: num_batches * batch_size]
+        window = 32 * batch_size
+        batches: list[np.ndarray] = []
+        for start in range(0, len(order), window):
+            part = order[start : start + window]
+            part = part[np.argsort(lengths[part], kind="stable")].reshape(-1, batch_size)
+            batches.append(part[random.permutation(len(part))])
+        return np.concatenate(batches).ravel()
+
+    def prompts(self, indices: Sequence[int] | np.ndarray | None = None) -> list[list[int]]:
+        """Token ids of the prompts, what a model is asked with."""
+        chosen = range(len(self)) if indices is None else indices
+        return [
+            self.tokens[self.starts[i] : self.starts[i] + self.prompt_lengths[i]].tolist()
+            for i in chosen
+        ]
+
+
+def encode_file(
+    path: Path,
+    tokenizer: Any,
+    template: Template,
+    *,
+    max_length: int | None = None,
+    steps: bool = True,
+    allow_empty_thought: bool = False,
+    unique: bool = True,
+    cache: Path | None = None,
+    num_workers: int | None = None,
+    progress: bool = True,
+) -> CoTDataset:
+    """The examples of a JSONL file as a CoTDataset, from the cache where that is possible.
+
+    Args:
+        path: JSONL with question, thought and answer.
+        tokenizer: any Hugging Face tokenizer with an end token.
+        template: renders the spans.
+        max_length: examples with more tokens are left out one by one, and counted.
+        steps: find where steps end, which removal by `step` needs; it takes some time.
+        allow_empty_thought: take examples whose thought is empty; else they are errors.
+        unique: a question that stands there twice is an error; else it may, with other thoughts.
+        cache: folder for encoded files; default $UNSPOKEN_CACHE or ~/.cache/unspoken.
+        num_workers: processes; default all cores for a large file and one for a small one.
+        progress: show a bar.
+
+    Raises:
+        DataError: a line of the file cannot be used, or no example is left.
+    """
+    cache = cache or default_cache()
+    encoder = _Encoder(tokenizer, template, max_length, steps)
+    key = _cache_key(path, encoder)
+    folder = cache / "datasets" / key
+    if not (folder / "meta.json").exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=folder.parent))
+        examples = iter_examples(path, allow_empty_thought=allow_empty_thought, unique=unique)
+        bar = tqdm(
+            desc=f"encode {path.name}", unit=" examples", disable=not progress, leave=False,
+            **bar_intervals(),
+        )  # fmt: skip
+        try:
+            with bar:
+                chunks = _encoded(examples, encoder, num_workers or _workers_for(path))
+                _write(chunks, path, max_length, temporary, bar)
+            try:
+                os.rename(temporary, folder)  # noqa: PTH104  (atomic; fails if another was first)
+            except OSError:
+                if not (folder / "meta.json").exists():
+                    raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return _open(folder)
+
+
+def encode_examples(
+    examples: Sequence[Example],
+    tokenizer: Any,
+    template: Template,
+    *,
+    max_length: int | None = None,
+    steps: bool = True,
+) -> CoTDataset:
+    """The same in memory, without a cache; for tests and for use from Python."""
+    encoder = _Encoder(tokenizer, template, max_length, steps)
+    chunks = list(_encoded(iter(examples), encoder, num_workers=1))
+    return CoTDataset(
+        tokens=np.concatenate([chunk.tokens for chunk in chunks]),
+        **_joined(chunks, "the examples", max_length),
+        num_dropped=sum(chunk.num_dropped for chunk in chunks),
+    )
+
+
+def default_cache() -> Path:
+    """$UNSPOKEN_CACHE, or ~/.cache/unspoken."""
+    chosen = os.environ.get("UNSPOKEN_CACHE")
+    return Path(chosen) if chosen else Path.home() / ".cache" / "unspoken"
+
+
+class _Chunk(NamedTuple):
+    """Some encoded examples; arrays as in CoTDataset, `lengths` (n, 3)."""
+
+    tokens: np.ndarray
+    lengths: np.ndarray
+    step_ends: np.ndarray
+    step_counts: np.ndarray
+    rows: np.ndarray
+    num_read: int
+    num_dropped: int
+
+
+@dataclass(frozen=True)
+class _Encoder:
+    """Examples -> _Chunk; a value that can be sent to a worker process."""
+
+    tokenizer: Any
+    template: Template
+    max_length: int | None
+    steps: bool
+
+    @property
+    def dtype(self) -> type[np.unsignedinteger | np.signedinteger]:
+        return np.uint16 if len(self.tokenizer) <= np.iinfo(np.uint16).max else np.int32
+
+    def __call__(self, first_row: int, examples: Sequence[Example]) -> _Chunk:
+        """Over-long examples are left out; the others keep their number in the file as row."""
+        spans = [self.template.spans(example) for example in examples]
+        prompts = encode_prompts([span.prompt for span in spans], self.tokenizer, self.template)
+        texts = [span.thought for span in spans]
+        answers = _token_ids(self.tokenizer, [span.answer for span in spans])
+        if self.steps:
+            thoughts, step_ends = _encode_with_steps(texts, self.tokenizer)
+        else:
+            thoughts, step_ends = _token_ids(self.tokenizer, texts), [()] * len(texts)
+        end = self.tokenizer.eos_token_id
+        self._require_known(examples, prompts, thoughts, answers)
+        flat: list[int] = []
+        lengths, kept_ends, rows = [], [], []
+        for row, (prompt, thought, answer) in enumerate(
+            zip(prompts, thoughts, answers, strict=True)
+        ):
+            size = (len(prompt), len(thought), len(answer) + 1)
+            if self.max_length is None or sum(size) <= self.max_length:
+                flat += prompt
+                flat += thought
+                flat += answer
+                flat.append(end)
+                lengths.append(size)
+                kept_ends.append(step_ends[row])
+                rows.append(first_row + row)
+        return _Chunk(
+            tokens=np.asarray(flat, dtype=self.dtype),
+            lengths=np.asarray(lengths, dtype=np.int32).reshape(-1, 3),
+            step_ends=np.asarray([e for ends in kept_ends for e in ends], dtype=np.int32),
+            step_counts=np.asarray([len(ends) for ends in kept_ends], dtype=np.int64),
+            rows=np.asarray(rows, dtype=np.int64),
+            num_read=len(examples),
+            num_dropped=len(examples) - len(rows),
+        )
+
+    def _require_known(self, examples: Sequence[Example], *spans: Sequence[list[int]]) -> None:
+        """An unknown symbol under the built-in alphabet is a mistake in the recipe."""
+        if not is_character_tokenizer(self.tokenizer):
+            return
+        unknown = self.tokenizer.unk_token_id
+        for ids in spans:
+            for example, row in zip(examples, ids, strict=True):
+                if unknown in row:
+                    text = f"{example.question}{example.thought}{example.answer}"
+                    missing = sorted(set(text) - set(self.tokenizer.get_vocab()))
+                    raise DataError(
+                        f"question {example.question[:60]!r}: found the symbols {missing}, which "
+                        "the character tokenizer lacks; add them to model.alphabet"
+                    )
+
+
+def _encoded(examples: Iterator[Example], encoder: _Encoder, num_workers: int) -> Iterator[_Chunk]:
+    """Encoded chunks in order; memory holds a few of them, never all examples."""
+    chunks = _chunks(examples)
+    if num_workers == 1 or "fork" not in multiprocessing.get_all_start_methods():
+        for first_row, chunk in chunks:
+            yield encoder(first_row, chunk)
+        return
+    # fork, and not spawn: a user's script without a main guard would be run again by every worker
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(num_workers, context, initializer=_without_threads) as pool:
+        waiting: deque[Future[_Chunk]] = deque()
+        for first_row, chunk in chunks:
+            waiting.append(pool.submit(encoder, first_row, chunk))
+            if len(waiting) > 2 * num_workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _without_threads() -> None:
+    """In a worker: the threads of the parent's Rust tokenizer were not forked with it."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
+def _chunks(examples: Iterator[Example]) -> Iterator[tuple[int, list[Example]]]:
+    first_row = 0
+    while chunk := list(islice(examples, _CHUNK)):
+        yield first_row, chunk
+        first_row += len(chunk)
+
+
+def _workers_for(path: Path) -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(16, cores or 1) if path.stat().st_size > _LARGE_FILE else 1
+
+
+def _joined(chunks: Sequence[_Chunk], where: str, max_length: int | None) -> dict[str, np.ndarray]:
+    """The arrays of a CoTDataset, `tokens` left out."""
+    if not sum(len(chunk.rows) for chunk in chunks):
+        raise DataError(
+            f"{where}: all {sum(chunk.num_dropped for chunk in chunks)} examples have more than "
+            f"{max_length} tokens; raise data.max_length"
+        )
+    lengths = np.concatenate([chunk.lengths for chunk in chunks])
+    counts = np.concatenate([chunk.step_counts for chunk in chunks])
+    return {
+        "starts": np.concatenate([[0], np.cumsum(lengths.sum(axis=1))[:-1]]).astype(np.int64),
+        "prompt_lengths": np.ascontiguousarray(lengths[:, 0]),
+        "thought_lengths": np.ascontiguousarray(lengths[:, 1]),
+        "answer_lengths": np.ascontiguousarray(lengths[:, 2]),
+        "step_ends": np.concatenate([chunk.step_ends for chunk in chunks]),
+        "step_starts": np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        "rows": np.concatenate([chunk.rows for chunk in chunks]),
+    }
+
+
+def encode_prompts(prompts: Sequence[str], tokenizer: Any, template: Template) -> list[list[int]]:
+    """Token ids of rendered prompts, as a plain `tokenizer(prompt)` gives them.
+
+    A start token that the tokenizer adds by itself stays; an end token at the end does not.
+    """
+    ids = _token_ids(tokenizer, prompts, special=template.adds_special_tokens)
+    end = tokenizer.eos_token_id
+    return [row[:-1] if len(row) > 1 and row[-1] == end else row for row in ids]
+
+
+def _encode_with_steps(
+    texts: Sequence[str], tokenizer: Any
+) -> tuple[list[list[int]], list[Sequence[int]]]:
+    """Token ids, and for each text 0 and the number of tokens up to the end of each step."""
+    if not tokenizer.is_fast:
+        pieces = [split_steps(text) for text in texts]
+        ids = [_token_ids(tokenizer, row) if row else [] for row in pieces]
+        ends = [np.cumsum([0, *(len(piece) for piece in row)]).tolist() for row in ids]
+        return [[token for piece in row for token in piece] for row in ids], ends
+    step_ends: list[Sequence[int]] = []
+    encodings = _backend(tokenizer).encode_batch(list(texts), add_special_tokens=False)
+    for text, encoding in zip(texts, encodings, strict=True):
+        borders = np.cumsum([len(piece) for piece in split_steps(text)])
+        # a token belongs to the step in which it begins
+        begins = [begin for begin, _ in encoding.offsets]
+        ends = np.searchsorted(begins, borders, side="left")
+        step_ends.append([0, *np.unique(ends[ends > 0]).tolist()])
+    return [encoding.ids for encoding in encodings], step_ends
+
+
+def split_steps(thought: str) -> list[str]:
+    """The steps of a thought: its lines; else its equations `<<...>>`; else its summands.
+
+    Example:
+        >>> split_steps("<<1+2=3>> <<3*3=9>>")
+        ['<<1+2=3>>', ' <<3*3=9>>']
+    """
+    if "\n" in thought.rstrip("\n"):
+        border = r"(?<=\n)(?!\n)"
+    elif "<<" in thought:
+        border = r"(?<=>>)(?!\n)"
+    else:
+        border = r"(?= \+|(?<! )\+)"  # partial products of a multiplication
+    return [piece for piece in re.split(border, thought) if piece]
+
+
+def _token_ids(tokenizer: Any, texts: Sequence[str], special: bool = False) -> list[list[int]]:
+    if tokenizer.is_fast:
+        encodings = _backend(tokenizer).encode_batch_fast(list(texts), add_special_tokens=special)
+        return [encoding.ids for encoding in encodings]
+    return tokenizer(
+        list(texts), add_special_tokens=special, return_attention_mask=False, verbose=False
+    )["input_ids"]
+
+
+def _backend(tokenizer: Any) -> Any:
+    """The Rust tokenizer itself; what transformers wraps around it takes most of the time."""
+    backend = tokenizer.backend_tokenizer
+    backend.no_padding()
+    backend.no_truncation()
+    return backend
+
+
+def _write(
+    chunks: Iterator[_Chunk], path: Path, max_length: int | None, folder: Path, bar: tqdm
+) -> None:
+    """Tokens go to the file chunk by chunk; memory holds the lengths only."""
+    kept: list[_Chunk] = []
+    dtype = "uint16"
+    with (folder / "tokens.bin").open("wb") as file:
+        for chunk in chunks:
+            chunk.tokens.tofile(file)
+            dtype = chunk.tokens.dtype.name
+            kept.append(chunk._replace(tokens=chunk.tokens[:0].copy()))  # a view would keep all
+            bar.update(chunk.num_read)
+    for name, array in _joined(kept, str(path), max_length).items():
+        np.save(folder / f"{name}.npy", array)
+    dropped = sum(chunk.num_dropped for chunk in kept)
+    meta = {"source": str(path), "num_dropped": dropped, "dtype": dtype}
+    (folder / "meta.json").write_text(json.dumps(meta))
+
+
+def _open(folder: Path) -> CoTDataset:
+    meta = json.loads((folder / "meta.json").read_text())
+    tokens = np.memmap(folder / "tokens.bin", dtype=meta["dtype"], mode="r")
+    return CoTDataset(
+        tokens=tokens,
+        **{name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS},
+        num_dropped=meta["num_dropped"],
+    )
+
+
+def _cache_key(path: Path, encoder: _Encoder) -> str:
+    tokenizer, template = encoder.tokenizer, encoder.template
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    vocabulary = backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab())
+    chat = str(getattr(tokenizer, "chat_template", None)) if template.name == "chat" else ""
+    settings = [
+        _FORMAT,
+        file_hash(path),
+        template.name,
+        chat,
+        encoder.max_length,
+        encoder.steps,
+        tokenizer.eos_token_id,
+        vocabulary,
+    ]
+    return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:32]
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's content, hexadecimal."""
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.sha256()
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except (FileNotFoundError, IsADirectoryError):
+        raise DataError(
+            f"{path}: no such data file; check data.train, data.valid, data.test"
+        ) from None
+    return digest.hexdigest()

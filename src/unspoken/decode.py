@@ -1,0 +1,249 @@
+"""Decoding in batches: token ids of prompts -> token ids of completions.
+
+The one decoder of unspoken. It is transformers' own `generate`, fed with prompts of like length
+together, padded on the left; batched and single decoding give the same tokens, drawn ones too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tqdm import tqdm
+
+from unspoken.errors import DataError
+from unspoken.log import bar_intervals
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Completion(NamedTuple):
+    """What was written for one prompt.
+
+    Attributes:
+        token_ids: without padding and without the end token.
+        stopped: whether the end token, or a stop text, came within the limit.
+        num_end_tokens: 1 if an end token was written, else 0.
+    """
+
+    token_ids: list[int]
+    stopped: bool
+    num_end_tokens: int | None = None
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens written; the end token counts, it costs a step like the others."""
+        end = int(self.stopped) if self.num_end_tokens is None else self.num_end_tokens
+        return len(self.token_ids) + end
+
+
+class StopTexts(NamedTuple):
+    """Texts that end a completion, and the tokenizer that finds them.
+
+    The completion holds them; whoever reads it as text cuts them off.
+    """
+
+    texts: tuple[str, ...]
+    tokenizer: Any
+
+
+class Draws(NamedTuple):
+    """How tokens are drawn instead of taking the likeliest.
+
+    Attributes:
+        temperature: above 0.
+        top_p: only the likeliest tokens with this much probability together.
+        seeds: one for each prompt: what is drawn for it depends on no other prompt.
+    """
+
+    temperature: float
+    top_p: float
+    seeds: Sequence[int]
+
+
+def decode(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    *,
+    eos_token_id: int | Sequence[int],
+    pad_token_id: int,
+    max_new_tokens: int,
+    batch_size: int = 64,
+    progress: str | None = None,
+    draws: Draws | None = None,
+    stop: StopTexts | None = None,
+) -> list[Completion]:
+    """The completion of each prompt, in the order of the prompts.
+
+    Args:
+        model: a transformers causal language model; it is put into evaluation mode meanwhile.
+        prompts: token ids, without padding.
+        eos_token_id: ends a completion; several end it as well.
+        pad_token_id: fills shorter prompts on the left.
+        max_new_tokens: limit per completion.
+        batch_size: prompts at once; the longest prompts come first, so that a batch that does
+            not fit into memory fails at once and not after an hour.
+        progress: description of a progress bar; None shows none.
+        draws: temperature and seeds; None is greedy.
+        stop: texts that end a completion, too.
+    """
+    ends = [eos_token_id] if isinstance(eos_token_id, int) else list(eos_token_id)
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]), reverse=True)
+    completions: list[Completion | None] = [None] * len(prompts)
+    training = model.training
+    model.eval()
+    try:
+        with tqdm(
+            total=len(prompts), desc=progress, disable=progress is None, leave=False,
+            **bar_intervals(),
+        ) as bar:  # fmt: skip
+            for start in range(0, len(order), batch_size):
+                chosen = order[start : start + batch_size]
+                drawn = draws and draws._replace(seeds=[draws.seeds[i] for i in chosen])
+                rows = [prompts[i] for i in chosen]
+                written = _generate(
+                    model, rows, ends, pad=pad_token_id, max_new_tokens=max_new_tokens,
+                    draws=drawn, stop=stop,
+                )  # fmt: skip
+                for index, completion in zip(chosen, written, strict=True):
+                    completions[index] = completion
+                bar.update(len(chosen))
+    finally:
+        model.train(training)
+    return [completion for completion in completions if completion is not None]
+
+
+def _generate(
+    model: Any,
+    prompts: list[Sequence[int]],
+    ends: list[int],
+    *,
+    pad: int,
+    max_new_tokens: int,
+    draws: Draws | None,
+    stop: StopTexts | None,
+) -> list[Completion]:
+    import torch
+    from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
+
+    longest = max(len(prompt) for prompt in prompts)
+    rows = [[pad] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
+    mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+    input_ids: torch.Tensor = torch.tensor(rows, device=model.device)  # (B, T)
+    room = room_after(model, longest)
+    config = GenerationConfig(
+        max_new_tokens=max_new_tokens if room is None else min(max_new_tokens, room),
+        do_sample=False,
+        eos_token_id=ends[0] if len(ends) == 1 else ends,
+        pad_token_id=pad,
+    )
+    extra: dict[str, Any] = {}
+    if draws is not None:
+        extra["logits_processor"] = LogitsProcessorList([_Sampler(draws)])  # pyright: ignore
+    criterion = _StopCriterion(stop, longest, len(prompts)) if stop and stop.texts else None
+    if criterion is not None:
+        extra["stopping_criteria"] = StoppingCriteriaList([criterion])  # pyright: ignore
+    with torch.inference_mode():
+        output = model.generate(
+            input_ids,
+            attention_mask=torch.tensor(mask, device=model.device),
+            generation_config=config,
+            **extra,
+        )
+    ended = criterion.ended if criterion else [None] * len(prompts)
+    written = output[:, longest:].tolist()
+    return [_completion(row, ends, end) for row, end in zip(written, ended, strict=True)]
+
+
+def room_after(model: Any, num_prompt_tokens: int) -> int | None:
+    """Tokens that the model has positions for after such a prompt; None without a limit.
+
+    Raises:
+        DataError: the prompt alone needs more.
+    """
+    limit = getattr(model.config, "max_position_embeddings", None)
+    if limit is not None and num_prompt_tokens >= limit:
+        raise DataError(
+            f"a prompt has {num_prompt_tokens} tokens; the model has {limit} positions and needs "
+            "one for the answer; leave the question out or take a model with more positions"
+        )
+    return None if limit is None else limit - num_prompt_tokens
+
+
+def _completion(row: list[int], ends: list[int], ended: int | None) -> Completion:
+    """Cuts at the end token, or after `ended` tokens; what follows is padding."""
+    place = next((i for i, token in enumerate(row) if token in ends), len(row))
+    if ended is not None and ended <= place:
+        return Completion(row[:ended], True, 0)
+    if place < len(row):
+        return Completion(row[:place], True)
+    return Completion(row, False)
+
+
+class _Sampler:
+    """Makes the likeliest token a drawn one, so that greedy decoding samples.
+
+    The token with the largest score + Gumbel noise is distributed as the softmax of the scores
+    (the Gumbel-max trick). Each row has its own generator, so batches do not matter.
+    """
+
+    def __init__(self, draws: Draws) -> None:
+        self.draws = draws
+        self.generators: list[torch.Generator] = []
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """(B, T) tokens and (B, V) scores -> (B, V) scores with noise."""
+        import torch
+
+        if not self.generators:
+            self.generators = [
+                torch.Generator(scores.device).manual_seed(seed) for seed in self.draws.seeds
+            ]
+        scores = scores.float() / self.draws.temperature
+        if self.draws.top_p < 1:
+            ordered, tokens = scores.sort(dim=-1, descending=True)
+            before = ordered.softmax(dim=-1).cumsum(dim=-1) - ordered.softmax(dim=-1)
+            ordered = ordered.masked_fill(before >= self.draws.top_p, float("-inf"))
+            scores = torch.empty_like(scores).scatter_(-1, tokens, ordered)
+        noise = torch.empty_like(scores)
+        for row, generator in zip(noise, self.generators, strict=True):
+            row.exponential_(generator=generator)
+        return scores - noise.clamp_min(torch.finfo(noise.dtype).tiny).log()
+
+
+class _StopCriterion:
+    """Ends a row whose text holds a stop text, and notes after how many tokens.
+
+    A token has at least one byte, so a stop text lies within as many tokens as it has bytes; some
+    more are read, since a tokenizer may write the first of them without its space.
+    """
+
+    def __init__(self, stop: StopTexts, start: int, num_rows: int) -> None:
+        self.stop = stop
+        self.start = start
+        self.last_signs = {text[-1] for text in stop.texts} | {"\ufffd"}  # or a part of one
+        self.may_end: dict[int, bool] = {}
+        self.window = max(len(text.encode()) for text in stop.texts) + 8
+        self.ended: list[int | None] = [None] * num_rows
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        """(B, T) tokens -> (B,) whether a row is done."""
+        import torch
+
+        written = input_ids.shape[1] - self.start
+        tail = input_ids[:, max(self.start, input_ids.shape[1] - self.window) :].tolist()
+        for row, tokens in enumerate(tail):
+            if self.ended[row] is None and self._may_end(tokens[-1]):
+                text = self.stop.tokenizer.decode(tokens, skip_special_tokens=True)
+                if any(each in text for each in self.stop.texts):
+                    self.ended[row] = written
+        done = [ended is not None for ended in self.ended]
+        return torch.tensor(done, device=input_ids.device)
+
+    def _may_end(self, token: int) -> bool:
+        """Whether a stop text can end with this token; most tokens need no further look."""
+        if token not in self.may_end:
+            text = self.stop.tokenizer.decode([token], skip_special_tokens=True)
+            self.may_end[token] = not self.last_signs.isdisjoint(text)
+        return self.may_end[token]

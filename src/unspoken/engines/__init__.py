@@ -1,0 +1,179 @@
+"""Who answers a prompt: a local model, a server, or the worked solution of a task.
+
+An engine turns requests into replies; `unspoken.traces` decides what is asked and keeps what is
+answered. Engines share no base class: whatever has the attributes of `Engine` is one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol, TypedDict
+
+from unspoken.errors import UnspokenError
+
+#: How a question is put. chat: messages; plain: one text; trained: as unspoken trained the model;
+#: none: not at all, the engine looks at the record.
+Style = Literal["chat", "plain", "trained", "none"]
+
+
+class EngineError(UnspokenError):
+    """An engine that cannot answer: a server that refuses, memory or money that ran out."""
+
+
+class Message(TypedDict):
+    """One turn of a conversation; `role` is system, user or assistant."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What the engine is asked: `messages` in style chat, else `text`."""
+
+    text: str = ""
+    messages: tuple[Message, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One sample that is wanted of one question.
+
+    Attributes:
+        id: of the sample, such as "17#0".
+        index: of the question, in its file.
+        sample: 0, 1, ... for the samples of one question.
+        record: the question's line, with whatever fields it has.
+        prompt: the question as the engine is asked.
+        seed: of this sample alone, so that it never depends on what else is asked.
+    """
+
+    id: str
+    index: int
+    sample: int
+    record: Mapping[str, Any]
+    prompt: Prompt
+    seed: int
+
+    @property
+    def question(self) -> str:
+        """The question as it stands in the file."""
+        return self.record["question"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is chosen, and when that ends.
+
+    Attributes:
+        max_new_tokens: limit per reply.
+        temperature: 0 takes the likeliest token.
+        top_p: only the likeliest tokens with this much probability together.
+        seed: of the whole run; `Request.seed` follows from it.
+        stop: texts that end a reply; they do not belong to it.
+    """
+
+    max_new_tokens: int = 512
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back for one request.
+
+    Attributes:
+        text: without the end token and without blanks around it.
+        num_prompt_tokens, num_tokens: read and written; None where a server does not tell.
+        stopped: whether it ended by itself, not at the limit.
+        finish_reason: "stop", "length", or what else a server says.
+    """
+
+    text: str
+    num_prompt_tokens: int | None
+    num_tokens: int | None
+    stopped: bool
+    finish_reason: str
+
+
+class Usage(NamedTuple):
+    """Tokens read and written, in sum."""
+
+    num_prompt_tokens: int = 0
+    num_tokens: int = 0
+
+
+class Engine(Protocol):
+    """What `unspoken.traces.generate_traces` needs of an engine.
+
+    Attributes:
+        name: "transformers", "openai" or "worked".
+        model: which model answers, for people.
+        style: how it wants its prompts.
+    """
+
+    name: str
+    model: str
+    style: Style
+
+    def settings(self) -> dict[str, Any]:
+        """What decides its replies; a file is only continued with equal settings."""
+        ...
+
+    def cost(self, usage: Usage) -> float | None:
+        """What so many tokens cost, or None where no price is known."""
+        ...
+
+    def generate(
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        *,
+        skip: Collection[int],
+        used: Usage,
+        stopping: Callable[[], bool],
+    ) -> Iterator[tuple[int, Reply]]:
+        """Yields the number of a request and its reply, in any order.
+
+        Args:
+            requests: all of them, also those that are done, so that batches can be formed the
+                same way again.
+            sampling: for all of them.
+            skip: numbers of requests that are not to be answered.
+            used: tokens that earlier runs took; a spend limit counts them.
+            stopping: once it returns true, nothing new is begun.
+        """
+        ...
+
+
+def seed_of(seed: int, name: str) -> int:
+    """A seed, 0 to 2^31 - 1, for one sample of a run."""
+    digest = hashlib.sha256(f"{seed}/{name}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
+def reply_text(text: str, stop: Sequence[str]) -> str:
+    """`text` up to the first stop text, without blanks around it.
+
+    Example:
+        >>> reply_text(" Final Answer: 4\\n\\nQ: What else?", ["\\nQ:"])
+        'Final Answer: 4'
+    """
+    ends = [place for each in stop if (place := text.find(each)) >= 0]
+    return text[: min(ends, default=len(text))].strip()
+
+
+def without_system(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """The messages with the system message at the head of the first user message.
+
+    For chat templates that have no system role.
+    """
+    if not messages or messages[0]["role"] != "system":
+        return tuple(messages)
+    system, first, *rest = messages
+    merged = Message(role=first["role"], content=f"{system['content']}\n\n{first['content']}")
+    return (merged, *rest)

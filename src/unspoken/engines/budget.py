@@ -1,0 +1,84 @@
+"""Money: what requests cost, and never more than the limit."""
+
+from __future__ import annotations
+
+import threading
+
+from unspoken.engines import Reply, Request, Sampling, Usage
+from unspoken.errors import RecipeError
+
+_PER = 1_000_000  # prices are for so many tokens
+
+
+class Budget:
+    """Money that may be spent: what a request can cost at most is put aside before it is sent."""
+
+    def __init__(
+        self, limit: float | None, price_prompt: float, price_completion: float, used: Usage
+    ) -> None:
+        self.limit = limit
+        self.price_prompt = price_prompt
+        self.price_completion = price_completion
+        self.spent = self.price(*used)
+        self.reserved = 0.0
+        self._lock = threading.Lock()
+
+    def price(self, num_prompt_tokens: int, num_tokens: int) -> float:
+        """What so many tokens cost."""
+        prompt, completion = num_prompt_tokens * self.price_prompt, num_tokens
+        return (prompt + completion * self.price_completion) / _PER
+
+    def worst(self, request: Request, sampling: Sampling) -> float:
+        """What a request can cost at most: a prompt token has at least one byte."""
+        prompt = request.prompt
+        texts = [prompt.text, *(message["content"] for message in prompt.messages)]
+        size = sum(len(text.encode("utf-8", "replace")) + 16 for text in texts)
+        return self.price(size, sampling.max_new_tokens)
+
+    def reserve(self, amount: float) -> bool:
+        """Puts money aside, or returns false where there is not enough."""
+        with self._lock:
+            if self.limit is not None and self.spent + self.reserved + amount > self.limit:
+                return False
+            self.reserved += amount
+            return True
+
+    def settle(self, reserved: float, spent: float) -> None:
+        """Puts back what was set aside, less what it really took."""
+        with self._lock:
+            self.reserved -= reserved
+            self.spent += spent
+
+    def spent_for(self, reply: Reply | None, worst: float) -> float:
+        """What a request cost; all that it could where the server does not tell its tokens."""
+        if reply is None:
+            return 0.0
+        if reply.num_prompt_tokens is None or reply.num_tokens is None:
+            return worst
+        return self.price(reply.num_prompt_tokens, reply.num_tokens)
+
+
+def check_limits(
+    concurrency: int,
+    requests_per_minute: float | None,
+    max_cost: float | None,
+    price_prompt: float | None,
+    price_completion: float | None,
+) -> None:
+    """Raises RecipeError for limits and prices that make no sense."""
+    numbers = {
+        "concurrency": concurrency,
+        "requests_per_minute": requests_per_minute,
+        "max_cost": max_cost,
+    }
+    for name, value in numbers.items():
+        if value is not None and value <= 0:
+            raise RecipeError(f"--{name}: found {value}; needed: more than 0; raise it")
+    for name, value in (("price_prompt", price_prompt), ("price_completion", price_completion)):
+        if value is not None and value < 0:
+            raise RecipeError(f"--{name}: found {value}; needed: at least 0; correct it")
+        if value is None and max_cost is not None:
+            raise RecipeError(
+                f"--max_cost: found it without --{name}; needed: the price of a million tokens, or "
+                "nothing can be counted; give both prices"
+            )

@@ -1,0 +1,141 @@
+"""Settings -> the engine that they name, for the command line and for recipes.
+
+Nothing heavy is imported before an engine is made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from unspoken.engines import Engine
+from unspoken.errors import RecipeError
+
+EngineName = Literal["transformers", "openai", "worked"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineOptions:
+    """What an engine needs to know; each is a flag of `unspoken generate` by the same name.
+
+    Attributes:
+        teacher_dir: transformers: model or adapter folder, or the hub name of a model that was
+            downloaded before.
+        prompt: auto: as unspoken trained the model, else its chat template, else the plain prompt
+            (openai: chat). plain: "Q: ... A:" with an instruction.
+        base_url: openai: the server's address, such as http://localhost:8000/v1.
+        model: openai: the model's name on the server.
+        api_key_env: openai: environment variable that holds the key (default OPENAI_API_KEY, if
+            it is set).
+        concurrency: openai: requests at a time.
+        requests_per_minute: openai: limit.
+        max_cost: openai: spend no more than this on the file; needs both prices.
+        price_prompt: openai: price of a million prompt tokens.
+        price_completion: openai: price of a million written tokens.
+        batch_size: transformers: questions at once; halved when memory runs out.
+        dtype: transformers: of the weights (auto: as saved on a GPU, float32 on a CPU).
+        quantization: transformers: nf4 loads the weights in 4 bits, a quarter of the memory.
+        trust_remote_code: transformers: run Python code that came with the model.
+    """
+
+    teacher_dir: str | None = None
+    prompt: Literal["auto", "chat", "plain", "trained"] = "auto"
+    base_url: str | None = None
+    model: str | None = None
+    api_key_env: str | None = None
+    concurrency: int = 8
+    requests_per_minute: float | None = None
+    max_cost: float | None = None
+    price_prompt: float | None = None
+    price_completion: float | None = None
+    batch_size: int = 64
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    quantization: Literal["nf4"] | None = None
+    trust_remote_code: bool = False
+
+
+#: Which options only one engine looks at; `prompt` is for both that ask a model.
+_TRANSFORMERS = ("teacher_dir", "batch_size", "dtype", "quantization", "trust_remote_code")
+_OPENAI = (
+    "base_url", "model", "api_key_env", "concurrency", "requests_per_minute", "max_cost",
+    "price_prompt", "price_completion",
+)  # fmt: skip
+_UNUSED: dict[EngineName, tuple[str, ...]] = {
+    "transformers": _OPENAI,
+    "openai": _TRANSFORMERS,
+    "worked": ("prompt", *_OPENAI, *_TRANSFORMERS),
+}
+
+
+def make_engine(engine: EngineName, options: EngineOptions | None = None) -> Engine:
+    """The engine of this name; a local teacher is found now and loaded when it is first asked.
+
+    Args:
+        engine: transformers, openai or worked.
+        options: those of other engines have to be as they are by default.
+
+    Raises:
+        RecipeError, EngineError, ModelError: an option is missing or cannot be used; the message
+            names its flag.
+    """
+    options = options or EngineOptions()
+    _refuse_unused(engine, options)
+    if engine == "worked":
+        from unspoken.engines.worked import WorkedEngine
+
+        return WorkedEngine()
+    return _server(options) if engine == "openai" else _local(options)
+
+
+def _refuse_unused(engine: EngineName, options: EngineOptions) -> None:
+    default = EngineOptions()
+    for name in _UNUSED[engine]:
+        if getattr(options, name) != getattr(default, name):
+            raise RecipeError(
+                f"--{name}: found it with --engine {engine}, which does not use it; needed: "
+                "another --engine, or leave it out"
+            )
+
+
+def _server(options: EngineOptions) -> Engine:
+    from unspoken.engines.openai import OpenAIEngine
+
+    if options.base_url is None:
+        raise RecipeError(
+            "--base_url: missing; needed for --engine openai: the server's address, such as "
+            "http://localhost:8000/v1; give it"
+        )
+    if options.prompt == "trained":
+        raise RecipeError(
+            "--prompt: found trained with --engine openai; needed: auto, chat or plain; a "
+            "model that unspoken trained is asked by --engine transformers"
+        )
+    return OpenAIEngine(
+        options.base_url,
+        options.model or "",
+        style="plain" if options.prompt == "plain" else "chat",
+        api_key_env=options.api_key_env,
+        concurrency=options.concurrency,
+        requests_per_minute=options.requests_per_minute,
+        max_cost=options.max_cost,
+        price_prompt=options.price_prompt,
+        price_completion=options.price_completion,
+    )
+
+
+def _local(options: EngineOptions) -> Engine:
+    from unspoken.engines.transformers import transformers_engine
+
+    if options.teacher_dir is None:
+        raise RecipeError(
+            "--teacher_dir: missing; needed for --engine transformers: the teacher's model folder; "
+            "give it, or choose --engine openai or worked"
+        )
+    return transformers_engine(
+        options.teacher_dir,
+        prompt=options.prompt,
+        batch_size=options.batch_size,
+        dtype=options.dtype,
+        quantization=options.quantization,
+        trust_remote_code=options.trust_remote_code,
+    )

@@ -1,0 +1,295 @@
+"""Any OpenAI-compatible server as the teacher: vLLM, SGLang, llama.cpp, a cloud service.
+
+Style chat posts messages to chat/completions, where the server applies the chat template; style
+plain posts one text to completions.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any, Literal
+
+from unspoken.engines import (
+    EngineError,
+    Reply,
+    Request,
+    Sampling,
+    Style,
+    Usage,
+    reply_text,
+    without_system,
+)
+from unspoken.engines.budget import Budget, check_limits
+from unspoken.engines.server import RefusedError, Secret, Server, StoppedError
+from unspoken.errors import RecipeError
+
+#: The variable that is read when none is named; without a value no key is sent.
+DEFAULT_KEY = "OPENAI_API_KEY"
+_HOPELESS = 8  # so many refused requests and none answered: the settings are wrong
+_ONE_REQUEST = (400, 413, 422)  # statuses that can be the fault of this one question
+
+
+class OpenAIEngine:
+    """Answers with a server, several requests at a time."""
+
+    name: str = "openai"
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        *,
+        style: Literal["chat", "plain"] = "chat",
+        api_key_env: str | None = None,
+        concurrency: int = 8,
+        requests_per_minute: float | None = None,
+        max_cost: float | None = None,
+        price_prompt: float | None = None,
+        price_completion: float | None = None,
+        timeout_s: float = 600.0,
+        max_attempts: int = 12,
+        first_delay_s: float = 0.5,
+    ) -> None:
+        """An engine for one model of one server.
+
+        Args:
+            base_url: such as http://localhost:8000/v1.
+            model: as the server calls it.
+            style: chat, or plain for models without a chat template.
+            api_key_env: environment variable with the key; it has to be set. Default:
+                OPENAI_API_KEY if that is set, else no key.
+            concurrency: requests at a time.
+            requests_per_minute: limit, tries included.
+            max_cost: never spend more than this on one file; needs both prices.
+            price_prompt, price_completion: for a million tokens.
+            timeout_s, max_attempts, first_delay_s: as in `Server`.
+
+        Raises:
+            EngineError, RecipeError: for settings that cannot be used.
+        """
+        check_limits(concurrency, requests_per_minute, max_cost, price_prompt, price_completion)
+        if not model:
+            raise RecipeError("--model: missing; needed: the model's name on the server; give it")
+        self.model = model
+        self.style: Style = style
+        self.concurrency = concurrency
+        self.max_cost = max_cost
+        self.prices = (price_prompt, price_completion)
+        secret = Secret(api_key_env or DEFAULT_KEY, required=api_key_env is not None)
+        self.server = Server(
+            base_url,
+            secret,
+            requests_per_minute=requests_per_minute,
+            timeout_s=timeout_s,
+            max_attempts=max_attempts,
+            first_delay_s=first_delay_s,
+        )
+        self._limit_field = "max_tokens"
+        self._no_system_role = False
+
+    def settings(self) -> dict[str, Any]:
+        """The model's name; a server may move to another address meanwhile."""
+        return {"engine": self.name, "model": self.model}
+
+    def cost(self, usage: Usage) -> float | None:
+        """What so many tokens cost, where the prices are given."""
+        prompt, completion = self.prices
+        if prompt is None or completion is None:
+            return None
+        return Budget(None, prompt, completion, usage).spent
+
+    def generate(
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        *,
+        skip: Collection[int],
+        used: Usage,
+        stopping: Callable[[], bool],
+    ) -> Iterator[tuple[int, Reply]]:
+        """Yields replies as they come in; see `Engine.generate`.
+
+        After an error nothing new is sent, what is under way is still yielded, and then the error
+        is raised. A request that the server refuses by itself (it is too long, say) does not hold
+        up the others: the refused ones are named at the end.
+
+        Raises:
+            EngineError: the server cannot be reached, refuses, or the money is used up.
+        """
+        budget = Budget(self.max_cost, self.prices[0] or 0.0, self.prices[1] or 0.0, used)
+        work = _Work(deque(n for n in range(len(requests)) if n not in skip))
+        with ThreadPoolExecutor(self.concurrency) as pool:
+            try:
+                while work.waiting or work.pending:
+                    if stopping():
+                        work.end()
+                    self._send(pool, work, requests, sampling, budget)
+                    if not work.pending:
+                        break
+                    done, _ = wait(work.pending, timeout=0.2, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        number, worst = work.pending.pop(future)
+                        reply = work.result(future, requests[number])
+                        budget.settle(worst, budget.spent_for(reply, worst))
+                        if reply is not None:
+                            yield number, reply
+            finally:
+                work.stop.set()
+        work.raise_problem(budget, len(requests) - len(skip))
+
+    def _send(
+        self,
+        pool: ThreadPoolExecutor,
+        work: _Work,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        budget: Budget,
+    ) -> None:
+        """Sends as many of the waiting requests as may be under way."""
+        while work.waiting and len(work.pending) < self.concurrency:
+            request = requests[work.waiting[0]]
+            worst = budget.worst(request, sampling)
+            if not budget.reserve(worst):
+                return
+            number = work.waiting.popleft()
+
+            def lost(worst: float = worst) -> None:
+                budget.settle(0.0, worst)  # perhaps it is charged
+
+            future = pool.submit(self._ask, request, sampling, work.stop, lost)
+            work.pending[future] = (number, worst)
+
+    def _ask(
+        self,
+        request: Request,
+        sampling: Sampling,
+        stop: threading.Event,
+        lost: Callable[[], None],
+    ) -> Reply:
+        path = "completions" if self.style == "plain" else "chat/completions"
+        while True:
+            body = self._body(request, sampling)
+            try:
+                answer = self.server.post(path, body, stop, lost)
+                break
+            except RefusedError as error:
+                if error.status != 400 or not self._adapt(error.text.lower(), body):
+                    raise
+        return _reply(answer, sampling, self.server.shown)
+
+    def _body(self, request: Request, sampling: Sampling) -> dict[str, Any]:
+        messages = request.prompt.messages
+        body: dict[str, Any] = {
+            "model": self.model,
+            self._limit_field: sampling.max_new_tokens,
+            "temperature": sampling.temperature,
+        }
+        if self.style == "plain":
+            body["prompt"] = request.prompt.text
+        else:
+            body["messages"] = list(without_system(messages) if self._no_system_role else messages)
+        if sampling.temperature > 0:
+            body["seed"] = request.seed
+        if sampling.top_p < 1:
+            body["top_p"] = sampling.top_p
+        if sampling.stop:
+            body["stop"] = list(sampling.stop)
+        return body
+
+    def _adapt(self, refusal: str, body: dict[str, Any]) -> bool:
+        """Whether the next try differs from `body`, because of how servers differ."""
+        if "max_completion_tokens" in refusal and "max_tokens" in body:
+            self._limit_field = "max_completion_tokens"
+            return True
+        has_system = body.get("messages", [{}])[0].get("role") == "system"
+        if "system role" in refusal and has_system:
+            self._no_system_role = True
+            return True
+        return False
+
+
+class _Work:
+    """Which requests wait, which are under way, and what went wrong."""
+
+    def __init__(self, waiting: deque[int]) -> None:
+        self.waiting = waiting
+        self.pending: dict[Future[Reply], tuple[int, float]] = {}
+        self.stop = threading.Event()
+        self.refused: list[tuple[str, EngineError]] = []
+        self.error: EngineError | None = None
+        self.num_answered = 0
+
+    def end(self) -> None:
+        """Begins nothing new, not even another try."""
+        self.waiting.clear()
+        self.stop.set()
+
+    def result(self, future: Future[Reply], request: Request) -> Reply | None:
+        """The reply, or None for what was stopped or went wrong, which is noted."""
+        try:
+            reply = future.result()
+        except StoppedError:
+            return None
+        except RefusedError as error:
+            self.refused.append((request.id, error))
+            hopeless = self.num_answered == 0 and len(self.refused) >= _HOPELESS
+            if error.status not in _ONE_REQUEST or hopeless:
+                self.error = self.error or error
+                self.end()
+            return None
+        except EngineError as error:
+            self.error = self.error or error
+            self.end()
+            return None
+        self.num_answered += 1
+        return reply
+
+    def raise_problem(self, budget: Budget, num_wanted: int) -> None:
+        """Raises what went wrong, if anything did."""
+        if self.error is not None:
+            raise self.error
+        if self.refused:
+            names = ", ".join(name for name, _ in self.refused[:5])
+            more = f" and {len(self.refused) - 5} more" if len(self.refused) > 5 else ""
+            raise EngineError(
+                f"{len(self.refused)} of {num_wanted} samples were refused ({names}{more}); the "
+                f"first: {self.refused[0][1]}; the others are kept; correct these questions or "
+                "take them out, then run the same command"
+            )
+        if self.waiting:
+            raise EngineError(
+                f"--max_cost {budget.limit}: {budget.spent:.4f} spent, and the next request could "
+                f"go beyond the limit; {len(self.waiting)} samples are missing; what is done is "
+                "kept; raise --max_cost and run the same command"
+            )
+
+
+def _reply(answer: dict[str, Any], sampling: Sampling, shown: str) -> Reply:
+    """The first choice of an answer; a server's separate reasoning becomes a <think> block."""
+    usage = answer.get("usage") or {}
+    try:
+        choice = answer["choices"][0]
+        message = choice.get("message")
+        if message is None:
+            text = choice["text"] or ""
+        else:
+            text = message.get("content") or ""
+            thought = message.get("reasoning_content") or message.get("reasoning")
+            text = f"<think>\n{thought}\n</think>\n\n{text}" if thought else text
+        reason = str(choice.get("finish_reason") or "unknown")
+        return Reply(
+            text=reply_text(text, sampling.stop),
+            num_prompt_tokens=usage.get("prompt_tokens"),
+            num_tokens=usage.get("completion_tokens"),
+            stopped=reason == "stop",
+            finish_reason=reason,
+        )
+    except (KeyError, IndexError, TypeError, AttributeError):
+        raise EngineError(
+            f"{shown}: found an answer without choices[0] and its text, with the fields "
+            f"{', '.join(sorted(answer))[:200]}; needed: an OpenAI-compatible server; correct "
+            "--base_url"
+        ) from None

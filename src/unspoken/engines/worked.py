@@ -1,0 +1,72 @@
+"""A task's own solutions as traces: no model, no tokens, nothing wrong in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any
+
+from unspoken.engines import Reply, Request, Sampling, Style, Usage
+from unspoken.errors import DataError
+from unspoken.prompts import gold_of, solution_of
+from unspoken.tasks import arithmetic, multiplication
+
+
+class WorkedEngine:
+    """Answers with the solution that a record carries, or that unspoken can work out itself.
+
+    A record carries one as `cot`, `thought` or GSM8K's `answer` with `####`. Multiplications such
+    as `9 1 7 3 * 9 4 3 3` and the questions of `unspoken data arithmetic` are worked out.
+    """
+
+    name: str = "worked"
+    model: str = "worked"
+    style: Style = "none"
+
+    def settings(self) -> dict[str, Any]:
+        """Nothing decides but the questions."""
+        return {"engine": self.name}
+
+    def cost(self, usage: Usage) -> float | None:
+        """Nothing."""
+        return 0.0
+
+    def generate(
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        *,
+        skip: Collection[int],
+        used: Usage,
+        stopping: Callable[[], bool],
+    ) -> Iterator[tuple[int, Reply]]:
+        """Yields a reply for each request, in their order; see `Engine.generate`.
+
+        Raises:
+            DataError: for a question without a solution.
+        """
+        for number, request in enumerate(requests):
+            if number in skip:
+                continue
+            if stopping():
+                return
+            yield number, Reply(solution(request), 0, 0, True, "stop")
+
+
+def solution(request: Request) -> str:
+    """The worked solution of a question, ending in its final answer."""
+    found = solution_of(request.record, f"question {request.index}")
+    if found is not None:
+        return found
+    try:
+        example = multiplication.solve_question(request.question)
+        return f"{example.thought}\nFinal Answer: {gold_of(example.answer)}"
+    except DataError:
+        pass
+    try:
+        return arithmetic.cot(arithmetic.solve_question(request.question))
+    except DataError:
+        raise DataError(
+            f"question {request.index}: found {request.question[:60]!r} without a solution; "
+            "needed for --engine worked: a field 'thought' or 'cot', or a question as unspoken "
+            "data multiplication or arithmetic writes it; add one or choose another engine"
+        ) from None

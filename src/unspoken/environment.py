@@ -1,0 +1,73 @@
+"""What a reader needs to repeat a run: versions, git revision, machine, command."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import shlex
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from unspoken import __version__
+
+
+def environment() -> dict[str, Any]:
+    """Versions, git revision and machine, for reports and benchmarks."""
+    import torch
+
+    names = ("torch", "transformers", "accelerate", "peft", "tokenizers", "datasets", "numpy")
+    found = {name: metadata.version(name) for name in names}
+    with contextlib.suppress(metadata.PackageNotFoundError):  # not on every system
+        found["bitsandbytes"] = metadata.version("bitsandbytes")
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "versions": {
+            "unspoken": __version__,
+            "python": platform.python_version(),
+            **found,
+        },
+        "git_revision": _git_revision(),
+        "machine": {
+            "system": platform.system(),
+            "processor": _processor(),
+            "num_threads": torch.get_num_threads(),
+            "gpu": gpu,
+        },
+    }
+
+
+def _git_revision() -> str | None:
+    """Of the checkout that unspoken runs from; with + where files were changed since."""
+    try:
+        revision, status = (
+            subprocess.run(
+                ["git", *arguments],
+                cwd=Path(__file__).parent,
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=10,
+            ).stdout.strip()
+            for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "-uno"])
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return revision + ("+" if status else "")
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def command_line() -> str:
+    """What the user typed."""
+    return shlex.join(["unspoken", *sys.argv[1:]])

@@ -1,0 +1,433 @@
+"""Examples and the JSONL files they live in: the first and the last step of every stage.
+
+An example is question | thought | answer. Its file has one JSON object a line with the text
+fields `question`, `thought` (or `cot`), `answer` and, if it has them, `id` and `category`. Whatever
+is wrong with a line is an error that names file:line and field: a bad line never disappears.
+
+The lower-level functions here (`read_lines`, `read_jsonl`, `require_text`, `write_jsonl`,
+`write_dataset`) serve the stages whose files have other fields, such as predictions and traces.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from unspoken import __version__
+from unspoken.atomic import AnyPath, atomic_output, refuse_existing
+from unspoken.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One question with its worked thought and its answer, all as text.
+
+    Attributes:
+        id, category: empty where there is none; results are told per category.
+    """
+
+    question: str
+    thought: str
+    answer: str
+    id: str = ""
+    category: str = ""
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+def read_examples(
+    path: AnyPath,
+    *,
+    limit: int | None = None,
+    allow_empty_thought: bool = False,
+    unique: bool = True,
+) -> list[Example]:
+    """Returns the examples of a JSONL file, or only the first `limit` of them.
+
+    Raises:
+        DataError: as `iter_examples` does, for the lines that are read.
+    """
+    if limit is not None and limit < 1:
+        raise DataError(
+            f"{path}: found a limit of {limit}; needed: at least 1, or no limit for all examples; "
+            "raise it or leave it out"
+        )
+    examples = iter_examples(path, allow_empty_thought=allow_empty_thought, unique=unique)
+    return list(islice(examples, limit))
+
+
+def iter_examples(
+    path: AnyPath, *, allow_empty_thought: bool = False, unique: bool = True
+) -> Iterator[Example]:
+    """Yields the examples of a JSONL file, in its order, without holding them.
+
+    Texts are yielded as they stand in the file, blanks around them included. `cot` is taken as
+    `thought` where there is no `thought`, `category` where it is text; any other field is ignored.
+    Per line read, only the hash of its question is kept (a million examples: below 100 MB).
+
+    Args:
+        path: the file.
+        allow_empty_thought: whether a thought may be empty.
+        unique: whether each question may stand there only once; without, it may have several
+            worked solutions.
+
+    Raises:
+        DataError: for a file that is missing, empty, not UTF-8 or has blank lines, for a line that
+            is not a JSON object, for a field that is missing, empty or not text, and, if `unique`,
+            for a question that stands in the file twice.
+    """
+
+    def numbered() -> Iterator[tuple[int, Example]]:
+        for line, record in read_jsonl(path):
+            yield line, _example(record, f"{path}:{line}", allow_empty_thought)
+
+    if not unique:
+        return (example for _, example in numbered())
+    return unique_questions(path, numbered)
+
+
+def _example(record: Mapping[str, Any], where: str, allow_empty_thought: bool) -> Example:
+    thought = "cot" if "cot" in record and "thought" not in record else "thought"
+    return Example(
+        question=require_text(record, "question", where),
+        thought=require_text(record, thought, where, allow_empty=allow_empty_thought),
+        answer=require_text(record, "answer", where),
+        id=require_text(record, "id", where, allow_empty=True) if "id" in record else "",
+        category=_category(record, where),
+    )
+
+
+def _category(record: Mapping[str, Any], where: str) -> str:
+    if not isinstance(record.get("category"), str):
+        return ""
+    return require_text(record, "category", where, allow_empty=True)
+
+
+def read_questions(path: AnyPath, *, limit: int | None = None) -> list[Example]:
+    """Returns the questions of a JSONL file, or only the first `limit`; see `iter_questions`."""
+    return list(islice(iter_questions(path), limit))
+
+
+def iter_questions(path: AnyPath) -> Iterator[Example]:
+    """Yields what is asked in an evaluation: `question` and, where they are, `answer`, `category`.
+
+    Any thought is left out, and so is the solution in a raw GSM8K answer: of an answer with
+    `####` only what follows it counts. Without `answer` the example's answer is empty.
+
+    Raises:
+        DataError: as `iter_examples` does.
+    """
+
+    def numbered() -> Iterator[tuple[int, Example]]:
+        for line, record in read_jsonl(path):
+            where = f"{path}:{line}"
+            answer = require_text(record, "answer", where) if "answer" in record else ""
+            gold = answer.rpartition("####")[2].strip()
+            question = require_text(record, "question", where)
+            yield line, Example(question, "", gold, category=_category(record, where))
+
+    return unique_questions(path, numbered)
+
+
+def unique_questions(
+    path: AnyPath, numbered: Callable[[], Iterator[tuple[int, Example]]]
+) -> Iterator[Example]:
+    """Yields the examples of `numbered()`, refusing a question that came before.
+
+    Args:
+        path: The file that the error names.
+        numbered: Starts reading at the first line, each time it is called; yields
+            (line number, example). It is called again only to find the first of two lines.
+
+    Raises:
+        DataError: for the second of two examples with the same question.
+    """
+    hashes: set[int] = set()
+    for line, example in numbered():
+        key = hash(example.question)
+        if key in hashes:
+            # Equal hashes are not yet equal questions: only the file itself can tell.
+            same = (n for n, other in numbered() if other.question == example.question)
+            first = next(same, line)
+            if first < line:
+                raise DataError(
+                    f"{path}:{line}: question: found {_shown(example.question)}, which already "
+                    f"stands in line {first}; needed: every question once; delete line {line} "
+                    f"or line {first}"
+                )
+        hashes.add(key)
+        yield example
+
+
+def read_jsonl(path: AnyPath, *, allow_empty: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yields (line number, record) for every line of a JSONL file.
+
+    Args:
+        path: The file.
+        allow_empty: Whether a file without any line is fine, too.
+
+    Raises:
+        DataError: as `read_lines`, and for a line that is not a JSON object.
+    """
+    for line, text in read_lines(path, needed="one JSON object a line", allow_empty=allow_empty):
+        try:
+            record = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise DataError(
+                f"{path}:{line}: not JSON: {error.msg} at column {error.colno}, found "
+                f"{_shown(text)}; needed: one JSON object a line; correct the line or delete it"
+            ) from error
+        except (ValueError, RecursionError) as error:  # endless digits, endless brackets
+            raise DataError(
+                f"{path}:{line}: JSON that cannot be read: {error}; needed: one JSON object a "
+                "line; correct the line or delete it"
+            ) from error
+        if not isinstance(record, dict):
+            raise DataError(
+                f"{path}:{line}: not an object: found {_kind(record)}; needed: one JSON object a "
+                'line, such as {"question": "...", "answer": "..."}; correct the line or delete it'
+            )
+        yield line, record
+
+
+def read_lines(
+    path: AnyPath, *, needed: str, allow_empty: bool = False
+) -> Iterator[tuple[int, str]]:
+    """Yields (line number, text without its line end) for every line of a UTF-8 file.
+
+    Lines end with LF or CRLF; a byte order mark is skipped; blank lines at the end are fine.
+
+    Args:
+        path: The file.
+        needed: What a line of it is, in words for the errors, such as "one JSON object a line".
+        allow_empty: Whether a file without any line is fine, too.
+
+    Raises:
+        DataError: for a file that is missing, is no file, cannot be opened, is empty, is not
+            UTF-8, or has a blank line before its last line.
+    """
+    blank = 0
+    line = 0
+    offset = 0
+    with _opened(Path(path), needed) as file:
+        for line, raw in enumerate(file, start=1):
+            text = _decoded(raw, path, line, offset)
+            offset += len(raw)
+            if not text.strip():
+                blank = blank or line
+                continue
+            if blank:
+                raise DataError(
+                    f"{path}:{blank}: found a blank line; needed: {needed}; delete the blank line"
+                )
+            yield line, text
+    if not allow_empty and (line == 0 or blank == 1):
+        raise DataError(
+            f"{path}: found an empty file; needed: {needed}, at least one; "
+            "write it again or name another file"
+        )
+
+
+@contextmanager
+def _opened(path: Path, needed: str) -> Iterator[BinaryIO]:
+    if not path.exists():
+        raise DataError(
+            f"{path}: no such file; needed: a file with {needed}; correct the path or make the file"
+        )
+    if not path.is_file():
+        kind = "a folder" if path.is_dir() else "something that is not a file"
+        raise DataError(
+            f"{path}: found {kind}; needed: a file with {needed}; name a file"
+            + (" in that folder" if path.is_dir() else "")
+        )
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be opened ({error.strerror}); needed: a file that you may read; "
+            "correct its permissions"
+        ) from error
+    with file:
+        yield file
+
+
+def _decoded(raw: bytes, path: AnyPath, line: int, offset: int) -> str:
+    body = raw.removesuffix(b"\n").removesuffix(b"\r")
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}:{line}: not UTF-8: found byte 0x{body[error.start]:02x} at byte "
+            f"{error.start + 1} of the line (offset {offset + error.start} in the file); needed: "
+            "UTF-8 text; save the file as UTF-8, for example with iconv -f latin1 -t utf-8"
+        ) from error
+    return text.removeprefix("\ufeff") if line == 1 else text
+
+
+def require_text(
+    record: Mapping[str, Any], field: str, where: str, *, allow_empty: bool = False
+) -> str:
+    """Returns the text of `record[field]`, as it stands.
+
+    Args:
+        record: One line of a JSONL file.
+        field: The field that is needed.
+        where: The place that the error names, such as "train.jsonl:7".
+        allow_empty: Whether a text without any visible character is fine, too.
+
+    Raises:
+        DataError: for a field that is missing, empty or not text.
+    """
+    if field not in record:
+        raise DataError(_missing(record, field, where))
+    value = record[field]
+    if not isinstance(value, str):
+        quoted = isinstance(value, int | float) and not isinstance(value, bool)
+        remedy = f"write it as {json.dumps(json.dumps(value))}" if quoted else "write it as text"
+        raise DataError(f"{where}: {field}: found {_kind(value)}; needed: text in quotes; {remedy}")
+    if not allow_empty and not value.strip():
+        found = "an empty text" if not value else "a text of blanks only"
+        raise DataError(
+            f"{where}: {field}: found {found}; needed: at least one visible character; "
+            "fill it in or delete the line"
+        )
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{where}: {field}: found half a character (\\u{ord(value[error.start]):04x}) at "
+            f"character {error.start + 1}; needed: text that UTF-8 can hold; write the whole "
+            "surrogate pair or the character itself"
+        ) from error
+    return value
+
+
+def _missing(record: Mapping[str, Any], field: str, where: str) -> str:
+    close = {name.lower(): name for name in record}
+    near = difflib.get_close_matches(field, close, n=1, cutoff=0.6)
+    found = ", ".join(_shown(name) for name in islice(record, 8)) or "no field at all"
+    remedy = f"rename {_shown(close[near[0]])} to {field!r}" if near else "add it"
+    return f"{where}: {field}: missing, found {found}; needed: a text field {field!r}; {remedy}"
+
+
+def _kind(value: object) -> str:
+    """Returns what a JSON value is, in words for an error."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    if isinstance(value, int | float):
+        return f"the number {_shown(value)}"
+    if isinstance(value, str):
+        return f"the text {_shown(value)}"
+    return "a list" if isinstance(value, list) else "an object"
+
+
+def _shown(value: object, limit: int = 60) -> str:
+    """Returns the value as Python would write it: one line, and no longer than an error may be."""
+    text = repr(value[: limit + 1] if isinstance(value, str) else value)
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+# --- writing ------------------------------------------------------------------------------------
+
+
+def write_examples(path: AnyPath, examples: Iterable[Example], *, overwrite: bool = False) -> int:
+    """Writes examples as JSONL, whole or not at all, and returns how many there were.
+
+    An `id` or `category` that is empty is left out.
+
+    Raises:
+        OutputExistsError: if the file exists and `overwrite` is false.
+    """
+    return write_jsonl(path, map(_record, examples), overwrite=overwrite)
+
+
+def _record(example: Example) -> dict[str, str]:
+    record = {
+        "question": example.question,
+        "thought": example.thought,
+        "answer": example.answer,
+    }
+    if example.category:
+        record["category"] = example.category
+    return {"id": example.id, **record} if example.id else record
+
+
+def json_line(record: Mapping[str, Any] | Example) -> bytes:
+    """Returns one line of a JSONL file, with its line end."""
+    record = _record(record) if isinstance(record, Example) else record
+    try:
+        return json.dumps(record, ensure_ascii=False).encode("utf-8") + b"\n"
+    except UnicodeEncodeError:  # half a surrogate pair, which only JSON's escapes can hold
+        return json.dumps(record).encode("ascii") + b"\n"
+
+
+def write_jsonl(
+    path: AnyPath, records: Iterable[Mapping[str, Any]], *, overwrite: bool = False
+) -> int:
+    """Writes records as JSONL, whole or not at all, and returns how many there were.
+
+    Raises:
+        OutputExistsError: if the file exists and `overwrite` is false.
+    """
+    count = 0
+    with atomic_output(path, overwrite=overwrite) as file:
+        for record in records:
+            file.write(json_line(record))
+            count += 1
+    return count
+
+
+def write_dataset(
+    output: AnyPath,
+    splits: Mapping[str, Iterable[bytes]],
+    description: Mapping[str, Any],
+    *,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Writes `output`/NAME.jsonl for every split, and dataset.json that describes them.
+
+    Either all files appear or, if anything fails on the way, none.
+
+    Args:
+        output: The folder; it is made where it is missing.
+        splits: Name -> pieces of the file, each a whole number of lines.
+        description: What else dataset.json says, such as task, settings and seed. It is read
+            after the splits are written, so a mapping filled by them is complete.
+        overwrite: Whether files that exist may be replaced.
+
+    Returns:
+        The content of dataset.json: the description, with `counts` (examples of each split),
+        `sha256` (of each file) and the version of unspoken.
+
+    Raises:
+        OutputExistsError: if one of the files exists and `overwrite` is false.
+    """
+    folder = Path(output)
+    card = folder / "dataset.json"
+    files = {name: folder / f"{name}.jsonl" for name in splits}
+    refuse_existing([*files.values(), card], overwrite=overwrite)
+    counts: dict[str, int] = {}
+    digests: dict[str, str] = {}
+    with ExitStack() as stack:
+        # Entered first, so it is the last to take its name: where it is, all the others are.
+        card_file = stack.enter_context(atomic_output(card, overwrite=overwrite))
+        for name, pieces in splits.items():
+            file = stack.enter_context(atomic_output(files[name], overwrite=overwrite))
+            digest = hashlib.sha256()
+            counts[name] = 0
+            for piece in pieces:
+                file.write(piece)
+                digest.update(piece)
+                counts[name] += piece.count(b"\n")
+            digests[files[name].name] = digest.hexdigest()
+        content = {**description, "counts": counts, "sha256": digests, "unspoken": __version__}
+        card_file.write(json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
+    return content

@@ -1,0 +1,95 @@
+"""Where a job's files are: its run folder, and at the end model, report or reason for a failure."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from unspoken.atomic import write_text
+from unspoken.launch.container_job import ContainerError, Job
+from unspoken.launch.sagemaker_checkpoints import WholeFolders
+
+#: SageMaker shows no more of the reason.
+_MAX_REASON = 1_000
+#: What of the run folder goes with the report; models and checkpoints are on S3 already.
+_REPORT = ("report.html", "report.json", "recipe.yaml", "environment.json", "plots")
+_FIGURES = ("stage.json", "evaluation.json", "predictions.jsonl", "metrics.jsonl")
+
+
+def place_run_folder(job: Job, say: Callable[[str], None]) -> Path:
+    """unspoken/run below the root: a name for checkpoints/run on the first host, a copy elsewhere.
+
+    It has the same name on all hosts, relative to the folder in which they work; but only one of
+    them may write into the folder that SageMaker saves. SageMaker brings that one back on the
+    others, too, where it is left as it is.
+    """
+    work = job.root / "unspoken"
+    work.mkdir(parents=True, exist_ok=True)
+    run = work / "run"
+    if not job.is_first:
+        run.mkdir(exist_ok=True)
+        return run
+    kept = job.root / "checkpoints" / "run"
+    kept.mkdir(parents=True, exist_ok=True)
+    whole = WholeFolders(kept, kept.parent / "whole.json")
+    for name in whole.set_aside_broken(work / "incomplete" / str(int(time.time()))):
+        say(f"{name}: came back from S3 incomplete and is not used")
+    run.unlink(missing_ok=True)
+    run.symlink_to(kept)
+    return run
+
+
+def publish(run: Path, root: Path) -> None:
+    """Copies the final model to model/ and the report with its figures to output/data/.
+
+    SM_MODEL_DIR and SM_OUTPUT_DATA_DIR win where they are set.
+
+    Raises:
+        ContainerError: the run left no model.
+    """
+    target = Path(os.environ.get("SM_MODEL_DIR") or root / "model")
+    data = Path(os.environ.get("SM_OUTPUT_DATA_DIR") or root / "output" / "data")
+    shutil.copytree(final_model(run), target, dirs_exist_ok=True)
+    data.mkdir(parents=True, exist_ok=True)
+    for name in _REPORT:
+        source = run / name
+        if source.is_dir():
+            shutil.copytree(source, data / name, dirs_exist_ok=True)
+        elif source.is_file():
+            shutil.copy2(source, data / name)
+    for source in _figures(run):
+        place = data / source.relative_to(run)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, place)
+
+
+def final_model(run: Path) -> Path:
+    """The model that the recipe is for: the internalized one of the last phase, else the distilled.
+
+    Raises:
+        ContainerError: there is none.
+    """
+    for stage in ("internalized", "distilled"):
+        phases = [path for path in (run / stage).glob("*-*/model") if path.parts[-2][0].isdigit()]
+        phases.sort(key=lambda path: int(path.parts[-2].partition("-")[0]))
+        for model in [run / stage / "model", *reversed(phases)]:
+            if model.is_dir():
+                return model
+    raise ContainerError(f"{run}: the run is done, but it left no internalized or distilled model")
+
+
+def write_failure(root: Path, reason: str) -> None:
+    """Writes output/failure: what SageMaker shows as the job's failure reason, in one line."""
+    line = " ".join(reason.split())[:_MAX_REASON]
+    write_text(root / "output" / "failure", f"{line}\n")
+
+
+def _figures(run: Path) -> Iterator[Path]:
+    for name in _FIGURES:
+        for path in sorted(run.resolve().rglob(name)):
+            relative = path.relative_to(run.resolve())
+            if relative.parts[0] not in ("old", "data"):
+                yield run / relative

@@ -1,0 +1,224 @@
+"""Jobs of a run: written into its folder, submitted, and asked how they are.
+
+runs/NAME/slurm/1/      of the first time that the run was launched
+  recipe.yaml           a copy, which the jobs read
+  run.sbatch  run-17.log   scripts, and a log for each job
+  events.log            when each job started, stopped, went on, ended and why
+  jobs.json             ids
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from unspoken.atomic import write_text
+from unspoken.errors import OutputExistsError, UnspokenError
+from unspoken.interrupt import StopRequest
+from unspoken.launch.slurm import Launch, Script, render_scripts, working_directory
+from unspoken.pipeline.folder import require_run_folder
+from unspoken.recipe import Recipe, dump_recipe
+from unspoken.trace_file import locked
+
+
+class SlurmError(UnspokenError):
+    """SLURM is not here, or refuses what it is asked for."""
+
+
+def launch_folder(recipe: Recipe) -> Path:
+    """The folder of the next launch of a run; not made yet."""
+    taken = [int(path.name) for path in _launches(recipe)]
+    return _parent(recipe) / str(max(taken, default=0) + 1)
+
+
+def submit(launch: Launch, recipe_file: Path) -> list[tuple[str, str]]:
+    """Submits the jobs of a run, all or none; returns their names and ids.
+
+    Args:
+        launch: as it is rendered; its folder must be new.
+        recipe_file: is copied beside the scripts, so what a job reads does not change any more.
+
+    Raises:
+        RecipeError: a flag cannot be used.
+        SlurmError: no sbatch here, it refuses a script, or jobs of this run are there already.
+        OutputExistsError: the run folder holds files that are no run, or another launch is there.
+        DataError: the run is being launched at this moment.
+    """
+    scripts = render_scripts(launch)
+    if shutil.which("sbatch") is None:
+        raise SlurmError(
+            "sbatch: not found; needed: a machine of the cluster that submits jobs (a login node); "
+            "run this command there, or print the scripts with --dry_run"
+        )
+    require_run_folder(launch.run)
+    if not (launch.run / "recipe.yaml").exists():
+        write_text(launch.run / "recipe.yaml", dump_recipe(launch.recipe))  # now it is a run's
+    with locked(launch.folder.parent / "launch"):
+        _refuse_running(launch.recipe)
+        _write(launch, scripts, recipe_file)
+        return _submit(launch.folder, scripts)
+
+
+def _submit(folder: Path, scripts: Sequence[Script]) -> list[tuple[str, str]]:
+    """All jobs, or none when one is refused or the user presses Ctrl-C."""
+    jobs: list[tuple[str, str]] = []
+    try:
+        with StopRequest() as stop:  # between two jobs; in the middle of one its id would be lost
+            for script in scripts:
+                before = jobs[-1][1] if jobs else None
+                jobs.append((script.name, _sbatch(folder / f"{script.name}.sbatch", before)))
+                values = [{"name": name, "id": job} for name, job in jobs]
+                write_text(folder / "jobs.json", json.dumps(values, indent=1) + "\n")
+                if stop.requested:
+                    raise KeyboardInterrupt
+    except BaseException:
+        for _, job in jobs:
+            _ask("scancel", job)
+        raise
+    return jobs
+
+
+def waiting_for(before: str | None) -> list[str]:
+    """Options of sbatch for a job that starts after another one has succeeded.
+
+    Without the second one it would wait for ever after a failure.
+    """
+    if before is None:
+        return []
+    return [f"--dependency=afterok:{before}", "--kill-on-invalid-dep=yes"]
+
+
+def status_lines(recipe: Recipe) -> Iterator[str]:
+    """Yields how the jobs of the last launch are, and what happened to them.
+
+    Raises:
+        SlurmError: the run was never launched, or there is no SLURM here, or it does not answer.
+    """
+    launches = [path for path in _launches(recipe) if (path / "jobs.json").is_file()]
+    if not launches:
+        raise SlurmError(
+            f"{recipe.folder}: was not launched on SLURM; launch it without --status first"
+        )
+    folder = launches[-1]
+    for job in json.loads((folder / "jobs.json").read_text()):
+        done = _ask("scontrol", "--oneliner", "show", "job", job["id"])
+        records = [line for line in done.stdout.splitlines() if "JobState=" in line]
+        for record in sorted(records, key=_task):
+            yield f"{job['name']} {_described(record)}"
+        if "Invalid job id" in done.stderr:
+            yield f"{job['name']} {job['id']}: SLURM has forgotten it, so it has ended"
+        elif not records:
+            raise _no_answer("scontrol", done)
+    events = folder / "events.log"
+    if events.is_file():
+        yield f"{events}:"
+        yield from (f"  {line}" for line in events.read_text().splitlines()[-20:])
+
+
+def _described(record: str) -> str:
+    """One record of scontrol, for people.
+
+    Example:
+        >>> _described("JobId=18 JobState=PENDING Reason=BeginTime Restarts=1 ExitCode=0:0")
+        '18: PENDING (BeginTime), requeued 1 times'
+    """
+    fields = dict(re.findall(r"(?<!\S)(\w+)=(\S*)", record))
+    name = fields["JobId"]
+    if "ArrayTaskId" in fields:
+        name = f"{fields['ArrayJobId']}_{fields['ArrayTaskId']}"
+    line = f"{name}: {fields['JobState']}"
+    if fields.get("Reason", "None") != "None":
+        line += f" ({fields['Reason']})"
+    if fields.get("Restarts", "0") != "0":
+        line += f", requeued {fields['Restarts']} times"
+    if fields.get("ExitCode", "0:0") != "0:0":
+        line += f", exit status {fields['ExitCode'].partition(':')[0]}"
+    return line
+
+
+def _task(record: str) -> int:
+    match = re.search(r"ArrayTaskId=(\d+)", record)
+    return int(match[1]) if match else 0
+
+
+def _parent(recipe: Recipe) -> Path:
+    return working_directory() / recipe.folder / "slurm"
+
+
+def _launches(recipe: Recipe) -> list[Path]:
+    """The folders of earlier launches, in their order."""
+    found = _parent(recipe).glob("[0-9]*")
+    return sorted((path for path in found if path.name.isdigit()), key=lambda path: int(path.name))
+
+
+def _refuse_running(recipe: Recipe) -> None:
+    """Two runs in one folder would overwrite each other."""
+    done = _ask("squeue", "--noheader", "--me", "--format=%F %T")
+    if done.returncode != 0:
+        raise _no_answer("squeue", done)
+    states = dict(line.split()[:2] for line in done.stdout.splitlines() if line.strip())
+    for folder in _launches(recipe):
+        path = folder / "jobs.json"
+        known = json.loads(path.read_text()) if path.is_file() else []
+        left = [job for job in known if job["id"] in states]
+        if left:
+            told = ", ".join(f"{job['id']} ({job['name']}, {states[job['id']]})" for job in left)
+            raise SlurmError(
+                f"{recipe.folder}: its jobs {told} are still there; needed: one launch of a run "
+                f"at a time; wait for them, end them with scancel "
+                f"{' '.join(job['id'] for job in left)}, or choose output=OTHER_FOLDER"
+            )
+
+
+def _write(launch: Launch, scripts: Sequence[Script], recipe_file: Path) -> None:
+    try:
+        launch.folder.mkdir()
+    except FileExistsError:
+        raise OutputExistsError(
+            f"{launch.folder}: another launch has just made it; needed: one launch of a run at a "
+            "time; see how it is with --status, and launch again if you still want to"
+        ) from None
+    write_text(launch.folder / "recipe.yaml", recipe_file.read_text(encoding="utf-8"))
+    for script in scripts:
+        write_text(launch.folder / f"{script.name}.sbatch", script.text)
+
+
+def _sbatch(script: Path, before: str | None) -> str:
+    """Submits a script; returns the job's id."""
+    done = subprocess.run(
+        ["sbatch", "--parsable", *waiting_for(before), str(script)],
+        capture_output=True,
+        text=True,
+        check=False,
+        start_new_session=True,  # a Ctrl-C in the terminal is not for it
+    )
+    if done.returncode != 0:
+        told = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
+        raise SlurmError(
+            f"{script}: sbatch refuses it ({told}); needed: what this cluster allows; change the "
+            "flags, or add what is missing with --extra"
+        )
+    return done.stdout.strip().splitlines()[-1].partition(";")[0]
+
+
+def _ask(*command: str) -> subprocess.CompletedProcess[str]:
+    """What a command of SLURM prints, and whether it failed."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise SlurmError(
+            f"{command[0]}: not found; needed: a machine of the cluster, such as a login node; "
+            "run this command there"
+        ) from None
+
+
+def _no_answer(command: str, done: subprocess.CompletedProcess[str]) -> SlurmError:
+    told = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
+    return SlurmError(
+        f"{command}: fails ({told}), so it is not known which jobs there are; needed: a SLURM that "
+        "answers; try again in a while"
+    )

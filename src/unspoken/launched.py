@@ -1,0 +1,158 @@
+"""What a launcher started: how the processes are to work together, and whether a recipe fits them.
+
+`accelerate launch` and torchrun say it in environment variables; here they are read, and what
+cannot work is refused before anything begins.
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib.util
+import os
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from unspoken.errors import RecipeError
+from unspoken.recipe import Recipe, Train
+
+Way = Literal["ddp", "fsdp2", "zero"]
+
+
+def asked_way(environment: Mapping[str, str] | None = None) -> Way:
+    """How the launcher wants the processes to work together.
+
+    Args:
+        environment: of the processes where they run elsewhere; default this process' own.
+
+    Raises:
+        RecipeError: in a way that does not work here; the message says which does.
+    """
+    elsewhere = environment is not None
+    environment = os.environ if environment is None else environment
+    if is_set("ACCELERATE_USE_DEEPSPEED", environment):
+        if not elsewhere and importlib.util.find_spec("deepspeed") is None:
+            raise RecipeError(
+                "accelerate's configuration: asks for DeepSpeed, which is not installed; "
+                "pip install 'unspoken[deepspeed]', or use configs/fsdp2.yaml, which needs nothing"
+            )
+        return "zero"
+    if not is_set("ACCELERATE_USE_FSDP", environment):
+        return "ddp"
+    version = environment.get("FSDP_VERSION", "1")
+    if version != "2":
+        raise RecipeError(
+            f"accelerate's configuration: found fsdp_version {version}; needed: 2; set it, or use "
+            "configs/fsdp2.yaml"
+        )
+    return "fsdp2"
+
+
+def precision_note(recipe: Recipe) -> str | None:
+    """A line for people where the launcher's mixed precision is not the recipe's, which counts."""
+    asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    asked = "fp32" if asked == "no" else asked
+    if "ACCELERATE_MIXED_PRECISION" not in os.environ or asked == recipe.train.precision:
+        return None
+    return (
+        f"note: accelerate's configuration says mixed_precision {asked}, the recipe train.precision"
+        f" {recipe.train.precision}; the recipe counts (train.precision={asked} changes it, or "
+        f"--precision {asked} of unspoken distil)"
+    )
+
+
+def is_set(name: str, environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether a variable of the environment says yes."""
+    return environment.get(name, "false").lower() in ("1", "true", "yes")
+
+
+def join_processes() -> Any:
+    """Accelerate's PartialState, once all processes of the launcher are there; or this one alone.
+
+    Raises:
+        RecipeError: there are more processes on this machine than GPUs, or only one for a way
+            that needs a group.
+    """
+    import torch
+    from accelerate import PartialState
+
+    here, num_gpus = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
+    if here > num_gpus > 0:
+        raise RecipeError(
+            f"found {here} processes on a machine with {num_gpus} GPUs; needed: one for each; give "
+            f"--num_processes {num_gpus} to accelerate launch, or --nproc_per_node to torchrun"
+        )
+    # one process makes data and asks questions while the others wait in a collective
+    process = PartialState(cpu=num_gpus == 0, timeout=datetime.timedelta(hours=24))
+    if (way := asked_way()) != "ddp" and not torch.distributed.is_initialized():
+        raise RecipeError(
+            f"accelerate's configuration: asks for {way}, but this process is alone; needed: "
+            "accelerate launch with --num_processes 2 or more, or configs/single.yaml"
+        )
+    return process
+
+
+def joined_processes() -> Any | None:
+    """As `join_processes`, where a launcher started several; None for one alone."""
+    return join_processes() if int(os.environ.get("WORLD_SIZE", "1")) > 1 else None
+
+
+def part_processes(process: Any) -> None:
+    """Waits for all and ends their group; one that ended earlier would tear the others down."""
+    process.wait_for_everyone()
+    process.destroy_process_group()
+
+
+def require_batches(
+    train: Train, num_processes: int, place: str = "train", given: str = ""
+) -> None:
+    """Refuses a batch size that is no multiple of the processes.
+
+    Args:
+        train: of one training.
+        num_processes: that train together, on all hosts.
+        place: of the section in the user's recipe.
+        given: flags that make so many, for the message.
+    """
+    size = train.batch_size
+    if size % num_processes:
+        raise RecipeError(
+            f"{place}.batch_size: found {size}; it must be a multiple of the {num_processes} "
+            f"processes{given and f' ({given})'}; set it to "
+            f"{size - size % num_processes or num_processes}"
+        )
+
+
+def require_way(
+    recipe: Recipe, place: str = "train", environment: Mapping[str, str] | None = None
+) -> None:
+    """Refuses what has not been tried the way that the launcher asks for, with what has.
+
+    Args:
+        recipe: of one training.
+        place: of its section `train` in the user's recipe.
+        environment: as in `asked_way`.
+    """
+    way, train = asked_way(environment), recipe.train
+    if way == "ddp":
+        return
+    advice = "or start with configs/ddp.yaml"
+    if recipe.model.quantization is not None:
+        raise RecipeError(
+            f"model.quantization: found {recipe.model.quantization} under {way}, which shares out "
+            f"weights of ordinary types only; set model.quantization=null, {advice}"
+        )
+    if train.optimizer.endswith("8bit"):
+        raise RecipeError(
+            f"{place}.optimizer: found {train.optimizer} under {way}, which shares out the state "
+            f"of torch's optimizers only; set {place}.optimizer=adamw, {advice}"
+        )
+    if train.precision == "fp16":
+        raise RecipeError(
+            f"{place}.precision: found fp16 under {way}, whose loss scaling unspoken does not "
+            f"know; set {place}.precision=bf16, {advice}"
+        )
+    if train.compile:
+        raise RecipeError(
+            f"{place}.compile: found it under {way}, where it was never tried; leave it out, "
+            f"{advice}"
+        )

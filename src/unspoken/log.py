@@ -1,0 +1,96 @@
+"""What a training run tells while it goes on: metrics.jsonl, a progress bar, trackers."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TextIO
+
+from tqdm import tqdm
+
+from unspoken.atomic import write_text
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+def bar_intervals() -> dict[str, Any]:
+    """How often tqdm draws a bar; a file, such as a job's log, keeps every drawing."""
+    seconds = 0.5 if sys.stderr.isatty() else 30.0
+    return {"mininterval": seconds, "maxinterval": max(10.0, seconds)}
+
+
+class TrainingLog:
+    """A context in which a run is logged; only the main process writes and shows anything."""
+
+    def __init__(
+        self, folder: Path, accelerator: Accelerator, *, num_steps: int, step: int, progress: bool
+    ) -> None:
+        """Opens metrics.jsonl, and drops lines from after `step`, where the run goes on."""
+        self.accelerator = accelerator
+        self.file: TextIO | None = None
+        self.bar = tqdm(
+            total=num_steps,
+            initial=step,
+            desc=folder.name,
+            unit="step",
+            disable=not (progress and accelerator.is_main_process),
+            **bar_intervals(),
+        )
+        if accelerator.is_main_process:
+            path = folder / "metrics.jsonl"
+            lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+            write_text(path, "".join(f"{line}\n" for line in lines if _step_of(line) <= step))
+            self.file = path.open("a", encoding="utf-8")
+
+    def __enter__(self) -> TrainingLog:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.bar.close()
+        if self.file is not None:
+            self.file.close()
+
+    def train(self, step: int, figures: dict[str, Any]) -> None:
+        """One line about an optimizer step; the bar shows part of it."""
+        self._write(step, "train", figures)
+        self.bar.set_postfix(
+            {
+                "loss": f"{figures['loss']:.3f}",
+                "removed": figures["removed"],
+                "ex/s": f"{figures['examples_per_s']:.0f}",
+            },
+            refresh=False,
+        )
+
+    def valid(self, step: int, figures: dict[str, Any]) -> None:
+        """One line about a validation."""
+        self._write(step, "valid", figures)
+
+    def _write(self, step: int, event: str, figures: dict[str, Any]) -> None:
+        # fp16 overflows now and then; JSON has no infinity
+        figures = {name: _finite(value) for name, value in figures.items()}
+        if self.file is not None:
+            self.file.write(json.dumps({"step": step, "event": event, **figures}) + "\n")
+            self.file.flush()
+        numbers = {f"{event}/{k}": v for k, v in figures.items() if isinstance(v, int | float)}
+        self.accelerator.log(numbers, step=step)
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _step_of(line: str) -> float:
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):  # a line that a crash cut off
+        return float("inf")

@@ -1,0 +1,25 @@
+"""`unspoken run`: from a recipe to a report, stage by stage, skipping what is done.
+
+A run folder holds everything that the run read, wrote and measured:
+
+    recipe.yaml  environment.json      settings with all defaults; command, versions, data hashes
+    data/                              what unspoken made or converted
+    teacher/                           a teacher from scratch, and how the teacher does on the test
+    traces/  vetted/                   what the teacher wrote; what was kept, and what was not
+    distilled/                         the student that writes its thought
+    internalized/  explicit/  no_cot/  the student that does not, and the baselines
+    untrained/                         only how the student did before any training
+    report.html  report.json  plots/
+    old/1/                             what was set aside when settings changed
+
+A folder of a stage has a stage.json: its settings and inputs, whether it is done, what it took. A
+stage whose settings and inputs are the same is skipped; else what it left is set aside and it
+runs again, and so does everything that depends on what comes out. With several phases, each
+variant has one such folder per phase inside.
+"""
+
+from unspoken.pipeline.folder import STAGES
+from unspoken.pipeline.planning import Variant, require_processes, trainings, variants
+from unspoken.pipeline.run import run_recipe
+
+__all__ = ["STAGES", "Variant", "require_processes", "run_recipe", "trainings", "variants"]

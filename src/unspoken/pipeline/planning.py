@@ -1,0 +1,72 @@
+"""Which models a recipe trains, and whether the processes of a launch can train them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from unspoken.launched import require_batches, require_way
+from unspoken.pipeline.teaching import teaching
+from unspoken.recipe import Recipe, Schedule
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One of the models that a recipe trains.
+
+    Attributes:
+        name: of its folder.
+        stage: that it belongs to, as `--from` names it.
+        schedule: what is removed.
+    """
+
+    name: str
+    stage: str
+    schedule: Schedule
+
+
+def require_processes(
+    recipe: Recipe,
+    num_processes: int,
+    *,
+    given: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> None:
+    """Checks that a recipe can be trained by so many processes, before a teacher writes for hours.
+
+    Args:
+        recipe: the whole one.
+        num_processes: that train together, on all hosts.
+        given: flags that make so many, for the message.
+        environment: of the processes where they run elsewhere; default this process' own.
+
+    Raises:
+        RecipeError: the message has the setting, and what to set it to.
+    """
+    for place, training in trainings(recipe):
+        require_way(training, place, environment)
+        own = recipe.distil or {}
+        inherited = place == "distil" and "batch_size" not in own
+        require_batches(training.train, num_processes, "train" if inherited else place, given)
+
+
+def trainings(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
+    """All trainings of a run: their place in the recipe, and a recipe of each alone."""
+    teacher = recipe.teacher
+    if teacher is not None and teacher.train is not None:
+        yield "teacher.train", teaching(recipe, teacher)
+    if recipe.distil is not None:
+        yield "distil", recipe.distilling()
+    if any(variants(recipe)):
+        for number, phase in enumerate(recipe.resolved_phases()):
+            yield f"phases[{number}].train" if recipe.phases else "train", phase
+
+
+def variants(recipe: Recipe) -> Iterator[Variant]:
+    """The models that the recipe trains after distilling, the internalized one first."""
+    if recipe.internalize:
+        yield Variant("internalized", "internalize", recipe.schedule)
+    if recipe.baselines.explicit == "train":
+        yield Variant("explicit", "baselines", Schedule(removal="none"))
+    if recipe.baselines.no_cot:
+        yield Variant("no_cot", "baselines", Schedule(removal="all"))

@@ -1,0 +1,58 @@
+"""Going on from a checkpoint that the user names, instead of the newest one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from unspoken.atomic import link_folder
+from unspoken.checkpoint import checkpoints_in
+from unspoken.errors import ModelError
+from unspoken.pipeline.settings import changes
+
+
+def resume_from(checkpoint: Path, folder: Path, settings: dict[str, Any]) -> None:
+    """Makes `checkpoint` the newest one of the stage in `folder`; training then starts from it.
+
+    Newer checkpoints of this stage get the name newer-checkpoint-N; one from elsewhere is linked
+    or copied in.
+
+    Args:
+        checkpoint: such as OUT_DIR/checkpoint-500; `OUT_DIR/distilled/` may be left out of it.
+        folder: of the stage.
+        settings: that the stage has now.
+
+    Raises:
+        ModelError: it is no checkpoint, the stage is done, or it was begun with other settings.
+    """
+    inside = folder / checkpoint.name
+    found = checkpoint if checkpoint.is_dir() else inside
+    if not (found / "training.pt").is_file() or not (found / "state.json").is_file():
+        there = ", ".join(str(path) for path in checkpoints_in(folder)) or "none"
+        raise ModelError(
+            f"--resume_from_checkpoint {checkpoint}: no checkpoint of unspoken is there "
+            f"(training.pt and state.json); needed: one of {folder}: {there}; or leave it out to "
+            "go on from the newest"
+        )
+    path = folder / "stage.json"
+    known = json.loads(path.read_text()) if path.exists() else None
+    if known is not None and (changed := changes(known["settings"], settings)):
+        raise ModelError(
+            f"--resume_from_checkpoint {checkpoint}: its training was begun with other settings "
+            f"({'; '.join(changed[:3])}); needed: the same ones; give those, or leave it out to "
+            "begin anew"
+        )
+    if known is not None and known["status"] == "done":
+        raise ModelError(
+            f"--resume_from_checkpoint {checkpoint}: training in {folder} is done; needed: a run "
+            "that was interrupted; to train on, give its model as --student_dir and another "
+            "--out_dir"
+        )
+    step = int(json.loads((found / "state.json").read_text())["step"])
+    target = folder / f"checkpoint-{step}"
+    if found.resolve() != target.resolve():
+        link_folder(found, target)
+    for other in checkpoints_in(folder):
+        if int(other.name.rpartition("-")[2]) > step:
+            other.rename(folder / f"newer-{other.name}")

@@ -1,0 +1,250 @@
+"""The generate stage of a run in shares, for machines that work at the same time.
+
+`prepare` comes first, in one job: the data, a teacher from scratch, and the stage's stage.json.
+Then `write_shard` for each share, at any time and anywhere that sees the run folder; it writes
+nothing but its own files in traces/shards/. `merge` joins them into what `unspoken run` would have
+written up to there, so that `unspoken run` finds the stage half done with nothing left to ask.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unspoken.atomic import write_text
+from unspoken.errors import DataError, RecipeError
+from unspoken.launched import join_processes, part_processes
+from unspoken.pipeline.folder import RunFolder
+from unspoken.pipeline.run import data_stage
+from unspoken.pipeline.teaching import train_teacher
+from unspoken.pipeline.tracing import TeacherStages
+from unspoken.recipe import Recipe, Teacher
+from unspoken.splits import Splits, data_settings
+from unspoken.trace_file import locked
+from unspoken.trace_merge import merge_traces
+from unspoken.trace_settings import read_settings, settings_path
+from unspoken.traces import GenerateSummary, shard_path
+from unspoken.traces_together import shares_folder
+
+
+def prepare(
+    recipe: Recipe, *, progress: bool = True, say: Callable[[str], None] = lambda text: None
+) -> None:
+    """Makes what every share needs, and opens the stage; several processes may do it together.
+
+    Args:
+        recipe: with a section teacher.
+        progress: show bars.
+        say: gets one line for each stage.
+
+    Raises:
+        DataError: traces of an interrupted run are there already; `unspoken run` has to finish it.
+            Or another process works in the run folder.
+        UnspokenError: for everything else that the user can mend.
+        SystemExit: with EXIT_INTERRUPTED after SIGTERM or SIGINT, when all is saved.
+    """
+
+    teacher = _teacher_of(recipe)
+    process = join_processes()
+
+    def told(line: str) -> None:  # of this stage nothing but its settings is made here
+        say(line.replace("generate: runs", "generate: prepared", 1))
+
+    run = RunFolder(recipe, process, say=told)
+    with contextlib.ExitStack() as stack:
+        if process.is_main_process:
+            stack.enter_context(locked(run.path / "run"))
+        splits = data_stage(run, recipe, run.path / "data")
+        trained = train_teacher(run, recipe, splits, progress=progress)
+        stages = _Share(run, recipe, teacher, splits, trained)
+        stage = run.open("generate", stages.trace_folder, stages.trace_settings())
+        if stage.done is None:
+            if process.is_main_process:
+                _refuse_part(stages.trace_folder / "traces.jsonl")
+            with stage.running():
+                pass  # so that the settings are there, and unspoken run goes on in this folder
+    part_processes(process)
+
+
+def write_shard(
+    recipe: Recipe, shard: tuple[int, int], *, at_once: int | None = None, progress: bool = True
+) -> GenerateSummary | None:
+    """Writes one share of the traces, or goes on with it; None where they are there as a whole.
+
+    Args:
+        recipe: as `prepare` had it.
+        shard: (i, n), every n-th question from the i-th on, i from 1.
+        at_once: shares that are written at the same time; None: all n of them.
+        progress: show a bar.
+
+    Raises:
+        DataError: `prepare` was not run, or with other settings.
+        UnspokenError: for everything else that the user can mend.
+    """
+    teacher = _teacher_of(recipe)
+    share = teacher.model_copy(update=_part_of_limits(teacher, shard[1], at_once))
+    stages = _opened(recipe.model_copy(update={"teacher": share}))
+    if stages is None:
+        return None
+    return stages.write(shard, progress=progress)
+
+
+def merge(recipe: Recipe, count: int) -> str:
+    """Joins all shares of `count` into the traces of the run; returns what was done, for people.
+
+    Once all traces are in one file, the shares are removed.
+
+    Raises:
+        DataError: a share is missing or not whole; the message names the traces. Or another
+            process works in the run folder.
+    """
+    _teacher_of(recipe)
+    with locked(recipe.folder / "run"):
+        stages, done = _opened(recipe), "all traces are there already"
+        if stages is not None:
+            target = stages.trace_folder / "traces.jsonl"
+            shares = [stages.path((number, count)) for number in range(1, count + 1)]
+            _require_shares(shares)
+            _add_seconds(
+                stages.trace_folder / "stage.json", [_seconds_path(path) for path in shares]
+            )
+            merged = merge_traces(shares, target, overwrite=True)
+            done = f"{merged.num_samples:,} traces of {count} shares are joined in {target}"
+        shutil.rmtree(recipe.folder / "traces" / "shards", ignore_errors=True)
+    return f"generate: {done}"
+
+
+def _require_shares(shares: list[Path]) -> None:
+    count = len(shares)
+    for number, path in enumerate(shares, start=1):
+        if not settings_path(path).exists():  # the first of its files
+            raise DataError(
+                f"{path}: share {number}/{count} has not been written; needed: all {count} shares; "
+                f"write it: unspoken shard RECIPE --shard {number}/{count}"
+            )
+
+
+@dataclass(frozen=True)
+class _Onlooker:
+    """A process that works for a run and writes none of the files that all of it shares."""
+
+    is_main_process: bool = False
+
+
+class _Share(TeacherStages):
+    """The teacher's stages, of which one share of one stage is done here."""
+
+    def path(self, shard: tuple[int, int]) -> Path:
+        """The traces of a share; those of the only one have a name of their own, too."""
+        return shard_path(self.trace_folder / "shards" / "traces.jsonl", shard)
+
+    def write(self, shard: tuple[int, int], *, progress: bool) -> GenerateSummary:
+        """Asks the teacher the questions of a share, and adds up the time that it takes."""
+        target, temperature = self.path(shard), self.teacher.temperature
+        seconds = _seconds_of(_seconds_path(target))
+        summary = self._write(self.splits.train, target, temperature, shard=shard, bar=progress)
+        text = json.dumps({"seconds": round(seconds + summary.seconds, 3)})
+        write_text(_seconds_path(target), text + "\n")
+        return summary
+
+
+def _opened(recipe: Recipe) -> _Share | None:
+    """The stage as `prepare` left it; None where its traces are there as a whole.
+
+    Raises:
+        DataError: it is not there, or belongs to other settings.
+    """
+    teacher = _teacher_of(recipe)
+    data = _stage_of(recipe, "data", data_settings(recipe))
+    splits = Splits.from_json(data, recipe.folder)
+    trained = None
+    if teacher.from_scratch:
+        trained = _stage_of(recipe, "teacher", None)
+    run = RunFolder(recipe, _Onlooker())
+    stages = _Share(run, recipe, teacher, splits, trained)
+    stage = _stage_of(recipe, "traces", stages.trace_settings(), done=False)
+    return None if stage["status"] == "done" or _is_whole(stages.trace_folder) else stages
+
+
+def _stage_of(
+    recipe: Recipe, name: str, settings: dict[str, Any] | None, *, done: bool = True
+) -> dict[str, Any]:
+    """stage.json of a folder that `prepare` made; with these settings, where some are given."""
+    path = recipe.folder / name / "stage.json"
+    try:
+        values = json.loads(path.read_text())
+    except FileNotFoundError:
+        values = None
+    as_it_was = settings is None or values is None or values["settings"] == _plain(settings)
+    if values is None or not as_it_was or (done and values["status"] != "done"):
+        found = "no such file" if values is None else "not done" if as_it_was else "other settings"
+        raise DataError(
+            f"{path}: found {found}; needed: what this recipe's shares have in common; run "
+            "unspoken shard RECIPE --prepare first, with the same settings"
+        )
+    return values
+
+
+def _teacher_of(recipe: Recipe) -> Teacher:
+    if recipe.teacher is None:
+        raise RecipeError(
+            "teacher: missing, so there are no traces to share out; needed: a recipe with a "
+            "section teacher; add it, or give the recipe to unspoken run"
+        )
+    return recipe.teacher
+
+
+def _part_of_limits(teacher: Teacher, count: int, at_once: int | None) -> dict[str, Any]:
+    """What a server may be asked and paid by one of `count` shares."""
+    running = min(count, at_once or count)
+    limits: dict[str, Any] = {"concurrency": max(1, teacher.concurrency // running)}
+    if teacher.requests_per_minute is not None:
+        limits["requests_per_minute"] = teacher.requests_per_minute / running
+    if teacher.max_cost is not None:
+        limits["max_cost"] = teacher.max_cost / count
+    return limits
+
+
+def _refuse_part(path: Path) -> None:
+    """Traces that no share knows of would be written a second time."""
+    began_alone = path.exists() and path.stat().st_size and not _is_whole(path.parent)
+    if began_alone or shares_folder(path).exists():
+        raise DataError(
+            f"{path}: there are traces of a run that was interrupted; needed: none, or all, before "
+            "they are shared out; let unspoken run write the others (without --array), or move "
+            f"{path.parent} away"
+        )
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether every trace of the stage is in its file."""
+    path = folder / "traces.jsonl"
+    if not path.exists():
+        return False
+    plan = read_settings(path)[1]
+    with path.open("rb") as file:
+        return sum(1 for _ in file) >= plan.num_questions * plan.num_samples_per_question
+
+
+def _seconds_path(share: Path) -> Path:
+    return share.with_suffix(".seconds.json")
+
+
+def _seconds_of(path: Path) -> float:
+    return json.loads(path.read_text())["seconds"] if path.exists() else 0.0
+
+
+def _add_seconds(stage: Path, shares: list[Path]) -> None:
+    """The stage took as long as its shares together: so long were machines paid for."""
+    values = json.loads(stage.read_text())
+    values["seconds"] = round(sum(map(_seconds_of, shares)), 3)
+    write_text(stage, json.dumps(values, indent=2))
+
+
+def _plain(settings: dict[str, Any]) -> Any:
+    return json.loads(json.dumps(settings))

@@ -1,0 +1,70 @@
+"""Models trained and measured, one after the other: every student's way, and a new teacher's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from unspoken.launch.sagemaker_sharing import share_run_folder
+from unspoken.pipeline.folder import RunFolder
+from unspoken.pipeline.measuring import evaluate_stage
+from unspoken.pipeline.training import train_stage
+from unspoken.recipe import Recipe, Schedule, Teacher
+from unspoken.splits import Splits
+
+
+def train_and_measure(
+    run: RunFolder,
+    name: str,
+    recipe: Recipe,
+    splits: Splits,
+    folder: Path,
+    *,
+    num_steps: int | None = None,
+    start: dict[str, Any] | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Trains one model and asks it the test questions; returns its stage.json.
+
+    The arguments are those of `train_stage`; all processes call this.
+    """
+    stage = train_stage(
+        run, name, recipe, splits, folder, num_steps=num_steps, start=start, progress=progress
+    )
+    share_run_folder(run.path, run.process)
+    evaluate_stage(
+        run,
+        recipe,
+        splits,
+        folder,
+        model_sha256=stage["model_sha256"],
+        progress=progress,
+    )
+    run.process.wait_for_everyone()
+    return stage
+
+
+def train_teacher(
+    run: RunFolder, recipe: Recipe, splits: Splits, *, progress: bool = True
+) -> dict[str, Any] | None:
+    """stage.json of a teacher from scratch, trained and measured; None for another teacher."""
+    teacher = recipe.teacher
+    if teacher is None or not teacher.from_scratch or splits.teacher is None:
+        return None
+    own = splits.with_train(splits.teacher, splits.hashes["teacher"], repeats=False)
+    folder = run.path / "teacher"
+    return train_and_measure(
+        run, "teacher", teaching(recipe, teacher), own, folder, progress=progress
+    )
+
+
+def teaching(recipe: Recipe, teacher: Teacher) -> Recipe:
+    """The recipe by which a teacher from scratch learns."""
+    return recipe.model_copy(
+        update={
+            "model": teacher.model,
+            "train": teacher.train,
+            "schedule": Schedule(removal="none"),
+            "lora": None,
+        }
+    )

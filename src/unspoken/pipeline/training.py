@@ -1,0 +1,222 @@
+"""One training stage: examples in, a model folder out."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from unspoken.adapter import base_of, is_adapter, require_same_adapter
+from unspoken.checkpoint import remove_checkpoints
+from unspoken.dataset import encode_file, file_hash
+from unspoken.engines.teacher import fingerprint
+from unspoken.example import read_questions
+from unspoken.launch.sagemaker_sharing import has_separate_files, share_run_folder
+from unspoken.model import ModelCard, load_model, load_tokenizer, require_reloadable_tokenizer
+from unspoken.pipeline.folder import RunFolder
+from unspoken.recipe import Lora, Model, Recipe
+from unspoken.splits import Splits
+from unspoken.template import Template
+
+#: Settings that do not change what a stage produces; they may differ when a run is resumed.
+_INCIDENTAL = {
+    "train": [
+        "checkpoint_every",
+        "keep_checkpoints",
+        "log_every",
+        "trackers",
+        "threads",
+        "micro_batch_size",
+        "gradient_checkpointing",  # memory for time, the same steps
+    ],
+    "model": ["local_files_only"],
+}
+_WEIGHTS = ("*.safetensors", "*.bin")
+
+
+def train_stage(
+    run: RunFolder,
+    name: str,
+    recipe: Recipe,
+    splits: Splits,
+    folder: Path,
+    *,
+    num_steps: int | None = None,
+    start: dict[str, Any] | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Trains one model in `folder`, goes on with it, or finds it done; returns its stage.json.
+
+    Args:
+        run: the run folder.
+        name: of the stage, for `--from`.
+        recipe: its model, schedule and train are those of this stage.
+        splits: examples and validation questions.
+        folder: within the run folder.
+        num_steps: exactly so many optimizer steps, whatever the recipe says.
+        start: stage.json of the stage whose model this one starts from, if there is one.
+        progress: show a bar.
+    """
+    share_run_folder(run.path, run.process)
+    recipe = _as_the_model_needs(run, recipe)
+    stage = run.open(name, folder, _settings(recipe, splits, num_steps, start))
+    if stage.done is not None:
+        if run.process.is_main_process:  # what a kill between "done" and the removal left
+            remove_checkpoints(folder)
+        return stage.done
+    share_run_folder(run.path, run.process)  # opening may have set aside what was sent
+    with stage.running():
+        values = _train(run, recipe, splits, folder, num_steps=num_steps, progress=progress)
+        values["started_from"] = start and start["folder"]
+        values["folder"] = str(folder.relative_to(run.path))
+        done = stage.finish(values)
+    if run.process.is_main_process:
+        remove_checkpoints(folder)
+    run.process.wait_for_everyone()
+    return done
+
+
+def _as_the_model_needs(run: RunFolder, recipe: Recipe) -> Recipe:
+    """The recipe; an adapter is trained on as one, and another template than before is said."""
+    if recipe.lora is None and is_adapter(recipe.model.name):
+        recipe = recipe.model_copy(update={"lora": Lora()})  # its own settings count
+    elif recipe.lora is not None and is_adapter(recipe.model.name):
+        require_same_adapter(str(recipe.model.name), recipe.lora)
+    card = ModelCard.read(str(recipe.model.name)) if recipe.model.name else None
+    if card is not None and card.template != recipe.template:
+        run.say(
+            f"note: {recipe.model.name} was trained with template {card.template}, this run asks "
+            f"it with template {recipe.template} (template: {card.template} changes that)"
+        )
+    return recipe
+
+
+def _train(
+    run: RunFolder,
+    recipe: Recipe,
+    splits: Splits,
+    folder: Path,
+    *,
+    num_steps: int | None,
+    progress: bool,
+) -> dict[str, Any]:
+    """Trains, and returns what stage.json says of it."""
+    import torch
+
+    from unspoken.launched import precision_note
+    from unspoken.train import StepwiseInternalization
+
+    if note := precision_note(recipe):
+        run.say(note)
+    tokenizer = load_tokenizer(recipe.model)
+    frozen = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[recipe.train.precision]
+    model = load_model(
+        recipe.model,
+        tokenizer,
+        seed=recipe.seed,
+        lora=recipe.lora,
+        dtype=frozen if recipe.lora is not None else "float32",
+    )
+    if recipe.model.config is not None:
+        require_reloadable_tokenizer(model, tokenizer)
+    template = Template(recipe.template, tokenizer)
+    # where hosts share no files, each needs an encoding of its own
+    separate = has_separate_files()
+    first = run.process.local_main_process_first if separate else run.process.main_process_first
+    with first():
+        train = encode_file(
+            splits.train,
+            tokenizer,
+            template,
+            max_length=recipe.data.max_length,
+            steps=recipe.schedule.unit == "step",
+            allow_empty_thought=recipe.data.allow_empty_thoughts,
+            unique=not splits.repeats,
+            progress=progress,
+        )
+    examples = read_questions(splits.valid, limit=recipe.train.num_valid) if splits.valid else []
+    trainer = StepwiseInternalization(
+        model,
+        tokenizer,
+        template,
+        recipe,
+        train=train,
+        valid=examples,
+        folder=folder,
+        num_steps=num_steps,
+        progress=progress,
+    )
+    result = trainer.run()
+    values = {
+        "level": result.level,
+        "state": asdict(result.state),
+        "num_parameters": sum(p.numel() for p in model.parameters()),
+        "num_trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "num_train": len(train),
+        "num_dropped": train.num_dropped,
+        "longest_thought": train.longest_thought,
+        "peak_memory_bytes": result.peak_memory_bytes,
+        "model_sha256": weights_hash(result.folder) if run.process.is_main_process else None,
+        "model_bytes": _weights_bytes(result.folder),
+        "base_bytes": _base_bytes(result.folder),
+    }
+    trainer.accelerator.free_memory()
+    del trainer, model  # they refer to each other, and the next model needs their memory
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return values
+
+
+def model_in(folder: Path, settings: Model) -> Model:
+    """A model that training wrote, loaded with the recipe's other settings."""
+    own = {"name": str(folder), "config": None, "tokenizer": None, "alphabet": None}
+    return settings.model_copy(update={**own, "revision": None, "local_files_only": True})
+
+
+def weights_hash(folder: Path) -> str:
+    """Of the weights in a model folder: names, sizes and content."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        digest.update(f"{path.name}:{file_hash(path)}".encode())
+    return digest.hexdigest()
+
+
+def deciding(recipe: Recipe) -> dict[str, Any]:
+    """The settings that decide what training produces."""
+    sections = {"seed", "template", "model", "lora", "schedule", "train"}
+    values = recipe.model_dump(mode="json", include=sections)
+    for section, keys in _INCIDENTAL.items():
+        for key in keys:
+            values[section].pop(key)
+    return values
+
+
+def _settings(
+    recipe: Recipe, splits: Splits, num_steps: int | None, start: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Everything that decides what a training stage produces."""
+    values = deciding(recipe)
+    hashes = {name: splits.hashes[name] for name in ("train", "valid") if name in splits.hashes}
+    values["data"] = {"max_length": recipe.data.max_length, **hashes}
+    values["num_steps"] = num_steps
+    name = recipe.model.name
+    if start is not None:  # by what is in them: a run folder may be moved
+        values["model"] |= {"name": f"{start['folder']}/model", "sha256": start["model_sha256"]}
+    elif name is not None and Path(name).is_dir():
+        values["model"] |= {"name": Path(name).name, "fingerprint": fingerprint(Path(name))}
+    return values
+
+
+def _weights_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for pattern in _WEIGHTS for path in folder.glob(pattern))
+
+
+def _base_bytes(folder: Path) -> int | None:
+    """The size of the model that an adapter belongs to, where it is a folder here."""
+    if not is_adapter(str(folder)):
+        return None
+    base = Path(base_of(str(folder)))
+    return _weights_bytes(base) if base.is_dir() else None

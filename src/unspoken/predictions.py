@@ -1,0 +1,300 @@
+"""What a model wrote, judged, and the figures that it amounts to.
+
+Stands between decoding (`unspoken.evaluate`) and the report. Needs no torch.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from unspoken.answers import answers_equal, digit_accuracy, extract_answer
+from unspoken.stats import majority, pass_at_k, percentile, wilson_interval
+
+if TYPE_CHECKING:
+    from unspoken.decode import Completion
+    from unspoken.example import Example
+
+_LONGEST = 200  # characters of an answer whose digits are compared
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model wrote for one question; one line of predictions.jsonl.
+
+    Attributes:
+        question, gold, category: from the example; category is empty where there is none.
+        generated: everything that the model wrote, without the end token.
+        pred: the answer in it.
+        correct: whether it equals `gold`; None where there is no gold answer.
+        num_prompt_tokens, num_tokens: read and written; the end token counts as written.
+        stopped: whether the model ended by itself.
+        sample: 0, 1, ... for the samples of one question.
+    """
+
+    question: str
+    generated: str
+    pred: str
+    gold: str | None
+    correct: bool | None
+    num_prompt_tokens: int
+    num_tokens: int
+    stopped: bool
+    category: str = ""
+    sample: int = 0
+
+    def to_json(self, num_samples: int = 1) -> dict[str, Any]:
+        """The record, without an empty category and, for one sample a question, without its 0."""
+        record = asdict(self)
+        if not self.category:
+            del record["category"]
+        if num_samples == 1:
+            del record["sample"]
+        return record
+
+
+@dataclass(frozen=True)
+class Share:
+    """How many of some answers are right.
+
+    Attributes:
+        num_graded: answers that there is a gold answer for.
+        interval: 95 %: Wilson's, or `clustered_interval` with several samples a question.
+    """
+
+    num_graded: int
+    num_correct: int
+    accuracy: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What several samples of each question give. The keys of the dicts are k, as text.
+
+    Attributes:
+        num_samples: of each question.
+        pass_at_k: probability that at least one of k samples is right.
+        pass_at_k_interval: 95 %, see `clustered_interval`.
+        majority_at_k: share of questions whose most frequent answer among the first k samples is
+            right; a sample without an answer has no vote.
+        majority_at_k_interval: Wilson's, 95 %.
+    """
+
+    num_samples: int
+    pass_at_k: dict[str, float]
+    pass_at_k_interval: dict[str, tuple[float, float]]
+    majority_at_k: dict[str, float]
+    majority_at_k_interval: dict[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Figures of one model on one set of questions.
+
+    With several samples a question, an answer is one sample of one question.
+
+    Attributes:
+        num_questions: that were asked.
+        num_graded, num_correct, accuracy: of answers with a gold answer; None without any.
+        interval: 95 % interval of the accuracy, see `Share`.
+        digit_accuracy: mean share of right digits, over answers that are numbers, or None.
+        unstopped: share of answers that never ended by themselves.
+        num_tokens, mean_tokens: written, in sum and per answer.
+        seconds: that decoding in batches took, over all runs if it was interrupted.
+        examples_per_s, tokens_per_s: answers and tokens per second of these.
+        batch_size: of these batches.
+        latency_p50_s, latency_p95_s: seconds for one question alone, or None if not timed.
+        examples_per_s_single: questions per second one at a time, or None.
+        categories: the right answers of each category, where questions have one.
+        samples: pass@k and majority@k, or None with one sample a question.
+    """
+
+    num_questions: int
+    num_graded: int
+    num_correct: int
+    accuracy: float | None
+    interval: tuple[float, float] | None
+    digit_accuracy: float | None
+    unstopped: float
+    num_tokens: int
+    mean_tokens: float
+    seconds: float
+    examples_per_s: float
+    tokens_per_s: float
+    batch_size: int
+    latency_p50_s: float | None
+    latency_p95_s: float | None
+    examples_per_s_single: float | None
+    categories: dict[str, Share]
+    samples: Samples | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def judge(
+    example: Example,
+    completion: Completion,
+    num_prompt_tokens: int,
+    tokenizer: Any,
+    sample: int = 0,
+) -> Prediction:
+    """One completion, read and compared with the gold answer, if there is one."""
+    generated = tokenizer.decode(completion.token_ids, skip_special_tokens=True)
+    pred = extract_answer(generated)
+    gold = example.answer if example.answer.strip() else None
+    return Prediction(
+        question=example.question,
+        generated=generated,
+        pred=pred,
+        gold=gold,
+        correct=None if gold is None else answers_equal(pred, gold),
+        num_prompt_tokens=num_prompt_tokens,
+        num_tokens=completion.num_tokens,
+        stopped=completion.stopped,
+        category=example.category,
+        sample=sample,
+    )
+
+
+def summarize(
+    predictions: Sequence[Prediction],
+    seconds: float,
+    batch_size: int,
+    latencies: Sequence[float] = (),
+) -> Metrics:
+    """The figures of these predictions, made in `seconds` seconds.
+
+    Args:
+        predictions: at least one; the samples of a question one after the other, from 0 on.
+        seconds: of decoding in batches of `batch_size`.
+        batch_size: of these batches.
+        latencies: seconds of questions that were asked one at a time.
+    """
+    count = len(predictions)
+    questions = _by_question(predictions)
+    graded = [samples for samples in questions if samples[0].gold is not None]
+    share = _share(graded)
+    categories = dict.fromkeys(samples[0].category for samples in graded)
+    # cut, so that an endless answer counts as a wrong one and not as none
+    digits = [digit_accuracy(p.pred[:_LONGEST], p.gold or "") for row in graded for p in row]
+    known = [value for value in digits if value is not None]
+    num_tokens = sum(prediction.num_tokens for prediction in predictions)
+    return Metrics(
+        num_questions=len(questions),
+        num_graded=share.num_graded if share else 0,
+        num_correct=share.num_correct if share else 0,
+        accuracy=share.accuracy if share else None,
+        interval=share.interval if share else None,
+        digit_accuracy=sum(known) / len(known) if known else None,
+        unstopped=sum(not prediction.stopped for prediction in predictions) / count,
+        num_tokens=num_tokens,
+        mean_tokens=num_tokens / count,
+        seconds=seconds,
+        examples_per_s=count / seconds,
+        tokens_per_s=num_tokens / seconds,
+        batch_size=batch_size,
+        latency_p50_s=percentile(latencies, 50) if latencies else None,
+        latency_p95_s=percentile(latencies, 95) if latencies else None,
+        examples_per_s_single=len(latencies) / sum(latencies) if latencies else None,
+        categories={
+            category: found
+            for category in categories
+            if category and (found := _share([r for r in graded if r[0].category == category]))
+        },
+        samples=_samples(graded),
+    )
+
+
+def _by_question(predictions: Sequence[Prediction]) -> list[list[Prediction]]:
+    questions: list[list[Prediction]] = []
+    for prediction in predictions:
+        if prediction.sample == 0 or not questions:
+            questions.append([])
+        questions[-1].append(prediction)
+    return questions
+
+
+def _share(graded: Sequence[Sequence[Prediction]]) -> Share | None:
+    """The right answers to these questions; each has as many samples as the others."""
+    if not graded:
+        return None
+    rights = [sum(bool(prediction.correct) for prediction in samples) for samples in graded]
+    total = sum(map(len, graded))
+    if total == len(graded):
+        interval = wilson_interval(sum(rights), total)
+    else:
+        shares = [right / len(samples) for right, samples in zip(rights, graded, strict=True)]
+        interval = clustered_interval(shares, total)
+    return Share(total, sum(rights), sum(rights) / total, interval)
+
+
+def clustered_interval(shares: Sequence[float], num_samples: int) -> tuple[float, float]:
+    """Returns the 95 % interval of the mean of `shares`, as (low, high) within [0, 1].
+
+    The samples of one question are like each other, so they are fewer independent trials than
+    they are samples. How many is read from how far the questions lie apart: n = p (1 - p) / v, with
+    v the variance of the mean over questions. Wilson's interval is taken with that n, which is the
+    number of questions where their samples always agree. Where nothing is right, or all, the
+    samples do not tell how alike they are, and the number of questions is taken, too.
+
+    Source: effective sample size of clustered trials, E. L. Korn and B. I. Graubard, Survey
+    Methodology 24 (1998), 193-201; with Wilson's interval N. Dean and M. Pagano, Journal of Survey
+    Statistics and Methodology 3 (2015), 484-503. Questions as clusters of an evaluation: Miller
+    2024, arXiv 2411.00640.
+
+    Args:
+        shares: one for each question, from 0 to 1, such as the share of its samples that is right.
+        num_samples: of all questions together; n is never above it.
+
+    Example:
+        >>> [round(end, 3) for end in clustered_interval([1, 1, 0, 1], 16)]  # 3 of 4
+        [0.301, 0.954]
+        >>> [round(end, 3) for end in clustered_interval([0.75, 0.75, 0.5, 1], 16)]  # 12 of 16
+        [0.505, 0.898]
+    """
+    count = len(shares)
+    mean = math.fsum(shares) / count
+    trials: float = count
+    if count > 1 and 0 < mean < 1:
+        variance = math.fsum((share - mean) ** 2 for share in shares) / count**2
+        wanted = mean * (1 - mean)
+        trials = wanted / variance if variance * num_samples > wanted else num_samples
+    return wilson_interval(mean * trials, trials)
+
+
+def _samples(graded: Sequence[Sequence[Prediction]]) -> Samples | None:
+    num_samples = min(map(len, graded), default=1)
+    if num_samples == 1:
+        return None
+    equal = functools.lru_cache(maxsize=None)(answers_equal)  # the same pairs for every k
+    counts = [sum(bool(prediction.correct) for prediction in samples) for samples in graded]
+    passed: dict[str, list[float]] = {}
+    voted: dict[str, int] = {}
+    for k in _ks(num_samples):
+        passed[str(k)] = [pass_at_k(num_samples, count, k) for count in counts]
+        voted[str(k)] = 0
+        for samples in graded:
+            votes = [prediction.pred for prediction in samples[:k] if prediction.pred]
+            right = bool(votes) and equal(majority(votes, equal), samples[0].gold)
+            voted[str(k)] += right
+    count = len(graded)
+    total = count * num_samples
+    return Samples(
+        num_samples=num_samples,
+        pass_at_k={k: math.fsum(values) / count for k, values in passed.items()},
+        pass_at_k_interval={k: clustered_interval(v, total) for k, v in passed.items()},
+        majority_at_k={k: right / count for k, right in voted.items()},
+        majority_at_k_interval={k: wilson_interval(right, count) for k, right in voted.items()},
+    )
+
+
+def _ks(num_samples: int) -> list[int]:
+    """1, 2, 4, ... and the number of samples itself."""
+    powers = [2**power for power in range(num_samples.bit_length())]
+    return sorted({*powers, num_samples})

@@ -1,0 +1,142 @@
+"""question -> what a teacher is asked: the seed's plain prompt, or messages for a chat template.
+
+The student's prompts are rendered in `unspoken.template`; these are the ones that make traces.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from unspoken.atomic import AnyPath
+from unspoken.engines import Message, Prompt, Style
+from unspoken.errors import DataError
+from unspoken.example import read_jsonl, require_text
+
+#: First line of the plain prompt, and the system message in style chat. With `Q:` and `A:` below
+#: it is a format: traces made with it can be compared.
+INSTRUCTION = (
+    "You are a careful reasoning assistant. Solve the problem step-by-step and end with a line "
+    "that starts with 'Final Answer:'."
+)
+#: In a plain prompt a model without an end goes on with a question of its own.
+NEXT_QUESTION = "\nQ:"
+
+
+@dataclass(frozen=True)
+class PromptWriter:
+    """Renders questions.
+
+    Attributes:
+        style: chat, plain, or trained or none: the question alone, the engine knows the rest.
+        system_prompt: in place of `INSTRUCTION`; an empty one leaves it out.
+        few_shot: (question, solution) pairs that stand before the question.
+    """
+
+    style: Style = "plain"
+    system_prompt: str = INSTRUCTION
+    few_shot: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def stop(self) -> tuple[str, ...]:
+        """Texts that end a reply to such a prompt."""
+        return (NEXT_QUESTION,) if self.style == "plain" else ()
+
+    def __call__(self, question: str) -> Prompt:
+        """The prompt for one question."""
+        if self.style in ("trained", "none"):
+            return Prompt(text=question)
+        if self.style == "plain":
+            head = f"{self.system_prompt}\n\n" if self.system_prompt else ""
+            shots = "".join(f"Q: {one}\n\nA: {other}\n\n" for one, other in self.few_shot)
+            return Prompt(text=f"{head}{shots}Q: {question}\n\nA:")
+        messages = [Message(role="system", content=self.system_prompt)]
+        for one, other in self.few_shot:
+            messages.append(Message(role="user", content=one))
+            messages.append(Message(role="assistant", content=other))
+        messages.append(Message(role="user", content=question))
+        return Prompt(messages=tuple(messages if self.system_prompt else messages[1:]))
+
+    def settings(self) -> dict[str, Any]:
+        """What decides the prompts; few-shot examples by their hash."""
+        if self.style in ("trained", "none"):
+            return {"prompt": self.style}
+        shots = json.dumps(self.few_shot).encode()
+        return {
+            "prompt": self.style,
+            "system_prompt": self.system_prompt,
+            "few_shot": hashlib.sha256(shots).hexdigest()[:16] if self.few_shot else None,
+        }
+
+
+def prompt_writer(
+    style: Style, system_prompt: str | None = None, few_shot: AnyPath | None = None
+) -> PromptWriter:
+    """The writer for an engine's style.
+
+    Args:
+        style: `Engine.style`.
+        system_prompt: in place of the default instruction.
+        few_shot: JSONL with question and thought or cot, and answer where the thought lacks it.
+
+    Raises:
+        DataError: for a few-shot file that cannot be used, and for settings that a model trained
+            by unspoken would not understand.
+    """
+    if style in ("trained", "none") and (system_prompt is not None or few_shot is not None):
+        flag = "--system_prompt" if system_prompt is not None else "--few_shot"
+        who = "a model that unspoken trained, which is asked as it was trained"
+        raise DataError(
+            f"{flag}: found it for {who if style == 'trained' else 'worked solutions'}; needed: a "
+            "teacher that reads instructions; leave it out"
+            + (", or give --prompt plain or chat" if style == "trained" else "")
+        )
+    shots = _read_shots(few_shot) if few_shot is not None else ()
+    instruction = INSTRUCTION if system_prompt is None else system_prompt
+    return PromptWriter(style, instruction, shots)
+
+
+def _read_shots(path: AnyPath) -> tuple[tuple[str, str], ...]:
+    shots = []
+    for line, record in read_jsonl(path):
+        where = f"{path}:{line}"
+        solution = solution_of(record, where)
+        if solution is None:
+            raise DataError(
+                f"{where}: thought: missing; needed: a worked solution in 'thought' or 'cot'; "
+                "add it or delete the line"
+            )
+        shots.append((require_text(record, "question", where), solution))
+    return tuple(shots)
+
+
+def solution_of(record: Mapping[str, Any], where: str) -> str | None:
+    """The worked solution in a record as a trace, or None where it has none.
+
+    It is `cot` or `thought`, or GSM8K's `answer` with its `####`. Where it does not state the
+    final answer in its last line, the line `Final Answer: ...` is added.
+
+    Example:
+        >>> solution_of({"question": "1 + 2", "thought": "one more than 2", "answer": "3"}, "")
+        'one more than 2\\nFinal Answer: 3'
+    """
+    answer = require_text(record, "answer", where) if "answer" in record else ""
+    if "cot" in record or "thought" in record:
+        field = "cot" if "cot" in record else "thought"
+        solution = require_text(record, field, where, allow_empty=bool(answer)).strip()
+    elif "####" in answer:
+        return answer.strip()
+    else:
+        return None
+    last = solution.rpartition("\n")[2].lower()
+    if not answer or "####" in last or "final answer" in last:
+        return solution
+    return f"{solution}\nFinal Answer: {gold_of(answer)}".lstrip()
+
+
+def gold_of(answer: str) -> str:
+    """The gold answer: what follows `####`, or all of it."""
+    return answer.rpartition("####")[2].strip()

@@ -1,0 +1,278 @@
+"""Questions from wherever they are: JSONL, other files, a folder or a Hugging Face data set.
+
+The first step of `unspoken generate`. What comes out has one form: `question`, and where there are
+any, `answer`, `id` and further fields. A GSM8K answer keeps its solution and `####`; what is
+gold in it, `unspoken.prompts.gold_of` says.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from unspoken.atomic import AnyPath
+from unspoken.errors import DataError, RecipeError
+from unspoken.example import read_jsonl, require_text
+
+_SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".arrow", ".txt")
+_HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+
+
+class _Row(NamedTuple):
+    """One record as it was found, and the place that errors name.
+
+    `typed` tells JSONL, where a text is a text, from tables, where an answer may be a number and
+    every column is in every row.
+    """
+
+    where: str
+    values: Mapping[str, Any]
+    typed: bool = False
+
+
+def read_questions_from(
+    source: AnyPath,
+    *,
+    subset: str | None = None,
+    split: str = "train",
+    question_field: str = "question",
+    answer_field: str = "answer",
+) -> list[dict[str, Any]]:
+    """The questions of a source, in its order.
+
+    Args:
+        source: a JSONL, JSON, CSV, Parquet or Arrow file; a folder that
+            `datasets.Dataset.save_to_disk` wrote or `datasets.load_dataset` reads; or a name on
+            the Hugging Face hub, such as openai/gsm8k.
+        subset: of a data set with several, such as main.
+        split: of a folder or a data set.
+        question_field: where the question stands.
+        answer_field: where the gold answer stands; `answer` may be missing.
+
+    Returns:
+        Records with the text fields question and, where known, answer. Further fields of JSONL
+        are kept as they are; of tables, texts and numbers are kept.
+
+    Raises:
+        DataError: the source is not there or cannot be read, a field is missing, or an id stands
+            there twice.
+        RecipeError: a subset or split of a single file.
+    """
+    path = Path(source)
+    if path.is_dir():
+        rows = _from_folder(path, subset, split, (question_field, answer_field))
+    elif path.is_file() or path.suffix in _SUFFIXES or not _HUB_NAME.fullmatch(str(source)):
+        if subset is not None or split != "train":
+            flag = f"--subset: found {subset}" if subset is not None else f"--split: found {split}"
+            raise RecipeError(f"{flag} with {path}, a single file, which has none; leave it out")
+        rows = _from_file(path)
+    else:
+        rows = _from_hub(str(source), subset, split)
+    read = [(row.where, _record(row, question_field, answer_field)) for row in rows]
+    if not read:
+        raise DataError(f"{source}: found no question; needed: at least one; name another source")
+    records = [record for _, record in read]
+    refuse_repeated_ids(records, lambda index: read[index][0])
+    return records
+
+
+def refuse_repeated_ids(
+    records: Iterable[Mapping[str, Any]], where: Callable[[int], str]
+) -> dict[str, int]:
+    """The id of each record, which is its index where it has none -> its index.
+
+    Args:
+        records: with or without a field id.
+        where: the place of the record with this index, for the error.
+
+    Raises:
+        DataError: two have the same.
+    """
+    indices: dict[str, int] = {}
+    for index, record in enumerate(records):
+        name = str(record.get("id", index))
+        if name in indices:
+            raise DataError(
+                f"{where(index)}: id: found {name!r}, which question {indices[name] + 1} has, too; "
+                "needed: every id once (a question without one has its index); correct it"
+            )
+        indices[name] = index
+    return indices
+
+
+def _record(row: _Row, question_field: str, answer_field: str) -> dict[str, Any]:
+    record = {"question": _text(row, question_field, "--question_field")}
+    answer = row.values.get(answer_field)
+    given = answer_field in row.values if row.typed else answer is not None and answer != ""
+    if given or (answer_field not in row.values and answer_field != "answer"):
+        record["answer"] = _text(row, answer_field, "--answer_field")
+    taken = {"question", "answer", question_field, answer_field}
+    for name, value in row.values.items():
+        if name not in taken and (row.typed or _is_plain(value)):
+            record[name] = value
+    return {"id": record.pop("id"), **record} if "id" in record else record
+
+
+def _text(row: _Row, field: str, flag: str) -> str:
+    if field not in row.values:
+        found = ", ".join(str(name) for name in row.values) or "none"
+        raise DataError(
+            f"{row.where}: {field}: missing; found the fields {found[:300]}; needed: "
+            f"one of them, named with {flag}, or a field {field!r}"
+        )
+    value = row.values[field]
+    if not row.typed and _is_plain(value) and not isinstance(value, bool | str):
+        whole = isinstance(value, float) and value.is_integer()
+        return str(int(value) if whole else value)
+    return require_text(row.values, field, row.where)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is text or a number that JSON can hold."""
+    return isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+
+
+# --- files --------------------------------------------------------------------------------------
+
+
+def _from_file(path: Path) -> Iterator[_Row]:
+    if path.suffix == ".csv":
+        return _from_csv(path)
+    if path.suffix in (".parquet", ".arrow") and path.is_file():
+        return _from_table(path)
+    if path.suffix == ".json" and path.is_file() and _begins_with_bracket(path):
+        return _from_json(path)
+    return (_Row(f"{path}:{line}", record, True) for line, record in read_jsonl(path))
+
+
+def _begins_with_bracket(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(1_000).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
+
+
+def _from_json(path: Path) -> Iterator[_Row]:
+    try:
+        records = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise _unreadable(path, error, "a JSON list of objects") from error
+    for number, record in enumerate(records, start=1):
+        where = f"{path}: object {number}"
+        if not isinstance(record, dict):
+            raise DataError(f"{where}: found {record!r:.60}; needed: an object; correct it")
+        yield _Row(where, record, True)
+
+
+def _from_csv(path: Path) -> Iterator[_Row]:
+    """Cells as the text that they are: 007 is not 7, and NA is not nothing."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            for row in reader:
+                where = f"{path}:{reader.line_num}"
+                if None in row:
+                    raise DataError(
+                        f"{where}: found {len(row) - 1 + len(row[None])} cells; needed: "
+                        f"{len(row) - 1}, as in the first line; put texts with commas in quotes"
+                    )
+                yield _Row(where, row)
+    except (OSError, ValueError, csv.Error) as error:
+        raise _unreadable(path, error, "a CSV file in UTF-8 with a line of names") from error
+
+
+def _from_table(path: Path) -> Iterator[_Row]:
+    import datasets
+
+    kind = path.suffix.removeprefix(".")
+    try:
+        table: Any = datasets.load_dataset(kind, data_files=str(path), split="train")
+    except Exception as error:  # which one differs between versions and formats
+        raise _unreadable(path, error, f"a {kind.capitalize()} file") from error
+    return _numbered(str(path), table)
+
+
+# --- folders and the hub ------------------------------------------------------------------------
+
+
+def _from_folder(
+    folder: Path, subset: str | None, split: str, texts: tuple[str, str]
+) -> Iterator[_Row]:
+    import datasets
+
+    saved = any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
+    options: dict[str, Any] = {}
+    if not saved and _is_all_csv(folder):  # cells stay the text that they are, as in _from_csv
+        options = {"converters": dict.fromkeys(texts, str), "keep_default_na": False}
+    try:
+        if saved:
+            loaded: Any = datasets.load_from_disk(str(folder))
+        else:
+            loaded = datasets.load_dataset(str(folder), subset, split=split, **options)
+    except Exception as error:  # which one differs between versions and formats
+        raise _unreadable(
+            folder,
+            error,
+            "a folder that datasets.load_from_disk or load_dataset reads, with this split",
+            "name a file in it, or correct --subset and --split",
+        ) from error
+    table = _saved_split(folder, loaded, subset, split) if saved else loaded
+    return _numbered(f"{folder} ({split})", table)
+
+
+def _is_all_csv(folder: Path) -> bool:
+    kinds = {path.suffix for path in folder.rglob("*") if path.suffix in _SUFFIXES}
+    return kinds == {".csv"}
+
+
+def _saved_split(folder: Path, loaded: Any, subset: str | None, split: str) -> Any:
+    """The split of what was saved to disk, which is one split or a dictionary of them."""
+    if subset is not None:
+        raise DataError(
+            f"--subset: found {subset} with {folder}, which was saved to disk and has none; "
+            "leave it out"
+        )
+    if isinstance(loaded, dict):
+        if split not in loaded:
+            raise DataError(f"--split: found {split}; {folder} has {', '.join(loaded)}; name one")
+        return loaded[split]
+    if split not in ("train", str(loaded.split)):
+        raise DataError(
+            f"--split: found {split}, but {folder} was saved as a single split; leave it out or "
+            "name another folder"
+        )
+    return loaded
+
+
+def _from_hub(name: str, subset: str | None, split: str) -> Iterator[_Row]:
+    import datasets
+
+    try:
+        loaded: Any = datasets.load_dataset(name, subset, split=split)
+    except ValueError as error:  # it is there, but has no such subset or split
+        raise _unreadable(
+            name, error, "one of its subsets and splits", "correct --subset and --split"
+        ) from error
+    except Exception as error:  # what an unreachable hub raises differs between versions
+        call = ", ".join(map(repr, [name, *([subset] if subset else [])]))
+        raise _unreadable(
+            name, error, "a file, a folder, or a data set on the hub and a network",
+            "correct the name; or, on a node with a network, run datasets.load_dataset"
+            f"({call}).save_to_disk(FOLDER) and give that folder with --split {split}",
+        ) from error  # fmt: skip
+    return _numbered(f"{name} ({split})", loaded)
+
+
+def _numbered(place: str, table: Iterable[Mapping[str, Any]]) -> Iterator[_Row]:
+    for number, row in enumerate(table, start=1):
+        yield _Row(f"{place}: row {number}", row)
+
+
+def _unreadable(
+    source: AnyPath, error: Exception, needed: str, remedy: str = "make it again, or correct it"
+) -> DataError:
+    reason = " ".join(str(error).split())[:300] or type(error).__name__
+    return DataError(f"{source}: cannot be read ({reason}); needed: {needed}; {remedy}")

@@ -1,0 +1,43 @@
+"""A recipe: one experiment, typed, read from YAML and the command line.
+
+First room on the way: every stage takes its settings from here. Importing it does not import
+torch, so `unspoken --help` and `unspoken check` on a laptop stay instant.
+
+Precedence: defaults < recipe file < `section.key=value` overrides. Unknown keys are refused,
+with the nearest known key suggested: an option that is silently ignored costs a night.
+"""
+
+from unspoken.recipe.merging import parse_override
+from unspoken.recipe.reading import dump_recipe, load_recipe, load_values, recipe_from
+from unspoken.recipe.sections import (
+    Baselines,
+    Data,
+    Evaluate,
+    Lora,
+    Model,
+    Schedule,
+    Section,
+    Train,
+)
+from unspoken.recipe.teacher import Costs, Teacher, Vet
+from unspoken.recipe.whole import Recipe
+
+__all__ = [
+    "Baselines",
+    "Costs",
+    "Data",
+    "Evaluate",
+    "Lora",
+    "Model",
+    "Recipe",
+    "Schedule",
+    "Section",
+    "Teacher",
+    "Train",
+    "Vet",
+    "dump_recipe",
+    "load_recipe",
+    "load_values",
+    "parse_override",
+    "recipe_from",
+]

@@ -1,0 +1,78 @@
+"""YAML file and command line -> Recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from unspoken.errors import RecipeError
+from unspoken.recipe.explaining import missing_recipe
+from unspoken.recipe.merging import merge, parse_override, switched
+from unspoken.recipe.whole import Recipe, validate
+
+#: What an override changes in every phase.
+_PER_PHASE = {"template", "data", "schedule", "train", "evaluate"}
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe in a YAML file, with `section.key=value` overrides laid over it.
+
+    Raises:
+        RecipeError: the file, a key or a value cannot be used; the message names it.
+    """
+    values, nodes = load_values(path)
+    return recipe_from(values, overrides, where=str(path), nodes=nodes)
+
+
+def load_values(path: str | Path) -> tuple[dict[str, Any], yaml.Node | None]:
+    """The plain values in a recipe file, and where they stand in it; raises RecipeError."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise RecipeError(missing_recipe(path)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: cannot be read as UTF-8 text: {error}") from None
+    try:
+        values = yaml.safe_load(text)
+        nodes = yaml.compose(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "unreadable"
+        raise RecipeError(f"{path}{line}: not YAML ({problem}); mend this line") from None
+    if not isinstance(values, dict):
+        raise RecipeError(f"{path}: found {type(values).__name__}, needed sections such as `data:`")
+    return values, nodes
+
+
+def recipe_from(
+    values: dict[str, Any],
+    overrides: Sequence[str] = (),
+    *,
+    where: str = "recipe",
+    nodes: yaml.Node | None = None,
+) -> Recipe:
+    """The recipe in nested plain values, with overrides; raises RecipeError as `load_recipe`."""
+    values = {**values, **switched(values)}
+    for override in overrides:
+        parsed = parse_override(override)
+        parsed = {**parsed, **switched(parsed)}
+        values = merge(values, parsed)
+        # the command line wins over phases, too, except for what belongs to the whole recipe
+        inner = {key: value for key, value in parsed.items() if key in _PER_PHASE}
+        if inner and isinstance(values.get("phases"), list):
+            phases = [merge(phase, inner) for phase in values["phases"] if isinstance(phase, dict)]
+            values = {**values, "phases": phases}
+    recipe = validate(values, where, nodes)
+    recipe.resolved_phases()
+    recipe.distilling()
+    return recipe
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The recipe as YAML with every default written out; `load_recipe` reads it back."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

@@ -1,0 +1,317 @@
+"""The sections that every recipe has: data, model, adapters, schedule, training, measuring."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Positive = Annotated[int, Field(gt=0)]
+Natural = Annotated[int, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A part of a recipe: unknown keys are errors and values cannot change after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Data(Section):
+    """Where the questions come from, and how many."""
+
+    task: Literal["multiplication", "arithmetic", "gsm8k", "jsonl"] = Field(
+        default="jsonl",
+        description="a task that unspoken makes or converts itself, or your own JSONL files",
+    )
+    digits: list[tuple[Positive, Positive]] = Field(
+        default=[(4, 4)], description="multiplication: digits of both factors; several sizes mix"
+    )
+    difficulty: Literal["easy", "medium", "hard"] = Field(
+        default="medium", description="arithmetic: size of the numbers and number of steps"
+    )
+    categories: list[str] | None = Field(
+        default=None, description="arithmetic: only these of the six; empty: all"
+    )
+    num_train: Positive = Field(
+        default=808_000,
+        description="multiplication, arithmetic (default 377): size of the training split",
+    )
+    num_valid: Natural = Field(
+        default=1_000,
+        description="validation examples (arithmetic: default 0); of a jsonl file without a "
+        "validation file so many are held out, a tenth at the most; 0: none",
+    )
+    num_test: Positive = Field(
+        default=1_000,
+        description="multiplication, arithmetic (default 95): held-out test examples",
+    )
+    source: str | None = Field(
+        default=None, description="gsm8k: folder with raw files; empty: the hub"
+    )
+    thought: Literal["equations", "sentences"] = Field(
+        default="equations", description="gsm8k: thought"
+    )
+    train: Path | None = Field(
+        default=None,
+        description="jsonl: training file (also .txt of the paper, raw GSM8K, and traces); with a "
+        "teacher: questions",
+    )
+    valid: Path | None = Field(default=None, description="jsonl: validation file")
+    test: Path | None = Field(default=None, description="jsonl: test file")
+    max_length: Positive | None = Field(
+        default=None, description="drop examples with more tokens than this (paper: 150 on GSM8K)"
+    )
+    allow_leaks: bool = Field(default=False, description="go on although splits share questions")
+    allow_empty_thoughts: bool = Field(
+        default=False, description="jsonl: examples may have no thought"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sizes_of_the_task(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("task") == "arithmetic":
+            return {"num_train": 377, "num_valid": 0, "num_test": 95, **values}
+        return values
+
+    @model_validator(mode="after")
+    def _jsonl_needs_files(self) -> Data:
+        if self.task != "jsonl" and (self.train or self.valid or self.test):
+            raise ValueError(
+                f"task '{self.task}' makes its own files; found data.train, data.valid or "
+                "data.test; leave them out, or set data.task=jsonl"
+            )
+        if self.task == "jsonl" and self.train is None:
+            raise ValueError(
+                "task 'jsonl' needs data.train, a JSONL file with question, thought and answer; "
+                "set it, or choose data.task=multiplication, arithmetic or gsm8k"
+            )
+        return self
+
+
+class Model(Section):
+    """The model that learns: a hub name, a folder, or a configuration to start from scratch."""
+
+    name: str | None = Field(
+        default=None, description="hub name or folder; empty: built from `config`"
+    )
+    config: dict[str, Any] | None = Field(
+        default=None,
+        description="from scratch: model_type and its arguments, as transformers names them",
+    )
+    tokenizer: str | None = Field(
+        default=None,
+        description="hub name, folder or 'characters'; empty: the one that comes with `name`",
+    )
+    alphabet: str | None = Field(
+        default=None, description="tokenizer 'characters': its symbols (default: printable ASCII)"
+    )
+    revision: str | None = Field(
+        default=None, description="hub revision, for runs that can be repeated"
+    )
+    attn_implementation: str | None = Field(
+        default=None, description="sdpa, eager, flash_attention_2, ..."
+    )
+    quantization: Literal["nf4"] | None = Field(
+        default=None, description="nf4: 4-bit weights, double quantization; needs `lora`"
+    )
+    trust_remote_code: bool = Field(
+        default=False, description="run Python code that came with the model"
+    )
+    local_files_only: bool = Field(default=False, description="never touch the network")
+
+    @model_validator(mode="after")
+    def _name_or_config(self) -> Model:
+        if (self.name is None) == (self.config is None):
+            raise ValueError(
+                "exactly one of model.name (a hub name or folder) and model.config (from scratch) "
+                f"is needed; found {'both' if self.name else 'neither'}"
+            )
+        if self.config is not None and "model_type" not in self.config:
+            raise ValueError(
+                "model.config needs model_type, such as gpt2; "
+                f"found only {', '.join(self.config) or 'nothing'}"
+            )
+        if self.config is not None and self.tokenizer is None:
+            raise ValueError("model.config needs model.tokenizer: 'characters', a folder or a name")
+        return self
+
+
+class Lora(Section):
+    """Low-rank adapters; the model itself stays frozen."""
+
+    r: Positive = Field(default=8, description="rank")
+    alpha: Positive = Field(default=16, description="scale: alpha / r")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    target_modules: Literal["auto", "all-linear"] | list[str] = Field(
+        default="auto",
+        description="auto: the attention and MLP projections under this architecture's names",
+    )
+
+
+class Schedule(Section):
+    """How many thought tokens are gone at each step; see `unspoken.schedule`."""
+
+    removal: Literal["none", "all", "linear", "adaptive"] = Field(
+        default="linear", description="none: explicit CoT; all: no CoT from the first step"
+    )
+    delta: Annotated[float, Field(gt=0)] | None = Field(
+        default=None,
+        description="linear: tokens removed per epoch (default 8) or over the run (default all "
+        "there are); adaptive: tokens removed at once (default 1)",
+    )
+    per: Literal["epoch", "run"] = Field(
+        default="epoch", description="linear: what delta counts for"
+    )
+    unit: Literal["token", "step"] = Field(
+        default="token", description="what is removed at once: a token, or a line or equation"
+    )
+    side: Literal["left", "right"] = Field(default="left", description="where removal starts")
+    smoothing: Annotated[float, Field(gt=0)] | None = Field(
+        default=4.0, description="lambda of the random offset; null: no offset"
+    )
+    positions: Literal["natural", "gap"] = Field(
+        default="natural",
+        description="natural: later tokens move up; gap: they stay where they were",
+    )
+    start: Natural = Field(default=0, description="tokens already removed at the first step")
+    warmup_steps: Natural = Field(default=0, description="steps before removal begins")
+    remove_all_beyond: Positive | None = Field(
+        default=None, description="remove everything once this many are gone (paper: 39 on GSM8K)"
+    )
+    reset_optimizer: bool = Field(
+        default=True, description="forget AdamW's moments at every removal"
+    )
+    loss_below: Annotated[float, Field(gt=0)] | None = Field(
+        default=None,
+        description="adaptive: remove once the mean loss of kept tokens is below this (0.06)",
+    )
+    accuracy_above: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None,
+        description="adaptive: remove once validation accuracy at this level has reached this; "
+        "with both criteria, both must hold",
+    )
+    window: Positive = Field(
+        default=50, description="adaptive: steps in that mean, and the shortest hold"
+    )
+    max_hold: Positive | None = Field(
+        default=None, description="adaptive: longest hold of one level"
+    )
+    max_total_hold: Positive | None = Field(
+        default=None, description="adaptive: longest time in holds altogether, in steps"
+    )
+    at_limit: Literal["remove", "stop"] = Field(
+        default="remove",
+        description="adaptive: what a limit does; stop: stay at this level to the end",
+    )
+
+    @model_validator(mode="after")
+    def _a_hold_that_can_be(self) -> Schedule:
+        if self.max_hold is not None and self.max_hold < self.window:
+            raise ValueError(
+                f"schedule.max_hold ({self.max_hold}) must be at least schedule.window "
+                f"({self.window}), the shortest hold"
+            )
+        return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_criterion(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("removal") == "adaptive":
+            given = [values.get(key) for key in ("loss_below", "accuracy_above")]
+            if given == [None, None]:
+                values = {**values, "loss_below": 0.06}
+        return values
+
+
+class Train(Section):
+    """The training loop. Batch sizes count examples over all processes."""
+
+    epochs: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="passes over the data; the shorter of epochs and max_steps counts"
+    )
+    max_steps: Positive | None = Field(default=None, description="optimizer steps at the most")
+    settle_steps: Positive | None = Field(
+        default=None, description="end the run this many steps after everything was removed"
+    )
+    batch_size: Positive = Field(
+        default=32, description="examples per optimizer step, all processes"
+    )
+    micro_batch_size: Positive | None = Field(
+        default=None, description="examples per forward pass and process; empty: no accumulation"
+    )
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-5
+    lr_schedule: Literal["constant", "linear", "cosine", "polynomial", "constant_with_warmup"] = (
+        "constant_with_warmup"
+    )
+    warmup_steps: Annotated[float, Field(ge=0)] = Field(
+        default=0, description="linear warm-up; below 1: the share of all steps"
+    )
+    settle_decay: bool = Field(
+        default=True, description="learning rate falls to 0 over settle_steps"
+    )
+    optimizer: Literal["adamw", "adamw_8bit", "paged_adamw_8bit", "sgd"] = "adamw"
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    betas: tuple[float, float] = (0.9, 0.999)
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        "fp32", description="of the arithmetic; weights and optimizer state are always fp32"
+    )
+    gradient_checkpointing: bool = Field(
+        default=False, description="less memory, about 30 % slower"
+    )
+    compile: bool = Field(default=False, description="torch.compile the model")
+    group_by_length: bool = Field(default=True, description="batches of like length: less padding")
+    checkpoint_every: Positive = Field(default=1_000, description="steps between checkpoints")
+    keep_checkpoints: Positive = Field(default=2, description="how many of them are kept")
+    evaluate_every: Positive = Field(default=1_000, description="steps between validations")
+    num_valid: Positive = Field(default=500, description="validation examples for each of them")
+    level_every: Natural | None = Field(
+        default=None,
+        description="keep the best model of every n-th level of removal; 0: of the first and the "
+        "last only; empty: of every level where there are at most 16, else of about 16",
+    )
+    log_every: Positive = Field(default=10, description="steps between lines of metrics.jsonl")
+    trackers: list[Literal["trackio", "tensorboard", "wandb"]] = Field(default_factory=list)
+    threads: Positive | None = Field(
+        default=None, description="CPU threads of torch; empty: its default"
+    )
+
+    @model_validator(mode="after")
+    def _an_end(self) -> Train:
+        if self.epochs is None and self.max_steps is None:
+            raise ValueError("train.epochs or train.max_steps is needed; found neither")
+        if self.micro_batch_size and self.batch_size % self.micro_batch_size:
+            raise ValueError(
+                f"train.batch_size ({self.batch_size}) must be a multiple of "
+                f"train.micro_batch_size ({self.micro_batch_size})"
+            )
+        return self
+
+
+class Evaluate(Section):
+    """How the finished models are measured on the test split."""
+
+    batch_size: Positive = Field(default=64, description="questions decoded together")
+    max_new_tokens: Positive | None = Field(
+        default=None, description="empty: as many as the longest training thought and answer need"
+    )
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32", description="of the weights while it is measured"
+    )
+    limit: Positive | None = Field(default=None, description="only the first questions")
+    num_latency: Natural = Field(default=50, description="questions timed one by one")
+
+
+class Baselines(Section):
+    """The models that the internalized one is compared with, at equal optimizer steps."""
+
+    explicit: Literal["train", "before_removal", "off"] = Field(
+        default="off",
+        description="writes its thought; before_removal: the internalized run's own checkpoint "
+        "from before the first removal",
+    )
+    no_cot: bool = Field(default=False, description="never sees a thought")
+    untrained: bool = Field(
+        default=False, description="the student as it was before any training; only measured"
+    )

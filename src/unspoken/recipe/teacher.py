@@ -1,0 +1,148 @@
+"""The sections of a recipe that has a teacher: who writes traces, which are kept, the costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from unspoken.recipe.sections import Model, Natural, Positive, Section, Train
+
+Price = Annotated[float, Field(ge=0)]
+
+
+class Teacher(Section):
+    """Who writes the chains of thought; see `unspoken.traces` and `unspoken.engines`.
+
+    With `model.config` the teacher itself is trained first, from scratch, on the first `num_train`
+    training examples and their own thoughts; it is asked the others.
+    """
+
+    engine: Literal["transformers", "openai", "worked"] = Field(
+        default="transformers",
+        description="transformers: `model` in this process; openai: a server at `base_url`; "
+        "worked: the solutions that the questions carry, or that unspoken works out",
+    )
+    model: Model | None = Field(
+        default=None, description="the teacher; with engine openai its name on the server"
+    )
+    train: Train | None = Field(default=None, description="how a teacher from scratch is trained")
+    num_train: Positive | None = Field(
+        default=None, description="training examples that a teacher from scratch learns from"
+    )
+    prompt: Literal["auto", "chat", "plain", "trained"] = Field(
+        default="auto",
+        description="auto: as unspoken trained the model, else its chat template, else plain",
+    )
+    system_prompt: str | None = Field(
+        default=None, description="in place of the default instruction; '' leaves it out"
+    )
+    few_shot: Path | None = Field(default=None, description="JSONL with solved questions")
+    samples_per_question: Positive = Field(
+        default=1, description="traces of each question; more than one needs a temperature"
+    )
+    temperature: Annotated[float, Field(ge=0)] = Field(
+        default=0.0, description="0 takes the likeliest token"
+    )
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    max_new_tokens: Positive | None = Field(
+        default=None,
+        description="limit per trace; empty: 512, or what the model's unspoken.json says",
+    )
+    retries: Natural = Field(
+        default=0, description="times that questions without a kept trace are asked again"
+    )
+    retry_temperature: Annotated[float, Field(gt=0)] = 0.7
+    batch_size: Positive = Field(
+        default=64, description="transformers: questions at once; halved when memory runs out"
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="transformers: of the weights"
+    )
+    base_url: str | None = Field(
+        default=None, description="openai: address, such as http://localhost:8000/v1"
+    )
+    api_key_env: str | None = Field(
+        default=None, description="openai: environment variable that holds the key"
+    )
+    concurrency: Positive = Field(default=8, description="openai: requests at a time")
+    requests_per_minute: Annotated[float, Field(gt=0)] | None = None
+    max_cost: Price | None = Field(
+        default=None,
+        description="openai: spend no more than this on each file: traces, retries, test answers",
+    )
+    price_prompt: Price | None = Field(default=None, description="of a million prompt tokens")
+    price_completion: Price | None = Field(default=None, description="of a million written tokens")
+    evaluate: bool = Field(
+        default=True, description="ask the teacher the test questions, too; worked is never asked"
+    )
+
+    @property
+    def from_scratch(self) -> bool:
+        """Whether the run trains the teacher itself."""
+        return self.model is not None and self.model.config is not None
+
+    @model_validator(mode="after")
+    def _an_engine_that_can_answer(self) -> Teacher:
+        if self.engine == "transformers" and self.model is None:
+            raise ValueError(
+                "teacher.model: missing; engine transformers needs teacher.model.name (a folder, "
+                "or a hub name that was downloaded) or teacher.model.config (from scratch)"
+            )
+        if self.engine == "openai" and self.base_url is None:
+            raise ValueError(
+                "teacher.base_url: missing; engine openai needs the server's address, such as "
+                "http://localhost:8000/v1"
+            )
+        if self.base_url is not None and "@" in self.base_url.partition("://")[2].partition("/")[0]:
+            raise ValueError(
+                "teacher.base_url: found a name or password in it, which would stand in files; "
+                "needed: the address alone; name an environment variable in teacher.api_key_env"
+            )
+        if self.from_scratch and (self.train is None or self.num_train is None):
+            raise ValueError(
+                "teacher.train and teacher.num_train are needed for a teacher from scratch "
+                "(teacher.model.config): how it is trained, and on how many of the examples"
+            )
+        if not self.from_scratch and (self.train or self.num_train):
+            raise ValueError(
+                "teacher.train and teacher.num_train are for a teacher from scratch; found them "
+                "without teacher.model.config; leave them out"
+            )
+        if self.samples_per_question > 1 and self.temperature == 0:
+            raise ValueError(
+                f"teacher.samples_per_question: found {self.samples_per_question} with temperature "
+                "0, which makes them all the same; set teacher.temperature, such as 0.7"
+            )
+        return self
+
+
+class Vet(Section):
+    """Which traces are kept; see `unspoken.vet`."""
+
+    majority: bool = Field(
+        default=False,
+        description="questions without a gold answer: keep traces that agree with most of theirs",
+    )
+    max_tokens: Positive | None = Field(default=None, description="drop longer traces")
+    pattern: str | None = Field(
+        default=None, description="drop thoughts that this regular expression does not match whole"
+    )
+    overlap: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.5,
+        description="drop questions that share runs of 8 words, so much of them, with a test "
+        "question of the same numbers",
+    )
+    max_per_question: Positive | None = Field(
+        default=None, description="keep no more traces of a question than this"
+    )
+
+
+class Costs(Section):
+    """Prices, for the report's table of costs."""
+
+    currency: str = "USD"
+    machine_per_hour: Price | None = Field(
+        default=None, description="of the machine that runs this; empty: costs in time only"
+    )

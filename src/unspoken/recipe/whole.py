@@ -1,0 +1,156 @@
+"""The recipe itself: its sections together, and what must fit between them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from unspoken.errors import RecipeError
+from unspoken.recipe.explaining import explain
+from unspoken.recipe.merging import merge, switched
+from unspoken.recipe.sections import (
+    Baselines,
+    Data,
+    Evaluate,
+    Lora,
+    Model,
+    Natural,
+    Schedule,
+    Section,
+    Train,
+)
+from unspoken.recipe.teacher import Costs, Teacher, Vet
+from unspoken.template import TemplateName
+
+#: What a phase cannot have of its own, and what an override changes in every phase.
+_WHOLE_RECIPE = {
+    "model", "lora", "seed", "baselines", "output", "phases", "teacher", "vet", "distil",
+    "internalize", "costs",
+}  # fmt: skip
+
+
+class Recipe(Section):
+    """One experiment, whole.
+
+    `phases` runs one model through several settings in turn: each phase is a partial recipe laid
+    over this one, and starts from the model that the phase before it ended with.
+    """
+
+    name: str = Field(default="run", description="names the run folder and the report")
+    description: str = ""
+    seed: Natural = 0
+    output: Path | None = Field(default=None, description="run folder; empty: runs/<name>")
+    template: TemplateName = "plain"
+    data: Data
+    model: Model
+    lora: Lora | None = Field(default=None, description="empty: all weights are trained")
+    schedule: Schedule = Schedule()
+    teacher: Teacher | None = Field(
+        default=None, description="who writes the thoughts; empty: the data has them"
+    )
+    vet: Vet = Vet()
+    train: Train
+    distil: dict[str, Any] | None = Field(
+        default=None,
+        description="first learn to write the thought, with settings of `train` that differ; "
+        "empty: no such stage",
+    )
+    internalize: bool = Field(default=True, description="remove the thought; false: distil only")
+    evaluate: Evaluate = Evaluate()
+    baselines: Baselines = Baselines()
+    costs: Costs = Costs()
+    phases: list[dict[str, Any]] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _adapters_fit(self) -> Recipe:
+        if self.model.quantization and self.lora is None:
+            raise ValueError(
+                "model.quantization: 4-bit weights cannot be trained themselves; add a section "
+                "lora (lora: {} takes the defaults)"
+            )
+        if self.baselines.explicit == "before_removal" and self.schedule.start > 0:
+            raise ValueError(
+                "baselines.explicit: before_removal needs schedule.start: 0, or there is no "
+                "checkpoint with the whole thought; set baselines.explicit: train"
+            )
+        if self.lora is not None and self.schedule.positions == "gap":
+            raise ValueError(
+                "schedule.positions: gap moves the position table, which an adapter does not "
+                "hold; set schedule.positions: natural, or train without lora"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _stages_fit(self) -> Recipe:
+        if self.phases and (self.teacher or self.distil is not None or not self.internalize):
+            raise ValueError(
+                "phases: found them with teacher, distil or internalize: false; needed: one or the "
+                "other; distil first, then run the phases with model.name=runs/NAME/distilled/model"
+            )
+        if not self.internalize and self.distil is None:
+            raise ValueError(
+                "internalize: found false without a section distil, so nothing would be trained; "
+                "add distil: {}, or leave internalize out"
+            )
+        if self.baselines.explicit == "before_removal" and self.distil is not None:
+            raise ValueError(
+                "baselines.explicit: before_removal is what the distil stage leaves anyway; "
+                "set baselines.explicit: off"
+            )
+        return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        values = {**values, **switched(values)}
+        if "template" not in values and (
+            values.get("teacher") is not None or values.get("distil") is not None
+        ):
+            values["template"] = "qa"  # the second seed document's format
+        return values
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self.output or Path("runs") / self.name
+
+    def distilling(self) -> Recipe:
+        """The recipe of the distil stage: `distil` laid over `train`, and nothing removed."""
+        base = self.model_dump(mode="json", exclude={"schedule"}, exclude_unset=True)
+        over = {"train": self.distil or {}, "schedule": {"removal": "none"}}
+        return validate(merge(base, over), "distil")
+
+    def resolved_phases(self) -> list[Recipe]:
+        """One recipe per phase, in order; a recipe without phases is its own only phase."""
+        if not self.phases:
+            return [self]
+        for number, phase in enumerate(self.phases):
+            for key in sorted(_WHOLE_RECIPE & phase.keys()):
+                raise RecipeError(
+                    f"phases[{number}]: {key}: one model goes through all phases; "
+                    f"set {key} outside of them"
+                )
+            if not str(phase.get("name", "phase")).replace("-", "").replace("_", "").isalnum():
+                raise RecipeError(
+                    f"phases[{number}]: name: found {phase['name']!r}; it names a folder: use "
+                    "letters, digits, - and _"
+                )
+        base = self.model_dump(mode="json", exclude={"phases"}, exclude_unset=True)
+        return [
+            validate(merge(base, phase), f"phases[{number}]")
+            for number, phase in enumerate(self.phases)
+        ]
+
+
+def validate(values: dict[str, Any], where: str, nodes: yaml.Node | None = None) -> Recipe:
+    """The recipe in plain values; raises RecipeError with a line for each problem."""
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        lines = [explain(problem, where, nodes, Recipe) for problem in error.errors()]
+        raise RecipeError("\n".join(dict.fromkeys(lines))) from None

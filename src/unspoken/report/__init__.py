@@ -1,0 +1,12 @@
+"""What a run amounts to: a page for people, a file for programs, a table for the terminal.
+
+Last room on the way: it reads a run folder and nothing else, and never imports torch, so a report
+can be written again on a laptop.
+"""
+
+from __future__ import annotations
+
+from unspoken.report.page import write_report
+from unspoken.report.summary import print_metrics, print_summary
+
+__all__ = ["print_metrics", "print_summary", "write_report"]

@@ -1,0 +1,201 @@
+"""What the numbers say, in words: built from them, and as plain where they are bad.
+
+Two models differ when McNemar's exact test on the same questions says so (p < 0.05); without
+common questions, when their intervals do not overlap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from unspoken.report.numbers import mean, percent, whole
+from unspoken.report.ranking import SPLITS, TRAINED_ONLY, order, speed_ratio, unfinished
+from unspoken.report.results import Measured, PhaseResult, VariantResult
+from unspoken.report.staged import staged_lead
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of one phase.
+
+    Attributes:
+        lead: one to four sentences.
+        notes: what a reader must know to weigh them.
+    """
+
+    lead: str
+    notes: list[str]
+
+
+def find(phase: PhaseResult) -> Finding:
+    """The phase's result in words."""
+    own = phase.variants["internalized"]
+    if phase.staged:
+        return Finding(staged_lead(phase), _notes(phase))
+    if own.measured is None:
+        return Finding(_unmeasured(own, phase.can_measure), _other_questions(phase))
+    sentences = [
+        unfinished(own),
+        _against_no_cot(phase, own, own.measured),
+        _against_explicit_cost(phase, own.measured),
+        _against_explicit_accuracy(phase, own.measured),
+    ]
+    return Finding(" ".join(filter(None, sentences)), _notes(phase))
+
+
+def _unmeasured(own: VariantResult, can_measure: bool) -> str:
+    if own.status == "absent":
+        return "There is no result yet: the internalized model's training has not begun."
+    if own.status == "trained" and not can_measure:
+        return f"There is no result: the internalized model {TRAINED_ONLY}."
+    if own.status == "trained":
+        return "There is no result yet: the internalized model is trained but not measured."
+    removed = max((point.removed for point in own.train), default=0)
+    return (
+        f"There is no result yet: the internalized model's log ends at step "
+        f"{whole(own.last_step or 0)}, with {removed} thought tokens removed."
+    )
+
+
+def _against_no_cot(phase: PhaseResult, own: VariantResult, measured: Measured) -> str:
+    subject = "The internalized model"
+    if own.tokens_left == 0:
+        subject = "Without writing its thought, the internalized model"
+    asked = f"{whole(measured.num_graded_questions)} {SPLITS.get(measured.split, 'questions')}"
+    if measured.accuracy is None:
+        asked = f"{whole(measured.num_questions)} questions"
+        return f"{subject} was asked {asked} that have no gold answers: its accuracy is unknown."
+    claim = f"{subject} answers {percent(measured.accuracy)} of {asked} right"
+    other = phase.variants["no_cot"].measured
+    if other is None or other.accuracy is None:
+        return f"{claim}."
+    rival = "the same model trained without a chain of thought"
+    sign = order(phase, "internalized", "no_cot")
+    if sign > 0:
+        return f"{claim}, {rival} {percent(other.accuracy)}."
+    if sign < 0:
+        return f"{claim}. That is worse than {rival}: {percent(other.accuracy)}."
+    return (
+        f"{claim}. That is no better than {rival}, {percent(other.accuracy)}: the difference is "
+        "within chance."
+    )
+
+
+def _against_explicit_cost(phase: PhaseResult, own: Measured) -> str:
+    other = phase.variants["explicit"].measured
+    if other is None or own.mean_tokens is None or other.mean_tokens is None:
+        return ""
+    tokens, others = mean(own.mean_tokens), mean(other.mean_tokens)
+    writes = f"It writes {tokens} tokens instead of {others}"
+    if own.mean_tokens >= other.mean_tokens:
+        writes = f"It writes {tokens} tokens, the model that writes its thought {others}"
+    ratio = speed_ratio(phase, "internalized")
+    if ratio is None:
+        return f"{writes}."
+    times = f"{ratio:.1f} times as many"
+    if ratio < 0.95:
+        times = f"only {ratio:.2g} times as many"
+    elif ratio < 1.05:
+        times = "no more"
+    return f"{writes} and answers {times} questions per second at batch 1."
+
+
+def _against_explicit_accuracy(phase: PhaseResult, own: Measured) -> str:
+    other = phase.variants["explicit"]
+    measured = other.measured
+    if measured is None or measured.accuracy is None or own.accuracy is None:
+        return ""
+    model = "The model that writes its thought"
+    if other.borrowed:
+        model = "Before the first removal, writing its thought, the model"
+    claim = f"{model} answers {percent(measured.accuracy)} right"
+    sign = order(phase, "internalized", "explicit")
+    if sign == 0:
+        return f"{claim}; that difference is within chance."
+    if sign > 0:
+        return f"{claim}."
+    points = 100 * (measured.accuracy - own.accuracy)
+    return f"{claim}, {points:.1f} points more."
+
+
+def _notes(phase: PhaseResult) -> list[str]:
+    return [*_other_questions(phase), *_paired(phase), *_steps(phase), *_cut_off(phase)]
+
+
+def _other_questions(phase: PhaseResult) -> list[str]:
+    """Which models were asked what, where that was not the same for all."""
+    groups: dict[tuple[str, int | None, str | None], list[str]] = {}
+    for variant in phase.variants.values():
+        if variant.measured is not None:
+            one = variant.measured
+            groups.setdefault((one.split, one.limit, one.data_sha256), []).append(variant.label)
+    if len({key[:2] for key in groups}) < 2 and len({key[2] for key in groups} - {None}) < 2:
+        return []  # a missing hash is not another one
+    asked = "; ".join(f"{', '.join(labels)}: {_asked(*key)}" for key, labels in groups.items())
+    return [
+        "The models were not all asked the same questions, so their figures compare only roughly. "
+        f"{asked}."
+    ]
+
+
+def _asked(split: str, limit: int | None, digest: str | None) -> str:
+    part = "all" if limit is None else f"the first {whole(limit)}"
+    name = "validation" if split == "valid" else split
+    return f"{part} of the {name} split{f' (SHA-256 {digest[:8]})' if digest else ''}"
+
+
+def _paired(phase: PhaseResult) -> list[str]:
+    notes = []
+    for name in ("teacher", "distilled", "no_cot", "explicit"):
+        paired = phase.compare("internalized", name)
+        if paired is not None:
+            notes.append(
+                f"Question by question, internalized against {phase.variants[name].label}: "
+                f"only the first is right on {whole(paired.only_first)}, only the second on "
+                f"{whole(paired.only_second)} (McNemar's exact test, p {_p_value(paired.p_value)})."
+            )
+    return notes
+
+
+def _steps(phase: PhaseResult) -> list[str]:
+    """Whether the models had equal numbers of optimizer steps."""
+    own, explicit = phase.variants["internalized"], phase.variants["explicit"]
+    notes = []
+    if explicit.borrowed and explicit.measured and explicit.last_step and own.last_step:
+        notes.append(
+            "The explicit model is the internalized run's own checkpoint from before the first "
+            f"removal, step {whole(explicit.last_step)} of {whole(own.last_step)}: it is not "
+            "trained to the end."
+        )
+    if own.steps_before and own.last_step:
+        notes.append(
+            "The internalized student went on from the explicit student: "
+            f"{whole(own.steps_before)} + {whole(own.last_step)} optimizer steps, against which "
+            "baselines are trained for as many."
+        )
+    for variant in (explicit, phase.variants["no_cot"]):
+        if _other_steps(own, variant):
+            notes.append(
+                f"Steps are not equal: {variant.label} had {whole(variant.last_step)}, "
+                f"internalized {whole(own.total_steps)}."
+            )
+    return notes
+
+
+def _cut_off(phase: PhaseResult) -> list[str]:
+    return [
+        f"{percent(variant.measured.unstopped)} of {variant.subject}'s answers "
+        "never ended by themselves; a limit cut them off."
+        for variant in phase.variants.values()
+        if variant.measured is not None and (variant.measured.unstopped or 0) > 0.01
+    ]
+
+
+def _other_steps(own: VariantResult, other: VariantResult) -> bool:
+    if other.borrowed or other.measured is None or not own.total_steps or not other.last_step:
+        return False
+    return abs(own.total_steps - other.last_step) > 0.01 * own.total_steps
+
+
+def _p_value(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"= {value:.3f}"

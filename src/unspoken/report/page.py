@@ -1,0 +1,207 @@
+"""Run folder -> report.html, report.json and plots: one page that opens offline.
+
+The page is filled from `page.html` with everything escaped; only the plots' SVG, which unspoken
+draws itself, goes in as it is.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from unspoken.atomic import write_text
+from unspoken.report.break_even import BreakEven, break_even
+from unspoken.report.costs_table import costs_table
+from unspoken.report.finding import Finding, find
+from unspoken.report.ranking import speed_ratio
+from unspoken.report.reading import read_run
+from unspoken.report.results import PhaseResult, RunResult
+from unspoken.report.samples import Sample, choose_samples
+from unspoken.report.series import plotted_series
+from unspoken.report.table import Group, Row, make_categories, make_table
+from unspoken.report.vetting_words import shares, traces_lines
+
+#: Raise when fields of report.json change their meaning.
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Section:
+    """One phase of the page."""
+
+    phase: PhaseResult
+    finding: Finding
+    measured_on: str
+    on_validation: bool
+    table: list[Group]
+    categories: list[Row]
+    plots: list[Any]
+    samples: list[Sample]
+
+
+def write_report(folder: Path) -> Path:
+    """Writes report.html, report.json and plots/ into a run folder; returns the page's path.
+
+    Reads nothing but the folder. Of a run that is half done, it shows what is there and says what
+    is missing.
+
+    Raises:
+        DataError: it is not a run folder, or a file in it is broken.
+    """
+    # matplotlib takes a while to import
+    from unspoken.report.names import COLOURS
+    from unspoken.report.plots import draw_plots
+
+    run = read_run(folder)
+    sections = [
+        Section(
+            phase=phase,
+            finding=find(phase),
+            measured_on=_measured_on(phase),
+            on_validation=any(m.split == "valid" for m in phase.measured()),
+            table=make_table(phase),
+            categories=make_categories(phase),
+            plots=draw_plots(phase, folder),
+            samples=choose_samples(phase),
+        )
+        for phase in run.phases
+    ]
+    paid = break_even(run)
+    text = json.dumps(_values(run, sections, paid), indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(folder / "report.json", text + "\n")
+    page = folder / "report.html"
+    write_text(page, _render(run, sections, paid, COLOURS))
+    return page
+
+
+def _render(
+    run: RunResult, sections: list[Section], paid: list[BreakEven], colours: dict[str, str]
+) -> str:
+    from jinja2 import Environment, StrictUndefined
+
+    source = resources.files("unspoken.report").joinpath("page.html").read_text(encoding="utf-8")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(source).render(
+        run=run,
+        sections=sections,
+        last=sections[-1],
+        traced=traces_lines(run.traces, run.vetted),
+        shares=shares(run.vetted),
+        costs=costs_table(run.costs),
+        paid=paid,
+        paid_notes=list(dict.fromkeys(note for one in paid for note in one.notes)),
+        facts=_facts(run),
+        colours=colours,
+    )
+
+
+def _measured_on(phase: PhaseResult) -> str:
+    """Which questions the table is about."""
+    measured = phase.measured()
+    if not measured:
+        return ""
+    split = {"test": "test split", "valid": "validation split"}.get(
+        measured[0].split, measured[0].split
+    )
+    counts = sorted({one.num_questions for one in measured})
+    asked = " or ".join(f"{count:,}" for count in counts)
+    first = "the first " if any(one.limit is not None for one in measured) else ""
+    ungraded = measured[0].num_questions - measured[0].num_graded_questions
+    without = f" ({ungraded:,} of them without a gold answer, not graded)" if ungraded else ""
+    return (
+        f"Measured on {first}{asked} questions of the {split}{without}. "
+        "Intervals are Wilson 95 % intervals."
+    )
+
+
+def _facts(run: RunResult) -> list[tuple[str, list[str]]]:
+    """What a reader needs to repeat the run: name and lines of text."""
+    known = run.environment
+    machine = known.get("machine", {})
+    words = [machine.get("gpu"), machine.get("processor"), machine.get("system")]
+    threads = machine.get("num_threads")
+    words.append(f"{threads} threads" if threads else None)
+    hashes = [
+        f"{f'{phase.name} ' if phase.key else ''}{split}: {value}"
+        for phase in run.phases
+        for split, value in phase.data_hashes.items()
+    ]
+    versions = known.get("versions", {})
+    seed = known.get("seed", run.recipe.get("seed"))
+    facts = [
+        ("Started", [str(known.get("started", ""))]),
+        ("Machine", [", ".join(str(word) for word in words if word)]),
+        ("Versions", [", ".join(f"{name} {version}" for name, version in versions.items())]),
+        ("Git revision", [str(known.get("git_revision") or "not in a git checkout")]),
+        ("Seed", ["" if seed is None else str(seed)]),
+        ("Data, SHA-256", hashes),
+    ]
+    return [(name, lines) for name, lines in facts if any(lines)]
+
+
+def _values(run: RunResult, sections: list[Section], paid: list[BreakEven]) -> dict[str, Any]:
+    """report.json: the table, the curves and where they come from."""
+    return {
+        "format": _FORMAT,
+        "name": run.name,
+        "description": run.description,
+        "missing": run.missing,
+        "phases": [_phase_values(section) for section in sections],
+        "traces": _plain(run.traces),
+        "vetted": None if run.vetted is None else asdict(run.vetted),
+        "costs": [asdict(stage) for stage in run.costs],
+        "break_even": [asdict(one) for one in paid],
+        "environment": run.environment,
+        "recipe": run.recipe,
+    }
+
+
+def _phase_values(section: Section) -> dict[str, Any]:
+    phase = section.phase
+    pairs = [
+        (name, rival)
+        for name in ("internalized", "distilled")
+        for rival in phase.variants
+        if name in phase.variants and rival not in ("internalized", name)
+    ]
+    comparisons = {f"{name}_{rival}": phase.compare(name, rival) for name, rival in pairs}
+    return {
+        "name": phase.name,
+        "key": phase.key,
+        "finding": section.finding.lead,
+        "notes": section.finding.notes,
+        "data_sha256": phase.data_hashes,
+        "variants": {name: _variant_values(phase, name) for name in phase.variants},
+        "comparisons": {
+            name: None if paired is None else asdict(paired) for name, paired in comparisons.items()
+        },
+        "series": plotted_series(phase),
+        "plots": [plot.png for plot in section.plots],
+    }
+
+
+def _variant_values(phase: PhaseResult, name: str) -> dict[str, Any]:
+    variant = phase.variants[name]
+    return {
+        "label": variant.label,
+        "status": variant.status,
+        "borrowed": variant.borrowed,
+        "steps": variant.last_step,
+        "steps_before": variant.steps_before,
+        "started_from": variant.started_from,
+        "tokens_left": variant.tokens_left,
+        "speed_ratio": speed_ratio(phase, name),
+        "measured": _plain(variant.measured),
+        "trained": _plain(variant.trained),
+    }
+
+
+def _plain(record: Any) -> dict[str, Any] | None:
+    if record is None:
+        return None
+    return {field.name: getattr(record, field.name) for field in fields(record)}

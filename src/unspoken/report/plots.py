@@ -1,0 +1,298 @@
+"""The figures of one phase, as SVG for the page and PNG for everything else.
+
+Drawn small, so that the text is readable on a phone, and without pyplot or any global state. The
+same run gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
+from unspoken.report.names import COLOURS, beside_points, lead_to_name, name_ends, write_name
+from unspoken.report.results import PhaseResult, VariantResult
+from unspoken.report.series import level_changes, smoothed
+
+_MARKERS = {
+    "teacher": "P",
+    "distilled": "X",
+    "explicit": "s",
+    "internalized": "o",
+    "no_cot": "^",
+    "untrained": "v",
+}
+_INK, _QUIET, _GRID = "#222222", "#666666", "#E4E4E4"
+_STYLE: Any = {
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#999999",
+    "axes.labelcolor": _QUIET,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.titlecolor": _INK,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": _GRID,
+    "grid.linewidth": 0.8,
+    "xtick.color": _QUIET,
+    "ytick.color": _QUIET,
+    "text.color": _INK,
+    "legend.frameon": False,
+    "legend.fontsize": 10,
+    "lines.linewidth": 2.0,
+    "lines.solid_capstyle": "round",
+    "svg.fonttype": "none",
+    "svg.hashsalt": "unspoken",
+}
+#: More removals than this are marked by ticks instead of lines, more points not at all.
+_MOST_LINES = 30
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One figure of the page.
+
+    Attributes:
+        name: of the PNG file, without suffix.
+        title, caption: for people; the caption explains what the figure cannot.
+        svg: an inline `<svg>` element.
+        png: path relative to the run folder.
+    """
+
+    name: str
+    title: str
+    caption: str
+    svg: str
+    png: str
+
+
+def draw_plots(phase: PhaseResult, folder: Path) -> list[Plot]:
+    """The figures for which the phase has data; PNG files go to `folder`/plots."""
+    drawings: list[tuple[str, str, Callable[[PhaseResult], tuple[Figure, str] | None]]] = [
+        ("accuracy", "Accuracy while the thought is removed", _accuracy_over_steps),
+        ("tokens", "Accuracy against tokens written", _accuracy_over_tokens),
+        ("loss", "Training loss", _loss_over_steps),
+    ]
+    plots = []
+    (folder / "plots").mkdir(exist_ok=True)
+    for name, title, draw in drawings:
+        stem = f"{phase.key}-{name}" if phase.key else name
+        with mpl.rc_context(_STYLE):
+            drawn = draw(phase)
+            if drawn is None:
+                (folder / "plots" / f"{stem}.png").unlink(missing_ok=True)
+                continue
+            figure, caption = drawn
+            png = folder / "plots" / f"{stem}.png"
+            FigureCanvasAgg(figure).draw()
+            figure.set_layout_engine("none")  # it is laid out; both files shall look the same
+            figure.savefig(png, format="png", dpi=200, facecolor="white", metadata={})
+            plots.append(Plot(stem, title, caption, _svg(figure, stem, title), f"plots/{stem}.png"))
+    return plots
+
+
+def _svg(figure: Figure, name: str, title: str) -> str:
+    """An inline element: no prolog, no metadata, and ids that no other figure has."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\sxmlns(:xlink)?="[^"]*"', "", text)
+    prefix = re.sub(r"[^a-zA-Z0-9-]", "-", name)
+    text = re.sub(r'\bid="', f'id="{prefix}-', text)
+    text = text.replace("url(#", f"url(#{prefix}-").replace('xlink:href="#', f'href="#{prefix}-')
+    # The size comes from the page; the view box keeps the shape.
+    text = re.sub(r'\s(width|height)="[\d.]+pt"', "", text, count=2)
+    return text.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
+
+
+def _figure(height: float, rows: int = 1, **options: Any) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(5.2, height), layout="constrained")
+    axes = figure.subplots(rows, 1, squeeze=False, **options)[:, 0]
+    for axis in axes:
+        axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axis.grid(axis="x", visible=False)
+        axis.tick_params(length=3)
+    return figure, list(axes)
+
+
+def _accuracy_over_steps(phase: PhaseResult) -> tuple[Figure, str] | None:
+    shown = [v for v in _students(phase) if any(p.accuracy is not None for p in v.valid)]
+    own = phase.variants["internalized"]
+    if not shown:
+        return None
+    figure, (upper, lower) = _figure(6.4, 2, sharex=True, height_ratios=[2, 1])
+    upper.set_title("Right answers in validation, %")
+    upper.set_ylim(-3, 104)
+    ends = []
+    for variant in shown:
+        before = variant.steps_before or 0
+        points = [
+            (before + p.step, 100 * p.accuracy) for p in variant.valid if p.accuracy is not None
+        ]
+        marks = {"marker": "o", "markersize": 3.5} if len(points) <= _MOST_LINES else {}
+        upper.plot(*zip(*points, strict=True), color=COLOURS[variant.name], linewidth=1.6, **marks)
+        ends.append((points[-1][0], points[-1][1], variant))
+    lead_to_name(upper, ends)
+    name_ends(upper, ends, least_gap=0.09)
+    longest = own.trained.longest_thought if own.trained else None
+    most = longest or max([1, *(point.removed for point in own.train)])
+    lower.set_title(
+        f"Thought tokens removed, of {longest}" if longest else "Thought tokens removed"
+    )
+    lower.set_ylim(0, 1.08 * most)
+    lower.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    if own.train:
+        steps = [(own.steps_before or 0) + point.step for point in own.train]
+        removed = [point.removed for point in own.train]
+        lower.step(steps, removed, where="pre", color=COLOURS["internalized"])
+        lower.fill_between(steps, removed, step="pre", color=COLOURS["internalized"], alpha=0.12)
+    if own.trained is not None and own.trained.all_removed_at:
+        gone = (own.steps_before or 0) + own.trained.all_removed_at
+        for axis in (upper, lower):
+            axis.axvline(gone, color=_QUIET, linewidth=1, linestyle=":")
+    lower.set_xlabel("optimizer steps")
+    upper.set_xlim(left=0)
+    return figure, _accuracy_caption(phase, shown)
+
+
+def _accuracy_caption(phase: PhaseResult, shown: Sequence[VariantResult]) -> str:
+    asked = max(point.num_questions for variant in shown for point in variant.valid)
+    caption = (
+        f"Measured on {asked:,} validation questions, each time at the level of removal that "
+        "training had reached."
+    )
+    own, explicit = phase.variants["internalized"], phase.variants["explicit"]
+    if own.trained is not None and own.trained.all_removed_at:
+        gone = (own.steps_before or 0) + own.trained.all_removed_at
+        caption += f" Dotted: the last thought token goes, step {gone:,}."
+    if own.steps_before:
+        caption += (
+            f" The internalized student went on from the explicit one, step {own.steps_before:,}."
+        )
+    if explicit.borrowed:
+        caption += " The explicit model is this run before its first removal."
+    return caption
+
+
+def _accuracy_over_tokens(phase: PhaseResult) -> tuple[Figure, str] | None:
+    levels = phase.variants["internalized"].best_per_level()
+    final = [
+        (v.measured.mean_tokens, 100 * v.measured.accuracy, v)
+        for v in phase.shown
+        if v.measured and v.measured.accuracy is not None and v.measured.mean_tokens is not None
+    ]
+    if not levels and not final:
+        return None
+    figure, (axis,) = _figure(3.7)
+    axis.set_title("Right answers, %", pad=24)
+    axis.set_ylim(-9, 115)
+    axis.set_yticks(range(0, 101, 20))
+    axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axis.set_xlabel("tokens written per question")
+    if levels:
+        axis.plot(
+            [point.mean_tokens for point in levels],
+            [100 * (point.accuracy or 0) for point in levels],
+            color=COLOURS["internalized"],
+            linewidth=1.2,
+            marker="o",
+            markersize=5,
+            markerfacecolor="white",
+            label="validation, best per level",
+        )
+    _name_finals(axis, final, [(p.mean_tokens, 100 * (p.accuracy or 0)) for p in levels])
+    split = {"valid": "validation"}.get(_split(phase), "test")
+    if final:
+        axis.plot([], [], "D", color=_INK, markersize=6, label=f"{split}, final models")
+    axis.legend(
+        loc="lower left", bbox_to_anchor=(-0.02, 0.99), ncols=2, handletextpad=0.4, borderaxespad=0
+    )
+    written = [*(x for x, _, _ in final), *(point.mean_tokens for point in levels)]
+    axis.set_xlim(0, 1.06 * max(1.0, *written))
+    caption = ""
+    if levels:
+        asked = max(point.num_questions for point in levels)
+        caption = (
+            f"Hollow: the best of the internalized model at each level of removal, on {asked:,} "
+            "validation questions, which also chose the checkpoints. Levels in between were left "
+            "when the schedule said so, not trained to the end."
+        )
+    if final:
+        asked = max(v.measured.num_graded for _, _, v in final if v.measured)
+        caption += f" Filled: final models on {asked:,} {split} questions, Wilson 95 % intervals."
+    return figure, caption.strip()
+
+
+def _name_finals(
+    axis: Axes,
+    final: Sequence[tuple[float, float, VariantResult]],
+    curve: Sequence[tuple[float, float]],
+) -> None:
+    """Final models with their intervals and names."""
+    for x, y, variant in final:
+        interval = variant.measured.interval if variant.measured else None
+        colour = COLOURS[variant.name]
+        if interval is not None:
+            axis.vlines(x, 100 * interval[0], 100 * interval[1], color=colour, linewidth=2.5)
+        axis.plot(x, y, _MARKERS[variant.name], color=colour, markersize=8, zorder=4)
+    places = beside_points([(x, y) for x, y, _ in final], curve)
+    for (x, _, variant), (height, right) in zip(final, places, strict=True):
+        offset, alignment = (9, "left") if right else (-9, "right")
+        write_name(
+            axis, variant, (x, height), coordinates="data", offset=offset, alignment=alignment
+        )
+
+
+def _loss_over_steps(phase: PhaseResult) -> tuple[Figure, str] | None:
+    shown = [variant for variant in _students(phase) if len(variant.train) > 1]
+    own = phase.variants["internalized"]
+    if not shown:
+        return None
+    figure, (axis,) = _figure(3.0)
+    axis.set_title("Mean loss of kept tokens, nats")
+    axis.set_yscale("log")
+    axis.set_xlabel("optimizer steps")
+    axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ends = []
+    for variant in shown:
+        steps, means = smoothed(variant.train)
+        steps = [(variant.steps_before or 0) + step for step in steps]
+        losses = [max(loss, 1e-7) for loss in means]  # 0 has no logarithm
+        axis.plot(steps, losses, color=COLOURS[variant.name], linewidth=1.4)
+        ends.append((steps[-1], losses[-1], variant))
+    changes = [(own.steps_before or 0) + step for step in level_changes(own.train)]
+    if 0 < len(changes) <= _MOST_LINES:
+        for step in changes:
+            axis.axvline(step, color="#AAAAAA", linewidth=0.8, zorder=0)
+    else:
+        axis.plot(
+            changes, [0.015] * len(changes), "|", color=_QUIET, transform=axis.get_xaxis_transform()
+        )
+    axis.set_xlim(left=0)
+    lead_to_name(axis, ends)
+    name_ends(axis, ends, least_gap=0.1)
+    marks = "Grey marks: thought tokens are removed." if changes else ""
+    return figure, f"Running mean. {marks}".strip()
+
+
+def _students(phase: PhaseResult) -> list[VariantResult]:
+    """Those whose curves share an axis of steps: a teacher is another model."""
+    return [variant for variant in phase.shown if variant.name != "teacher"]
+
+
+def _split(phase: PhaseResult) -> str:
+    measured = phase.measured()
+    return measured[0].split if measured else "test"

@@ -1,0 +1,314 @@
+"""What a run amounts to, as typed values: run, phases, variants, figures.
+
+`unspoken.report.reading` makes them from a run folder. A run may be half done: whatever is not
+there is None or empty, and `RunResult.missing` says so in words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from unspoken.report.costs import StageCost
+from unspoken.report.vetting import Traces, Vetted
+from unspoken.stats import mcnemar_exact
+
+#: In the order of the table. Every report tells of the core ones, also where they are missing.
+VARIANTS = ("teacher", "distilled", "explicit", "internalized", "no_cot", "untrained")
+CORE = ("explicit", "internalized", "no_cot")
+LABELS = {
+    "teacher": "teacher",
+    "distilled": "explicit student",
+    "explicit": "explicit CoT",
+    "internalized": "internalized",
+    "no_cot": "no CoT",
+    "untrained": "untrained student",
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """evaluation.json: a finished model on held-out questions; see `unspoken.evaluate.Metrics`.
+
+    Attributes:
+        split: `test`, or `valid` where the recipe has no test split.
+        limit: only so many questions of the split were asked, or None for all.
+        seconds, num_tokens, tokens_per_s: of asking them in batches.
+        data_sha256: of the split's file.
+        categories: num_graded, num_correct, accuracy and interval by name of the category.
+        samples: what asking each question several times gave; see `unspoken.predictions`.
+    """
+
+    split: str
+    limit: int | None
+    num_questions: int
+    num_graded: int
+    num_correct: int
+    accuracy: float | None
+    interval: tuple[float, float] | None
+    digit_accuracy: float | None
+    unstopped: float | None
+    mean_tokens: float | None
+    examples_per_s: float | None
+    batch_size: int | None
+    latency_p50_s: float | None
+    latency_p95_s: float | None
+    examples_per_s_single: float | None
+    seconds: float | None = None
+    num_tokens: int | None = None
+    tokens_per_s: float | None = None
+    categories: dict[str, dict[str, Any]] | None = None
+    samples: dict[str, Any] | None = None
+    data_sha256: str | None = None
+
+    @property
+    def seconds_per_answer(self) -> float | None:
+        """When asked in batches; every sample of a question is an answer."""
+        if self.examples_per_s:
+            return 1 / self.examples_per_s
+        return None if self.seconds is None else self.seconds / self.num_questions
+
+    @property
+    def num_graded_questions(self) -> int:
+        """Questions with a gold answer; `num_graded` counts every sample of them."""
+        return self.num_graded // (self.samples or {}).get("num_samples", 1)
+
+    @staticmethod
+    def from_json(values: dict[str, Any]) -> Measured:
+        """From the contents of evaluation.json, also of versions without `num_graded`."""
+        settings = values.get("settings", {})
+        interval = values.get("interval")
+        figures: dict[str, Any] = {
+            "split": settings.get("split", "test"),
+            "limit": settings.get("evaluate", {}).get("limit"),
+            "data_sha256": settings.get("data_sha256"),
+            "num_graded": values["num_questions"],
+            **{name: value for name, value in values.items() if name != "settings"},
+            "interval": None if interval is None else (interval[0], interval[1]),
+        }
+        return Measured(**{name: figures.get(name) for name in Measured.__dataclass_fields__})  # pyright: ignore[reportArgumentType]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """stage.json: what training took. None is what the folder does not tell.
+
+    Attributes:
+        level: of removal, as stage.json names it: `all`, or `0007`.
+        seconds: in the training loop, validation left out.
+        peak_memory: bytes of the GPU where there was one, else of the process.
+    """
+
+    steps: int | None
+    level: str | None
+    seconds: float | None
+    all_removed_at: int | None
+    num_parameters: int | None
+    num_train: int | None
+    num_dropped: int | None
+    longest_thought: int | None
+    peak_memory: int | None
+    on_gpu: bool
+    num_trained_parameters: int | None = None
+
+
+@dataclass(frozen=True)
+class TrainPoint:
+    """One `train` line of metrics.jsonl."""
+
+    step: int
+    loss: float
+    removed: int
+
+
+@dataclass(frozen=True)
+class ValidPoint:
+    """One `valid` line of metrics.jsonl."""
+
+    step: int
+    removed: int
+    accuracy: float | None
+    mean_tokens: float
+    num_questions: int
+
+
+@dataclass(frozen=True)
+class VariantResult:
+    """One of the models in one phase.
+
+    Attributes:
+        status: `absent`, `training`, `trained` (not measured yet) or `measured`.
+        borrowed: the model is a checkpoint of the internalized run from before removal.
+        predictions: the records of predictions.jsonl.
+        unreadable: lines of metrics.jsonl that a crash cut off.
+        started_from: the variant whose finished model it went on from, or None.
+        steps_before: optimizer steps of that model.
+    """
+
+    name: str
+    folder: Path
+    status: str
+    borrowed: bool
+    measured: Measured | None
+    trained: Trained | None
+    train: list[TrainPoint]
+    valid: list[ValidPoint]
+    predictions: list[dict[str, Any]]
+    unreadable: int
+    started_from: str | None = None
+    steps_before: int | None = None
+
+    @property
+    def label(self) -> str:
+        """The name for people."""
+        return LABELS[self.name]
+
+    @property
+    def subject(self) -> str:
+        """The name inside a sentence."""
+        whole = self.name in ("teacher", "distilled", "untrained")
+        return f"the {self.label}" if whole else f"the {self.label} model"
+
+    @property
+    def total_steps(self) -> int | None:
+        """Optimizer steps, those of the model that it went on from included."""
+        return None if self.last_step is None else self.last_step + (self.steps_before or 0)
+
+    @property
+    def last_step(self) -> int | None:
+        """Optimizer steps done; while training, as far as the log tells."""
+        if self.trained is not None:
+            return self.trained.steps
+        return max((point.step for point in (*self.train, *self.valid)), default=None)
+
+    @property
+    def tokens_left(self) -> int | None:
+        """Thought tokens that this model still writes at the most; 0 once all are gone."""
+        if self.trained is None or self.trained.longest_thought is None:
+            return None
+        if self.trained.level == "all":
+            return 0
+        seen = [(point.step, point.removed) for point in (*self.train, *self.valid)]
+        removed = max(seen)[1] if seen else int(self.trained.level or 0)
+        return max(0, self.trained.longest_thought - removed)
+
+    def best_per_level(self) -> list[ValidPoint]:
+        """The best validation at each level of removal, first level first; the later of equals."""
+        best: dict[int, tuple[float, ValidPoint]] = {}
+        for point in self.valid:
+            if point.accuracy is None:
+                continue
+            if point.removed not in best or point.accuracy >= best[point.removed][0]:
+                best[point.removed] = (point.accuracy, point)
+        return [best[removed][1] for removed in sorted(best)]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models on the same questions.
+
+    Attributes:
+        only_first, only_second: questions that only one of them has right.
+        p_value: McNemar's exact test that they are equally good.
+    """
+
+    num_questions: int
+    only_first: int
+    only_second: int
+    p_value: float
+
+
+@dataclass(frozen=True)
+class PhaseResult:
+    """One phase of a run; a run without phases has one, with the recipe's name.
+
+    Attributes:
+        key: its folder inside each variant's, such as `2-gsm8k`; empty without phases.
+        data_hashes: SHA-256 of each split.
+        staged: the student learns to write the thought in a stage of its own, or a teacher's.
+        can_measure: False where data/ says that there are no questions to measure with.
+    """
+
+    name: str
+    key: str
+    variants: dict[str, VariantResult]
+    data_hashes: dict[str, str]
+    staged: bool = False
+    can_measure: bool = True
+
+    @property
+    def shown(self) -> list[VariantResult]:
+        """The columns of tables; of a staged run only what exists, because there may be six."""
+        every = list(self.variants.values())
+        return [v for v in every if v.status != "absent"] if self.staged else every
+
+    @property
+    def writer(self) -> VariantResult:
+        """The model that writes its thought, with which the others are compared."""
+        explicit, distilled = self.variants["explicit"], self.variants.get("distilled")
+        if explicit.measured is None and distilled is not None and distilled.measured is not None:
+            return distilled
+        return explicit
+
+    def figures(self, name: str) -> Measured | None:
+        """What was measured of a variant, or None."""
+        variant = self.variants.get(name)
+        return None if variant is None else variant.measured
+
+    def measured(self) -> list[Measured]:
+        """The figures of those variants that were measured."""
+        found = [variant.measured for variant in self.variants.values()]
+        return [measured for measured in found if measured is not None]
+
+    def compare(self, first: str, second: str) -> Comparison | None:
+        """Paired results of two variants, or None where they were not asked the same."""
+        if first not in self.variants or second not in self.variants:
+            return None
+        pairs = list(
+            zip(self.variants[first].predictions, self.variants[second].predictions, strict=False)
+        )
+        lengths = {len(self.variants[name].predictions) for name in (first, second)}
+        if not pairs or len(lengths) > 1 or any(one.get("sample") for one, _ in pairs):
+            return None  # McNemar's test takes one answer a question
+        if any(one.get("question") != other.get("question") for one, other in pairs):
+            return None
+        judged = [
+            (one["correct"], other["correct"])
+            for one, other in pairs
+            if one.get("correct") is not None and other.get("correct") is not None
+        ]
+        only_first = sum(one and not other for one, other in judged)
+        only_second = sum(other and not one for one, other in judged)
+        if not judged:
+            return None
+        p_value = mcnemar_exact(only_first, only_second)
+        return Comparison(len(judged), only_first, only_second, p_value)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Everything in a run folder that a report shows.
+
+    Attributes:
+        missing: what is not there yet, one sentence each.
+        traces, vetted: the teacher's work and what was kept of it, or None.
+        costs: what the stages of a staged run took, in their order.
+    """
+
+    folder: Path
+    name: str
+    description: str
+    recipe: dict[str, Any]
+    recipe_text: str
+    environment: dict[str, Any]
+    phases: list[PhaseResult]
+    missing: list[str]
+    traces: Traces | None = None
+    vetted: Vetted | None = None
+    costs: list[StageCost] = field(default_factory=list)
+
+    @property
+    def staged(self) -> bool:
+        """Whether it has a teacher or a stage that distils."""
+        return self.phases[0].staged

@@ -1,0 +1,200 @@
+"""The result as plain text: the table that ends a run, and the figures of one evaluation."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from unspoken.report import numbers
+from unspoken.report.break_even import break_even
+from unspoken.report.ranking import speed_ratio
+from unspoken.report.reading import read_run
+from unspoken.report.results import LABELS, PhaseResult, RunResult, VariantResult
+
+_COLUMNS = 80
+_HEADER = ("", "accuracy", "95 % interval", "tokens", "answers/s", "", "median", "steps")
+
+
+def print_summary(folder: Path) -> None:
+    """Prints a run's results as a table of at most 80 columns, and where the report is."""
+    print("\n".join(summary_lines(folder)))  # noqa: T201
+
+
+def print_metrics(metrics: dict[str, Any]) -> None:
+    """Prints what `evaluate` or `score` measured, one figure a line, then tables."""
+    print("\n".join(metrics_lines(metrics)))  # noqa: T201
+
+
+def summary_lines(folder: Path) -> list[str]:
+    """The lines of `print_summary`.
+
+    Raises:
+        DataError: it is not a run folder, or a file in it is broken.
+    """
+    run = read_run(folder)
+    lines: list[str] = []
+    for phase in run.phases:
+        lines += ["", f"{_title(phase)}", "", *_table(phase)]
+    told = [*_traces(run), *_break_even(run)]
+    lines += [""] * bool(told) + [_plain(part) for line in told for part in _wrapped(line)]
+    if run.missing:
+        lines += ["", *(part for line in run.missing for part in textwrap.wrap(line, _COLUMNS))]
+    return [*lines, "", f"report: {folder / 'report.html'}"]
+
+
+def _wrapped(line: str) -> list[str]:
+    return textwrap.wrap(line, _COLUMNS, subsequent_indent="  ")
+
+
+def _traces(run: RunResult) -> list[str]:
+    """How many traces were kept, in one line."""
+    traces, vetted = run.traces, run.vetted
+    if traces is None:
+        return []
+    parts = [f"traces: {numbers.whole(traces.num_traces)} written"]
+    if vetted is not None and vetted.num_asked_again:
+        parts.append(f"{vetted.num_asked_again:,} asked again")
+    if vetted is not None and vetted.num_kept is not None:
+        parts += [f"{vetted.num_kept:,} kept", f"{numbers.whole(vetted.num_rejected)} rejected"]
+    reasons = ", ".join(f"{n:,} {why}" for why, n in vetted.rejected.items()) if vetted else ""
+    return [", ".join(parts) + (f" ({reasons})" if reasons else "")]
+
+
+def _break_even(run: RunResult) -> list[str]:
+    """After how many questions the students have paid for themselves, in one line."""
+    words = {"never": "never", "unknown": "not known"}
+    found: dict[str, list[str]] = {}
+    for one in break_even(run):
+        when = f"after {one.num_questions or 0:,} questions"
+        found.setdefault(LABELS[one.student], []).append(
+            f"{words.get(one.outcome, when)} (by {one.measure})"
+        )
+    parts = [f"{label} {', '.join(times)}" for label, times in found.items()]
+    return [f"break-even: {'; '.join(parts)}"] if parts else []
+
+
+def metrics_lines(metrics: dict[str, Any]) -> list[str]:
+    """The lines of `print_metrics`; figures that were not measured are left out."""
+    count = metrics.get("num_questions", metrics.get("count"))
+    graded = metrics.get("num_graded", count)
+    right = metrics.get("num_correct", metrics.get("correct"))
+    accuracy, interval = metrics.get("accuracy"), metrics.get("interval")
+    known = accuracy is not None and math.isfinite(accuracy)
+    what = " samples" if metrics.get("samples") else ""
+    batch = metrics.get("batch_size")
+    latencies = (metrics.get("latency_p50_s"), metrics.get("latency_p95_s"))
+    found = {
+        "questions": count and numbers.whole(count),
+        "accuracy": known and f"{numbers.percent(accuracy)}  ({right:,} of {graded:,}{what} right)",
+        "95 % interval": known and interval and numbers.percent_range(interval),
+        "digits right": _given(metrics, "digit_accuracy", numbers.percent),
+        "no answer found": _given(metrics, "no_answer", numbers.whole),
+        "tokens written": _given(metrics, "mean_tokens", numbers.mean, " an answer"),
+        "never stopped": _given(metrics, "unstopped", numbers.percent),
+        "answers/s, batched": _given(
+            metrics, "examples_per_s", numbers.rate, f"  (batches of {batch})" if batch else ""
+        ),
+        "answers/s, one by one": _given(metrics, "examples_per_s_single", numbers.rate),
+        "median latency": latencies[0] is not None and numbers.duration(latencies[0]),
+        "95th percentile": latencies[1] is not None and numbers.duration(latencies[1]),
+    }
+    lines = [f"{label:<22}{text}" for label, text in found.items() if text]
+    lines = [*lines, *_category_lines(metrics), *_sample_lines(metrics)]
+    return [_plain(line) for line in lines]
+
+
+def _category_lines(metrics: dict[str, Any]) -> list[str]:
+    rows = [
+        (
+            name,
+            numbers.percent(share["accuracy"]),
+            numbers.percent_range(share["interval"]),
+            f"{share['num_correct']:,} of {share['num_graded']:,}",
+        )
+        for name, share in (metrics.get("categories") or {}).items()
+    ]
+    return _spaced([("category", "accuracy", "95 % interval", "right"), *rows]) if rows else []
+
+
+def _sample_lines(metrics: dict[str, Any]) -> list[str]:
+    samples = metrics.get("samples")
+    if not samples:
+        return []
+    rows = [("k", "pass@k", "95 % interval", "majority@k", "95 % interval")]
+    for k, passed in samples["pass_at_k"].items():
+        ranges = [samples[f"{kind}_at_k_interval"][k] for kind in ("pass", "majority")]
+        rows.append(
+            (
+                str(k),
+                numbers.percent(passed),
+                numbers.percent_range(ranges[0]),
+                numbers.percent(samples["majority_at_k"][k]),
+                numbers.percent_range(ranges[1]),
+            )
+        )
+    return _spaced(rows)
+
+
+def _spaced(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A blank line and a table."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["", *(_aligned(row, widths, "  ") for row in rows)]
+
+
+def _given(metrics: dict[str, Any], key: str, form: Any, suffix: str = "") -> str:
+    value = metrics.get(key)
+    return "" if value is None else f"{form(value)}{suffix}"
+
+
+def _title(phase: PhaseResult) -> str:
+    measured = phase.measured()
+    if not measured:
+        return f"{phase.name}: nothing measured{' yet' if phase.can_measure else ''}"
+    split = {"test": "test", "valid": "VALIDATION"}.get(measured[0].split, measured[0].split)
+    return f"{phase.name}: {numbers.whole(measured[0].num_questions)} {split} questions"
+
+
+def _table(phase: PhaseResult) -> list[str]:
+    rows = [_HEADER, *(_row(phase, variant) for variant in phase.shown)]
+    rows = [tuple(_plain(cell) for cell in row) for row in rows]
+    for gap, between in (("  ", " to "), (" ", " to "), (" ", "-")):  # whichever fits first
+        cut = [(*row[:2], row[2].replace(" to ", between), *row[3:]) for row in rows]
+        widths = [max(len(row[column]) for row in cut) for column in range(len(_HEADER))]
+        lines = [_aligned(row, widths, gap) for row in cut]
+        if max(map(len, lines)) <= _COLUMNS:
+            break
+    return lines
+
+
+def _row(phase: PhaseResult, variant: VariantResult) -> tuple[str, ...]:
+    measured = variant.measured
+    steps = numbers.whole(variant.last_step)
+    if variant.steps_before and variant.last_step:
+        steps = f"{variant.steps_before:,}+{steps}"
+    if measured is None:
+        return (variant.label, *[numbers.DASH] * 4, "", numbers.DASH, steps)
+    ratio = speed_ratio(phase, variant.name)
+    return (
+        variant.label,
+        numbers.percent(measured.accuracy),
+        numbers.percent_range(measured.interval),
+        numbers.mean(measured.mean_tokens),
+        numbers.rate(measured.examples_per_s_single),
+        "" if ratio is None else f"{ratio:.1f}x",
+        numbers.duration(measured.latency_p50_s),
+        steps,
+    )
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int], gap: str) -> str:
+    first, *others = row
+    cells = [f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
+    return gap.join([f"{first:<{widths[0]}}", *cells]).rstrip()
+
+
+def _plain(text: str) -> str:
+    """ASCII: a terminal may have any encoding."""
+    return text.replace("\u00a0", " ").replace(numbers.DASH, "-")

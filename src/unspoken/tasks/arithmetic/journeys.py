@@ -1,0 +1,175 @@
+"""Word problems about speed, time and distance."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from random import Random
+
+from unspoken.tasks.arithmetic.form import Number, Solution, Values, exact, form, half, number
+
+
+def _speed(rng: Random, level: int) -> int:
+    return 10 * rng.randint(3, 12) if level == 0 else rng.randint(30, 120)
+
+
+def _hours(rng: Random, level: int) -> Number:
+    return half(rng, level, 1, (6, 9, 14)[level])
+
+
+def _draw_distance(rng: Random, level: int) -> Values:
+    return {"v": _speed(rng, level), "t": _hours(rng, level)}
+
+
+def _distance(values: Values) -> Solution:
+    speed, hours = values["v"], values["t"]
+    way = number(speed * hours)
+    return [f"Distance is speed times time: {speed} × {number(hours)} = {way}"], f"{way} km"
+
+
+def _draw_way_and_speed(rng: Random, level: int) -> Values:
+    speed, hours = _speed(rng, level), _hours(rng, level)
+    return {"d": exact(Fraction(speed * hours)), "v": speed}
+
+
+def _time(values: Values) -> Solution:
+    hours = number(Fraction(values["d"]) / values["v"])
+    step = f"Time is distance divided by speed: {number(values['d'])} ÷ {values['v']} = {hours}"
+    return [step], f"{hours} hours"
+
+
+def _draw_way_and_time(rng: Random, level: int) -> Values:
+    speed, hours = _speed(rng, level), _hours(rng, level)
+    return {"d": exact(Fraction(speed * hours)), "t": hours}
+
+
+def _average(values: Values) -> Solution:
+    way, hours = values["d"], values["t"]
+    speed = number(Fraction(way) / hours)
+    step = f"Speed is distance divided by time: {number(way)} ÷ {number(hours)} = {speed}"
+    return [step], f"{speed} km/h"
+
+
+def _draw_two_legs(rng: Random, level: int) -> Values:
+    first, second = _draw_distance(rng, level), _draw_distance(rng, level)
+    return {"v": first["v"], "t": first["t"], "w": second["v"], "u": second["t"]}
+
+
+def _two_legs(values: Values) -> Solution:
+    first = exact(Fraction(values["v"] * values["t"]))
+    second = exact(Fraction(values["w"] * values["u"]))
+    way = number(first + second)
+    steps = [
+        f"The first part: {values['v']} × {number(values['t'])} = {number(first)}",
+        f"The second part: {values['w']} × {number(values['u'])} = {number(second)}",
+        f"Together: {number(first)} + {number(second)} = {way}",
+    ]
+    return steps, f"{way} km"
+
+
+def _draw_mean_speed(rng: Random, level: int) -> Values:
+    while True:
+        values = _draw_two_legs(rng, level)
+        way = Fraction(values["v"] * values["t"] + values["w"] * values["u"])
+        if 10 % (way / (values["t"] + values["u"])).denominator == 0:
+            return values
+
+
+def _mean_speed(values: Values) -> Solution:
+    steps, way = _two_legs(values)
+    hours = exact(Fraction(values["t"] + values["u"]))
+    kilometers = way.removesuffix(" km")
+    speed = number(Fraction(kilometers) / hours)
+    steps += [
+        f"The whole time: {number(values['t'])} + {number(values['u'])} = {number(hours)}",
+        f"Average speed: {kilometers} ÷ {number(hours)} = {speed}",
+    ]
+    return steps, f"{speed} km/h"
+
+
+def _draw_meeting(rng: Random, level: int) -> Values:
+    first, second, hours = _speed(rng, level), _speed(rng, level), _hours(rng, level)
+    return {"v": first, "w": second, "d": exact(Fraction((first + second) * hours))}
+
+
+def _meeting(values: Values) -> Solution:
+    closing = values["v"] + values["w"]
+    hours = number(Fraction(values["d"]) / closing)
+    steps = [
+        f"They come closer by {values['v']} + {values['w']} = {closing} km every hour",
+        f"Time until they meet: {number(values['d'])} ÷ {closing} = {hours}",
+    ]
+    return steps, f"{hours} hours"
+
+
+_ROUTE = (
+    "A {x:vehicle} drives at {v} km/h for {t} hours and then at {w} km/h for another {u} hours. "
+)
+
+FORMS = (
+    form(
+        "distance",
+        [
+            "A {x:vehicle} drives at a steady {v} km/h for {t} hours. How far does it get?",
+            "How many kilometers does a {x:vehicle} cover in {t} hours at {v} km/h?",
+            "{who:person} drives a {x:vehicle} at {v} km/h. How far is that in {t} hours?",
+            "At {v} km/h, which distance does a {x:vehicle} cover in {t} hours?",
+        ],
+        _draw_distance,
+        _distance,
+    ),
+    form(
+        "travel_time",
+        [
+            "How many hours does a {x:vehicle} need for {d} km at {v} km/h?",
+            "{who:person} has {d} km to go by {x:vehicle}, at {v} km/h. "
+            "How many hours will it take?",
+            "A {x:vehicle} drives {d} km at {v} km/h. How long is it on the road, in hours?",
+        ],
+        _draw_way_and_speed,
+        _time,
+    ),
+    form(
+        "speed",
+        [
+            "A {x:vehicle} covers {d} km in {t} hours. What is its average speed in km/h?",
+            "{who:person} needs {t} hours for {d} km by {x:vehicle}. How fast is that, in km/h?",
+            "How fast must a {x:vehicle} drive, in km/h, to cover {d} km in {t} hours?",
+        ],
+        _draw_way_and_time,
+        _average,
+    ),
+    form(
+        "two_legs",
+        [
+            _ROUTE + "How far does it get in all?",
+            "{who:person} drives {t} hours at {v} km/h, rests, and drives {u} hours at {w} km/h. "
+            "How many kilometers is that in total?",
+        ],
+        _draw_two_legs,
+        _two_legs,
+        (1, 2),
+    ),
+    form(
+        "mean_speed",
+        [
+            _ROUTE + "What is its average speed for the whole trip, in km/h?",
+            "{who:person} drives {t} hours at {v} km/h, and {u} hours at {w} km/h. "
+            "What is the average speed of the whole drive, in km/h?",
+        ],
+        _draw_mean_speed,
+        _mean_speed,
+        (2,),
+    ),
+    form(
+        "meeting",
+        [
+            "A {x:vehicle} and a {y:vehicle} start {d} km apart and drive toward each other "
+            "at {v} km/h and {w} km/h. After how many hours do they meet?",
+            "{who:person} and {other:person} live {d} km apart. Both set out at the same time to "
+            "meet on the way, at {v} km/h and {w} km/h. How many hours does it take?",
+        ],
+        _draw_meeting,
+        _meeting,
+        (1, 2),
+    ),
+)

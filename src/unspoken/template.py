@@ -1,0 +1,97 @@
+"""question, thought, answer -> the three spans of text that a model reads and writes.
+
+Prompts are rendered here and nowhere else: training, evaluation and the documented prompt of an
+exported model are the same string, and `tests/test_template.py` holds them to it.
+
+plain       `{question}\\n` | `{thought}\\n` | `#### {answer}`
+compact     `{question}=` | `{thought}` | `#{answer}`, without spaces around digits and signs
+qa          `### Question:\\n{question}\\n\\n### Answer:\\n` | `{thought}\\n` |
+            `Final Answer: {answer}`
+chat        the tokenizer's own chat template; the thought inside <think> where it has one
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from unspoken.errors import ModelError
+
+if TYPE_CHECKING:
+    from unspoken.example import Example
+
+TemplateName = Literal["plain", "compact", "qa", "chat"]
+
+
+class Spans(NamedTuple):
+    """The text of one example in three parts; the end token follows the answer."""
+
+    prompt: str
+    thought: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Template:
+    """Renders examples; `tokenizer` is needed for `chat` only."""
+
+    name: TemplateName = "plain"
+    tokenizer: Any = None
+
+    def __post_init__(self) -> None:
+        if self.name == "chat" and getattr(self.tokenizer, "chat_template", None) is None:
+            raise ModelError(
+                f"template 'chat': the tokenizer {getattr(self.tokenizer, 'name_or_path', '')!r} "
+                "has no chat template; use template: plain, or an instruction-tuned model"
+            )
+
+    @property
+    def adds_special_tokens(self) -> bool:
+        """Whether the tokenizer adds its start token to the prompt; chat has it in the text."""
+        return self.name != "chat"
+
+    def prompt(self, question: str) -> str:
+        """What the model reads, for training and for asking alike."""
+        if self.name == "plain":
+            return f"{question}\n"
+        if self.name == "compact":
+            return f"{squeeze(question)}="
+        if self.name == "qa":
+            return f"### Question:\n{question}\n\n### Answer:\n"
+        messages = [{"role": "user", "content": question}]
+        text = self.tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True
+        )
+        return str(text)
+
+    def spans(self, example: Example) -> Spans:
+        """The spans of one example; concatenated they are what the model is trained on."""
+        prompt = self.prompt(example.question)
+        if self.name in ("plain", "qa"):
+            thought = f"{example.thought}\n" if example.thought else ""
+            marker = "####" if self.name == "plain" else "Final Answer:"
+            return Spans(prompt, thought, f"{marker} {example.answer}")
+        if self.name == "compact":
+            return Spans(prompt, squeeze(example.thought), f"#{squeeze(example.answer)}")
+        return Spans(prompt, self._chat_thought(prompt, example.thought), example.answer)
+
+    def _chat_thought(self, prompt: str, thought: str) -> str:
+        if not thought:
+            return ""
+        if "<think>" not in self.tokenizer.chat_template:
+            return f"{thought}\n\n"
+        opened = prompt.rstrip().endswith("<think>")  # some templates open the block themselves
+        return f"{'' if opened else '<think>' + chr(10)}{thought}\n</think>\n\n"
+
+
+def squeeze(text: str) -> str:
+    """`text` without the spaces that do not stand next to a letter.
+
+    Example:
+        >>> squeeze("1 2 * 3"), squeeze("add 1 2")
+        ('12*3', 'add 12')
+    """
+    if text.isascii() and text.lower() == text.upper():  # no letters: the fast way, same result
+        return text.replace(" ", "")
+    return re.sub(r"(?<![^\W\d_]) +(?![^\W\d_ ])", "", text)

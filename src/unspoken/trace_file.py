@@ -1,0 +1,263 @@
+"""A JSONL file that records are added to one by one, and that survives kill -9.
+
+Every line goes to the operating system at once and to the disk every few seconds. A line that a
+crash cut off is removed when the file is opened again; a lock keeps a second process away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import itertools
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+from unspoken.atomic import atomic_output
+from unspoken.engines import Usage
+from unspoken.errors import DataError
+from unspoken.example import json_line, require_text
+
+_SYNC_EVERY_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Where a record stands, and what is needed of it without reading it again.
+
+    `key` tells whether the question is still the same; it holds within one process.
+    """
+
+    index: int
+    sample: int
+    offset: int
+    length: int
+    key: int
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Records are sorted by question, then by sample."""
+        return self.index, self.sample
+
+
+class TraceFile:
+    """A context in which records are added to a file of traces.
+
+    Attributes:
+        path: the file.
+        lines: id -> line, for all records.
+        used: tokens of all records.
+        num_torn_bytes: of a last line that was cut off and is removed now.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lines: dict[str, Line] = {}
+        self.used = Usage()
+        self.num_torn_bytes = 0
+        self._file: BinaryIO | None = None
+        self._end = 0
+        self._synced = time.monotonic()
+
+    def open(self) -> None:
+        """Reads what is there, removes a torn last line, and gets ready to add records.
+
+        Raises:
+            DataError: for a line that is no trace, and for a place that cannot be written.
+        """
+        try:
+            # this process has the lock, so nobody is writing what a kill -9 left of a sort
+            for left in self.path.parent.glob(f".{glob.escape(self.path.name)}.*.tmp"):
+                left.unlink(missing_ok=True)
+            if self.path.exists():
+                self._repair()
+                for number, offset, raw in _raw_lines(self.path):
+                    self._take(number, offset, raw)
+            self._file = self.path.open("ab")
+        except OSError as error:
+            raise DataError(
+                f"{self.path}: cannot be written ({error.strerror}); needed: a file that you may "
+                "write; name another output"
+            ) from error
+        self._end = self._file.tell()
+
+    def _repair(self) -> None:
+        """Cuts off a last line without its end, unless it is whole."""
+        with self.path.open("rb+") as file:
+            start = _last_line_start(file)
+            file.seek(start)
+            tail = file.read()
+            if not tail:
+                return
+            if _is_whole(tail):
+                file.write(b"\n")
+                return
+            file.truncate(start)
+            self.num_torn_bytes = len(tail)
+
+    def _take(self, number: int, offset: int, raw: bytes) -> None:
+        where = f"{self.path}:{number}"
+        try:
+            record = json.loads(raw)
+            if not isinstance(record, dict):
+                raise ValueError("not an object")
+            name, sample = str(record["id"]).rpartition("#")[::2]
+            line = Line(
+                int(record["index"]), int(sample), offset, len(raw), hash(record["question"])
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{where}: found a line that unspoken generate did not write ({error}); needed: "
+                "one trace a line, with id and index; delete the line, or begin anew with "
+                "--overwrite"
+            ) from None
+        require_text(record, "question", where)
+        self._count(record)
+        self.lines.setdefault(f"{name}#{sample}", line)
+
+    def _count(self, record: Mapping[str, Any]) -> None:
+        self.used = Usage(
+            self.used.num_prompt_tokens + (record.get("num_prompt_tokens") or 0),
+            self.used.num_tokens + (record.get("num_tokens") or 0),
+        )
+
+    def add(self, record: Mapping[str, Any], index: int, sample: int) -> None:
+        """Adds one record at the end; it is safe from kill -9 when this returns."""
+        if self._file is None:
+            raise ValueError("the file is not open")
+        raw = json_line(record)
+        self._file.write(raw)
+        self._file.flush()
+        line = Line(index, sample, self._end, len(raw), hash(record["question"]))
+        self.lines[record["id"]] = line
+        self._end += len(raw)
+        self._count(record)
+        if time.monotonic() - self._synced > _SYNC_EVERY_S:
+            os.fsync(self._file.fileno())
+            self._synced = time.monotonic()
+
+    def close(self) -> None:
+        """Forces everything to the disk."""
+        if self._file is not None:
+            with self._file as file:
+                os.fsync(file.fileno())
+            self._file = None
+
+    def sort(self) -> None:
+        """Brings the closed file into the order of questions and samples, whole or not at all."""
+        ordered = sorted(self.lines.values(), key=lambda line: line.rank)
+        size = sum(line.length for line in ordered)
+        in_place = all(a.offset < b.offset for a, b in itertools.pairwise(ordered))
+        if in_place and size == self.path.stat().st_size:
+            return
+        with self.path.open("rb") as old, atomic_output(self.path, overwrite=True) as new:
+            for line in ordered:
+                old.seek(line.offset)
+                new.write(old.read(line.length))
+
+    def __enter__(self) -> TraceFile:
+        self.open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _raw_lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
+    offset = 0
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, start=1):
+            yield number, offset, raw
+            offset += len(raw)
+
+
+def _last_line_start(file: BinaryIO) -> int:
+    """Where the text after the last line end begins; read from the back, in blocks."""
+    place = file.seek(0, os.SEEK_END)
+    while place > 0:
+        start = max(0, place - 65_536)
+        file.seek(start)
+        found = file.read(place - start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        place = start
+    return 0
+
+
+def _is_whole(tail: bytes) -> bool:
+    """Whether a line without its end is a record: no part of an object is an object."""
+    try:
+        return isinstance(json.loads(tail), dict)
+    except ValueError:
+        return False
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Within the block no other process gets this file; a killed process leaves no lock behind.
+
+    Where a file system has no locks there is none.
+
+    Raises:
+        DataError: another process has it, or the folder cannot be written.
+    """
+    lock = path.with_name(f".{path.name}.lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = _lock(lock)
+    except BlockingIOError:
+        owner = lock.read_text(encoding="utf-8").strip() if lock.exists() else ""
+        raise DataError(
+            f"{path}: {owner or 'another process'} is writing to it; needed: one process for one "
+            "file; wait for it, or name another output"
+        ) from None
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be written ({error.strerror}); needed: a folder that you may write "
+            "to; name another output"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)  # before the lock is given back
+        os.close(handle)
+
+
+def _lock(lock: Path) -> int:
+    """A handle that holds the lock; raises BlockingIOError where another process does."""
+    while True:
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            _flock(handle)
+            if lock.exists() and os.fstat(handle).st_ino == lock.stat().st_ino:
+                os.ftruncate(handle, 0)
+                os.write(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+                return handle
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)  # it was given back and removed meanwhile
+
+
+def _flock(handle: int) -> None:
+    try:
+        import fcntl
+    except ImportError:  # no POSIX
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:  # a network file system without locks
+        return

@@ -1,0 +1,141 @@
+"""Shards of traces -> one file, every sample once and in order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from unspoken import __version__
+from unspoken.atomic import AnyPath, atomic_output, refuse_existing, write_text
+from unspoken.errors import DataError
+from unspoken.trace_file import Line, TraceFile, locked
+from unspoken.trace_settings import Plan, read_settings, settings_path
+
+
+class MergeSummary(NamedTuple):
+    """What was merged: samples in the output, samples that stood in two files, missing ones."""
+
+    num_samples: int
+    num_doubled: int
+    missing: tuple[str, ...]
+
+
+def merge_traces(
+    inputs: Sequence[AnyPath],
+    output: AnyPath,
+    *,
+    allow_missing: bool = False,
+    overwrite: bool = False,
+) -> MergeSummary:
+    """Merges files of `generate_traces` into one that it would continue as its own.
+
+    Args:
+        inputs: the shards, or files of different questions; all of the same settings. A torn last
+            line is removed from them.
+        output: another file.
+        allow_missing: write what is there although samples are missing.
+        overwrite: replace the output.
+
+    Raises:
+        DataError: settings differ, two files answer one sample differently, or samples are
+            missing: the message names them.
+        OutputExistsError: if the output exists and `overwrite` is false.
+    """
+    paths = [Path(path) for path in inputs]
+    if not paths:
+        raise DataError("merge: found no input; needed: files of traces; name them")
+    refuse_existing([output], overwrite=overwrite)
+    if any(path.resolve() == Path(output).resolve() for path in paths):
+        raise DataError(f"{output}: found it among the inputs; needed: another file; rename it")
+    plan = _merged_plan(paths)
+    where, num_doubled = _collect(paths)
+    missing = _missing(plan, where)
+    if missing and not allow_missing:
+        more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
+        raise DataError(
+            f"{len(missing)} samples are missing: {', '.join(missing[:10])}{more}; needed: every "
+            "sample of every shard; run unspoken generate or unspoken shard for these shards "
+            "again, or name the files that are missing here"
+        )
+    values = {"unspoken_version": __version__, "settings": read_settings(paths[0])[0]}
+    beside = json.dumps({**values, "plan": asdict(plan)}, indent=1, ensure_ascii=False)
+    with locked(Path(output)):
+        write_text(settings_path(output), f"{beside}\n")
+        _write(where, output, overwrite)
+    return MergeSummary(len(where), num_doubled, tuple(missing))
+
+
+def _merged_plan(paths: list[Path]) -> Plan:
+    """The plan that the files fulfil together."""
+    first, plan = read_settings(paths[0])
+    plans = [plan]
+    for path in paths[1:]:
+        settings, other = read_settings(path)
+        if differing := [key for key in {*first, *settings} if first.get(key) != settings.get(key)]:
+            raise DataError(
+                f"{path}: was made with other settings than {paths[0]} "
+                f"({', '.join(sorted(differing))}); needed: the same; make one of them again"
+            )
+        if other.num_samples_per_question != plan.num_samples_per_question:
+            raise DataError(
+                f"{path}: has {other.num_samples_per_question} samples per question, {paths[0]} "
+                f"{plan.num_samples_per_question}; needed: the same; complete the one with fewer"
+            )
+        plans.append(other)
+    start = min(each.start_index for each in plans)
+    end = max(each.start_index + each.num_questions for each in plans)
+    return replace(plan, start_index=start, num_questions=end - start, shard=(1, 1))
+
+
+def _collect(paths: list[Path]) -> tuple[dict[str, tuple[Path, Line]], int]:
+    """The id of each sample -> where it stands; and how many stood in two files."""
+    where: dict[str, tuple[Path, Line]] = {}
+    num_doubled = 0
+    for path in paths:
+        if not path.exists():
+            raise DataError(f"{path}: no such file; needed: a file of traces; correct the path")
+        with locked(path), TraceFile(path) as file:
+            for name, line in file.lines.items():
+                if name not in where:
+                    where[name] = (path, line)
+                    continue
+                num_doubled += 1
+                if _read(*where[name]) != _read(path, line):
+                    raise DataError(
+                        f"{path}: id {name!r} is in {where[name][0]}, too, with another text; "
+                        "needed: one trace for one id; leave one of the files out"
+                    )
+    return where, num_doubled
+
+
+def _read(path: Path, line: Line) -> bytes:
+    with path.open("rb") as file:
+        file.seek(line.offset)
+        return file.read(line.length)
+
+
+def _missing(plan: Plan, where: dict[str, tuple[Path, Line]]) -> list[str]:
+    """What the plan names and no file has, by id, or by index where an id is not known."""
+    found = {line.rank for _, line in where.values()}
+    names = {line.index: name.rpartition("#")[0] for name, (_, line) in where.items()}
+    return [
+        f"{names.get(index, index)}#{sample}"
+        for index in plan.indices()
+        for sample in range(plan.num_samples_per_question)
+        if (index, sample) not in found
+    ]
+
+
+def _write(where: dict[str, tuple[Path, Line]], output: AnyPath, overwrite: bool) -> None:
+    files = {path: path.open("rb") for path in {path for path, _ in where.values()}}
+    try:
+        with atomic_output(output, overwrite=overwrite) as merged:
+            for path, line in sorted(where.values(), key=lambda pair: pair[1].rank):
+                files[path].seek(line.offset)
+                merged.write(files[path].read(line.length))
+    finally:
+        for file in files.values():
+            file.close()

@@ -1,0 +1,287 @@
+"""questions -> traces: what an engine writes for each question, kept record by record.
+
+Each sample has an id, so a run that was interrupted, also by kill -9, skips what is done. Beside
+the output stands OUTPUT.settings.json with everything that decides what is written; a run with
+other settings is refused. When all is done the file is brought into the order of the questions.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from unspoken.atomic import AnyPath
+from unspoken.engines import Engine, Reply, Request, Sampling, Usage, seed_of
+from unspoken.errors import DataError, RecipeError
+from unspoken.example import require_text
+from unspoken.interrupt import StopRequest
+from unspoken.log import bar_intervals
+from unspoken.prompts import PromptWriter, gold_of, prompt_writer
+from unspoken.questions import read_questions_from, refuse_repeated_ids
+from unspoken.trace_file import TraceFile, locked
+from unspoken.trace_settings import Plan, settings_of, settle_settings
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class GenerateSummary:
+    """What a run did, and what its file holds now.
+
+    Attributes:
+        output: the file.
+        num_wanted: samples that were asked for.
+        num_done_before: of them, already in the file.
+        num_written: by this run.
+        num_missing: still, where the run was interrupted.
+        num_torn_bytes: of a torn last line that was removed.
+        num_prompt_tokens, num_tokens: of all records in the file.
+        tokens_per_s: written by this run.
+        seconds: that it took.
+        cost: of all records, where prices are known.
+        interrupted: whether a signal ended it.
+    """
+
+    output: Path
+    num_wanted: int
+    num_done_before: int
+    num_written: int
+    num_missing: int
+    num_torn_bytes: int
+    num_prompt_tokens: int
+    num_tokens: int
+    tokens_per_s: float
+    seconds: float
+    cost: float | None
+    interrupted: bool
+
+
+def generate_traces(
+    engine: Engine,
+    questions: AnyPath | Sequence[Mapping[str, Any]],
+    output: AnyPath,
+    *,
+    sampling: Sampling | None = None,
+    num_samples_per_question: int = 1,
+    start_index: int = 0,
+    num_samples: int | None = None,
+    shard: tuple[int, int] = (1, 1),
+    system_prompt: str | None = None,
+    few_shot: AnyPath | None = None,
+    overwrite: bool = False,
+    progress: str | None = None,
+) -> GenerateSummary:
+    """What was done; the traces are in `output`, also those of earlier runs.
+
+    A record has id, question, cot, answer (the gold one, where there is one), index,
+    num_prompt_tokens, num_tokens, stopped, finish_reason, engine and model, and the further
+    fields of its question, such as category. SIGTERM and Ctrl-C end the run after the batch it
+    is in.
+
+    Args:
+        engine: answers.
+        questions: where `read_questions_from` finds them; or records with question and, if
+            known, answer and id.
+        output: JSONL; a file of the same settings is continued.
+        sampling: default greedy, up to 512 tokens.
+        num_samples_per_question: each gets its own id; more than one needs a temperature.
+        start_index: of the first question.
+        num_samples: so many questions from there; None is all.
+        shard: (i, n) answers every n-th question, beginning with the i-th, i from 1.
+        system_prompt: in place of the default instruction.
+        few_shot: JSONL with solved questions that are shown first.
+        overwrite: begin anew.
+        progress: description of a progress bar; None shows none.
+
+    Raises:
+        DataError: the questions, or the file that is to be continued, cannot be used.
+        OutputExistsError: the file was written with other settings.
+        RecipeError: settings that make no sense.
+        EngineError: the engine cannot go on; what is done is kept.
+    """
+    writer = prompt_writer(engine.style, system_prompt, few_shot)
+    sampling = replace(sampling or Sampling(), stop=writer.stop)
+    _check(sampling, num_samples_per_question, start_index, num_samples, shard)
+    records = _numbered(questions)
+    total = len(records) - start_index if num_samples is None else num_samples
+    total = max(0, min(total, len(records) - start_index))
+    plan = Plan(start_index, total, num_samples_per_question, shard)
+    requests = _requests(records, plan, writer, sampling)
+    path = Path(output)
+    with locked(path):
+        settle_settings(path, settings_of(engine, writer, sampling), plan, overwrite)
+        return _run(engine, requests, sampling, path, names=set(records), progress=progress)
+
+
+def _run(
+    engine: Engine,
+    requests: list[Request],
+    sampling: Sampling,
+    path: Path,
+    *,
+    names: set[str],
+    progress: str | None,
+) -> GenerateSummary:
+    """Answers what is missing; the file is this process's own."""
+    file = TraceFile(path)
+    begin = time.perf_counter()
+    with file, StopRequest() as stop:
+        if file.num_torn_bytes:
+            logger.warning(
+                "%s: its last line was torn (%d bytes); it is removed and written again",
+                path, file.num_torn_bytes,
+            )  # fmt: skip
+        skip = _done(file, requests, names)
+        before = file.used
+        bar = tqdm(
+            total=len(requests), initial=len(skip), desc=progress, unit="trace",
+            disable=progress is None, **bar_intervals(),
+        )  # fmt: skip
+        with bar:
+            replies = engine.generate(
+                requests,
+                sampling,
+                skip=skip,
+                used=before,
+                stopping=lambda: stop.requested,
+            )
+            for number, reply in replies:
+                request = requests[number]
+                file.add(_record(request, reply, engine), request.index, request.sample)
+                rate = (file.used.num_tokens - before.num_tokens) / (time.perf_counter() - begin)
+                bar.set_postfix_str(f"{rate:,.0f} tokens/s", refresh=False)
+                bar.update()
+        num_missing = sum(request.id not in file.lines for request in requests)
+        interrupted = num_missing > 0 and stop.heed()
+    if not num_missing:
+        file.sort()
+    seconds = time.perf_counter() - begin
+    return GenerateSummary(
+        output=path,
+        num_wanted=len(requests),
+        num_done_before=len(skip),
+        num_written=len(requests) - num_missing - len(skip),
+        num_missing=num_missing,
+        num_torn_bytes=file.num_torn_bytes,
+        num_prompt_tokens=file.used.num_prompt_tokens,
+        num_tokens=file.used.num_tokens,
+        tokens_per_s=(file.used.num_tokens - before.num_tokens) / seconds,
+        seconds=seconds,
+        cost=engine.cost(Usage(*file.used)),
+        interrupted=interrupted,
+    )
+
+
+def shard_path(output: AnyPath, shard: tuple[int, int]) -> Path:
+    """The file of one shard: traces.jsonl is traces-00003-of-00016.jsonl for (3, 16)."""
+    output = Path(output)
+    if shard == (1, 1):
+        return output
+    return output.with_name(f"{output.stem}-{shard[0]:05d}-of-{shard[1]:05d}{output.suffix}")
+
+
+def _check(
+    sampling: Sampling,
+    num_samples_per_question: int,
+    start_index: int,
+    num_samples: int | None,
+    shard: tuple[int, int],
+) -> None:
+    rules = [
+        ("max_new_tokens", sampling.max_new_tokens, sampling.max_new_tokens >= 1, "at least 1"),
+        ("temperature", sampling.temperature, sampling.temperature >= 0, "at least 0"),
+        ("top_p", sampling.top_p, 0 < sampling.top_p <= 1, "above 0, at most 1"),
+        ("samples_per_question", num_samples_per_question, num_samples_per_question >= 1, "1 up"),
+        ("start_index", start_index, start_index >= 0, "at least 0"),
+        ("num_samples", num_samples, num_samples is None or num_samples >= 1, "at least 1"),
+        ("shard", "/".join(map(str, shard)), 1 <= shard[0] <= shard[1], "such as 1/16 to 16/16"),
+    ]
+    for name, value, fine, needed in rules:
+        if not fine:
+            raise RecipeError(f"--{name}: found {value}; needed: {needed}; correct it")
+    if num_samples_per_question > 1 and sampling.temperature == 0:
+        raise RecipeError(
+            f"--samples_per_question: found {num_samples_per_question} with --temperature 0, which "
+            "makes them all the same; needed: a temperature above 0, such as 0.7; set it"
+        )
+
+
+def _numbered(
+    questions: AnyPath | Sequence[Mapping[str, Any]],
+) -> dict[str, tuple[int, Mapping[str, Any]]]:
+    """The id of each question -> (its index, its record), in order."""
+    if isinstance(questions, str) or not isinstance(questions, Sequence):
+        records: Sequence[Mapping[str, Any]] = read_questions_from(questions)
+    else:
+        records = questions
+    for line, record in enumerate(records, start=1):
+        require_text(record, "question", f"questions:{line}")
+        if "answer" in record:
+            require_text(record, "answer", f"questions:{line}")
+    indices = refuse_repeated_ids(records, lambda index: f"questions:{index + 1}")
+    return {name: (index, records[index]) for name, index in indices.items()}
+
+
+def _requests(
+    records: dict[str, tuple[int, Mapping[str, Any]]],
+    plan: Plan,
+    writer: PromptWriter,
+    sampling: Sampling,
+) -> list[Request]:
+    chosen = plan.indices()
+    requests = []
+    for name, (index, record) in records.items():
+        if index not in chosen:
+            continue
+        prompt = writer(record["question"])
+        for sample in range(plan.num_samples_per_question):
+            full = f"{name}#{sample}"
+            seed = seed_of(sampling.seed, full)
+            requests.append(Request(full, index, sample, record, prompt, seed))
+    return requests
+
+
+def _record(request: Request, reply: Reply, engine: Engine) -> dict[str, Any]:
+    """One line of the file."""
+    record: dict[str, Any] = {"id": request.id, "question": request.question, "cot": reply.text}
+    if "answer" in request.record:
+        record["answer"] = gold_of(request.record["answer"])
+    record |= {k: v for k, v in request.record.items() if k not in {*record, "thought"}}
+    return record | {
+        "index": request.index,
+        "num_prompt_tokens": reply.num_prompt_tokens,
+        "num_tokens": reply.num_tokens,
+        "stopped": reply.stopped,
+        "finish_reason": reply.finish_reason,
+        "engine": engine.name,
+        "model": engine.model,
+    }
+
+
+def _done(file: TraceFile, requests: list[Request], names: set[str]) -> set[int]:
+    """The numbers of the requests that the file answers already."""
+    for full, line in file.lines.items():
+        if full.rpartition("#")[0] not in names:
+            raise DataError(_changed(file.path, full, f"(index {line.index}) that is not there"))
+    skip = set()
+    for number, request in enumerate(requests):
+        line = file.lines.get(request.id)
+        if line is None:
+            continue
+        if line.key != hash(request.question) or line.rank != (request.index, request.sample):
+            raise DataError(_changed(file.path, request.id, "that has changed or moved"))
+        skip.add(number)
+    return skip
+
+
+def _changed(path: Path, name: str, how: str) -> str:
+    return (
+        f"{path}: id {name!r} belongs to a question {how} in the input; needed: the questions it "
+        "was begun with (more may follow them); give those, another --output, or --overwrite"
+    )

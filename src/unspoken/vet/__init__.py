@@ -1,0 +1,13 @@
+"""traces -> dataset: keep what a student may learn from, and say why the rest is not kept.
+
+Stands between `traces` and training. Each trace is judged by rules in a fixed order, and the first
+that it breaks is its reason; nothing is dropped without one.
+`reading` reads traces one by one, `jury` has the rules and `vetting` the files.
+"""
+
+from __future__ import annotations
+
+from unspoken.vet.jury import Reason, Verdict
+from unspoken.vet.vetting import VetSummary, vet_traces
+
+__all__ = ["Reason", "Verdict", "VetSummary", "vet_traces"]

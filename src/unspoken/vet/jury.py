@@ -1,0 +1,202 @@
+"""The rules of vetting, in the order in which they are asked, and the votes of samples.
+
+Stands between `reading` and `vetting`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple
+
+from unspoken.answers import answers_equal
+from unspoken.overlap import QuestionIndex
+from unspoken.stats import majority
+from unspoken.vet.reading import TornLine, Trace
+
+#: Why a trace is not kept. One that breaks several rules has the first of them, in this order.
+Reason = Literal[
+    "torn_line",  # the file ends in the middle of it
+    "truncated",  # the teacher was stopped at its limit
+    "no_final_answer",  # nothing marks the final answer
+    "no_thought",  # the answer stands alone
+    "leak",  # its question is one of a test file
+    "too_long",  # more tokens than allowed
+    "wrong_answer",  # not the gold answer
+    "no_majority",  # without a gold answer, and no answer has the most votes
+    "minority",  # without a gold answer, and another one has the most votes
+    "off_pattern",  # the thought has not the wanted form
+    "duplicate",  # the same thought and answer were kept for this question before
+    "surplus",  # enough were kept for this question
+]
+
+
+class Verdict(NamedTuple):
+    """Why a trace is rejected: a word for programs, and the details for people."""
+
+    reason: Reason
+    detail: str
+
+
+class Vote(NamedTuple):
+    """The answer of most samples of a question, or the problem why there is none."""
+
+    winner: str
+    problem: str
+
+
+class Jury:
+    """Judges trace after trace, and counts.
+
+    Args:
+        index: of test questions; None looks for no leaks.
+        votes: key of a question -> its vote; None keeps unverified what has no gold answer.
+        max_tokens, pattern, max_per_question: see `vet_traces`.
+
+    Attributes:
+        kept_of: key of each question that was read -> how many of its traces were kept.
+        leaks: key of each question that leaks -> where from.
+        num_kept, num_unverified, num_unmeasured, num_torn_bytes, rejected: see `VetSummary`.
+    """
+
+    def __init__(
+        self,
+        *,
+        index: QuestionIndex | None,
+        votes: Mapping[bytes, Vote] | None,
+        max_tokens: int | None,
+        pattern: re.Pattern[str] | None,
+        max_per_question: int | None,
+    ) -> None:
+        self._index = index
+        self._votes = votes
+        self._max_tokens = max_tokens
+        self._pattern = pattern
+        self._max_per_question = max_per_question
+        self._kept: set[bytes] = set()
+        self.kept_of: dict[bytes, int] = {}
+        self.leaks: dict[bytes, str] = {}
+        self.num_kept = 0
+        self.num_unverified = 0
+        self.num_unmeasured = 0
+        self.num_torn_bytes = 0
+        self.rejected: Counter[str] = Counter()
+
+    def judge(self, trace: Trace | TornLine) -> Verdict | None:
+        """Returns why a trace is rejected, or None; what is kept is remembered."""
+        if isinstance(trace, TornLine):
+            self.num_torn_bytes += trace.num_bytes
+            verdict = Verdict("torn_line", f"{trace.where} ends after {trace.num_bytes} bytes")
+        else:
+            self._meet(trace)
+            verdict = self._reason(trace)
+        if verdict is not None:
+            self.rejected[verdict.reason] += 1
+        elif isinstance(trace, Trace):
+            self._keep(trace)
+        return verdict
+
+    def _meet(self, trace: Trace) -> None:
+        """Looks a question up when it comes for the first time."""
+        if trace.key not in self.kept_of:
+            self.kept_of[trace.key] = 0
+            if self._index is not None and (found := self._index.find(trace.question)):
+                self.leaks[trace.key] = str(found)
+
+    def _reason(self, trace: Trace) -> Verdict | None:
+        return (
+            _incomplete(trace)
+            or self._leak(trace)
+            or self._too_long(trace)
+            or self._unconfirmed(trace)
+            or self._off_pattern(trace)
+            or self._repeated(trace)
+        )
+
+    def _leak(self, trace: Trace) -> Verdict | None:
+        place = self.leaks.get(trace.key)
+        return Verdict("leak", f"the question is {place}") if place else None
+
+    def _too_long(self, trace: Trace) -> Verdict | None:
+        num_tokens = trace.num_tokens
+        if self._max_tokens is None or num_tokens is None or num_tokens <= self._max_tokens:
+            return None
+        return Verdict("too_long", f"{num_tokens} tokens, at most {self._max_tokens} are wanted")
+
+    def _unconfirmed(self, trace: Trace) -> Verdict | None:
+        if trace.gold is not None:
+            if _agree(trace.answer, trace.gold):
+                return None
+            return Verdict("wrong_answer", f"found {trace.answer}, gold is {trace.gold}")
+        if self._votes is None:
+            return None
+        vote = self._votes[trace.key]
+        if vote.problem:
+            return Verdict("no_majority", vote.problem)
+        if _agree(trace.answer, vote.winner):
+            return None
+        return Verdict("minority", f"found {trace.answer}, most samples say {vote.winner}")
+
+    def _off_pattern(self, trace: Trace) -> Verdict | None:
+        if self._pattern is None or self._pattern.fullmatch(trace.thought):
+            return None
+        return Verdict("off_pattern", f"the thought does not match {self._pattern.pattern}")
+
+    def _repeated(self, trace: Trace) -> Verdict | None:
+        if trace.whole_key in self._kept:
+            return Verdict("duplicate", "the same thought and answer were kept before")
+        if self.kept_of[trace.key] == self._max_per_question:
+            return Verdict("surplus", f"{self._max_per_question} of this question were kept before")
+        return None
+
+    def _keep(self, trace: Trace) -> None:
+        self._kept.add(trace.whole_key)
+        self.kept_of[trace.key] += 1
+        self.num_kept += 1
+        self.num_unverified += trace.gold is None and self._votes is None
+        self.num_unmeasured += self._max_tokens is not None and trace.num_tokens is None
+
+
+def _agree(predicted: str, gold: str) -> bool:
+    """`answers_equal`, at once for the many that are written alike."""
+    return predicted == gold != "" or answers_equal(predicted, gold)
+
+
+def _incomplete(trace: Trace) -> Verdict | None:
+    if trace.is_truncated:
+        return Verdict("truncated", _how_stopped(trace))
+    if not trace.has_answer:
+        end = trace.cot.strip()[-60:]
+        return Verdict("no_final_answer", f"ends with {end!r}" if end else "nothing was written")
+    if not trace.thought:
+        return Verdict("no_thought", f"says {trace.answer} and nothing before it")
+    return None
+
+
+def _how_stopped(trace: Trace) -> str:
+    tokens = "" if trace.num_tokens is None else f" after {trace.num_tokens} tokens"
+    reason = trace.record.get("finish_reason")
+    return f"the teacher was stopped{tokens}" + (f" ({reason})" if reason else "")
+
+
+def count_votes(traces: Iterable[Trace | TornLine]) -> dict[bytes, Vote]:
+    """Returns the vote on each question, of its complete samples without a gold answer."""
+    answers: dict[bytes, list[str]] = {}
+    for trace in traces:
+        if isinstance(trace, Trace) and trace.gold is None and _incomplete(trace) is None:
+            answers.setdefault(trace.key, []).append(trace.answer)
+    return {key: _vote(each) for key, each in answers.items()}
+
+
+def _vote(answers: list[str]) -> Vote:
+    if len(answers) == 1:
+        return Vote("", f"{answers[0]} is the answer of the only complete sample")
+    winner = majority(answers, _agree)
+    others = [answer for answer in answers if not _agree(answer, winner)]
+    if others:
+        second = majority(others, _agree)
+        num_votes = sum(_agree(answer, second) for answer in others)
+        if num_votes >= len(answers) - len(others):
+            return Vote("", f"as many samples say {second} as {winner}")
+    return Vote(winner, "")

@@ -1,0 +1,173 @@
+"""Traces as `unspoken generate` writes them, or as little as question and cot, read one by one.
+
+The first step of vetting. Unlike `trace_file`, which continues a file, this changes nothing in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from unspoken.answers import split_answer
+from unspoken.atomic import AnyPath
+from unspoken.example import read_jsonl, require_text
+from unspoken.prompts import gold_of
+
+#: What `unspoken generate` writes about a trace, and not about its question.
+_ABOUT_TRACE = frozenset(
+    ["index", "num_prompt_tokens", "num_tokens", "stopped", "finish_reason", "engine", "model"]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TornLine:
+    """A last line that was cut off.
+
+    Attributes:
+        where: file:line.
+        record: `raw` with its text; bytes that are no UTF-8 as `\\xe4`.
+        num_bytes: its length.
+    """
+
+    where: str
+    record: dict[str, Any]
+    num_bytes: int
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One answer of a teacher.
+
+    Attributes:
+        record: the line as it stands in the file.
+        question: what was asked.
+        cot: what the teacher wrote, perhaps nothing.
+        gold: the gold answer, where it is known.
+    """
+
+    record: dict[str, Any]
+    question: str
+    cot: str
+    gold: str | None
+
+    @cached_property
+    def _parts(self) -> tuple[str, str] | None:
+        return split_answer(self.cot)
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether the trace states its final answer."""
+        return self._parts is not None
+
+    @property
+    def thought(self) -> str:
+        """What stands before the final answer."""
+        return self._parts[0] if self._parts else ""
+
+    @property
+    def answer(self) -> str:
+        """The final answer as the trace states it; empty where it does not."""
+        return self._parts[1] if self._parts else ""
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether the teacher was stopped, at its limit or otherwise."""
+        return self.record.get("stopped") is False or self.record.get("finish_reason") == "length"
+
+    @property
+    def num_tokens(self) -> int | None:
+        """Tokens that the teacher wrote, where it is known."""
+        number = self.record.get("num_tokens")
+        return number if isinstance(number, int) and not isinstance(number, bool) else None
+
+    @cached_property
+    def key(self) -> bytes:
+        """The same for the same question, whatever its blanks."""
+        return compact_key(self.question)
+
+    @cached_property
+    def whole_key(self) -> bytes:
+        """The same for the same question, thought and answer, whatever their blanks."""
+        return compact_key(self.question, self.thought, self.answer)
+
+    def as_example(self) -> dict[str, Any]:
+        """The record that a student is trained on."""
+        made = {"question": self.question, "thought": self.thought}
+        made |= {"answer": self.answer if self.gold is None else self.gold, "cot": self.cot}
+        if "id" in self.record:
+            made = {"id": str(self.record["id"]), **made}
+        return made | self._further(made)
+
+    def as_question(self) -> dict[str, Any]:
+        """The record that `unspoken generate` can ask again: the id without the sample's number."""
+        made = {"question": self.question}
+        if self.gold is not None:
+            made["answer"] = self.gold
+        if "id" in self.record:
+            made = {"id": re.sub(r"#\d+\Z", "", str(self.record["id"])), **made}
+        return made | self._further({*made, "cot", "thought"})
+
+    def _further(self, known: Iterable[str]) -> dict[str, Any]:
+        leave = _ABOUT_TRACE.union(known)
+        return {key: value for key, value in self.record.items() if key not in leave}
+
+
+def compact_key(*texts: str) -> bytes:
+    """Returns 16 bytes that are the same for the same texts, whatever their blanks."""
+    joined = "\0".join(" ".join(text.split()) for text in texts)
+    return hashlib.blake2b(joined.encode(), digest_size=16).digest()
+
+
+def read_traces(paths: Iterable[AnyPath]) -> Iterator[Trace | TornLine]:
+    """Yields the traces of JSONL files, in their order.
+
+    A last line without its end that is no JSON comes as a `TornLine`: a crash cut it off.
+
+    Raises:
+        DataError: for a file that cannot be read, any other line that is no JSON object, and a
+            field question, cot or answer that is missing or not text, naming file:line.
+    """
+    for path in map(Path, paths):
+        num_lines, tail = _torn_tail(path) if path.is_file() else (0, b"")
+        if tail:
+            # Lines are read one by one, so the torn one is never looked at.
+            records = islice(read_jsonl(path, allow_empty=True), num_lines)
+        else:
+            records = read_jsonl(path)
+        for line, record in records:
+            yield _trace(record, f"{path}:{line}")
+        if tail:
+            text = tail.decode("utf-8", errors="backslashreplace")
+            yield TornLine(f"{path}:{num_lines + 1}", {"raw": text}, len(tail))
+
+
+def _torn_tail(path: Path) -> tuple[int, bytes]:
+    """Returns how many whole lines a file has, and the bytes of a torn one after them."""
+    num_lines, last = 0, b""
+    try:
+        with path.open("rb") as file:
+            for num_lines, last in enumerate(file, start=1):  # noqa: B007
+                pass
+    except OSError:  # read_jsonl says what is wrong
+        return 0, b""
+    if last.endswith(b"\n") or not last.strip():
+        return num_lines, b""
+    try:
+        json.loads(last)
+    except (ValueError, RecursionError):
+        return num_lines - 1, last
+    return num_lines, b""
+
+
+def _trace(record: dict[str, Any], where: str) -> Trace:
+    question = require_text(record, "question", where)
+    cot = require_text(record, "cot", where, allow_empty=True)
+    gold = gold_of(require_text(record, "answer", where)) if "answer" in record else None
+    return Trace(record, question, cot, gold)
