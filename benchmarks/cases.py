@@ -117,7 +117,7 @@ def run_cases(
 
 def write_results(path: Path | None, results: Any, load_before: tuple[float, ...]) -> None:
     """Writes figures with what is needed to judge and to repeat them."""
-    from unspoken.environment import environment
+    from unspoken.common.machine import environment
 
     if path is None:
         return

@@ -141,7 +141,7 @@ def stage_batches(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]
 def stage_train(folder: Path, arguments: argparse.Namespace, micro: int) -> dict[str, Any]:
     """Optimizer steps of the whole loop: nothing removed, half, everything."""
     from unspoken.checkpoint import TrainState
-    from unspoken.interrupt import StopRequest
+    from unspoken.common.interrupt import StopRequest
     from unspoken.schedule import ALL, ScheduleState
     from unspoken.train import StepwiseInternalization
 

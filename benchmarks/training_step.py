@@ -40,8 +40,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from unspoken.checkpoint import TrainState
 from unspoken.collate import collate
+from unspoken.common.interrupt import StopRequest
 from unspoken.dataset import CoTDataset
-from unspoken.interrupt import StopRequest
 from unspoken.schedule import ALL, ScheduleState, sample_offsets
 from unspoken.train import StepwiseInternalization
 

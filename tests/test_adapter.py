@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from conftest import tiny_recipe
 from test_train import losses, trainer
 from unspoken.adapter import base_of, choose_targets, is_adapter
-from unspoken.errors import RecipeError
+from unspoken.common.errors import RecipeError
 from unspoken.model import load_model
 from unspoken.pipeline import run_recipe
 from unspoken.recipe import recipe_from

@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 
 from unspoken.answers import answers_equal, extract_answer
-from unspoken.errors import DataError, OutputExistsError
+from unspoken.common.errors import DataError, OutputExistsError
 from unspoken.example import read_examples, read_questions
 from unspoken.leaks import check_leaks, normalize
 from unspoken.tasks.arithmetic import (

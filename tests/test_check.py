@@ -8,7 +8,7 @@ import pytest
 
 from conftest import tiny_qwen2, tiny_recipe
 from unspoken.check import check_recipe
-from unspoken.errors import DataError, ModelError, RecipeError
+from unspoken.common.errors import DataError, ModelError, RecipeError
 from unspoken.pipeline import require_processes
 from unspoken.recipe import load_recipe, recipe_from
 from unspoken.tasks import arithmetic

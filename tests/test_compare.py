@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from unspoken.commands.evaluate import compare
+from unspoken.common.errors import DataError, OutputExistsError
 from unspoken.compare import compare_predictions, paired_interval
-from unspoken.errors import DataError, OutputExistsError
 from unspoken.example import write_jsonl
 from unspoken.stats import mcnemar_exact, wilson_interval
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 
-from unspoken.errors import RecipeError
+from unspoken.common.errors import RecipeError
 from unspoken.launch.accelerate_environment import environment
 
 CONFIGS = Path(__file__).parents[1] / "configs"

@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from conftest import tiny_recipe
-from unspoken.errors import RecipeError
+from unspoken.common.errors import RecipeError
 from unspoken.launch import container
 from unspoken.launch.container import _children, _environment, _lines, run_container
 from unspoken.launch.container_files import final_model, place_run_folder, publish, write_failure

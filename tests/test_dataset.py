@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from unspoken.common.errors import DataError
 from unspoken.dataset import encode_examples, encode_file, encode_prompts, split_steps
-from unspoken.errors import DataError
 from unspoken.example import Example, write_examples
 from unspoken.tasks.multiplication import examples
 from unspoken.template import Template

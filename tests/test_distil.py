@@ -17,7 +17,7 @@ from conftest import tiny_qwen2
 from unspoken.adapter import is_adapter
 from unspoken.cli import main
 from unspoken.commands.distil import _precision, distil
-from unspoken.errors import ModelError, RecipeError
+from unspoken.common.errors import ModelError, RecipeError
 from unspoken.pipeline.resuming import resume_from
 from unspoken.recipe import load_recipe
 

@@ -24,8 +24,8 @@ from torch.distributed.tensor import DTensor
 
 from conftest import tiny_recipe
 from test_train import NO_DROPOUT, losses, trainer
+from unspoken.common.errors import DataError, RecipeError
 from unspoken.distributed import Processes
-from unspoken.errors import DataError, RecipeError
 from unspoken.evaluate import evaluate_folder
 from unspoken.example import write_jsonl
 from unspoken.launched import asked_way, join_processes, precision_note

@@ -18,10 +18,10 @@ import pytest
 
 from unspoken import download as download_module
 from unspoken.commands.download import download
+from unspoken.common.errors import DataError, OutputExistsError, RecipeError
+from unspoken.common.locks import locked
 from unspoken.download import Download, download_model
-from unspoken.errors import DataError, OutputExistsError, RecipeError
 from unspoken.hub import DownloadError, HubUnreachableError, choose_files
-from unspoken.trace_file import locked
 
 COMMIT, LATER = "a" * 40, "b" * 40
 WEIGHTS = bytes(range(256)) * 1024

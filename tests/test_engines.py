@@ -23,13 +23,13 @@ import torch
 from unspoken import recipe
 from unspoken.cli import main
 from unspoken.commands.generate import generate, merge
+from unspoken.common.errors import ModelError, OutputExistsError, RecipeError
 from unspoken.decode import Draws, StopTexts, decode
 from unspoken.engines import EngineError, Prompt, Request, Sampling, Usage, without_system
 from unspoken.engines.make import EngineOptions, make_engine
 from unspoken.engines.openai import OpenAIEngine
 from unspoken.engines.server import Pace, Secret
 from unspoken.engines.transformers import TransformersEngine, transformers_engine
-from unspoken.errors import ModelError, OutputExistsError, RecipeError
 from unspoken.model import ModelCard, load_model
 from unspoken.prompts import INSTRUCTION
 from unspoken.trace_settings import settings_path

@@ -10,9 +10,9 @@ import torch
 from unspoken import recipe
 from unspoken.adapter import add_adapter
 from unspoken.cli import main
+from unspoken.common.errors import DataError, ModelError, OutputExistsError, RecipeError
 from unspoken.dataset import encode_prompts
 from unspoken.decode import Completion, decode
-from unspoken.errors import DataError, ModelError, OutputExistsError, RecipeError
 from unspoken.evaluate import Prediction, evaluate, evaluate_folder, judge, summarize
 from unspoken.example import Example, write_jsonl
 from unspoken.model import ModelCard, load_model

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from unspoken.atomic import atomic_output, refuse_existing
-from unspoken.errors import DataError, OutputExistsError
+from unspoken.common.errors import DataError, OutputExistsError
+from unspoken.common.files import atomic_output, refuse_existing
 from unspoken.example import (
     Example,
     iter_examples,

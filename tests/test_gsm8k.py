@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from unspoken.errors import DataError, OutputExistsError
+from unspoken.common.errors import DataError, OutputExistsError
 from unspoken.example import Example, read_examples
 from unspoken.tasks.gsm8k import equations, parse, sentences, write_gsm8k
 from unspoken.tasks.icot import iter_lines

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from unspoken.errors import DataError, OutputExistsError
+from unspoken.common.errors import DataError, OutputExistsError
 from unspoken.example import Example, read_examples, write_examples
 from unspoken.tasks.icot import convert, format_line, iter_lines, parse_line
 

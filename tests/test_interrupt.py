@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from unspoken.interrupt import StopRequest, end_if_asked
+from unspoken.common.interrupt import StopRequest, end_if_asked
 
 
 def test_a_second_ctrl_c_is_obeyed_at_once() -> None:
@@ -22,7 +22,7 @@ def test_under_torchrun_the_second_one_is_its_echo(monkeypatch: pytest.MonkeyPat
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
         assert stop.heed()
-    monkeypatch.setattr("unspoken.interrupt.ECHO_S", -1.0)
+    monkeypatch.setattr("unspoken.common.interrupt.ECHO_S", -1.0)
     with pytest.raises(KeyboardInterrupt), StopRequest():
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)

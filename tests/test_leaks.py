@@ -1,6 +1,6 @@
 import pytest
 
-from unspoken.errors import DataError
+from unspoken.common.errors import DataError
 from unspoken.leaks import Leak, Place, check_leaks, find_leaks, normalize
 
 

@@ -12,8 +12,8 @@ import torch
 
 from unspoken import recipe
 from unspoken.collate import collate
+from unspoken.common.errors import ModelError
 from unspoken.dataset import CoTDataset, encode_examples
-from unspoken.errors import ModelError
 from unspoken.model import (
     ModelCard,
     build_empty,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from unspoken.errors import DataError, OutputExistsError
+from unspoken.common.errors import DataError, OutputExistsError
 from unspoken.example import Example, read_examples
 from unspoken.tasks.multiplication import (
     examples,

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from unspoken import overlap
-from unspoken.errors import DataError
+from unspoken.common.errors import DataError
 from unspoken.overlap import QuestionIndex, words_of
 from unspoken.tasks.arithmetic import write_arithmetic
 

@@ -10,12 +10,12 @@ import pytest
 
 from conftest import tiny_recipe
 from unspoken.check import check_recipe
-from unspoken.errors import DataError, OutputExistsError, RecipeError, UnspokenError
+from unspoken.common.errors import DataError, OutputExistsError, RecipeError, UnspokenError
+from unspoken.common.locks import locked
 from unspoken.model import load_model, load_tokenizer
 from unspoken.pipeline import run_recipe
 from unspoken.recipe import load_recipe, recipe_from
 from unspoken.tokenizer import character_tokenizer
-from unspoken.trace_file import locked
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 

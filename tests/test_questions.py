@@ -7,7 +7,7 @@ from typing import Any
 import datasets
 import pytest
 
-from unspoken.errors import DataError, RecipeError, UnspokenError
+from unspoken.common.errors import DataError, RecipeError, UnspokenError
 from unspoken.questions import read_questions_from
 
 GSM8K = [

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from unspoken.errors import RecipeError
+from unspoken.common.errors import RecipeError
 from unspoken.recipe import Recipe, dump_recipe, load_recipe, parse_override, recipe_from
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import pytest
 import yaml
 
-from unspoken.errors import DataError
+from unspoken.common.errors import DataError
 from unspoken.report import names, numbers, print_metrics, print_summary, write_report
 from unspoken.report.finding import find
 from unspoken.report.reading import read_run

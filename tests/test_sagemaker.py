@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from conftest import tiny_recipe
-from unspoken.errors import DataError, ModelError, RecipeError
+from unspoken.common.errors import DataError, ModelError, RecipeError
 from unspoken.launch import sagemaker_clients, sagemaker_pack
 from unspoken.launch.sagemaker import prepare
 from unspoken.launch.sagemaker_clients import LaunchError

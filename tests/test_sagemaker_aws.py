@@ -21,7 +21,7 @@ from test_sagemaker import (
     write_jsonl_recipe,
     write_recipe,
 )
-from unspoken.errors import DataError
+from unspoken.common.errors import DataError
 from unspoken.launch import sagemaker_jobs, sagemaker_upload
 from unspoken.launch.sagemaker import prepare, setup_sagemaker_training, submit
 from unspoken.launch.sagemaker_clients import LaunchError

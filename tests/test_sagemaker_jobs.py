@@ -19,7 +19,7 @@ from test_sagemaker import (
     settings,
     write_recipe,
 )
-from unspoken.errors import OutputExistsError
+from unspoken.common.errors import OutputExistsError
 from unspoken.launch import sagemaker_clients, sagemaker_jobs
 from unspoken.launch.sagemaker import prepare, submit
 from unspoken.launch.sagemaker_clients import LaunchError

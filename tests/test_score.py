@@ -6,7 +6,7 @@ import json
 import pytest
 
 from unspoken import score
-from unspoken.errors import DataError, OutputExistsError
+from unspoken.common.errors import DataError, OutputExistsError
 from unspoken.score import score_file, score_records
 from unspoken.stats import wilson_interval
 

@@ -9,10 +9,10 @@ import yaml
 
 from conftest import tiny_recipe
 from unspoken.cli import main
-from unspoken.errors import DataError, RecipeError
+from unspoken.common.errors import DataError, RecipeError
+from unspoken.common.locks import locked
 from unspoken.pipeline import run_recipe, shards
 from unspoken.pipeline.shards import merge, prepare, write_shard
-from unspoken.trace_file import locked
 
 SCRATCH: dict[str, Any] = {
     "teacher": {

@@ -19,12 +19,12 @@ import yaml
 from conftest import tiny_recipe
 from unspoken.check.offline import require_models_here
 from unspoken.cli import main
-from unspoken.errors import OutputExistsError, RecipeError
+from unspoken.common.errors import OutputExistsError, RecipeError
+from unspoken.common.progress import bar_intervals
 from unspoken.launch.slurm import Launch, render_scripts, working_directory
 from unspoken.launch.slurm_options import SlurmOptions, time_s
 from unspoken.launch.slurm_submit import SlurmError, launch_folder, status_lines, submit
 from unspoken.launch.torchrun import status_of
-from unspoken.log import bar_intervals
 
 
 def scripts(folder: Path, *, overrides: tuple[str, ...] = (), **options: Any) -> dict[str, str]:

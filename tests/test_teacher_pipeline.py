@@ -12,10 +12,10 @@ import pytest
 from conftest import tiny_qwen2, tiny_recipe
 from unspoken.adapter import is_adapter
 from unspoken.cli import main
+from unspoken.common.errors import DataError, ModelError, RecipeError
+from unspoken.common.interrupt import EXIT_INTERRUPTED
 from unspoken.engines import Reply, Request, Sampling, Style, Usage
 from unspoken.engines.worked import solution
-from unspoken.errors import DataError, ModelError, RecipeError
-from unspoken.interrupt import EXIT_INTERRUPTED
 from unspoken.pipeline import run_recipe
 from unspoken.recipe import dump_recipe, load_recipe, recipe_from
 
@@ -164,7 +164,7 @@ def test_an_interrupted_teacher_goes_on(
 
     monkeypatch.setattr(Pupil, "generate", part)
     monkeypatch.setattr(
-        "unspoken.interrupt.StopRequest.__enter__",
+        "unspoken.common.interrupt.StopRequest.__enter__",
         lambda self: setattr(self, "requested", True) or self,
     )
     with pytest.raises(SystemExit) as stopped:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from unspoken.common.errors import ModelError
 from unspoken.dataset import encode_examples, encode_prompts
-from unspoken.errors import ModelError
 from unspoken.example import Example
 from unspoken.template import Template, squeeze
 

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from unspoken.cli import main
+from unspoken.common.errors import DataError, OutputExistsError, RecipeError
+from unspoken.common.locks import locked
 from unspoken.engines import Reply, Request, Sampling, Style, Usage
 from unspoken.engines.worked import WorkedEngine
-from unspoken.errors import DataError, OutputExistsError, RecipeError
 from unspoken.prompts import PromptWriter, prompt_writer
-from unspoken.trace_file import locked
 from unspoken.trace_merge import merge_traces
 from unspoken.trace_settings import settings_path
 from unspoken.traces import generate_traces, shard_path

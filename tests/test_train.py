@@ -17,9 +17,9 @@ import yaml
 from safetensors.torch import load_file
 
 from conftest import tiny_recipe
+from unspoken.common.errors import ModelError, RecipeError, TrainingError
+from unspoken.common.interrupt import EXIT_INTERRUPTED
 from unspoken.dataset import encode_examples
-from unspoken.errors import ModelError, RecipeError, TrainingError
-from unspoken.interrupt import EXIT_INTERRUPTED
 from unspoken.model import load_model, load_tokenizer
 from unspoken.tasks.multiplication import examples
 from unspoken.template import Template

@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 
 from unspoken.commands.vet import summary_lines, vet
+from unspoken.common.errors import DataError, OutputExistsError, RecipeError
 from unspoken.engines.worked import WorkedEngine
-from unspoken.errors import DataError, OutputExistsError, RecipeError
 from unspoken.example import read_examples
 from unspoken.traces import generate_traces
 from unspoken.vet import vet_traces

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from unspoken.common.errors import ModelError
 from unspoken.dataset import encode_prompts
-from unspoken.errors import ModelError
 from unspoken.template import Template
 
 #: Rendered and encoded both ways before a template is believed.

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from unspoken import recipe
-from unspoken.atomic import TEMPORARY, clean, link_folder, write_folder
+from unspoken.common.files import TEMPORARY, clean, link_folder, write_folder
 from unspoken.dataset import CoTDataset
 from unspoken.model import gap_closed, model_card, move_positions, restore_weights, save_model
 from unspoken.schedule import ALL, ScheduleState

@@ -26,8 +26,8 @@ from unspoken.commands.launch_sagemaker import sagemaker
 from unspoken.commands.launch_slurm import shard, slurm
 from unspoken.commands.train import check, internalize, report, run
 from unspoken.commands.vet import vet
-from unspoken.errors import UnspokenError
-from unspoken.interrupt import EXIT_INTERRUPTED
+from unspoken.common.errors import UnspokenError
+from unspoken.common.interrupt import EXIT_INTERRUPTED
 
 #: Exit status for everything that the user can mend.
 EXIT_USER_ERROR = 2

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from unspoken.atomic import AnyPath
-from unspoken.errors import DataError
+from unspoken.common.errors import DataError
+from unspoken.common.files import AnyPath
 from unspoken.example import read_jsonl, require_text
 from unspoken.stats import mcnemar_exact, wilson_interval
 

@@ -26,9 +26,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from unspoken.errors import DataError
+from unspoken.common.errors import DataError
+from unspoken.common.files import file_hash
+from unspoken.common.progress import bar_intervals
 from unspoken.example import Example, iter_examples
-from unspoken.log import bar_intervals
 from unspoken.template import Template
 from unspoken.tokenizer import is_character_tokenizer
 
@@ -478,17 +479,3 @@ def _cache_key(path: Path, encoder: _Encoder) -> str:
         vocabulary,
     ]
     return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:32]
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file's content, hexadecimal."""
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.sha256()
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except (FileNotFoundError, IsADirectoryError):
-        raise DataError(
-            f"{path}: no such data file; check data.train, data.valid, data.test"
-        ) from None
-    return digest.hexdigest()

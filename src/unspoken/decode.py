@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tqdm import tqdm
 
-from unspoken.errors import DataError
-from unspoken.log import bar_intervals
+from unspoken.common.errors import DataError
+from unspoken.common.progress import bar_intervals
 
 if TYPE_CHECKING:
     import torch

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unspoken import zero
-from unspoken.errors import RecipeError
+from unspoken.common.errors import RecipeError
 from unspoken.launched import Way, asked_way, is_set, join_processes, require_way
 from unspoken.recipe import Recipe
 

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unspoken import __version__
-from unspoken.atomic import write_text
-from unspoken.errors import OutputExistsError
+from unspoken.common.errors import OutputExistsError
+from unspoken.common.files import write_text
+from unspoken.common.locks import locked
 from unspoken.hub import DownloadError, HubFile, HubUnreachableError, fetch, list_model, sha256_of
-from unspoken.trace_file import locked
 
 #: Written into a downloaded folder: what it holds and where that comes from.
 RECORD_FILE = "download.json"

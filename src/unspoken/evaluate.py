@@ -13,18 +13,18 @@ from typing import Any
 from tqdm import tqdm
 
 from unspoken import recipe
-from unspoken.atomic import refuse_existing
+from unspoken.common.errors import DataError, ModelError, RecipeError
+from unspoken.common.files import refuse_existing
+from unspoken.common.interrupt import Interrupted
+from unspoken.common.locks import locked
+from unspoken.common.progress import bar_intervals
 from unspoken.dataset import encode_prompts
 from unspoken.decode import Completion, Draws, decode
 from unspoken.engines import Sampling, seed_of
-from unspoken.errors import DataError, ModelError, RecipeError
 from unspoken.example import Example, write_jsonl
-from unspoken.interrupt import Interrupted
-from unspoken.log import bar_intervals
 from unspoken.partial import PartialPredictions, fingerprint_of
 from unspoken.predictions import Metrics, Prediction, judge, summarize
 from unspoken.template import Template, TemplateName
-from unspoken.trace_file import locked
 
 __all__ = ["Metrics", "Prediction", "evaluate", "evaluate_folder", "judge", "summarize"]
 

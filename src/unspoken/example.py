@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from unspoken import __version__
-from unspoken.atomic import AnyPath, atomic_output, refuse_existing
-from unspoken.errors import DataError
+from unspoken.common.errors import DataError
+from unspoken.common.files import AnyPath, atomic_output, refuse_existing
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unspoken.adapter import base_of, is_adapter
-from unspoken.atomic import TEMPORARY, write_folder
-from unspoken.errors import ModelError, OutputExistsError
+from unspoken.common.errors import ModelError, OutputExistsError
+from unspoken.common.files import TEMPORARY, write_folder
 from unspoken.model import CARD_FILE, ModelCard
 
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]

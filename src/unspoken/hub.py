@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from unspoken.errors import UnspokenError
+from unspoken.common.errors import UnspokenError
 
 _CODE = (".py", ".cpp", ".cu", ".cuh", ".h", ".so", ".pyd", ".dll")
 #: Weights in other formats than the one that is taken.

@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from unspoken.errors import RecipeError
+from unspoken.common.errors import RecipeError
 from unspoken.recipe import Recipe, Train
 
 Way = Literal["ddp", "fsdp2", "zero"]

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from unspoken.errors import DataError
+from unspoken.common.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from tqdm import tqdm
 
-from unspoken.atomic import write_text
+from unspoken.common.files import write_text
+from unspoken.common.progress import bar_intervals
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-
-def bar_intervals() -> dict[str, Any]:
-    """How often tqdm draws a bar; a file, such as a job's log, keeps every drawing."""
-    seconds = 0.5 if sys.stderr.isatty() else 30.0
-    return {"mininterval": seconds, "maxinterval": max(10.0, seconds)}
 
 
 class TrainingLog:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unspoken import __version__, recipe
-from unspoken.errors import ModelError
+from unspoken.common.errors import ModelError
 from unspoken.template import Template, TemplateName
 from unspoken.tokenizer import character_tokenizer
 

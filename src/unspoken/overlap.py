@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from unspoken.atomic import AnyPath
+from unspoken.common.files import AnyPath
 from unspoken.example import read_jsonl, require_text
 from unspoken.leaks import Place, normalize
 

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from unspoken.atomic import AnyPath
+from unspoken.common.errors import DataError
+from unspoken.common.files import AnyPath
 from unspoken.engines import Message, Prompt, Style
-from unspoken.errors import DataError
 from unspoken.example import read_jsonl, require_text
 
 #: First line of the plain prompt, and the system message in style chat. With `Q:` and `A:` below

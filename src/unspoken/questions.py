@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from unspoken.atomic import AnyPath
-from unspoken.errors import DataError, RecipeError
+from unspoken.common.errors import DataError, RecipeError
+from unspoken.common.files import AnyPath
 from unspoken.example import read_jsonl, require_text
 
 _SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".arrow", ".txt")

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from unspoken.answers import answers_equal, extract_answer
-from unspoken.atomic import AnyPath, refuse_existing
+from unspoken.common.files import AnyPath, refuse_existing
 from unspoken.example import read_jsonl, require_text, write_jsonl
 from unspoken.stats import Proportion
 

@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from unspoken.atomic import atomic_output
-from unspoken.dataset import file_hash
-from unspoken.errors import DataError
+from unspoken.common.errors import DataError
+from unspoken.common.files import atomic_output, file_hash
 from unspoken.example import iter_examples, iter_questions, json_line, read_jsonl, require_text
 from unspoken.leaks import check_leaks
 from unspoken.recipe import Data, Recipe, Vet

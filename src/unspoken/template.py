@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from unspoken.errors import ModelError
+from unspoken.common.errors import ModelError
 
 if TYPE_CHECKING:
     from unspoken.example import Example

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from unspoken import __version__
-from unspoken.atomic import AnyPath, atomic_output, refuse_existing, write_text
-from unspoken.errors import DataError
-from unspoken.trace_file import Line, TraceFile, locked
+from unspoken.common.errors import DataError
+from unspoken.common.files import AnyPath, atomic_output, refuse_existing, write_text
+from unspoken.common.locks import locked
+from unspoken.trace_file import Line, TraceFile
 from unspoken.trace_settings import Plan, read_settings, settings_path
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from unspoken import __version__
-from unspoken.atomic import AnyPath, write_text
+from unspoken.common.errors import DataError, OutputExistsError
+from unspoken.common.files import AnyPath, write_text
 from unspoken.engines import Engine, Sampling
-from unspoken.errors import DataError, OutputExistsError
 from unspoken.prompts import PromptWriter
 
 

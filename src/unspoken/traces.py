@@ -16,15 +16,16 @@ from typing import Any
 
 from tqdm import tqdm
 
-from unspoken.atomic import AnyPath
+from unspoken.common.errors import DataError, RecipeError
+from unspoken.common.files import AnyPath
+from unspoken.common.interrupt import StopRequest
+from unspoken.common.locks import locked
+from unspoken.common.progress import bar_intervals
 from unspoken.engines import Engine, Reply, Request, Sampling, Usage, seed_of
-from unspoken.errors import DataError, RecipeError
 from unspoken.example import require_text
-from unspoken.interrupt import StopRequest
-from unspoken.log import bar_intervals
 from unspoken.prompts import PromptWriter, gold_of, prompt_writer
 from unspoken.questions import read_questions_from, refuse_repeated_ids
-from unspoken.trace_file import TraceFile, locked
+from unspoken.trace_file import TraceFile
 from unspoken.trace_settings import Plan, settings_of, settle_settings
 
 logger = logging.getLogger(__name__)

@@ -25,15 +25,15 @@ from transformers import get_scheduler
 
 from unspoken.checkpoint import Checkpoints, TrainState, level_name
 from unspoken.collate import IGNORE, collate
+from unspoken.common.errors import ModelError, RecipeError, TrainingError
+from unspoken.common.interrupt import EXIT_INTERRUPTED, Interrupted, StopRequest
+from unspoken.common.memory import peak_memory
 from unspoken.dataset import CoTDataset
 from unspoken.distributed import Processes
-from unspoken.errors import ModelError, RecipeError, TrainingError
 from unspoken.evaluate import Metrics, evaluate
 from unspoken.example import Example
-from unspoken.interrupt import EXIT_INTERRUPTED, Interrupted, StopRequest
 from unspoken.launched import require_batches
 from unspoken.log import TrainingLog
-from unspoken.memory import peak_memory
 from unspoken.model import model_card, require_gap_support
 from unspoken.recipe import Recipe
 from unspoken.schedule import ALL, Schedule, ScheduleState, sample_offsets

@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from unspoken.errors import RecipeError
+from unspoken.common.errors import RecipeError
 from unspoken.recipe import Recipe
 
 

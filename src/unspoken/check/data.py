@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from unspoken.errors import DataError
+from unspoken.common.errors import DataError
 from unspoken.example import Example, read_examples, read_jsonl
 from unspoken.leaks import check_leaks
 from unspoken.prompts import gold_of

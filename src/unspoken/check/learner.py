@@ -11,8 +11,8 @@ import numpy as np
 
 from unspoken.adapter import add_adapter, base_of, is_adapter
 from unspoken.check.data import Sample, Thoughts
+from unspoken.common.errors import DataError, ModelError
 from unspoken.dataset import CoTDataset, encode_examples
-from unspoken.errors import DataError, ModelError
 from unspoken.model import build_empty, load_tokenizer
 from unspoken.recipe import Recipe
 from unspoken.template import Template

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator
 
-from unspoken.errors import RecipeError
+from unspoken.common.errors import RecipeError
 from unspoken.pipeline import trainings
 from unspoken.recipe import Recipe, Train
 

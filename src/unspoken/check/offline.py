@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from unspoken.adapter import base_of, is_adapter
-from unspoken.errors import RecipeError
+from unspoken.common.errors import RecipeError
 from unspoken.recipe import Model, Recipe
 
 _WEIGHTS = {".safetensors", ".bin"}

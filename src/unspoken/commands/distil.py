@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from unspoken.commands import Flag, Overwrite, is_main_process
 from unspoken.commands.train import run_and_report
-from unspoken.errors import RecipeError
+from unspoken.common.errors import RecipeError
 from unspoken.template import TemplateName
 
 
@@ -163,7 +163,7 @@ def _hide_model(folder: Path) -> None:
 
 def _show_model(folder: Path) -> None:
     """Gives the finished student's files their second names in OUT_DIR."""
-    from unspoken.atomic import link_files
+    from unspoken.common.files import link_files
 
     status = folder / "distilled" / "stage.json"
     if status.exists() and json.loads(status.read_text())["status"] == "done":

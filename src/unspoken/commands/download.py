@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unspoken.commands import Flag
-from unspoken.errors import RecipeError
+from unspoken.common.errors import RecipeError
 from unspoken.hub import is_code
 
 if TYPE_CHECKING:

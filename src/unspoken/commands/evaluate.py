@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from unspoken.commands import Flag, Overwrite, is_main_process, quiet
-from unspoken.errors import RecipeError
-from unspoken.interrupt import EXIT_INTERRUPTED
+from unspoken.common.errors import RecipeError
+from unspoken.common.interrupt import EXIT_INTERRUPTED
 from unspoken.template import TemplateName
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def evaluate(
     trust_remote_code
         Run Python code that came with the model.
     """
-    from unspoken.atomic import refuse_existing
+    from unspoken.common.files import refuse_existing
     from unspoken.example import read_questions
 
     refuse_existing([output], overwrite=overwrite)
@@ -158,7 +158,7 @@ def compare(
     output
         Write the figures as JSON, too.
     """
-    from unspoken.atomic import atomic_output, refuse_existing
+    from unspoken.common.files import atomic_output, refuse_existing
     from unspoken.compare import compare_predictions
 
     if output is not None:

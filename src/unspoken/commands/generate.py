@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from unspoken.commands import Flag, Overwrite, is_main_process, quiet
+from unspoken.common.errors import RecipeError
+from unspoken.common.interrupt import EXIT_INTERRUPTED
 from unspoken.engines.make import EngineName, EngineOptions, make_engine
-from unspoken.errors import RecipeError
-from unspoken.interrupt import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from unspoken.traces import GenerateSummary

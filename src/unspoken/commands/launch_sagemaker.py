@@ -12,7 +12,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from unspoken.commands import Flag, Overwrite
-from unspoken.errors import RecipeError
+from unspoken.common.errors import RecipeError
 from unspoken.launch.sagemaker_settings import JobSettings
 
 _DEFAULT = JobSettings()

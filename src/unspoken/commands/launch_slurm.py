@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from unspoken.commands import Flag, quiet
-from unspoken.errors import RecipeError
-from unspoken.interrupt import EXIT_INTERRUPTED
+from unspoken.common.errors import RecipeError
+from unspoken.common.interrupt import EXIT_INTERRUPTED
 from unspoken.launch.slurm_options import SlurmOptions
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def slurm(
     status
         Say how the jobs of this recipe are, instead.
     """
-    from unspoken.environment import command_line
+    from unspoken.common.machine import command_line
     from unspoken.launch.slurm import Launch, render_scripts, working_directory
     from unspoken.launch.slurm_submit import launch_folder, status_lines, submit, waiting_for
     from unspoken.recipe import load_recipe

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from unspoken.commands import Overwrite, is_main_process, quiet
-from unspoken.errors import DataError, RecipeError
+from unspoken.common.errors import DataError, RecipeError
 from unspoken.template import TemplateName
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def run_and_report(
 ) -> None:
     """Runs a recipe and prints what came out."""
     quiet()
-    from unspoken.environment import command_line
+    from unspoken.common.machine import command_line
     from unspoken.pipeline import run_recipe
     from unspoken.report import print_summary
 

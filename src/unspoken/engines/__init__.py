@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, TypedDict
 
-from unspoken.errors import UnspokenError
+from unspoken.common.errors import UnspokenError
 
 #: How a question is put. chat: messages; plain: one text; trained: as unspoken trained the model;
 #: none: not at all, the engine looks at the record.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 
+from unspoken.common.errors import RecipeError
 from unspoken.engines import Reply, Request, Sampling, Usage
-from unspoken.errors import RecipeError
 
 _PER = 1_000_000  # prices are for so many tokens
 

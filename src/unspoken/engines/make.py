@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from unspoken.common.errors import RecipeError
 from unspoken.engines import Engine
-from unspoken.errors import RecipeError
 
 EngineName = Literal["transformers", "openai", "worked"]
 

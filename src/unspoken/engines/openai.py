@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, Literal
 
+from unspoken.common.errors import RecipeError
 from unspoken.engines import (
     EngineError,
     Reply,
@@ -24,7 +25,6 @@ from unspoken.engines import (
 )
 from unspoken.engines.budget import Budget, check_limits
 from unspoken.engines.server import RefusedError, Secret, Server, StoppedError
-from unspoken.errors import RecipeError
 
 #: The variable that is read when none is named; without a value no key is sent.
 DEFAULT_KEY = "OPENAI_API_KEY"

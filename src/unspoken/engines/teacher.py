@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unspoken import recipe
-from unspoken.errors import ModelError
+from unspoken.common.errors import ModelError
 from unspoken.model import load_tokenizer
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf")

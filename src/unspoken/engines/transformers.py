@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from unspoken.common.errors import ModelError
 from unspoken.decode import Completion, Draws, StopTexts, decode
 from unspoken.engines import (
     EngineError,
@@ -33,7 +34,6 @@ from unspoken.engines.teacher import (
     local_folder,
     teacher_tokenizer,
 )
-from unspoken.errors import ModelError
 from unspoken.model import ModelCard
 from unspoken.template import Template
 

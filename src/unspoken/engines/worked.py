@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
+from unspoken.common.errors import DataError
 from unspoken.engines import Reply, Request, Sampling, Style, Usage
-from unspoken.errors import DataError
 from unspoken.prompts import gold_of, solution_of
 from unspoken.tasks import arithmetic, multiplication
 

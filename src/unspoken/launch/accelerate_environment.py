@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from unspoken.errors import RecipeError
+from unspoken.common.errors import RecipeError
 
 _PREFIXES = ("ACCELERATE_", "FSDP_")
 

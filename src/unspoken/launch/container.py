@@ -27,8 +27,8 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
-from unspoken.errors import UnspokenError
-from unspoken.interrupt import EXIT_INTERRUPTED
+from unspoken.common.errors import UnspokenError
+from unspoken.common.interrupt import EXIT_INTERRUPTED
 from unspoken.launch.container_files import place_run_folder, publish, write_failure
 from unspoken.launch.container_job import ACCELERATE_FILE, ContainerError, Job, read_job
 from unspoken.launch.container_requirements import install_missing

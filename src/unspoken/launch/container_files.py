@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from unspoken.atomic import write_text
+from unspoken.common.files import write_text
 from unspoken.launch.container_job import ContainerError, Job
 from unspoken.launch.sagemaker_checkpoints import WholeFolders
 

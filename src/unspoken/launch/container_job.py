@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unspoken.errors import UnspokenError
+from unspoken.common.errors import UnspokenError
 
 #: In the code archive where a job is to use FSDP2 or DeepSpeed: a configuration of accelerate's.
 ACCELERATE_FILE = "accelerate.yaml"

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from unspoken.atomic import write_text
+from unspoken.common.files import write_text
 
 #: Files of a folder -> bytes.
 Files = dict[str, int]

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-from unspoken.errors import UnspokenError
+from unspoken.common.errors import UnspokenError
 
 _INSTALL = "pip install 'unspoken[sagemaker]'"
 #: What AWS says of credentials that were good once, or never were.

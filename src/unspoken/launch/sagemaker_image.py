@@ -6,7 +6,7 @@ answer can be overridden with `--image`.
 
 from __future__ import annotations
 
-from unspoken.errors import RecipeError
+from unspoken.common.errors import RecipeError
 
 #: The registry of most regions, and the regions that have one of their own.
 _ACCOUNT = "763104351884"

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from unspoken.atomic import write_folder, write_text
-from unspoken.errors import OutputExistsError
+from unspoken.common.errors import OutputExistsError
+from unspoken.common.files import write_folder, write_text
 from unspoken.launch.sagemaker_clients import (
     LaunchError,
     UnreachableError,

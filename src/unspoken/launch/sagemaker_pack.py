@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 import unspoken
-from unspoken.errors import DataError, ModelError, RecipeError
+from unspoken.common.errors import DataError, ModelError, RecipeError
 from unspoken.launch.accelerate_environment import environment
 from unspoken.launch.container_job import ACCELERATE_FILE
 from unspoken.launch.sagemaker_upload import Channel, LocalFile, files_below, local_files

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from unspoken.errors import DataError
+from unspoken.common.errors import DataError
 
 
 def cost_lines(

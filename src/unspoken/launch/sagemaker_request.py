@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from unspoken.errors import RecipeError
+from unspoken.common.errors import RecipeError
 from unspoken.launch.sagemaker_image import image_uri, takes_volume_key
 from unspoken.launch.sagemaker_metrics import metric_definitions
 from unspoken.launch.sagemaker_pack import MAX_OVERRIDE, Package

@@ -13,7 +13,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from unspoken.errors import RecipeError
+from unspoken.common.errors import RecipeError
 from unspoken.launch.sagemaker_image import has_gpu
 
 #: SageMaker's limits: 28 days for a job.

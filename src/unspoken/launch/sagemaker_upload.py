@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from unspoken.errors import DataError
+from unspoken.common.errors import DataError
 from unspoken.launch.sagemaker_clients import aws_errors
 
 #: Small enough that Ctrl-C need not wait long for those that are on the way.

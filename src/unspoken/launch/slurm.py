@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from unspoken import __version__
-from unspoken.errors import RecipeError
-from unspoken.interrupt import EXIT_INTERRUPTED
+from unspoken.common.errors import RecipeError
+from unspoken.common.interrupt import EXIT_INTERRUPTED
 from unspoken.launch.accelerate_environment import environment
 from unspoken.launch.slurm_options import SlurmOptions
 from unspoken.recipe import Recipe

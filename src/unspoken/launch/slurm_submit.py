@@ -16,13 +16,13 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from unspoken.atomic import write_text
-from unspoken.errors import OutputExistsError, UnspokenError
-from unspoken.interrupt import StopRequest
+from unspoken.common.errors import OutputExistsError, UnspokenError
+from unspoken.common.files import write_text
+from unspoken.common.interrupt import StopRequest
+from unspoken.common.locks import locked
 from unspoken.launch.slurm import Launch, Script, render_scripts, working_directory
 from unspoken.pipeline.folder import require_run_folder
 from unspoken.recipe import Recipe, dump_recipe
-from unspoken.trace_file import locked
 
 
 class SlurmError(UnspokenError):

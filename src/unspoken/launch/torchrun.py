@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from unspoken.interrupt import EXIT_INTERRUPTED
+from unspoken.common.interrupt import EXIT_INTERRUPTED
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from unspoken.atomic import write_text
-from unspoken.errors import OutputExistsError, RecipeError
-from unspoken.interrupt import end_if_asked
-from unspoken.memory import peak_memory, reset_peak
+from unspoken.common.errors import OutputExistsError, RecipeError
+from unspoken.common.files import write_text
+from unspoken.common.interrupt import end_if_asked
+from unspoken.common.memory import peak_memory, reset_peak
 from unspoken.pipeline.resuming import resume_from
 from unspoken.pipeline.settings import changes
 from unspoken.recipe import Recipe, dump_recipe

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from unspoken.atomic import write_text
+from unspoken.common.files import write_text
+from unspoken.common.interrupt import end_if_asked
 from unspoken.engines.teacher import fingerprint
 from unspoken.evaluate import evaluate_folder
 from unspoken.example import read_questions
-from unspoken.interrupt import end_if_asked
 from unspoken.model import ModelCard
 from unspoken.pipeline.folder import RunFolder
 from unspoken.pipeline.training import deciding, model_in

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from unspoken.atomic import link_folder
 from unspoken.checkpoint import checkpoints_in
-from unspoken.errors import ModelError
+from unspoken.common.errors import ModelError
+from unspoken.common.files import link_folder
 from unspoken.pipeline.settings import changes
 
 

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from unspoken.atomic import link_folder, write_text
-from unspoken.environment import environment
-from unspoken.interrupt import StopRequest
+from unspoken.common.files import link_folder, write_text
+from unspoken.common.interrupt import StopRequest
+from unspoken.common.locks import locked
+from unspoken.common.machine import environment
 from unspoken.launch.sagemaker_sharing import share_run_folder
 from unspoken.launched import join_processes, part_processes
 from unspoken.pipeline.folder import RunFolder, broadcast
@@ -22,7 +23,6 @@ from unspoken.pipeline.teaching import train_and_measure, train_teacher
 from unspoken.pipeline.training import model_in, weights_hash
 from unspoken.recipe import Recipe
 from unspoken.splits import Splits, check_phases, data_settings, make_data
-from unspoken.trace_file import locked
 
 
 def run_recipe(

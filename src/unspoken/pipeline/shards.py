@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unspoken.atomic import write_text
-from unspoken.errors import DataError, RecipeError
+from unspoken.common.errors import DataError, RecipeError
+from unspoken.common.files import write_text
+from unspoken.common.locks import locked
 from unspoken.launched import join_processes, part_processes
 from unspoken.pipeline.folder import RunFolder
 from unspoken.pipeline.run import data_stage
@@ -25,7 +26,6 @@ from unspoken.pipeline.teaching import train_teacher
 from unspoken.pipeline.tracing import TeacherStages
 from unspoken.recipe import Recipe, Teacher
 from unspoken.splits import Splits, data_settings
-from unspoken.trace_file import locked
 from unspoken.trace_merge import merge_traces
 from unspoken.trace_settings import read_settings, settings_path
 from unspoken.traces import GenerateSummary, shard_path

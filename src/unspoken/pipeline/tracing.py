@@ -12,15 +12,14 @@ from typing import Any
 from accelerate.utils import gather_object
 
 from unspoken.answers import answers_equal, extract_answer
-from unspoken.atomic import write_text
-from unspoken.dataset import file_hash
+from unspoken.common.errors import DataError, ModelError
+from unspoken.common.files import file_hash, write_text
+from unspoken.common.interrupt import EXIT_INTERRUPTED, end_if_asked
 from unspoken.engines import Engine, Sampling
 from unspoken.engines.make import EngineOptions, make_engine
 from unspoken.engines.teacher import fingerprint, in_recipe
-from unspoken.errors import DataError, ModelError
 from unspoken.evaluate import Prediction, summarize
 from unspoken.example import read_jsonl, write_jsonl
-from unspoken.interrupt import EXIT_INTERRUPTED, end_if_asked
 from unspoken.launch.sagemaker_sharing import has_separate_files
 from unspoken.model import ModelCard
 from unspoken.pipeline.folder import RunFolder, Stage

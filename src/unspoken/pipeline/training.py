@@ -10,7 +10,8 @@ from typing import Any
 
 from unspoken.adapter import base_of, is_adapter, require_same_adapter
 from unspoken.checkpoint import remove_checkpoints
-from unspoken.dataset import encode_file, file_hash
+from unspoken.common.files import file_hash
+from unspoken.dataset import encode_file
 from unspoken.engines.teacher import fingerprint
 from unspoken.example import read_questions
 from unspoken.launch.sagemaker_sharing import has_separate_files, share_run_folder

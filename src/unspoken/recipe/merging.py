@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from unspoken.errors import RecipeError
+from unspoken.common.errors import RecipeError
 
 #: Keys whose value is replaced as a whole: merging two model configurations would mix them.
 _WHOLE = {"config"}

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from unspoken.errors import RecipeError
+from unspoken.common.errors import RecipeError
 from unspoken.recipe.explaining import missing_recipe
 from unspoken.recipe.merging import merge, parse_override, switched
 from unspoken.recipe.whole import Recipe, validate

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from unspoken.errors import RecipeError
+from unspoken.common.errors import RecipeError
 from unspoken.recipe.explaining import explain
 from unspoken.recipe.merging import merge, switched
 from unspoken.recipe.sections import (

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from unspoken.errors import DataError
+from unspoken.common.errors import DataError
 
 
 def read_text(path: Path) -> str | None:

@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from unspoken.atomic import write_text
+from unspoken.common.files import write_text
 from unspoken.report.break_even import BreakEven, break_even
 from unspoken.report.costs_table import costs_table
 from unspoken.report.finding import Finding, find

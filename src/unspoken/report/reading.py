@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from unspoken.errors import DataError
+from unspoken.common.errors import DataError
 from unspoken.report.costs import read_costs, trains_teacher
 from unspoken.report.files import read_json, read_lines, read_text
 from unspoken.report.missing import missing_parts, wanted

@@ -21,8 +21,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
-from unspoken.atomic import AnyPath, refuse_existing
-from unspoken.errors import DataError
+from unspoken.common.errors import DataError
+from unspoken.common.files import AnyPath, refuse_existing
 from unspoken.example import (
     Example,
     json_line,

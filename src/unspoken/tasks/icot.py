@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from unspoken.atomic import AnyPath, atomic_output, refuse_existing
-from unspoken.errors import DataError
+from unspoken.common.errors import DataError
+from unspoken.common.files import AnyPath, atomic_output, refuse_existing
 from unspoken.example import (
     Example,
     iter_examples,

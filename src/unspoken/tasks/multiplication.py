@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from unspoken.atomic import AnyPath, refuse_existing
-from unspoken.errors import DataError
+from unspoken.common.errors import DataError
+from unspoken.common.files import AnyPath, refuse_existing
 from unspoken.example import Example, write_dataset
 
 SPLITS = ("train", "valid", "test")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from unspoken.answers import split_answer
-from unspoken.atomic import AnyPath
+from unspoken.common.files import AnyPath
 from unspoken.example import read_jsonl, require_text
 from unspoken.prompts import gold_of
 

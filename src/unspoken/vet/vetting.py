@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from unspoken.atomic import AnyPath, atomic_output, refuse_existing
-from unspoken.errors import DataError, RecipeError
+from unspoken.common.errors import DataError, RecipeError
+from unspoken.common.files import AnyPath, atomic_output, refuse_existing
 from unspoken.example import json_line
 from unspoken.overlap import OVERLAP, QuestionIndex
 from unspoken.vet.jury import Jury, count_votes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unspoken.errors import DataError
+from unspoken.common.errors import DataError
 from unspoken.example import Example
 from unspoken.tasks.arithmetic import (
     ages,

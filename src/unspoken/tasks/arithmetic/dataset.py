@@ -14,8 +14,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from unspoken.atomic import AnyPath, refuse_existing
-from unspoken.errors import DataError
+from unspoken.common.errors import DataError
+from unspoken.common.files import AnyPath, refuse_existing
 from unspoken.example import Example, json_line, write_dataset
 from unspoken.leaks import normalize
 from unspoken.tasks.arithmetic.categories import CATEGORIES

@@ -1,0 +1,1 @@
+"""What every part needs and nothing of language models: errors, files, locks, signals."""

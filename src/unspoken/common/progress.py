@@ -1,0 +1,15 @@
+"""How often bars are drawn."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    pass
+
+
+def bar_intervals() -> dict[str, Any]:
+    """How often tqdm draws a bar; a file, such as a job's log, keeps every drawing."""
+    seconds = 0.5 if sys.stderr.isatty() else 30.0
+    return {"mininterval": seconds, "maxinterval": max(10.0, seconds)}
