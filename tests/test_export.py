@@ -25,7 +25,8 @@ from unspoken.hub import HubFile
 from unspoken.model import ModelCard
 from unspoken.pipeline import run_recipe
 from unspoken.recipe import Model
-from unspoken.template import Template, TemplateName
+from unspoken.recipe.sections import TemplateName
+from unspoken.template import Template
 from unspoken.tokenizer import character_tokenizer
 
 QUESTIONS = [

@@ -24,7 +24,8 @@ from unspoken.engines import Sampling, seed_of
 from unspoken.example import Example, write_jsonl
 from unspoken.partial import PartialPredictions, fingerprint_of
 from unspoken.predictions import Metrics, Prediction, judge, summarize
-from unspoken.template import Template, TemplateName
+from unspoken.recipe.sections import TemplateName
+from unspoken.template import Template
 
 __all__ = ["Metrics", "Prediction", "evaluate", "evaluate_folder", "judge", "summarize"]
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from unspoken import __version__, recipe
 from unspoken.common.errors import ModelError
-from unspoken.template import Template, TemplateName
+from unspoken.recipe.sections import TemplateName
+from unspoken.template import Template
 from unspoken.tokenizer import character_tokenizer
 
 if TYPE_CHECKING:

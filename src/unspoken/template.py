@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unspoken.common.errors import ModelError
+from unspoken.recipe.sections import TemplateName
 
 if TYPE_CHECKING:
     from unspoken.example import Example
-
-TemplateName = Literal["plain", "compact", "qa", "chat"]
 
 
 class Spans(NamedTuple):

@@ -16,8 +16,8 @@ from unspoken.check.data import read_sample
 from unspoken.check.machine import check_machine
 from unspoken.check.student import check_student
 from unspoken.check.teacher import check_teacher
-from unspoken.pipeline import variants
 from unspoken.recipe import Recipe
+from unspoken.recipe.plan import variants
 
 
 def check_recipe(recipe: Recipe) -> Iterator[str]:

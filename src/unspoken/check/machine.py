@@ -6,8 +6,8 @@ import importlib.util
 from collections.abc import Iterator
 
 from unspoken.common.errors import RecipeError
-from unspoken.pipeline import trainings
 from unspoken.recipe import Recipe, Train
+from unspoken.recipe.plan import trainings
 
 
 def check_machine(recipe: Recipe) -> Iterator[str]:

@@ -13,8 +13,8 @@ from unspoken.check.data import Sample
 from unspoken.check.learner import Learner, build
 from unspoken.dataset import CoTDataset
 from unspoken.example import json_line
-from unspoken.pipeline import variants
 from unspoken.recipe import Recipe
+from unspoken.recipe.plan import variants
 from unspoken.schedule import ALL, Schedule, ScheduleState
 from unspoken.train import count_steps
 

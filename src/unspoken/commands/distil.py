@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from unspoken.commands import Flag, Overwrite, is_main_process
 from unspoken.commands.train import run_and_report
 from unspoken.common.errors import RecipeError
-from unspoken.template import TemplateName
+from unspoken.recipe.sections import TemplateName
 
 
 def distil(

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from unspoken.commands import Flag, Overwrite, is_main_process, quiet
 from unspoken.common.errors import RecipeError
 from unspoken.common.interrupt import EXIT_INTERRUPTED
-from unspoken.template import TemplateName
+from unspoken.recipe.sections import TemplateName
 
 if TYPE_CHECKING:
     from unspoken.compare import Comparison, Paired

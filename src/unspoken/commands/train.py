@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from unspoken.commands import Overwrite, is_main_process, quiet
 from unspoken.common.errors import DataError, RecipeError
-from unspoken.template import TemplateName
+from unspoken.recipe.sections import TemplateName
 
 if TYPE_CHECKING:
     from unspoken.recipe import Recipe

@@ -24,7 +24,7 @@ from unspoken.launch.accelerate_environment import environment
 from unspoken.launch.container_job import ACCELERATE_FILE
 from unspoken.launch.sagemaker_upload import Channel, LocalFile, files_below, local_files
 from unspoken.recipe import Data, Model, Recipe, parse_override
-from unspoken.recipe.merging import merge
+from unspoken.recipe.merge import merge
 
 #: Where SageMaker puts the files of a channel.
 CHANNELS = "/opt/ml/input/data"

@@ -21,8 +21,8 @@ from unspoken.common.files import write_text
 from unspoken.common.interrupt import StopRequest
 from unspoken.common.locks import locked
 from unspoken.launch.slurm import Launch, Script, render_scripts, working_directory
-from unspoken.pipeline.folder import require_run_folder
 from unspoken.recipe import Recipe, dump_recipe
+from unspoken.recipe.layout import require_run_folder
 
 
 class SlurmError(UnspokenError):

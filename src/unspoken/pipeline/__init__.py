@@ -18,8 +18,8 @@ runs again, and so does everything that depends on what comes out. With several 
 variant has one such folder per phase inside.
 """
 
-from unspoken.pipeline.folder import STAGES
-from unspoken.pipeline.planning import Variant, require_processes, trainings, variants
 from unspoken.pipeline.run import run_recipe
+from unspoken.recipe.layout import STAGES
+from unspoken.recipe.plan import Variant, require_processes, trainings, variants
 
 __all__ = ["STAGES", "Variant", "require_processes", "run_recipe", "trainings", "variants"]

@@ -15,19 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from unspoken.common.errors import OutputExistsError, RecipeError
+from unspoken.common.errors import RecipeError
 from unspoken.common.files import write_text
 from unspoken.common.interrupt import end_if_asked
 from unspoken.common.memory import peak_memory, reset_peak
 from unspoken.pipeline.resuming import resume_from
 from unspoken.pipeline.settings import changes
 from unspoken.recipe import Recipe, dump_recipe
-
-#: In their order; `--from` takes one of them.
-STAGES = (
-    "data", "teacher", "generate", "vet", "distil", "internalize", "baselines", "evaluate",
-    "report",
-)  # fmt: skip
+from unspoken.recipe.layout import STAGES, require_run_folder
 
 
 class RunFolder:
@@ -243,22 +238,3 @@ def broadcast(values: list[Any]) -> list[Any]:
     holder: list[Any] = [values]
     broadcast_object_list(holder)
     return holder[0]
-
-
-def require_run_folder(folder: Path) -> None:
-    """Checks that a folder is a run's, or may become one.
-
-    Raises:
-        OutputExistsError: it is a file, or holds files of something else.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise OutputExistsError(
-            f"{folder}: found a file; needed: a folder; choose another with output=FOLDER"
-        )
-    is_run = (folder / "recipe.yaml").exists() or any(folder.glob("data/**/stage.json"))
-    others = (path for path in folder.glob("*") if path.name != ".run.lock")
-    if not is_run and any(others):
-        raise OutputExistsError(
-            f"{folder}: holds files but no recipe.yaml, so it is not a run folder; "
-            "choose another with output=FOLDER, or give --overwrite"
-        )

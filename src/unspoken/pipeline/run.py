@@ -18,10 +18,10 @@ from unspoken.launch.sagemaker_sharing import share_run_folder
 from unspoken.launched import join_processes, part_processes
 from unspoken.pipeline.folder import RunFolder, broadcast
 from unspoken.pipeline.measuring import evaluate_stage, evaluate_untrained
-from unspoken.pipeline.planning import Variant, require_processes, variants
 from unspoken.pipeline.teaching import train_and_measure, train_teacher
 from unspoken.pipeline.training import model_in, weights_hash
 from unspoken.recipe import Recipe
+from unspoken.recipe.plan import Variant, require_processes, variants
 from unspoken.splits import Splits, check_phases, data_settings, make_data
 
 

@@ -9,7 +9,8 @@ from unspoken.launch.sagemaker_sharing import share_run_folder
 from unspoken.pipeline.folder import RunFolder
 from unspoken.pipeline.measuring import evaluate_stage
 from unspoken.pipeline.training import train_stage
-from unspoken.recipe import Recipe, Schedule, Teacher
+from unspoken.recipe import Recipe
+from unspoken.recipe.plan import teaching
 from unspoken.splits import Splits
 
 
@@ -55,16 +56,4 @@ def train_teacher(
     folder = run.path / "teacher"
     return train_and_measure(
         run, "teacher", teaching(recipe, teacher), own, folder, progress=progress
-    )
-
-
-def teaching(recipe: Recipe, teacher: Teacher) -> Recipe:
-    """The recipe by which a teacher from scratch learns."""
-    return recipe.model_copy(
-        update={
-            "model": teacher.model,
-            "train": teacher.train,
-            "schedule": Schedule(removal="none"),
-            "lora": None,
-        }
     )

@@ -7,8 +7,8 @@ Precedence: defaults < recipe file < `section.key=value` overrides. Unknown keys
 with the nearest known key suggested: an option that is silently ignored costs a night.
 """
 
-from unspoken.recipe.merging import parse_override
-from unspoken.recipe.reading import dump_recipe, load_recipe, load_values, recipe_from
+from unspoken.recipe.load import dump_recipe, load_recipe, load_values, recipe_from
+from unspoken.recipe.merge import parse_override
 from unspoken.recipe.sections import (
     Baselines,
     Data,

@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Positive = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
 
+#: How question, thought and answer are put together; `unspoken.models.template` renders them.
+TemplateName = Literal["plain", "compact", "qa", "chat"]
+
 
 class Section(BaseModel):
     """A part of a recipe: unknown keys are errors and values cannot change after reading."""

@@ -9,8 +9,8 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from unspoken.common.errors import RecipeError
-from unspoken.recipe.explaining import explain
-from unspoken.recipe.merging import merge, switched
+from unspoken.recipe.explain import explain
+from unspoken.recipe.merge import merge, switched
 from unspoken.recipe.sections import (
     Baselines,
     Data,
@@ -20,10 +20,10 @@ from unspoken.recipe.sections import (
     Natural,
     Schedule,
     Section,
+    TemplateName,
     Train,
 )
 from unspoken.recipe.teacher import Costs, Teacher, Vet
-from unspoken.template import TemplateName
 
 #: What a phase cannot have of its own, and what an override changes in every phase.
 _WHOLE_RECIPE = {

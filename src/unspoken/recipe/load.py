@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 from unspoken.common.errors import RecipeError
-from unspoken.recipe.explaining import missing_recipe
-from unspoken.recipe.merging import merge, parse_override, switched
+from unspoken.recipe.explain import missing_recipe
+from unspoken.recipe.merge import merge, parse_override, switched
 from unspoken.recipe.whole import Recipe, validate
 
 #: What an override changes in every phase.

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from unspoken.launched import require_batches, require_way
-from unspoken.pipeline.teaching import teaching
-from unspoken.recipe import Recipe, Schedule
+from unspoken.recipe import Recipe, Schedule, Teacher
 
 
 @dataclass(frozen=True)
@@ -70,3 +69,15 @@ def variants(recipe: Recipe) -> Iterator[Variant]:
         yield Variant("explicit", "baselines", Schedule(removal="none"))
     if recipe.baselines.no_cot:
         yield Variant("no_cot", "baselines", Schedule(removal="all"))
+
+
+def teaching(recipe: Recipe, teacher: Teacher) -> Recipe:
+    """The recipe by which a teacher from scratch learns."""
+    return recipe.model_copy(
+        update={
+            "model": teacher.model,
+            "train": teacher.train,
+            "schedule": Schedule(removal="none"),
+            "lora": None,
+        }
+    )
