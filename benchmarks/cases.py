@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unspoken.data.example import Example
+from unspoken.data.tasks.multiplication import generate
 from unspoken.dataset import CoTDataset, encode_examples
-from unspoken.example import Example
 from unspoken.model import load_model, load_tokenizer
 from unspoken.recipe import Recipe, load_recipe, recipe_from
-from unspoken.tasks.multiplication import generate
 from unspoken.template import Template
 
 CASES = ("quickstart", "gpt2")

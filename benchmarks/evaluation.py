@@ -23,9 +23,9 @@ from typing import Any
 from cases import CLOCKS, Case, load_case, run_cases
 
 from unspoken import recipe
+from unspoken.data.example import Example
 from unspoken.decode import Completion
 from unspoken.evaluate import Prediction, evaluate, judge
-from unspoken.example import Example
 from unspoken.model import ModelCard, load_model
 
 #: Questions for unspoken, and how many of them are asked one at a time.

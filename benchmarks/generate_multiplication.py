@@ -19,7 +19,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from unspoken.tasks.multiplication import generate, write_multiplication
+from unspoken.data.tasks.multiplication import generate, write_multiplication
 
 NUM_HELD_OUT = 100
 

@@ -92,7 +92,7 @@ def status() -> dict[str, int]:
 
 def stage_generate(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Writes the examples."""
-    from unspoken.tasks.multiplication import write_multiplication
+    from unspoken.data.tasks.multiplication import write_multiplication
 
     with Watch() as watch:
         write_multiplication(folder / "data", [SIZE], arguments.num_train, 100, 100)

@@ -9,9 +9,9 @@ import pytest
 
 from unspoken.answers import answers_equal, extract_answer
 from unspoken.common.errors import DataError, OutputExistsError
-from unspoken.example import read_examples, read_questions
-from unspoken.leaks import check_leaks, normalize
-from unspoken.tasks.arithmetic import (
+from unspoken.data.example import read_examples, read_questions
+from unspoken.data.leaks import check_leaks, normalize
+from unspoken.data.tasks.arithmetic import (
     CATEGORIES,
     DIFFICULTIES,
     cot,
@@ -19,7 +19,7 @@ from unspoken.tasks.arithmetic import (
     solve_question,
     write_arithmetic,
 )
-from unspoken.tasks.arithmetic.dataset import shares
+from unspoken.data.tasks.arithmetic.dataset import shares
 
 NUMBER = r"-?\d+(?:\.\d+)?(?:/\d+)?"
 SIGNS = {"+": operator.add, "-": operator.sub, "×": operator.mul, "÷": operator.truediv}
@@ -325,7 +325,7 @@ def test_impossible_settings_are_refused(arguments, message):
 
 
 def test_more_questions_than_there_are_is_an_error_and_leaves_no_file(tmp_path, monkeypatch):
-    monkeypatch.setattr("unspoken.tasks.arithmetic.dataset._MAX_REPETITIONS", 1)
+    monkeypatch.setattr("unspoken.data.tasks.arithmetic.dataset._MAX_REPETITIONS", 1)
     with pytest.raises(DataError, match="no more new questions were found in category 'algebra'"):
         write_arithmetic(tmp_path, num_train=9000, difficulty="easy", categories=["algebra"])
     assert list(tmp_path.iterdir()) == []

@@ -9,9 +9,9 @@ import pytest
 from conftest import tiny_qwen2, tiny_recipe
 from unspoken.check import check_recipe
 from unspoken.common.errors import DataError, ModelError, RecipeError
+from unspoken.data.tasks import arithmetic
 from unspoken.pipeline import require_processes
 from unspoken.recipe import load_recipe, recipe_from
-from unspoken.tasks import arithmetic
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 ARITHMETIC = {"task": "arithmetic", "num_train": 40, "num_test": 12}

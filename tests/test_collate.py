@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from unspoken.collate import IGNORE, collate
+from unspoken.data.example import Example
 from unspoken.dataset import CoTDataset, encode_examples
-from unspoken.example import Example
 from unspoken.template import Template
 
 EXAMPLES = [

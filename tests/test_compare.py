@@ -11,7 +11,7 @@ import pytest
 from unspoken.commands.evaluate import compare
 from unspoken.common.errors import DataError, OutputExistsError
 from unspoken.compare import compare_predictions, paired_interval
-from unspoken.example import write_jsonl
+from unspoken.data.jsonl import write_jsonl
 from unspoken.stats import mcnemar_exact, wilson_interval
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from unspoken.common.errors import DataError
+from unspoken.data.example import Example, write_examples
+from unspoken.data.tasks.multiplication import examples
 from unspoken.dataset import encode_examples, encode_file, encode_prompts, split_steps
-from unspoken.example import Example, write_examples
-from unspoken.tasks.multiplication import examples
 from unspoken.template import Template
 
 EXAMPLES = [Example(f"{n} * 1", f"{n} + 0", str(n)) for n in range(1, 40)]

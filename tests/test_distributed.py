@@ -25,14 +25,14 @@ from torch.distributed.tensor import DTensor
 from conftest import tiny_recipe
 from test_train import NO_DROPOUT, losses, trainer
 from unspoken.common.errors import DataError, RecipeError
+from unspoken.data.jsonl import write_jsonl
+from unspoken.data.tasks.multiplication import examples
 from unspoken.distributed import Processes
 from unspoken.evaluate import evaluate_folder
-from unspoken.example import write_jsonl
 from unspoken.launched import asked_way, join_processes, precision_note
 from unspoken.model import load_model
 from unspoken.pipeline import run_recipe
 from unspoken.recipe import Model
-from unspoken.tasks.multiplication import examples
 from unspoken.tokenizer import character_tokenizer
 from unspoken.traces_together import shares_folder
 

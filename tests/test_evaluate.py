@@ -11,10 +11,11 @@ from unspoken import recipe
 from unspoken.adapter import add_adapter
 from unspoken.cli import main
 from unspoken.common.errors import DataError, ModelError, OutputExistsError, RecipeError
+from unspoken.data.example import Example
+from unspoken.data.jsonl import write_jsonl
 from unspoken.dataset import encode_prompts
 from unspoken.decode import Completion, decode
 from unspoken.evaluate import Prediction, evaluate, evaluate_folder, judge, summarize
-from unspoken.example import Example, write_jsonl
 from unspoken.model import ModelCard, load_model
 from unspoken.predictions import clustered_interval
 from unspoken.report import print_metrics

@@ -4,18 +4,14 @@ import pytest
 
 from unspoken.common.errors import DataError, OutputExistsError
 from unspoken.common.files import atomic_output, refuse_existing
-from unspoken.example import (
+from unspoken.data.example import (
     Example,
     iter_examples,
     iter_questions,
     read_examples,
-    read_jsonl,
-    read_lines,
-    require_text,
-    write_dataset,
     write_examples,
-    write_jsonl,
 )
+from unspoken.data.jsonl import read_jsonl, read_lines, require_text, write_dataset, write_jsonl
 
 GOOD = b'{"question": "1+1", "thought": "two", "answer": "2"}\n'
 
@@ -190,7 +186,7 @@ def test_limit_reads_no_further(tmp_path):
 def test_equal_hashes_of_different_questions_are_no_duplicates(tmp_path, monkeypatch):
     path = tmp_path / "data.jsonl"
     write_examples(path, [Example(str(number), "t", "1") for number in range(5)])
-    monkeypatch.setattr("unspoken.example.hash", lambda _: 0, raising=False)
+    monkeypatch.setattr("unspoken.data.example.hash", lambda _: 0, raising=False)
     assert len(list(iter_examples(path))) == 5
 
 

@@ -16,10 +16,10 @@ from unspoken import template as template_module
 from unspoken.chat_template import chat_template
 from unspoken.commands.export import export
 from unspoken.common.errors import ModelError, OutputExistsError
+from unspoken.data.example import read_questions
 from unspoken.dataset import encode_prompts
 from unspoken.download import Download
 from unspoken.evaluate import evaluate_folder
-from unspoken.example import read_questions
 from unspoken.export import export_model
 from unspoken.hub import HubFile
 from unspoken.model import ModelCard

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from unspoken.common.errors import DataError, OutputExistsError
-from unspoken.example import Example, read_examples
-from unspoken.tasks.gsm8k import equations, parse, sentences, write_gsm8k
-from unspoken.tasks.icot import iter_lines
+from unspoken.data.example import Example, read_examples
+from unspoken.data.tasks.gsm8k import equations, parse, sentences, write_gsm8k
+from unspoken.data.tasks.icot import iter_lines
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 RAW = {

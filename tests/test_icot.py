@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from unspoken.common.errors import DataError, OutputExistsError
-from unspoken.example import Example, read_examples, write_examples
-from unspoken.tasks.icot import convert, format_line, iter_lines, parse_line
+from unspoken.data.example import Example, read_examples, write_examples
+from unspoken.data.tasks.icot import convert, format_line, iter_lines, parse_line
 
 ICOT = Path(__file__).parents[2] / "shared" / "data" / "icot"
 

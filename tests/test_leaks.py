@@ -1,7 +1,7 @@
 import pytest
 
 from unspoken.common.errors import DataError
-from unspoken.leaks import Leak, Place, check_leaks, find_leaks, normalize
+from unspoken.data.leaks import Leak, Place, check_leaks, find_leaks, normalize
 
 
 @pytest.mark.parametrize(

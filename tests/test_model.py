@@ -13,6 +13,7 @@ import torch
 from unspoken import recipe
 from unspoken.collate import collate
 from unspoken.common.errors import ModelError
+from unspoken.data.tasks.multiplication import examples
 from unspoken.dataset import CoTDataset, encode_examples
 from unspoken.model import (
     ModelCard,
@@ -23,7 +24,6 @@ from unspoken.model import (
     model_card,
     save_model,
 )
-from unspoken.tasks.multiplication import examples
 from unspoken.template import Template
 from unspoken.tokenizer import character_tokenizer
 

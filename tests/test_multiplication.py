@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from unspoken.common.errors import DataError, OutputExistsError
-from unspoken.example import Example, read_examples
-from unspoken.tasks.multiplication import (
+from unspoken.data.example import Example, read_examples
+from unspoken.data.tasks.multiplication import (
     examples,
     generate,
     num_problems,
@@ -122,8 +122,8 @@ def test_splits_share_no_question(digits):
 
 
 def test_drawing_leaves_out_repetitions_beyond_the_listed_spaces(monkeypatch):
-    monkeypatch.setattr("unspoken.tasks.multiplication._LISTED", 0)
-    monkeypatch.setattr("unspoken.tasks.multiplication._BLOCK", 64)
+    monkeypatch.setattr("unspoken.data.tasks.multiplication._LISTED", 0)
+    monkeypatch.setattr("unspoken.data.tasks.multiplication._BLOCK", 64)
     parts = generate([(2, 2)], 2000, 10, 10, seed=4)  # of 8,100: about every eighth is a repetition
     questions = {example.question for part in parts.values() for example in part.examples()}
     assert len(questions) == 2020

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from test_adapter import recipe
-from unspoken.example import read_questions
+from unspoken.data.example import read_questions
 
 #: Every way out is written down with the stack: a library may catch the error and go on.
 GUARD = """

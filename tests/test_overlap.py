@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from unspoken import overlap
 from unspoken.common.errors import DataError
-from unspoken.overlap import QuestionIndex, words_of
-from unspoken.tasks.arithmetic import write_arithmetic
+from unspoken.data import overlap
+from unspoken.data.overlap import QuestionIndex, words_of
+from unspoken.data.tasks.arithmetic import write_arithmetic
 
 MEADOW = (
     "A triangular meadow has a base of 33 meters and a height of 8 meters. What is its area in "

@@ -8,7 +8,7 @@ import datasets
 import pytest
 
 from unspoken.common.errors import DataError, RecipeError, UnspokenError
-from unspoken.questions import read_questions_from
+from unspoken.data.questions import read_questions_from
 
 GSM8K = [
     {"question": "How many?", "answer": "1 + 1 = <<1+1=2>>2\n#### 2"},

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from unspoken.common.errors import ModelError
+from unspoken.data.example import Example
 from unspoken.dataset import encode_examples, encode_prompts
-from unspoken.example import Example
 from unspoken.template import Template, squeeze
 
 EXAMPLE = Example("1 2 * 3", "4 + 5", "6 3")

@@ -19,9 +19,9 @@ from safetensors.torch import load_file
 from conftest import tiny_recipe
 from unspoken.common.errors import ModelError, RecipeError, TrainingError
 from unspoken.common.interrupt import EXIT_INTERRUPTED
+from unspoken.data.tasks.multiplication import examples
 from unspoken.dataset import encode_examples
 from unspoken.model import load_model, load_tokenizer
-from unspoken.tasks.multiplication import examples
 from unspoken.template import Template
 from unspoken.train import StepwiseInternalization, TrainResult
 

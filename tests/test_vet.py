@@ -8,8 +8,8 @@ import pytest
 
 from unspoken.commands.vet import summary_lines, vet
 from unspoken.common.errors import DataError, OutputExistsError, RecipeError
+from unspoken.data.example import read_examples
 from unspoken.engines.worked import WorkedEngine
-from unspoken.example import read_examples
 from unspoken.traces import generate_traces
 from unspoken.vet import vet_traces
 

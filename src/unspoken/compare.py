@@ -13,7 +13,7 @@ from typing import Any
 
 from unspoken.common.errors import DataError
 from unspoken.common.files import AnyPath
-from unspoken.example import read_jsonl, require_text
+from unspoken.data.jsonl import read_jsonl, require_text
 from unspoken.stats import mcnemar_exact, wilson_interval
 
 

@@ -29,7 +29,7 @@ from tqdm import tqdm
 from unspoken.common.errors import DataError
 from unspoken.common.files import file_hash
 from unspoken.common.progress import bar_intervals
-from unspoken.example import Example, iter_examples
+from unspoken.data.example import Example, iter_examples
 from unspoken.template import Template
 from unspoken.tokenizer import is_character_tokenizer
 

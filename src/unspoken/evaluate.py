@@ -18,10 +18,11 @@ from unspoken.common.files import refuse_existing
 from unspoken.common.interrupt import Interrupted
 from unspoken.common.locks import locked
 from unspoken.common.progress import bar_intervals
+from unspoken.data.example import Example
+from unspoken.data.jsonl import write_jsonl
 from unspoken.dataset import encode_prompts
 from unspoken.decode import Completion, Draws, decode
 from unspoken.engines import Sampling, seed_of
-from unspoken.example import Example, write_jsonl
 from unspoken.partial import PartialPredictions, fingerprint_of
 from unspoken.predictions import Metrics, Prediction, judge, summarize
 from unspoken.recipe.sections import TemplateName

@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 
 from unspoken import __version__, recipe
 from unspoken.adapter import base_of, is_adapter
+from unspoken.data.example import Example
 from unspoken.engines.teacher import fingerprint
-from unspoken.example import Example
 from unspoken.predictions import Prediction
 
 

@@ -15,8 +15,8 @@ from unspoken.answers import answers_equal, digit_accuracy, extract_answer
 from unspoken.stats import majority, pass_at_k, percentile, wilson_interval
 
 if TYPE_CHECKING:
+    from unspoken.data.example import Example
     from unspoken.decode import Completion
-    from unspoken.example import Example
 
 _LONGEST = 200  # characters of an answer whose digits are compared
 

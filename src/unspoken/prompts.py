@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from unspoken.common.errors import DataError
 from unspoken.common.files import AnyPath
+from unspoken.data.example import solution_of
+from unspoken.data.jsonl import read_jsonl, require_text
 from unspoken.engines import Message, Prompt, Style
-from unspoken.example import read_jsonl, require_text
 
 #: First line of the plain prompt, and the system message in style chat. With `Q:` and `A:` below
 #: it is a format: traces made with it can be compared.
@@ -111,32 +111,3 @@ def _read_shots(path: AnyPath) -> tuple[tuple[str, str], ...]:
             )
         shots.append((require_text(record, "question", where), solution))
     return tuple(shots)
-
-
-def solution_of(record: Mapping[str, Any], where: str) -> str | None:
-    """The worked solution in a record as a trace, or None where it has none.
-
-    It is `cot` or `thought`, or GSM8K's `answer` with its `####`. Where it does not state the
-    final answer in its last line, the line `Final Answer: ...` is added.
-
-    Example:
-        >>> solution_of({"question": "1 + 2", "thought": "one more than 2", "answer": "3"}, "")
-        'one more than 2\\nFinal Answer: 3'
-    """
-    answer = require_text(record, "answer", where) if "answer" in record else ""
-    if "cot" in record or "thought" in record:
-        field = "cot" if "cot" in record else "thought"
-        solution = require_text(record, field, where, allow_empty=bool(answer)).strip()
-    elif "####" in answer:
-        return answer.strip()
-    else:
-        return None
-    last = solution.rpartition("\n")[2].lower()
-    if not answer or "####" in last or "final answer" in last:
-        return solution
-    return f"{solution}\nFinal Answer: {gold_of(answer)}".lstrip()
-
-
-def gold_of(answer: str) -> str:
-    """The gold answer: what follows `####`, or all of it."""
-    return answer.rpartition("####")[2].strip()

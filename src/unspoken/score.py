@@ -11,7 +11,7 @@ from typing import Any
 
 from unspoken.answers import answers_equal, extract_answer
 from unspoken.common.files import AnyPath, refuse_existing
-from unspoken.example import read_jsonl, require_text, write_jsonl
+from unspoken.data.jsonl import read_jsonl, require_text, write_jsonl
 from unspoken.stats import Proportion
 
 

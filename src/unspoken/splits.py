@@ -13,8 +13,9 @@ from typing import Any
 
 from unspoken.common.errors import DataError
 from unspoken.common.files import atomic_output, file_hash
-from unspoken.example import iter_examples, iter_questions, json_line, read_jsonl, require_text
-from unspoken.leaks import check_leaks
+from unspoken.data.example import iter_examples, iter_questions
+from unspoken.data.jsonl import json_line, read_jsonl, require_text
+from unspoken.data.leaks import check_leaks
 from unspoken.recipe import Data, Recipe, Vet
 
 
@@ -133,9 +134,9 @@ def make_data(recipe: Recipe, folder: Path) -> tuple[Splits, dict[str, Any]]:
 
 
 def _make(data: Data, seed: int, folder: Path) -> None:
-    from unspoken.tasks.arithmetic import write_arithmetic
-    from unspoken.tasks.gsm8k import write_gsm8k
-    from unspoken.tasks.multiplication import write_multiplication
+    from unspoken.data.tasks.arithmetic import write_arithmetic
+    from unspoken.data.tasks.gsm8k import write_gsm8k
+    from unspoken.data.tasks.multiplication import write_multiplication
 
     if data.task == "multiplication":
         counts = (data.num_train, data.num_valid, data.num_test)
@@ -234,7 +235,7 @@ def _hold_out(train: Path, folder: Path, count: int, seed: int) -> dict[str, Pat
 
 def as_jsonl(path: Path, data: Data, split: str, folder: Path) -> Path:
     """The file itself, or what unspoken converted it to: the paper's .txt files, raw GSM8K."""
-    from unspoken.tasks import gsm8k, icot
+    from unspoken.data.tasks import gsm8k, icot
 
     target = folder / f"given-{split}.jsonl"
     if path.suffix == ".txt":
@@ -271,7 +272,7 @@ def _check_leaks(recipe: Recipe, splits: Splits) -> None:
 
 def iter_split_questions(path: Path) -> Iterator[str]:
     """The questions of a file in any form that unspoken reads."""
-    from unspoken.tasks.icot import iter_lines
+    from unspoken.data.tasks.icot import iter_lines
 
     examples = iter_lines(path) if path.suffix == ".txt" else iter_questions(path)
     return (example.question for example in examples)

@@ -20,7 +20,7 @@ from unspoken.common.errors import ModelError
 from unspoken.recipe.sections import TemplateName
 
 if TYPE_CHECKING:
-    from unspoken.example import Example
+    from unspoken.data.example import Example
 
 
 class Spans(NamedTuple):

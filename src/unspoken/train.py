@@ -28,10 +28,10 @@ from unspoken.collate import IGNORE, collate
 from unspoken.common.errors import ModelError, RecipeError, TrainingError
 from unspoken.common.interrupt import EXIT_INTERRUPTED, Interrupted, StopRequest
 from unspoken.common.memory import peak_memory
+from unspoken.data.example import Example
 from unspoken.dataset import CoTDataset
 from unspoken.distributed import Processes
 from unspoken.evaluate import Metrics, evaluate
-from unspoken.example import Example
 from unspoken.launched import require_batches
 from unspoken.log import TrainingLog
 from unspoken.model import model_card, require_gap_support

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unspoken.common.errors import DataError
-from unspoken.example import Example, read_examples, read_jsonl
-from unspoken.leaks import check_leaks
-from unspoken.prompts import gold_of
+from unspoken.data.example import Example, gold_of, read_examples
+from unspoken.data.jsonl import read_jsonl
+from unspoken.data.leaks import check_leaks
 from unspoken.recipe import Data, Recipe
 from unspoken.splits import is_traces, iter_split_questions
 
@@ -73,7 +73,7 @@ def read_sample(recipe: Recipe) -> Sample:
 
 
 def _multiplication(data: Data, seed: int) -> Sample:
-    from unspoken.tasks.multiplication import examples, generate
+    from unspoken.data.tasks.multiplication import examples, generate
 
     counts = (data.num_train, data.num_valid, data.num_test)
     generate(data.digits, *counts, seed=seed)  # says so where there are not enough problems
@@ -83,7 +83,7 @@ def _multiplication(data: Data, seed: int) -> Sample:
 
 
 def _arithmetic(data: Data, seed: int) -> Sample:
-    from unspoken.tasks.arithmetic import CATEGORIES, generate
+    from unspoken.data.tasks.arithmetic import CATEGORIES, generate
 
     drawn = generate(
         data.num_train if data.num_train <= _ALL else _SAMPLE,
@@ -108,7 +108,7 @@ def _held(num_valid: int, num_test: int) -> str:
 
 
 def _gsm8k(data: Data) -> Sample:
-    from unspoken.tasks.gsm8k import parse
+    from unspoken.data.tasks.gsm8k import parse
 
     if data.source is None or not Path(data.source).is_dir():
         note = "GSM8K from the hub; sizes are known once it is fetched"
@@ -155,7 +155,7 @@ def _files(recipe: Recipe) -> Sample:
 
 def _training(recipe: Recipe, path: Path) -> tuple[list[Example], str]:
     """The examples of the training file, as the run will read it, and what to say of them."""
-    from unspoken.tasks import gsm8k, icot
+    from unspoken.data.tasks import gsm8k, icot
 
     data = recipe.data
     if path.suffix == ".txt":
@@ -174,7 +174,7 @@ def _training(recipe: Recipe, path: Path) -> tuple[list[Example], str]:
 
 def _questions(path: Path) -> list[Example]:
     """What a teacher is asked, with solutions and answers where there are some."""
-    from unspoken.questions import read_questions_from
+    from unspoken.data.questions import read_questions_from
 
     def text(record: dict[str, Any], *names: str) -> str:
         return next((record[name] for name in names if isinstance(record.get(name), str)), "")

@@ -11,8 +11,8 @@ from typing import Any
 
 from unspoken.check.data import Sample
 from unspoken.check.learner import Learner, build
+from unspoken.data.jsonl import json_line
 from unspoken.dataset import CoTDataset
-from unspoken.example import json_line
 from unspoken.recipe import Recipe
 from unspoken.recipe.plan import variants
 from unspoken.schedule import ALL, Schedule, ScheduleState

@@ -13,14 +13,14 @@ from unspoken.check.learner import Learner, build
 from unspoken.check.student import steps_line, training_of
 from unspoken.check.writing import Asking, lines_of_cost, lines_written, request_for
 from unspoken.common.errors import DataError, ModelError, RecipeError
+from unspoken.data.example import Example
+from unspoken.data.overlap import QuestionIndex
 from unspoken.engines import Engine
 from unspoken.engines.make import EngineOptions, make_engine
 from unspoken.engines.openai import DEFAULT_KEY, OpenAIEngine
 from unspoken.engines.teacher import base_folder, in_recipe, local_folder
 from unspoken.engines.worked import solution
-from unspoken.example import Example
 from unspoken.model import ModelCard, model_card
-from unspoken.overlap import QuestionIndex
 from unspoken.prompts import PromptWriter, prompt_writer
 from unspoken.recipe import Recipe, Schedule, Teacher
 from unspoken.template import Template

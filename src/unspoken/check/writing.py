@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from unspoken.data.example import Example
 from unspoken.engines import Request, Sampling, Usage
 from unspoken.engines.budget import Budget
-from unspoken.example import Example
 from unspoken.prompts import PromptWriter
 from unspoken.recipe import Recipe, Teacher
 

@@ -36,7 +36,7 @@ def multiplication(
     seed
         Same seed, same files.
     """
-    from unspoken.tasks.multiplication import write_multiplication
+    from unspoken.data.tasks.multiplication import write_multiplication
 
     _print_counts(
         write_multiplication(
@@ -76,7 +76,7 @@ def arithmetic(
     seed
         Same seed, same files.
     """
-    from unspoken.tasks.arithmetic import write_arithmetic
+    from unspoken.data.tasks.arithmetic import write_arithmetic
 
     description = write_arithmetic(
         output,
@@ -116,7 +116,7 @@ def gsm8k(
     num_valid
         Validation examples, taken out of the training split.
     """
-    from unspoken.tasks.gsm8k import write_gsm8k
+    from unspoken.data.tasks.gsm8k import write_gsm8k
 
     _print_counts(
         write_gsm8k(output, source, thought, num_valid=num_valid, seed=seed, overwrite=overwrite),
@@ -153,8 +153,8 @@ def questions(
     limit
         Only the first questions.
     """
-    from unspoken.example import write_jsonl
-    from unspoken.questions import read_questions_from
+    from unspoken.data.jsonl import write_jsonl
+    from unspoken.data.questions import read_questions_from
 
     records = read_questions_from(
         input,
@@ -178,7 +178,7 @@ def icot(*, input: Path, output: Path, overwrite: Overwrite = False) -> None:
     output
         Its suffix gives the direction: .jsonl or .txt.
     """
-    from unspoken.tasks.icot import convert
+    from unspoken.data.tasks.icot import convert
 
     count = convert(input, output, overwrite=overwrite)
     print(f"{output}: {count:,} examples")

@@ -79,7 +79,7 @@ def evaluate(
         Run Python code that came with the model.
     """
     from unspoken.common.files import refuse_existing
-    from unspoken.example import read_questions
+    from unspoken.data.example import read_questions
 
     refuse_existing([output], overwrite=overwrite)
     if limit is not None and limit < 1:

@@ -56,7 +56,7 @@ def vet(
     max_per_question
         Keep so many traces of each question.
     """
-    from unspoken.overlap import OVERLAP
+    from unspoken.data.overlap import OVERLAP
     from unspoken.vet import vet_traces
 
     summary = vet_traces(

@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from unspoken.common.errors import DataError
+from unspoken.data.example import gold_of, solution_of
+from unspoken.data.tasks import arithmetic, multiplication
 from unspoken.engines import Reply, Request, Sampling, Style, Usage
-from unspoken.prompts import gold_of, solution_of
-from unspoken.tasks import arithmetic, multiplication
 
 
 class WorkedEngine:

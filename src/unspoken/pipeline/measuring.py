@@ -8,9 +8,9 @@ from typing import Any
 
 from unspoken.common.files import write_text
 from unspoken.common.interrupt import end_if_asked
+from unspoken.data.example import read_questions
 from unspoken.engines.teacher import fingerprint
 from unspoken.evaluate import evaluate_folder
-from unspoken.example import read_questions
 from unspoken.model import ModelCard
 from unspoken.pipeline.folder import RunFolder
 from unspoken.pipeline.training import deciding, model_in

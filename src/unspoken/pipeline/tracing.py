@@ -15,11 +15,11 @@ from unspoken.answers import answers_equal, extract_answer
 from unspoken.common.errors import DataError, ModelError
 from unspoken.common.files import file_hash, write_text
 from unspoken.common.interrupt import EXIT_INTERRUPTED, end_if_asked
+from unspoken.data.jsonl import read_jsonl, write_jsonl
 from unspoken.engines import Engine, Sampling
 from unspoken.engines.make import EngineOptions, make_engine
 from unspoken.engines.teacher import fingerprint, in_recipe
 from unspoken.evaluate import Prediction, summarize
-from unspoken.example import read_jsonl, write_jsonl
 from unspoken.launch.sagemaker_sharing import has_separate_files
 from unspoken.model import ModelCard
 from unspoken.pipeline.folder import RunFolder, Stage

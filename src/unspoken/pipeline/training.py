@@ -11,9 +11,9 @@ from typing import Any
 from unspoken.adapter import base_of, is_adapter, require_same_adapter
 from unspoken.checkpoint import remove_checkpoints
 from unspoken.common.files import file_hash
+from unspoken.data.example import read_questions
 from unspoken.dataset import encode_file
 from unspoken.engines.teacher import fingerprint
-from unspoken.example import read_questions
 from unspoken.launch.sagemaker_sharing import has_separate_files, share_run_folder
 from unspoken.model import ModelCard, load_model, load_tokenizer, require_reloadable_tokenizer
 from unspoken.pipeline.folder import RunFolder

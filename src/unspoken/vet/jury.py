@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
 from unspoken.answers import answers_equal
-from unspoken.overlap import QuestionIndex
+from unspoken.data.overlap import QuestionIndex
 from unspoken.stats import majority
 from unspoken.vet.reading import TornLine, Trace
 

@@ -17,8 +17,8 @@ from typing import Any
 
 from unspoken.answers import split_answer
 from unspoken.common.files import AnyPath
-from unspoken.example import read_jsonl, require_text
-from unspoken.prompts import gold_of
+from unspoken.data.example import gold_of
+from unspoken.data.jsonl import read_jsonl, require_text
 
 #: What `unspoken generate` writes about a trace, and not about its question.
 _ABOUT_TRACE = frozenset(

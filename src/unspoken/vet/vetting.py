@@ -15,8 +15,8 @@ from typing import Any
 
 from unspoken.common.errors import DataError, RecipeError
 from unspoken.common.files import AnyPath, atomic_output, refuse_existing
-from unspoken.example import json_line
-from unspoken.overlap import OVERLAP, QuestionIndex
+from unspoken.data.jsonl import json_line
+from unspoken.data.overlap import OVERLAP, QuestionIndex
 from unspoken.vet.jury import Jury, count_votes
 from unspoken.vet.reading import Trace, read_traces
 

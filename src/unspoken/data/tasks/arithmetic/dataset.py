@@ -16,10 +16,11 @@ from typing import Any
 
 from unspoken.common.errors import DataError
 from unspoken.common.files import AnyPath, refuse_existing
-from unspoken.example import Example, json_line, write_dataset
-from unspoken.leaks import normalize
-from unspoken.tasks.arithmetic.categories import CATEGORIES
-from unspoken.tasks.arithmetic.form import LEVELS, Form
+from unspoken.data.example import Example
+from unspoken.data.jsonl import json_line, write_dataset
+from unspoken.data.leaks import normalize
+from unspoken.data.tasks.arithmetic.categories import CATEGORIES
+from unspoken.data.tasks.arithmetic.form import LEVELS, Form
 
 SPLITS = ("train", "valid", "test")
 _QUESTION_FILES = {"train": "raw_questions", "valid": "valid_questions", "test": "test_questions"}

@@ -13,14 +13,8 @@ from pathlib import Path
 
 from unspoken.common.errors import DataError
 from unspoken.common.files import AnyPath, atomic_output, refuse_existing
-from unspoken.example import (
-    Example,
-    iter_examples,
-    read_lines,
-    require_text,
-    unique_questions,
-    write_examples,
-)
+from unspoken.data.example import Example, iter_examples, unique_questions, write_examples
+from unspoken.data.jsonl import read_lines, require_text
 
 _FORM = "question||thought #### answer"
 
@@ -87,7 +81,7 @@ def iter_lines(path: AnyPath) -> Iterator[Example]:
     """Yields the examples of a file of such lines.
 
     Raises:
-        DataError: as `parse_line`, for what `unspoken.example.read_lines` refuses, and for a
+        DataError: as `parse_line`, for what `unspoken.data.jsonl.read_lines` refuses, and for a
             question that stands in the file twice.
     """
 

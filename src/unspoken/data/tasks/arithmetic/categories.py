@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from unspoken.common.errors import DataError
-from unspoken.example import Example
-from unspoken.tasks.arithmetic import (
+from unspoken.data.example import Example
+from unspoken.data.tasks.arithmetic import (
     ages,
     algebra,
     areas,
@@ -17,7 +17,7 @@ from unspoken.tasks.arithmetic import (
     riddles,
     whole,
 )
-from unspoken.tasks.arithmetic.form import Form
+from unspoken.data.tasks.arithmetic.form import Form
 
 # Category -> its share (as many of 500 as in the default data set), and groups of forms. Each
 # group of a category is as likely as the others, and so is each form of a group.

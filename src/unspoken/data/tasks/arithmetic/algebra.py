@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from random import Random
 
-from unspoken.tasks.arithmetic.form import Number, Solution, Values, exact, form, number, pick
+from unspoken.data.tasks.arithmetic.form import Number, Solution, Values, exact, form, number, pick
 
 _FRAMES = (
     "Solve for {v:letter}: EQUATION",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from random import Random
 
-from unspoken.tasks.arithmetic.algebra import (
+from unspoken.data.tasks.arithmetic.algebra import (
     draw_constant,
     draw_factor,
     draw_unknown,
     two_steps,
 )
-from unspoken.tasks.arithmetic.form import Solution, Values, form, number, pick
+from unspoken.data.tasks.arithmetic.form import Solution, Values, form, number, pick
 
 
 def _draw_puzzle(rng: Random, level: int) -> Values:

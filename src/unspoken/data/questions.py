@@ -2,7 +2,7 @@
 
 The first step of `unspoken generate`. What comes out has one form: `question`, and where there are
 any, `answer`, `id` and further fields. A GSM8K answer keeps its solution and `####`; what is
-gold in it, `unspoken.prompts.gold_of` says.
+gold in it, `unspoken.data.example.gold_of` says.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from unspoken.common.errors import DataError, RecipeError
 from unspoken.common.files import AnyPath
-from unspoken.example import read_jsonl, require_text
+from unspoken.data.jsonl import read_jsonl, require_text
 
 _SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".arrow", ".txt")
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")

@@ -7,7 +7,7 @@ from fractions import Fraction
 from math import lcm, prod
 from random import Random
 
-from unspoken.tasks.arithmetic.form import Solution, Values, asked, form, fraction, pick
+from unspoken.data.tasks.arithmetic.form import Solution, Values, asked, form, fraction, pick
 
 
 def proper(rng: Random, level: int) -> Fraction:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from fractions import Fraction
 from random import Random
 
-from unspoken.tasks.arithmetic.form import Number, Solution, Values, exact, form, half, number, pick
+from unspoken.data.tasks.arithmetic.form import (
+    Number,
+    Solution,
+    Values,
+    exact,
+    form,
+    half,
+    number,
+    pick,
+)
 
 
 def _side(rng: Random, level: int) -> Number:

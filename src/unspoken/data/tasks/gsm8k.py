@@ -23,15 +23,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from unspoken.common.errors import DataError
 from unspoken.common.files import AnyPath, refuse_existing
-from unspoken.example import (
-    Example,
-    json_line,
-    read_jsonl,
-    require_text,
-    unique_questions,
-    write_dataset,
-    write_examples,
-)
+from unspoken.data.example import Example, unique_questions, write_examples
+from unspoken.data.jsonl import json_line, read_jsonl, require_text, write_dataset
 
 Style: TypeAlias = Literal["equations", "sentences"]
 

@@ -18,7 +18,7 @@ from random import Random
 from string import Formatter
 from typing import Any, TypeAlias
 
-from unspoken.example import Example
+from unspoken.data.example import Example
 
 LEVELS = ("easy", "medium", "hard")
 

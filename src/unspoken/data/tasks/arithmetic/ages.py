@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from unspoken.tasks.arithmetic.form import Solution, Values, form, number, pick
+from unspoken.data.tasks.arithmetic.form import Solution, Values, form, number, pick
 
 
 def _draw_later(rng: Random, level: int) -> Values:

@@ -6,7 +6,7 @@ from fractions import Fraction
 from math import gcd
 from random import Random
 
-from unspoken.tasks.arithmetic.form import Solution, Values, form, money, number, pick
+from unspoken.data.tasks.arithmetic.form import Solution, Values, form, money, number, pick
 
 
 def _pair(rng: Random, level: int) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from random import Random
 
-from unspoken.tasks.arithmetic.form import (
+from unspoken.data.tasks.arithmetic.form import (
     Number,
     Solution,
     Values,

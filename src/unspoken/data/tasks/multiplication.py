@@ -26,7 +26,8 @@ import numpy as np
 
 from unspoken.common.errors import DataError
 from unspoken.common.files import AnyPath, refuse_existing
-from unspoken.example import Example, write_dataset
+from unspoken.data.example import Example
+from unspoken.data.jsonl import write_dataset
 
 SPLITS = ("train", "valid", "test")
 

@@ -8,9 +8,9 @@ Answers are exact: no float occurs. Numbers are whole, decimals with an end, or 
 lowest terms; money has two decimals where it is not whole; word problems have their unit.
 """
 
-from unspoken.tasks.arithmetic.categories import CATEGORIES, cot, solve_question
-from unspoken.tasks.arithmetic.dataset import SPLITS, Question, generate, write_arithmetic
-from unspoken.tasks.arithmetic.form import LEVELS as DIFFICULTIES
+from unspoken.data.tasks.arithmetic.categories import CATEGORIES, cot, solve_question
+from unspoken.data.tasks.arithmetic.dataset import SPLITS, Question, generate, write_arithmetic
+from unspoken.data.tasks.arithmetic.form import LEVELS as DIFFICULTIES
 
 __all__ = [
     "CATEGORIES",

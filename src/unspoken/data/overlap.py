@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from unspoken.common.files import AnyPath
-from unspoken.example import read_jsonl, require_text
-from unspoken.leaks import Place, normalize
+from unspoken.data.jsonl import read_jsonl, require_text
+from unspoken.data.leaks import Place, normalize
 
 #: Words of a shared run, as in PaLM's analysis of contamination (arXiv 2204.02311, section 8).
 RUN = 8

@@ -1,170 +1,19 @@
-"""Examples and the JSONL files they live in: the first and the last step of every stage.
-
-An example is question | thought | answer. Its file has one JSON object a line with the text
-fields `question`, `thought` (or `cot`), `answer` and, if it has them, `id` and `category`. Whatever
-is wrong with a line is an error that names file:line and field: a bad line never disappears.
-
-The lower-level functions here (`read_lines`, `read_jsonl`, `require_text`, `write_jsonl`,
-`write_dataset`) serve the stages whose files have other fields, such as predictions and traces.
-"""
+"""JSONL files, read with exact errors and written whole or not at all."""
 
 from __future__ import annotations
 
 import difflib
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from unspoken import __version__
 from unspoken.common.errors import DataError
 from unspoken.common.files import AnyPath, atomic_output, refuse_existing
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One question with its worked thought and its answer, all as text.
-
-    Attributes:
-        id, category: empty where there is none; results are told per category.
-    """
-
-    question: str
-    thought: str
-    answer: str
-    id: str = ""
-    category: str = ""
-
-
-# --- reading ------------------------------------------------------------------------------------
-
-
-def read_examples(
-    path: AnyPath,
-    *,
-    limit: int | None = None,
-    allow_empty_thought: bool = False,
-    unique: bool = True,
-) -> list[Example]:
-    """Returns the examples of a JSONL file, or only the first `limit` of them.
-
-    Raises:
-        DataError: as `iter_examples` does, for the lines that are read.
-    """
-    if limit is not None and limit < 1:
-        raise DataError(
-            f"{path}: found a limit of {limit}; needed: at least 1, or no limit for all examples; "
-            "raise it or leave it out"
-        )
-    examples = iter_examples(path, allow_empty_thought=allow_empty_thought, unique=unique)
-    return list(islice(examples, limit))
-
-
-def iter_examples(
-    path: AnyPath, *, allow_empty_thought: bool = False, unique: bool = True
-) -> Iterator[Example]:
-    """Yields the examples of a JSONL file, in its order, without holding them.
-
-    Texts are yielded as they stand in the file, blanks around them included. `cot` is taken as
-    `thought` where there is no `thought`, `category` where it is text; any other field is ignored.
-    Per line read, only the hash of its question is kept (a million examples: below 100 MB).
-
-    Args:
-        path: the file.
-        allow_empty_thought: whether a thought may be empty.
-        unique: whether each question may stand there only once; without, it may have several
-            worked solutions.
-
-    Raises:
-        DataError: for a file that is missing, empty, not UTF-8 or has blank lines, for a line that
-            is not a JSON object, for a field that is missing, empty or not text, and, if `unique`,
-            for a question that stands in the file twice.
-    """
-
-    def numbered() -> Iterator[tuple[int, Example]]:
-        for line, record in read_jsonl(path):
-            yield line, _example(record, f"{path}:{line}", allow_empty_thought)
-
-    if not unique:
-        return (example for _, example in numbered())
-    return unique_questions(path, numbered)
-
-
-def _example(record: Mapping[str, Any], where: str, allow_empty_thought: bool) -> Example:
-    thought = "cot" if "cot" in record and "thought" not in record else "thought"
-    return Example(
-        question=require_text(record, "question", where),
-        thought=require_text(record, thought, where, allow_empty=allow_empty_thought),
-        answer=require_text(record, "answer", where),
-        id=require_text(record, "id", where, allow_empty=True) if "id" in record else "",
-        category=_category(record, where),
-    )
-
-
-def _category(record: Mapping[str, Any], where: str) -> str:
-    if not isinstance(record.get("category"), str):
-        return ""
-    return require_text(record, "category", where, allow_empty=True)
-
-
-def read_questions(path: AnyPath, *, limit: int | None = None) -> list[Example]:
-    """Returns the questions of a JSONL file, or only the first `limit`; see `iter_questions`."""
-    return list(islice(iter_questions(path), limit))
-
-
-def iter_questions(path: AnyPath) -> Iterator[Example]:
-    """Yields what is asked in an evaluation: `question` and, where they are, `answer`, `category`.
-
-    Any thought is left out, and so is the solution in a raw GSM8K answer: of an answer with
-    `####` only what follows it counts. Without `answer` the example's answer is empty.
-
-    Raises:
-        DataError: as `iter_examples` does.
-    """
-
-    def numbered() -> Iterator[tuple[int, Example]]:
-        for line, record in read_jsonl(path):
-            where = f"{path}:{line}"
-            answer = require_text(record, "answer", where) if "answer" in record else ""
-            gold = answer.rpartition("####")[2].strip()
-            question = require_text(record, "question", where)
-            yield line, Example(question, "", gold, category=_category(record, where))
-
-    return unique_questions(path, numbered)
-
-
-def unique_questions(
-    path: AnyPath, numbered: Callable[[], Iterator[tuple[int, Example]]]
-) -> Iterator[Example]:
-    """Yields the examples of `numbered()`, refusing a question that came before.
-
-    Args:
-        path: The file that the error names.
-        numbered: Starts reading at the first line, each time it is called; yields
-            (line number, example). It is called again only to find the first of two lines.
-
-    Raises:
-        DataError: for the second of two examples with the same question.
-    """
-    hashes: set[int] = set()
-    for line, example in numbered():
-        key = hash(example.question)
-        if key in hashes:
-            # Equal hashes are not yet equal questions: only the file itself can tell.
-            same = (n for n, other in numbered() if other.question == example.question)
-            first = next(same, line)
-            if first < line:
-                raise DataError(
-                    f"{path}:{line}: question: found {_shown(example.question)}, which already "
-                    f"stands in line {first}; needed: every question once; delete line {line} "
-                    f"or line {first}"
-                )
-        hashes.add(key)
-        yield example
 
 
 def read_jsonl(path: AnyPath, *, allow_empty: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -183,7 +32,7 @@ def read_jsonl(path: AnyPath, *, allow_empty: bool = False) -> Iterator[tuple[in
         except json.JSONDecodeError as error:
             raise DataError(
                 f"{path}:{line}: not JSON: {error.msg} at column {error.colno}, found "
-                f"{_shown(text)}; needed: one JSON object a line; correct the line or delete it"
+                f"{shown(text)}; needed: one JSON object a line; correct the line or delete it"
             ) from error
         except (ValueError, RecursionError) as error:  # endless digits, endless brackets
             raise DataError(
@@ -313,8 +162,8 @@ def require_text(
 def _missing(record: Mapping[str, Any], field: str, where: str) -> str:
     close = {name.lower(): name for name in record}
     near = difflib.get_close_matches(field, close, n=1, cutoff=0.6)
-    found = ", ".join(_shown(name) for name in islice(record, 8)) or "no field at all"
-    remedy = f"rename {_shown(close[near[0]])} to {field!r}" if near else "add it"
+    found = ", ".join(shown(name) for name in islice(record, 8)) or "no field at all"
+    remedy = f"rename {shown(close[near[0]])} to {field!r}" if near else "add it"
     return f"{where}: {field}: missing, found {found}; needed: a text field {field!r}; {remedy}"
 
 
@@ -323,46 +172,29 @@ def _kind(value: object) -> str:
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     if isinstance(value, int | float):
-        return f"the number {_shown(value)}"
+        return f"the number {shown(value)}"
     if isinstance(value, str):
-        return f"the text {_shown(value)}"
+        return f"the text {shown(value)}"
     return "a list" if isinstance(value, list) else "an object"
 
 
-def _shown(value: object, limit: int = 60) -> str:
+def shown(value: object, limit: int = 60) -> str:
     """Returns the value as Python would write it: one line, and no longer than an error may be."""
     text = repr(value[: limit + 1] if isinstance(value, str) else value)
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
-# --- writing ------------------------------------------------------------------------------------
+class HasRecord(Protocol):
+    """What can be written as one line of a JSONL file, such as an `Example`."""
+
+    def to_record(self) -> dict[str, str]:
+        """Its fields; those that are empty may be left out."""
+        ...
 
 
-def write_examples(path: AnyPath, examples: Iterable[Example], *, overwrite: bool = False) -> int:
-    """Writes examples as JSONL, whole or not at all, and returns how many there were.
-
-    An `id` or `category` that is empty is left out.
-
-    Raises:
-        OutputExistsError: if the file exists and `overwrite` is false.
-    """
-    return write_jsonl(path, map(_record, examples), overwrite=overwrite)
-
-
-def _record(example: Example) -> dict[str, str]:
-    record = {
-        "question": example.question,
-        "thought": example.thought,
-        "answer": example.answer,
-    }
-    if example.category:
-        record["category"] = example.category
-    return {"id": example.id, **record} if example.id else record
-
-
-def json_line(record: Mapping[str, Any] | Example) -> bytes:
+def json_line(record: Mapping[str, Any] | HasRecord) -> bytes:
     """Returns one line of a JSONL file, with its line end."""
-    record = _record(record) if isinstance(record, Example) else record
+    record = record if isinstance(record, Mapping) else record.to_record()
     try:
         return json.dumps(record, ensure_ascii=False).encode("utf-8") + b"\n"
     except UnicodeEncodeError:  # half a surrogate pair, which only JSON's escapes can hold

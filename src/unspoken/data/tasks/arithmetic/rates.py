@@ -5,8 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 from random import Random
 
-from unspoken.tasks.arithmetic.form import Solution, Values, exact, form, money, number, pick
-from unspoken.tasks.arithmetic.prices import price
+from unspoken.data.tasks.arithmetic.form import Solution, Values, exact, form, money, number, pick
+from unspoken.data.tasks.arithmetic.prices import price
 
 
 def _draw_same_rate(rng: Random, level: int) -> Values:

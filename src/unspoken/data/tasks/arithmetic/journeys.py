@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from random import Random
 
-from unspoken.tasks.arithmetic.form import Number, Solution, Values, exact, form, half, number
+from unspoken.data.tasks.arithmetic.form import Number, Solution, Values, exact, form, half, number
 
 
 def _speed(rng: Random, level: int) -> int:

@@ -1,0 +1,1 @@
+"""Questions and examples: read, made and checked; text in, `Example` out."""

@@ -1,0 +1,206 @@
+"""Examples and the JSONL files they live in: the first and the last step of every stage.
+
+An example is question | thought | answer. Its file has one JSON object a line with the text
+fields `question`, `thought` (or `cot`), `answer` and, if it has them, `id` and `category`. Whatever
+is wrong with a line is an error that names file:line and field: a bad line never disappears.
+
+Files with other fields, such as predictions and traces, are read and written by
+`unspoken.data.jsonl` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from unspoken.common.errors import DataError
+from unspoken.common.files import AnyPath
+from unspoken.data.jsonl import shown, read_jsonl, require_text, write_jsonl
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One question with its worked thought and its answer, all as text.
+
+    Attributes:
+        id, category: empty where there is none; results are told per category.
+    """
+
+    question: str
+    thought: str
+    answer: str
+    id: str = ""
+    category: str = ""
+
+    def to_record(self) -> dict[str, str]:
+        """Its line in a JSONL file; an id or category that is empty is left out."""
+        record = {"question": self.question, "thought": self.thought, "answer": self.answer}
+        if self.category:
+            record["category"] = self.category
+        return {"id": self.id, **record} if self.id else record
+
+
+def read_examples(
+    path: AnyPath,
+    *,
+    limit: int | None = None,
+    allow_empty_thought: bool = False,
+    unique: bool = True,
+) -> list[Example]:
+    """Returns the examples of a JSONL file, or only the first `limit` of them.
+
+    Raises:
+        DataError: as `iter_examples` does, for the lines that are read.
+    """
+    if limit is not None and limit < 1:
+        raise DataError(
+            f"{path}: found a limit of {limit}; needed: at least 1, or no limit for all examples; "
+            "raise it or leave it out"
+        )
+    examples = iter_examples(path, allow_empty_thought=allow_empty_thought, unique=unique)
+    return list(islice(examples, limit))
+
+
+def iter_examples(
+    path: AnyPath, *, allow_empty_thought: bool = False, unique: bool = True
+) -> Iterator[Example]:
+    """Yields the examples of a JSONL file, in its order, without holding them.
+
+    Texts are yielded as they stand in the file, blanks around them included. `cot` is taken as
+    `thought` where there is no `thought`, `category` where it is text; any other field is ignored.
+    Per line read, only the hash of its question is kept (a million examples: below 100 MB).
+
+    Args:
+        path: the file.
+        allow_empty_thought: whether a thought may be empty.
+        unique: whether each question may stand there only once; without, it may have several
+            worked solutions.
+
+    Raises:
+        DataError: for a file that is missing, empty, not UTF-8 or has blank lines, for a line that
+            is not a JSON object, for a field that is missing, empty or not text, and, if `unique`,
+            for a question that stands in the file twice.
+    """
+
+    def numbered() -> Iterator[tuple[int, Example]]:
+        for line, record in read_jsonl(path):
+            yield line, _example(record, f"{path}:{line}", allow_empty_thought)
+
+    if not unique:
+        return (example for _, example in numbered())
+    return unique_questions(path, numbered)
+
+
+def _example(record: Mapping[str, Any], where: str, allow_empty_thought: bool) -> Example:
+    thought = "cot" if "cot" in record and "thought" not in record else "thought"
+    return Example(
+        question=require_text(record, "question", where),
+        thought=require_text(record, thought, where, allow_empty=allow_empty_thought),
+        answer=require_text(record, "answer", where),
+        id=require_text(record, "id", where, allow_empty=True) if "id" in record else "",
+        category=_category(record, where),
+    )
+
+
+def _category(record: Mapping[str, Any], where: str) -> str:
+    if not isinstance(record.get("category"), str):
+        return ""
+    return require_text(record, "category", where, allow_empty=True)
+
+
+def read_questions(path: AnyPath, *, limit: int | None = None) -> list[Example]:
+    """Returns the questions of a JSONL file, or only the first `limit`; see `iter_questions`."""
+    return list(islice(iter_questions(path), limit))
+
+
+def iter_questions(path: AnyPath) -> Iterator[Example]:
+    """Yields what is asked in an evaluation: `question` and, where they are, `answer`, `category`.
+
+    Any thought is left out, and so is the solution in a raw GSM8K answer: of an answer with
+    `####` only what follows it counts. Without `answer` the example's answer is empty.
+
+    Raises:
+        DataError: as `iter_examples` does.
+    """
+
+    def numbered() -> Iterator[tuple[int, Example]]:
+        for line, record in read_jsonl(path):
+            where = f"{path}:{line}"
+            answer = require_text(record, "answer", where) if "answer" in record else ""
+            gold = answer.rpartition("####")[2].strip()
+            question = require_text(record, "question", where)
+            yield line, Example(question, "", gold, category=_category(record, where))
+
+    return unique_questions(path, numbered)
+
+
+def unique_questions(
+    path: AnyPath, numbered: Callable[[], Iterator[tuple[int, Example]]]
+) -> Iterator[Example]:
+    """Yields the examples of `numbered()`, refusing a question that came before.
+
+    Args:
+        path: The file that the error names.
+        numbered: Starts reading at the first line, each time it is called; yields
+            (line number, example). It is called again only to find the first of two lines.
+
+    Raises:
+        DataError: for the second of two examples with the same question.
+    """
+    hashes: set[int] = set()
+    for line, example in numbered():
+        key = hash(example.question)
+        if key in hashes:
+            # Equal hashes are not yet equal questions: only the file itself can tell.
+            same = (n for n, other in numbered() if other.question == example.question)
+            first = next(same, line)
+            if first < line:
+                raise DataError(
+                    f"{path}:{line}: question: found {shown(example.question)}, which already "
+                    f"stands in line {first}; needed: every question once; delete line {line} "
+                    f"or line {first}"
+                )
+        hashes.add(key)
+        yield example
+
+
+def write_examples(path: AnyPath, examples: Iterable[Example], *, overwrite: bool = False) -> int:
+    """Writes examples as JSONL, whole or not at all, and returns how many there were.
+
+    An `id` or `category` that is empty is left out.
+
+    Raises:
+        OutputExistsError: if the file exists and `overwrite` is false.
+    """
+    return write_jsonl(path, (example.to_record() for example in examples), overwrite=overwrite)
+
+
+def solution_of(record: Mapping[str, Any], where: str) -> str | None:
+    """The worked solution in a record as a trace, or None where it has none.
+
+    It is `cot` or `thought`, or GSM8K's `answer` with its `####`. Where it does not state the
+    final answer in its last line, the line `Final Answer: ...` is added.
+
+    Example:
+        >>> solution_of({"question": "1 + 2", "thought": "one more than 2", "answer": "3"}, "")
+        'one more than 2\\nFinal Answer: 3'
+    """
+    answer = require_text(record, "answer", where) if "answer" in record else ""
+    if "cot" in record or "thought" in record:
+        field = "cot" if "cot" in record else "thought"
+        solution = require_text(record, field, where, allow_empty=bool(answer)).strip()
+    elif "####" in answer:
+        return answer.strip()
+    else:
+        return None
+    last = solution.rpartition("\n")[2].lower()
+    if not answer or "####" in last or "final answer" in last:
+        return solution
+    return f"{solution}\nFinal Answer: {gold_of(answer)}".lstrip()
+
+
+def gold_of(answer: str) -> str:
+    """The gold answer: what follows `####`, or all of it."""
+    return answer.rpartition("####")[2].strip()
