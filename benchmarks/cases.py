@@ -23,9 +23,9 @@ from typing import Any
 from unspoken.data.example import Example
 from unspoken.data.tasks.multiplication import generate
 from unspoken.dataset import CoTDataset, encode_examples
-from unspoken.model import load_model, load_tokenizer
+from unspoken.models.load import load_model, load_tokenizer
+from unspoken.models.template import Template
 from unspoken.recipe import Recipe, load_recipe, recipe_from
-from unspoken.template import Template
 
 CASES = ("quickstart", "gpt2")
 GPT2_VOCABULARY = 50257

@@ -26,7 +26,8 @@ from unspoken import recipe
 from unspoken.data.example import Example
 from unspoken.decode import Completion
 from unspoken.evaluate import Prediction, evaluate, judge
-from unspoken.model import ModelCard, load_model
+from unspoken.models.card import ModelCard
+from unspoken.models.load import load_model
 
 #: Questions for unspoken, and how many of them are asked one at a time.
 QUESTIONS = {

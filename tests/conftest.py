@@ -29,7 +29,7 @@ def shared_data() -> Path:
 @pytest.fixture
 def tokenizer() -> Any:
     """One token per character."""
-    from unspoken.tokenizer import character_tokenizer
+    from unspoken.models.tokenizer import character_tokenizer
 
     return character_tokenizer()
 

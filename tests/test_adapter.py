@@ -10,12 +10,12 @@ from safetensors.torch import load_file
 
 from conftest import tiny_recipe
 from test_train import losses, trainer
-from unspoken.adapter import base_of, choose_targets, is_adapter
 from unspoken.common.errors import RecipeError
-from unspoken.model import load_model
+from unspoken.models.adapter import base_of, choose_targets, is_adapter
+from unspoken.models.load import load_model
+from unspoken.models.tokenizer import character_tokenizer
 from unspoken.pipeline import run_recipe
 from unspoken.recipe import recipe_from
-from unspoken.tokenizer import character_tokenizer
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "gpt2": {"n_layer": 1, "n_head": 2, "n_embd": 64, "n_positions": 64},

@@ -8,7 +8,7 @@ import pytest
 from unspoken.collate import IGNORE, collate
 from unspoken.data.example import Example
 from unspoken.dataset import CoTDataset, encode_examples
-from unspoken.template import Template
+from unspoken.models.template import Template
 
 EXAMPLES = [
     Example("1 * 2", "3 + 4 5 + 6", "2"),

@@ -9,8 +9,8 @@ import pytest
 from unspoken.common.errors import DataError
 from unspoken.data.example import Example, write_examples
 from unspoken.data.tasks.multiplication import examples
-from unspoken.dataset import encode_examples, encode_file, encode_prompts, split_steps
-from unspoken.template import Template
+from unspoken.dataset import encode_examples, encode_file, split_steps
+from unspoken.models.template import Template, encode_prompts
 
 EXAMPLES = [Example(f"{n} * 1", f"{n} + 0", str(n)) for n in range(1, 40)]
 
@@ -68,7 +68,7 @@ def test_worker_processes_give_the_same_after_the_parent_has_tokenized(
 
 
 def test_symbols_outside_the_alphabet_are_named() -> None:
-    from unspoken.tokenizer import character_tokenizer
+    from unspoken.models.tokenizer import character_tokenizer
 
     with pytest.raises(DataError, match=r"\['7'\].*model.alphabet"):
         encode_examples(EXAMPLES[6:7], character_tokenizer("0123456 *+#\n"), Template())
@@ -77,7 +77,7 @@ def test_symbols_outside_the_alphabet_are_named() -> None:
 def test_cache_knows_content_template_tokenizer_and_length(
     path: Path, tmp_path: Path, tokenizer: Any
 ) -> None:
-    from unspoken.tokenizer import character_tokenizer
+    from unspoken.models.tokenizer import character_tokenizer
 
     cache = tmp_path / "cache"
 

@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from conftest import tiny_qwen2
-from unspoken.adapter import is_adapter
 from unspoken.cli import main
 from unspoken.commands.distil import _precision, distil
 from unspoken.common.errors import ModelError, RecipeError
+from unspoken.models.adapter import is_adapter
 from unspoken.pipeline.resuming import resume_from
 from unspoken.recipe import load_recipe
 

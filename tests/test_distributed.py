@@ -30,10 +30,10 @@ from unspoken.data.tasks.multiplication import examples
 from unspoken.distributed import Processes
 from unspoken.evaluate import evaluate_folder
 from unspoken.launched import asked_way, join_processes, precision_note
-from unspoken.model import load_model
+from unspoken.models.load import load_model
+from unspoken.models.tokenizer import character_tokenizer
 from unspoken.pipeline import run_recipe
 from unspoken.recipe import Model
-from unspoken.tokenizer import character_tokenizer
 from unspoken.traces_together import shares_folder
 
 SETTINGS: dict[str, Any] = {

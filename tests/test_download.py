@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 
-from unspoken import download as download_module
 from unspoken.commands.download import download
 from unspoken.common.errors import DataError, OutputExistsError, RecipeError
 from unspoken.common.locks import locked
-from unspoken.download import Download, download_model
-from unspoken.hub import DownloadError, HubUnreachableError, choose_files
+from unspoken.models import download as download_module
+from unspoken.models.download import Download, download_model
+from unspoken.models.hub import DownloadError, HubUnreachableError, choose_files
 
 COMMIT, LATER = "a" * 40, "b" * 40
 WEIGHTS = bytes(range(256)) * 1024
@@ -218,7 +218,7 @@ def test_after_a_kill_it_goes_on_in_the_middle_of_a_file(
     folder = tmp_path / "student"
     code = (
         "from huggingface_hub import constants; constants.DOWNLOAD_CHUNK_SIZE = 4096\n"
-        "from unspoken.download import download_model\n"
+        "from unspoken.models.download import download_model\n"
         f"download_model('Owner/Model', {str(folder)!r})"
     )
     environment = {k: v for k, v in os.environ.items() if k != "HF_HUB_OFFLINE"}

@@ -30,7 +30,8 @@ from unspoken.engines.make import EngineOptions, make_engine
 from unspoken.engines.openai import OpenAIEngine
 from unspoken.engines.server import Pace, Secret
 from unspoken.engines.transformers import TransformersEngine, transformers_engine
-from unspoken.model import ModelCard, load_model
+from unspoken.models.card import ModelCard
+from unspoken.models.load import load_model
 from unspoken.prompts import INSTRUCTION
 from unspoken.trace_settings import settings_path
 from unspoken.traces import generate_traces

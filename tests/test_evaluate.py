@@ -8,19 +8,19 @@ import pytest
 import torch
 
 from unspoken import recipe
-from unspoken.adapter import add_adapter
 from unspoken.cli import main
 from unspoken.common.errors import DataError, ModelError, OutputExistsError, RecipeError
 from unspoken.data.example import Example
 from unspoken.data.jsonl import write_jsonl
-from unspoken.dataset import encode_prompts
 from unspoken.decode import Completion, decode
 from unspoken.evaluate import Prediction, evaluate, evaluate_folder, judge, summarize
-from unspoken.model import ModelCard, load_model
+from unspoken.models.adapter import add_adapter
+from unspoken.models.card import ModelCard
+from unspoken.models.load import load_model
+from unspoken.models.template import Template, encode_prompts
 from unspoken.predictions import clustered_interval
 from unspoken.report import print_metrics
 from unspoken.stats import wilson_interval
-from unspoken.template import Template
 
 SETTINGS = recipe.Model(
     tokenizer="characters",

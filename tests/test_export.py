@@ -12,22 +12,21 @@ import torch
 import yaml
 
 from test_adapter import base_model, recipe
-from unspoken import template as template_module
-from unspoken.chat_template import chat_template
 from unspoken.commands.export import export
 from unspoken.common.errors import ModelError, OutputExistsError
 from unspoken.data.example import read_questions
-from unspoken.dataset import encode_prompts
-from unspoken.download import Download
 from unspoken.evaluate import evaluate_folder
-from unspoken.export import export_model
-from unspoken.hub import HubFile
-from unspoken.model import ModelCard
+from unspoken.models import template as template_module
+from unspoken.models.card import ModelCard
+from unspoken.models.chat_template import chat_template
+from unspoken.models.download import Download
+from unspoken.models.export.folder import export_model
+from unspoken.models.hub import HubFile
+from unspoken.models.template import Template, encode_prompts
+from unspoken.models.tokenizer import character_tokenizer
 from unspoken.pipeline import run_recipe
 from unspoken.recipe import Model
 from unspoken.recipe.sections import TemplateName
-from unspoken.template import Template
-from unspoken.tokenizer import character_tokenizer
 
 QUESTIONS = [
     "1 2 * 3 4",

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from conftest import tiny_qwen2
-from unspoken.adapter import is_adapter
 from unspoken.cli import _same_flag, app, main
 from unspoken.data.jsonl import read_jsonl, write_jsonl
+from unspoken.models.adapter import is_adapter
 from unspoken.recipe import load_recipe
 
 ROOT = Path(__file__).parents[1]

@@ -15,8 +15,8 @@ from unspoken.collate import collate
 from unspoken.common.errors import ModelError
 from unspoken.data.tasks.multiplication import examples
 from unspoken.dataset import CoTDataset, encode_examples
-from unspoken.model import (
-    ModelCard,
+from unspoken.models.card import ModelCard
+from unspoken.models.load import (
     build_empty,
     gap_closed,
     load_model,
@@ -24,8 +24,8 @@ from unspoken.model import (
     model_card,
     save_model,
 )
-from unspoken.template import Template
-from unspoken.tokenizer import character_tokenizer
+from unspoken.models.template import Template
+from unspoken.models.tokenizer import character_tokenizer
 
 SETTINGS = recipe.Model(
     tokenizer="characters",
@@ -183,7 +183,7 @@ def test_character_tokenizer_survives_saving(tmp_path: Path, tokenizer: Any) -> 
 def test_a_tokenizer_that_would_reload_as_another_one_is_refused(kind: str, fine: bool) -> None:
     from transformers import AutoConfig
 
-    from unspoken.model import require_reloadable_tokenizer
+    from unspoken.models.load import require_reloadable_tokenizer
 
     class Model:
         config = AutoConfig.for_model(kind)

@@ -12,10 +12,10 @@ from conftest import tiny_recipe
 from unspoken.check import check_recipe
 from unspoken.common.errors import DataError, OutputExistsError, RecipeError, UnspokenError
 from unspoken.common.locks import locked
-from unspoken.model import load_model, load_tokenizer
+from unspoken.models.load import load_model, load_tokenizer
+from unspoken.models.tokenizer import character_tokenizer
 from unspoken.pipeline import run_recipe
 from unspoken.recipe import load_recipe, recipe_from
-from unspoken.tokenizer import character_tokenizer
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 

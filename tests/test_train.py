@@ -21,8 +21,8 @@ from unspoken.common.errors import ModelError, RecipeError, TrainingError
 from unspoken.common.interrupt import EXIT_INTERRUPTED
 from unspoken.data.tasks.multiplication import examples
 from unspoken.dataset import encode_examples
-from unspoken.model import load_model, load_tokenizer
-from unspoken.template import Template
+from unspoken.models.load import load_model, load_tokenizer
+from unspoken.models.template import Template
 from unspoken.train import StepwiseInternalization, TrainResult
 
 

@@ -25,9 +25,9 @@ import torch
 from unspoken import recipe
 from unspoken.common.files import TEMPORARY, clean, link_folder, write_folder
 from unspoken.dataset import CoTDataset
-from unspoken.model import gap_closed, model_card, move_positions, restore_weights, save_model
+from unspoken.models.load import gap_closed, model_card, move_positions, restore_weights, save_model
+from unspoken.models.template import Template
 from unspoken.schedule import ALL, ScheduleState
-from unspoken.template import Template
 
 if TYPE_CHECKING:
     from unspoken.distributed import Processes

@@ -30,8 +30,8 @@ from unspoken.common.errors import DataError
 from unspoken.common.files import file_hash
 from unspoken.common.progress import bar_intervals
 from unspoken.data.example import Example, iter_examples
-from unspoken.template import Template
-from unspoken.tokenizer import is_character_tokenizer
+from unspoken.models.template import Template, encode_prompts, rust_tokenizer, token_ids
+from unspoken.models.tokenizer import is_character_tokenizer
 
 #: Raise when the meaning of the cached arrays changes.
 _FORMAT = 2
@@ -268,11 +268,11 @@ class _Encoder:
         spans = [self.template.spans(example) for example in examples]
         prompts = encode_prompts([span.prompt for span in spans], self.tokenizer, self.template)
         texts = [span.thought for span in spans]
-        answers = _token_ids(self.tokenizer, [span.answer for span in spans])
+        answers = token_ids(self.tokenizer, [span.answer for span in spans])
         if self.steps:
             thoughts, step_ends = _encode_with_steps(texts, self.tokenizer)
         else:
-            thoughts, step_ends = _token_ids(self.tokenizer, texts), [()] * len(texts)
+            thoughts, step_ends = token_ids(self.tokenizer, texts), [()] * len(texts)
         end = self.tokenizer.eos_token_id
         self._require_known(examples, prompts, thoughts, answers)
         flat: list[int] = []
@@ -371,27 +371,17 @@ def _joined(chunks: Sequence[_Chunk], where: str, max_length: int | None) -> dic
     }
 
 
-def encode_prompts(prompts: Sequence[str], tokenizer: Any, template: Template) -> list[list[int]]:
-    """Token ids of rendered prompts, as a plain `tokenizer(prompt)` gives them.
-
-    A start token that the tokenizer adds by itself stays; an end token at the end does not.
-    """
-    ids = _token_ids(tokenizer, prompts, special=template.adds_special_tokens)
-    end = tokenizer.eos_token_id
-    return [row[:-1] if len(row) > 1 and row[-1] == end else row for row in ids]
-
-
 def _encode_with_steps(
     texts: Sequence[str], tokenizer: Any
 ) -> tuple[list[list[int]], list[Sequence[int]]]:
     """Token ids, and for each text 0 and the number of tokens up to the end of each step."""
     if not tokenizer.is_fast:
         pieces = [split_steps(text) for text in texts]
-        ids = [_token_ids(tokenizer, row) if row else [] for row in pieces]
+        ids = [token_ids(tokenizer, row) if row else [] for row in pieces]
         ends = [np.cumsum([0, *(len(piece) for piece in row)]).tolist() for row in ids]
         return [[token for piece in row for token in piece] for row in ids], ends
     step_ends: list[Sequence[int]] = []
-    encodings = _backend(tokenizer).encode_batch(list(texts), add_special_tokens=False)
+    encodings = rust_tokenizer(tokenizer).encode_batch(list(texts), add_special_tokens=False)
     for text, encoding in zip(texts, encodings, strict=True):
         borders = np.cumsum([len(piece) for piece in split_steps(text)])
         # a token belongs to the step in which it begins
@@ -415,23 +405,6 @@ def split_steps(thought: str) -> list[str]:
     else:
         border = r"(?= \+|(?<! )\+)"  # partial products of a multiplication
     return [piece for piece in re.split(border, thought) if piece]
-
-
-def _token_ids(tokenizer: Any, texts: Sequence[str], special: bool = False) -> list[list[int]]:
-    if tokenizer.is_fast:
-        encodings = _backend(tokenizer).encode_batch_fast(list(texts), add_special_tokens=special)
-        return [encoding.ids for encoding in encodings]
-    return tokenizer(
-        list(texts), add_special_tokens=special, return_attention_mask=False, verbose=False
-    )["input_ids"]
-
-
-def _backend(tokenizer: Any) -> Any:
-    """The Rust tokenizer itself; what transformers wraps around it takes most of the time."""
-    backend = tokenizer.backend_tokenizer
-    backend.no_padding()
-    backend.no_truncation()
-    return backend
 
 
 def _write(

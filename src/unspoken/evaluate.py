@@ -20,13 +20,12 @@ from unspoken.common.locks import locked
 from unspoken.common.progress import bar_intervals
 from unspoken.data.example import Example
 from unspoken.data.jsonl import write_jsonl
-from unspoken.dataset import encode_prompts
 from unspoken.decode import Completion, Draws, decode
 from unspoken.engines import Sampling, seed_of
+from unspoken.models.template import Template, encode_prompts
 from unspoken.partial import PartialPredictions, fingerprint_of
 from unspoken.predictions import Metrics, Prediction, judge, summarize
 from unspoken.recipe.sections import TemplateName
-from unspoken.template import Template
 
 __all__ = ["Metrics", "Prediction", "evaluate", "evaluate_folder", "judge", "summarize"]
 
@@ -232,7 +231,7 @@ def evaluate_folder(
         DataError: there are no examples, or another process writes to `output`.
         OutputExistsError: `output` exists and `overwrite` is false.
     """
-    from unspoken.model import ModelCard
+    from unspoken.models.card import ModelCard
 
     is_main = process is None or process.is_main_process
     if is_main:
@@ -303,7 +302,7 @@ def _check(settings: dict[str, Any]) -> None:
 
 
 def _require_adapter(adapter: str, model: recipe.Model) -> None:
-    from unspoken.adapter import is_adapter
+    from unspoken.models.adapter import is_adapter
 
     folder = Path(adapter)
     weights = ("adapter_model.safetensors", "adapter_model.bin")
@@ -325,7 +324,7 @@ def _load(model: recipe.Model, adapter: str | None, dtype: str) -> tuple[Any, An
     """The model, on the device that answers, and its tokenizer."""
     import torch
 
-    from unspoken.model import load_model, load_tokenizer
+    from unspoken.models.load import load_model, load_tokenizer
 
     settings = model
     names = ("tokenizer.json", "tokenizer_config.json")

@@ -15,9 +15,9 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from unspoken import __version__, recipe
-from unspoken.adapter import base_of, is_adapter
 from unspoken.data.example import Example
-from unspoken.engines.teacher import fingerprint
+from unspoken.models.adapter import base_of, is_adapter
+from unspoken.models.fingerprint import fingerprint
 from unspoken.predictions import Prediction
 
 

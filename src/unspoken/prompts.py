@@ -1,6 +1,7 @@
 """question -> what a teacher is asked: the seed's plain prompt, or messages for a chat template.
 
-The student's prompts are rendered in `unspoken.template`; these are the ones that make traces.
+The student's prompts are rendered in `unspoken.models.template`; these are the ones that make
+traces.
 """
 
 from __future__ import annotations

@@ -34,10 +34,10 @@ from unspoken.distributed import Processes
 from unspoken.evaluate import Metrics, evaluate
 from unspoken.launched import require_batches
 from unspoken.log import TrainingLog
-from unspoken.model import model_card, require_gap_support
+from unspoken.models.load import model_card, require_gap_support
+from unspoken.models.template import Template
 from unspoken.recipe import Recipe
 from unspoken.schedule import ALL, Schedule, ScheduleState, sample_offsets
-from unspoken.template import Template
 
 
 @dataclass(frozen=True)

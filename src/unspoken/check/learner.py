@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from unspoken.adapter import add_adapter, base_of, is_adapter
 from unspoken.check.data import Sample, Thoughts
 from unspoken.common.errors import DataError, ModelError
 from unspoken.dataset import CoTDataset, encode_examples
-from unspoken.model import build_empty, load_tokenizer
+from unspoken.models.adapter import add_adapter, base_of, is_adapter
+from unspoken.models.load import build_empty, load_tokenizer
+from unspoken.models.template import Template
 from unspoken.recipe import Recipe
-from unspoken.template import Template
 from unspoken.train import require_fit
 
 

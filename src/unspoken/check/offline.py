@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unspoken.adapter import base_of, is_adapter
 from unspoken.common.errors import RecipeError
+from unspoken.models.adapter import base_of, is_adapter
 from unspoken.recipe import Model, Recipe
 
 _WEIGHTS = {".safetensors", ".bin"}

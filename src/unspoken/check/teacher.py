@@ -20,10 +20,11 @@ from unspoken.engines.make import EngineOptions, make_engine
 from unspoken.engines.openai import DEFAULT_KEY, OpenAIEngine
 from unspoken.engines.teacher import base_folder, in_recipe, local_folder
 from unspoken.engines.worked import solution
-from unspoken.model import ModelCard, model_card
+from unspoken.models.card import ModelCard
+from unspoken.models.load import model_card
+from unspoken.models.template import Template
 from unspoken.prompts import PromptWriter, prompt_writer
 from unspoken.recipe import Recipe, Schedule, Teacher
-from unspoken.template import Template
 
 _DEFAULT_LIMIT = 512  # tokens, for a teacher whose unspoken.json says nothing
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from unspoken.commands import Flag
 from unspoken.common.errors import RecipeError
-from unspoken.hub import is_code
+from unspoken.models.hub import is_code
 
 if TYPE_CHECKING:
-    from unspoken.download import Download
+    from unspoken.models.download import Download
 
 
 def download(
@@ -46,7 +46,12 @@ def download(
     verify
         Fetch nothing: compare this folder, downloaded elsewhere and copied, with its download.json.
     """
-    from unspoken.download import finish_download, plan_download, require_space, verify_download
+    from unspoken.models.download import (
+        finish_download,
+        plan_download,
+        require_space,
+        verify_download,
+    )
 
     if verify is not None:
         if teacher is not None or student is not None:

@@ -37,7 +37,7 @@ def export(
     quiet()
     from transformers import AutoTokenizer
 
-    from unspoken.export import export_model
+    from unspoken.models.export.folder import export_model
 
     folder = export_model(model, output, adapter=lora_model, dtype=dtype, overwrite=overwrite)
     print(f"exported: {folder}")

@@ -132,7 +132,7 @@ def internalize(
     output
         Run folder (default runs/internalize).
     """
-    from unspoken.adapter import is_adapter
+    from unspoken.models.adapter import is_adapter
     from unspoken.recipe import load_values, recipe_from
 
     flags = {
@@ -182,7 +182,7 @@ def internalize(
 
 def _template_of(model_name: str) -> str | None:
     """How a model that unspoken trained is asked, such as a distilled student; else None."""
-    from unspoken.model import ModelCard
+    from unspoken.models.card import ModelCard
 
     card = ModelCard.read(model_name)
     return None if card is None else card.template

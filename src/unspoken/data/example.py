@@ -17,7 +17,7 @@ from typing import Any
 
 from unspoken.common.errors import DataError
 from unspoken.common.files import AnyPath
-from unspoken.data.jsonl import shown, read_jsonl, require_text, write_jsonl
+from unspoken.data.jsonl import read_jsonl, require_text, shown, write_jsonl
 
 
 @dataclass(frozen=True, slots=True)

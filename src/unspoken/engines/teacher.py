@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 from typing import Any
 
 from unspoken import recipe
 from unspoken.common.errors import ModelError
-from unspoken.model import load_tokenizer
-
-_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
-#: Files that decide what a model says; notes and reports beside them do not.
-_DECIDING = (
-    "config.json", "generation_config.json", "adapter_config.json", "tokenizer*", "vocab*",
-    "merges.txt", "special_tokens_map.json", "added_tokens.json", "chat_template*", "*.model",
-    "*.jinja", "*.py", "unspoken.json", "*.index.json",
-)  # fmt: skip
-_SAMPLES = 64  # places of a weight file that are read
-_SAMPLE_BYTES = 16_384
+from unspoken.models.load import load_tokenizer
 
 
 def local_folder(teacher_dir: str) -> Path:
@@ -48,40 +37,13 @@ def local_folder(teacher_dir: str) -> Path:
         ) from None
 
 
-def fingerprint(folder: Path) -> str:
-    """A hash that differs when the model does; a copy elsewhere has the same one.
-
-    Small files are read as a whole. Weights are sampled at 64 places, which tells a model that
-    was trained again from the one before and takes no minutes for a large one.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.suffix in _WEIGHTS:
-            digest.update(f"{path.name} {path.stat().st_size}".encode())
-            digest.update(_samples(path))
-        elif path.is_file() and any(path.match(pattern) for pattern in _DECIDING):
-            digest.update(path.name.encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def _samples(path: Path) -> bytes:
-    size = path.stat().st_size
-    pieces = []
-    with path.open("rb") as file:
-        for number in range(_SAMPLES):
-            file.seek(max(0, size - _SAMPLE_BYTES) * number // (_SAMPLES - 1), os.SEEK_SET)
-            pieces.append(file.read(_SAMPLE_BYTES))
-    return b"".join(pieces)
-
-
 def base_folder(folder: Path) -> Path | None:
     """The folder of the model that an adapter belongs to; None for a folder that holds a model.
 
     Raises:
         ModelError: it is not there, or the adapter does not name it.
     """
-    from unspoken.adapter import base_of, is_adapter
+    from unspoken.models.adapter import base_of, is_adapter
 
     if not is_adapter(str(folder)):
         return None
@@ -170,7 +132,7 @@ def _placement(quantization: str | None) -> dict[str, Any]:
 
     import torch
 
-    from unspoken.adapter import quantization_config
+    from unspoken.models.adapter import quantization_config
 
     # one of several processes has its own GPU; alone, a large model may have them all
     alone = os.environ.get("LOCAL_WORLD_SIZE", "1") == "1"

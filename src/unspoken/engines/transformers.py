@@ -27,15 +27,10 @@ from unspoken.engines import (
     reply_text,
     without_system,
 )
-from unspoken.engines.teacher import (
-    base_folder,
-    fingerprint,
-    load_teacher,
-    local_folder,
-    teacher_tokenizer,
-)
-from unspoken.model import ModelCard
-from unspoken.template import Template
+from unspoken.engines.teacher import base_folder, load_teacher, local_folder, teacher_tokenizer
+from unspoken.models.card import ModelCard
+from unspoken.models.fingerprint import fingerprint
+from unspoken.models.template import Template
 
 logger = logging.getLogger(__name__)
 

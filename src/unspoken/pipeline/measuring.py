@@ -9,9 +9,9 @@ from typing import Any
 from unspoken.common.files import write_text
 from unspoken.common.interrupt import end_if_asked
 from unspoken.data.example import read_questions
-from unspoken.engines.teacher import fingerprint
 from unspoken.evaluate import evaluate_folder
-from unspoken.model import ModelCard
+from unspoken.models.card import ModelCard
+from unspoken.models.fingerprint import fingerprint
 from unspoken.pipeline.folder import RunFolder
 from unspoken.pipeline.training import deciding, model_in
 from unspoken.recipe import Recipe

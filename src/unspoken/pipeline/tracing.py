@@ -18,10 +18,11 @@ from unspoken.common.interrupt import EXIT_INTERRUPTED, end_if_asked
 from unspoken.data.jsonl import read_jsonl, write_jsonl
 from unspoken.engines import Engine, Sampling
 from unspoken.engines.make import EngineOptions, make_engine
-from unspoken.engines.teacher import fingerprint, in_recipe
+from unspoken.engines.teacher import in_recipe
 from unspoken.evaluate import Prediction, summarize
 from unspoken.launch.sagemaker_sharing import has_separate_files
-from unspoken.model import ModelCard
+from unspoken.models.card import ModelCard
+from unspoken.models.fingerprint import fingerprint
 from unspoken.pipeline.folder import RunFolder, Stage
 from unspoken.pipeline.measuring import already, asked, keep
 from unspoken.recipe import Recipe, Teacher

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from unspoken.adapter import base_of, is_adapter, require_same_adapter
 from unspoken.checkpoint import remove_checkpoints
-from unspoken.common.files import file_hash
 from unspoken.data.example import read_questions
 from unspoken.dataset import encode_file
-from unspoken.engines.teacher import fingerprint
 from unspoken.launch.sagemaker_sharing import has_separate_files, share_run_folder
-from unspoken.model import ModelCard, load_model, load_tokenizer, require_reloadable_tokenizer
+from unspoken.models.adapter import base_of, is_adapter, require_same_adapter
+from unspoken.models.card import ModelCard
+from unspoken.models.fingerprint import fingerprint, weights_hash
+from unspoken.models.load import load_model, load_tokenizer, require_reloadable_tokenizer
+from unspoken.models.template import Template
 from unspoken.pipeline.folder import RunFolder
 from unspoken.recipe import Lora, Model, Recipe
 from unspoken.splits import Splits
-from unspoken.template import Template
 
 #: Settings that do not change what a stage produces; they may differ when a run is resumed.
 _INCIDENTAL = {
@@ -175,14 +174,6 @@ def model_in(folder: Path, settings: Model) -> Model:
     """A model that training wrote, loaded with the recipe's other settings."""
     own = {"name": str(folder), "config": None, "tokenizer": None, "alphabet": None}
     return settings.model_copy(update={**own, "revision": None, "local_files_only": True})
-
-
-def weights_hash(folder: Path) -> str:
-    """Of the weights in a model folder: names, sizes and content."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        digest.update(f"{path.name}:{file_hash(path)}".encode())
-    return digest.hexdigest()
 
 
 def deciding(recipe: Recipe) -> dict[str, Any]:

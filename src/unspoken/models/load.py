@@ -7,59 +7,20 @@ prompt is the one that training used there. That is exact where all prompts are 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unspoken import __version__, recipe
+from unspoken import recipe
 from unspoken.common.errors import ModelError
-from unspoken.recipe.sections import TemplateName
-from unspoken.template import Template
-from unspoken.tokenizer import character_tokenizer
+from unspoken.models.card import ModelCard
+from unspoken.models.template import Template
+from unspoken.models.tokenizer import character_tokenizer
 
 if TYPE_CHECKING:
     from unspoken.dataset import CoTDataset
-
-#: Written beside a saved model: how it is asked.
-CARD_FILE = "unspoken.json"
-
-
-@dataclass(frozen=True)
-class ModelCard:
-    """How a saved model is asked, and what it learned.
-
-    Attributes:
-        template: renders its prompt, one of `unspoken.template`.
-        removed: thought tokens that were removed in training; None means all.
-        max_new_tokens: what its longest answer, with the rest of its thought, needs.
-        step: optimizer step of the checkpoint.
-        example_prompt: a prompt as the model expects it.
-        unspoken_version: of the unspoken that wrote it.
-    """
-
-    template: TemplateName
-    removed: int | None
-    max_new_tokens: int
-    step: int
-    example_prompt: str
-    unspoken_version: str = __version__
-
-    @staticmethod
-    def read(folder: str | Path) -> ModelCard | None:
-        """The card in a model folder, or None where unspoken did not write the folder."""
-        path = Path(folder) / CARD_FILE
-        if not path.is_file():
-            return None
-        values = json.loads(path.read_text(encoding="utf-8"))
-        known = {field.name for field in fields(ModelCard)}
-        return ModelCard(**{name: value for name, value in values.items() if name in known})
-
-    def write(self, folder: Path) -> None:
-        """Writes the card into a model folder."""
-        (folder / CARD_FILE).write_text(json.dumps(asdict(self), indent=2), encoding="utf-8")
 
 
 def load_tokenizer(settings: recipe.Model) -> Any:
@@ -117,7 +78,7 @@ def load_model(
     """
     import torch
 
-    from unspoken.adapter import add_adapter, is_adapter
+    from unspoken.models.adapter import add_adapter, is_adapter
 
     if seed is not None:
         torch.manual_seed(seed)
@@ -144,7 +105,7 @@ def _from_pretrained(settings: recipe.Model, dtype: Any, *, trainable: bool) -> 
     import torch
     from transformers import AutoModelForCausalLM
 
-    from unspoken.adapter import base_of, is_adapter, quantization_config
+    from unspoken.models.adapter import base_of, is_adapter, quantization_config
 
     name = str(settings.name)
     extra: dict[str, Any] = {"attn_implementation": settings.attn_implementation}

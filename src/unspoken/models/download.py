@@ -21,7 +21,14 @@ from unspoken import __version__
 from unspoken.common.errors import OutputExistsError
 from unspoken.common.files import write_text
 from unspoken.common.locks import locked
-from unspoken.hub import DownloadError, HubFile, HubUnreachableError, fetch, list_model, sha256_of
+from unspoken.models.hub import (
+    DownloadError,
+    HubFile,
+    HubUnreachableError,
+    fetch,
+    list_model,
+    sha256_of,
+)
 
 #: Written into a downloaded folder: what it holds and where that comes from.
 RECORD_FILE = "download.json"

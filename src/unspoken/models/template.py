@@ -13,10 +13,12 @@ chat        the tokenizer's own chat template; the thought inside <think> where 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unspoken.common.errors import ModelError
+from unspoken.data.example import Example
 from unspoken.recipe.sections import TemplateName
 
 if TYPE_CHECKING:
@@ -94,3 +96,32 @@ def squeeze(text: str) -> str:
     if text.isascii() and text.lower() == text.upper():  # no letters: the fast way, same result
         return text.replace(" ", "")
     return re.sub(r"(?<![^\W\d_]) +(?![^\W\d_ ])", "", text)
+
+
+def encode_prompts(prompts: Sequence[str], tokenizer: Any, template: Template) -> list[list[int]]:
+    """Token ids of rendered prompts, as a plain `tokenizer(prompt)` gives them.
+
+    A start token that the tokenizer adds by itself stays; an end token at the end does not.
+    """
+    ids = token_ids(tokenizer, prompts, special=template.adds_special_tokens)
+    end = tokenizer.eos_token_id
+    return [row[:-1] if len(row) > 1 and row[-1] == end else row for row in ids]
+
+
+def token_ids(tokenizer: Any, texts: Sequence[str], special: bool = False) -> list[list[int]]:
+    if tokenizer.is_fast:
+        encodings = rust_tokenizer(tokenizer).encode_batch_fast(
+            list(texts), add_special_tokens=special
+        )
+        return [encoding.ids for encoding in encodings]
+    return tokenizer(
+        list(texts), add_special_tokens=special, return_attention_mask=False, verbose=False
+    )["input_ids"]
+
+
+def rust_tokenizer(tokenizer: Any) -> Any:
+    """The Rust tokenizer itself; what transformers wraps around it takes most of the time."""
+    backend = tokenizer.backend_tokenizer
+    backend.no_padding()
+    backend.no_truncation()
+    return backend

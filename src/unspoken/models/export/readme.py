@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from unspoken import __version__
-from unspoken.download import Download
-from unspoken.model import ModelCard
+from unspoken.models.card import ModelCard
+from unspoken.models.download import Download
 
 _FURTHEST = 5  # folders between a model and the run folder, levels and phases counted
 
@@ -84,7 +84,7 @@ def _run_of(folder: Path) -> tuple[Path | None, dict[str, Any]]:
 
 def _evaluation(trained: Path) -> dict[str, Any] | None:
     """The figures beside a model, if they are those of these very weights."""
-    from unspoken.pipeline.training import weights_hash
+    from unspoken.models.fingerprint import weights_hash
 
     path = trained.resolve().parent / "evaluation.json"
     try:

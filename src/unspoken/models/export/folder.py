@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from unspoken.adapter import base_of, is_adapter
 from unspoken.common.errors import ModelError, OutputExistsError
 from unspoken.common.files import TEMPORARY, write_folder
-from unspoken.model import CARD_FILE, ModelCard
+from unspoken.models.adapter import base_of, is_adapter
+from unspoken.models.card import CARD_FILE, ModelCard
 
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -69,9 +69,9 @@ def export_model(
         ModelError: something is missing, quantized or does not fit.
         OutputExistsError: `output` exists.
     """
-    from unspoken.chat_template import chat_template
-    from unspoken.export_readme import read_story, readme
-    from unspoken.template import Template
+    from unspoken.models.chat_template import chat_template
+    from unspoken.models.export.readme import read_story, readme
+    from unspoken.models.template import Template
 
     sources = find_sources(model, adapter)
     output = Path(output)
@@ -203,7 +203,7 @@ def _require_free(output: Path, sources: Sources, overwrite: bool) -> None:
 
 
 def _tokenizer(sources: Sources) -> Any:
-    from unspoken.model import load_tokenizer
+    from unspoken.models.load import load_tokenizer
     from unspoken.recipe import Model
 
     return load_tokenizer(Model(name=str(sources.tokenizer), local_files_only=True))
@@ -217,7 +217,7 @@ def _require_same_ids(folder: Path, tokenizer: Any) -> None:
     """
     from transformers import AutoConfig, AutoTokenizer
 
-    from unspoken.chat_template import PROBES
+    from unspoken.models.chat_template import PROBES
 
     texts = list(PROBES)
     loaded: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)

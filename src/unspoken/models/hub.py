@@ -1,7 +1,7 @@
 """What the hub says: a model's commit, the files of it that are needed, and one file's content.
 
-`unspoken.download` is the only caller. Nothing here logs or prints a token: the hub's own client
-takes it from HF_TOKEN or from its login and adds it to the request.
+`unspoken.models.download` is the only caller. Nothing here logs or prints a token: the hub's own
+client takes it from HF_TOKEN or from its login and adds it to the request.
 """
 
 from __future__ import annotations

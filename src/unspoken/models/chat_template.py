@@ -10,8 +10,7 @@ import json
 from typing import Any
 
 from unspoken.common.errors import ModelError
-from unspoken.dataset import encode_prompts
-from unspoken.template import Template
+from unspoken.models.template import Template, encode_prompts
 
 #: Rendered and encoded both ways before a template is believed.
 PROBES = (
@@ -31,8 +30,8 @@ _ONE_QUESTION = (
     "and no system message') -}}"
     "{%- endif -%}"
 )
-# `unspoken.template.squeeze`: a space stays where a letter stands right before or after it. What
-# the regular expression there calls a letter is alphanumeric and no decimal digit.
+# `unspoken.models.template.squeeze`: a space stays where a letter stands right before or after it.
+# What the regular expression there calls a letter is alphanumeric and no decimal digit.
 _SQUEEZED = (
     "{%- set pieces = messages[0]['content'].split(' ') -%}"
     "{%- for piece in pieces -%}"

@@ -1,0 +1,1 @@
+"""Models and tokenizers: fetched, loaded, asked in the form they know, exported."""
