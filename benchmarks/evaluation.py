@@ -1,9 +1,9 @@
 """unspoken's evaluation against one question at a time with plain `generate`, with equal answers.
 
-unspoken: `unspoken.evaluate.evaluate`, many questions at once. One at a time: the same prompts
-through `model.generate` in a loop, with the same limit, read and judged by the same function. Both
-rates include that. The loop asks only the first `--alone` questions, since its rate does not depend
-on their number; what is generated for them has to be the same token by token.
+unspoken: `unspoken.measure.evaluate.evaluate`, many questions at once. One at a time: the same
+prompts through `model.generate` in a loop, with the same limit, read and judged by the same
+function. Both rates include that. The loop asks only the first `--alone` questions, since its rate does
+not depend on their number; what is generated for them has to be the same token by token.
 
 Models have random weights (`--model FOLDER` takes a trained one instead of the quickstart's), so
 generation runs to the limit, which is as many tokens as a trained model writes: the thought and
@@ -24,8 +24,8 @@ from cases import CLOCKS, Case, load_case, run_cases
 
 from unspoken import recipe
 from unspoken.data.example import Example
-from unspoken.decode import Completion
-from unspoken.evaluate import Prediction, evaluate, judge
+from unspoken.measure.decode import Completion
+from unspoken.measure.evaluate import Prediction, evaluate, judge
 from unspoken.models.card import ModelCard
 from unspoken.models.load import load_model
 

@@ -22,8 +22,9 @@ from typing import Any, NamedTuple
 import torch
 from cases import CLOCKS, Case, load_case, run_cases
 
-from unspoken.engines import Sampling, reply_text
+from unspoken.engines import reply_text
 from unspoken.engines.transformers import TransformersEngine, transformers_engine
+from unspoken.measure.sampling import Sampling
 from unspoken.prompts import prompt_writer
 from unspoken.traces import generate_traces
 

@@ -11,10 +11,10 @@ import time
 
 import pytest
 
-from unspoken import answers
-from unspoken.answers import answers_equal, digit_accuracy, extract_answer, split_answer
-from unspoken.answers.clean import clean
-from unspoken.answers.symbolic import _load_math_verify, _math_expression
+from unspoken.measure import answers
+from unspoken.measure.answers import answers_equal, digit_accuracy, extract_answer, split_answer
+from unspoken.measure.answers.clean import clean
+from unspoken.measure.answers.symbolic import _load_math_verify, _math_expression
 
 EXTRACTION = [
     # Markers.
@@ -589,7 +589,7 @@ def test_a_timeout_of_math_verify_is_a_wrong_answer(monkeypatch):
 
 def test_math_verify_is_imported_only_when_it_is_asked():
     code = (
-        "import sys; from unspoken.answers import answers_equal as e\n"
+        "import sys; from unspoken.measure.answers import answers_equal as e\n"
         "e('$29.00', '29'); e('yes', 'no')\n"
         "assert 'math_verify' not in sys.modules and 'torch' not in sys.modules\n"
         "e('\\\\sqrt{8}', '2\\\\sqrt{2}'); assert 'math_verify' in sys.modules"
@@ -676,7 +676,7 @@ def test_digit_accuracy(predicted, gold, expected):
 
 @pytest.mark.parametrize("name", ["clean", "digits", "equal", "extract", "quantity", "symbolic"])
 def test_examples_in_docstrings(name):
-    assert doctest.testmod(importlib.import_module(f"unspoken.answers.{name}")).failed == 0
+    assert doctest.testmod(importlib.import_module(f"unspoken.measure.answers.{name}")).failed == 0
 
 
 def test_the_table_of_examples():

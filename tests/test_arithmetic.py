@@ -7,7 +7,6 @@ from functools import cache
 
 import pytest
 
-from unspoken.answers import answers_equal, extract_answer
 from unspoken.common.errors import DataError, OutputExistsError
 from unspoken.data.example import read_examples, read_questions
 from unspoken.data.leaks import check_leaks, normalize
@@ -20,6 +19,7 @@ from unspoken.data.tasks.arithmetic import (
     write_arithmetic,
 )
 from unspoken.data.tasks.arithmetic.dataset import shares
+from unspoken.measure.answers import answers_equal, extract_answer
 
 NUMBER = r"-?\d+(?:\.\d+)?(?:/\d+)?"
 SIGNS = {"+": operator.add, "-": operator.sub, "×": operator.mul, "÷": operator.truediv}

@@ -10,9 +10,9 @@ import pytest
 
 from unspoken.commands.evaluate import compare
 from unspoken.common.errors import DataError, OutputExistsError
-from unspoken.compare import compare_predictions, paired_interval
 from unspoken.data.jsonl import write_jsonl
-from unspoken.stats import mcnemar_exact, wilson_interval
+from unspoken.measure.compare import compare_predictions, paired_interval
+from unspoken.measure.stats import mcnemar_exact, wilson_interval
 
 
 def write(path: Path, rights: str, **fields: Any) -> Path:
@@ -149,7 +149,7 @@ def test_the_command_prints_a_table_and_writes_json(
 
 def test_comparing_needs_no_torch() -> None:
     code = (
-        "import sys, unspoken.compare\n"
+        "import sys, unspoken.measure.compare\n"
         "sys.exit(bool({'torch', 'numpy', 'transformers'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -28,8 +28,8 @@ from unspoken.common.errors import DataError, RecipeError
 from unspoken.data.jsonl import write_jsonl
 from unspoken.data.tasks.multiplication import examples
 from unspoken.distributed import Processes
-from unspoken.evaluate import evaluate_folder
 from unspoken.launched import asked_way, join_processes, precision_note
+from unspoken.measure.evaluate import evaluate_folder
 from unspoken.models.load import load_model
 from unspoken.models.tokenizer import character_tokenizer
 from unspoken.pipeline import run_recipe

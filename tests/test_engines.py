@@ -24,12 +24,13 @@ from unspoken import recipe
 from unspoken.cli import main
 from unspoken.commands.generate import generate, merge
 from unspoken.common.errors import ModelError, OutputExistsError, RecipeError
-from unspoken.decode import Draws, StopTexts, decode
-from unspoken.engines import EngineError, Prompt, Request, Sampling, Usage, without_system
+from unspoken.engines import EngineError, Prompt, Request, Usage, without_system
 from unspoken.engines.make import EngineOptions, make_engine
 from unspoken.engines.openai import OpenAIEngine
 from unspoken.engines.server import Pace, Secret
 from unspoken.engines.transformers import TransformersEngine, transformers_engine
+from unspoken.measure.decode import Draws, StopTexts, decode
+from unspoken.measure.sampling import Sampling
 from unspoken.models.card import ModelCard
 from unspoken.models.load import load_model
 from unspoken.prompts import INSTRUCTION

@@ -12,15 +12,14 @@ from unspoken.cli import main
 from unspoken.common.errors import DataError, ModelError, OutputExistsError, RecipeError
 from unspoken.data.example import Example
 from unspoken.data.jsonl import write_jsonl
-from unspoken.decode import Completion, decode
-from unspoken.evaluate import Prediction, evaluate, evaluate_folder, judge, summarize
+from unspoken.measure.decode import Completion, decode
+from unspoken.measure.evaluate import Prediction, evaluate, evaluate_folder, judge, summarize
+from unspoken.measure.stats import clustered_interval, wilson_interval
 from unspoken.models.adapter import add_adapter
 from unspoken.models.card import ModelCard
 from unspoken.models.load import load_model
 from unspoken.models.template import Template, encode_prompts
-from unspoken.predictions import clustered_interval
 from unspoken.report import print_metrics
-from unspoken.stats import wilson_interval
 
 SETTINGS = recipe.Model(
     tokenizer="characters",
@@ -276,7 +275,7 @@ def break_after(monkeypatch: pytest.MonkeyPatch, num_batches: int | None) -> lis
         decoded.append(list(prompts))
         return decode(model, prompts, **settings)
 
-    monkeypatch.setattr("unspoken.evaluate.decode", breaking)
+    monkeypatch.setattr("unspoken.measure.evaluate.decode", breaking)
     return decoded
 
 
@@ -495,7 +494,7 @@ def test_ctrl_c_says_how_to_go_on(
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("unspoken.evaluate.decode", interrupted)
+    monkeypatch.setattr("unspoken.measure.evaluate.decode", interrupted)
     command = ["evaluate", "--model", str(folder), "--output", str(output)]
     with pytest.raises(SystemExit) as caught:
         main([*command, "--input", str(folder.parent / "questions.jsonl")])

@@ -15,7 +15,7 @@ from test_adapter import base_model, recipe
 from unspoken.commands.export import export
 from unspoken.common.errors import ModelError, OutputExistsError
 from unspoken.data.example import read_questions
-from unspoken.evaluate import evaluate_folder
+from unspoken.measure.evaluate import evaluate_folder
 from unspoken.models import template as template_module
 from unspoken.models.card import ModelCard
 from unspoken.models.chat_template import chat_template

@@ -120,7 +120,7 @@ print(model.generate(**inputs)[0, inputs["input_ids"].shape[1]:].tolist())
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     assert output.returncode == 0, output.stderr
-    from unspoken.decode import decode
+    from unspoken.measure.decode import decode
 
     prompt = tokenizer(card.example_prompt)["input_ids"]
     (ours,) = decode(

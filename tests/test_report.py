@@ -11,13 +11,13 @@ import pytest
 import yaml
 
 from unspoken.common.errors import DataError
+from unspoken.measure.stats import wilson_interval
 from unspoken.report import names, numbers, print_metrics, print_summary, write_report
 from unspoken.report.finding import find
 from unspoken.report.reading import read_run
 from unspoken.report.results import TrainPoint
 from unspoken.report.series import MOST_POINTS, thinned
 from unspoken.report.summary import summary_lines
-from unspoken.stats import wilson_interval
 
 NUM_TEST = 40
 LONGEST = 4

@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from unspoken import score
 from unspoken.common.errors import DataError, OutputExistsError
-from unspoken.score import score_file, score_records
-from unspoken.stats import wilson_interval
+from unspoken.measure import score
+from unspoken.measure.score import score_file, score_records
+from unspoken.measure.stats import wilson_interval
 
 RECORDS = [
     {"id": 7, "generated": "Step 1\nFinal Answer: $36.00", "gold": "36", "note": {"ü": [1, None]}},

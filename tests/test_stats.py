@@ -8,9 +8,9 @@ import random
 import numpy
 import pytest
 
-from unspoken import stats
-from unspoken.answers import answers_equal
-from unspoken.stats import (
+from unspoken.measure import stats
+from unspoken.measure.answers import answers_equal
+from unspoken.measure.stats import (
     Proportion,
     majority,
     mcnemar_exact,

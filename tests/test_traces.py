@@ -16,8 +16,9 @@ import pytest
 from unspoken.cli import main
 from unspoken.common.errors import DataError, OutputExistsError, RecipeError
 from unspoken.common.locks import locked
-from unspoken.engines import Reply, Request, Sampling, Style, Usage
+from unspoken.engines import Reply, Request, Style, Usage
 from unspoken.engines.worked import WorkedEngine
+from unspoken.measure.sampling import Sampling
 from unspoken.prompts import PromptWriter, prompt_writer
 from unspoken.trace_merge import merge_traces
 from unspoken.trace_settings import settings_path

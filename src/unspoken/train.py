@@ -31,9 +31,9 @@ from unspoken.common.memory import peak_memory
 from unspoken.data.example import Example
 from unspoken.dataset import CoTDataset
 from unspoken.distributed import Processes
-from unspoken.evaluate import Metrics, evaluate
 from unspoken.launched import require_batches
 from unspoken.log import TrainingLog
+from unspoken.measure.evaluate import Metrics, evaluate
 from unspoken.models.load import model_card, require_gap_support
 from unspoken.models.template import Template
 from unspoken.recipe import Recipe

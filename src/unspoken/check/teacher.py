@@ -89,7 +89,7 @@ def _kept(recipe: Recipe, teacher: Teacher, sample: Sample, asking: Asking) -> S
 
 
 def _solved(question: Example) -> Example:
-    from unspoken.answers import split_answer
+    from unspoken.measure.answers import split_answer
 
     thought, answer = split_answer(solution(request_for(0, question, None))) or ("", "")
     return replace(question, thought=thought, answer=question.answer or answer)

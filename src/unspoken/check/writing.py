@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from unspoken.data.example import Example
-from unspoken.engines import Request, Sampling, Usage
+from unspoken.engines import Request, Usage
 from unspoken.engines.budget import Budget
+from unspoken.measure.sampling import Sampling
 from unspoken.prompts import PromptWriter
 from unspoken.recipe import Recipe, Teacher
 

@@ -15,7 +15,7 @@ from unspoken.common.interrupt import EXIT_INTERRUPTED
 from unspoken.recipe.sections import TemplateName
 
 if TYPE_CHECKING:
-    from unspoken.compare import Comparison, Paired
+    from unspoken.measure.compare import Comparison, Paired
 
 
 def evaluate(
@@ -86,8 +86,8 @@ def evaluate(
         raise RecipeError(f"--limit: found {limit}; needed: at least 1; raise it or leave it out")
     examples = read_questions(input, limit=limit)
     quiet()
-    from unspoken.evaluate import evaluate_folder
     from unspoken.launched import joined_processes, part_processes
+    from unspoken.measure.evaluate import evaluate_folder
     from unspoken.recipe import Model
     from unspoken.report import print_metrics
 
@@ -137,8 +137,8 @@ def score(*, input: Path, output: Path, overwrite: Overwrite = False) -> None:
     output
         The same records with pred and correct.
     """
+    from unspoken.measure.score import score_file
     from unspoken.report import print_metrics
-    from unspoken.score import score_file
 
     print_metrics(score_file(input, output, overwrite))
     print(f"scored: {output}")
@@ -159,7 +159,7 @@ def compare(
         Write the figures as JSON, too.
     """
     from unspoken.common.files import atomic_output, refuse_existing
-    from unspoken.compare import compare_predictions
+    from unspoken.measure.compare import compare_predictions
 
     if output is not None:
         refuse_existing([output], overwrite=overwrite)

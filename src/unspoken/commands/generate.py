@@ -88,8 +88,8 @@ def generate(
         Same seed, same draws.
     """
     from unspoken.data.questions import read_questions_from
-    from unspoken.engines import Sampling
     from unspoken.launched import joined_processes, part_processes
+    from unspoken.measure.sampling import Sampling
     from unspoken.traces import generate_traces, shard_path
     from unspoken.traces_together import write_together
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, TypedDict
 
 from unspoken.common.errors import UnspokenError
+from unspoken.measure.sampling import Sampling
 
 #: How a question is put. chat: messages; plain: one text; trained: as unspoken trained the model;
 #: none: not at all, the engine looks at the record.
@@ -61,25 +62,6 @@ class Request:
     def question(self) -> str:
         """The question as it stands in the file."""
         return self.record["question"]
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How the next token is chosen, and when that ends.
-
-    Attributes:
-        max_new_tokens: limit per reply.
-        temperature: 0 takes the likeliest token.
-        top_p: only the likeliest tokens with this much probability together.
-        seed: of the whole run; `Request.seed` follows from it.
-        stop: texts that end a reply; they do not belong to it.
-    """
-
-    max_new_tokens: int = 512
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
-    stop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +130,6 @@ class Engine(Protocol):
             stopping: once it returns true, nothing new is begun.
         """
         ...
-
-
-def seed_of(seed: int, name: str) -> int:
-    """A seed, 0 to 2^31 - 1, for one sample of a run."""
-    digest = hashlib.sha256(f"{seed}/{name}".encode("utf-8", "surrogatepass")).digest()
-    return int.from_bytes(digest[:4], "big") >> 1
 
 
 def reply_text(text: str, stop: Sequence[str]) -> str:

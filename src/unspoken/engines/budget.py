@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 
 from unspoken.common.errors import RecipeError
-from unspoken.engines import Reply, Request, Sampling, Usage
+from unspoken.engines import Reply, Request, Usage
+from unspoken.measure.sampling import Sampling
 
 _PER = 1_000_000  # prices are for so many tokens
 

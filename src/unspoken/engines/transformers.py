@@ -15,19 +15,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unspoken.common.errors import ModelError
-from unspoken.decode import Completion, Draws, StopTexts, decode
 from unspoken.engines import (
     EngineError,
     Prompt,
     Reply,
     Request,
-    Sampling,
     Style,
     Usage,
     reply_text,
     without_system,
 )
 from unspoken.engines.teacher import base_folder, load_teacher, local_folder, teacher_tokenizer
+from unspoken.measure.decode import Completion, Draws, StopTexts, decode
+from unspoken.measure.sampling import Sampling
 from unspoken.models.card import ModelCard
 from unspoken.models.fingerprint import fingerprint
 from unspoken.models.template import Template

@@ -8,7 +8,8 @@ from typing import Any
 from unspoken.common.errors import DataError
 from unspoken.data.example import gold_of, solution_of
 from unspoken.data.tasks import arithmetic, multiplication
-from unspoken.engines import Reply, Request, Sampling, Style, Usage
+from unspoken.engines import Reply, Request, Style, Usage
+from unspoken.measure.sampling import Sampling
 
 
 class WorkedEngine:

@@ -9,7 +9,7 @@ from typing import Any
 from unspoken.common.files import write_text
 from unspoken.common.interrupt import end_if_asked
 from unspoken.data.example import read_questions
-from unspoken.evaluate import evaluate_folder
+from unspoken.measure.evaluate import evaluate_folder
 from unspoken.models.card import ModelCard
 from unspoken.models.fingerprint import fingerprint
 from unspoken.pipeline.folder import RunFolder

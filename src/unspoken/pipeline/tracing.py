@@ -11,16 +11,17 @@ from typing import Any
 
 from accelerate.utils import gather_object
 
-from unspoken.answers import answers_equal, extract_answer
 from unspoken.common.errors import DataError, ModelError
 from unspoken.common.files import file_hash, write_text
 from unspoken.common.interrupt import EXIT_INTERRUPTED, end_if_asked
 from unspoken.data.jsonl import read_jsonl, write_jsonl
-from unspoken.engines import Engine, Sampling
+from unspoken.engines import Engine
 from unspoken.engines.make import EngineOptions, make_engine
 from unspoken.engines.teacher import in_recipe
-from unspoken.evaluate import Prediction, summarize
 from unspoken.launch.sagemaker_sharing import has_separate_files
+from unspoken.measure.answers import answers_equal, extract_answer
+from unspoken.measure.evaluate import Prediction, summarize
+from unspoken.measure.sampling import Sampling
 from unspoken.models.card import ModelCard
 from unspoken.models.fingerprint import fingerprint
 from unspoken.pipeline.folder import RunFolder, Stage

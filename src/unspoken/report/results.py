@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from unspoken.measure.stats import mcnemar_exact
 from unspoken.report.costs import StageCost
 from unspoken.report.vetting import Traces, Vetted
-from unspoken.stats import mcnemar_exact
 
 #: In the order of the table. Every report tells of the core ones, also where they are missing.
 VARIANTS = ("teacher", "distilled", "explicit", "internalized", "no_cot", "untrained")
@@ -29,7 +29,7 @@ LABELS = {
 
 @dataclass(frozen=True)
 class Measured:
-    """evaluation.json: a finished model on held-out questions; see `unspoken.evaluate.Metrics`.
+    """evaluation.json: a finished model on held-out questions; see `unspoken.measure.evaluate.Metrics`.
 
     Attributes:
         split: `test`, or `valid` where the recipe has no test split.
@@ -37,7 +37,7 @@ class Measured:
         seconds, num_tokens, tokens_per_s: of asking them in batches.
         data_sha256: of the split's file.
         categories: num_graded, num_correct, accuracy and interval by name of the category.
-        samples: what asking each question several times gave; see `unspoken.predictions`.
+        samples: what asking each question several times gave; see `unspoken.measure.predictions`.
     """
 
     split: str

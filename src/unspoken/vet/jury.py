@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
-from unspoken.answers import answers_equal
 from unspoken.data.overlap import QuestionIndex
-from unspoken.stats import majority
+from unspoken.measure.answers import answers_equal
+from unspoken.measure.stats import majority
 from unspoken.vet.reading import TornLine, Trace
 
 #: Why a trace is not kept. One that breaks several rules has the first of them, in this order.

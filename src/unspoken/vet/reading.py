@@ -15,10 +15,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from unspoken.answers import split_answer
 from unspoken.common.files import AnyPath
 from unspoken.data.example import gold_of
 from unspoken.data.jsonl import read_jsonl, require_text
+from unspoken.measure.answers import split_answer
 
 #: What `unspoken generate` writes about a trace, and not about its question.
 _ABOUT_TRACE = frozenset(

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 
-from unspoken.answers.clean import clean, without_lead_in
-from unspoken.answers.equal import DIGIT_ROW, MAX_ANSWER_CHARACTERS, stated_value
-from unspoken.answers.quantity import Quantity, read_quantity
+from unspoken.measure.answers.clean import clean, without_lead_in
+from unspoken.measure.answers.equal import DIGIT_ROW, MAX_ANSWER_CHARACTERS, stated_value
+from unspoken.measure.answers.quantity import Quantity, read_quantity
 
 _MAX_PLACES = 100
 

@@ -14,7 +14,7 @@ from typing import Any
 from unspoken.common.errors import DataError
 from unspoken.common.files import AnyPath
 from unspoken.data.jsonl import read_jsonl, require_text
-from unspoken.stats import mcnemar_exact, wilson_interval
+from unspoken.measure.stats import mcnemar_exact, wilson_interval
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from typing import Any, BinaryIO
 
 from unspoken import __version__, recipe
 from unspoken.data.example import Example
+from unspoken.measure.predictions import Prediction
 from unspoken.models.adapter import base_of, is_adapter
 from unspoken.models.fingerprint import fingerprint
-from unspoken.predictions import Prediction
 
 
 class PartialPredictions:

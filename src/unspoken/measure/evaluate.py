@@ -20,11 +20,11 @@ from unspoken.common.locks import locked
 from unspoken.common.progress import bar_intervals
 from unspoken.data.example import Example
 from unspoken.data.jsonl import write_jsonl
-from unspoken.decode import Completion, Draws, decode
-from unspoken.engines import Sampling, seed_of
+from unspoken.measure.decode import Completion, Draws, decode
+from unspoken.measure.partial import PartialPredictions, fingerprint_of
+from unspoken.measure.predictions import Metrics, Prediction, judge, summarize
+from unspoken.measure.sampling import Sampling, seed_of
 from unspoken.models.template import Template, encode_prompts
-from unspoken.partial import PartialPredictions, fingerprint_of
-from unspoken.predictions import Metrics, Prediction, judge, summarize
 from unspoken.recipe.sections import TemplateName
 
 __all__ = ["Metrics", "Prediction", "evaluate", "evaluate_folder", "judge", "summarize"]

@@ -34,8 +34,8 @@ The table is tested by reading it: no row may differ from what answers_equal say
 
 from __future__ import annotations
 
-from unspoken.answers.digits import digit_accuracy
-from unspoken.answers.equal import answers_equal
-from unspoken.answers.extract import extract_answer, split_answer
+from unspoken.measure.answers.digits import digit_accuracy
+from unspoken.measure.answers.equal import answers_equal
+from unspoken.measure.answers.extract import extract_answer, split_answer
 
 __all__ = ["answers_equal", "digit_accuracy", "extract_answer", "split_answer"]

@@ -191,3 +191,37 @@ def majority(predictions: Sequence[T], equal: Callable[[T, T], bool]) -> T:
         else:
             groups.append((prediction, 1))
     return max(groups, key=lambda group: group[1])[0]
+
+
+def clustered_interval(shares: Sequence[float], num_samples: int) -> tuple[float, float]:
+    """Returns the 95 % interval of the mean of `shares`, as (low, high) within [0, 1].
+
+    The samples of one question are like each other, so they are fewer independent trials than
+    they are samples. How many is read from how far the questions lie apart: n = p (1 - p) / v, with
+    v the variance of the mean over questions. Wilson's interval is taken with that n, which is the
+    number of questions where their samples always agree. Where nothing is right, or all, the
+    samples do not tell how alike they are, and the number of questions is taken, too.
+
+    Source: effective sample size of clustered trials, E. L. Korn and B. I. Graubard, Survey
+    Methodology 24 (1998), 193-201; with Wilson's interval N. Dean and M. Pagano, Journal of Survey
+    Statistics and Methodology 3 (2015), 484-503. Questions as clusters of an evaluation: Miller
+    2024, arXiv 2411.00640.
+
+    Args:
+        shares: one for each question, from 0 to 1, such as the share of its samples that is right.
+        num_samples: of all questions together; n is never above it.
+
+    Example:
+        >>> [round(end, 3) for end in clustered_interval([1, 1, 0, 1], 16)]  # 3 of 4
+        [0.301, 0.954]
+        >>> [round(end, 3) for end in clustered_interval([0.75, 0.75, 0.5, 1], 16)]  # 12 of 16
+        [0.505, 0.898]
+    """
+    count = len(shares)
+    mean = math.fsum(shares) / count
+    trials: float = count
+    if count > 1 and 0 < mean < 1:
+        variance = math.fsum((share - mean) ** 2 for share in shares) / count**2
+        wanted = mean * (1 - mean)
+        trials = wanted / variance if variance * num_samples > wanted else num_samples
+    return wilson_interval(mean * trials, trials)

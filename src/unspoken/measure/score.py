@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from unspoken.answers import answers_equal, extract_answer
 from unspoken.common.files import AnyPath, refuse_existing
 from unspoken.data.jsonl import read_jsonl, require_text, write_jsonl
-from unspoken.stats import Proportion
+from unspoken.measure.answers import answers_equal, extract_answer
+from unspoken.measure.stats import Proportion
 
 
 def score_records(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

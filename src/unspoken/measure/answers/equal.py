@@ -9,15 +9,15 @@ import re
 from collections import Counter
 from fractions import Fraction
 
-from unspoken.answers.clean import as_text, clean, without_lead_in
-from unspoken.answers.quantity import (
+from unspoken.measure.answers.clean import as_text, clean, without_lead_in
+from unspoken.measure.answers.quantity import (
     MAX_QUANTITY_CHARACTERS,
     NUMERAL,
     numeral,
     read_quantity,
     units_agree,
 )
-from unspoken.answers.symbolic import equal_by_math_verify
+from unspoken.measure.answers.symbolic import equal_by_math_verify
 
 MAX_ANSWER_CHARACTERS = 2000
 DIGIT_ROW = re.compile(r"-? ?[0-9](?: [0-9])+")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from unspoken.answers.clean import BOXED, braced, tidy
+from unspoken.measure.answers.clean import BOXED, braced, tidy
 
 _DECORATION = r"[ \t*_`]*"
 _LINE_START = r"^[ \t>*_#`]*"

@@ -1,6 +1,6 @@
 """What a model wrote, judged, and the figures that it amounts to.
 
-Stands between decoding (`unspoken.evaluate`) and the report. Needs no torch.
+Stands between decoding (`unspoken.measure.evaluate`) and the report. Needs no torch.
 """
 
 from __future__ import annotations
@@ -11,12 +11,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from unspoken.answers import answers_equal, digit_accuracy, extract_answer
-from unspoken.stats import majority, pass_at_k, percentile, wilson_interval
+from unspoken.measure.answers import answers_equal, digit_accuracy, extract_answer
+from unspoken.measure.stats import (
+    clustered_interval,
+    majority,
+    pass_at_k,
+    percentile,
+    wilson_interval,
+)
 
 if TYPE_CHECKING:
     from unspoken.data.example import Example
-    from unspoken.decode import Completion
+    from unspoken.measure.decode import Completion
 
 _LONGEST = 200  # characters of an answer whose digits are compared
 
@@ -232,40 +238,6 @@ def _share(graded: Sequence[Sequence[Prediction]]) -> Share | None:
         shares = [right / len(samples) for right, samples in zip(rights, graded, strict=True)]
         interval = clustered_interval(shares, total)
     return Share(total, sum(rights), sum(rights) / total, interval)
-
-
-def clustered_interval(shares: Sequence[float], num_samples: int) -> tuple[float, float]:
-    """Returns the 95 % interval of the mean of `shares`, as (low, high) within [0, 1].
-
-    The samples of one question are like each other, so they are fewer independent trials than
-    they are samples. How many is read from how far the questions lie apart: n = p (1 - p) / v, with
-    v the variance of the mean over questions. Wilson's interval is taken with that n, which is the
-    number of questions where their samples always agree. Where nothing is right, or all, the
-    samples do not tell how alike they are, and the number of questions is taken, too.
-
-    Source: effective sample size of clustered trials, E. L. Korn and B. I. Graubard, Survey
-    Methodology 24 (1998), 193-201; with Wilson's interval N. Dean and M. Pagano, Journal of Survey
-    Statistics and Methodology 3 (2015), 484-503. Questions as clusters of an evaluation: Miller
-    2024, arXiv 2411.00640.
-
-    Args:
-        shares: one for each question, from 0 to 1, such as the share of its samples that is right.
-        num_samples: of all questions together; n is never above it.
-
-    Example:
-        >>> [round(end, 3) for end in clustered_interval([1, 1, 0, 1], 16)]  # 3 of 4
-        [0.301, 0.954]
-        >>> [round(end, 3) for end in clustered_interval([0.75, 0.75, 0.5, 1], 16)]  # 12 of 16
-        [0.505, 0.898]
-    """
-    count = len(shares)
-    mean = math.fsum(shares) / count
-    trials: float = count
-    if count > 1 and 0 < mean < 1:
-        variance = math.fsum((share - mean) ** 2 for share in shares) / count**2
-        wanted = mean * (1 - mean)
-        trials = wanted / variance if variance * num_samples > wanted else num_samples
-    return wilson_interval(mean * trials, trials)
 
 
 def _samples(graded: Sequence[Sequence[Prediction]]) -> Samples | None:

@@ -1,0 +1,1 @@
+"""Answers: asked for, judged, counted, compared."""
