@@ -2,8 +2,8 @@
 
 unspoken: `unspoken.measure.evaluate.evaluate`, many questions at once. One at a time: the same
 prompts through `model.generate` in a loop, with the same limit, read and judged by the same
-function. Both rates include that. The loop asks only the first `--alone` questions, since its rate does
-not depend on their number; what is generated for them has to be the same token by token.
+function. Both rates include that. The loop asks only the first `--alone` questions, since its rate
+does not depend on their number; what is generated for them has to be the same token by token.
 
 Models have random weights (`--model FOLDER` takes a trained one instead of the quickstart's), so
 generation runs to the limit, which is as many tokens as a trained model writes: the thought and

@@ -1,8 +1,8 @@
 """Batched generation of traces against one question at a time, with equal traces.
 
-Both ways go through `unspoken.traces.generate_traces` with the transformers engine, the same model
-and the same limit; only the batch size differs. `--plain` also asks the first questions with
-`model.generate` in a loop, as a script without unspoken would, and compares with that, too.
+Both ways go through `unspoken.teach.traces.write.generate_traces` with the transformers engine, the
+same model and the same limit; only the batch size differs. `--plain` also asks the first questions
+with `model.generate` in a loop, as a script without unspoken would, and compares with that, too.
 
 The model has random weights and runs to the limit, which is as many tokens as a worked solution
 of the case has. `--model FOLDER` takes a trained teacher instead.
@@ -22,11 +22,11 @@ from typing import Any, NamedTuple
 import torch
 from cases import CLOCKS, Case, load_case, run_cases
 
-from unspoken.engines import reply_text
-from unspoken.engines.transformers import TransformersEngine, transformers_engine
 from unspoken.measure.sampling import Sampling
-from unspoken.prompts import prompt_writer
-from unspoken.traces import generate_traces
+from unspoken.teach.engines import reply_text
+from unspoken.teach.engines.transformers import TransformersEngine, transformers_engine
+from unspoken.teach.prompts import prompt_writer
+from unspoken.teach.traces.write import generate_traces
 
 Clock = Callable[[], float]
 

@@ -34,7 +34,7 @@ from unspoken.models.load import load_model
 from unspoken.models.tokenizer import character_tokenizer
 from unspoken.pipeline import run_recipe
 from unspoken.recipe import Model
-from unspoken.traces_together import shares_folder
+from unspoken.teach.traces.together import shares_folder
 
 SETTINGS: dict[str, Any] = {
     "model": NO_DROPOUT,

@@ -24,18 +24,18 @@ from unspoken import recipe
 from unspoken.cli import main
 from unspoken.commands.generate import generate, merge
 from unspoken.common.errors import ModelError, OutputExistsError, RecipeError
-from unspoken.engines import EngineError, Prompt, Request, Usage, without_system
-from unspoken.engines.make import EngineOptions, make_engine
-from unspoken.engines.openai import OpenAIEngine
-from unspoken.engines.server import Pace, Secret
-from unspoken.engines.transformers import TransformersEngine, transformers_engine
 from unspoken.measure.decode import Draws, StopTexts, decode
 from unspoken.measure.sampling import Sampling
 from unspoken.models.card import ModelCard
 from unspoken.models.load import load_model
-from unspoken.prompts import INSTRUCTION
-from unspoken.trace_settings import settings_path
-from unspoken.traces import generate_traces
+from unspoken.teach.engines import EngineError, Prompt, Request, Usage, without_system
+from unspoken.teach.engines.make import EngineOptions, make_engine
+from unspoken.teach.engines.openai import OpenAIEngine
+from unspoken.teach.engines.server import Pace, Secret
+from unspoken.teach.engines.transformers import TransformersEngine, transformers_engine
+from unspoken.teach.prompts import INSTRUCTION
+from unspoken.teach.traces.settings import settings_path
+from unspoken.teach.traces.write import generate_traces
 
 CHAT = (
     "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}\n{% endfor %}"
@@ -686,7 +686,7 @@ def test_an_option_that_is_missing_or_not_for_this_engine_is_named(
 
 def test_making_an_engine_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from unspoken.engines.make import make_engine; make_engine('worked'); "
+        "import sys; from unspoken.teach.engines.make import make_engine; make_engine('worked'); "
         "print([name for name in ('torch', 'transformers', 'cyclopts') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

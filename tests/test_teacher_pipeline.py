@@ -13,12 +13,12 @@ from conftest import tiny_qwen2, tiny_recipe
 from unspoken.cli import main
 from unspoken.common.errors import DataError, ModelError, RecipeError
 from unspoken.common.interrupt import EXIT_INTERRUPTED
-from unspoken.engines import Reply, Request, Style, Usage
-from unspoken.engines.worked import solution
 from unspoken.measure.sampling import Sampling
 from unspoken.models.adapter import is_adapter
 from unspoken.pipeline import run_recipe
 from unspoken.recipe import dump_recipe, load_recipe, recipe_from
+from unspoken.teach.engines import Reply, Request, Style, Usage
+from unspoken.teach.engines.worked import solution
 
 DISTIL = {"max_steps": 8, "settle_steps": None}
 _STUDENTS = ("distilled", "internalized")

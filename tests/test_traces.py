@@ -16,13 +16,13 @@ import pytest
 from unspoken.cli import main
 from unspoken.common.errors import DataError, OutputExistsError, RecipeError
 from unspoken.common.locks import locked
-from unspoken.engines import Reply, Request, Style, Usage
-from unspoken.engines.worked import WorkedEngine
 from unspoken.measure.sampling import Sampling
-from unspoken.prompts import PromptWriter, prompt_writer
-from unspoken.trace_merge import merge_traces
-from unspoken.trace_settings import settings_path
-from unspoken.traces import generate_traces, shard_path
+from unspoken.teach.engines import Reply, Request, Style, Usage
+from unspoken.teach.engines.worked import WorkedEngine
+from unspoken.teach.prompts import PromptWriter, prompt_writer
+from unspoken.teach.traces.merge import merge_traces
+from unspoken.teach.traces.settings import settings_path
+from unspoken.teach.traces.write import generate_traces, shard_path
 
 QUESTIONS = [{"question": f"What is {n} + 1?", "answer": str(n + 1)} for n in range(20)]
 
@@ -303,8 +303,8 @@ def test_the_seeds_questions_have_right_worked_solutions(tmp_path: Path) -> None
 def test_two_processes_do_not_write_one_file(tmp_path: Path) -> None:
     output = tmp_path / "traces.jsonl"
     code = (
-        "import sys, time; from pathlib import Path; from unspoken.trace_file import locked\n"
-        "with locked(Path(sys.argv[1])): print('locked', flush=True); time.sleep(60)"
+        "import sys, time; from pathlib import Path; from unspoken.teach.traces.file import "
+        "locked\nwith locked(Path(sys.argv[1])): print('locked', flush=True); time.sleep(60)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(output)], stdout=subprocess.PIPE, text=True

@@ -9,9 +9,9 @@ import pytest
 from unspoken.commands.vet import summary_lines, vet
 from unspoken.common.errors import DataError, OutputExistsError, RecipeError
 from unspoken.data.example import read_examples
-from unspoken.engines.worked import WorkedEngine
-from unspoken.traces import generate_traces
-from unspoken.vet import vet_traces
+from unspoken.teach.engines.worked import WorkedEngine
+from unspoken.teach.traces.write import generate_traces
+from unspoken.teach.vet import vet_traces
 
 MEADOW = "A meadow has a base of 33 meters and a height of 8 meters. What is its area?"
 

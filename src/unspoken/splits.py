@@ -172,7 +172,7 @@ def _answered(path: Path) -> bool:
 
 
 def _vet(rules: Vet, path: Path, test: Path | None, folder: Path) -> tuple[Path, dict[str, Any]]:
-    from unspoken.vet import vet_traces
+    from unspoken.teach.vet import vet_traces
 
     target = folder / "dataset.jsonl"
     tests = [test] if test is not None else []

@@ -187,7 +187,7 @@ def _questions(path: Path) -> list[Example]:
 
 def _vetted(path: Path, recipe: Recipe) -> tuple[list[Example], str]:
     """The given traces that the run will keep, and how many of them it will not."""
-    from unspoken.vet import vet_traces
+    from unspoken.teach.vet import vet_traces
 
     tests = [recipe.data.test] if recipe.data.test is not None else []
     with tempfile.TemporaryDirectory() as folder:

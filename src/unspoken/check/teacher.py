@@ -15,16 +15,16 @@ from unspoken.check.writing import Asking, lines_of_cost, lines_written, request
 from unspoken.common.errors import DataError, ModelError, RecipeError
 from unspoken.data.example import Example
 from unspoken.data.overlap import QuestionIndex
-from unspoken.engines import Engine
-from unspoken.engines.make import EngineOptions, make_engine
-from unspoken.engines.openai import DEFAULT_KEY, OpenAIEngine
-from unspoken.engines.teacher import base_folder, in_recipe, local_folder
-from unspoken.engines.worked import solution
 from unspoken.models.card import ModelCard
 from unspoken.models.load import model_card
 from unspoken.models.template import Template
-from unspoken.prompts import PromptWriter, prompt_writer
 from unspoken.recipe import Recipe, Schedule, Teacher
+from unspoken.teach.engines import Engine
+from unspoken.teach.engines.make import EngineOptions, make_engine
+from unspoken.teach.engines.openai import DEFAULT_KEY, OpenAIEngine
+from unspoken.teach.engines.teacher import base_folder, in_recipe, local_folder
+from unspoken.teach.engines.worked import solution
+from unspoken.teach.prompts import PromptWriter, prompt_writer
 
 _DEFAULT_LIMIT = 512  # tokens, for a teacher whose unspoken.json says nothing
 
@@ -76,7 +76,7 @@ def _kept(recipe: Recipe, teacher: Teacher, sample: Sample, asking: Asking) -> S
         teacher.samples_per_question, recipe.vet.max_per_question or teacher.samples_per_question
     )
     known = any(one.thought for one in asking.questions)
-    if not known and teacher.engine == "worked":  # as `unspoken.engines.worked` solves them
+    if not known and teacher.engine == "worked":  # as `unspoken.teach.engines.worked` solves them
         known = True
         asking = replace(asking, questions=[_solved(one) for one in asking.questions])
     own = known and (teacher.from_scratch or teacher.engine == "worked")

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from unspoken.data.example import Example
-from unspoken.engines import Request, Usage
-from unspoken.engines.budget import Budget
 from unspoken.measure.sampling import Sampling
-from unspoken.prompts import PromptWriter
 from unspoken.recipe import Recipe, Teacher
+from unspoken.teach.engines import Request, Usage
+from unspoken.teach.engines.budget import Budget
+from unspoken.teach.prompts import PromptWriter
 
 
 @dataclass(frozen=True)

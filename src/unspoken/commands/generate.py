@@ -13,10 +13,10 @@ from cyclopts import Parameter
 from unspoken.commands import Flag, Overwrite, is_main_process, quiet
 from unspoken.common.errors import RecipeError
 from unspoken.common.interrupt import EXIT_INTERRUPTED
-from unspoken.engines.make import EngineName, EngineOptions, make_engine
+from unspoken.teach.engines.make import EngineName, EngineOptions, make_engine
 
 if TYPE_CHECKING:
-    from unspoken.traces import GenerateSummary
+    from unspoken.teach.traces.write import GenerateSummary
 
 _DEFAULT = EngineOptions()
 
@@ -90,8 +90,8 @@ def generate(
     from unspoken.data.questions import read_questions_from
     from unspoken.launched import joined_processes, part_processes
     from unspoken.measure.sampling import Sampling
-    from unspoken.traces import generate_traces, shard_path
-    from unspoken.traces_together import write_together
+    from unspoken.teach.traces.together import write_together
+    from unspoken.teach.traces.write import generate_traces, shard_path
 
     part = parse_shard(shard)
     num_processes = int(os.environ.get("WORLD_SIZE", "1"))
@@ -154,7 +154,7 @@ def merge(
     allow_missing
         Join what is there although samples are missing.
     """
-    from unspoken.trace_merge import merge_traces
+    from unspoken.teach.traces.merge import merge_traces
 
     merged = merge_traces(inputs, output, allow_missing=allow_missing, overwrite=overwrite)
     print(f"{output}: {merged.num_samples:,} traces")

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from unspoken.commands import Flag, Overwrite
 
 if TYPE_CHECKING:
-    from unspoken.vet import VetSummary
+    from unspoken.teach.vet import VetSummary
 
 Paths = Annotated[list[Path], Parameter(consume_multiple=True, negative="")]
 
@@ -57,7 +57,7 @@ def vet(
         Keep so many traces of each question.
     """
     from unspoken.data.overlap import OVERLAP
-    from unspoken.vet import vet_traces
+    from unspoken.teach.vet import vet_traces
 
     summary = vet_traces(
         input,

@@ -26,10 +26,10 @@ from unspoken.pipeline.teaching import train_teacher
 from unspoken.pipeline.tracing import TeacherStages
 from unspoken.recipe import Recipe, Teacher
 from unspoken.splits import Splits, data_settings
-from unspoken.trace_merge import merge_traces
-from unspoken.trace_settings import read_settings, settings_path
-from unspoken.traces import GenerateSummary, shard_path
-from unspoken.traces_together import shares_folder
+from unspoken.teach.traces.merge import merge_traces
+from unspoken.teach.traces.settings import read_settings, settings_path
+from unspoken.teach.traces.together import shares_folder
+from unspoken.teach.traces.write import GenerateSummary, shard_path
 
 
 def prepare(

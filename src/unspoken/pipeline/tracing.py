@@ -15,9 +15,6 @@ from unspoken.common.errors import DataError, ModelError
 from unspoken.common.files import file_hash, write_text
 from unspoken.common.interrupt import EXIT_INTERRUPTED, end_if_asked
 from unspoken.data.jsonl import read_jsonl, write_jsonl
-from unspoken.engines import Engine
-from unspoken.engines.make import EngineOptions, make_engine
-from unspoken.engines.teacher import in_recipe
 from unspoken.launch.sagemaker_sharing import has_separate_files
 from unspoken.measure.answers import answers_equal, extract_answer
 from unspoken.measure.evaluate import Prediction, summarize
@@ -28,9 +25,12 @@ from unspoken.pipeline.folder import RunFolder, Stage
 from unspoken.pipeline.measuring import already, asked, keep
 from unspoken.recipe import Recipe, Teacher
 from unspoken.splits import Splits
-from unspoken.traces import GenerateSummary, generate_traces
-from unspoken.traces_together import remove_traces, write_together
-from unspoken.vet import VetSummary, vet_traces
+from unspoken.teach.engines import Engine
+from unspoken.teach.engines.make import EngineOptions, make_engine
+from unspoken.teach.engines.teacher import in_recipe
+from unspoken.teach.traces.together import remove_traces, write_together
+from unspoken.teach.traces.write import GenerateSummary, generate_traces
+from unspoken.teach.vet import VetSummary, vet_traces
 
 #: Settings of the teacher that do not decide what it writes for the questions.
 _INCIDENTAL = {

@@ -9,7 +9,7 @@ from typing import Any
 from unspoken.report.files import count_lines, iterate_lines, read_json
 from unspoken.report.prices import charged
 
-#: Reasons of `unspoken.vet` in words; any other is shown as it is, without underscores.
+#: Reasons of `unspoken.teach.vet` in words; any other is shown as it is, without underscores.
 _WORDS = {
     "torn_line": "line cut off",
     "truncated": "stopped at the limit",

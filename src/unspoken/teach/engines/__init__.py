@@ -1,7 +1,7 @@
 """Who answers a prompt: a local model, a server, or the worked solution of a task.
 
-An engine turns requests into replies; `unspoken.traces` decides what is asked and keeps what is
-answered. Engines share no base class: whatever has the attributes of `Engine` is one.
+An engine turns requests into replies; `unspoken.teach.traces.write` decides what is asked and keeps
+what is answered. Engines share no base class: whatever has the attributes of `Engine` is one.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Usage(NamedTuple):
 
 
 class Engine(Protocol):
-    """What `unspoken.traces.generate_traces` needs of an engine.
+    """What `unspoken.teach.traces.write.generate_traces` needs of an engine.
 
     Attributes:
         name: "transformers", "openai" or "worked".

@@ -13,10 +13,18 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, Literal
 
 from unspoken.common.errors import RecipeError
-from unspoken.engines import EngineError, Reply, Request, Style, Usage, reply_text, without_system
-from unspoken.engines.budget import Budget, check_limits
-from unspoken.engines.server import RefusedError, Secret, Server, StoppedError
 from unspoken.measure.sampling import Sampling
+from unspoken.teach.engines import (
+    EngineError,
+    Reply,
+    Request,
+    Style,
+    Usage,
+    reply_text,
+    without_system,
+)
+from unspoken.teach.engines.budget import Budget, check_limits
+from unspoken.teach.engines.server import RefusedError, Secret, Server, StoppedError
 
 #: The variable that is read when none is named; without a value no key is sent.
 DEFAULT_KEY = "OPENAI_API_KEY"

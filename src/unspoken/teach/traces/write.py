@@ -24,11 +24,11 @@ from unspoken.common.progress import bar_intervals
 from unspoken.data.example import gold_of
 from unspoken.data.jsonl import require_text
 from unspoken.data.questions import read_questions_from, refuse_repeated_ids
-from unspoken.engines import Engine, Reply, Request, Usage
 from unspoken.measure.sampling import Sampling, seed_of
-from unspoken.prompts import PromptWriter, prompt_writer
-from unspoken.trace_file import TraceFile
-from unspoken.trace_settings import Plan, settings_of, settle_settings
+from unspoken.teach.engines import Engine, Reply, Request, Usage
+from unspoken.teach.prompts import PromptWriter, prompt_writer
+from unspoken.teach.traces.file import TraceFile
+from unspoken.teach.traces.settings import Plan, settings_of, settle_settings
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from unspoken.common.errors import RecipeError
-from unspoken.engines import Engine
+from unspoken.teach.engines import Engine
 
 EngineName = Literal["transformers", "openai", "worked"]
 
@@ -81,7 +81,7 @@ def make_engine(engine: EngineName, options: EngineOptions | None = None) -> Eng
     options = options or EngineOptions()
     _refuse_unused(engine, options)
     if engine == "worked":
-        from unspoken.engines.worked import WorkedEngine
+        from unspoken.teach.engines.worked import WorkedEngine
 
         return WorkedEngine()
     return _server(options) if engine == "openai" else _local(options)
@@ -98,7 +98,7 @@ def _refuse_unused(engine: EngineName, options: EngineOptions) -> None:
 
 
 def _server(options: EngineOptions) -> Engine:
-    from unspoken.engines.openai import OpenAIEngine
+    from unspoken.teach.engines.openai import OpenAIEngine
 
     if options.base_url is None:
         raise RecipeError(
@@ -124,7 +124,7 @@ def _server(options: EngineOptions) -> Engine:
 
 
 def _local(options: EngineOptions) -> Engine:
-    from unspoken.engines.transformers import transformers_engine
+    from unspoken.teach.engines.transformers import transformers_engine
 
     if options.teacher_dir is None:
         raise RecipeError(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 
 from unspoken.common.errors import RecipeError
-from unspoken.engines import Reply, Request, Usage
 from unspoken.measure.sampling import Sampling
+from unspoken.teach.engines import Reply, Request, Usage
 
 _PER = 1_000_000  # prices are for so many tokens
 

@@ -15,7 +15,7 @@ from unspoken.common.errors import DataError
 from unspoken.common.files import AnyPath
 from unspoken.data.example import solution_of
 from unspoken.data.jsonl import read_jsonl, require_text
-from unspoken.engines import Message, Prompt, Style
+from unspoken.teach.engines import Message, Prompt, Style
 
 #: First line of the plain prompt, and the system message in style chat. With `Q:` and `A:` below
 #: it is a format: traces made with it can be compared.

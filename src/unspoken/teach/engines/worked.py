@@ -8,8 +8,8 @@ from typing import Any
 from unspoken.common.errors import DataError
 from unspoken.data.example import gold_of, solution_of
 from unspoken.data.tasks import arithmetic, multiplication
-from unspoken.engines import Reply, Request, Style, Usage
 from unspoken.measure.sampling import Sampling
+from unspoken.teach.engines import Reply, Request, Style, Usage
 
 
 class WorkedEngine:

@@ -7,7 +7,7 @@ that it breaks is its reason; nothing is dropped without one.
 
 from __future__ import annotations
 
-from unspoken.vet.jury import Reason, Verdict
-from unspoken.vet.vetting import VetSummary, vet_traces
+from unspoken.teach.vet.jury import Reason, Verdict
+from unspoken.teach.vet.vetting import VetSummary, vet_traces
 
 __all__ = ["Reason", "Verdict", "VetSummary", "vet_traces"]

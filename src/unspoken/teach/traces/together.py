@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from unspoken.trace_merge import merge_traces
-from unspoken.trace_settings import settings_path
-from unspoken.traces import GenerateSummary, shard_path
+from unspoken.teach.traces.merge import merge_traces
+from unspoken.teach.traces.settings import settings_path
+from unspoken.teach.traces.write import GenerateSummary, shard_path
 
 
 def write_together(

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from unspoken.data.overlap import QuestionIndex
 from unspoken.measure.answers import answers_equal
 from unspoken.measure.stats import majority
-from unspoken.vet.reading import TornLine, Trace
+from unspoken.teach.vet.reading import TornLine, Trace
 
 #: Why a trace is not kept. One that breaks several rules has the first of them, in this order.
 Reason = Literal[

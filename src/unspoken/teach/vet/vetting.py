@@ -17,8 +17,8 @@ from unspoken.common.errors import DataError, RecipeError
 from unspoken.common.files import AnyPath, atomic_output, refuse_existing
 from unspoken.data.jsonl import json_line
 from unspoken.data.overlap import OVERLAP, QuestionIndex
-from unspoken.vet.jury import Jury, count_votes
-from unspoken.vet.reading import Trace, read_traces
+from unspoken.teach.vet.jury import Jury, count_votes
+from unspoken.teach.vet.reading import Trace, read_traces
 
 
 @dataclass(frozen=True)

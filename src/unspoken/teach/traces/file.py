@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 from unspoken.common.errors import DataError
 from unspoken.common.files import atomic_output
 from unspoken.data.jsonl import json_line, require_text
-from unspoken.engines import Usage
+from unspoken.teach.engines import Usage
 
 _SYNC_EVERY_S = 5.0
 

@@ -12,8 +12,8 @@ from unspoken import __version__
 from unspoken.common.errors import DataError
 from unspoken.common.files import AnyPath, atomic_output, refuse_existing, write_text
 from unspoken.common.locks import locked
-from unspoken.trace_file import Line, TraceFile
-from unspoken.trace_settings import Plan, read_settings, settings_path
+from unspoken.teach.traces.file import Line, TraceFile
+from unspoken.teach.traces.settings import Plan, read_settings, settings_path
 
 
 class MergeSummary(NamedTuple):

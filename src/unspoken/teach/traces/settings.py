@@ -10,9 +10,9 @@ from typing import Any
 from unspoken import __version__
 from unspoken.common.errors import DataError, OutputExistsError
 from unspoken.common.files import AnyPath, write_text
-from unspoken.engines import Engine
 from unspoken.measure.sampling import Sampling
-from unspoken.prompts import PromptWriter
+from unspoken.teach.engines import Engine
+from unspoken.teach.prompts import PromptWriter
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from unspoken.engines import EngineError
+from unspoken.teach.engines import EngineError
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unspoken.common.errors import ModelError
-from unspoken.engines import (
+from unspoken.measure.decode import Completion, Draws, StopTexts, decode
+from unspoken.measure.sampling import Sampling
+from unspoken.models.card import ModelCard
+from unspoken.models.fingerprint import fingerprint
+from unspoken.models.template import Template
+from unspoken.teach.engines import (
     EngineError,
     Prompt,
     Reply,
@@ -25,12 +30,12 @@ from unspoken.engines import (
     reply_text,
     without_system,
 )
-from unspoken.engines.teacher import base_folder, load_teacher, local_folder, teacher_tokenizer
-from unspoken.measure.decode import Completion, Draws, StopTexts, decode
-from unspoken.measure.sampling import Sampling
-from unspoken.models.card import ModelCard
-from unspoken.models.fingerprint import fingerprint
-from unspoken.models.template import Template
+from unspoken.teach.engines.teacher import (
+    base_folder,
+    load_teacher,
+    local_folder,
+    teacher_tokenizer,
+)
 
 logger = logging.getLogger(__name__)
 

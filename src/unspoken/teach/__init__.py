@@ -1,0 +1,1 @@
+"""Questions in, vetted solutions out: who is asked, what it wrote, what is kept."""

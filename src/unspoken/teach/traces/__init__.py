@@ -1,0 +1,1 @@
+"""A teacher's solutions in a file: written, resumed, merged, shared out."""
