@@ -10,7 +10,7 @@ from conftest import tiny_qwen2, tiny_recipe
 from unspoken.check import check_recipe
 from unspoken.common.errors import DataError, ModelError, RecipeError
 from unspoken.data.tasks import arithmetic
-from unspoken.pipeline import require_processes
+from unspoken.parallel.world import require_processes
 from unspoken.recipe import load_recipe, recipe_from
 
 RECIPES = Path(__file__).parents[1] / "recipes"

@@ -27,11 +27,11 @@ from test_train import NO_DROPOUT, losses, trainer
 from unspoken.common.errors import DataError, RecipeError
 from unspoken.data.jsonl import write_jsonl
 from unspoken.data.tasks.multiplication import examples
-from unspoken.distributed import Processes
-from unspoken.launched import asked_way, join_processes, precision_note
 from unspoken.measure.evaluate import evaluate_folder
 from unspoken.models.load import load_model
 from unspoken.models.tokenizer import character_tokenizer
+from unspoken.parallel.processes import Processes
+from unspoken.parallel.world import asked_way, join_processes, precision_note
 from unspoken.pipeline import run_recipe
 from unspoken.recipe import Model
 from unspoken.teach.traces.together import shares_folder

@@ -30,7 +30,7 @@ from unspoken.models.template import Template
 from unspoken.schedule import ALL, ScheduleState
 
 if TYPE_CHECKING:
-    from unspoken.distributed import Processes
+    from unspoken.parallel.processes import Processes
 
 
 _PREFIX = "checkpoint-"

@@ -30,12 +30,12 @@ from unspoken.common.interrupt import EXIT_INTERRUPTED, Interrupted, StopRequest
 from unspoken.common.memory import peak_memory
 from unspoken.data.example import Example
 from unspoken.dataset import CoTDataset
-from unspoken.distributed import Processes
-from unspoken.launched import require_batches
 from unspoken.log import TrainingLog
 from unspoken.measure.evaluate import Metrics, evaluate
 from unspoken.models.load import model_card, require_gap_support
 from unspoken.models.template import Template
+from unspoken.parallel.processes import Processes
+from unspoken.parallel.world import require_batches
 from unspoken.recipe import Recipe
 from unspoken.schedule import ALL, Schedule, ScheduleState, sample_offsets
 

@@ -14,11 +14,6 @@ Overwrite = Annotated[bool, Parameter(negative="", help="replace what exists")]
 Flag = Annotated[bool, Parameter(negative="")]
 
 
-def is_main_process() -> bool:
-    """Whether this is the one of several processes that talks; torchrun numbers them."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 def quiet() -> None:
     """Libraries talk when something is wrong, not about every file they load."""
     import logging

@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from unspoken.commands import Flag, Overwrite, is_main_process
+from unspoken.commands import Flag, Overwrite
 from unspoken.commands.train import run_and_report
 from unspoken.common.errors import RecipeError
+from unspoken.parallel.world import is_main_process
 from unspoken.recipe.sections import TemplateName
 
 

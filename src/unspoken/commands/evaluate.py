@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from unspoken.commands import Flag, Overwrite, is_main_process, quiet
+from unspoken.commands import Flag, Overwrite, quiet
 from unspoken.common.errors import RecipeError
 from unspoken.common.interrupt import EXIT_INTERRUPTED
+from unspoken.parallel.world import is_main_process
 from unspoken.recipe.sections import TemplateName
 
 if TYPE_CHECKING:
@@ -86,8 +87,8 @@ def evaluate(
         raise RecipeError(f"--limit: found {limit}; needed: at least 1; raise it or leave it out")
     examples = read_questions(input, limit=limit)
     quiet()
-    from unspoken.launched import joined_processes, part_processes
     from unspoken.measure.evaluate import evaluate_folder
+    from unspoken.parallel.world import joined_processes, part_processes
     from unspoken.recipe import Model
     from unspoken.report import print_metrics
 

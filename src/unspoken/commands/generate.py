@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from unspoken.commands import Flag, Overwrite, is_main_process, quiet
+from unspoken.commands import Flag, Overwrite, quiet
 from unspoken.common.errors import RecipeError
 from unspoken.common.interrupt import EXIT_INTERRUPTED
+from unspoken.parallel.world import is_main_process
 from unspoken.teach.engines.make import EngineName, EngineOptions, make_engine
 
 if TYPE_CHECKING:
@@ -88,8 +89,8 @@ def generate(
         Same seed, same draws.
     """
     from unspoken.data.questions import read_questions_from
-    from unspoken.launched import joined_processes, part_processes
     from unspoken.measure.sampling import Sampling
+    from unspoken.parallel.world import joined_processes, part_processes
     from unspoken.teach.traces.together import write_together
     from unspoken.teach.traces.write import generate_traces, shard_path
 

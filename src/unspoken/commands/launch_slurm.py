@@ -59,7 +59,7 @@ def slurm(
     scripts = render_scripts(launch)
     nodes, gpus = options.nodes, options.gpus_per_node
     quiet()
-    from unspoken.pipeline import require_processes
+    from unspoken.parallel.world import require_processes
 
     given = f"--nodes {nodes} --gpus_per_node {gpus}"
     variables = launch.accelerate
@@ -99,7 +99,7 @@ def _notes(launch: Launch) -> Iterator[str]:
 
 def _require_deepspeed(launch: Launch) -> None:
     """Raises RecipeError where the jobs use this Python, and it has no DeepSpeed for ZeRO."""
-    from unspoken.launched import is_set
+    from unspoken.parallel.world import is_set
 
     options = launch.options
     elsewhere = options.venv is not None or options.container is not None

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from unspoken.commands import Overwrite, is_main_process, quiet
+from unspoken.commands import Overwrite, quiet
 from unspoken.common.errors import DataError, RecipeError
+from unspoken.parallel.world import is_main_process
 from unspoken.recipe.sections import TemplateName
 
 if TYPE_CHECKING:

@@ -193,7 +193,7 @@ def _require_processes(recipe: Recipe, settings: JobSettings, config_file: Path 
     if total == 1 and config_file is None:
         return
     from unspoken.launch.accelerate_environment import environment
-    from unspoken.pipeline import require_processes
+    from unspoken.parallel.world import require_processes
 
     given = f"--instance_type {settings.instance_type}, --instance_count {settings.instance_count}"
     variables = environment(config_file) if config_file is not None else {}

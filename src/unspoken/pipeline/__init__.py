@@ -18,8 +18,9 @@ runs again, and so does everything that depends on what comes out. With several 
 variant has one such folder per phase inside.
 """
 
+from unspoken.parallel.world import require_processes
 from unspoken.pipeline.run import run_recipe
 from unspoken.recipe.layout import STAGES
-from unspoken.recipe.plan import Variant, require_processes, trainings, variants
+from unspoken.recipe.plan import Variant, trainings, variants
 
 __all__ = ["STAGES", "Variant", "require_processes", "run_recipe", "trainings", "variants"]

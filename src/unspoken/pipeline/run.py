@@ -15,14 +15,14 @@ from unspoken.common.interrupt import StopRequest
 from unspoken.common.locks import locked
 from unspoken.common.machine import environment
 from unspoken.launch.sagemaker_sharing import share_run_folder
-from unspoken.launched import join_processes, part_processes
 from unspoken.models.fingerprint import weights_hash
+from unspoken.parallel.world import join_processes, part_processes, require_processes
 from unspoken.pipeline.folder import RunFolder, broadcast
 from unspoken.pipeline.measuring import evaluate_stage, evaluate_untrained
 from unspoken.pipeline.teaching import train_and_measure, train_teacher
 from unspoken.pipeline.training import model_in
 from unspoken.recipe import Recipe
-from unspoken.recipe.plan import Variant, require_processes, variants
+from unspoken.recipe.plan import Variant, variants
 from unspoken.splits import Splits, check_phases, data_settings, make_data
 
 

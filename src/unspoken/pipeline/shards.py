@@ -19,7 +19,7 @@ from typing import Any
 from unspoken.common.errors import DataError, RecipeError
 from unspoken.common.files import write_text
 from unspoken.common.locks import locked
-from unspoken.launched import join_processes, part_processes
+from unspoken.parallel.world import join_processes, part_processes
 from unspoken.pipeline.folder import RunFolder
 from unspoken.pipeline.run import data_stage
 from unspoken.pipeline.teaching import train_teacher

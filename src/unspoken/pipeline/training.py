@@ -105,7 +105,7 @@ def _train(
     """Trains, and returns what stage.json says of it."""
     import torch
 
-    from unspoken.launched import precision_note
+    from unspoken.parallel.world import precision_note
     from unspoken.train import StepwiseInternalization
 
     if note := precision_note(recipe):

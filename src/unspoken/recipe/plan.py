@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from unspoken.launched import require_batches, require_way
 from unspoken.recipe import Recipe, Schedule, Teacher
 
 
@@ -22,31 +21,6 @@ class Variant:
     name: str
     stage: str
     schedule: Schedule
-
-
-def require_processes(
-    recipe: Recipe,
-    num_processes: int,
-    *,
-    given: str = "",
-    environment: Mapping[str, str] | None = None,
-) -> None:
-    """Checks that a recipe can be trained by so many processes, before a teacher writes for hours.
-
-    Args:
-        recipe: the whole one.
-        num_processes: that train together, on all hosts.
-        given: flags that make so many, for the message.
-        environment: of the processes where they run elsewhere; default this process' own.
-
-    Raises:
-        RecipeError: the message has the setting, and what to set it to.
-    """
-    for place, training in trainings(recipe):
-        require_way(training, place, environment)
-        own = recipe.distil or {}
-        inherited = place == "distil" and "batch_size" not in own
-        require_batches(training.train, num_processes, "train" if inherited else place, given)
 
 
 def trainings(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:

@@ -21,9 +21,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unspoken import zero
 from unspoken.common.errors import RecipeError
-from unspoken.launched import Way, asked_way, is_set, join_processes, require_way
+from unspoken.parallel import zero
+from unspoken.parallel.world import Way, asked_way, is_set, join_processes, require_way
 from unspoken.recipe import Recipe
 
 if TYPE_CHECKING:

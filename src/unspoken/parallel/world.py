@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from unspoken.common.errors import RecipeError
 from unspoken.recipe import Recipe, Train
+from unspoken.recipe.plan import trainings
 
 Way = Literal["ddp", "fsdp2", "zero"]
 
@@ -156,3 +157,33 @@ def require_way(
             f"{place}.compile: found it under {way}, where it was never tried; leave it out, "
             f"{advice}"
         )
+
+
+def require_processes(
+    recipe: Recipe,
+    num_processes: int,
+    *,
+    given: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> None:
+    """Checks that a recipe can be trained by so many processes, before a teacher writes for hours.
+
+    Args:
+        recipe: the whole one.
+        num_processes: that train together, on all hosts.
+        given: flags that make so many, for the message.
+        environment: of the processes where they run elsewhere; default this process' own.
+
+    Raises:
+        RecipeError: the message has the setting, and what to set it to.
+    """
+    for place, training in trainings(recipe):
+        require_way(training, place, environment)
+        own = recipe.distil or {}
+        inherited = place == "distil" and "batch_size" not in own
+        require_batches(training.train, num_processes, "train" if inherited else place, given)
+
+
+def is_main_process() -> bool:
+    """Whether this is the one of several processes that talks; torchrun numbers them."""
+    return os.environ.get("RANK", "0") == "0"

@@ -1,0 +1,1 @@
+"""Several processes, in one of three ways; the only place that knows ranks."""
