@@ -22,10 +22,11 @@ from typing import Any
 
 from unspoken.data.example import Example
 from unspoken.data.tasks.multiplication import generate
-from unspoken.dataset import CoTDataset, encode_examples
 from unspoken.models.load import load_model, load_tokenizer
 from unspoken.models.template import Template
 from unspoken.recipe import Recipe, load_recipe, recipe_from
+from unspoken.train.dataset import CoTDataset
+from unspoken.train.encode import encode_examples
 
 CASES = ("quickstart", "gpt2")
 GPT2_VOCABULARY = 50257

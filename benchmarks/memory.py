@@ -115,8 +115,8 @@ def stage_batches(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]
     """Batches as the training loop makes them."""
     import numpy as np
 
-    from unspoken.collate import collate
-    from unspoken.schedule import sample_offsets
+    from unspoken.train.collate import collate
+    from unspoken.train.schedule import sample_offsets
 
     case, micro = _case(), arguments.micro_batch_sizes[0]
     with Watch() as watch:
@@ -140,10 +140,10 @@ def stage_batches(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]
 
 def stage_train(folder: Path, arguments: argparse.Namespace, micro: int) -> dict[str, Any]:
     """Optimizer steps of the whole loop: nothing removed, half, everything."""
-    from unspoken.checkpoint import TrainState
     from unspoken.common.interrupt import StopRequest
-    from unspoken.schedule import ALL, ScheduleState
-    from unspoken.train import StepwiseInternalization
+    from unspoken.train.checkpoint import TrainState
+    from unspoken.train.loop import StepwiseInternalization
+    from unspoken.train.schedule import ALL, ScheduleState
 
     case = _case(
         f"train.micro_batch_size={micro}",
@@ -187,7 +187,7 @@ def _case(*overrides: str) -> Any:
 
 
 def _dataset(folder: Path, case: Any) -> Any:
-    from unspoken.dataset import encode_file
+    from unspoken.train.encode import encode_file
 
     return encode_file(
         folder / "data" / "train.jsonl",

@@ -38,12 +38,12 @@ import torch
 from cases import CASES, CLOCKS, Case, load_case, write_results
 from torch.profiler import ProfilerActivity, profile
 
-from unspoken.checkpoint import TrainState
-from unspoken.collate import collate
 from unspoken.common.interrupt import StopRequest
-from unspoken.dataset import CoTDataset
-from unspoken.schedule import ALL, ScheduleState, sample_offsets
-from unspoken.train import StepwiseInternalization
+from unspoken.train.checkpoint import TrainState
+from unspoken.train.collate import collate
+from unspoken.train.dataset import CoTDataset
+from unspoken.train.loop import StepwiseInternalization
+from unspoken.train.schedule import ALL, ScheduleState, sample_offsets
 
 NUM_EXAMPLES = {"quickstart": 79_500, "gpt2": 1_024}
 TOLERANCE = {"fp32": 1e-4, "tf32": 1e-2, "bf16": 2e-2}

@@ -5,10 +5,11 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from unspoken.collate import IGNORE, collate
 from unspoken.data.example import Example
-from unspoken.dataset import CoTDataset, encode_examples
 from unspoken.models.template import Template
+from unspoken.train.collate import IGNORE, collate
+from unspoken.train.dataset import CoTDataset
+from unspoken.train.encode import encode_examples
 
 EXAMPLES = [
     Example("1 * 2", "3 + 4 5 + 6", "2"),

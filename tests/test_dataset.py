@@ -9,8 +9,8 @@ import pytest
 from unspoken.common.errors import DataError
 from unspoken.data.example import Example, write_examples
 from unspoken.data.tasks.multiplication import examples
-from unspoken.dataset import encode_examples, encode_file, split_steps
 from unspoken.models.template import Template, encode_prompts
+from unspoken.train.encode import encode_examples, encode_file, split_steps
 
 EXAMPLES = [Example(f"{n} * 1", f"{n} + 0", str(n)) for n in range(1, 40)]
 
@@ -42,7 +42,7 @@ def test_file_and_memory_give_the_same_and_the_cache_is_used(
     first = encode_file(path, tokenizer, template, cache=cache, progress=False)
     assert equal(first, encode_examples(EXAMPLES, tokenizer, template))
     monkeypatch.setattr(
-        "unspoken.dataset.iter_examples", lambda *_, **__: pytest.fail("not cached")
+        "unspoken.train.dataset.iter_examples", lambda *_, **__: pytest.fail("not cached")
     )
     again = encode_file(path, tokenizer, template, cache=cache, progress=False)
     assert equal(first, again)

@@ -11,21 +11,17 @@ import pytest
 import torch
 
 from unspoken import recipe
-from unspoken.collate import collate
 from unspoken.common.errors import ModelError
 from unspoken.data.tasks.multiplication import examples
-from unspoken.dataset import CoTDataset, encode_examples
 from unspoken.models.card import ModelCard
-from unspoken.models.load import (
-    build_empty,
-    gap_closed,
-    load_model,
-    load_tokenizer,
-    model_card,
-    save_model,
-)
+from unspoken.models.load import build_empty, load_model, load_tokenizer, save_model
 from unspoken.models.template import Template
 from unspoken.models.tokenizer import character_tokenizer
+from unspoken.train.checkpoint import model_card
+from unspoken.train.collate import collate
+from unspoken.train.dataset import CoTDataset
+from unspoken.train.encode import encode_examples
+from unspoken.train.gap import gap_closed
 
 SETTINGS = recipe.Model(
     tokenizer="characters",

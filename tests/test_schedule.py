@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from unspoken import recipe
-from unspoken.schedule import ALL, Schedule, ScheduleState, sample_offsets
+from unspoken.train.schedule import ALL, Schedule, ScheduleState, sample_offsets
 
 
 def levels(settings: recipe.Schedule, num_steps: int, **kwargs: int) -> list[int]:

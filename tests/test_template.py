@@ -6,8 +6,8 @@ import pytest
 
 from unspoken.common.errors import ModelError
 from unspoken.data.example import Example
-from unspoken.dataset import encode_examples
 from unspoken.models.template import Template, encode_prompts, squeeze
+from unspoken.train.encode import encode_examples
 
 EXAMPLE = Example("1 2 * 3", "4 + 5", "6 3")
 CHAT = (

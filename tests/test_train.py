@@ -20,10 +20,10 @@ from conftest import tiny_recipe
 from unspoken.common.errors import ModelError, RecipeError, TrainingError
 from unspoken.common.interrupt import EXIT_INTERRUPTED
 from unspoken.data.tasks.multiplication import examples
-from unspoken.dataset import encode_examples
 from unspoken.models.load import load_model, load_tokenizer
 from unspoken.models.template import Template
-from unspoken.train import StepwiseInternalization, TrainResult
+from unspoken.train.encode import encode_examples
+from unspoken.train.loop import StepwiseInternalization, TrainResult
 
 
 def trainer(recipe: Any, folder: Path, **arguments: Any) -> StepwiseInternalization:

@@ -11,12 +11,13 @@ import numpy as np
 
 from unspoken.check.data import Sample, Thoughts
 from unspoken.common.errors import DataError, ModelError
-from unspoken.dataset import CoTDataset, encode_examples
 from unspoken.models.adapter import add_adapter, base_of, is_adapter
 from unspoken.models.load import build_empty, load_tokenizer
 from unspoken.models.template import Template
 from unspoken.recipe import Recipe
-from unspoken.train import require_fit
+from unspoken.train.dataset import CoTDataset
+from unspoken.train.encode import encode_examples
+from unspoken.train.fit import require_fit
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from typing import Any
 from unspoken.check.data import Sample
 from unspoken.check.learner import Learner, build
 from unspoken.data.jsonl import json_line
-from unspoken.dataset import CoTDataset
 from unspoken.recipe import Recipe
 from unspoken.recipe.plan import variants
-from unspoken.schedule import ALL, Schedule, ScheduleState
-from unspoken.train import count_steps
+from unspoken.train.dataset import CoTDataset
+from unspoken.train.fit import count_steps
+from unspoken.train.schedule import ALL, Schedule, ScheduleState
 
 #: Bytes of a weight that is not trained itself.
 _FROZEN_BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0}

@@ -16,7 +16,6 @@ from unspoken.common.errors import DataError, ModelError, RecipeError
 from unspoken.data.example import Example
 from unspoken.data.overlap import QuestionIndex
 from unspoken.models.card import ModelCard
-from unspoken.models.load import model_card
 from unspoken.models.template import Template
 from unspoken.recipe import Recipe, Schedule, Teacher
 from unspoken.teach.engines import Engine
@@ -25,6 +24,7 @@ from unspoken.teach.engines.openai import DEFAULT_KEY, OpenAIEngine
 from unspoken.teach.engines.teacher import base_folder, in_recipe, local_folder
 from unspoken.teach.engines.worked import solution
 from unspoken.teach.prompts import PromptWriter, prompt_writer
+from unspoken.train.checkpoint import model_card
 
 _DEFAULT_LIMIT = 512  # tokens, for a teacher whose unspoken.json says nothing
 

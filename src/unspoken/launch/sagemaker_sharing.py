@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from unspoken.checkpoint import checkpoints_in
+from unspoken.train.checkpoint import checkpoints_in
 
 #: Set to 1 by `unspoken.launch.container` where there are several hosts.
 SEPARATE_FILES = "UNSPOKEN_SEPARATE_FILES"

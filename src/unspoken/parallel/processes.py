@@ -7,9 +7,9 @@ work together, and Accelerate does it:
     fsdp2   weights, gradients and optimizer state are shared out (torch's fully_shard)
     zero    DeepSpeed: gradients and optimizer state are shared out, under stage 3 weights, too
 
-`unspoken.train` takes the same steps under each of them, and `unspoken.checkpoint` writes the same
-files: whole weights, and optimizer state as one process has it. So any number of processes, in any
-of the three ways, goes on from any checkpoint.
+`unspoken.train.loop` takes the same steps under each of them, and `unspoken.train.checkpoint`
+writes the same files: whole weights, and optimizer state as one process has it. So any number of
+processes, in any of the three ways, goes on from any checkpoint.
 """
 
 from __future__ import annotations

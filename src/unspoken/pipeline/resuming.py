@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from unspoken.checkpoint import checkpoints_in
 from unspoken.common.errors import ModelError
 from unspoken.common.files import link_folder
 from unspoken.pipeline.settings import changes
+from unspoken.train.checkpoint import checkpoints_in
 
 
 def resume_from(checkpoint: Path, folder: Path, settings: dict[str, Any]) -> None:

@@ -7,9 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from unspoken.checkpoint import remove_checkpoints
 from unspoken.data.example import read_questions
-from unspoken.dataset import encode_file
 from unspoken.launch.sagemaker_sharing import has_separate_files, share_run_folder
 from unspoken.models.adapter import base_of, is_adapter, require_same_adapter
 from unspoken.models.card import ModelCard
@@ -19,6 +17,8 @@ from unspoken.models.template import Template
 from unspoken.pipeline.folder import RunFolder
 from unspoken.recipe import Lora, Model, Recipe
 from unspoken.splits import Splits
+from unspoken.train.checkpoint import remove_checkpoints
+from unspoken.train.encode import encode_file
 
 #: Settings that do not change what a stage produces; they may differ when a run is resumed.
 _INCIDENTAL = {
@@ -106,7 +106,7 @@ def _train(
     import torch
 
     from unspoken.parallel.world import precision_note
-    from unspoken.train import StepwiseInternalization
+    from unspoken.train.loop import StepwiseInternalization
 
     if note := precision_note(recipe):
         run.say(note)

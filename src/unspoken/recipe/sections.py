@@ -153,7 +153,7 @@ class Lora(Section):
 
 
 class Schedule(Section):
-    """How many thought tokens are gone at each step; see `unspoken.schedule`."""
+    """How many thought tokens are gone at each step; see `unspoken.train.schedule`."""
 
     removal: Literal["none", "all", "linear", "adaptive"] = Field(
         default="linear", description="none: explicit CoT; all: no CoT from the first step"

@@ -13,7 +13,7 @@ Price = Annotated[float, Field(ge=0)]
 
 
 class Teacher(Section):
-    """Who writes the chains of thought; see `unspoken.teach.traces.write` and `unspoken.teach.engines`.
+    """Who writes the chains of thought; see `unspoken.teach.traces` and `unspoken.teach.engines`.
 
     With `model.config` the teacher itself is trained first, from scratch, on the first `num_train`
     training examples and their own thoughts; it is asked the others.

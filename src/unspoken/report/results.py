@@ -29,7 +29,7 @@ LABELS = {
 
 @dataclass(frozen=True)
 class Measured:
-    """evaluation.json: a finished model on held-out questions; see `unspoken.measure.evaluate.Metrics`.
+    """evaluation.json: a finished model on held-out questions; see `unspoken.measure.predictions`.
 
     Attributes:
         split: `test`, or `valid` where the recipe has no test split.

@@ -6,7 +6,6 @@ what is answered. Engines share no base class: whatever has the attributes of `E
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, TypedDict

@@ -24,10 +24,15 @@ import torch
 
 from unspoken import recipe
 from unspoken.common.files import TEMPORARY, clean, link_folder, write_folder
-from unspoken.dataset import CoTDataset
-from unspoken.models.load import gap_closed, model_card, move_positions, restore_weights, save_model
+from unspoken.models.card import ModelCard
+from unspoken.models.load import restore_weights, save_model
 from unspoken.models.template import Template
-from unspoken.schedule import ALL, ScheduleState
+from unspoken.train.dataset import CoTDataset
+from unspoken.train.gap import gap_closed, move_positions
+from unspoken.train.schedule import ALL, ScheduleState
+
+if TYPE_CHECKING:
+    from unspoken.train.dataset import CoTDataset
 
 if TYPE_CHECKING:
     from unspoken.parallel.processes import Processes
@@ -248,3 +253,25 @@ def restore_random_state(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["torch"])
     if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def model_card(
+    dataset: CoTDataset, tokenizer: Any, template: Template, removed: int, step: int
+) -> ModelCard:
+    """The card for a model at this level of removal.
+
+    The limit on new tokens leaves room for a thought that grew by a few tokens.
+    """
+    prompt = tokenizer.decode(dataset.prompts([0])[0])
+    start = tokenizer.bos_token
+    if start and template.adds_special_tokens:  # the tokenizer adds it again when it is asked
+        prompt = prompt.removeprefix(start)
+    everything = removed >= dataset.longest_thought
+    kept = max(0, dataset.longest_thought - removed)
+    return ModelCard(
+        template=template.name,
+        removed=None if everything else int(removed),
+        max_new_tokens=kept + int(dataset.answer_lengths.max()) + 8,
+        step=step,
+        example_prompt=prompt,
+    )

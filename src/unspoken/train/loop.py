@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import inspect
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -21,23 +20,22 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from transformers import get_scheduler
 
-from unspoken.checkpoint import Checkpoints, TrainState, level_name
-from unspoken.collate import IGNORE, collate
-from unspoken.common.errors import ModelError, RecipeError, TrainingError
+from unspoken.common.errors import RecipeError, TrainingError
 from unspoken.common.interrupt import EXIT_INTERRUPTED, Interrupted, StopRequest
 from unspoken.common.memory import peak_memory
 from unspoken.data.example import Example
-from unspoken.dataset import CoTDataset
-from unspoken.log import TrainingLog
 from unspoken.measure.evaluate import Metrics, evaluate
-from unspoken.models.load import model_card, require_gap_support
 from unspoken.models.template import Template
 from unspoken.parallel.processes import Processes
-from unspoken.parallel.world import require_batches
 from unspoken.recipe import Recipe
-from unspoken.schedule import ALL, Schedule, ScheduleState, sample_offsets
+from unspoken.train.checkpoint import Checkpoints, TrainState, level_name, model_card
+from unspoken.train.collate import IGNORE, collate
+from unspoken.train.dataset import CoTDataset
+from unspoken.train.fit import count_steps, require_fit
+from unspoken.train.log import TrainingLog
+from unspoken.train.optimizer import learning_rate_of, make_optimizer
+from unspoken.train.schedule import ALL, Schedule, ScheduleState, sample_offsets
 
 
 @dataclass(frozen=True)
@@ -142,8 +140,8 @@ class StepwiseInternalization:
         if self.accelerator.num_processes > 1:  # or every process would draw the same dropout
             torch.manual_seed(recipe.seed + self.accelerator.process_index)
         self.bare_model = model
-        optimizer = _optimizer(model, recipe)
-        self.learning_rate_at = _learning_rate(optimizer, recipe, self.num_steps)
+        optimizer = make_optimizer(model, recipe)
+        self.learning_rate_at = learning_rate_of(optimizer, recipe, self.num_steps)
         wrapped = torch.compile(model, dynamic=True) if settings.compile else model
         self.model, self.optimizer = self.processes.prepare(wrapped, optimizer)
 
@@ -417,14 +415,6 @@ def negative_log_likelihood(model: Any, inputs: dict[str, torch.Tensor]) -> torc
     )
 
 
-def count_steps(recipe: Recipe, steps_per_epoch: int) -> int:
-    """Optimizer steps at the most: the shorter of epochs and max_steps."""
-    limits = [recipe.train.max_steps]
-    if recipe.train.epochs is not None:
-        limits.append(max(1, round(recipe.train.epochs * steps_per_epoch)))
-    return min(limit for limit in limits if limit is not None)
-
-
 def _processes(recipe: Recipe, folder: Path) -> Processes:
     if recipe.train.precision == "fp16" and not torch.cuda.is_available():
         raise RecipeError(
@@ -455,72 +445,3 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value if isinstance(value, int | float | str) else str(value)
     return flat
-
-
-def require_fit(
-    recipe: Recipe, model: Any, train: CoTDataset, *, num_processes: int, num_valid: int
-) -> None:
-    """Checks what only shows when model, data and recipe come together."""
-    require_batches(recipe.train, num_processes)
-    if recipe.schedule.accuracy_above is not None and not num_valid:
-        raise RecipeError(
-            "schedule.accuracy_above needs validation questions; give data.valid, or use "
-            "schedule.loss_below"
-        )
-    if "logits_to_keep" not in inspect.signature(type(model).forward).parameters and not hasattr(
-        model, "peft_config"
-    ):
-        raise ModelError(
-            f"{type(model).__name__} cannot give logits at chosen places only (logits_to_keep); "
-            "choose another model"
-        )
-    longest = int(train.lengths.max())
-    limit = getattr(model.config, "max_position_embeddings", None)
-    if limit is not None and longest > limit:
-        raise ModelError(
-            f"the longest example has {longest} tokens but the model {limit} positions; "
-            f"set data.max_length={limit}, or take a model with more positions"
-        )
-    if recipe.schedule.positions == "gap" and recipe.schedule.removal != "none":
-        require_gap_support(model, train, recipe.schedule)
-
-
-def _optimizer(model: Any, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW with fp32 state, unless the recipe says otherwise; biases and norms do not decay."""
-    settings = recipe.train
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": settings.weight_decay},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    if settings.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.betas[0])
-    arguments: dict[str, Any] = {"lr": settings.learning_rate, "betas": settings.betas}
-    if settings.optimizer == "adamw":
-        return torch.optim.AdamW(groups, **arguments, fused=True)
-    if importlib.util.find_spec("bitsandbytes") is None:
-        raise RecipeError(
-            f"train.optimizer: {settings.optimizer} needs bitsandbytes, which is not installed; "
-            "pip install bitsandbytes, or set train.optimizer=adamw"
-        )
-    import bitsandbytes
-
-    paged = settings.optimizer == "paged_adamw_8bit"
-    kind = bitsandbytes.optim.PagedAdamW8bit if paged else bitsandbytes.optim.AdamW8bit
-    return kind(groups, **arguments)
-
-
-def _learning_rate(
-    optimizer: torch.optim.Optimizer, recipe: Recipe, num_steps: int
-) -> Callable[[int], float]:
-    """step -> learning rate, by transformers' schedules; there is no state to save."""
-    settings = recipe.train
-    warmup = settings.warmup_steps
-    scheduler: Any = get_scheduler(
-        settings.lr_schedule,
-        optimizer,
-        num_warmup_steps=round(warmup * num_steps) if 0 < warmup < 1 else round(warmup),
-        num_training_steps=num_steps,
-    )
-    return lambda step: settings.learning_rate * scheduler.lr_lambdas[0](step)

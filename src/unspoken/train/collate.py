@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-    from unspoken.dataset import CoTDataset
+    from unspoken.train.dataset import CoTDataset
 
 #: Labels with this value are not in the loss; the value that torch's cross_entropy ignores.
 IGNORE = -100

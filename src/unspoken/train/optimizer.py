@@ -1,0 +1,54 @@
+"""The optimizer and the learning rate of a recipe."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from transformers import get_scheduler
+
+from unspoken.common.errors import RecipeError
+from unspoken.recipe import Recipe
+
+
+def make_optimizer(model: Any, recipe: Recipe) -> torch.optim.Optimizer:
+    """AdamW with fp32 state, unless the recipe says otherwise; biases and norms do not decay."""
+    settings = recipe.train
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": settings.weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.betas[0])
+    arguments: dict[str, Any] = {"lr": settings.learning_rate, "betas": settings.betas}
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(groups, **arguments, fused=True)
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise RecipeError(
+            f"train.optimizer: {settings.optimizer} needs bitsandbytes, which is not installed; "
+            "pip install bitsandbytes, or set train.optimizer=adamw"
+        )
+    import bitsandbytes
+
+    paged = settings.optimizer == "paged_adamw_8bit"
+    kind = bitsandbytes.optim.PagedAdamW8bit if paged else bitsandbytes.optim.AdamW8bit
+    return kind(groups, **arguments)
+
+
+def learning_rate_of(
+    optimizer: torch.optim.Optimizer, recipe: Recipe, num_steps: int
+) -> Callable[[int], float]:
+    """step -> learning rate, by transformers' schedules; there is no state to save."""
+    settings = recipe.train
+    warmup = settings.warmup_steps
+    scheduler: Any = get_scheduler(
+        settings.lr_schedule,
+        optimizer,
+        num_warmup_steps=round(warmup * num_steps) if 0 < warmup < 1 else round(warmup),
+        num_training_steps=num_steps,
+    )
+    return lambda step: settings.learning_rate * scheduler.lr_lambdas[0](step)
