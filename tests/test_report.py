@@ -12,12 +12,13 @@ import yaml
 
 from unspoken.common.errors import DataError
 from unspoken.measure.stats import wilson_interval
-from unspoken.report import names, numbers, print_metrics, print_summary, write_report
-from unspoken.report.finding import find
-from unspoken.report.reading import read_run
-from unspoken.report.results import TrainPoint
-from unspoken.report.series import MOST_POINTS, thinned
-from unspoken.report.summary import summary_lines
+from unspoken.report import print_metrics, print_summary, write_report
+from unspoken.report.read.results import TrainPoint
+from unspoken.report.read.run import read_run
+from unspoken.report.show import names, numbers
+from unspoken.report.show.finding import find
+from unspoken.report.show.series import MOST_POINTS, thinned
+from unspoken.report.show.summary import summary_lines
 
 NUM_TEST = 40
 LONGEST = 4
@@ -160,7 +161,7 @@ def full(tmp_path):
 @pytest.fixture
 def without_plots(monkeypatch):
     """For tests of words: drawing takes most of a report's time."""
-    monkeypatch.setattr("unspoken.report.plots.draw_plots", lambda phase, folder: [])
+    monkeypatch.setattr("unspoken.report.show.plots.draw_plots", lambda phase, folder: [])
 
 
 class Page(HTMLParser):

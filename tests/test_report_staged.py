@@ -22,10 +22,12 @@ from test_report import (
     write,
     write_lines,
 )
-from unspoken.report import break_even, prices, vetting, write_report
-from unspoken.report.reading import read_run
-from unspoken.report.results import VARIANTS
-from unspoken.report.summary import summary_lines
+from unspoken.report import write_report
+from unspoken.report.read import prices, vetting
+from unspoken.report.read.results import VARIANTS
+from unspoken.report.read.run import read_run
+from unspoken.report.show import break_even
+from unspoken.report.show.summary import summary_lines
 
 RIGHT = {
     "teacher": 39,
@@ -51,7 +53,7 @@ def known_models(monkeypatch):
 
 @pytest.fixture
 def without_plots(monkeypatch):
-    monkeypatch.setattr("unspoken.report.plots.draw_plots", lambda phase, folder: [])
+    monkeypatch.setattr("unspoken.report.show.plots.draw_plots", lambda phase, folder: [])
 
 
 def make_teacher_run(folder, **settings):

@@ -176,7 +176,7 @@ def compare(
 
 def comparison_lines(comparison: Comparison) -> list[str]:
     """What `unspoken compare` tells."""
-    from unspoken.report import numbers
+    from unspoken.report.show import numbers
 
     overall = comparison.overall
     both = (overall.first, overall.second)
@@ -209,7 +209,7 @@ def comparison_lines(comparison: Comparison) -> list[str]:
 
 
 def _category_rows(comparison: Comparison) -> list[tuple[str, ...]]:
-    from unspoken.report import numbers
+    from unspoken.report.show import numbers
 
     header = ("category", "questions", "A", "B", "B - A", "95 % interval", "p")
     rows = [

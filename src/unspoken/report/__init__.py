@@ -6,7 +6,7 @@ can be written again on a laptop.
 
 from __future__ import annotations
 
-from unspoken.report.page import write_report
-from unspoken.report.summary import print_metrics, print_summary
+from unspoken.report.show.page import write_report
+from unspoken.report.show.summary import print_metrics, print_summary
 
 __all__ = ["print_metrics", "print_summary", "write_report"]

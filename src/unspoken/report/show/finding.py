@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unspoken.report.numbers import mean, percent, whole
-from unspoken.report.ranking import SPLITS, TRAINED_ONLY, order, speed_ratio, unfinished
-from unspoken.report.results import Measured, PhaseResult, VariantResult
-from unspoken.report.staged import staged_lead
+from unspoken.report.read.results import TRAINED_ONLY, Measured, PhaseResult, VariantResult
+from unspoken.report.show.numbers import mean, percent, whole
+from unspoken.report.show.ranking import SPLITS, order, speed_ratio, unfinished
+from unspoken.report.show.staged import staged_lead
 
 
 @dataclass(frozen=True)

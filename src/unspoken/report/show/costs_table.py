@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from unspoken.report import numbers
-from unspoken.report.costs import StageCost
-from unspoken.report.table import Cell
+from unspoken.report.read.costs import StageCost
+from unspoken.report.show import numbers
+from unspoken.report.show.table import Cell
 
 
 @dataclass(frozen=True)

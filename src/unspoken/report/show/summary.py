@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from unspoken.report import numbers
-from unspoken.report.break_even import break_even
-from unspoken.report.ranking import speed_ratio
-from unspoken.report.reading import read_run
-from unspoken.report.results import LABELS, PhaseResult, RunResult, VariantResult
+from unspoken.report.read.results import LABELS, PhaseResult, RunResult, VariantResult
+from unspoken.report.read.run import read_run
+from unspoken.report.show import numbers
+from unspoken.report.show.break_even import break_even
+from unspoken.report.show.ranking import speed_ratio
 
 _COLUMNS = 80
 _HEADER = ("", "accuracy", "95 % interval", "tokens", "answers/s", "", "median", "steps")

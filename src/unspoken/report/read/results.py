@@ -1,6 +1,6 @@
 """What a run amounts to, as typed values: run, phases, variants, figures.
 
-`unspoken.report.reading` makes them from a run folder. A run may be half done: whatever is not
+`unspoken.report.read.run` makes them from a run folder. A run may be half done: whatever is not
 there is None or empty, and `RunResult.missing` says so in words.
 """
 
@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from unspoken.measure.stats import mcnemar_exact
-from unspoken.report.costs import StageCost
-from unspoken.report.vetting import Traces, Vetted
+from unspoken.report.read.costs import StageCost
+from unspoken.report.read.vetting import Traces, Vetted
 
 #: In the order of the table. Every report tells of the core ones, also where they are missing.
 VARIANTS = ("teacher", "distilled", "explicit", "internalized", "no_cot", "untrained")
@@ -312,3 +312,7 @@ class RunResult:
     def staged(self) -> bool:
         """Whether it has a teacher or a stage that distils."""
         return self.phases[0].staged
+
+
+#: What there is to say of a model when the run has no questions at all.
+TRAINED_ONLY = "is trained; there are no questions to measure it with (data.test)"

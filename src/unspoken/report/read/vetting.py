@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unspoken.report.files import count_lines, iterate_lines, read_json
-from unspoken.report.prices import charged
+from unspoken.report.read.files import count_lines, iterate_lines, read_json
+from unspoken.report.read.prices import charged
 
 #: Reasons of `unspoken.teach.vet` in words; any other is shown as it is, without underscores.
 _WORDS = {

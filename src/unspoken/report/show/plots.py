@@ -19,9 +19,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from unspoken.report.names import COLOURS, beside_points, lead_to_name, name_ends, write_name
-from unspoken.report.results import PhaseResult, VariantResult
-from unspoken.report.series import level_changes, smoothed
+from unspoken.report.read.results import PhaseResult, VariantResult
+from unspoken.report.show.names import COLOURS, beside_points, lead_to_name, name_ends, write_name
+from unspoken.report.show.series import level_changes, smoothed
 
 _MARKERS = {
     "teacher": "P",

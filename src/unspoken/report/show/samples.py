@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from unspoken.report.results import LABELS, PhaseResult
+from unspoken.report.read.results import LABELS, PhaseResult
 
 #: Shown per combination of right and wrong.
 _PER_KIND = 2

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from unspoken.report import numbers
-from unspoken.report.ranking import speed_ratio
-from unspoken.report.results import Measured, PhaseResult, Trained, VariantResult
+from unspoken.report.read.results import Measured, PhaseResult, Trained, VariantResult
+from unspoken.report.show import numbers
+from unspoken.report.show.ranking import speed_ratio
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from unspoken.report.files import read_json
-from unspoken.report.prices import charged, currency_of
+from unspoken.report.read.files import read_json
+from unspoken.report.read.prices import charged, currency_of
 
 #: Folder of each stage in the order of the run, and what the stage is called.
 _STAGES = {

@@ -10,11 +10,11 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from unspoken.report.costs import StageCost
-from unspoken.report.numbers import exact, money
-from unspoken.report.results import Measured, RunResult
-from unspoken.report.staged import NAMES
-from unspoken.report.vetting import Traces
+from unspoken.report.read.costs import StageCost
+from unspoken.report.read.results import Measured, RunResult
+from unspoken.report.read.vetting import Traces
+from unspoken.report.show.numbers import exact, money
+from unspoken.report.show.staged import NAMES
 
 _STUDENTS = ("internalized", "distilled")
 

@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from unspoken.common.files import write_text
-from unspoken.report.break_even import BreakEven, break_even
-from unspoken.report.costs_table import costs_table
-from unspoken.report.finding import Finding, find
-from unspoken.report.ranking import speed_ratio
-from unspoken.report.reading import read_run
-from unspoken.report.results import PhaseResult, RunResult
-from unspoken.report.samples import Sample, choose_samples
-from unspoken.report.series import plotted_series
-from unspoken.report.table import Group, Row, make_categories, make_table
-from unspoken.report.vetting_words import shares, traces_lines
+from unspoken.report.read.results import PhaseResult, RunResult
+from unspoken.report.read.run import read_run
+from unspoken.report.show.break_even import BreakEven, break_even
+from unspoken.report.show.costs_table import costs_table
+from unspoken.report.show.finding import Finding, find
+from unspoken.report.show.ranking import speed_ratio
+from unspoken.report.show.samples import Sample, choose_samples
+from unspoken.report.show.series import plotted_series
+from unspoken.report.show.table import Group, Row, make_categories, make_table
+from unspoken.report.show.vetting_words import shares, traces_lines
 
 #: Raise when fields of report.json change their meaning.
 _FORMAT = 1
@@ -52,8 +52,8 @@ def write_report(folder: Path) -> Path:
         DataError: it is not a run folder, or a file in it is broken.
     """
     # matplotlib takes a while to import
-    from unspoken.report.names import COLOURS
-    from unspoken.report.plots import draw_plots
+    from unspoken.report.show.names import COLOURS
+    from unspoken.report.show.plots import draw_plots
 
     run = read_run(folder)
     sections = [
@@ -82,7 +82,9 @@ def _render(
 ) -> str:
     from jinja2 import Environment, StrictUndefined
 
-    source = resources.files("unspoken.report").joinpath("page.html").read_text(encoding="utf-8")
+    source = (
+        resources.files("unspoken.report.show").joinpath("page.html").read_text(encoding="utf-8")
+    )
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from unspoken.report.results import VariantResult
+from unspoken.report.read.results import VariantResult
 
 #: Okabe and Ito's colours, apart for colour-blind people, and one grey.
 COLOURS = {

@@ -12,10 +12,10 @@ from typing import Any
 import yaml
 
 from unspoken.common.errors import DataError
-from unspoken.report.costs import read_costs, trains_teacher
-from unspoken.report.files import read_json, read_lines, read_text
-from unspoken.report.missing import missing_parts, wanted
-from unspoken.report.results import (
+from unspoken.report.read.costs import read_costs, trains_teacher
+from unspoken.report.read.files import read_json, read_lines, read_text
+from unspoken.report.read.missing import missing_parts, wanted
+from unspoken.report.read.results import (
     CORE,
     VARIANTS,
     Measured,
@@ -26,7 +26,7 @@ from unspoken.report.results import (
     ValidPoint,
     VariantResult,
 )
-from unspoken.report.vetting import read_traces, read_vetted
+from unspoken.report.read.vetting import read_traces, read_vetted
 
 
 def read_run(folder: Path) -> RunResult:

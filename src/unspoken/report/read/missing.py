@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from unspoken.report.costs import trains_teacher
-from unspoken.report.ranking import TRAINED_ONLY
-from unspoken.report.results import CORE, PhaseResult, RunResult, VariantResult
+from unspoken.report.read.costs import trains_teacher
+from unspoken.report.read.results import CORE, TRAINED_ONLY, PhaseResult, RunResult, VariantResult
 
 _SETTINGS = {
     "explicit": "baselines.explicit=train",

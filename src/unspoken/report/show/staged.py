@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from unspoken.report.numbers import mean, percent, rate, whole
-from unspoken.report.ranking import SPLITS, TRAINED_ONLY, order, unfinished
-from unspoken.report.results import Measured, PhaseResult, VariantResult
+from unspoken.report.read.results import TRAINED_ONLY, Measured, PhaseResult, VariantResult
+from unspoken.report.show.numbers import mean, percent, rate, whole
+from unspoken.report.show.ranking import SPLITS, order, unfinished
 
 NAMES = {
     "teacher": "the teacher",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from unspoken.report.numbers import DASH, money, percent, rate, wall_time, whole
-from unspoken.report.vetting import Traces, Vetted
+from unspoken.report.read.vetting import Traces, Vetted
+from unspoken.report.show.numbers import DASH, money, percent, rate, wall_time, whole
 
 
 def traces_lines(traces: Traces | None, vetted: Vetted | None) -> list[str]:

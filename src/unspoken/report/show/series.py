@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from unspoken.report.results import PhaseResult, TrainPoint
+from unspoken.report.read.results import PhaseResult, TrainPoint
 
 #: Points of a curve at the most; a long run logs tens of thousands.
 MOST_POINTS = 400

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from unspoken.report.results import PhaseResult, VariantResult
+from unspoken.report.read.results import PhaseResult, VariantResult
 
-#: What there is to say of a model when the run has no questions at all.
-TRAINED_ONLY = "is trained; there are no questions to measure it with (data.test)"
 SPLITS = {"test": "held-out questions", "valid": "validation questions"}
 
 

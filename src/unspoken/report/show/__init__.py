@@ -1,0 +1,1 @@
+"""Typed values -> page, plots and tables."""
