@@ -14,8 +14,8 @@ from unspoken.common.errors import RecipeError
 from unspoken.models.adapter import base_of, choose_targets, is_adapter
 from unspoken.models.load import load_model
 from unspoken.models.tokenizer import character_tokenizer
-from unspoken.pipeline import run_recipe
 from unspoken.recipe import recipe_from
+from unspoken.run.run import run_recipe
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "gpt2": {"n_layer": 1, "n_head": 2, "n_embd": 64, "n_positions": 64},

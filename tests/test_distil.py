@@ -18,8 +18,8 @@ from unspoken.cli import main
 from unspoken.commands.distil import _precision, distil
 from unspoken.common.errors import ModelError, RecipeError
 from unspoken.models.adapter import is_adapter
-from unspoken.pipeline.resuming import resume_from
 from unspoken.recipe import load_recipe
+from unspoken.run.resume import resume_from
 
 
 def traces(folder: Path, count: int = 40) -> Path:

@@ -32,8 +32,8 @@ from unspoken.models.load import load_model
 from unspoken.models.tokenizer import character_tokenizer
 from unspoken.parallel.processes import Processes
 from unspoken.parallel.world import asked_way, join_processes, precision_note
-from unspoken.pipeline import run_recipe
 from unspoken.recipe import Model
+from unspoken.run.run import run_recipe
 from unspoken.teach.traces.together import shares_folder
 
 SETTINGS: dict[str, Any] = {

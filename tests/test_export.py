@@ -24,9 +24,9 @@ from unspoken.models.export.folder import export_model
 from unspoken.models.hub import HubFile
 from unspoken.models.template import Template, encode_prompts
 from unspoken.models.tokenizer import character_tokenizer
-from unspoken.pipeline import run_recipe
 from unspoken.recipe import Model
 from unspoken.recipe.sections import TemplateName
+from unspoken.run.run import run_recipe
 
 QUESTIONS = [
     "1 2 * 3 4",

@@ -14,8 +14,8 @@ from unspoken.common.errors import DataError, OutputExistsError, RecipeError, Un
 from unspoken.common.locks import locked
 from unspoken.models.load import load_model, load_tokenizer
 from unspoken.models.tokenizer import character_tokenizer
-from unspoken.pipeline import run_recipe
 from unspoken.recipe import load_recipe, recipe_from
+from unspoken.run.run import run_recipe
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 
@@ -82,10 +82,10 @@ def test_a_second_run_does_nothing(finished: Path, monkeypatch: pytest.MonkeyPat
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*.safetensors")}
     assert len(before) > 3
     monkeypatch.setattr(
-        "unspoken.pipeline.training.load_model", lambda *_, **__: pytest.fail("trains again")
+        "unspoken.run.student.load_model", lambda *_, **__: pytest.fail("trains again")
     )
     monkeypatch.setattr(
-        "unspoken.pipeline.measuring.evaluate_folder", lambda *_, **__: pytest.fail("asks again")
+        "unspoken.run.measure.evaluate_folder", lambda *_, **__: pytest.fail("asks again")
     )
     said: list[str] = []
     run_recipe(load_recipe(finished / "recipe.yaml"), progress=False, say=said.append)

@@ -11,8 +11,9 @@ from conftest import tiny_recipe
 from unspoken.cli import main
 from unspoken.common.errors import DataError, RecipeError
 from unspoken.common.locks import locked
-from unspoken.pipeline import run_recipe, shards
-from unspoken.pipeline.shards import merge, prepare, write_shard
+from unspoken.run import shards
+from unspoken.run.run import run_recipe
+from unspoken.run.shards import merge, prepare, write_shard
 
 SCRATCH: dict[str, Any] = {
     "teacher": {

@@ -19,8 +19,8 @@ import yaml
 from conftest import tiny_recipe
 from test_train import NO_DROPOUT, losses
 from unspoken.cli import main
-from unspoken.pipeline import run_recipe
 from unspoken.recipe import load_recipe
+from unspoken.run.run import run_recipe
 
 pytestmark = [pytest.mark.slow, pytest.mark.slurm]
 

@@ -15,8 +15,8 @@ from unspoken.common.errors import DataError, ModelError, RecipeError
 from unspoken.common.interrupt import EXIT_INTERRUPTED
 from unspoken.measure.sampling import Sampling
 from unspoken.models.adapter import is_adapter
-from unspoken.pipeline import run_recipe
 from unspoken.recipe import dump_recipe, load_recipe, recipe_from
+from unspoken.run.run import run_recipe
 from unspoken.teach.engines import Reply, Request, Style, Usage
 from unspoken.teach.engines.worked import solution
 
@@ -74,7 +74,7 @@ class Pupil:
 @pytest.fixture
 def pupil(monkeypatch: pytest.MonkeyPatch) -> Pupil:
     made = Pupil()
-    monkeypatch.setattr("unspoken.pipeline.tracing.make_engine", lambda *_: made)
+    monkeypatch.setattr("unspoken.run.teacher.make_engine", lambda *_: made)
     return made
 
 
@@ -173,7 +173,7 @@ def test_an_interrupted_teacher_goes_on(
     assert stopped.value.code == EXIT_INTERRUPTED
     assert len(lines(tmp_path / "run" / "traces" / "traces.jsonl")) == 50
     monkeypatch.undo()
-    monkeypatch.setattr("unspoken.pipeline.tracing.make_engine", lambda *_: pupil)
+    monkeypatch.setattr("unspoken.run.teacher.make_engine", lambda *_: pupil)
     assert run(teacher_recipe(tmp_path / "run"))[1] == "generate: goes on"
     assert len(lines(tmp_path / "run" / "traces" / "traces.jsonl")) == 120
 

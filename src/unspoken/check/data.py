@@ -16,7 +16,7 @@ from unspoken.data.example import Example, gold_of, read_examples
 from unspoken.data.jsonl import read_jsonl
 from unspoken.data.leaks import check_leaks
 from unspoken.recipe import Data, Recipe
-from unspoken.splits import is_traces, iter_split_questions
+from unspoken.run.data import is_traces, iter_split_questions
 
 #: Examples that a task is sampled with.
 _SAMPLE = 400

@@ -173,7 +173,7 @@ def shard(
     loaded = load_recipe(recipe, overrides)
     part = parse_shard(shard)
     quiet()
-    from unspoken.pipeline import shards
+    from unspoken.run import shards
 
     if prepare:
         shards.prepare(loaded, say=_say)

@@ -195,8 +195,8 @@ def run_and_report(
     """Runs a recipe and prints what came out."""
     quiet()
     from unspoken.common.machine import command_line
-    from unspoken.pipeline import run_recipe
     from unspoken.report import print_summary
+    from unspoken.run.run import run_recipe
 
     page = run_recipe(
         loaded, command=command_line(), overwrite=overwrite, start=start, resume=resume, say=_say

@@ -1,6 +1,6 @@
 """Run folder -> `RunResult`; `vetting` and `costs` read their own stages.
 
-The layout is described in `unspoken.pipeline`.
+The layout is described in `unspoken.run`.
 """
 
 from __future__ import annotations

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from unspoken.data.example import read_questions
-from unspoken.launch.sagemaker_sharing import has_separate_files, share_run_folder
 from unspoken.models.adapter import base_of, is_adapter, require_same_adapter
 from unspoken.models.card import ModelCard
 from unspoken.models.fingerprint import fingerprint, weights_hash
 from unspoken.models.load import load_model, load_tokenizer, require_reloadable_tokenizer
 from unspoken.models.template import Template
-from unspoken.pipeline.folder import RunFolder
 from unspoken.recipe import Lora, Model, Recipe
-from unspoken.splits import Splits
+from unspoken.run.data import Splits
+from unspoken.run.folder import RunFolder
+from unspoken.run.share import has_separate_files, share_run_folder
 from unspoken.train.checkpoint import remove_checkpoints
 from unspoken.train.encode import encode_file
 

@@ -12,10 +12,10 @@ from unspoken.data.example import read_questions
 from unspoken.measure.evaluate import evaluate_folder
 from unspoken.models.card import ModelCard
 from unspoken.models.fingerprint import fingerprint
-from unspoken.pipeline.folder import RunFolder
-from unspoken.pipeline.training import deciding, model_in
 from unspoken.recipe import Recipe
-from unspoken.splits import Splits
+from unspoken.run.data import Splits
+from unspoken.run.folder import RunFolder
+from unspoken.run.student import deciding, model_in
 
 
 def evaluate_stage(

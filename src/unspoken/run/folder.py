@@ -19,10 +19,10 @@ from unspoken.common.errors import RecipeError
 from unspoken.common.files import write_text
 from unspoken.common.interrupt import end_if_asked
 from unspoken.common.memory import peak_memory, reset_peak
-from unspoken.pipeline.resuming import resume_from
-from unspoken.pipeline.settings import changes
 from unspoken.recipe import Recipe, dump_recipe
 from unspoken.recipe.layout import STAGES, require_run_folder
+from unspoken.run.changes import changes
+from unspoken.run.resume import resume_from
 
 
 class RunFolder:

@@ -20,12 +20,12 @@ from unspoken.common.errors import DataError, RecipeError
 from unspoken.common.files import write_text
 from unspoken.common.locks import locked
 from unspoken.parallel.world import join_processes, part_processes
-from unspoken.pipeline.folder import RunFolder
-from unspoken.pipeline.run import data_stage
-from unspoken.pipeline.teaching import train_teacher
-from unspoken.pipeline.tracing import TeacherStages
 from unspoken.recipe import Recipe, Teacher
-from unspoken.splits import Splits, data_settings
+from unspoken.run.data import Splits, data_settings
+from unspoken.run.folder import RunFolder
+from unspoken.run.run import data_stage
+from unspoken.run.teacher import TeacherStages
+from unspoken.run.teaching import train_teacher
 from unspoken.teach.traces.merge import merge_traces
 from unspoken.teach.traces.settings import read_settings, settings_path
 from unspoken.teach.traces.together import shares_folder

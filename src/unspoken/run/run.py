@@ -14,16 +14,16 @@ from unspoken.common.files import link_folder, write_text
 from unspoken.common.interrupt import StopRequest
 from unspoken.common.locks import locked
 from unspoken.common.machine import environment
-from unspoken.launch.sagemaker_sharing import share_run_folder
 from unspoken.models.fingerprint import weights_hash
 from unspoken.parallel.world import join_processes, part_processes, require_processes
-from unspoken.pipeline.folder import RunFolder, broadcast
-from unspoken.pipeline.measuring import evaluate_stage, evaluate_untrained
-from unspoken.pipeline.teaching import train_and_measure, train_teacher
-from unspoken.pipeline.training import model_in
 from unspoken.recipe import Recipe
 from unspoken.recipe.plan import Variant, variants
-from unspoken.splits import Splits, check_phases, data_settings, make_data
+from unspoken.run.data import Splits, check_phases, data_settings, make_data
+from unspoken.run.folder import RunFolder, broadcast
+from unspoken.run.measure import evaluate_stage, evaluate_untrained
+from unspoken.run.share import share_run_folder
+from unspoken.run.student import model_in
+from unspoken.run.teaching import train_and_measure, train_teacher
 
 
 def run_recipe(
@@ -130,7 +130,7 @@ class _Stages:
 
     def _teacher_stages(self) -> Splits:
         """The splits with what the teacher wrote; trains the teacher where it is from scratch."""
-        from unspoken.pipeline.tracing import TeacherStages
+        from unspoken.run.teacher import TeacherStages
 
         run, recipe, splits = self.run_folder, self.recipe, self.splits[0]
         teacher = recipe.teacher

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from unspoken.launch.sagemaker_sharing import share_run_folder
-from unspoken.pipeline.folder import RunFolder
-from unspoken.pipeline.measuring import evaluate_stage
-from unspoken.pipeline.training import train_stage
 from unspoken.recipe import Recipe
 from unspoken.recipe.plan import teaching
-from unspoken.splits import Splits
+from unspoken.run.data import Splits
+from unspoken.run.folder import RunFolder
+from unspoken.run.measure import evaluate_stage
+from unspoken.run.share import share_run_folder
+from unspoken.run.student import train_stage
 
 
 def train_and_measure(

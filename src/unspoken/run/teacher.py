@@ -15,16 +15,16 @@ from unspoken.common.errors import DataError, ModelError
 from unspoken.common.files import file_hash, write_text
 from unspoken.common.interrupt import EXIT_INTERRUPTED, end_if_asked
 from unspoken.data.jsonl import read_jsonl, write_jsonl
-from unspoken.launch.sagemaker_sharing import has_separate_files
 from unspoken.measure.answers import answers_equal, extract_answer
 from unspoken.measure.evaluate import Prediction, summarize
 from unspoken.measure.sampling import Sampling
 from unspoken.models.card import ModelCard
 from unspoken.models.fingerprint import fingerprint
-from unspoken.pipeline.folder import RunFolder, Stage
-from unspoken.pipeline.measuring import already, asked, keep
 from unspoken.recipe import Recipe, Teacher
-from unspoken.splits import Splits
+from unspoken.run.data import Splits
+from unspoken.run.folder import RunFolder, Stage
+from unspoken.run.measure import already, asked, keep
+from unspoken.run.share import has_separate_files
 from unspoken.teach.engines import Engine
 from unspoken.teach.engines.make import EngineOptions, make_engine
 from unspoken.teach.engines.teacher import in_recipe

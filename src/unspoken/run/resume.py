@@ -8,7 +8,7 @@ from typing import Any
 
 from unspoken.common.errors import ModelError
 from unspoken.common.files import link_folder
-from unspoken.pipeline.settings import changes
+from unspoken.run.changes import changes
 from unspoken.train.checkpoint import checkpoints_in
 
 

@@ -17,10 +17,3 @@ stage whose settings and inputs are the same is skipped; else what it left is se
 runs again, and so does everything that depends on what comes out. With several phases, each
 variant has one such folder per phase inside.
 """
-
-from unspoken.parallel.world import require_processes
-from unspoken.pipeline.run import run_recipe
-from unspoken.recipe.layout import STAGES
-from unspoken.recipe.plan import Variant, trainings, variants
-
-__all__ = ["STAGES", "Variant", "require_processes", "run_recipe", "trainings", "variants"]
