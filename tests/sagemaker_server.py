@@ -14,7 +14,7 @@ from test_sagemaker import (
     BUCKET,
     REGION,
 )
-from unspoken.launch import sagemaker_clients
+from unspoken.launch.sagemaker import clients as sagemaker_clients
 
 KEY_ID, SECRET, TOKEN = "AKIAPLANTEDKEYID0000", "planted/Secret+Key/0123456789", "plantedToken0123"
 
@@ -78,6 +78,6 @@ def outgoing(monkeypatch: pytest.MonkeyPatch, operation: str, answer: Any = None
         made.meta.events.register(f"before-send.{service}.{operation}", remember)
         return made
 
-    monkeypatch.setattr("unspoken.launch.sagemaker.client", watched)
-    monkeypatch.setattr("unspoken.launch.sagemaker_jobs.client", watched)
+    monkeypatch.setattr("unspoken.launch.sagemaker.submit.client", watched)
+    monkeypatch.setattr("unspoken.launch.sagemaker.jobs.client", watched)
     return seen

@@ -21,14 +21,14 @@ import yaml
 
 from conftest import tiny_recipe
 from unspoken.common.errors import RecipeError
-from unspoken.launch import container
-from unspoken.launch.container import _children, _environment, _lines, run_container
-from unspoken.launch.container_files import final_model, place_run_folder, publish, write_failure
-from unspoken.launch.container_job import ACCELERATE_FILE, ContainerError, Job, read_job
-from unspoken.launch.container_requirements import install_missing
-from unspoken.launch.sagemaker_checkpoints import WholeFolders
-from unspoken.launch.sagemaker_metrics import MetricFollower, metric_definitions, metric_line
-from unspoken.launch.sagemaker_pack import code_archive
+from unspoken.launch.container import entry as container
+from unspoken.launch.container.entry import _children, _environment, _lines, run_container
+from unspoken.launch.container.files import final_model, place_run_folder, publish, write_failure
+from unspoken.launch.container.job import ACCELERATE_FILE, ContainerError, Job, read_job
+from unspoken.launch.container.requirements import install_missing
+from unspoken.launch.sagemaker.checkpoints import WholeFolders
+from unspoken.launch.sagemaker.metrics import MetricFollower, metric_definitions, metric_line
+from unspoken.launch.sagemaker.pack import code_archive
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 SECRET = "wJalrPlantedSecretKey0123456789abcdefEXAMPLE"
@@ -77,7 +77,7 @@ def start(root: Path, port: int) -> subprocess.Popen[str]:
         "CUDA_VISIBLE_DEVICES": "",
     }
     return subprocess.Popen(
-        [sys.executable, "-m", "unspoken.launch.container", "--root", str(root)],
+        [sys.executable, "-m", "unspoken.launch.container.entry", "--root", str(root)],
         cwd=root / "code",
         env=environment,
         stdout=subprocess.PIPE,

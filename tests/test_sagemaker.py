@@ -17,13 +17,14 @@ import yaml
 
 from conftest import tiny_recipe
 from unspoken.common.errors import DataError, ModelError, RecipeError
-from unspoken.launch import sagemaker_clients, sagemaker_pack
-from unspoken.launch.sagemaker import prepare
-from unspoken.launch.sagemaker_clients import LaunchError
-from unspoken.launch.sagemaker_image import has_gpu, image_uri, num_processes, takes_volume_key
-from unspoken.launch.sagemaker_pack import code_archive, pack
-from unspoken.launch.sagemaker_prices import cost_lines
-from unspoken.launch.sagemaker_settings import JobSettings, check_settings
+from unspoken.launch.sagemaker import clients as sagemaker_clients
+from unspoken.launch.sagemaker import pack as sagemaker_pack
+from unspoken.launch.sagemaker.clients import LaunchError
+from unspoken.launch.sagemaker.image import has_gpu, image_uri, num_processes, takes_volume_key
+from unspoken.launch.sagemaker.pack import code_archive, pack
+from unspoken.launch.sagemaker.prices import cost_lines
+from unspoken.launch.sagemaker.settings import JobSettings, check_settings
+from unspoken.launch.sagemaker.submit import prepare
 from unspoken.recipe import load_recipe
 
 BUCKET = "research-bucket"
@@ -160,7 +161,7 @@ def test_the_archive_runs_without_anything_else_of_the_project(tmp_path: Path) -
     archive = code_archive(write_recipe(tmp_path), ["numpy"])
     with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
         opened.extractall(tmp_path / "code", filter="data")
-    code = "import sys, unspoken.launch.container; print(unspoken.__file__); "
+    code = "import sys, unspoken.launch.container.entry; print(unspoken.__file__); "
     code += "print([m for m in ('torch', 'boto3', 'cyclopts', 'pydantic') if m in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path / "code", capture_output=True, text=True,
@@ -490,8 +491,8 @@ def test_help_shows_no_empty_defaults(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_importing_the_launcher_imports_no_boto3() -> None:
     code = (
-        "import sys, unspoken, unspoken.launch.sagemaker, unspoken.commands.launch_sagemaker\n"
-        "print([m for m in ('boto3', 'botocore', 'torch', 'numpy') if m in sys.modules])"
+        "import sys, unspoken, unspoken.launch.sagemaker.submit, "
+        "unspoken.commands.launch_sagemaker\nprint([m for m in ('boto3', 'botocore', 'torch', 'numpy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -22,10 +22,11 @@ from test_sagemaker import (
     write_recipe,
 )
 from unspoken.common.errors import DataError
-from unspoken.launch import sagemaker_jobs, sagemaker_upload
-from unspoken.launch.sagemaker import prepare, setup_sagemaker_training, submit
-from unspoken.launch.sagemaker_clients import LaunchError
-from unspoken.launch.sagemaker_upload import sha256_of
+from unspoken.launch.sagemaker import jobs as sagemaker_jobs
+from unspoken.launch.sagemaker import upload as sagemaker_upload
+from unspoken.launch.sagemaker.clients import LaunchError
+from unspoken.launch.sagemaker.submit import prepare, setup_sagemaker_training, submit
+from unspoken.launch.sagemaker.upload import sha256_of
 
 
 def test_every_field_of_the_request_that_is_sent(
@@ -122,7 +123,7 @@ def test_every_field_of_the_request_that_is_sent(
     )
     assert algorithm["TrainingInputMode"] == "File"
     assert algorithm["ContainerEntrypoint"][:2] == ["/bin/bash", "-c"]
-    assert "exec python -m unspoken.launch.container" in algorithm["ContainerEntrypoint"][2]
+    assert "exec python -m unspoken.launch.container.entry" in algorithm["ContainerEntrypoint"][2]
     assert len(algorithm["ContainerEntrypoint"][2]) <= 256
     assert {"Name", "Regex"} == set(algorithm["MetricDefinitions"][0])
     assert set(algorithm) == {
@@ -185,7 +186,7 @@ def test_what_cannot_be_resumed_is_refused_before_the_upload(
     describe = sagemaker_jobs.describe
     running = {"TrainingJobStatus": "InProgress"}
     monkeypatch.setattr(
-        "unspoken.launch.sagemaker.describe", lambda *a: {**describe(*a), **running}
+        "unspoken.launch.sagemaker.submit.describe", lambda *a: {**describe(*a), **running}
     )
     refused("found tiny-1, which still runs; needed: one that has ended", resume="tiny-1")
 

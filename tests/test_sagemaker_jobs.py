@@ -20,9 +20,10 @@ from test_sagemaker import (
     write_recipe,
 )
 from unspoken.common.errors import OutputExistsError
-from unspoken.launch import sagemaker_clients, sagemaker_jobs
-from unspoken.launch.sagemaker import prepare, submit
-from unspoken.launch.sagemaker_clients import LaunchError
+from unspoken.launch.sagemaker import clients as sagemaker_clients
+from unspoken.launch.sagemaker import jobs as sagemaker_jobs
+from unspoken.launch.sagemaker.clients import LaunchError
+from unspoken.launch.sagemaker.submit import prepare, submit
 
 
 def write_log(server: str, name: str, streams: dict[str, list[str]]) -> None:

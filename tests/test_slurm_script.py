@@ -21,9 +21,9 @@ from unspoken.check.offline import require_models_here
 from unspoken.cli import main
 from unspoken.common.errors import OutputExistsError, RecipeError
 from unspoken.common.progress import bar_intervals
-from unspoken.launch.slurm import Launch, render_scripts, working_directory
-from unspoken.launch.slurm_options import SlurmOptions, time_s
-from unspoken.launch.slurm_submit import SlurmError, launch_folder, status_lines, submit
+from unspoken.launch.slurm.options import SlurmOptions, time_s
+from unspoken.launch.slurm.render import Launch, render_scripts, working_directory
+from unspoken.launch.slurm.submit import SlurmError, launch_folder, status_lines, submit
 from unspoken.launch.torchrun import status_of
 
 

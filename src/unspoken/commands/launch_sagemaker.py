@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from unspoken.commands import Flag, Overwrite
 from unspoken.common.errors import RecipeError
-from unspoken.launch.sagemaker_settings import JobSettings
+from unspoken.launch.sagemaker.settings import JobSettings
 
 _DEFAULT = JobSettings()
 _EXIT_CTRL_C = 130
@@ -100,8 +100,8 @@ def _launch(
     dry_run: bool,
     wait: bool,
 ) -> None:
-    from unspoken.launch.sagemaker import prepare, submit
-    from unspoken.launch.sagemaker_jobs import command
+    from unspoken.launch.sagemaker.jobs import command
+    from unspoken.launch.sagemaker.submit import prepare, submit
 
     launch = prepare(recipe, overrides, settings, prices=prices)
     for line in launch.notes:
@@ -148,7 +148,7 @@ def _refuse_unused(
 
 
 def _ask(flag: str, name: str, region: str | None) -> None:
-    from unspoken.launch.sagemaker_jobs import describe, log_lines, status_lines, stop
+    from unspoken.launch.sagemaker.jobs import describe, log_lines, status_lines, stop
 
     if flag == "--stop":
         stop(name, region)
@@ -168,7 +168,7 @@ def _ask(flag: str, name: str, region: str | None) -> None:
 
 
 def _follow(name: str, region: str | None) -> None:
-    from unspoken.launch.sagemaker_jobs import follow, goes_on
+    from unspoken.launch.sagemaker.jobs import follow, goes_on
 
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     try:
@@ -181,7 +181,7 @@ def _follow(name: str, region: str | None) -> None:
 
 
 def _fetch(name: str, output: Path, region: str | None, overwrite: bool) -> None:
-    from unspoken.launch.sagemaker_jobs import fetch
+    from unspoken.launch.sagemaker.jobs import fetch
 
     files = fetch(name, output, region, overwrite=overwrite)
     num_bytes = sum(path.stat().st_size for path in files)

@@ -13,10 +13,10 @@ from cyclopts import Parameter
 from unspoken.commands import Flag, quiet
 from unspoken.common.errors import RecipeError
 from unspoken.common.interrupt import EXIT_INTERRUPTED
-from unspoken.launch.slurm_options import SlurmOptions
+from unspoken.launch.slurm.options import SlurmOptions
 
 if TYPE_CHECKING:
-    from unspoken.launch.slurm import Launch
+    from unspoken.launch.slurm.render import Launch
     from unspoken.recipe import Recipe
 
 _DEFAULT = SlurmOptions()
@@ -46,8 +46,8 @@ def slurm(
         Say how the jobs of this recipe are, instead.
     """
     from unspoken.common.machine import command_line
-    from unspoken.launch.slurm import Launch, render_scripts, working_directory
-    from unspoken.launch.slurm_submit import launch_folder, status_lines, submit, waiting_for
+    from unspoken.launch.slurm.render import Launch, render_scripts, working_directory
+    from unspoken.launch.slurm.submit import launch_folder, status_lines, submit, waiting_for
     from unspoken.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides)

@@ -15,7 +15,7 @@ from typing import Any
 
 from unspoken.train.checkpoint import checkpoints_in
 
-#: Set to 1 by `unspoken.launch.container` where there are several hosts.
+#: Set to 1 by `unspoken.launch.container.entry` where there are several hosts.
 SEPARATE_FILES = "UNSPOKEN_SEPARATE_FILES"
 _CHUNK = 64 << 20
 #: Folders that only the first process reads.

@@ -22,7 +22,7 @@ from unspoken import __version__
 from unspoken.common.errors import RecipeError
 from unspoken.common.interrupt import EXIT_INTERRUPTED
 from unspoken.launch.accelerate_environment import environment
-from unspoken.launch.slurm_options import SlurmOptions
+from unspoken.launch.slurm.options import SlurmOptions
 from unspoken.recipe import Recipe
 
 
@@ -174,7 +174,11 @@ def _render(launch: Launch, job: _Job) -> str:
     from jinja2 import Environment, StrictUndefined
 
     options, folder = launch.options, launch.folder
-    source = resources.files("unspoken.launch").joinpath("slurm.sbatch").read_text(encoding="utf-8")
+    source = (
+        resources.files("unspoken.launch.slurm")
+        .joinpath("slurm.sbatch")
+        .read_text(encoding="utf-8")
+    )
     # autoescape is for HTML; every value here is quoted for the shell where it is put in
     templates = Environment(undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
     templates.filters["sh"] = shlex.quote

@@ -1,4 +1,4 @@
-"""Inside a SageMaker container: `python -m unspoken.launch.container` runs the recipe of the job.
+"""Inside a SageMaker container: `python -m unspoken.launch.container.entry` runs the recipe of the job.
 
     /opt/ml/input/config/*.json, SM_*  -> hosts, rank, recipe, overrides
     torchrun over all hosts and GPUs   -> python -m unspoken run RECIPE ... output=run
@@ -29,11 +29,11 @@ from typing import IO
 
 from unspoken.common.errors import UnspokenError
 from unspoken.common.interrupt import EXIT_INTERRUPTED
-from unspoken.launch.container_files import place_run_folder, publish, write_failure
-from unspoken.launch.container_job import ACCELERATE_FILE, ContainerError, Job, read_job
-from unspoken.launch.container_requirements import install_missing
-from unspoken.launch.sagemaker_checkpoints import WholeFolders
-from unspoken.launch.sagemaker_metrics import MetricFollower
+from unspoken.launch.container.files import place_run_folder, publish, write_failure
+from unspoken.launch.container.job import ACCELERATE_FILE, ContainerError, Job, read_job
+from unspoken.launch.container.requirements import install_missing
+from unspoken.launch.sagemaker.checkpoints import WholeFolders
+from unspoken.launch.sagemaker.metrics import MetricFollower
 
 #: How long a host waits for the first one's name to be known.
 _NAMES_TIMEOUT_S = 300.0

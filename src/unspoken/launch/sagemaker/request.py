@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from unspoken.common.errors import RecipeError
-from unspoken.launch.sagemaker_image import image_uri, takes_volume_key
-from unspoken.launch.sagemaker_metrics import metric_definitions
-from unspoken.launch.sagemaker_pack import MAX_OVERRIDE, Package
-from unspoken.launch.sagemaker_settings import JobSettings, tags_of
-from unspoken.launch.sagemaker_upload import Channel
+from unspoken.launch.sagemaker.image import image_uri, takes_volume_key
+from unspoken.launch.sagemaker.metrics import metric_definitions
+from unspoken.launch.sagemaker.pack import MAX_OVERRIDE, Package
+from unspoken.launch.sagemaker.settings import JobSettings, tags_of
+from unspoken.launch.sagemaker.upload import Channel
 
 #: Unpacks the code and hands over to it; a command of its own, so the image's own way of starting
 #: scripts, which differs between images, does not matter.
 _ENTRY = (
     "mkdir -p /opt/ml/code && tar -xf /opt/ml/input/data/code/code.tar -C /opt/ml/code && "
-    "cd /opt/ml/code && exec python -m unspoken.launch.container"
+    "cd /opt/ml/code && exec python -m unspoken.launch.container.entry"
 )
 #: SageMaker's limits.
 _MAX_CHANNELS, _MAX_PARAMETERS = 20, 100

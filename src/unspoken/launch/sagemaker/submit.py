@@ -2,8 +2,8 @@
 
     recipe -> pack (code, local files) -> upload what S3 lacks -> create_training_job
 
-Inside the container `unspoken.launch.container` takes over. Nothing here imports boto3 before AWS
-is asked, and a dry run asks nothing.
+Inside the container `unspoken.launch.container.entry` takes over. Nothing here imports boto3 before
+AWS is asked, and a dry run asks nothing.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unspoken.launch.sagemaker_clients import LaunchError, aws_errors, client, find_region
-from unspoken.launch.sagemaker_image import num_processes
-from unspoken.launch.sagemaker_jobs import ENDED, command, describe, find_job, follow
-from unspoken.launch.sagemaker_pack import Package, pack
-from unspoken.launch.sagemaker_prices import cost_lines
-from unspoken.launch.sagemaker_request import channel_prefix, checkpoints, training_job_request
-from unspoken.launch.sagemaker_settings import JobSettings, check_settings
-from unspoken.launch.sagemaker_upload import Store, upload_channels
+from unspoken.launch.sagemaker.clients import LaunchError, aws_errors, client, find_region
+from unspoken.launch.sagemaker.image import num_processes
+from unspoken.launch.sagemaker.jobs import ENDED, command, describe, find_job, follow
+from unspoken.launch.sagemaker.pack import Package, pack
+from unspoken.launch.sagemaker.prices import cost_lines
+from unspoken.launch.sagemaker.request import channel_prefix, checkpoints, training_job_request
+from unspoken.launch.sagemaker.settings import JobSettings, check_settings
+from unspoken.launch.sagemaker.upload import Store, upload_channels
 from unspoken.recipe import Recipe, load_recipe
 
 

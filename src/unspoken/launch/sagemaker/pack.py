@@ -21,8 +21,8 @@ import yaml
 import unspoken
 from unspoken.common.errors import DataError, ModelError, RecipeError
 from unspoken.launch.accelerate_environment import environment
-from unspoken.launch.container_job import ACCELERATE_FILE
-from unspoken.launch.sagemaker_upload import Channel, LocalFile, files_below, local_files
+from unspoken.launch.container.job import ACCELERATE_FILE
+from unspoken.launch.sagemaker.upload import Channel, LocalFile, files_below, local_files
 from unspoken.recipe import Data, Model, Recipe, parse_override
 from unspoken.recipe.merge import merge
 

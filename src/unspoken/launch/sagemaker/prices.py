@@ -71,7 +71,11 @@ def _read(prices: Path | None) -> tuple[dict[str, Any], str]:
     where = str(prices) if prices is not None else "unspoken's example table"
     try:
         if prices is None:
-            text = resources.files("unspoken.launch").joinpath("prices.json").read_text("utf-8")
+            text = (
+                resources.files("unspoken.launch.sagemaker")
+                .joinpath("prices.json")
+                .read_text("utf-8")
+            )
         else:
             text = prices.read_text(encoding="utf-8")
         table = json.loads(text)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from unspoken.common.errors import DataError
-from unspoken.launch.sagemaker_clients import aws_errors
+from unspoken.launch.sagemaker.clients import aws_errors
 
 #: Small enough that Ctrl-C need not wait long for those that are on the way.
 _PART_BYTES = 16 << 20

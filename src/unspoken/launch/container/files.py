@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from unspoken.common.files import write_text
-from unspoken.launch.container_job import ContainerError, Job
-from unspoken.launch.sagemaker_checkpoints import WholeFolders
+from unspoken.launch.container.job import ContainerError, Job
+from unspoken.launch.sagemaker.checkpoints import WholeFolders
 
 #: SageMaker shows no more of the reason.
 _MAX_REASON = 1_000

@@ -20,7 +20,7 @@ from unspoken.common.errors import OutputExistsError, UnspokenError
 from unspoken.common.files import write_text
 from unspoken.common.interrupt import StopRequest
 from unspoken.common.locks import locked
-from unspoken.launch.slurm import Launch, Script, render_scripts, working_directory
+from unspoken.launch.slurm.render import Launch, Script, render_scripts, working_directory
 from unspoken.recipe import Recipe, dump_recipe
 from unspoken.recipe.layout import require_run_folder
 

@@ -14,7 +14,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from unspoken.common.errors import RecipeError
-from unspoken.launch.sagemaker_image import has_gpu
+from unspoken.launch.sagemaker.image import has_gpu
 
 #: SageMaker's limits: 28 days for a job.
 _MAX_RETRIES, _MAX_WARM_S, _MAX_RUN_S, _MAX_IMAGE = 30, 21_600, 2_419_200, 255

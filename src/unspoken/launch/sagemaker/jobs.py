@@ -12,7 +12,7 @@ from typing import Any
 
 from unspoken.common.errors import OutputExistsError
 from unspoken.common.files import write_folder, write_text
-from unspoken.launch.sagemaker_clients import (
+from unspoken.launch.sagemaker.clients import (
     LaunchError,
     UnreachableError,
     aws_errors,

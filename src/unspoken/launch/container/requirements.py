@@ -9,7 +9,7 @@ from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
-from unspoken.launch.container_job import ContainerError
+from unspoken.launch.container.job import ContainerError
 
 
 def install_missing(code: Path, say: Callable[[str], None]) -> None:
