@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from unspoken.cli import main
+from unspoken.cli.main import main
 
 
 def unspoken(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -35,7 +35,7 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 
 def test_help_does_not_import_torch() -> None:
     code = (
-        "import sys\nfrom unspoken.cli import main\n"
+        "import sys\nfrom unspoken.cli.main import main\n"
         "try: main(['--help'])\nexcept SystemExit: pass\n"
         "sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     )

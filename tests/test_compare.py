@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from unspoken.commands.evaluate import compare
+from unspoken.cli.compare import compare
 from unspoken.common.errors import DataError, OutputExistsError
 from unspoken.data.jsonl import write_jsonl
 from unspoken.measure.compare import compare_predictions, paired_interval

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from conftest import tiny_qwen2
-from unspoken.cli import main
-from unspoken.commands.distil import _precision, distil
+from unspoken.cli.distil import _precision, distil
+from unspoken.cli.main import main
 from unspoken.common.errors import ModelError, RecipeError
 from unspoken.models.adapter import is_adapter
 from unspoken.recipe import load_recipe

@@ -157,7 +157,7 @@ def fail_worker(job: Path) -> None:
     """One process: the second fails as a user's mistake does, while the first waits for it."""
     from accelerate import PartialState
 
-    from unspoken import cli
+    from unspoken.cli import main as cli
 
     def fail() -> None:
         process = PartialState(cpu=True)
@@ -561,7 +561,9 @@ def test_deepspeed_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatc
 
 
 def test_deepspeed_is_not_imported_where_nobody_asks_for_it() -> None:
-    code = "import sys, unspoken.cli, unspoken.train.loop; sys.exit('deepspeed' in sys.modules)"
+    code = (
+        "import sys, unspoken.cli.main, unspoken.train.loop; sys.exit('deepspeed' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

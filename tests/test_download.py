@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from unspoken.commands.download import download
+from unspoken.cli.download import download
 from unspoken.common.errors import DataError, OutputExistsError, RecipeError
 from unspoken.common.locks import locked
 from unspoken.models import download as download_module

@@ -21,8 +21,9 @@ import pytest
 import torch
 
 from unspoken import recipe
-from unspoken.cli import main
-from unspoken.commands.generate import generate, merge
+from unspoken.cli.generate import generate
+from unspoken.cli.main import main
+from unspoken.cli.merge import merge
 from unspoken.common.errors import ModelError, OutputExistsError, RecipeError
 from unspoken.measure.decode import Draws, StopTexts, decode
 from unspoken.measure.sampling import Sampling

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from unspoken import recipe
-from unspoken.cli import main
+from unspoken.cli.main import main
 from unspoken.common.errors import DataError, ModelError, OutputExistsError, RecipeError
 from unspoken.data.example import Example
 from unspoken.data.jsonl import write_jsonl

@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from test_adapter import base_model, recipe
-from unspoken.commands.export import export
+from unspoken.cli.export import export
 from unspoken.common.errors import ModelError, OutputExistsError
 from unspoken.data.example import read_questions
 from unspoken.measure.evaluate import evaluate_folder

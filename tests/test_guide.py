@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from conftest import tiny_qwen2
-from unspoken.cli import _same_flag, app, main
+from unspoken.cli.main import _same_flag, app, main
 from unspoken.data.jsonl import read_jsonl, write_jsonl
 from unspoken.models.adapter import is_adapter
 from unspoken.recipe import load_recipe

@@ -419,7 +419,7 @@ def test_cost_says_what_is_known_and_what_not(tmp_path: Path) -> None:
 def command(*arguments: object) -> None:
     from cyclopts import App
 
-    from unspoken.commands.launch_sagemaker import sagemaker
+    from unspoken.cli.launch_sagemaker import sagemaker
 
     app = App(name="launch", result_action="return_value")
     app.command(sagemaker)
@@ -492,7 +492,7 @@ def test_help_shows_no_empty_defaults(capsys: pytest.CaptureFixture[str]) -> Non
 def test_importing_the_launcher_imports_no_boto3() -> None:
     code = (
         "import sys, unspoken, unspoken.launch.sagemaker.submit, "
-        "unspoken.commands.launch_sagemaker\nprint([m for m in ('boto3', 'botocore', 'torch', 'numpy') if m in sys.modules])"
+        "unspoken.cli.launch_sagemaker\nprint([m for m in ('boto3', 'botocore', 'torch', 'numpy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

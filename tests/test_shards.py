@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from conftest import tiny_recipe
-from unspoken.cli import main
+from unspoken.cli.main import main
 from unspoken.common.errors import DataError, RecipeError
 from unspoken.common.locks import locked
 from unspoken.run import shards

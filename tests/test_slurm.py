@@ -18,7 +18,7 @@ import yaml
 
 from conftest import tiny_recipe
 from test_train import NO_DROPOUT, losses
-from unspoken.cli import main
+from unspoken.cli.main import main
 from unspoken.recipe import load_recipe
 from unspoken.run.run import run_recipe
 

@@ -18,7 +18,7 @@ import yaml
 
 from conftest import tiny_recipe
 from unspoken.check.offline import require_models_here
-from unspoken.cli import main
+from unspoken.cli.main import main
 from unspoken.common.errors import OutputExistsError, RecipeError
 from unspoken.common.progress import bar_intervals
 from unspoken.launch.slurm.options import SlurmOptions, time_s

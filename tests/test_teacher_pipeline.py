@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from conftest import tiny_qwen2, tiny_recipe
-from unspoken.cli import main
+from unspoken.cli.main import main
 from unspoken.common.errors import DataError, ModelError, RecipeError
 from unspoken.common.interrupt import EXIT_INTERRUPTED
 from unspoken.measure.sampling import Sampling

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from unspoken.cli import main
+from unspoken.cli.main import main
 from unspoken.common.errors import DataError, OutputExistsError, RecipeError
 from unspoken.common.locks import locked
 from unspoken.measure.sampling import Sampling

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from unspoken.commands.vet import summary_lines, vet
+from unspoken.cli.vet import summary_lines, vet
 from unspoken.common.errors import DataError, OutputExistsError, RecipeError
 from unspoken.data.example import read_examples
 from unspoken.teach.engines.worked import WorkedEngine

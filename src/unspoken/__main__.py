@@ -1,5 +1,5 @@
 """`python -m unspoken`, for launchers such as torchrun and accelerate."""
 
-from unspoken.cli import main
+from unspoken.cli.main import main
 
 main()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from unspoken.commands import Flag, Overwrite
+from unspoken.cli.options import Flag, Overwrite
 
 if TYPE_CHECKING:
     from unspoken.teach.vet import VetSummary

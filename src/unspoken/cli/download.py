@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unspoken.commands import Flag
+from unspoken.cli.options import Flag
 from unspoken.common.errors import RecipeError
 from unspoken.models.hub import is_code
 

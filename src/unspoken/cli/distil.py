@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from unspoken.commands import Flag, Overwrite
-from unspoken.commands.train import run_and_report
+from unspoken.cli.options import Flag, Overwrite
+from unspoken.cli.run import run_and_report
 from unspoken.common.errors import RecipeError
 from unspoken.parallel.world import is_main_process
 from unspoken.recipe.sections import TemplateName

@@ -1,4 +1,4 @@
-"""The verbs of the command line, a room for each stage; `unspoken.cli` puts them together.
+"""The verbs of the command line, a room for each stage; `unspoken.cli.main` puts them together.
 
 Heavy imports stand inside the verbs, so `unspoken --help` answers at once.
 """

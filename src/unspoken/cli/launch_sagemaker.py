@@ -11,7 +11,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from unspoken.commands import Flag, Overwrite
+from unspoken.cli.options import Flag, Overwrite
 from unspoken.common.errors import RecipeError
 from unspoken.launch.sagemaker.settings import JobSettings
 

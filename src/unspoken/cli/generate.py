@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from unspoken.commands import Flag, Overwrite, quiet
+from unspoken.cli.options import Overwrite, quiet
 from unspoken.common.errors import RecipeError
 from unspoken.common.interrupt import EXIT_INTERRUPTED
 from unspoken.parallel.world import is_main_process
@@ -139,30 +139,6 @@ def generate(
         print("\n".join(summary_lines(summary)))
     if summary.interrupted:
         sys.exit(EXIT_INTERRUPTED)
-
-
-def merge(
-    *inputs: Path, output: Path, allow_missing: Flag = False, overwrite: Overwrite = False
-) -> None:
-    """Join the traces of several shards: every sample once, in the order of the questions.
-
-    Parameters
-    ----------
-    inputs
-        Files that unspoken generate --shard wrote.
-    output
-        One file of traces.
-    allow_missing
-        Join what is there although samples are missing.
-    """
-    from unspoken.teach.traces.merge import merge_traces
-
-    merged = merge_traces(inputs, output, allow_missing=allow_missing, overwrite=overwrite)
-    print(f"{output}: {merged.num_samples:,} traces")
-    if merged.missing:
-        shown = ", ".join(merged.missing[:10])
-        more = f" and {len(merged.missing) - 10:,} more" if len(merged.missing) > 10 else ""
-        print(f"missing: {shown}{more}")
 
 
 def summary_lines(summary: GenerateSummary) -> list[str]:

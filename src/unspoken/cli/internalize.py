@@ -4,67 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from unspoken.commands import Overwrite, quiet
-from unspoken.common.errors import DataError, RecipeError
-from unspoken.parallel.world import is_main_process
+from unspoken.cli.options import Overwrite
+from unspoken.cli.run import run_and_report
+from unspoken.common.errors import RecipeError
 from unspoken.recipe.sections import TemplateName
-
-if TYPE_CHECKING:
-    from unspoken.recipe import Recipe
-
-
-def run(
-    recipe: Path,
-    *overrides: str,
-    start: Annotated[str | None, Parameter(name="--from")] = None,
-    overwrite: Overwrite = False,
-) -> None:
-    """Run every stage of a recipe: data, teacher, traces, training, evaluation, report.
-
-    What is done is skipped, what is half done goes on where it stopped. Where settings or inputs
-    have changed, a stage runs again, and so does what depends on it; what was there before is
-    kept in the run folder's old/.
-
-    Parameters
-    ----------
-    recipe
-        YAML file, such as recipes/quickstart.yaml.
-    overrides
-        section.key=value, such as train.learning_rate=1e-4 output=runs/second.
-    start
-        Run again from this stage on: data, teacher, generate, vet, distil, internalize, baselines,
-        evaluate or report.
-    overwrite
-        Replace what runs again instead of keeping it in old/.
-    """
-    from unspoken.recipe import load_recipe
-
-    loaded = load_recipe(recipe, overrides)
-    run_and_report(loaded, overwrite, start)
-
-
-def check(recipe: Path, *overrides: str) -> None:
-    """Say everything about a recipe that can be known before time is spent on it.
-
-    Parameters
-    ----------
-    recipe
-        YAML file.
-    overrides
-        section.key=value.
-    """
-    from unspoken.recipe import load_recipe
-
-    loaded = load_recipe(recipe, overrides)
-    quiet()
-    from unspoken.check import check_recipe
-
-    for line in check_recipe(loaded):
-        print(line)
 
 
 def internalize(
@@ -189,26 +136,6 @@ def _template_of(model_name: str) -> str | None:
     return None if card is None else card.template
 
 
-def run_and_report(
-    loaded: Recipe, overwrite: bool, start: str | None = None, resume: Path | None = None
-) -> None:
-    """Runs a recipe and prints what came out."""
-    quiet()
-    from unspoken.common.machine import command_line
-    from unspoken.report import print_summary
-    from unspoken.run.run import run_recipe
-
-    page = run_recipe(
-        loaded, command=command_line(), overwrite=overwrite, start=start, resume=resume, say=_say
-    )
-    if is_main_process():
-        print_summary(page.parent)
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)
-
-
 def _internalize_defaults(flags: dict[str, Any]) -> dict[str, Any]:
     """The first seed's defaults, where there is no recipe."""
     values: dict[str, Any] = {
@@ -237,21 +164,3 @@ def _data_flags(data: Path | None, valid: Path | None, test: Path | None) -> dic
 
 def _yaml(value: Any) -> str:
     return json.dumps(value)
-
-
-def report(folder: Path) -> None:
-    """Write report.html, report.json and plots for a run folder again.
-
-    Parameters
-    ----------
-    folder
-        A folder that `unspoken run` made.
-    """
-    from unspoken.report import print_summary, write_report
-
-    if not (folder / "recipe.yaml").is_file():
-        raise DataError(
-            f"{folder}: no recipe.yaml in it; give a run folder, such as runs/quickstart"
-        )
-    write_report(folder)
-    print_summary(folder)

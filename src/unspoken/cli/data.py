@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from unspoken.commands import Overwrite
+from unspoken.cli.options import Overwrite
 
 data_app = App(name="data", help="Make or convert data sets: JSONL with question, thought, answer.")
 

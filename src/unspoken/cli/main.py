@@ -16,16 +16,23 @@ from cyclopts import App
 from cyclopts.exceptions import CycloptsError
 
 from unspoken import __version__
-from unspoken.commands.data import data_app
-from unspoken.commands.distil import distil
-from unspoken.commands.download import download
-from unspoken.commands.evaluate import compare, evaluate, score
-from unspoken.commands.export import export
-from unspoken.commands.generate import generate, merge
-from unspoken.commands.launch_sagemaker import sagemaker
-from unspoken.commands.launch_slurm import shard, slurm
-from unspoken.commands.train import check, internalize, report, run
-from unspoken.commands.vet import vet
+from unspoken.cli.check import check
+from unspoken.cli.compare import compare
+from unspoken.cli.data import data_app
+from unspoken.cli.distil import distil
+from unspoken.cli.download import download
+from unspoken.cli.evaluate import evaluate
+from unspoken.cli.export import export
+from unspoken.cli.generate import generate
+from unspoken.cli.internalize import internalize
+from unspoken.cli.launch_sagemaker import sagemaker
+from unspoken.cli.launch_slurm import slurm
+from unspoken.cli.merge import merge
+from unspoken.cli.report import report
+from unspoken.cli.run import run
+from unspoken.cli.score import score
+from unspoken.cli.shard import shard
+from unspoken.cli.vet import vet
 from unspoken.common.errors import UnspokenError
 from unspoken.common.interrupt import EXIT_INTERRUPTED
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from unspoken.commands import Overwrite, quiet
+from unspoken.cli.options import Overwrite, quiet
 
 
 def export(

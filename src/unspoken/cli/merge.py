@@ -1,0 +1,31 @@
+"""`unspoken merge`: shards of traces into one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unspoken.cli.options import Flag, Overwrite
+
+
+def merge(
+    *inputs: Path, output: Path, allow_missing: Flag = False, overwrite: Overwrite = False
+) -> None:
+    """Join the traces of several shards: every sample once, in the order of the questions.
+
+    Parameters
+    ----------
+    inputs
+        Files that unspoken generate --shard wrote.
+    output
+        One file of traces.
+    allow_missing
+        Join what is there although samples are missing.
+    """
+    from unspoken.teach.traces.merge import merge_traces
+
+    merged = merge_traces(inputs, output, allow_missing=allow_missing, overwrite=overwrite)
+    print(f"{output}: {merged.num_samples:,} traces")
+    if merged.missing:
+        shown = ", ".join(merged.missing[:10])
+        more = f" and {len(merged.missing) - 10:,} more" if len(merged.missing) > 10 else ""
+        print(f"missing: {shown}{more}")

@@ -1,0 +1,25 @@
+"""`unspoken report`: the page of a run again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unspoken.common.errors import DataError
+
+
+def report(folder: Path) -> None:
+    """Write report.html, report.json and plots for a run folder again.
+
+    Parameters
+    ----------
+    folder
+        A folder that `unspoken run` made.
+    """
+    from unspoken.report import print_summary, write_report
+
+    if not (folder / "recipe.yaml").is_file():
+        raise DataError(
+            f"{folder}: no recipe.yaml in it; give a run folder, such as runs/quickstart"
+        )
+    write_report(folder)
+    print_summary(folder)

@@ -1,0 +1,24 @@
+"""`unspoken score`: answers that exist are judged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unspoken.cli.options import Overwrite
+
+
+def score(*, input: Path, output: Path, overwrite: Overwrite = False) -> None:
+    """Judge existing answers without a model.
+
+    Parameters
+    ----------
+    input
+        JSONL with generated and gold.
+    output
+        The same records with pred and correct.
+    """
+    from unspoken.measure.score import score_file
+    from unspoken.report import print_metrics
+
+    print_metrics(score_file(input, output, overwrite))
+    print(f"scored: {output}")
