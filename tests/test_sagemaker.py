@@ -491,8 +491,8 @@ def test_help_shows_no_empty_defaults(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_importing_the_launcher_imports_no_boto3() -> None:
     code = (
-        "import sys, unspoken, unspoken.launch.sagemaker.submit, "
-        "unspoken.cli.launch_sagemaker\nprint([m for m in ('boto3', 'botocore', 'torch', 'numpy') if m in sys.modules])"
+        "import sys, unspoken, unspoken.launch.sagemaker.submit, unspoken.cli.launch_sagemaker\n"
+        "print([m for m in ('boto3', 'botocore', 'torch', 'numpy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

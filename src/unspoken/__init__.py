@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from unspoken.common.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from unspoken.launch.sagemaker.submit import (
         setup_sagemaker_training as setup_sagemaker_training,
     )
-
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:

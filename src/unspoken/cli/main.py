@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from cyclopts import App
 from cyclopts.exceptions import CycloptsError
 
-from unspoken import __version__
 from unspoken.cli.check import check
 from unspoken.cli.compare import compare
 from unspoken.cli.data import data_app
@@ -35,6 +34,7 @@ from unspoken.cli.shard import shard
 from unspoken.cli.vet import vet
 from unspoken.common.errors import UnspokenError
 from unspoken.common.interrupt import EXIT_INTERRUPTED
+from unspoken.common.version import __version__
 
 #: Exit status for everything that the user can mend.
 EXIT_USER_ERROR = 2

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from unspoken import __version__
+from unspoken.common.version import __version__
 
 
 def environment() -> dict[str, Any]:

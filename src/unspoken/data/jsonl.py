@@ -11,9 +11,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from unspoken import __version__
 from unspoken.common.errors import DataError
 from unspoken.common.files import AnyPath, atomic_output, refuse_existing
+from unspoken.common.version import __version__
 
 
 def read_jsonl(path: AnyPath, *, allow_empty: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -14,7 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from unspoken import __version__, recipe
+from unspoken import recipe
+from unspoken.common.version import __version__
 from unspoken.data.example import Example
 from unspoken.measure.predictions import Prediction
 from unspoken.models.adapter import base_of, is_adapter

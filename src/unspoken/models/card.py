@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from unspoken import __version__
+from unspoken.common.version import __version__
 from unspoken.recipe.sections import TemplateName
 
 #: Written beside a saved model: how it is asked.

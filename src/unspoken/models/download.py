@@ -17,10 +17,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from unspoken import __version__
 from unspoken.common.errors import OutputExistsError
 from unspoken.common.files import write_text
 from unspoken.common.locks import locked
+from unspoken.common.version import __version__
 from unspoken.models.hub import (
     DownloadError,
     HubFile,

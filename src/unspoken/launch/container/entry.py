@@ -1,4 +1,4 @@
-"""Inside a SageMaker container: `python -m unspoken.launch.container.entry` runs the recipe of the job.
+"""Inside a SageMaker container: runs the recipe of the job and gives the container what it leaves.
 
     /opt/ml/input/config/*.json, SM_*  -> hosts, rank, recipe, overrides
     torchrun over all hosts and GPUs   -> python -m unspoken run RECIPE ... output=run

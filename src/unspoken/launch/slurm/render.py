@@ -18,9 +18,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from unspoken import __version__
 from unspoken.common.errors import RecipeError
 from unspoken.common.interrupt import EXIT_INTERRUPTED
+from unspoken.common.version import __version__
 from unspoken.launch.accelerate_environment import environment
 from unspoken.launch.slurm.options import SlurmOptions
 from unspoken.recipe import Recipe

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from unspoken import __version__
+from unspoken.common.version import __version__
 from unspoken.models.card import ModelCard
 from unspoken.models.download import Download
 

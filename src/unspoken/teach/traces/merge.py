@@ -8,10 +8,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from unspoken import __version__
 from unspoken.common.errors import DataError
 from unspoken.common.files import AnyPath, atomic_output, refuse_existing, write_text
 from unspoken.common.locks import locked
+from unspoken.common.version import __version__
 from unspoken.teach.traces.file import Line, TraceFile
 from unspoken.teach.traces.settings import Plan, read_settings, settings_path
 

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from unspoken import __version__
 from unspoken.common.errors import DataError, OutputExistsError
 from unspoken.common.files import AnyPath, write_text
+from unspoken.common.version import __version__
 from unspoken.measure.sampling import Sampling
 from unspoken.teach.engines import Engine
 from unspoken.teach.prompts import PromptWriter
