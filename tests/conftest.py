@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from helpers.paths import SHARED_DATA
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
@@ -20,10 +22,9 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder with the real data sets, or a skip where it is not there."""
-    folder = Path(__file__).parents[2] / "shared" / "data"
-    if not folder.is_dir():
+    if not SHARED_DATA.is_dir():
         pytest.skip("the real data sets are not on this machine")
-    return folder
+    return SHARED_DATA
 
 
 @pytest.fixture
@@ -32,88 +33,3 @@ def tokenizer() -> Any:
     from unspoken.models.tokenizer import character_tokenizer
 
     return character_tokenizer()
-
-
-def tiny_recipe(folder: Path, **sections: Any) -> Any:
-    """A recipe that trains in a second: 2x1-digit multiplication, a one-layer GPT-2."""
-    from unspoken.recipe import recipe_from
-
-    values: dict[str, Any] = {
-        "name": "tiny",
-        "output": str(folder),
-        "template": "compact",
-        "data": {
-            "task": "multiplication",
-            "digits": [[2, 2]],
-            "num_train": 500,
-            "num_valid": 20,
-            "num_test": 30,
-        },
-        "model": {
-            "tokenizer": "characters",
-            "config": {
-                "model_type": "gpt2",
-                "n_layer": 1,
-                "n_head": 2,
-                "n_embd": 16,
-                "n_positions": 64,
-                "resid_pdrop": 0.1,
-            },
-        },
-        "schedule": {"removal": "linear", "delta": 4},
-        "train": {
-            "max_steps": 24,
-            "batch_size": 16,
-            "learning_rate": 1e-3,
-            "evaluate_every": 12,
-            "checkpoint_every": 6,
-            "log_every": 1,
-            "num_valid": 8,
-            "threads": 1,
-        },
-        "evaluate": {"num_latency": 2},
-    }
-    for name, section in sections.items():
-        if isinstance(section, dict) and isinstance(values.get(name), dict):
-            values[name] = {**values[name], **section}
-        else:
-            values[name] = section
-    return recipe_from(values)
-
-
-def tiny_qwen2(folder: Path, *, seed: int = 0, chat: bool = False) -> Path:
-    """A random Qwen2 with a byte-level BPE tokenizer, saved as a download from a hub would be."""
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
-
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {symbol: number for number, symbol in enumerate(alphabet)}
-    specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    backend = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    backend.add_special_tokens(specials)
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, eos_token="<|im_end|>" if chat else "<|endoftext|>"
-    )
-    if chat:
-        tokenizer.chat_template = (
-            "{% for message in messages %}<|im_start|>{{ message.role }}\n"
-            "{{ message.content }}<|im_end|>\n{% endfor %}"
-            "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}{# <think> #}"
-        )
-    config = Qwen2Config(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=2048,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    torch.manual_seed(seed)
-    Qwen2ForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder

@@ -1,0 +1,307 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers.paths import RECIPES
+from helpers.recipes import tiny_qwen2, tiny_recipe
+from unspoken.check import check_recipe
+from unspoken.common.errors import DataError, ModelError, RecipeError
+from unspoken.data.tasks import arithmetic
+from unspoken.parallel.world import require_processes
+from unspoken.recipe import load_recipe, recipe_from
+
+ARITHMETIC = {"task": "arithmetic", "num_train": 40, "num_test": 12}
+SYMBOLS = "".join(map(chr, range(32, 127))) + "\n×÷−²³°€£½¼¾"
+SERVER: dict[str, Any] = {
+    "engine": "openai",
+    "base_url": "http://localhost:9/v1",
+    "model": {"name": "large"},
+}
+
+
+def said(recipe: Any) -> str:
+    return "\n".join(check_recipe(recipe))
+
+
+def write(path: Path, records: list[dict[str, Any]]) -> str:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return str(path)
+
+
+def asking(tmp_path: Path, **sections: Any) -> Any:
+    """A recipe with a teacher that is asked; its own sections go over these."""
+    values: dict[str, Any] = {
+        "template": "qa",
+        "data": None,
+        "distil": {"max_steps": 5},
+        "teacher": {"engine": "worked"},
+        "output": str(tmp_path / "run"),
+        "model": {
+            "tokenizer": "characters",
+            "alphabet": SYMBOLS,
+            "config": {
+                "model_type": "gpt2",
+                "n_layer": 1,
+                "n_head": 2,
+                "n_embd": 16,
+                "n_positions": 1024,
+            },
+        },
+        "train": {"max_steps": 6, "batch_size": 4},
+        **sections,
+    }
+    return recipe_from(values)
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_recipe_passes(path: Path) -> None:
+    recipe = load_recipe(path)
+    text = said(recipe)
+    for model in (recipe.model, recipe.teacher and recipe.teacher.model):
+        if model is not None and model.name is not None and not Path(model.name).is_dir():
+            assert "not known here" in text
+    if recipe.teacher is not None:
+        assert "[distil] steps: at most" in text
+        assert "[internalize] steps: at most" in text
+
+
+def test_the_numbers_of_quickstart() -> None:
+    recipe = load_recipe(RECIPES / "quickstart.yaml")
+    assert recipe.teacher is not None
+    assert recipe.teacher.train is not None
+    text = said(recipe)
+    asked = recipe.data.num_train - (recipe.teacher.num_train or 0)
+    assert f"teacher is asked: {asked:,} questions, all with gold answers" in text
+    assert "models: teacher (from scratch), distilled, internalized" in text
+    assert "tokens: prompt 7, thought 10, answer 7;" in text
+    # its longest thought and answer, and 8 to spare
+    assert f"at most {asked * 25:,} tokens ({asked:,} questions x 1 sample x 25 tokens)" in text
+    own = recipe.teacher.train
+    assert f"[teacher] steps: at most {own.max_steps:,} of {own.batch_size} examples" in text
+    distil = recipe.distilling().train
+    per_epoch = asked // distil.batch_size
+    assert f"[distil] steps: at most {distil.max_steps:,} of {distil.batch_size}" in text
+    assert f"{per_epoch:,} per epoch" in text
+    both = (distil.max_steps or 0) + (recipe.train.max_steps or 0)
+    assert f"no_cot as for all this together, at most {both:,}" in text
+
+
+def test_a_leak_in_given_questions_is_found(tmp_path: Path) -> None:
+    questions = [{"question": f"{i} + 1?", "answer": str(i + 1)} for i in range(20)]
+    data = {
+        "train": write(tmp_path / "q.jsonl", questions),
+        "test": write(tmp_path / "t.jsonl", [{"question": "7  +  1?", "answer": "8"}]),
+    }
+    with pytest.raises(DataError, match="found 1 in two splits"):
+        said(asking(tmp_path, data=data, teacher=SERVER))
+
+
+def test_a_question_that_resembles_a_test_question_is_told_before_it_is_paid_for(
+    tmp_path: Path,
+) -> None:
+    long = "Ann buys 3 apples and 4 pears at the market on Monday morning. How many is that?"
+    data = {
+        "train": write(tmp_path / "q.jsonl", [{"question": f"Listen. {long}"}]),
+        "test": write(tmp_path / "t.jsonl", [{"question": long, "answer": "7"}]),
+    }
+    assert "warning: 1 questions are like one" in said(asking(tmp_path, data=data, teacher=SERVER))
+
+
+def test_a_teacher_from_scratch_must_leave_questions(tmp_path: Path) -> None:
+    recipe = load_recipe(RECIPES / "quickstart.yaml", ["teacher.num_train=79500"])
+    with pytest.raises(DataError, match=r"teacher\.num_train: found 79500, but there are 79500"):
+        said(recipe)
+
+
+def test_a_teacher_from_scratch_needs_worked_solutions(tmp_path: Path) -> None:
+    scratch = asking(tmp_path, data=ARITHMETIC).model
+    records = [{"question": f"{i} + 1?", "answer": str(i + 1)} for i in range(20)]
+    teacher = {"model": scratch.model_dump(), "train": {"max_steps": 2}, "num_train": 5}
+    data = {"train": write(tmp_path / "q.jsonl", records)}
+    with pytest.raises(DataError, match=r"q\.jsonl:1: found no thought"):
+        said(asking(tmp_path, data=data, teacher=teacher))
+
+
+def test_the_most_that_a_server_can_cost(tmp_path: Path) -> None:
+    """Prompts cost a unit per byte, and 32 for what a server adds; then written tokens alone."""
+    questions = [{"question": "a" * 10}, {"question": "b" * 30}]
+    data = {"train": write(tmp_path / "q.jsonl", questions)}
+    limits = {"max_new_tokens": 100, "system_prompt": "", "evaluate": False}
+    prompts = {"price_prompt": 1e6, "price_completion": 0.0}
+    text = said(asking(tmp_path, data=data, teacher={**SERVER, **limits, **prompts}))
+    assert "cost: at most 104.00 USD: 104.00 for the traces" in text
+    assert "no limit; teacher.max_cost sets one" in text
+    several = {"samples_per_question": 3, "temperature": 0.7, "retries": 2, "max_cost": 599}
+    written = {"price_prompt": 0.0, "price_completion": 1e6, **several}
+    text = said(asking(tmp_path, data=data, teacher={**SERVER, **limits, **written}))
+    assert "at most 600 tokens (2 questions x 3 samples x 100 tokens)" in text
+    assert "cost: at most 1,000.00 USD: 600.00 for the traces, 400.00 for asking again" in text
+    assert "is below the most that they can cost" in text
+    enough = {**SERVER, **limits, **written, "max_cost": 600}
+    assert "is enough in any case" in said(asking(tmp_path, data=data, teacher=enough))
+
+
+def test_a_limit_without_prices_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="price"):
+        said(asking(tmp_path, data=ARITHMETIC, teacher={**SERVER, "max_cost": 1.0}))
+
+
+def test_a_key_is_looked_for_and_never_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = asking(
+        tmp_path, data=ARITHMETIC, teacher={**SERVER, "api_key_env": "UNSPOKEN_TEST_KEY"}
+    )
+    monkeypatch.delenv("UNSPOKEN_TEST_KEY", raising=False)
+    assert "UNSPOKEN_TEST_KEY is not set here; export" in said(recipe)
+    monkeypatch.setenv("UNSPOKEN_TEST_KEY", "secret-words")
+    text = said(recipe)
+    assert "UNSPOKEN_TEST_KEY is set" in text
+    assert "secret-words" not in text
+
+
+def test_what_gold_answers_are_missing_for(tmp_path: Path) -> None:
+    data = {"train": write(tmp_path / "q.jsonl", [{"question": "1 + 1?"}, {"question": "2?"}])}
+    text = said(asking(tmp_path, data=data, teacher=SERVER))
+    assert "none with a gold answer: traces of the others are kept unverified" in text
+    assert "thought not known before the traces are there" in text
+    vote = {"vet": {"majority": True}}
+    with pytest.raises(RecipeError, match=r"samples_per_question"):
+        said(asking(tmp_path, data=data, teacher=SERVER, **vote))
+    several = {**SERVER, "samples_per_question": 5, "temperature": 0.7}
+    text = said(asking(tmp_path, data=data, teacher=several, **vote))
+    assert "the majority of samples decides" in text
+    assert "2 per epoch" in text, "10 traces, 4 in a batch"
+
+
+def test_worked_solutions_of_questions_that_have_none(tmp_path: Path) -> None:
+    drawn = [question.record(False) for question in arithmetic.generate(40, 0)["train"]]
+    text = said(asking(tmp_path, data={"train": write(tmp_path / "q.jsonl", drawn)}))
+    assert "teacher: worked solutions" in text
+    assert "tokens: prompt" in text
+    assert "not known" not in text
+    with pytest.raises(DataError, match="without a solution"):
+        data = {"train": write(tmp_path / "other.jsonl", [{"question": "Why?"}])}
+        said(asking(tmp_path, data=data))
+
+
+def test_given_traces_are_vetted_as_the_run_does(tmp_path: Path) -> None:
+    traces = [{"question": f"{i} + 1?", "cot": f"one more\nFinal Answer: {i + 1}"}
+              for i in range(8)]  # fmt: skip
+    traces.append({"question": "9 + 1?", "cot": "I do not know"})
+    data = {"train": write(tmp_path / "traces.jsonl", traces)}
+    text = said(asking(tmp_path, data=data, teacher=None))
+    assert "9 traces in" in text
+    assert "8 of them are kept (not kept: 1 no_final_answer)" in text
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["traces.jsonl"]
+    nothing = write(tmp_path / "none.jsonl", traces[-1:])
+    with pytest.raises(DataError, match="none of its 1 traces"):
+        said(asking(tmp_path, data={"train": nothing}, teacher=None))
+
+
+def test_a_folder_is_asked_in_its_own_style_and_its_adapters_are_counted(tmp_path: Path) -> None:
+    name = str(tiny_qwen2(tmp_path / "model", chat=True))
+    options: dict[str, Any] = {
+        "data": ARITHMETIC,
+        "model": {"name": name},
+        "lora": {"r": 2},
+        "teacher": {"model": {"name": name}},
+    }
+    text = said(asking(tmp_path, **options))
+    assert "asked in style chat" in text
+    assert "(40 questions x 1 sample x 512 tokens)" in text
+    assert "teacher is measured: 12 questions, at most 6,144 tokens more" in text
+    # q, k, v, o, up and down of 2 layers, at rank 2: inputs and outputs of each
+    adapters = 2 * 2 * ((64 + 64) + 2 * (64 + 32) + (64 + 64) + 2 * (64 + 128))
+    assert f"adapters of {adapters / 1e6:.2f} M are trained" in text
+    assert "the task's own; the teacher's are not known" in text
+    with pytest.raises(RecipeError, match=r"lora\.target_modules: the model has no nowhere"):
+        said(asking(tmp_path, **{**options, "lora": {"target_modules": ["nowhere"]}}))
+    with pytest.raises(ModelError, match=r"unspoken\.json"):
+        teacher = {"model": {"name": name}, "prompt": "trained"}
+        said(asking(tmp_path, **{**options, "teacher": teacher}))
+
+
+def test_distilling_alone(tmp_path: Path) -> None:
+    text = said(asking(tmp_path, data=ARITHMETIC, internalize=False))
+    assert "models: teacher (worked solutions), distilled\n" in text
+    assert "[distil] steps: at most 5" in text
+    assert "internalize" not in text
+
+
+def test_fp16_without_a_gpu_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(RecipeError, match=r"distil\.precision: found fp16"):
+        said(asking(tmp_path, data=ARITHMETIC, distil={"precision": "fp16"}))
+
+
+def test_missing_bitsandbytes_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = load_recipe(RECIPES / "distill-qwen.yaml")
+    assert "bitsandbytes is installed" in said(recipe) or "not installed here" in said(recipe)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "pip install bitsandbytes before the run" in next(
+        line for line in check_recipe(recipe) if line.startswith("few bits")
+    )
+
+
+def test_gaps_need_one_length(tmp_path: Path) -> None:
+    """An error where the thoughts are known, a warning where a teacher has yet to write them."""
+    gap = {"schedule": {"positions": "gap"}, "data": {"digits": [[2, 2]]}}
+    assert "warning: schedule.positions: gap needs thoughts of one length" in said(
+        tiny_recipe(tmp_path, teacher=SERVER, distil={}, **gap)
+    )
+    with pytest.raises(ModelError, match="gap needs prompts of one length"):
+        mixed = {**gap, "data": {"digits": [[2, 2], [2, 1]], "num_train": 300}}
+        said(tiny_recipe(tmp_path, teacher=SERVER, distil={}, **mixed))
+
+
+def test_thoughts_that_stand_in_are_no_reason_to_stop(tmp_path: Path) -> None:
+    """A task's long thoughts say nothing of a server's; a broken model does, wherever it runs."""
+    tight = {"data": {**ARITHMETIC, "max_length": 1}}
+    with pytest.raises(DataError, match="more than 1 tokens"):
+        said(asking(tmp_path, **tight, teacher=SERVER))
+    text = said(asking(tmp_path, data={**ARITHMETIC, "categories": ["fractions"]}, teacher=SERVER))
+    assert "the task's own" in text
+    symbols = "".join(sorted(set(SYMBOLS) - set("Step")))
+    with pytest.raises(DataError, match=r"model\.alphabet"):
+        recipe = asking(tmp_path, data=ARITHMETIC, teacher=SERVER)
+        said(recipe.model_copy(update={"model": recipe.model.model_copy(
+            update={"alphabet": symbols})}))  # fmt: skip
+    broken = {"tokenizer": "characters", "config": {"model_type": "gpt2", "n_head": "many"}}
+    with pytest.raises(ModelError, match=r"model\.config"):
+        said(tiny_recipe(tmp_path, model=broken))
+
+
+def test_a_warning_takes_the_place_of_thoughts_that_do_not_fit(tmp_path: Path) -> None:
+    recipe = tiny_recipe(tmp_path, teacher=SERVER, distil={}, template="compact")
+    config = {**(recipe.model.config or {}), "n_positions": 14}  # 6 + 8 + 6 tokens are needed
+    short = recipe.model.model_copy(update={"config": config})
+    text = said(recipe.model_copy(update={"model": short}))
+    assert "warning: with the task's thoughts in place of the teacher's: the longest" in text
+    assert "thought not known before the traces are there" in text
+
+
+@pytest.mark.parametrize(
+    ("sections", "place"),
+    [
+        ({"train": {"batch_size": 16}}, "train"),
+        ({"train": {"batch_size": 12}, "distil": {"batch_size": 16}}, "distil"),
+        (
+            {"train": {"batch_size": 12}, "phases": [{"name": "a", "train": {"batch_size": 16}}]},
+            r"phases\[0\].train",
+        ),
+    ],
+)
+def test_a_batch_has_to_fit_the_processes_of_a_launch(
+    tmp_path: Path, sections: dict[str, Any], place: str
+) -> None:
+    if "distil" in sections:
+        sections = {**sections, "teacher": {"engine": "worked"}}
+    recipe = tiny_recipe(tmp_path / "run", **sections)
+    require_processes(recipe, 4)
+    with pytest.raises(RecipeError, match=rf"^{place}.batch_size: found 16;.* set it to 12"):
+        require_processes(recipe, 6)

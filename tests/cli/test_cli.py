@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from helpers.paths import ROOT
+from unspoken.cli.main import main
+
+
+def unspoken(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "unspoken", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ,
+    )
+
+
+def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """Runs in this process; returns the error, which must be lines and exit status 2."""
+    with pytest.raises(SystemExit) as caught:
+        main([str(argument) for argument in arguments])
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert "Traceback" not in error
+    return error
+
+
+def test_help_does_not_import_torch() -> None:
+    code = (
+        "import sys\nfrom unspoken.cli.main import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    )
+    began = time.perf_counter()
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    print(f"help took {time.perf_counter() - began:.2f} s")
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ["run"], ["check"], ["distil"], ["internalize"], ["generate"], ["merge"],
+        ["vet"], ["evaluate"], ["score"], ["compare"], ["report"], ["export"],
+        ["download"], ["launch", "slurm"], ["launch", "sagemaker"], ["shard"],
+        ["data", "questions"],
+        ["data", "multiplication"], ["data", "gsm8k"], ["data", "icot"], ["data", "arithmetic"],
+    ],
+)  # fmt: skip
+def test_every_verb_has_help(verb: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    main([*verb, "--help"])
+    assert f"unspoken {' '.join(verb)}" in capsys.readouterr().out
+
+
+def test_both_spellings_of_a_flag(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = ["data", "multiplication", "--digits", "2", "2", "3", "1", "--num_valid", "1"]
+    for spelling, folder in (("--num_train=3", "a"), ("--num-train=3", "b")):
+        main([*made, spelling, "--num-test", "1", "--output", str(tmp_path / folder)])
+    assert (tmp_path / "a/train.jsonl").read_bytes() == (tmp_path / "b/train.jsonl").read_bytes()
+    assert "train.jsonl: 3 examples" in capsys.readouterr().out
+
+
+def test_nothing_is_overwritten_unasked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = ["data", "multiplication", "--digits", "2", "2", "--num_train", "3"]
+    made += ["--num_valid", "1", "--num_test", "1", "--output", str(tmp_path)]
+    main(made)
+    before = (tmp_path / "train.jsonl").read_bytes()
+    assert "--overwrite" in fails(capsys, *made, "--seed", 1)
+    assert (tmp_path / "train.jsonl").read_bytes() == before
+    main([*made, "--seed", "1", "--overwrite"])
+    assert (tmp_path / "train.jsonl").read_bytes() != before
+
+
+GOOD = '{"question": "1 + 1", "thought": "one more", "answer": "2"}\n'
+
+
+@pytest.mark.parametrize(
+    ("bad", "expected"),
+    [
+        ("{question: 1}\n", ":2: not JSON"),
+        ('{"question": "q", "thought": "t"}\n', ":2: answer: missing"),
+        ('{"question": "q", "thought": "t", "answer": ""}\n', ":2: answer: found an empty text"),
+        ('{"question": "q", "thought": "t", "answer": 3}\n', ":2: answer: found"),
+        (GOOD, "already stands in line 1"),
+        ("\n" + GOOD.replace("1 + 1", "2 + 2"), ":2"),
+        ("\udcff\n", ":2"),
+    ],
+)
+def test_malformed_lines_stop_a_run_with_one_line(
+    bad: str, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "train.jsonl"
+    path.write_bytes((GOOD + bad).encode("utf-8", "surrogateescape"))
+    error = fails(
+        capsys, "internalize", "--data", path, "--model_name", "x", "--max_steps", 1,
+        "--output", tmp_path / "run",
+    )  # fmt: skip
+    assert expected in error
+    assert error.count("\n") == 1
+    assert str(path) in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["run", "recipes/quickstrt.yaml"], "did you mean recipes/quickstart.yaml"),
+        (["run", "recipes/quickstart.yaml", "train.epoch=1"], "did you mean 'train.epochs'"),
+        (["internalize", "--model_name", "gpt2"], "--task multiplication"),
+        (["internalise"], "internalize"),
+        (["data", "multiplication", "--digits", "2", "--output", "x"], "digits"),
+        (["data", "icot", "--input", "a.txt", "--output", "b.csv"], ".jsonl"),
+        (["data", "icot", "--input", "nowhere.txt", "--output", "b.jsonl"], "nowhere.txt"),
+        (["evaluate", "--model", "/no/where", "--input", "x.jsonl", "--output", "y"], "x.jsonl"),
+        (["report", "/no/where"], "no recipe.yaml"),
+        (["score", "--input", "no.jsonl", "--output", "y"], "no.jsonl"),
+    ],
+)
+def test_mistakes_on_the_command_line(
+    arguments: list[str],
+    expected: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(ROOT)
+    assert expected in fails(capsys, *arguments)
+
+
+def test_score_judges_without_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    records = [
+        {"generated": "Step 1\nFinal Answer: $29.00", "gold": "29", "mine": 1},
+        {"generated": "A: 7", "gold": "8"},
+    ]
+    path = tmp_path / "in.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    main(["score", "--input", str(path), "--output", str(tmp_path / "out.jsonl")])
+    scored = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [record["correct"] for record in scored] == [True, False]
+    assert scored[0]["mine"] == 1
+    assert "50" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_raw_gsm8k_through_all_of_the_removal_and_evaluate(
+    tmp_path: Path, shared_data: Path
+) -> None:
+    from helpers.recipes import tiny_gpt2
+
+    model = tiny_gpt2(tmp_path / "tiny")
+    raw = shared_data / "gsm8k"
+    small = tmp_path / "train.jsonl"
+    small.write_text("".join((raw / "train.jsonl").read_text().splitlines(True)[:400]))
+    done = unspoken(
+        "internalize", "--epochs", 10, "--batch_size", 32, "--learning_rate", "5e-5",
+        "--model_name", model, "--data", small, "--test", raw / "test.jsonl",
+        "--delta", 60, "--output", tmp_path / "run", "--max_length", 500,
+        "evaluate.limit=20", "evaluate.num_latency=1",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    stage = json.loads((tmp_path / "run/internalized/stage.json").read_text())
+    assert stage["level"] == "all"
+    done = unspoken(
+        "evaluate", "--model", tmp_path / "run/internalized/model", "--input", raw / "test.jsonl",
+        "--output", tmp_path / "predictions.jsonl", "--limit", 50, "--num_latency", 2,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(line) for line in (tmp_path / "predictions.jsonl").open()]
+    assert len(records) == 50
+    assert records[0]["gold"] == "18"

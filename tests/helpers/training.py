@@ -1,0 +1,73 @@
+"""A training without a run: the loop, and what it left."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from helpers.recipes import tiny_recipe
+from unspoken.data.tasks.multiplication import examples
+from unspoken.models.load import load_model, load_tokenizer
+from unspoken.models.template import Template
+from unspoken.train.encode import encode_examples
+from unspoken.train.loop import StepwiseInternalization, TrainResult
+
+
+def trainer(recipe: Any, folder: Path, **arguments: Any) -> StepwiseInternalization:
+    """A trainer on freshly made data and a freshly made model."""
+    data = examples(recipe.data.digits, 500, 20, 30, seed=recipe.seed)
+    tokenizer = load_tokenizer(recipe.model)
+    template = Template(recipe.template, tokenizer)
+    return StepwiseInternalization(
+        load_model(recipe.model, tokenizer, seed=recipe.seed, lora=recipe.lora),
+        tokenizer,
+        template,
+        recipe,
+        train=encode_examples(data["train"], tokenizer, template),
+        valid=data["valid"],
+        folder=folder,
+        progress=False,
+        **arguments,
+    )
+
+
+def run(folder: Path, **sections: Any) -> TrainResult:
+    recipe = tiny_recipe(folder, **sections)
+    return trainer(recipe, folder).run()
+
+
+def losses(folder: Path) -> list[float]:
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [record["loss"] for record in map(json.loads, lines) if record["event"] == "train"]
+
+
+def events(folder: Path) -> list[tuple[int, str]]:
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [(record["step"], record["event"]) for record in map(json.loads, lines)]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+NO_DROPOUT = {
+    "tokenizer": "characters",
+    "config": {
+        "model_type": "gpt2",
+        "n_layer": 1,
+        "n_head": 2,
+        "n_embd": 16,
+        "n_positions": 64,
+        "resid_pdrop": 0.0,
+        "embd_pdrop": 0.0,
+        "attn_pdrop": 0.0,
+    },
+}

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from helpers.adapters import recipe
+from helpers.training import losses, trainer
+from unspoken.common.errors import RecipeError
+from unspoken.models.adapter import base_of, choose_targets, is_adapter
+from unspoken.run.run import run_recipe
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "qwen2"])
+def test_lora_trains_the_adapter_alone_and_saves_it_alone(tmp_path: Path, kind: str) -> None:
+    folder = run_recipe(recipe(tmp_path, kind, lora={}), progress=False).parent
+    model = folder / "internalized" / "model"
+    assert is_adapter(str(model))
+    assert base_of(str(model)) == str(tmp_path / "base")
+    assert not (model / "model.safetensors").exists()
+    config = json.loads((model / "adapter_config.json").read_text())
+    assert (config["r"], config["lora_alpha"], config["lora_dropout"]) == (8, 16, 0.05)
+    expected = {
+        "gpt2": {"c_attn", "c_proj", "c_fc"},
+        "qwen2": {"q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj"},
+    }
+    assert set(config["target_modules"]) == expected[kind]
+    stage = json.loads((folder / "internalized" / "stage.json").read_text())
+    assert stage["level"] == "all"
+    assert (folder / "internalized" / "evaluation.json").exists()
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "paged_adamw_8bit", "adamw_8bit", "sgd"])
+def test_qlora_on_a_cpu(tmp_path: Path, optimizer: str) -> None:
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes is for Linux and Windows")
+    made = recipe(tmp_path, lora={}, model={"quantization": "nf4"}, train={"optimizer": optimizer})
+    folder = run_recipe(made, progress=False).parent
+    assert is_adapter(str(folder / "internalized" / "model"))
+
+
+def test_phases_of_a_lora_student_go_on_with_its_adapter(tmp_path: Path) -> None:
+    """Distilled first, internalized from that adapter then."""
+    phases = [
+        {"name": "distil", "schedule": {"removal": "none"}},
+        {"name": "internalize", "schedule": {"removal": "linear", "delta": 60}},
+    ]
+    folder = run_recipe(recipe(tmp_path, lora={}, phases=phases), progress=False).parent
+    last = folder / "internalized" / "2-internalize"
+    assert base_of(str(last / "model")) == str(tmp_path / "base")
+    assert json.loads((last / "stage.json").read_text())["level"] == "all"
+
+
+def test_resuming_a_lora_run_is_exact(tmp_path: Path) -> None:
+    made = recipe(tmp_path, lora={"dropout": 0.2})
+
+    def adapter(folder: Path, *stops: int) -> dict[str, torch.Tensor]:
+        for stop in stops:
+            part = trainer(made, folder)
+            step = part._step
+
+            def stopping(state: Any, part: Any = part, step: Any = step, last: int = stop) -> Any:
+                part.stop.requested = state.step >= last
+                return step(state)
+
+            part._step = stopping  # type: ignore[method-assign]
+            with pytest.raises(SystemExit):
+                part.run()
+        return load_file(trainer(made, folder).run().folder / "adapter_model.safetensors")
+
+    whole, parts = adapter(tmp_path / "whole"), adapter(tmp_path / "parts", 7, 12)
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    assert losses(tmp_path / "whole") == losses(tmp_path / "parts")
+
+
+def test_targets_that_are_not_there_are_named(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"no fancy_proj; it has .*q_proj"):
+        run_recipe(recipe(tmp_path, lora={"target_modules": ["fancy_proj"]}), progress=False)
+    assert choose_targets(["c_attn", "w1"]) == ["c_attn", "w1"]
+
+
+def test_what_cannot_go_together_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"add a section lora"):
+        recipe(tmp_path, model={"quantization": "nf4"})
+    with pytest.raises(RecipeError, match=r"schedule.positions: natural"):
+        recipe(tmp_path, lora={}, schedule={"positions": "gap"})

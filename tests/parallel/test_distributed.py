@@ -1,0 +1,602 @@
+"""Several processes train as one: the file is also what torchrun starts in them."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from torch.distributed.tensor import DTensor
+
+from helpers.paths import ROOT
+from helpers.recipes import tiny_recipe
+from helpers.training import NO_DROPOUT, losses, trainer
+from unspoken.common.errors import DataError, RecipeError
+from unspoken.data.jsonl import write_jsonl
+from unspoken.data.tasks.multiplication import examples
+from unspoken.measure.evaluate import evaluate_folder
+from unspoken.models.load import load_model
+from unspoken.models.tokenizer import character_tokenizer
+from unspoken.parallel.processes import Processes
+from unspoken.parallel.world import asked_way, join_processes, precision_note
+from unspoken.recipe import Model
+from unspoken.run.run import run_recipe
+from unspoken.teach.traces.together import shares_folder
+
+SETTINGS: dict[str, Any] = {
+    "model": NO_DROPOUT,
+    "schedule": {"delta": 60, "smoothing": 0.7},
+    "train": {"micro_batch_size": 4, "max_steps": 40},
+    "baselines": True,
+}
+
+#: As accelerate launch sets them for the files in configs/.
+WAYS = {
+    "ddp": {},
+    "fsdp2": {
+        "ACCELERATE_USE_FSDP": "true",
+        "FSDP_VERSION": "2",
+        "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+        "FSDP_RESHARD_AFTER_FORWARD": "true",
+    },
+    "zero2": {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "2"},
+    "zero3": {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "3"},
+}
+
+#: Micro-batches, removals (so resets) at steps 8 and 16, checkpoints there and in between.
+TWO_RESETS: dict[str, Any] = {
+    "model": {**NO_DROPOUT, "config": {**NO_DROPOUT["config"], "n_layer": 2}},
+    "schedule": {"delta": 4, "positions": "gap"},
+    "train": {
+        "micro_batch_size": 4,
+        "checkpoint_every": 4,
+        "keep_checkpoints": 9,
+        "max_grad_norm": 0.5,
+    },
+}
+
+
+#: This file is also what the processes run.
+IMPORTS = {"PYTHONPATH": str(ROOT / "tests")}
+
+
+def torchrun(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Two processes on the loopback interface."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    launcher = ["--nproc_per_node=2", "--master_addr=127.0.0.1", f"--master_port={port}"]
+    return subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", *launcher, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **IMPORTS, "OMP_NUM_THREADS": "1", **environment},
+        timeout=300,
+    )
+
+
+def alone(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """One process."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **IMPORTS},
+        timeout=300,
+    )
+
+
+def train_worker(job: Path) -> None:
+    """One process: trains from scratch, and goes on from a checkpoint of one process."""
+    from accelerate import PartialState
+
+    values = json.loads(job.read_text())
+    process = PartialState(cpu=True)
+    for name, stop_after, sections in values["runs"]:
+        folder = job.parent / name
+        part = trainer(tiny_recipe(folder, **sections), folder)
+        if process.is_main_process:
+            facts = {
+                "wrapped": type(part.model).__name__,
+                "optimizer": type(part.optimizer.optimizer).__name__,
+                "held": sum(_local(p).numel() for p in part.bare_model.parameters()),
+                "all": sum(_numel(p) for p in part.bare_model.parameters()),
+                "sharded": all(isinstance(p, DTensor) for p in part.bare_model.parameters()),
+            }
+            (job.parent / f"{name}.json").write_text(json.dumps(facts))
+        step = part._step
+
+        def stopping(state: Any, part: Any = part, step: Any = step, last: int = stop_after) -> Any:
+            part.stop.requested = state.step >= last
+            return step(state)
+
+        part._step = stopping  # type: ignore[method-assign]
+        try:
+            part.run()
+        except SystemExit:
+            assert stop_after < part.num_steps
+    process.destroy_process_group()
+
+
+def answer(model: Path, folder: Path, process: Any = None) -> list[dict[str, Any]]:
+    """Greedy answers, then two samples of each question; their figures."""
+    questions = list(examples([(2, 2)], 60, 0, 30)["test"])
+    return [
+        evaluate_folder(
+            Model(name=str(model)),
+            questions,
+            folder / f"samples-{num_samples}.jsonl",
+            batch_size=4,
+            num_latency=1,
+            num_samples=num_samples,
+            temperature=temperature,
+            process=process,
+        )
+        for num_samples, temperature in ((1, 0.0), (2, 1.0))
+    ]
+
+
+def answer_worker(job: Path) -> None:
+    """One process: answers its share."""
+    from accelerate import PartialState
+
+    process = PartialState(cpu=True)
+    figures = answer(Path(json.loads(job.read_text())["model"]), job.parent, process)
+    if process.is_main_process:
+        (job.parent / "figures.json").write_text(json.dumps(figures))
+    process.destroy_process_group()
+
+
+def fail_worker(job: Path) -> None:
+    """One process: the second fails as a user's mistake does, while the first waits for it."""
+    from accelerate import PartialState
+
+    from unspoken.cli import main as cli
+
+    def fail() -> None:
+        process = PartialState(cpu=True)
+        if process.process_index == 1:
+            raise DataError("questions.jsonl:3: found no question; needed: one; write it")
+        process.wait_for_everyone()
+
+    cli.app.command(fail)
+    cli.main(["fail"])
+
+
+def _local(parameter: Any) -> Any:
+    """What this process holds of it for good."""
+    parameter = getattr(parameter, "ds_tensor", parameter)
+    return parameter.to_local() if hasattr(parameter, "to_local") else parameter
+
+
+def _numel(parameter: Any) -> int:
+    return getattr(parameter, "ds_numel", parameter.numel())
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def close(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(
+        torch.allclose(one[name], other[name], atol=2e-5) for name in one
+    )
+
+
+def run(folder: Path, launch: Callable[..., subprocess.CompletedProcess[str]]) -> Path:
+    recipe = tiny_recipe(folder / "run", **SETTINGS)
+    path = folder / "recipe.yaml"
+    folder.mkdir()
+    path.write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
+    done = launch("-m", "unspoken", "run", str(path))
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(tmp_path: Path) -> None:
+    """Same global batch: same losses, levels, validation; with accumulation and resets."""
+    one, two = run(tmp_path / "one", alone), run(tmp_path / "two", torchrun)
+    for variant in ("internalized", "explicit", "no_cot"):
+        expected, found = losses(one / variant), losses(two / variant)
+        assert len(expected) == 40
+        assert found == pytest.approx(expected, abs=1e-5)
+        stages = [json.loads((run / variant / "stage.json").read_text()) for run in (one, two)]
+        assert stages[0]["level"] == stages[1]["level"]
+        assert stages[0]["state"]["best"].keys() == stages[1]["state"]["best"].keys()
+    assert json.loads((two / "internalized" / "stage.json").read_text())["level"] == "all"
+    assert (two / "report.html").exists()
+
+
+#: An adapter on a frozen model, with gradient checkpointing.
+ADAPTER: dict[str, Any] = {
+    "lora": {"dropout": 0.0},
+    "schedule": {"delta": 40},
+    "train": {"micro_batch_size": 4, "max_steps": 12, "gradient_checkpointing": True},
+}
+
+
+def adapter(folder: Path) -> dict[str, Any]:
+    """Sections for an adapter of a tiny model in `folder`."""
+    tokenizer = character_tokenizer()
+    settings = tiny_recipe(folder, **TWO_RESETS).model
+    load_model(settings, tokenizer, seed=1).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return {**ADAPTER, "model": {"name": str(folder), "config": None, "tokenizer": None}}
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of one process that every way is held against."""
+    folder = tmp_path_factory.mktemp("one")
+    trainer(tiny_recipe(folder, **TWO_RESETS), folder).run()
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_trains_as_one_process_and_any_number_goes_on(
+    tmp_path: Path, one: Path, way: str
+) -> None:
+    """From scratch; from a checkpoint of one process, through a reset; and back to one."""
+    if way.startswith("zero"):
+        pytest.importorskip("deepspeed", reason="the extra unspoken[deepspeed] is not installed")
+    shutil.copytree(one / "checkpoint-12", tmp_path / "resumed" / "checkpoint-12")
+    lora = adapter(tmp_path / "base")
+    runs = [["scratch", 99, TWO_RESETS], ["resumed", 17, TWO_RESETS], ["adapter", 99, lora]]
+    (tmp_path / "job.json").write_text(json.dumps({"runs": runs}))
+    done = torchrun(__file__, "train", str(tmp_path / "job.json"), **WAYS[way])
+    assert done.returncode == 0, done.stdout + done.stderr
+    expected = losses(one)
+    removed = [json.loads(line)["removed"] for line in (one / "metrics.jsonl").open()]
+    assert len(expected) == 24
+    assert len(set(removed)) == 3  # two resets
+    assert losses(tmp_path / "scratch") == pytest.approx(expected, abs=1e-5)
+    assert losses(tmp_path / "resumed") == pytest.approx(expected[12:18], abs=1e-5)
+    assert close(weights(tmp_path / "scratch" / "model"), weights(one / "model"))
+    last = trainer(tiny_recipe(tmp_path / "resumed", **TWO_RESETS), tmp_path / "resumed").run()
+    assert losses(tmp_path / "resumed") == pytest.approx(expected[12:], abs=1e-5)
+    assert close(weights(last.folder), weights(one / "model"))
+    trainer(tiny_recipe(tmp_path / "alone", **lora), tmp_path / "alone").run()
+    assert losses(tmp_path / "adapter") == pytest.approx(losses(tmp_path / "alone"), abs=1e-5)
+    adapters = [
+        load_file(tmp_path / name / "model" / "adapter_model.safetensors")
+        for name in ("alone", "adapter")
+    ]
+    assert close(*adapters)
+    for name in ("scratch", "resumed", "adapter"):
+        facts = json.loads((tmp_path / f"{name}.json").read_text())
+        if way == "ddp":
+            assert facts["wrapped"] == "DistributedDataParallel"
+        elif way == "fsdp2":
+            assert facts["wrapped"].startswith("FSDP")
+            assert facts["sharded"]
+            assert facts["held"] < 0.6 * facts["all"]
+        else:
+            assert facts["wrapped"] == "DeepSpeedEngine"
+            stage3 = "_Stage3" if way == "zero3" else ""
+            assert facts["optimizer"] == f"DeepSpeedZeroOptimizer{stage3}"
+            assert (facts["held"] < 0.6 * facts["all"]) == (way == "zero3")
+
+
+@pytest.mark.slow
+def test_two_processes_answer_as_one(tmp_path: Path, one: Path) -> None:
+    expected = answer(one / "model", tmp_path / "one")
+    (tmp_path / "job.json").write_text(json.dumps({"model": str(one / "model")}))
+    done = torchrun(__file__, "answer", str(tmp_path / "job.json"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in ("samples-1.jsonl", "samples-2.jsonl"):
+        assert (tmp_path / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+    for figures, before in zip(
+        json.loads((tmp_path / "figures.json").read_text()), expected, strict=True
+    ):
+        assert figures["num_tokens"] == before["num_tokens"]
+        assert figures["latency_p50_s"] is not None
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.slow
+def test_the_verbs_share_questions_out_among_the_launchers_processes(
+    tmp_path: Path, one: Path
+) -> None:
+    """`generate`, interrupted, with another number of processes; and `evaluate`."""
+    questions = tmp_path / "questions.jsonl"
+    data = list(examples([(2, 2)], 60, 0, 30)["test"])
+    write_jsonl(questions, ({"question": e.question, "answer": e.answer} for e in data))
+
+    def generate(folder: Path) -> list[str]:
+        return [
+            "-m", "unspoken", "generate", "--input", str(questions),
+            "--output", str(folder / "traces.jsonl"), "--teacher_dir", str(one / "model"),
+            "--batch_size", "4", "--max_new_tokens", "20",
+        ]  # fmt: skip
+
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert alone(*generate(whole)).returncode == 0
+    begun, name = shares_folder(parts / "traces.jsonl"), "traces-00002-of-00003.jsonl"
+    share = [*generate(begun), "--shard", "2/3"]  # as one of three processes left it
+    assert alone(*share).returncode == 0
+    lines = (begun / name).read_text().splitlines(keepends=True)
+    (begun / name).write_text("".join(lines[:5]) + lines[5][:20])
+    done = torchrun(*generate(parts))
+    assert done.returncode == 0, done.stderr
+    assert "30 of 30 traces, 25 written now and 5 before" in done.stdout
+    names = ["traces.jsonl", "traces.jsonl.settings.json"]
+    assert sorted(path.name for path in parts.glob("*")) == names
+    assert (parts / names[0]).read_bytes() == (whole / names[0]).read_bytes()
+    own = parts / "traces-00001-of-00016.jsonl"  # which an array may be writing now
+    own.write_text("theirs\n")
+    done = torchrun(*generate(parts), "--overwrite")
+    assert "30 of 30 traces, 30 written now and 0 before" in done.stdout
+    assert (parts / names[0]).read_bytes() == (whole / names[0]).read_bytes()
+    assert own.read_text() == "theirs\n"
+    done = torchrun(*generate(parts), "--overwrite", "--shard", "1/2")
+    assert "--shard: found it with 2 processes" in done.stderr
+    assert (parts / names[0]).exists()
+
+    def evaluate(folder: Path) -> list[str]:
+        return [
+            "-m", "unspoken", "evaluate", "--base_model", str(one / "model"), "--input",
+            str(questions), "--output", str(folder / "predictions.jsonl"), "--num_latency", "0",
+        ]  # fmt: skip
+
+    assert alone(*evaluate(whole)).returncode == 0
+    done = torchrun(*evaluate(parts))
+    assert done.returncode == 0, done.stderr
+    predictions = [(folder / "predictions.jsonl").read_bytes() for folder in (whole, parts)]
+    assert predictions[0] == predictions[1]
+    assert done.stdout.count("predictions: ") == 1
+
+
+@pytest.mark.slow
+def test_ctrl_c_under_a_launcher_saves_and_goes_on(tmp_path: Path) -> None:
+    """A terminal's Ctrl-C reaches the processes twice: from it, and from torchrun."""
+    recipe = tiny_recipe(
+        tmp_path / "run", train={"max_steps": 4000, "checkpoint_every": 4000}, evaluate={"limit": 4}
+    )
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
+    launcher = subprocess.Popen(
+        [
+            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
+            "-m", "unspoken", "run", str(tmp_path / "recipe.yaml"),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        start_new_session=True,
+    )  # fmt: skip
+    log = tmp_path / "run" / "internalized" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (log.exists() and log.stat().st_size > 2000):
+        assert launcher.poll() is None
+        time.sleep(0.05)
+    for process in _group(launcher.pid):
+        os.kill(process, signal.SIGINT)
+    output, _ = launcher.communicate(timeout=120)
+    assert "everything is saved in" in output, output
+    assert list((tmp_path / "run" / "internalized").glob("checkpoint-*"))
+
+
+def _group(launcher: int) -> list[int]:
+    """The launcher and its children, which a terminal's Ctrl-C reaches at once."""
+    children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
+    return [launcher, *map(int, children)]
+
+
+@pytest.mark.slow
+def test_one_question_is_enough_for_many_processes(tmp_path: Path) -> None:
+    """To validate with, and to be tested with."""
+    recipe = tiny_recipe(
+        tmp_path / "run", data={"num_valid": 1, "num_test": 1}, train={"max_steps": 12}
+    )
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
+    done = torchrun("-m", "unspoken", "run", str(tmp_path / "recipe.yaml"))
+    assert done.returncode == 0, done.stderr
+
+
+def test_batches_that_cannot_be_shared_out_are_refused_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not after a teacher has written for hours."""
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    recipe = tiny_recipe(
+        tmp_path / "run",
+        teacher={"engine": "worked"},
+        distil={"batch_size": 16},
+        train={"batch_size": 15},
+    )
+    with pytest.raises(RecipeError, match=r"distil.batch_size: found 16;.*the 3 processes"):
+        run_recipe(recipe)
+    assert not (tmp_path / "run").exists()
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(RecipeError, match=r"4 processes .* 2 GPUs;.*--num_processes 2"):
+        join_processes()
+
+
+@pytest.mark.slow
+def test_a_failing_process_ends_all_with_its_error_first(tmp_path: Path) -> None:
+    done = torchrun(__file__, "fail", str(tmp_path / "none"))
+    assert done.returncode != 0
+    error = "error: questions.jsonl:3: found no question; needed: one; write it\n"
+    assert error in done.stderr
+    assert "Traceback" not in done.stderr.partition(error)[0]
+    assert "exitcode  : 2" in done.stderr
+
+
+@pytest.mark.slow
+def test_two_processes_generate_as_one(tmp_path: Path, one: Path) -> None:
+    """And what nobody can go on with, here traces that are all wrong, ends both of them."""
+    teacher = {"engine": "transformers", "model": {"name": str(one / "model")}, "batch_size": 8}
+    traces = []
+    for name, launch in (("one", alone), ("two", torchrun)):
+        recipe = tiny_recipe(
+            tmp_path / name / "run", data={"num_train": 60}, teacher=teacher, distil={}
+        )
+        (tmp_path / name).mkdir()
+        path = tmp_path / name / "recipe.yaml"
+        path.write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
+        done = launch("-m", "unspoken", "run", str(path))
+        assert done.returncode != 0
+        before, error, _ = done.stderr.partition("none of 60 traces was kept")
+        assert error, done.stderr
+        assert "Traceback" not in before
+        folder = tmp_path / name / "run" / "traces"
+        traces.append((folder / "traces.jsonl").read_bytes())
+        assert sorted(path.name for path in folder.glob("*.jsonl*")) == [
+            "traces.jsonl",
+            "traces.jsonl.settings.json",
+        ]
+    assert traces[0].count(b"\n") == 60
+    assert traces[0].replace(b"/one/", b"/two/") == traces[1].replace(b"/one/", b"/two/")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ddp", "fsdp2", "zero2", "zero3"])
+def test_every_config_trains_the_quickstarts_student(tmp_path: Path, name: str) -> None:
+    """Through accelerate launch and the whole pipeline."""
+    if name.startswith("zero"):
+        pytest.importorskip("deepspeed", reason="the extra unspoken[deepspeed] is not installed")
+    root = ROOT
+    shipped = yaml.safe_load((root / "recipes" / "quickstart.yaml").read_text())
+    recipe = {
+        "name": "student",
+        "template": shipped["template"],
+        "model": shipped["model"],
+        "data": {**shipped["data"], "num_train": 500, "num_valid": 10, "num_test": 20},
+        "schedule": {"delta": 40, "positions": "gap"},
+        "train": {"max_steps": 6, "batch_size": 96, "micro_batch_size": 24, "num_valid": 10},
+        "evaluate": {"num_latency": 0},
+        "output": str(tmp_path / "run"),
+    }
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch",
+            "--config_file", str(root / "configs" / f"{name}.yaml"),
+            "--num_processes", "2", "--main_process_port", str(port),
+            "-m", "unspoken", "run", str(tmp_path / "recipe.yaml"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    model = tmp_path / "run" / "internalized" / "model"
+    assert {"config.json", "model.safetensors", "unspoken.json"} <= {
+        path.name for path in model.iterdir()
+    }
+    asked = "fp16" if name == "ddp" else "bf16"
+    assert f"note: accelerate's configuration says mixed_precision {asked}" in done.stdout
+    assert done.stdout.count("internalize: runs") == 1  # one process talks
+
+
+REFUSED = [
+    ({"ACCELERATE_USE_FSDP": "true"}, {}, "found fsdp_version 1; needed: 2"),
+    (WAYS["fsdp2"], {"train": {"optimizer": "adamw_8bit"}}, "set train.optimizer=adamw"),
+    (WAYS["fsdp2"], {"train": {"precision": "fp16"}}, "train.precision"),
+    (WAYS["fsdp2"], {"train": {"compile": True}}, "leave it out"),
+    ({**WAYS["fsdp2"], "FSDP_OFFLOAD_PARAMS": "true"}, {}, "fsdp_offload_params"),
+    (WAYS["fsdp2"], {}, "this process is alone; needed: accelerate launch with --num_processes 2"),
+]
+
+
+@pytest.mark.parametrize(("environment", "sections", "message"), REFUSED)
+def test_what_does_not_work_is_refused_with_what_does(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    sections: dict[str, Any],
+    message: str,
+) -> None:
+    for key, value in environment.items():
+        monkeypatch.setenv(key, value)
+    with pytest.raises(RecipeError, match=re.escape(message)):
+        Processes(tiny_recipe(tmp_path, **sections), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("ACCELERATE_DEEPSPEED_ZERO_STAGE", "0", r"zero_stage 0; needed: 2 or 3;.*configs/ddp"),
+        ("ACCELERATE_DEEPSPEED_OFFLOAD_PARAM_DEVICE", "cpu", "offload_param_device cpu"),
+    ],
+)
+def test_what_deepspeed_cannot_do_here_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    pytest.importorskip("deepspeed", reason="the extra unspoken[deepspeed] is not installed")
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    monkeypatch.setenv("ACCELERATE_DEEPSPEED_ZERO_STAGE", "3")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(RecipeError, match=message):
+        Processes(tiny_recipe(tmp_path), tmp_path)
+
+
+def test_deepspeed_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec",
+        lambda name, *rest: (name != "deepspeed" and find(name, *rest)) or None,
+    )
+    assert asked_way() == "ddp"
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    with pytest.raises(RecipeError, match=r"pip install 'unspoken\[deepspeed\]'"):
+        asked_way()
+
+
+def test_deepspeed_is_not_imported_where_nobody_asks_for_it() -> None:
+    code = (
+        "import sys, unspoken.cli.main, unspoken.train.loop; sys.exit('deepspeed' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_recipes_precision_counts_and_another_one_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny_recipe(tmp_path, train={"precision": "bf16"})
+    monkeypatch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)
+    assert precision_note(recipe) is None
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
+    assert "the recipe counts (train.precision=fp16 changes it" in str(precision_note(recipe))
+    assert Processes(recipe, tmp_path).accelerator.mixed_precision == "bf16"
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    assert precision_note(recipe) is None
+
+
+def test_the_launchers_accumulation_does_not_change_the_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    assert Processes(tiny_recipe(tmp_path), tmp_path).accelerator.gradient_accumulation_steps == 1
+
+
+if __name__ == "__main__":
+    WORKERS = {"train": train_worker, "answer": answer_worker, "fail": fail_worker}
+    WORKERS[sys.argv[1]](Path(sys.argv[2]))

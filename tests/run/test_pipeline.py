@@ -1,0 +1,320 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers.paths import RECIPES
+from helpers.recipes import tiny_gpt2, tiny_recipe
+from unspoken.check import check_recipe
+from unspoken.common.errors import DataError, OutputExistsError, RecipeError, UnspokenError
+from unspoken.common.locks import locked
+from unspoken.recipe import load_recipe, recipe_from
+from unspoken.run.run import run_recipe
+
+
+def run(recipe: Any) -> Path:
+    return run_recipe(recipe, command="unspoken run tiny", progress=False).parent
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with both baselines."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    return run(tiny_recipe(folder, baselines=True, schedule={"delta": 40}))
+
+
+def test_a_run_leaves_everything_that_a_reader_needs(finished: Path) -> None:
+    for variant in ("internalized", "explicit", "no_cot"):
+        stage = read(finished / variant / "stage.json")
+        assert stage["status"] == "done"
+        assert stage["state"]["step"] == 24
+        evaluation = read(finished / variant / "evaluation.json")
+        assert evaluation["num_graded"] == 30
+        assert evaluation["settings"]["split"] == "test"
+        assert len((finished / variant / "predictions.jsonl").read_text().splitlines()) == 30
+        assert (finished / variant / "model" / "model.safetensors").exists()
+    assert read(finished / "explicit" / "stage.json")["level"] == "0000"
+    assert read(finished / "no_cot" / "stage.json")["level"] == "all"
+    environment = read(finished / "environment.json")
+    assert environment["command"] == "unspoken run tiny"
+    assert {"versions", "git_revision", "machine", "seed", "data"} <= environment.keys()
+    assert set(environment["data"][0]) == {"train", "valid", "test"}
+    for name in ("report.html", "report.json", "recipe.yaml"):
+        assert (finished / name).exists()
+
+
+@pytest.mark.parametrize("variant", ["internalized", "explicit", "no_cot"])
+def test_plain_transformers_answers_as_we_do(finished: Path, variant: str) -> None:
+    """In a Python in which unspoken cannot be imported, on the documented prompt."""
+    code = f"""
+import json, sys
+sys.modules["unspoken"] = None
+from transformers import AutoModelForCausalLM, AutoTokenizer
+folder = {str(finished / variant)!r}
+tokenizer = AutoTokenizer.from_pretrained(folder + "/model")
+model = AutoModelForCausalLM.from_pretrained(folder + "/model")
+for line in open(folder + "/predictions.jsonl"):
+    record = json.loads(line)
+    inputs = tokenizer(record["question"].replace(" ", "") + "=", return_tensors="pt")
+    size = inputs["input_ids"].shape[1]
+    output = model.generate(**inputs)[0, size:]
+    assert tokenizer.decode(output, skip_special_tokens=True) == record["generated"], record
+    assert len(output) == record["num_tokens"], record
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_second_run_does_nothing(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*.safetensors")}
+    assert len(before) > 3
+    monkeypatch.setattr(
+        "unspoken.run.student.load_model", lambda *_, **__: pytest.fail("trains again")
+    )
+    monkeypatch.setattr(
+        "unspoken.run.measure.evaluate_folder", lambda *_, **__: pytest.fail("asks again")
+    )
+    said: list[str] = []
+    run_recipe(load_recipe(finished / "recipe.yaml"), progress=False, say=said.append)
+    assert said[-1].startswith("nothing to do: every stage")
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*.safetensors")} == before
+
+
+def test_changed_settings_run_again_and_what_was_there_is_kept(tmp_path: Path) -> None:
+    folder = run(tiny_recipe(tmp_path / "run"))
+    model = Path("internalized") / "model" / "model.safetensors"
+    weights = (folder / model).read_bytes()
+    data = (folder / "data" / "train.jsonl").stat().st_mtime_ns
+    changed = tiny_recipe(tmp_path / "run", train={"learning_rate": 5e-3})
+    said: list[str] = []
+    run_recipe(changed, progress=False, say=said.append)
+    assert any("train.learning_rate: 0.001 -> 0.005" in line for line in said)
+    assert said[0] == "data: done"
+    assert (folder / "data" / "train.jsonl").stat().st_mtime_ns == data
+    assert (folder / "old" / "1" / model).read_bytes() == weights
+    assert (folder / model).read_bytes() != weights
+    run_recipe(tiny_recipe(tmp_path / "run"), overwrite=True, progress=False)
+    assert (folder / model).read_bytes() == weights
+    assert [path.name for path in (folder / "old").iterdir()] == ["1"]
+
+
+def test_from_a_stage_runs_it_and_all_after_it_again(tmp_path: Path) -> None:
+    recipe = tiny_recipe(tmp_path / "run", baselines=True)
+    run(recipe)
+    said: list[str] = []
+    run_recipe(recipe, start="baselines", progress=False, say=said.append)
+    assert said[:2] == ["data: done", "internalize: done"]
+    assert [line.split(":")[0] for line in said if "(--from)" in line] == [
+        "baselines (explicit)",
+        "baselines (no_cot)",
+    ]
+    with pytest.raises(RecipeError, match=r"--from: found 'traning'.*internalize"):
+        run_recipe(recipe, start="traning", progress=False)
+
+
+def test_settings_that_change_nothing_may_differ(tmp_path: Path) -> None:
+    run(tiny_recipe(tmp_path / "run"))
+    run(tiny_recipe(tmp_path / "run", train={"log_every": 7, "keep_checkpoints": 1}))
+
+
+def test_settings_that_no_longer_decide_do_not_count_in_an_old_run(tmp_path: Path) -> None:
+    """Runs from before: these two stood in stage.json. Nor do they where it was set aside."""
+    run(tiny_recipe(tmp_path, train={"max_steps": 4}))
+    stage = tmp_path / "internalized" / "stage.json"
+    values = json.loads(stage.read_text())
+    values["settings"]["train"] |= {"micro_batch_size": 3, "gradient_checkpointing": True}
+    stage.write_text(json.dumps(values))
+    before = stage.stat().st_mtime_ns
+    run(tiny_recipe(tmp_path, train={"max_steps": 4}))
+    assert stage.stat().st_mtime_ns == before
+    run(tiny_recipe(tmp_path, train={"max_steps": 5}))
+    run(tiny_recipe(tmp_path, train={"max_steps": 4}))
+    assert stage.stat().st_mtime_ns == before
+
+
+def test_a_folder_that_is_no_run_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(OutputExistsError, match=r"no recipe.yaml"):
+        run(tiny_recipe(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_explicit_model_from_before_the_removal(tmp_path: Path) -> None:
+    baselines = {"explicit": "before_removal", "no_cot": False}
+    folder = run(tiny_recipe(tmp_path / "run", baselines=baselines, schedule={"delta": 40}))
+    card = read(folder / "explicit" / "model" / "unspoken.json")
+    assert card["removed"] == 0
+    assert read(folder / "explicit" / "evaluation.json")["num_graded"] == 30
+
+
+def _write(path: Path, numbers: range) -> Path:
+    lines = [{"question": f"{n} + 1", "thought": f"{n} , 1", "answer": str(n + 1)} for n in numbers]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def test_your_own_files_and_the_leak_check(tmp_path: Path) -> None:
+    data: dict[str, Any] = {
+        "task": "jsonl",
+        "train": str(_write(tmp_path / "train.jsonl", range(200))),
+        "valid": str(_write(tmp_path / "valid.jsonl", range(200, 220))),
+        "test": str(_write(tmp_path / "test.jsonl", range(210, 230))),
+    }
+    recipe = tiny_recipe(tmp_path / "run", data=data)
+    with pytest.raises(DataError, match=r"210 \+ 1"):
+        run(recipe)
+    assert not (tmp_path / "run" / "internalized").exists()
+    folder = run(tiny_recipe(tmp_path / "run", data={**data, "allow_leaks": True}))
+    assert read(folder / "internalized" / "evaluation.json")["num_graded"] == 20
+
+
+def test_a_changed_data_file_runs_everything_again(tmp_path: Path) -> None:
+    values = tiny_recipe(tmp_path / "run").model_dump(mode="json")
+    values["data"] = {"task": "jsonl", "train": str(_write(tmp_path / "train.jsonl", range(90)))}
+    folder = run(recipe_from(values))
+    _write(tmp_path / "train.jsonl", range(95))
+    run(recipe_from(values))
+    assert read(folder / "internalized" / "stage.json")["num_train"] == 86
+    assert read(folder / "old" / "1" / "internalized" / "stage.json")["num_train"] == 81
+
+
+def test_a_training_file_alone_is_split_for_validation(tmp_path: Path) -> None:
+    values = tiny_recipe(tmp_path / "run").model_dump(mode="json")
+    values["data"] = {"task": "jsonl", "train": str(_write(tmp_path / "train.jsonl", range(90)))}
+    folder = run(recipe_from(values))
+    evaluation = read(folder / "internalized" / "evaluation.json")
+    assert (evaluation["settings"]["split"], evaluation["num_graded"]) == ("valid", 9)
+    assert read(folder / "internalized" / "stage.json")["num_train"] == 81
+    assert len((tmp_path / "train.jsonl").read_text().splitlines()) == 90
+
+
+def test_questions_of_an_earlier_phase_are_a_leak(tmp_path: Path) -> None:
+    phases = [
+        {"name": "a", "data": {"digits": [[1, 2], [2, 2]], "num_train": 4000}},
+        {"name": "b", "data": {"digits": [[2, 2]], "num_train": 3000}},
+    ]
+    with pytest.raises(DataError, match=r"train of phase 1"):
+        run(tiny_recipe(tmp_path / "run", phases=phases))
+
+
+def test_without_validation_the_last_model_is_final(tmp_path: Path) -> None:
+    data = {"task": "jsonl", "train": str(_write(tmp_path / "train.jsonl", range(9)))}
+    values = tiny_recipe(tmp_path / "run").model_dump(mode="json")
+    values["data"] = {**data, "test": str(_write(tmp_path / "test.jsonl", range(60, 70)))}
+    folder = run(recipe_from(values))
+    assert read(folder / "internalized" / "evaluation.json")["num_graded"] == 10
+
+
+def test_phases_hand_one_model_on(tmp_path: Path) -> None:
+    phases = [
+        {"name": "small", "data": {"digits": [[1, 2]], "num_train": 300}},
+        {"name": "larger", "schedule": {"delta": 80}},
+    ]
+    folder = run(tiny_recipe(tmp_path / "run", phases=phases, baselines=True))
+    for variant in ("internalized", "explicit", "no_cot"):
+        stages = [read(folder / variant / name / "stage.json") for name in ("1-small", "2-larger")]
+        assert stages[0]["settings"]["model"]["config"]["n_layer"] == 1
+        assert stages[1]["settings"]["model"]["name"].endswith(f"{variant}/1-small/model")
+        assert (folder / variant / "2-larger" / "evaluation.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        "multiplication-4x4-scratch",
+        "multiplication-9x9-gpt2",
+        "gsm8k-gpt2",
+        "gsm8k-mistral-7b",
+        "curriculum-gpt2-medium",
+    ],
+)
+def test_shipped_recipes_run_end_to_end_on_a_tiny_model(
+    name: str, tmp_path: Path, shared_data: Path
+) -> None:
+    """One override takes the tiny model; the others only make it short."""
+    short = [
+        "train.max_steps=6",
+        "train.num_valid=2",
+        "data.num_train=200",
+        "data.num_test=4",
+        "data.max_length=900",
+        f"data.source={shared_data / 'gsm8k'}",
+        "evaluate.limit=2",
+        "evaluate.num_latency=1",
+        f"output={tmp_path / 'run'}",
+    ]
+    model = f"model.name={tiny_gpt2(tmp_path / 'tiny')}"
+    recipe = load_recipe(RECIPES / f"{name}.yaml", [*short, model])
+    assert any("steps: at most 6" in line for line in check_recipe(recipe))
+    folder = run(recipe)
+    assert list(folder.glob("internalized/**/evaluation.json"))
+    assert (folder / "report.html").exists()
+
+
+def test_check_says_what_a_run_will_do(tmp_path: Path) -> None:
+    lines = "\n".join(check_recipe(tiny_recipe(tmp_path / "run", baselines=True)))
+    assert "models: internalized, explicit, no_cot" in lines
+    assert "prompt 6, thought 8, answer 6" in lines
+    assert "steps: at most 24 of 16 examples; 31 per epoch" in lines
+    assert "give more epochs" in lines
+    assert not (tmp_path / "run").exists()
+
+
+def test_check_finds_what_would_stop_a_run(tmp_path: Path) -> None:
+    many = tiny_recipe(tmp_path / "run", data={"num_train": 10**6})
+    with pytest.raises(DataError, match=r"8,100|8100"):
+        list(check_recipe(many))
+
+
+def test_a_mistake_costs_no_trained_model(tmp_path: Path) -> None:
+    """Settings that fail set the model aside; with the right ones it is taken back."""
+    folder = run(tiny_recipe(tmp_path / "run"))
+    model = folder / "internalized" / "model" / "model.safetensors"
+    before = model.stat().st_mtime_ns
+    with pytest.raises(UnspokenError, match="cannot build"):
+        run(tiny_recipe(tmp_path / "run", model={"config": {"model_type": "gtp2"}}))
+    said: list[str] = []
+    run_recipe(tiny_recipe(tmp_path / "run"), progress=False, say=said.append)
+    assert any("internalize: done, taken back from" in line for line in said)
+    assert model.stat().st_mtime_ns == before
+
+
+def test_a_run_folder_may_be_moved(tmp_path: Path) -> None:
+    phases = [{"name": "a"}, {"name": "b", "schedule": {"delta": 80}}]
+    folder = run(tiny_recipe(tmp_path / "run", phases=phases))
+    folder.rename(tmp_path / "moved")
+    said: list[str] = []
+    run_recipe(tiny_recipe(tmp_path / "moved", phases=phases), progress=False, say=said.append)
+    assert not any("runs" in line for line in said)
+
+
+def test_a_trained_baseline_is_not_overwritten_by_a_borrowed_one(tmp_path: Path) -> None:
+    train = {"explicit": "train", "no_cot": False}
+    folder = run(tiny_recipe(tmp_path / "run", baselines=train))
+    weights = (folder / "explicit" / "model" / "model.safetensors").read_bytes()
+    run(tiny_recipe(tmp_path / "run", baselines={**train, "explicit": "before_removal"}))
+    assert (folder / "explicit" / "model" / "model.safetensors").read_bytes() != weights
+    kept = folder / "old" / "1" / "explicit" / "model" / "model.safetensors"
+    assert kept.read_bytes() == weights
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
+    with locked(tmp_path / "run" / "run"), pytest.raises(DataError, match=r"is writing to it"):
+        run(tiny_recipe(tmp_path / "run"))
+
+
+def test_a_file_is_no_run_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputExistsError, match="found a file; needed: a folder"):
+        run(tiny_recipe(tmp_path / "file"))

@@ -1,0 +1,414 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers.paths import RECIPES
+from helpers.recipes import tiny_qwen2, tiny_recipe
+from unspoken.cli.main import main
+from unspoken.common.errors import DataError, ModelError, RecipeError
+from unspoken.common.interrupt import EXIT_INTERRUPTED
+from unspoken.measure.sampling import Sampling
+from unspoken.models.adapter import is_adapter
+from unspoken.recipe import dump_recipe, load_recipe, recipe_from
+from unspoken.run.run import run_recipe
+from unspoken.teach.engines import Reply, Request, Style, Usage
+from unspoken.teach.engines.worked import solution
+
+DISTIL = {"max_steps": 8, "settle_steps": None}
+_STUDENTS = ("distilled", "internalized")
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def lines(path: Path) -> list[Any]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def run(recipe: Any, **options: Any) -> list[str]:
+    """What the run said."""
+    said: list[str] = []
+    run_recipe(recipe, progress=False, say=said.append, **options)
+    return said
+
+
+class Pupil:
+    """A teacher that has every third question wrong the first time it is asked."""
+
+    name: str = "pupil"
+    model: str = "pupil-1"
+    style: Style = "none"
+    interrupted_after: int | None = None
+
+    def settings(self) -> dict[str, Any]:
+        return {"engine": self.name}
+
+    def cost(self, usage: Usage) -> float | None:
+        return usage.num_tokens / 1000
+
+    def generate(
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        *,
+        skip: Collection[int],
+        used: Usage,
+        stopping: Callable[[], bool],
+    ) -> Iterator[tuple[int, Reply]]:
+        for number, request in enumerate(requests):
+            if number in skip:
+                continue
+            text = solution(request)
+            if request.index % 3 == 0 and sampling.temperature == 0:
+                text += "1"
+            yield number, Reply(text, 5, 10, True, "stop")
+
+
+@pytest.fixture
+def pupil(monkeypatch: pytest.MonkeyPatch) -> Pupil:
+    made = Pupil()
+    monkeypatch.setattr("unspoken.run.teacher.make_engine", lambda *_: made)
+    return made
+
+
+def teacher_recipe(folder: Path, **sections: Any) -> Any:
+    values: dict[str, Any] = {
+        "teacher": {"engine": "worked"},
+        "data": {"num_train": 120},
+        "distil": DISTIL,
+        "train": {"max_steps": 6},
+    }
+    for name, section in sections.items():
+        both = isinstance(values.get(name), dict) and isinstance(section, dict)
+        values[name] = {**values[name], **section} if both else section
+    return tiny_recipe(folder, **values)
+
+
+def test_from_questions_to_an_internalized_student(tmp_path: Path) -> None:
+    baselines = {"no_cot": True, "untrained": True}
+    said = run(teacher_recipe(tmp_path / "run", baselines=baselines))
+    folder = tmp_path / "run"
+    assert [line.split(":")[0] for line in said] == [
+        "data",
+        "generate",
+        "vet",
+        "distil",
+        "evaluate (distilled)",
+        "internalize",
+        "evaluate (internalized)",
+        "baselines (no_cot)",
+        "evaluate (no_cot)",
+        "evaluate (untrained)",
+    ]
+    assert read(folder / "vetted" / "stage.json")["num_kept"] == 120
+    assert read(folder / "distilled" / "stage.json")["level"] == "0000"
+    internalized = read(folder / "internalized" / "stage.json")
+    assert internalized["started_from"] == "distilled"
+    assert internalized["settings"]["model"]["name"].endswith("distilled/model")
+    assert read(folder / "no_cot" / "stage.json")["state"]["step"] == 8 + 6
+    for name in ("distilled", "internalized", "no_cot", "untrained"):
+        assert read(folder / name / "evaluation.json")["num_graded"] == 30
+    for stage in ("data", "traces", "vetted", "distilled", "internalized"):
+        values = read(folder / stage / "stage.json")
+        assert values["seconds"] > 0
+        assert values["peak_memory_bytes"]["host"] > 10**7
+
+
+def test_a_second_run_does_nothing_and_a_change_reruns_what_depends_on_it(tmp_path: Path) -> None:
+    run(teacher_recipe(tmp_path / "run"))
+    assert run(teacher_recipe(tmp_path / "run"))[-1].startswith("nothing to do")
+    distil = {**DISTIL, "learning_rate": 2e-3}
+    said = run(teacher_recipe(tmp_path / "run", distil=distil))
+    assert said[:3] == ["data: done", "generate: done", "vet: done"]
+    assert "distil: runs again (train.learning_rate: 0.001 -> 0.002)" in said[3]
+    assert "internalize: runs again (model.sha256:" in said[5]
+    said = run(teacher_recipe(tmp_path / "run", distil=distil), start="vet")
+    assert said[1] == "generate: done"
+    assert "vet: runs again (--from)" in said[2]
+    said = run(teacher_recipe(tmp_path / "run", distil=distil, vet={"max_tokens": 50}))
+    assert "vet: runs again (vet.max_tokens: None -> 50)" in said[2]
+    assert said[3] == "distil: done", "the same traces were kept"
+
+
+def test_wrong_traces_are_dropped_and_asked_again(tmp_path: Path, pupil: Pupil) -> None:
+    run(teacher_recipe(tmp_path / "once"))
+    vetted = read(tmp_path / "once" / "vetted" / "stage.json")
+    assert vetted["rejected"]["wrong_answer"] == 40
+    assert vetted["num_kept"] == read(tmp_path / "once" / "distilled" / "stage.json")["num_train"]
+    assert vetted["num_kept"] == 80
+    generated = read(tmp_path / "once" / "traces" / "stage.json")
+    assert (generated["num_tokens"], generated["cost"]) == (1200, 1.2)
+    run(teacher_recipe(tmp_path / "twice", teacher={"engine": "worked", "retries": 2}))
+    vetted = read(tmp_path / "twice" / "vetted" / "stage.json")
+    assert (vetted["num_kept"], vetted["num_asked_again"], vetted["num_tokens"]) == (120, 40, 400)
+    traces = tmp_path / "twice" / "traces"
+    assert [path.name[:8] for path in traces.glob("retry-*.jsonl")] == ["retry-1-"]
+
+
+def test_an_interrupted_teacher_goes_on(
+    tmp_path: Path, pupil: Pupil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Pupil.generate
+
+    def part(self: Any, requests: Any, *arguments: Any, **options: Any) -> Any:
+        for number, answered in enumerate(whole(self, requests, *arguments, **options)):
+            if number == 50:
+                return
+            yield answered
+
+    monkeypatch.setattr(Pupil, "generate", part)
+    monkeypatch.setattr(
+        "unspoken.common.interrupt.StopRequest.__enter__",
+        lambda self: setattr(self, "requested", True) or self,
+    )
+    with pytest.raises(SystemExit) as stopped:
+        run(teacher_recipe(tmp_path / "run"))
+    assert stopped.value.code == EXIT_INTERRUPTED
+    assert len(lines(tmp_path / "run" / "traces" / "traces.jsonl")) == 50
+    monkeypatch.undo()
+    monkeypatch.setattr("unspoken.run.teacher.make_engine", lambda *_: pupil)
+    assert run(teacher_recipe(tmp_path / "run"))[1] == "generate: goes on"
+    assert len(lines(tmp_path / "run" / "traces" / "traces.jsonl")) == 120
+
+
+def test_a_teacher_from_scratch_is_asked_what_it_did_not_learn(tmp_path: Path) -> None:
+    model = tiny_recipe(tmp_path).model.model_dump(mode="json")
+    train = {"max_steps": 3, "batch_size": 16, "learning_rate": 1e-3}
+    teacher = {"engine": "transformers", "model": model, "train": train, "num_train": 40}
+    with pytest.raises(DataError, match=r"none of 80 traces was kept.*rejected.jsonl"):
+        run(teacher_recipe(tmp_path / "run", teacher=teacher))
+    folder = tmp_path / "run"
+    assert read(folder / "teacher" / "stage.json")["num_train"] == 40
+    learned = {record["question"] for record in lines(folder / "data" / "teacher.jsonl")}
+    asked = {record["question"] for record in lines(folder / "traces" / "traces.jsonl")}
+    assert (len(learned), len(asked), learned & asked) == (40, 80, set())
+    assert not any("thought" in record for record in lines(folder / "data" / "questions.jsonl"))
+
+
+def test_the_teacher_is_measured_as_it_is_asked(tmp_path: Path, pupil: Pupil) -> None:
+    pupil.style = "plain"
+    data = tmp_path / "questions.jsonl"
+    data.write_text(
+        "".join(
+            json.dumps({"question": f"{n} + 1", "answer": str(n + 1), "thought": "one more"}) + "\n"
+            for n in range(60)
+        )
+    )
+    recipe = teacher_recipe(
+        tmp_path / "run",
+        data={"task": "jsonl", "train": str(data), "num_valid": 6},
+        teacher={"engine": "openai", "base_url": "http://localhost:1/v1"},
+        template="qa",
+    )
+    values = recipe.model_dump(mode="json")
+    for key in ("digits", "num_train", "num_test", "difficulty", "categories"):
+        values["data"].pop(key)
+    values["model"]["config"]["n_positions"] = 128
+    run(recipe_from(values))
+    evaluation = read(tmp_path / "run" / "teacher" / "evaluation.json")
+    assert (evaluation["num_graded"], evaluation["num_correct"]) == (6, 4)
+    assert evaluation["settings"]["split"] == "valid"
+    assert evaluation["cost"] == 0.06
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"internalize": False, "distil": None}, "nothing would be trained"),
+        ({"distil": {"learning_rat": 1}}, "did you mean 'train.learning_rate'"),
+        ({"teacher": {"engine": "transformers"}}, "teacher.model: missing"),
+        ({"teacher": {"engine": "openai"}}, "teacher.base_url: missing"),
+        ({"teacher": {"samples_per_question": 4}, "distil": {}}, "teacher.model: missing"),
+        ({"baselines": {"explicit": "before_removal"}}, "distil stage leaves anyway"),
+        ({"phases": [{"name": "a"}]}, "phases: found them with teacher"),
+    ],
+)
+def test_recipes_that_cannot_work_say_why(
+    tmp_path: Path, sections: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(RecipeError, match=message):
+        if "teacher" in sections:
+            tiny_recipe(tmp_path, distil={}, **{k: v for k, v in sections.items() if k != "distil"})
+        else:
+            teacher_recipe(tmp_path, **sections)
+
+
+def test_a_thinking_students_block_shrinks_to_nothing(tmp_path: Path) -> None:
+    """LoRA from the distilled adapter on, with the tokenizer's chat template."""
+    data = tmp_path / "questions.jsonl"
+    with data.open("w") as file:
+        for n in range(40):
+            cot = f"<think>\nStep 1: {n} + 1 = {n + 1}\n</think>\n\nFinal Answer: {n + 1}"
+            file.write(
+                json.dumps({"question": f"{n} + 1", "answer": str(n + 1), "cot": cot}) + "\n"
+            )
+    values = {
+        "name": "think",
+        "output": str(tmp_path / "run"),
+        "template": "chat",
+        "data": {"train": str(data), "num_valid": 4},
+        "teacher": {"engine": "worked"},
+        "model": {"name": str(tiny_qwen2(tmp_path / "student", chat=True))},
+        "lora": {},
+        "train": {"max_steps": 6, "batch_size": 8, "threads": 1},
+        "distil": {"max_steps": 3},
+        "schedule": {"delta": 60},
+        "evaluate": {"max_new_tokens": 60, "num_latency": 0},
+    }
+    run(recipe_from(values))
+    folder = tmp_path / "run"
+    kept = lines(folder / "vetted" / "dataset.jsonl")[0]
+    assert (kept["thought"], kept["answer"]) == ("Step 1: 0 + 1 = 1", "1")
+    cards = {name: read(folder / name / "model" / "unspoken.json") for name in _STUDENTS}
+    prompt = "<|im_start|>user\n0 + 1<|im_end|>\n<|im_start|>assistant\n"
+    for name, removed in zip(_STUDENTS, (0, None), strict=True):
+        assert (cards[name]["template"], cards[name]["removed"]) == ("chat", removed)
+        assert cards[name]["example_prompt"] == prompt
+        stage = read(folder / name / "stage.json")
+        assert stage["longest_thought"] == len("<think>\nStep 1: 10 + 1 = 11\n</think>\n\n")
+        assert is_adapter(str(folder / name / "model"))
+    assert read(folder / "internalized" / "stage.json")["level"] == "all"
+
+
+def test_internalizing_a_distilled_adapter_by_flags(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without lora in the settings: the adapter itself is trained on, asked as it was trained."""
+    data = tmp_path / "traces.jsonl"
+    data.write_text(
+        "".join(
+            json.dumps({"question": f"{n} + 1", "cot": f"Step 1\nFinal Answer: {n + 1}"}) + "\n"
+            for n in range(30)
+        )
+    )
+    student, out = tiny_qwen2(tmp_path / "student"), tmp_path / "adapter"
+    main(f"distil --student_dir {student} --data {data} --out_dir {out} --epochs 1".split())
+    main(
+        f"internalize --model_name {out} --data {data} --output {tmp_path / 'run'} --max_steps 4 "
+        "--batch_size 8 --delta 90".split()
+    )
+    model = tmp_path / "run" / "internalized" / "model"
+    assert is_adapter(str(model))
+    assert read(model / "unspoken.json")["template"] == "qa"
+    before = (out / "adapter_model.safetensors").read_bytes()
+    assert (model / "adapter_model.safetensors").read_bytes() != before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["distill-qwen", "think-qwen3"])
+def test_shipped_teacher_recipes_run_end_to_end_on_a_tiny_model(name: str, tmp_path: Path) -> None:
+    """The student is a tiny random model; worked solutions stand in for the teacher."""
+    student = tiny_qwen2(tmp_path / "student", chat=name == "think-qwen3")
+    short = [
+        f"model.name={student}",
+        "teacher.engine=worked",
+        "data.num_train=24",
+        "data.num_valid=4",
+        "data.num_test=6",
+        "train.max_steps=3",
+        "distil.max_steps=2",
+        "train.num_valid=2",
+        "evaluate.limit=2",
+        "evaluate.max_new_tokens=8",
+        "evaluate.num_latency=0",
+        f"output={tmp_path / 'run'}",
+    ]
+    recipe = load_recipe(RECIPES / f"{name}.yaml", short)
+    run(recipe)
+    folder = tmp_path / "run"
+    assert is_adapter(str(folder / "internalized" / "model"))
+    assert read(folder / "internalized" / "stage.json")["started_from"] == "distilled"
+    assert (folder / "untrained" / "evaluation.json").exists()
+    assert (folder / "report.html").exists()
+    assert run(recipe)[-1].startswith("nothing to do")
+
+
+@pytest.mark.slow
+def test_several_processes_run_a_teachers_stages_together(tmp_path: Path) -> None:
+    values = teacher_recipe(tmp_path / "run", baselines={"untrained": True}).model_dump(mode="json")
+    off = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+    values["model"]["config"] |= off  # every process would draw its own dropout
+    file = tmp_path / "recipe.yaml"
+    file.write_text(dump_recipe(recipe_from(values)))
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
+    command += ["--master_port", "29613", "-m", "unspoken", "run", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("distil: runs\n") == 1
+    run(recipe_from({**values, "output": str(tmp_path / "alone")}))
+    for name in ("traces/traces.jsonl", "vetted/dataset.jsonl"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+    losses = [
+        [
+            record["loss"]
+            for record in lines(tmp_path / name / "distilled" / "metrics.jsonl")
+            if record["event"] == "train"
+        ]
+        for name in ("run", "alone")
+    ]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+
+
+@pytest.mark.slow
+def test_several_processes_ask_a_teacher_together_also_again_and_for_the_test(
+    tmp_path: Path,
+) -> None:
+    """A teacher that is right for the most part; not the main process alone."""
+    data = {"digits": [[1, 1]], "num_train": 60, "num_valid": 5, "num_test": 12}
+    config = {"n_head": 4, "n_embd": 64, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+    learned = tiny_recipe(
+        tmp_path / "teacher",
+        data=data,
+        model={"config": {"model_type": "gpt2", "n_layer": 1, "n_positions": 64, **config}},
+        schedule={"removal": "none"},
+        train={"max_steps": 120, "batch_size": 60, "learning_rate": 5e-3, "evaluate_every": 120},
+        evaluate={"num_latency": 0},
+    )
+    run(learned)
+    teacher = {
+        "engine": "transformers",
+        "model": {"name": str(tmp_path / "teacher" / "internalized" / "model")},
+        "batch_size": 4,
+        "retries": 2,
+        "retry_temperature": 1.0,
+    }
+    folders = []
+    for name in ("alone", "together"):
+        folder = tmp_path / name
+        folder.mkdir()
+        recipe = teacher_recipe(
+            folder / "run", seed=1, data=data, teacher=teacher, internalize=False
+        )
+        (folder / "recipe.yaml").write_text(dump_recipe(recipe))
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        command = [*command, "--nproc_per_node", "2"] if name == "together" else [sys.executable]
+        command += ["-m", "unspoken", "run", str(folder / "recipe.yaml")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+        folders.append(folder / "run")
+    alone, together = folders
+    stage = read(together / "vetted" / "stage.json")
+    assert stage["num_asked_again"] > 0
+    assert stage["num_kept"] > 30
+    names = [path.name for path in sorted((alone / "traces").glob("*"))]
+    assert sum(name.startswith("retry-") for name in names) >= 2  # with its settings beside it
+    assert [path.name for path in sorted((together / "traces").glob("*"))] == names
+    texts = [f"traces/{name}" for name in names if name.endswith(".jsonl")]
+    for text in [*texts, "vetted/dataset.jsonl", "teacher/predictions.jsonl"]:
+        assert (alone / text).read_bytes() == (together / text).read_bytes(), text
+    names = sorted(path.name for path in (together / "teacher").iterdir())
+    assert names == sorted(path.name for path in (alone / "teacher").iterdir())
+
+
+def test_a_teacher_that_is_not_there_is_named_as_the_recipe_has_it(tmp_path: Path) -> None:
+    teacher = {"engine": "transformers", "model": {"name": str(tmp_path / "nowhere")}}
+    with pytest.raises(ModelError, match=r"^teacher.model.name .*nowhere"):
+        run(teacher_recipe(tmp_path / "run", teacher=teacher))

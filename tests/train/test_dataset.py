@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from unspoken.common.errors import DataError
+from unspoken.data.example import Example, write_examples
+from unspoken.data.tasks.multiplication import examples
+from unspoken.models.template import Template, encode_prompts
+from unspoken.train.encode import encode_examples, encode_file, split_steps
+
+EXAMPLES = [Example(f"{n} * 1", f"{n} + 0", str(n)) for n in range(1, 40)]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    write_examples(tmp_path / "train.jsonl", EXAMPLES)
+    return tmp_path / "train.jsonl"
+
+
+def equal(one: Any, other: Any) -> bool:
+    names = ("tokens", "starts", "thought_lengths", "step_ends", "step_starts", "rows")
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in names)
+
+
+def test_spans_decode_to_the_rendered_text(tokenizer: Any) -> None:
+    dataset = encode_examples(EXAMPLES, tokenizer, Template("plain"))
+    start = int(dataset.starts[6])
+    text = tokenizer.decode(dataset.tokens[start : start + int(dataset.lengths[6])])
+    assert text == "7 * 1\n7 + 0\n#### 7<eos>"
+    assert tokenizer.decode(dataset.prompts([6])[0]) == "7 * 1\n"
+
+
+def test_file_and_memory_give_the_same_and_the_cache_is_used(
+    path: Path, tmp_path: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = Template("plain")
+    cache = tmp_path / "cache"
+    first = encode_file(path, tokenizer, template, cache=cache, progress=False)
+    assert equal(first, encode_examples(EXAMPLES, tokenizer, template))
+    monkeypatch.setattr(
+        "unspoken.train.encode.iter_examples", lambda *_, **__: pytest.fail("not cached")
+    )
+    again = encode_file(path, tokenizer, template, cache=cache, progress=False)
+    assert equal(first, again)
+    assert isinstance(again.tokens, np.memmap)
+
+
+def test_worker_processes_give_the_same_after_the_parent_has_tokenized(
+    tmp_path: Path, tokenizer: Any
+) -> None:
+    """The Rust tokenizer's threads do not survive a fork; this hung once."""
+    some = [Example(f"q {n}", f"t {n}", str(n)) for n in range(9000)]
+    write_examples(tmp_path / "many.jsonl", some)
+    encode_prompts(["one", "two"] * 50, tokenizer, Template())
+    parallel = encode_file(
+        tmp_path / "many.jsonl",
+        tokenizer,
+        Template(),
+        cache=tmp_path,
+        num_workers=2,
+        progress=False,
+    )
+    assert equal(parallel, encode_examples(some, tokenizer, Template()))
+
+
+def test_symbols_outside_the_alphabet_are_named() -> None:
+    from unspoken.models.tokenizer import character_tokenizer
+
+    with pytest.raises(DataError, match=r"\['7'\].*model.alphabet"):
+        encode_examples(EXAMPLES[6:7], character_tokenizer("0123456 *+#\n"), Template())
+
+
+def test_cache_knows_content_template_tokenizer_and_length(
+    path: Path, tmp_path: Path, tokenizer: Any
+) -> None:
+    from unspoken.models.tokenizer import character_tokenizer
+
+    cache = tmp_path / "cache"
+
+    def count() -> int:
+        return len(list((cache / "datasets").iterdir()))
+
+    def encode(template: str = "plain", other: Any = None, **arguments: Any) -> None:
+        chosen = other or tokenizer
+        encode_file(path, chosen, Template(template), cache=cache, progress=False, **arguments)  # type: ignore[arg-type]
+
+    encode()
+    encode("compact")
+    assert count() == 2
+    encode(max_length=20)
+    assert count() == 3
+    encode(other=character_tokenizer("0123456789*+# \n"))
+    assert count() == 4
+    write_examples(path, EXAMPLES[:5], overwrite=True)
+    encode()
+    assert count() == 5
+
+
+def test_a_file_with_an_error_leaves_nothing_in_the_cache(
+    path: Path, tmp_path: Path, tokenizer: Any
+) -> None:
+    path.write_text(path.read_text() + '{"question": "x"}\n')
+    with pytest.raises(DataError, match=r"train.jsonl:40"):
+        encode_file(path, tokenizer, Template(), cache=tmp_path / "cache", progress=False)
+    assert list((tmp_path / "cache" / "datasets").iterdir()) == []
+
+
+def test_over_long_examples_are_dropped_one_by_one_and_counted(tokenizer: Any) -> None:
+    mixed = [EXAMPLES[0], Example("long", "x" * 100, "1"), EXAMPLES[1]]
+    dataset = encode_examples(mixed, tokenizer, Template(), max_length=40)
+    assert (len(dataset), dataset.num_dropped, dataset.rows.tolist()) == (2, 1, [0, 2])
+    with pytest.raises(DataError, match=r"all 1 examples.*data.max_length"):
+        encode_examples(mixed[1:2], tokenizer, Template(), max_length=40)
+
+
+def test_every_epoch_visits_every_example_once_in_another_order(tokenizer: Any) -> None:
+    dataset = encode_examples(EXAMPLES[:36], tokenizer, Template())
+    epochs = [
+        np.concatenate([dataset.batch_indices(e * 9 + step, 4, seed=1) for step in range(9)])
+        for e in range(2)
+    ]
+    for order in epochs:
+        assert sorted(order.tolist()) == list(range(36))
+    assert epochs[0].tolist() != epochs[1].tolist()
+    again = dataset.batch_indices(12, 4, seed=1)
+    assert again.tolist() == epochs[1][12:16].tolist()
+    assert dataset.batch_indices(12, 4, seed=2).tolist() != again.tolist()
+
+
+def test_grouping_by_length_saves_padding(tokenizer: Any) -> None:
+    some = [Example(f"q{n}", "x" * (n % 50 + 1), "1") for n in range(600)]
+    dataset = encode_examples(some, tokenizer, Template())
+
+    def padding(group: bool) -> int:
+        batches = [dataset.batch_indices(s, 8, seed=0, group_by_length=group) for s in range(75)]
+        lengths = [dataset.lengths[batch] for batch in batches]
+        return sum(int((row.max() - row).sum()) for row in lengths)
+
+    assert padding(True) < padding(False) / 4
+
+
+def test_fewer_examples_than_a_batch_go_round(tokenizer: Any) -> None:
+    dataset = encode_examples(EXAMPLES[:3], tokenizer, Template())
+    batch = dataset.batch_indices(0, 8, seed=0)
+    assert len(batch) == 8
+    assert set(batch.tolist()) == {0, 1, 2}
+
+
+def test_steps_are_lines_equations_or_summands() -> None:
+    assert split_steps("one\ntwo\n") == ["one\n", "two\n"]
+    assert split_steps("<<1+2=3>> <<3*3=9>>\n") == ["<<1+2=3>>", " <<3*3=9>>\n"]
+    paper = examples([(3, 2)], 1, 0, 0)["train"][0].thought
+    pieces = split_steps(paper)
+    assert len(pieces) == 2
+    assert pieces[1].startswith(" +")
+    for thought in ("one\ntwo", "<<1+2=3>>", paper, "x", "", "a + b"):
+        assert "".join(split_steps(thought)) == thought
+
+
+def test_steps_end_where_tokens_end(tokenizer: Any) -> None:
+    dataset = encode_examples([Example("q", "one\ntwo\nthree", "1")], tokenizer, Template())
+    assert dataset.step_ends.tolist() == [0, 4, 8, 14]  # the template's line end closes the last
+    assert dataset.most_steps == 3
+
+
+def test_a_slow_tokenizer_gives_the_same_kind_of_dataset(tokenizer: Any) -> None:
+    class Slow:
+        is_fast = False
+
+        def __len__(self) -> int:
+            return 100
+
+        eos_token_id = tokenizer.eos_token_id
+
+        def __call__(self, texts: Any, **_: Any) -> dict[str, list[list[int]]]:
+            return {"input_ids": [[3 + ord(c) % 50 for c in text] for text in texts]}
+
+    dataset = encode_examples([Example("q", "one\ntwo", "1")], Slow(), Template())
+    assert dataset.step_ends.tolist() == [0, 4, 8]
