@@ -2,17 +2,104 @@
 
 A message names the place, what was found, what is needed and what to do. Everything else that
 goes wrong is a bug in unspoken and keeps its traceback.
+
+A setting has one name here, whoever gives it: `temperature` is `--temperature` to one user,
+`teacher.temperature` in another's recipe and an argument to a third. So messages hold settings as
+`setting(name)` or `setting(name, value)`, and whoever shows a message says how they are spelled:
+
+    f"{setting('top_p')}: found 0.9 with {setting('temperature', 0)}, which does not look at it"
+    told(as_flag)   --top_p: found 0.9 with --temperature 0, which does not look at it
+    str(error)      top_p: found 0.9 with temperature=0, which does not look at it
+
+Code that passes a recipe's values on to a function says where they stand in the recipe, so that
+the function's errors name the recipe's keys:
+
+    with settings_of({"temperature": "teacher.temperature"}):
+        generate_traces(...)
 """
 
 from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+#: name, value or None -> how a user writes it.
+Spelling = Callable[[str, "str | None"], str]
+
+# From Unicode's private use area, which no text of a user's holds by accident.
+_OPEN, _IS, _CLOSE = "\ue000", "\ue001", "\ue002"
+_SETTING = re.compile(f"{_OPEN}([^{_OPEN}{_CLOSE}]*?)(?:{_IS}([^{_OPEN}{_CLOSE}]*))?{_CLOSE}")
+
+
+def setting(name: str, value: object = None) -> str:
+    """A setting within a message, alone or with a value, to be spelled by whoever shows it.
+
+    Args:
+        name: of a function's argument, or a recipe's key such as `train.batch_size`.
+        value: to name it with; True for a switch.
+    """
+    said = str(value).lower() if isinstance(value, bool) else value
+    return f"{_OPEN}{name}{'' if said is None else f'{_IS}{said}'}{_CLOSE}"
+
+
+def as_key(name: str, value: str | None) -> str:
+    """As in a recipe's overrides and in Python: `name`, or `name=value`."""
+    return name if value is None else f"{name}={value}"
+
+
+def as_flag(name: str, value: str | None) -> str:
+    """As on the command line: `--name`, or `--name value`; a switch has no value."""
+    flag = f"--{name.rpartition('.')[2]}"
+    return flag if value in (None, "true") else f"{flag} {value}"
 
 
 class UnspokenError(Exception):
     """Base of every error that a user can cause and mend."""
 
+    def __str__(self) -> str:
+        return self.told(as_key)
+
+    def told(self, spelling: Spelling) -> str:
+        """The message with its settings spelled as its reader writes them."""
+        return _SETTING.sub(lambda found: spelling(found[1], found[2]), super().__str__())
+
+    def rename_settings(self, names: Mapping[str, str]) -> None:
+        """Gives settings other names, such as those that they have in a recipe."""
+
+        def renamed(found: re.Match[str]) -> str:
+            return setting(names.get(found[1], found[1]), found[2])
+
+        self.args = (_SETTING.sub(renamed, super().__str__()), *self.args[1:])
+
 
 class RecipeError(UnspokenError):
-    """A recipe, an override or a flag that cannot be used as it stands."""
+    """A recipe, an override or a setting that cannot be used as it stands."""
+
+
+class SettingError(RecipeError):
+    """A setting whose value cannot be used.
+
+    Attributes:
+        setting: its name, without any spelling.
+        found, needed, remedy: what it is, what it should be, what to do; settings in them as
+            `setting(...)`.
+    """
+
+    def __init__(self, name: str, *, found: object, needed: str, remedy: str) -> None:
+        self.setting, self.found, self.needed, self.remedy = name, found, needed, remedy
+        super().__init__(f"{setting(name)}: found {found}; needed: {needed}; {remedy}")
+
+    def __reduce__(self) -> tuple[Callable[[str], SettingError], tuple[str]]:
+        """So that it survives the way between two processes."""
+        rest = {"found": self.found, "needed": self.needed, "remedy": self.remedy}
+        return functools.partial(SettingError, **rest), (self.setting,)
+
+    def rename_settings(self, names: Mapping[str, str]) -> None:
+        """Gives settings other names; `setting` follows."""
+        self.setting = names.get(self.setting, self.setting)
+        super().rename_settings(names)
 
 
 class DataError(UnspokenError):
@@ -24,8 +111,18 @@ class ModelError(UnspokenError):
 
 
 class OutputExistsError(UnspokenError):
-    """A file or folder that would be overwritten; `--overwrite` allows it."""
+    """A file or folder that would be overwritten; the setting `overwrite` allows it."""
 
 
 class TrainingError(UnspokenError):
     """A training run that had to stop, such as a loss that became NaN."""
+
+
+@contextmanager
+def settings_of(names: Mapping[str, str]) -> Iterator[None]:
+    """Errors that leave the block name settings as `names` has them; others keep their names."""
+    try:
+        yield
+    except UnspokenError as error:
+        error.rename_settings(names)
+        raise
