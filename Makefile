@@ -2,34 +2,46 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+# what is installed: for running, and for working on it too
 INSTALLED := $(VENV)/.installed
+INSTALLED_DEV := $(VENV)/.installed-dev
 
-.PHONY: quickstart test test-fast check format bench install clean
+.PHONY: quickstart test test-fast check format bench install install-dev clean
 
 install: $(INSTALLED)
 
+install-dev: $(INSTALLED_DEV)
+
 $(INSTALLED): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "installing unspoken into $(VENV) (about two minutes the first time)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@echo "installing unspoken into $(VENV): about two minutes the first time, most of them for torch"
+	@$(PIP) -e .
 	@touch $@
+
+# everything at once and not on top of the other: one resolution, and the longer list wins
+$(INSTALLED_DEV): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing unspoken and what its tests and checks need into $(VENV): minutes the first time"
+	@$(PIP) -e ".[dev]"
+	@touch $(INSTALLED) $@
 
 quickstart: install
 	$(BIN)/unspoken run recipes/quickstart.yaml
 
-test: install
+test: install-dev
 	$(BIN)/python -m pytest
 
-test-fast: install
+test-fast: install-dev
 	$(BIN)/python -m pytest -m "not slow"
 
-check: install
+check: install-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-format: install
+format: install-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -41,4 +53,4 @@ bench: install
 	$(BIN)/python benchmarks/generate_multiplication.py
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache src/*.egg-info
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .import_linter_cache src/*.egg-info
