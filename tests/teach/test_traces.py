@@ -252,8 +252,8 @@ def test_the_seeds_questions_have_right_worked_solutions(tmp_path: Path) -> None
 def test_two_processes_do_not_write_one_file(tmp_path: Path) -> None:
     output = tmp_path / "traces.jsonl"
     code = (
-        "import sys, time; from pathlib import Path; from unspoken.teach.traces.file import "
-        "locked\nwith locked(Path(sys.argv[1])): print('locked', flush=True); time.sleep(60)"
+        "import sys, time; from pathlib import Path; from unspoken.common.locks import locked\n"
+        "with locked(Path(sys.argv[1])): print('locked', flush=True); time.sleep(60)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(output)], stdout=subprocess.PIPE, text=True

@@ -3,69 +3,75 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import logging
 import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from unspoken.common.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+#: What a system says whose file system has no locks, such as NFS without its lock daemon.
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
+
+_warned: set[int] = set()  # devices of such file systems
 
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Within the block no other process gets this file; a killed process leaves no lock behind.
 
-    Where a file system has no locks there is none.
+    Where a file system has no locks nothing is locked, and a warning says so, once for each.
 
     Raises:
         DataError: another process has it, or the folder cannot be written.
     """
-    lock = path.with_name(f".{path.name}.lock")
+    file = path.with_name(f".{path.name}.lock")
+    # The fallback, a file whose being there is the lock, would outlive a killed process.
+    lock = FileLock(file, timeout=0, fallback_to_soft=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = _lock(lock)
-    except BlockingIOError:
-        owner = lock.read_text(encoding="utf-8").strip() if lock.exists() else ""
+        lock.acquire()
+    except Timeout:
         raise DataError(
-            f"{path}: {owner or 'another process'} is writing to it; needed: one process for one "
-            "file; wait for it, or name another output"
+            f"{path}: {_read_owner(file) or 'another process'} is writing to it; needed: one "
+            "process for one file; wait for it, or name another output"
         ) from None
     except OSError as error:
-        raise DataError(
-            f"{path}: cannot be written ({error.strerror}); needed: a folder that you may write "
-            "to; name another output"
-        ) from error
+        if error.errno not in _NO_LOCKS:
+            raise DataError(
+                f"{path}: cannot be written ({error.strerror}); needed: a folder that you may "
+                "write to; name another output"
+            ) from error
+        _warn_once(path)
     try:
+        if lock.is_locked:
+            file.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
         yield
     finally:
-        lock.unlink(missing_ok=True)  # before the lock is given back
-        os.close(handle)
+        file.unlink(missing_ok=True)  # before the lock is given back, so it is never another's
+        lock.release()
 
 
-def _lock(lock: Path) -> int:
-    """A handle that holds the lock; raises BlockingIOError where another process does."""
-    while True:
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            _flock(handle)
-            if lock.exists() and os.fstat(handle).st_ino == lock.stat().st_ino:
-                os.ftruncate(handle, 0)
-                os.write(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
-                return handle
-        except BaseException:
-            os.close(handle)
-            raise
-        os.close(handle)  # it was given back and removed meanwhile
-
-
-def _flock(handle: int) -> None:
+def _read_owner(file: Path) -> str:
+    """Who has the lock; empty where that cannot be told."""
     try:
-        import fcntl
-    except ImportError:  # no POSIX
-        return
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError:  # a network file system without locks
-        return
+        return file.read_text(encoding="utf-8").strip()
+    except OSError:  # it was given back meanwhile
+        return ""
+
+
+def _warn_once(path: Path) -> None:
+    device = path.parent.stat().st_dev
+    if device not in _warned:
+        _warned.add(device)
+        logger.warning(
+            "%s: its file system has no locks, so nothing keeps a second process from writing to "
+            "it at the same time; start only one, or work in a folder of another file system",
+            path,
+        )
