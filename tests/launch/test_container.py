@@ -25,10 +25,10 @@ from unspoken.common.errors import RecipeError
 from unspoken.launch.container import entry as container
 from unspoken.launch.container.entry import _children, _environment, _lines, run_container
 from unspoken.launch.container.files import final_model, place_run_folder, publish, write_failure
-from unspoken.launch.container.job import ACCELERATE_FILE, ContainerError, Job, read_job
+from unspoken.launch.container.job import ACCELERATE_FILE, ContainerError, ContainerJob, read_job
+from unspoken.launch.container.metrics import MetricFollower, metric_definitions, metric_line
 from unspoken.launch.container.requirements import install_missing
-from unspoken.launch.sagemaker.checkpoints import WholeFolders
-from unspoken.launch.sagemaker.metrics import MetricFollower, metric_definitions, metric_line
+from unspoken.launch.container.whole_folders import WholeFolders
 from unspoken.launch.sagemaker.pack import code_archive
 
 SECRET = "wJalrPlantedSecretKey0123456789abcdefEXAMPLE"
@@ -258,7 +258,7 @@ def test_a_bad_recipe_leaves_its_one_line_reason(tmp_path: Path) -> None:
     assert SECRET not in log + reason
 
 
-def job_of(root: Path, **environment: str) -> Job:
+def job_of(root: Path, **environment: str) -> ContainerJob:
     return read_job(root, environment)
 
 

@@ -101,8 +101,8 @@ def test_the_same_code_gives_the_same_archive(tmp_path: Path) -> None:
     with tarfile.open(fileobj=io.BytesIO(first)) as archive:
         names = archive.getnames()
     assert {
-        "unspoken/launch/container.py",
-        "unspoken/launch/prices.json",
+        "unspoken/launch/container/entry.py",
+        "unspoken/launch/slurm/slurm.sbatch",
         "recipes/tiny.yaml",
     } <= set(names)
     assert not any("__pycache__" in name for name in names)

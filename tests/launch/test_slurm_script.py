@@ -23,7 +23,7 @@ from unspoken.cli.main import main
 from unspoken.common.errors import OutputExistsError, RecipeError
 from unspoken.common.progress import bar_intervals
 from unspoken.launch.slurm.options import SlurmOptions, time_s
-from unspoken.launch.slurm.render import Launch, render_scripts, working_directory
+from unspoken.launch.slurm.render import SlurmLaunch, render_scripts, working_directory
 from unspoken.launch.slurm.submit import SlurmError, launch_folder, status_lines, submit
 from unspoken.launch.torchrun import status_of
 
@@ -34,7 +34,7 @@ def scripts(folder: Path, *, overrides: tuple[str, ...] = (), **options: Any) ->
     output = options.pop("output", folder / "run")
     recipe = tiny_recipe(output, **({"teacher": teacher} if teacher else {}))
     chosen = SlurmOptions(**{"time": "08:00:00", **options})
-    launch = Launch(
+    launch = SlurmLaunch(
         recipe, overrides, chosen, folder / "run/slurm/1", folder, "unspoken launch slurm"
     )
     return {script.name: script.text for script in render_scripts(launch)}
@@ -353,7 +353,9 @@ def test_without_sbatch_it_says_where_to_go(
     monkeypatch.setenv("PATH", str(tmp_path))
     recipe = tiny_recipe(tmp_path / "run")
     folder = tmp_path / "run" / "slurm" / "1"
-    launch = Launch(recipe, (), SlurmOptions(time="10"), folder, tmp_path, "unspoken launch slurm")
+    launch = SlurmLaunch(
+        recipe, (), SlurmOptions(time="10"), folder, tmp_path, "unspoken launch slurm"
+    )
     with pytest.raises(SlurmError, match="login node"):
         submit(launch, tmp_path / "recipe.yaml")
     assert not (tmp_path / "run").exists()
@@ -521,7 +523,7 @@ def test_a_bar_is_drawn_less_often_into_a_log(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture
-def launch(tmp_path: Path, fakes: Path, monkeypatch: pytest.MonkeyPatch) -> Launch:
+def launch(tmp_path: Path, fakes: Path, monkeypatch: pytest.MonkeyPatch) -> SlurmLaunch:
     """An array that is submitted to the fakes."""
     monkeypatch.setenv("PATH", f"{fakes}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PWD", str(tmp_path))
@@ -529,22 +531,24 @@ def launch(tmp_path: Path, fakes: Path, monkeypatch: pytest.MonkeyPatch) -> Laun
     recipe = tiny_recipe(tmp_path / "run", teacher={"engine": "worked"})
     (tmp_path / "recipe.yaml").write_text("name: tiny\n")
     options = SlurmOptions(time="10", array="2", save_s=60)
-    return Launch(recipe, (), options, launch_folder(recipe), tmp_path, "unspoken launch slurm")
+    return SlurmLaunch(
+        recipe, (), options, launch_folder(recipe), tmp_path, "unspoken launch slurm"
+    )
 
 
-def jobs_of(launch: Launch) -> list[str]:
+def jobs_of(launch: SlurmLaunch) -> list[str]:
     path = launch.folder / "jobs.json"
     return [job["id"] for job in json.loads(path.read_text())] if path.exists() else []
 
 
-def test_a_leftover_lock_of_a_run_blocks_no_launch(tmp_path: Path, launch: Launch) -> None:
+def test_a_leftover_lock_of_a_run_blocks_no_launch(tmp_path: Path, launch: SlurmLaunch) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / ".run.lock").touch()
     submit(launch, tmp_path / "recipe.yaml")
     assert jobs_of(launch) == ["1", "2", "3"]
 
 
-def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, launch: Launch) -> None:
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, launch: SlurmLaunch) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "notes.txt").touch()
     with pytest.raises(OutputExistsError, match="not a run folder"):
@@ -553,7 +557,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, launch: Launch
 
 
 def test_nothing_is_submitted_where_squeue_does_not_answer(
-    tmp_path: Path, launch: Launch, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, launch: SlurmLaunch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("IN_SQUEUE", "echo 'socket timed out' >&2; exit 1")
     with pytest.raises(SlurmError, match=r"squeue: fails \(socket timed out\)"):
@@ -564,7 +568,7 @@ def test_nothing_is_submitted_where_squeue_does_not_answer(
 
 
 def test_a_job_is_forgotten_only_where_slurm_says_so(
-    tmp_path: Path, launch: Launch, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, launch: SlurmLaunch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     submit(launch, tmp_path / "recipe.yaml")
     monkeypatch.setenv("IN_SCONTROL", "echo 'Unable to contact slurm controller' >&2; exit 1")
@@ -575,7 +579,7 @@ def test_a_job_is_forgotten_only_where_slurm_says_so(
 
 
 def test_jobs_are_cancelled_when_one_behind_them_is_refused(
-    tmp_path: Path, launch: Launch, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, launch: SlurmLaunch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuse = "if [ $(grep -c sbatch calls) = 3 ]; then exit 1; fi"
     monkeypatch.setenv("IN_SBATCH", refuse)
@@ -587,7 +591,7 @@ def test_jobs_are_cancelled_when_one_behind_them_is_refused(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_launch_leaves_no_jobs_behind(
-    tmp_path: Path, launch: Launch, monkeypatch: pytest.MonkeyPatch, number: int
+    tmp_path: Path, launch: SlurmLaunch, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     monkeypatch.setenv("IN_SBATCH", f"kill -{number} {os.getpid()}; /bin/sleep 0.3")
     with pytest.raises(KeyboardInterrupt):
@@ -598,7 +602,9 @@ def test_an_interrupted_launch_leaves_no_jobs_behind(
     assert calls[-1] == "scancel 1"
 
 
-def test_two_launches_of_a_run_at_once_are_one_too_many(tmp_path: Path, launch: Launch) -> None:
+def test_two_launches_of_a_run_at_once_are_one_too_many(
+    tmp_path: Path, launch: SlurmLaunch
+) -> None:
     launch.folder.mkdir(parents=True)  # by the other one
     (tmp_path / "run" / "recipe.yaml").touch()
     with pytest.raises(OutputExistsError, match="another launch has just made it"):

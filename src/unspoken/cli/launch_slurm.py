@@ -15,7 +15,7 @@ from unspoken.common.errors import RecipeError
 from unspoken.launch.slurm.options import SlurmOptions
 
 if TYPE_CHECKING:
-    from unspoken.launch.slurm.render import Launch
+    from unspoken.launch.slurm.render import SlurmLaunch
     from unspoken.recipe import Recipe
 
 _DEFAULT = SlurmOptions()
@@ -45,7 +45,7 @@ def slurm(
         Say how the jobs of this recipe are, instead.
     """
     from unspoken.common.machine import command_line
-    from unspoken.launch.slurm.render import Launch, render_scripts, working_directory
+    from unspoken.launch.slurm.render import SlurmLaunch, render_scripts, working_directory
     from unspoken.launch.slurm.submit import launch_folder, status_lines, submit, waiting_for
     from unspoken.recipe import load_recipe
 
@@ -54,7 +54,7 @@ def slurm(
         print("\n".join(status_lines(loaded)))
         return
     folder, here = launch_folder(loaded), working_directory()
-    launch = Launch(loaded, overrides, options, folder, here, command_line())
+    launch = SlurmLaunch(loaded, overrides, options, folder, here, command_line())
     scripts = render_scripts(launch)
     nodes, gpus = options.nodes, options.gpus_per_node
     quiet()
@@ -77,7 +77,7 @@ def slurm(
     print(f"what happens: tail -F {launch.folder / 'events.log'}; or add --status to this command")
 
 
-def _notes(launch: Launch) -> Iterator[str]:
+def _notes(launch: SlurmLaunch) -> Iterator[str]:
     """Yields what may go wrong in the jobs, and cannot be known here.
 
     Raises:
@@ -96,7 +96,7 @@ def _notes(launch: Launch) -> Iterator[str]:
         yield "--cpus_per_task is missing, so each job may get one core; give those of a node"
 
 
-def _require_deepspeed(launch: Launch) -> None:
+def _require_deepspeed(launch: SlurmLaunch) -> None:
     """Raises RecipeError where the jobs use this Python, and it has no DeepSpeed for ZeRO."""
     from unspoken.parallel.world import is_set
 

@@ -30,10 +30,10 @@ from typing import IO
 from unspoken.common.errors import UnspokenError
 from unspoken.common.interrupt import EXIT_INTERRUPTED
 from unspoken.launch.container.files import place_run_folder, publish, write_failure
-from unspoken.launch.container.job import ACCELERATE_FILE, ContainerError, Job, read_job
+from unspoken.launch.container.job import ACCELERATE_FILE, ContainerError, ContainerJob, read_job
+from unspoken.launch.container.metrics import MetricFollower
 from unspoken.launch.container.requirements import install_missing
-from unspoken.launch.sagemaker.checkpoints import WholeFolders
-from unspoken.launch.sagemaker.metrics import MetricFollower
+from unspoken.launch.container.whole_folders import WholeFolders
 
 #: How long a host waits for the first one's name to be known.
 _NAMES_TIMEOUT_S = 300.0
@@ -137,7 +137,7 @@ class _Termination:
                 continue
 
 
-def _train(job: Job, run: Path, termination: _Termination) -> tuple[int, str]:
+def _train(job: ContainerJob, run: Path, termination: _Termination) -> tuple[int, str]:
     """torchrun's exit status, and the reason where it is not 0."""
     ended = threading.Event()
     watch = threading.Thread(target=_watch, args=(_looks(job, run), ended), daemon=True)
@@ -179,7 +179,7 @@ def _read(stream: IO[bytes] | None, errors: list[str], exceptions: list[str]) ->
             exceptions.append(match[1])
 
 
-def _command(job: Job) -> list[str]:
+def _command(job: ContainerJob) -> list[str]:
     """torchrun with a fixed rank per host, so that the first host has rank 0 and the run folder.
 
     Through a module of unspoken's, whose exit status is the run's; torchrun's own is always 1.
@@ -202,7 +202,7 @@ def _command(job: Job) -> list[str]:
     ]
 
 
-def _environment(job: Job) -> dict[str, str]:
+def _environment(job: ContainerJob) -> dict[str, str]:
     """For torchrun and its workers."""
     values = dict(os.environ)
     values["PYTHONPATH"] = os.pathsep.join(filter(None, [str(job.code), values.get("PYTHONPATH")]))
@@ -221,7 +221,7 @@ def _environment(job: Job) -> dict[str, str]:
     return values
 
 
-def _looks(job: Job, run: Path) -> list[Callable[[], None]]:
+def _looks(job: ContainerJob, run: Path) -> list[Callable[[], None]]:
     """What is done again and again beside the run: metrics told, whole folders noted."""
     if not job.is_first:
         return []

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from unspoken.common.files import write_text
-from unspoken.launch.container.job import ContainerError, Job
-from unspoken.launch.sagemaker.checkpoints import WholeFolders
+from unspoken.launch.container.job import ContainerError, ContainerJob
+from unspoken.launch.container.whole_folders import WholeFolders
 
 #: SageMaker shows no more of the reason.
 _MAX_REASON = 1_000
@@ -19,7 +19,7 @@ _REPORT = ("report.html", "report.json", "recipe.yaml", "environment.json", "plo
 _FIGURES = ("stage.json", "evaluation.json", "predictions.jsonl", "metrics.jsonl")
 
 
-def place_run_folder(job: Job, say: Callable[[str], None]) -> Path:
+def place_run_folder(job: ContainerJob, say: Callable[[str], None]) -> Path:
     """unspoken/run below the root: a name for checkpoints/run on the first host, a copy elsewhere.
 
     It has the same name on all hosts, relative to the folder in which they work; but only one of

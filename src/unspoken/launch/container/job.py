@@ -24,7 +24,7 @@ class ContainerError(UnspokenError):
 
 
 @dataclass(frozen=True)
-class Job:
+class ContainerJob:
     """A training job, as seen by one of its hosts.
 
     Attributes:
@@ -65,7 +65,7 @@ class Job:
         return self.rank == 0
 
 
-def read_job(root: Path, environment: Mapping[str, str] | None = None) -> Job:
+def read_job(root: Path, environment: Mapping[str, str] | None = None) -> ContainerJob:
     """The job in `root`/input/config, with SM_* of the environment where they are set.
 
     MASTER_ADDR and MASTER_PORT win over the first host's name and the usual port.
@@ -95,7 +95,7 @@ def read_job(root: Path, environment: Mapping[str, str] | None = None) -> Job:
     # jobs are submitted with the real places; only tests have another root
     mapped = [text.replace("/opt/ml/", f"{root}/") for text in overrides]
     gpus = environment.get("SM_NUM_GPUS")
-    return Job(
+    return ContainerJob(
         root=root,
         recipe=recipe,
         overrides=tuple(mapped),

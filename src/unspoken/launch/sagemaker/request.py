@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from unspoken.common.errors import RecipeError
+from unspoken.launch.container.metrics import metric_definitions
 from unspoken.launch.sagemaker.image import image_uri, takes_volume_key
-from unspoken.launch.sagemaker.metrics import metric_definitions
 from unspoken.launch.sagemaker.pack import MAX_OVERRIDE, Package
 from unspoken.launch.sagemaker.settings import JobSettings, tags_of
 from unspoken.launch.sagemaker.upload import Channel

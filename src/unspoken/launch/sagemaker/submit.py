@@ -27,7 +27,7 @@ from unspoken.recipe import Recipe, load_recipe
 
 
 @dataclass(frozen=True)
-class Launch:
+class PreparedJob:
     """A job, ready to be submitted.
 
     Attributes:
@@ -119,7 +119,7 @@ def prepare(
     *,
     prices: Path | None = None,
     progress: bool = True,
-) -> Launch:
+) -> PreparedJob:
     """Everything that is known before AWS is asked: the package, the request, the cost.
 
     Raises:
@@ -145,11 +145,11 @@ def prepare(
         notes.append(
             f"--resume {settings.resume}: where its checkpoints are is looked up at submission"
         )
-    return Launch(settings, package, region, request, notes)
+    return PreparedJob(settings, package, region, request, notes)
 
 
 def submit(
-    launch: Launch, *, progress: bool = True, say: Callable[[str], None] = lambda text: None
+    launch: PreparedJob, *, progress: bool = True, say: Callable[[str], None] = lambda text: None
 ) -> None:
     """Uploads what S3 lacks and creates the job.
 

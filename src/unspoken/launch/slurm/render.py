@@ -40,7 +40,7 @@ class Script:
 
 
 @dataclass(frozen=True)
-class Launch:
+class SlurmLaunch:
     """Where a run is launched, and with what.
 
     Attributes:
@@ -72,7 +72,7 @@ class Launch:
 
 
 @dataclass(frozen=True)
-class _Job:
+class _JobRequest:
     """What differs between the jobs of a run."""
 
     name: str
@@ -94,7 +94,7 @@ def working_directory() -> Path:
     return named if named.is_absolute() and named.exists() and named.samefile(real) else real
 
 
-def render_scripts(launch: Launch) -> list[Script]:
+def render_scripts(launch: SlurmLaunch) -> list[Script]:
     """The jobs of a run, in the order in which they wait for each other.
 
     Raises:
@@ -105,7 +105,7 @@ def render_scripts(launch: Launch) -> list[Script]:
     return [Script(job.name, _render(launch, job)) for job in _jobs(launch)]
 
 
-def _check_paths(launch: Launch) -> None:
+def _check_paths(launch: SlurmLaunch) -> None:
     """sbatch reads a log's name in its own way, apptainer the folders that it binds."""
     unusable = '"\\\n' + (",:" if launch.options.container is not None else "")
     for path in (launch.run, launch.directory):
@@ -118,7 +118,7 @@ def _check_paths(launch: Launch) -> None:
             )
 
 
-def _jobs(launch: Launch) -> Iterator[_Job]:
+def _jobs(launch: SlurmLaunch) -> Iterator[_JobRequest]:
     options, teacher = launch.options, launch.recipe.teacher
     whole: dict[str, Any] = {
         "nodes": options.nodes,
@@ -128,7 +128,7 @@ def _jobs(launch: Launch) -> Iterator[_Job]:
         "mem": options.mem,
     }
     if options.shards is None:
-        yield _Job("run", "The whole recipe.", **whole, verbs=("run {recipe}",))
+        yield _JobRequest("run", "The whole recipe.", **whole, verbs=("run {recipe}",))
         return
     if teacher is None:
         raise RecipeError(
@@ -138,7 +138,7 @@ def _jobs(launch: Launch) -> Iterator[_Job]:
     count, at_once = options.shards
     # GPU partitions often refuse jobs without one, so the small first job has one, too
     first = _alone(options, min(1, options.gpus_per_node))
-    yield _Job(
+    yield _JobRequest(
         "prepare",
         "First of three jobs: data" + (", and a teacher from scratch." if teacher.train else "."),
         **(whole if teacher.from_scratch else first),
@@ -147,7 +147,7 @@ def _jobs(launch: Launch) -> Iterator[_Job]:
     gpus = options.gpus_per_shard
     if gpus is None:
         gpus = first["gpus"] if teacher.engine == "transformers" else 0
-    yield _Job(
+    yield _JobRequest(
         "generate",
         f"Second of three jobs, {count} times: each writes its share of the teacher's traces.",
         **_alone(options, gpus),
@@ -156,7 +156,7 @@ def _jobs(launch: Launch) -> Iterator[_Job]:
             + (f" --at_once {at_once}" if at_once else ""),
         ),
     )
-    yield _Job(
+    yield _JobRequest(
         "run",
         "Third of three jobs: joins the traces and does all the rest.",
         **whole,
@@ -170,7 +170,7 @@ def _alone(options: SlurmOptions, gpus: int) -> dict[str, Any]:
     return {"nodes": 1, "gpus": gpus, "processes": 1, "cpus": cpus, "mem": mem}
 
 
-def _render(launch: Launch, job: _Job) -> str:
+def _render(launch: SlurmLaunch, job: _JobRequest) -> str:
     from jinja2 import Environment, StrictUndefined
 
     options, folder = launch.options, launch.folder
@@ -210,11 +210,11 @@ def _render(launch: Launch, job: _Job) -> str:
     )
 
 
-def _uses_torchrun(job: _Job) -> bool:
+def _uses_torchrun(job: _JobRequest) -> bool:
     return job.nodes * job.processes > 1
 
 
-def _directives(launch: Launch, job: _Job) -> Iterator[str]:
+def _directives(launch: SlurmLaunch, job: _JobRequest) -> Iterator[str]:
     """Yields the options of sbatch."""
     options = launch.options
     yield f"--job-name={_job_name(launch.recipe.name)}-{job.name}"
@@ -247,7 +247,7 @@ def _directives(launch: Launch, job: _Job) -> Iterator[str]:
     yield from options.extra
 
 
-def _commands(launch: Launch, job: _Job) -> Iterator[str]:
+def _commands(launch: SlurmLaunch, job: _JobRequest) -> Iterator[str]:
     """Yields the commands of the job, for the shell; the last one on all its processes."""
     given = " ".join(
         [shlex.quote(str(launch.folder / "recipe.yaml")), *map(shlex.quote, launch.overrides)]
@@ -268,7 +268,7 @@ def _commands(launch: Launch, job: _Job) -> Iterator[str]:
         yield f"{srun} {_python(launch, job)} -m {module} {arguments}"
 
 
-def _python(launch: Launch, job: _Job) -> str:
+def _python(launch: SlurmLaunch, job: _JobRequest) -> str:
     """How unspoken's Python is called on a compute node."""
     options = launch.options
     if options.container is not None:

@@ -20,7 +20,7 @@ from unspoken.common.errors import OutputExistsError, UnspokenError
 from unspoken.common.files import write_text
 from unspoken.common.interrupt import StopRequest
 from unspoken.common.locks import locked
-from unspoken.launch.slurm.render import Launch, Script, render_scripts, working_directory
+from unspoken.launch.slurm.render import Script, SlurmLaunch, render_scripts, working_directory
 from unspoken.recipe import Recipe, dump_recipe
 from unspoken.recipe.layout import require_run_folder
 
@@ -35,7 +35,7 @@ def launch_folder(recipe: Recipe) -> Path:
     return _parent(recipe) / str(max(taken, default=0) + 1)
 
 
-def submit(launch: Launch, recipe_file: Path) -> list[tuple[str, str]]:
+def submit(launch: SlurmLaunch, recipe_file: Path) -> list[tuple[str, str]]:
     """Submits the jobs of a run, all or none; returns their names and ids.
 
     Args:
@@ -174,7 +174,7 @@ def _refuse_running(recipe: Recipe) -> None:
             )
 
 
-def _write(launch: Launch, scripts: Sequence[Script], recipe_file: Path) -> None:
+def _write(launch: SlurmLaunch, scripts: Sequence[Script], recipe_file: Path) -> None:
     try:
         launch.folder.mkdir()
     except FileExistsError:

@@ -1,8 +1,8 @@
 """A run folder that came back from S3: only whole models and checkpoints may be trusted.
 
 SageMaker copies /opt/ml/checkpoints to S3 file by file, so an interruption can leave a checkpoint
-there with some of its files. unspoken makes such folders whole or not at all; this room notes their
-files when they appear, and after a restart sets aside those that came back incomplete.
+there with some of its files. unspoken makes such folders whole or not at all; this module notes
+their files when they appear, and after a restart sets aside those that came back incomplete.
 """
 
 from __future__ import annotations
