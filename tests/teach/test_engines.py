@@ -72,7 +72,7 @@ def test_batches_answer_as_one_at_a_time(
 ) -> None:
     model = build(model_type, tokenizer)
     requests = requests_of(["1" * (n % 7 + 1) for n in range(20)])
-    sampling = Sampling(max_new_tokens=12, temperature=temperature, top_p=0.9)
+    sampling = Sampling(12, temperature, top_p=0.9 if temperature > 0 else 1.0)
     together = answers(engine_of(model, tokenizer, batch_size=6), requests, sampling)
     alone = answers(engine_of(model, tokenizer, batch_size=1), requests, sampling)
     assert together == alone

@@ -172,12 +172,9 @@ def test_settings_without_sense_are_refused(tmp_path: Path) -> None:
         {"shard": (5, 4)},
         {"num_samples": 0},
         {"start_index": -1},
-        {"sampling": Sampling(max_new_tokens=0)},
-        {"sampling": Sampling(temperature=-1)},
-        {"sampling": Sampling(top_p=0)},
     ]
     for options in bad:
-        with pytest.raises(RecipeError, match="--"):
+        with pytest.raises(RecipeError, match="needed: "):
             generate_traces(FakeEngine(), QUESTIONS, output, **options)
     assert not output.exists()
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from unspoken.data.example import Example
-from unspoken.measure.sampling import Sampling
 from unspoken.recipe import Recipe, Teacher
 from unspoken.teach.engines import Request, Usage
 from unspoken.teach.engines.budget import Budget
@@ -64,9 +63,8 @@ def lines_of_cost(recipe: Recipe, teacher: Teacher, asking: Asking) -> Iterator[
         yield "cost: not known; give teacher.price_prompt and teacher.price_completion"
         return
     budget = Budget(None, teacher.price_prompt, teacher.price_completion, Usage())
-    sampling = Sampling(asking.limit or 0)
     each = [
-        budget.worst(request_for(index, question, asking.writer), sampling)
+        budget.worst(request_for(index, question, asking.writer), asking.limit or 0)
         for index, question in enumerate(asking.questions)
     ]
     is_whole = len(each) == asking.num_questions

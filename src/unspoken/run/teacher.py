@@ -269,7 +269,10 @@ class TeacherStages:
                 questions,
                 output,
                 sampling=Sampling(
-                    self._limit(), temperature, teacher.top_p, self.recipe.seed + seed
+                    self._limit(),
+                    temperature,
+                    teacher.top_p if temperature > 0 else 1.0,
+                    self.recipe.seed + seed,
                 ),
                 num_samples_per_question=samples or teacher.samples_per_question,
                 num_samples=limit,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 
 from unspoken.common.errors import RecipeError
-from unspoken.measure.sampling import Sampling
 from unspoken.teach.engines import Reply, Request, Usage
 
 _PER = 1_000_000  # prices are for so many tokens
@@ -29,12 +28,12 @@ class Budget:
         prompt, completion = num_prompt_tokens * self.price_prompt, num_tokens
         return (prompt + completion * self.price_completion) / _PER
 
-    def worst(self, request: Request, sampling: Sampling) -> float:
+    def worst(self, request: Request, max_new_tokens: int) -> float:
         """What a request can cost at most: a prompt token has at least one byte."""
         prompt = request.prompt
         texts = [prompt.text, *(message["content"] for message in prompt.messages)]
         size = sum(len(text.encode("utf-8", "replace")) + 16 for text in texts)
-        return self.price(size, sampling.max_new_tokens)
+        return self.price(size, max_new_tokens)
 
     def reserve(self, amount: float) -> bool:
         """Puts money aside, or returns false where there is not enough."""

@@ -151,7 +151,7 @@ class OpenAIEngine:
         """Sends as many of the waiting requests as may be under way."""
         while work.waiting and len(work.pending) < self.concurrency:
             request = requests[work.waiting[0]]
-            worst = budget.worst(request, sampling)
+            worst = budget.worst(request, sampling.max_new_tokens)
             if not budget.reserve(worst):
                 return
             number = work.waiting.popleft()

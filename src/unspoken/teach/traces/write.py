@@ -196,11 +196,8 @@ def _check(
     num_samples: int | None,
     shard: tuple[int, int],
 ) -> None:
+    sampling.require_samples(num_samples_per_question, "samples_per_question")
     rules = [
-        ("max_new_tokens", sampling.max_new_tokens, sampling.max_new_tokens >= 1, "at least 1"),
-        ("temperature", sampling.temperature, sampling.temperature >= 0, "at least 0"),
-        ("top_p", sampling.top_p, 0 < sampling.top_p <= 1, "above 0, at most 1"),
-        ("samples_per_question", num_samples_per_question, num_samples_per_question >= 1, "1 up"),
         ("start_index", start_index, start_index >= 0, "at least 0"),
         ("num_samples", num_samples, num_samples is None or num_samples >= 1, "at least 1"),
         ("shard", "/".join(map(str, shard)), 1 <= shard[0] <= shard[1], "such as 1/16 to 16/16"),
@@ -208,11 +205,6 @@ def _check(
     for name, value, fine, needed in rules:
         if not fine:
             raise RecipeError(f"--{name}: found {value}; needed: {needed}; correct it")
-    if num_samples_per_question > 1 and sampling.temperature == 0:
-        raise RecipeError(
-            f"--samples_per_question: found {num_samples_per_question} with --temperature 0, which "
-            "makes them all the same; needed: a temperature above 0, such as 0.7; set it"
-        )
 
 
 def _numbered(
