@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -48,8 +49,12 @@ def slurm(
     from unspoken.launch.slurm.render import SlurmLaunch, render_scripts, working_directory
     from unspoken.launch.slurm.submit import launch_folder, status_lines, submit, waiting_for
     from unspoken.recipe import load_recipe
+    from unspoken.recipe.shipped import find_config, find_recipe
 
+    recipe = find_recipe(recipe)
     loaded = load_recipe(recipe, overrides)
+    if options.config_file is not None:
+        options = replace(options, config_file=find_config(options.config_file))
     if status:
         print("\n".join(status_lines(loaded)))
         return

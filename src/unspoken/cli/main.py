@@ -27,6 +27,7 @@ from unspoken.cli.internalize import internalize
 from unspoken.cli.launch_sagemaker import sagemaker
 from unspoken.cli.launch_slurm import slurm
 from unspoken.cli.merge import merge
+from unspoken.cli.recipes import recipes
 from unspoken.cli.report import report
 from unspoken.cli.run import run
 from unspoken.cli.score import score
@@ -46,8 +47,8 @@ app = App(
     result_action="return_value",
 )
 VERBS = (
-    run, check, generate, merge, vet, internalize, evaluate, score, compare, report, export,
-    download,
+    run, check, recipes, generate, merge, vet, internalize, evaluate, score, compare, report,
+    export, download,
 )  # fmt: skip
 for verb in VERBS:
     app.command(verb)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -63,11 +62,3 @@ def _line_of(node: yaml.Node | None, path: list[str]) -> int | None:
         else:
             return line if len(path) == 1 else None
     return line
-
-
-def missing_recipe(path: Path) -> str:
-    folder = path.parent if path.parent.is_dir() else Path("recipes")
-    names = sorted(str(file) for file in folder.glob("*.yaml"))
-    near = difflib.get_close_matches(str(path), names, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else f"recipes here: {', '.join(names) or 'none'}"
-    return f"{path}: no such recipe; {hint}"

@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 from unspoken.common.errors import RecipeError
-from unspoken.recipe.explain import missing_recipe
 from unspoken.recipe.merge import merge, parse_override, switched
+from unspoken.recipe.shipped import find_recipe
 from unspoken.recipe.whole import Recipe, validate
 
 #: What an override changes in every phase.
@@ -20,20 +20,23 @@ _PER_PHASE = {"template", "data", "schedule", "train", "evaluate"}
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe in a YAML file, with `section.key=value` overrides laid over it.
 
+    Args:
+        path: of the file, or the name of a recipe that comes with unspoken.
+        overrides: over it.
+
     Raises:
         RecipeError: the file, a key or a value cannot be used; the message names it.
     """
+    path = find_recipe(path)
     values, nodes = load_values(path)
     return recipe_from(values, overrides, where=str(path), nodes=nodes)
 
 
 def load_values(path: str | Path) -> tuple[dict[str, Any], yaml.Node | None]:
     """The plain values in a recipe file, and where they stand in it; raises RecipeError."""
-    path = Path(path)
+    path = find_recipe(path)
     try:
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise RecipeError(missing_recipe(path)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: cannot be read as UTF-8 text: {error}") from None
     try:

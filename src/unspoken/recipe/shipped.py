@@ -1,0 +1,76 @@
+"""The recipes and accelerate configurations that come with unspoken, found by their names.
+
+An installation has them as data of this package, a checkout in its own folders.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+from unspoken.common.errors import RecipeError
+
+_INSTALLED = Path(__file__).parent / "files"
+_CHECKOUT = Path(__file__).parents[3]
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Name and file of every recipe that comes with unspoken, by name."""
+    return _files("recipes")
+
+
+def shipped_configs() -> dict[str, Path]:
+    """Name and file of every configuration of accelerate that comes with unspoken, by name."""
+    return _files("configs")
+
+
+def find_recipe(name_or_path: str | Path) -> Path:
+    """A recipe's file: the file of this path, else the shipped recipe of this name.
+
+    Raises:
+        RecipeError: there is neither; the message suggests what is.
+    """
+    return _find(name_or_path, shipped_recipes(), "recipe", "recipes")
+
+
+def find_config(name_or_path: str | Path) -> Path:
+    """A configuration of accelerate: the file of this path, else the shipped one of this name.
+
+    Raises:
+        RecipeError: there is neither; the message suggests what is.
+    """
+    return _find(name_or_path, shipped_configs(), "configuration of accelerate", "configs")
+
+
+def _files(folder: str) -> dict[str, Path]:
+    home = _INSTALLED if _INSTALLED.is_dir() else _CHECKOUT
+    return {file.stem: file for file in sorted((home / folder).glob("*.yaml"))}
+
+
+def _find(name_or_path: str | Path, shipped: Mapping[str, Path], what: str, plural: str) -> Path:
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    name = str(name_or_path)
+    if name in shipped:
+        return shipped[name]
+    if path.exists() and not path.is_dir():  # such as <(unspoken recipes quickstart)
+        return path
+    here = [str(file) for folder in (path.parent, Path(plural)) for file in folder.glob("*.yaml")]
+    near = difflib.get_close_matches(name, here, n=1, cutoff=0.5)
+    near = near or difflib.get_close_matches(path.stem, shipped, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else f"unspoken has {', '.join(shipped)}"
+    raise RecipeError(f"{name}: no such {what}; {hint}")
+
+
+def describe(file: Path) -> str:
+    """What a shipped file is for, in one line: its `description`, else its first comment."""
+    text = file.read_text(encoding="utf-8")
+    if text.startswith("#"):
+        lines = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+        return " ".join(line.lstrip("# ") for line in lines)
+    return " ".join(str(yaml.safe_load(text).get("description", "")).split())

@@ -1,0 +1,62 @@
+"""Recipes that come with unspoken are listed, copied and found by their names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from helpers.paths import ROOT
+from unspoken.cli.main import main
+from unspoken.common.errors import RecipeError
+from unspoken.recipe import load_recipe
+from unspoken.recipe.shipped import (
+    describe,
+    find_config,
+    find_recipe,
+    shipped_configs,
+    shipped_recipes,
+)
+
+
+def test_every_recipe_is_listed_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["recipes"])
+    lines = capsys.readouterr().out.splitlines()
+    assert shipped_recipes().keys() == {path.stem for path in (ROOT / "recipes").glob("*.yaml")}
+    for name, path in {**shipped_recipes(), **shipped_configs()}.items():
+        assert len(describe(path)) > 20
+        assert sum(line.split()[:1] == [name] for line in lines) == 1
+
+
+def test_a_recipe_is_copied_with_its_comments(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["recipes", "quickstart"])
+    assert capsys.readouterr().out == (ROOT / "recipes" / "quickstart.yaml").read_text()
+
+
+def test_a_file_of_that_path_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_recipe("quickstart").name == "quickstart"
+    (tmp_path / "quickstart").mkdir()
+    assert find_recipe("quickstart") == shipped_recipes()["quickstart"]
+    (tmp_path / "ddp").write_text("mine")
+    assert find_config("ddp") == Path("ddp")
+    assert find_config("fsdp2") == shipped_configs()["fsdp2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("quikstart", "quikstart: no such recipe; did you mean quickstart?"),
+        ("recipes/gsm8k-gtp2.yaml", "did you mean gsm8k-gpt2?"),
+        ("xyz", "xyz: no such recipe; unspoken has curriculum-gpt2-medium, distill-qwen"),
+        ("mine.yml", "did you mean mine.yaml?"),
+    ],
+)
+def test_a_wrong_name_gets_suggestions(
+    name: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("")
+    with pytest.raises(RecipeError) as caught:
+        find_recipe(name)
+    assert expected in str(caught.value)
