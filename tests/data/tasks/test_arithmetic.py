@@ -283,7 +283,8 @@ def test_the_seed_decides_and_more_training_leaves_the_test_as_it_is():
     assert generate(50, 20, seed=1)["test"] != generate(50, 20, seed=2)["test"]
     first = generate(1, 0)["train"][0].example.question  # on every machine
     assert (
-        first == "Ben is 41 years old, and Hugo is 20 years older. How old will Hugo be in 7 years?"
+        first == "The perimeter of a rectangular courtyard is 192 meters, and its length is 53 "
+        "meters. Find its area in square meters."
     )
 
 

@@ -81,7 +81,7 @@ class _Drawing:
     def __init__(self, difficulty: str, categories: Sequence[str], seed: int) -> None:
         self.level = LEVELS.index(difficulty)
         self.categories = categories
-        self.name = f"unspoken arithmetic {seed} {difficulty}"
+        self.name = f"arithmetic {seed} {difficulty}"
         self.streams = {name: Random(f"{self.name} {name}") for name in categories}
         self.groups = {
             name: [[form for form in group if self.level in form.levels] for group in groups]
