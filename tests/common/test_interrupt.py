@@ -17,13 +17,12 @@ def test_a_second_ctrl_c_is_obeyed_at_once() -> None:
 
 
 def test_under_torchrun_the_second_one_is_its_echo(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
-    with StopRequest() as stop:
+    with StopRequest(is_launched=True) as stop:
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
         assert stop.heed()
     monkeypatch.setattr("unspoken.common.interrupt.ECHO_S", -1.0)
-    with pytest.raises(KeyboardInterrupt), StopRequest():
+    with pytest.raises(KeyboardInterrupt), StopRequest(is_launched=True):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 

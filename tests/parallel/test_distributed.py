@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -32,9 +31,8 @@ from unspoken.measure.evaluate import evaluate_folder
 from unspoken.models.load import load_model
 from unspoken.models.tokenizer import character_tokenizer
 from unspoken.parallel.processes import Processes
-from unspoken.parallel.world import asked_way, join_processes, precision_note
+from unspoken.parallel.world import precision_note
 from unspoken.recipe import Model
-from unspoken.run.run import run_recipe
 from unspoken.teach.traces.together import shares_folder
 
 SETTINGS: dict[str, Any] = {
@@ -411,29 +409,6 @@ def test_one_question_is_enough_for_many_processes(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_batches_that_cannot_be_shared_out_are_refused_before_anything_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Not after a teacher has written for hours."""
-    monkeypatch.setenv("WORLD_SIZE", "3")
-    recipe = tiny_recipe(
-        tmp_path / "run",
-        teacher={"engine": "worked"},
-        distil={"batch_size": 16},
-        train={"batch_size": 15},
-    )
-    with pytest.raises(RecipeError, match=r"distil.batch_size: found 16;.*the 3 processes"):
-        run_recipe(recipe)
-    assert not (tmp_path / "run").exists()
-
-
-def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(RecipeError, match=r"4 processes .* 2 GPUs;.*--num_processes 2"):
-        join_processes()
-
-
 @pytest.mark.slow
 def test_a_failing_process_ends_all_with_its_error_first(tmp_path: Path) -> None:
     done = torchrun(__file__, "fail", str(tmp_path / "none"))
@@ -556,25 +531,6 @@ def test_what_deepspeed_cannot_do_here_is_refused(
     monkeypatch.setenv(name, value)
     with pytest.raises(RecipeError, match=message):
         Processes(tiny_recipe(tmp_path), tmp_path)
-
-
-def test_deepspeed_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    find = importlib.util.find_spec
-    monkeypatch.setattr(
-        "importlib.util.find_spec",
-        lambda name, *rest: (name != "deepspeed" and find(name, *rest)) or None,
-    )
-    assert asked_way() == "ddp"
-    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
-    with pytest.raises(RecipeError, match=r"pip install 'unspoken\[deepspeed\]'"):
-        asked_way()
-
-
-def test_deepspeed_is_not_imported_where_nobody_asks_for_it() -> None:
-    code = (
-        "import sys, unspoken.cli.main, unspoken.train.loop; sys.exit('deepspeed' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_the_recipes_precision_counts_and_another_one_is_said(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,7 +11,7 @@ from cyclopts import Parameter
 from unspoken.cli.options import Flag, Overwrite
 from unspoken.cli.run import run_and_report
 from unspoken.common.errors import RecipeError
-from unspoken.parallel.world import is_main_process
+from unspoken.parallel.world import is_main_process, read_world
 from unspoken.recipe.sections import TemplateName
 
 
@@ -107,7 +106,7 @@ def distil(
             + ", which is for adapters; needed: one or the other; leave one out"
         )
     _refuse_small(per_device_train_batch_size, gradient_accumulation_steps)
-    num_processes = int(os.environ.get("WORLD_SIZE", "1"))
+    num_processes = read_world().size
     files = {"train": data, "valid": valid, "test": test}
     lora = {"r": r, "alpha": lora_alpha, "dropout": lora_dropout}
     lora = {name: value for name, value in lora.items() if value is not None}

@@ -84,11 +84,11 @@ def evaluate(
     examples = read_questions(input, limit=limit)
     quiet()
     from unspoken.measure.evaluate import evaluate_folder
-    from unspoken.parallel.world import joined_processes, part_processes
+    from unspoken.parallel.world import join_other_processes, leave_processes
     from unspoken.recipe import Model
     from unspoken.report import print_metrics
 
-    process = joined_processes()
+    process = join_other_processes()
     model = Model(
         name=base_model,
         quantization=quantization,
@@ -118,7 +118,7 @@ def evaluate(
         print("interrupted: finished batches are kept; run the command again to go on")
         sys.exit(EXIT_INTERRUPTED)
     if process is not None:
-        part_processes(process)
+        leave_processes(process)
     if is_main_process():
         print_metrics(metrics)
         print(f"predictions: {output}")

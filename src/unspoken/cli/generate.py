@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ from cyclopts import Parameter
 from unspoken.cli.options import Overwrite, quiet
 from unspoken.common.errors import RecipeError
 from unspoken.common.interrupt import EXIT_INTERRUPTED
-from unspoken.parallel.world import is_main_process
+from unspoken.parallel.world import is_main_process, read_world
 from unspoken.teach.engines.make import EngineName, EngineOptions, make_engine
 
 if TYPE_CHECKING:
@@ -90,12 +89,12 @@ def generate(
     """
     from unspoken.data.questions import read_questions_from
     from unspoken.measure.sampling import Sampling
-    from unspoken.parallel.world import joined_processes, part_processes
+    from unspoken.parallel.world import join_other_processes, leave_processes
     from unspoken.teach.traces.together import write_together
     from unspoken.teach.traces.write import generate_traces, shard_path
 
     part = parse_shard(shard)
-    num_processes = int(os.environ.get("WORLD_SIZE", "1"))
+    num_processes = read_world().size
     if num_processes > 1 and shard is not None:
         raise RecipeError(
             f"--shard: found it with {num_processes} processes, which share the questions out "
@@ -111,7 +110,7 @@ def generate(
         question_field=question_field,
         answer_field=answer_field,
     )
-    process = joined_processes()
+    process = join_other_processes()
 
     def write(path: Path, share: tuple[int, int]) -> GenerateSummary:
         return generate_traces(
@@ -134,7 +133,7 @@ def generate(
     else:
         alone = engine != "transformers"
         summary = write_together(write, output, process, alone=alone, overwrite=overwrite)
-        part_processes(process)
+        leave_processes(process)
     if is_main_process():
         print("\n".join(summary_lines(summary)))
     if summary.interrupted:

@@ -36,6 +36,7 @@ from unspoken.cli.vet import vet
 from unspoken.common.errors import UnspokenError
 from unspoken.common.interrupt import EXIT_INTERRUPTED
 from unspoken.common.version import __version__
+from unspoken.parallel.world import is_main_process, read_world
 
 #: Exit status for everything that the user can mend.
 EXIT_USER_ERROR = 2
@@ -63,7 +64,7 @@ app.command(launch_app)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and exits: 0, 2 for what the user can mend, 75 when stopped by a signal."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
+    if not read_world().is_launched:
         _main(arguments)
         return
     status: object = 0
@@ -110,7 +111,7 @@ def _stop(number: int, frame: object) -> None:
 
 
 def _fail(message: str) -> None:
-    if os.environ.get("RANK", "0") != "0":  # the first says it for all, and the launcher ends them
+    if not is_main_process():  # the first says it for all, and the launcher ends them
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         time.sleep(1)
     for line in message.splitlines():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from types import FrameType, TracebackType
@@ -30,7 +29,13 @@ class StopRequest:
 
     unheard: ClassVar[int | None] = None
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_launched: bool = False) -> None:
+        """Nothing is caught before the block.
+
+        Args:
+            is_launched: whether torchrun watches over this process, and hands signals on.
+        """
+        self._is_launched = is_launched
         self._number: int | None = None
         self._echo_until = 0.0
         self._before: dict[int, object] = {}
@@ -65,8 +70,7 @@ class StopRequest:
     def _remember(self, number: int, frame: FrameType | None) -> None:
         if not self.requested:
             self.requested, self._number = True, number
-            is_launched = "TORCHELASTIC_RUN_ID" in os.environ
-            self._echo_until = time.monotonic() + ECHO_S if is_launched else 0.0
+            self._echo_until = time.monotonic() + ECHO_S if self._is_launched else 0.0
         elif number == signal.SIGINT and time.monotonic() > self._echo_until:
             raise KeyboardInterrupt
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from unspoken.common.errors import RecipeError
 from unspoken.parallel import zero
-from unspoken.parallel.world import Way, asked_way, is_set, join_processes, require_way
+from unspoken.parallel.world import Way, is_set, join_processes, read_way, require_way
 from unspoken.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Processes:
         from accelerate.state import AcceleratorState
         from accelerate.utils import DistributedType, GradientAccumulationPlugin
 
-        self.way: Way = asked_way()
+        self.way: Way = read_way()
         self.precision = recipe.train.precision
         require_way(recipe)
         precision = {"fp32": "no"}.get(self.precision, self.precision)

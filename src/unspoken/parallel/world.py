@@ -1,7 +1,8 @@
-"""What a launcher started: how the processes are to work together, and whether a recipe fits them.
+"""What a launcher started: how many processes, how they work together, whether a recipe fits them.
 
-`accelerate launch` and torchrun say it in environment variables; here they are read, and what
-cannot work is refused before anything begins.
+`accelerate launch` and torchrun say it in environment variables. They are read here and nowhere
+else, and what cannot work is refused before anything begins. Importing this module does not import
+torch.
 """
 
 from __future__ import annotations
@@ -10,16 +11,60 @@ import datetime
 import importlib.util
 import os
 from collections.abc import Mapping
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from unspoken.common.errors import RecipeError
 from unspoken.recipe import Recipe, Train
 from unspoken.recipe.plan import trainings
 
+if TYPE_CHECKING:
+    from accelerate import PartialState
+
 Way = Literal["ddp", "fsdp2", "zero"]
 
 
-def asked_way(environment: Mapping[str, str] | None = None) -> Way:
+@dataclass(frozen=True)
+class World:
+    """This process among those that a launcher started; without one it is alone.
+
+    Attributes:
+        rank: number of this process, over all hosts.
+        size: how many processes there are, on all hosts.
+        local_size: how many there are on this host.
+        host: number of this host.
+        is_launched: whether torchrun (or `accelerate launch`, which calls it) watches over it.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_size: int = 1
+    host: int = 0
+    is_launched: bool = False
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the process that talks and writes."""
+        return self.rank == 0
+
+
+def read_world(environment: Mapping[str, str] = os.environ) -> World:
+    """What torchrun's variables say of this process."""
+    return World(
+        rank=int(environment.get("RANK", "0")),
+        size=int(environment.get("WORLD_SIZE", "1")),
+        local_size=int(environment.get("LOCAL_WORLD_SIZE", "1")),
+        host=int(environment.get("GROUP_RANK", "0")),
+        is_launched="TORCHELASTIC_RUN_ID" in environment,
+    )
+
+
+def is_main_process() -> bool:
+    """Whether this is the one of several processes that talks and writes."""
+    return read_world().is_main
+
+
+def read_way(environment: Mapping[str, str] | None = None) -> Way:
     """How the launcher wants the processes to work together.
 
     Args:
@@ -66,7 +111,7 @@ def is_set(name: str, environment: Mapping[str, str] = os.environ) -> bool:
     return environment.get(name, "false").lower() in ("1", "true", "yes")
 
 
-def join_processes() -> Any:
+def join_processes() -> PartialState:
     """Accelerate's PartialState, once all processes of the launcher are there; or this one alone.
 
     Raises:
@@ -76,7 +121,7 @@ def join_processes() -> Any:
     import torch
     from accelerate import PartialState
 
-    here, num_gpus = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
+    here, num_gpus = read_world().local_size, torch.cuda.device_count()
     if here > num_gpus > 0:
         raise RecipeError(
             f"found {here} processes on a machine with {num_gpus} GPUs; needed: one for each; give "
@@ -84,7 +129,7 @@ def join_processes() -> Any:
         )
     # one process makes data and asks questions while the others wait in a collective
     process = PartialState(cpu=num_gpus == 0, timeout=datetime.timedelta(hours=24))
-    if (way := asked_way()) != "ddp" and not torch.distributed.is_initialized():
+    if (way := read_way()) != "ddp" and not torch.distributed.is_initialized():
         raise RecipeError(
             f"accelerate's configuration: asks for {way}, but this process is alone; needed: "
             "accelerate launch with --num_processes 2 or more, or configs/single.yaml"
@@ -92,12 +137,12 @@ def join_processes() -> Any:
     return process
 
 
-def joined_processes() -> Any | None:
-    """As `join_processes`, where a launcher started several; None for one alone."""
-    return join_processes() if int(os.environ.get("WORLD_SIZE", "1")) > 1 else None
+def join_other_processes() -> PartialState | None:
+    """Accelerate's PartialState where a launcher started several processes; None for one alone."""
+    return join_processes() if read_world().size > 1 else None
 
 
-def part_processes(process: Any) -> None:
+def leave_processes(process: PartialState) -> None:
     """Waits for all and ends their group; one that ended earlier would tear the others down."""
     process.wait_for_everyone()
     process.destroy_process_group()
@@ -131,9 +176,9 @@ def require_way(
     Args:
         recipe: of one training.
         place: of its section `train` in the user's recipe.
-        environment: as in `asked_way`.
+        environment: as in `read_way`.
     """
-    way, train = asked_way(environment), recipe.train
+    way, train = read_way(environment), recipe.train
     if way == "ddp":
         return
     advice = "or start with configs/ddp.yaml"
@@ -182,8 +227,3 @@ def require_processes(
         own = recipe.distil or {}
         inherited = place == "distil" and "batch_size" not in own
         require_batches(training.train, num_processes, "train" if inherited else place, given)
-
-
-def is_main_process() -> bool:
-    """Whether this is the one of several processes that talks; torchrun numbers them."""
-    return os.environ.get("RANK", "0") == "0"

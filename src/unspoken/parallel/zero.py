@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from unspoken.common.errors import RecipeError
+from unspoken.parallel.world import read_world
 from unspoken.recipe import Recipe
 
 
@@ -45,7 +46,7 @@ def plugin(recipe: Recipe) -> Any:
                 f"{sharing[what]['device']}, which unspoken was never tried with; set it to none, "
                 "or start with configs/fsdp2.yaml"
             )
-    mine = recipe.train.batch_size // int(os.environ.get("WORLD_SIZE", "1"))
+    mine = recipe.train.batch_size // read_world().size
     micro = min(recipe.train.micro_batch_size or mine, mine)
     config |= {
         "train_batch_size": "auto",

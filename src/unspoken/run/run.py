@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from unspoken.common.interrupt import StopRequest
 from unspoken.common.locks import locked
 from unspoken.common.machine import environment
 from unspoken.models.fingerprint import weights_hash
-from unspoken.parallel.world import join_processes, part_processes, require_processes
+from unspoken.parallel.world import join_processes, leave_processes, read_world, require_processes
 from unspoken.recipe import Recipe
 from unspoken.recipe.plan import Variant, variants
 from unspoken.run.data import Splits, check_phases, data_settings, make_data
@@ -53,14 +52,14 @@ def run_recipe(
     """
     started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     StopRequest.unheard = None  # of something else in this process
-    require_processes(recipe, int(os.environ.get("WORLD_SIZE", "1")))
+    require_processes(recipe, read_world().size)
     process = join_processes()
     run = RunFolder(recipe, process, overwrite=overwrite, start=start, resume=resume, say=say)
     with contextlib.ExitStack() as stack:
         if process.is_main_process:
             stack.enter_context(locked(run.path / "run"))
         _run_stages(run, recipe, command, started, progress)
-    part_processes(process)
+    leave_processes(process)
     return run.path / "report.html"
 
 

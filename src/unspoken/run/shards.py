@@ -19,7 +19,7 @@ from typing import Any
 from unspoken.common.errors import DataError, RecipeError
 from unspoken.common.files import write_text
 from unspoken.common.locks import locked
-from unspoken.parallel.world import join_processes, part_processes
+from unspoken.parallel.world import join_processes, leave_processes
 from unspoken.recipe import Recipe, Teacher
 from unspoken.run.data import Splits, data_settings
 from unspoken.run.folder import RunFolder
@@ -68,7 +68,7 @@ def prepare(
                 _refuse_part(stages.trace_folder / "traces.jsonl")
             with stage.running():
                 pass  # so that the settings are there, and unspoken run goes on in this folder
-    part_processes(process)
+    leave_processes(process)
 
 
 def write_shard(

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from unspoken.parallel.world import read_world
 from unspoken.train.checkpoint import checkpoints_in
 
 #: Set to 1 by `unspoken.launch.container.entry` where there are several hosts.
@@ -46,7 +47,7 @@ def share_run_folder(folder: Path, process: Any) -> None:
 
     holder: list[Any] = [_listing(folder) if process.is_main_process else None]
     theirs: Listing = broadcast_object_list(holder)[0]
-    receives = process.is_local_main_process and os.environ.get("GROUP_RANK", "0") != "0"
+    receives = process.is_local_main_process and read_world().host != 0
     lacking: set[str] = set()
     if receives:
         mine = _listing(folder)

@@ -28,6 +28,7 @@ from unspoken.data.example import Example
 from unspoken.measure.evaluate import Metrics, evaluate
 from unspoken.models.template import Template
 from unspoken.parallel.processes import Processes
+from unspoken.parallel.world import read_world
 from unspoken.recipe import Recipe
 from unspoken.train.checkpoint import Checkpoints, TrainState, level_name, model_card
 from unspoken.train.collate import IGNORE, collate
@@ -158,7 +159,7 @@ class StepwiseInternalization:
             state = TrainState(schedule=first, all_removed_at=0 if first.removed >= ALL else None)
         self.model.train()
         with (
-            StopRequest() as self.stop,
+            StopRequest(is_launched=read_world().is_launched) as self.stop,
             TrainingLog(
                 self.folder,
                 self.accelerator,

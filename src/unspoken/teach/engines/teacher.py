@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from unspoken import recipe
 from unspoken.common.errors import ModelError
 from unspoken.models.load import load_tokenizer
+from unspoken.parallel.world import read_world
 
 
 def local_folder(teacher_dir: str) -> Path:
@@ -135,7 +135,7 @@ def _placement(quantization: str | None) -> dict[str, Any]:
     from unspoken.models.adapter import quantization_config
 
     # one of several processes has its own GPU; alone, a large model may have them all
-    alone = os.environ.get("LOCAL_WORLD_SIZE", "1") == "1"
+    alone = read_world().local_size == 1
     several = {"device_map": "auto"} if alone and torch.cuda.device_count() > 1 else {}
     if quantization is None:
         return several

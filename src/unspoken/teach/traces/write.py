@@ -25,6 +25,7 @@ from unspoken.data.example import gold_of
 from unspoken.data.jsonl import require_text
 from unspoken.data.questions import read_questions_from, refuse_repeated_ids
 from unspoken.measure.sampling import Sampling, seed_of
+from unspoken.parallel.world import read_world
 from unspoken.teach.engines import Engine, Reply, Request, Usage
 from unspoken.teach.prompts import PromptWriter, prompt_writer
 from unspoken.teach.traces.file import TraceFile
@@ -134,7 +135,7 @@ def _run(
     """Answers what is missing; the file is this process's own."""
     file = TraceFile(path)
     begin = time.perf_counter()
-    with file, StopRequest() as stop:
+    with file, StopRequest(is_launched=read_world().is_launched) as stop:
         if file.num_torn_bytes:
             logger.warning(
                 "%s: its last line was torn (%d bytes); it is removed and written again",
