@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from unspoken.common.interrupt import StopRequest, end_if_asked
+from unspoken.common.interrupt import StopRequest, carry_signals_over, end_if_asked
 
 
 def test_a_second_ctrl_c_is_obeyed_at_once() -> None:
@@ -28,27 +28,49 @@ def test_under_torchrun_the_second_one_is_its_echo(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_signal_that_came_too_late_for_the_work_counts_before_the_next() -> None:
-    with StopRequest():
-        signal.raise_signal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
-        end_if_asked()
-    end_if_asked()  # once
+    with carry_signals_over():
+        with StopRequest():
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            end_if_asked()
+        end_if_asked()  # once
 
 
 def test_a_signal_that_was_heeded_does_not_count_again() -> None:
-    with StopRequest() as stop:
-        signal.raise_signal(signal.SIGINT)
-        assert stop.heed()
-    end_if_asked()
-    with pytest.raises(SystemExit), StopRequest():
-        signal.raise_signal(signal.SIGINT)
-        raise SystemExit
-    end_if_asked()
+    with carry_signals_over():
+        with StopRequest() as stop:
+            signal.raise_signal(signal.SIGINT)
+            assert stop.heed()
+        end_if_asked()
+        with pytest.raises(SystemExit), StopRequest():
+            signal.raise_signal(signal.SIGINT)
+            raise SystemExit
+        end_if_asked()
 
 
 def test_a_signal_that_came_as_one_piece_of_work_ended_stops_the_next() -> None:
-    with StopRequest():
+    with carry_signals_over():
+        with StopRequest():
+            signal.raise_signal(signal.SIGINT)
+        with StopRequest() as stop:
+            assert stop.heed()
+        end_if_asked()
+
+
+def test_a_signal_that_came_as_all_work_was_done_is_forgotten() -> None:
+    with carry_signals_over(), StopRequest():
         signal.raise_signal(signal.SIGINT)
-    with StopRequest() as stop:
-        assert stop.heed()
     end_if_asked()
+    with StopRequest() as stop:  # of work of one step
+        assert not stop.requested
+        signal.raise_signal(signal.SIGINT)
+    with carry_signals_over():
+        end_if_asked()
+        with StopRequest() as stop:
+            assert not stop.requested
+        with StopRequest():
+            signal.raise_signal(signal.SIGINT)
+        with carry_signals_over():  # work within work
+            end_if_asked()
+        with pytest.raises(KeyboardInterrupt):
+            end_if_asked()

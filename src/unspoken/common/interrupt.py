@@ -1,11 +1,18 @@
-"""SIGTERM and Ctrl-C end a run after the step it is in, with everything saved."""
+"""SIGTERM and Ctrl-C end a run after the step it is in, with everything saved.
+
+Each step of the work has a `StopRequest` around it. Work of several steps has `carry_signals_over`
+around them all, so that a signal that came too late for one step counts before the next.
+"""
 
 from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from types import FrameType, TracebackType
-from typing import ClassVar
 
 #: Exit status of a run that was asked to stop, saved a checkpoint and can go on (EX_TEMPFAIL).
 EXIT_INTERRUPTED = 75
@@ -18,16 +25,39 @@ class Interrupted(Exception):  # noqa: N818 - no error
     """Work that a signal ended half-way; what is there of it is thrown away."""
 
 
+@dataclass
+class _Late:
+    """The number of a signal that came too late for the step it came in, if one did."""
+
+    number: int | None = None
+
+
+_late: ContextVar[_Late | None] = ContextVar("late", default=None)
+
+
+@contextmanager
+def carry_signals_over() -> Iterator[None]:
+    """Within the block a signal that came too late for one `StopRequest` counts before the next.
+
+    What comes too late for the last one is forgotten: the work is done.
+    """
+    token = _late.set(_Late())
+    try:
+        yield
+    finally:
+        _late.reset(token)
+
+
 class StopRequest:
     """A context in which the signals are remembered instead of obeyed at once.
 
     A second Ctrl-C is obeyed at once, except for the launcher's: torchrun hears the terminal's and
-    hands it on to processes that have heard it themselves. A signal that came too late for the
-    block is kept for the next one, or for `end_if_asked`. Outside the main thread nothing is
+    hands it on to processes that have heard it themselves. Outside the main thread nothing is
     caught.
-    """
 
-    unheard: ClassVar[int | None] = None
+    Attributes:
+        requested: whether a signal came.
+    """
 
     def __init__(self, *, is_launched: bool = False) -> None:
         """Nothing is caught before the block.
@@ -35,14 +65,16 @@ class StopRequest:
         Args:
             is_launched: whether torchrun watches over this process, and hands signals on.
         """
+        self.requested = False
         self._is_launched = is_launched
+        self._late = _Late()
         self._number: int | None = None
         self._echo_until = 0.0
         self._before: dict[int, object] = {}
-        self.requested = False
 
     def __enter__(self) -> StopRequest:
-        self._number, StopRequest.unheard = StopRequest.unheard, None
+        self._late = _late.get() or _Late()
+        self._number, self._late.number = self._late.number, None
         self.requested = self._number is not None
         for number in (signal.SIGTERM, signal.SIGINT):
             try:
@@ -60,7 +92,7 @@ class StopRequest:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # pyright: ignore[reportArgumentType]
         if kind is None and self._number is not None:
-            StopRequest.unheard = self._number
+            self._late.number = self._number
 
     def heed(self) -> bool:
         """Whether a signal came; from now on it is the caller's to obey."""
@@ -76,10 +108,11 @@ class StopRequest:
 
 
 def end_if_asked() -> None:
-    """Obeys a signal that a `StopRequest` heard while its work was coming to its end.
+    """Obeys a signal that came too late for a `StopRequest` of this work.
 
-    To be called before more work begins: whoever sends SIGTERM sends it once.
+    To be called before the next step begins: whoever sends SIGTERM sends it once.
     """
-    number, StopRequest.unheard = StopRequest.unheard, None
-    if number is not None:
+    late = _late.get()
+    if late is not None and late.number is not None:
+        number, late.number = late.number, None
         signal.raise_signal(number)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from unspoken.common.files import link_folder, write_text
-from unspoken.common.interrupt import StopRequest
+from unspoken.common.interrupt import carry_signals_over
 from unspoken.common.locks import locked
 from unspoken.common.machine import environment
 from unspoken.models.fingerprint import weights_hash
@@ -51,11 +51,11 @@ def run_recipe(
         SystemExit: with EXIT_INTERRUPTED after SIGTERM or SIGINT, when all is saved.
     """
     started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    StopRequest.unheard = None  # of something else in this process
     require_processes(recipe, read_world().size)
     process = join_processes()
     run = RunFolder(recipe, process, overwrite=overwrite, start=start, resume=resume, say=say)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(carry_signals_over())
         if process.is_main_process:
             stack.enter_context(locked(run.path / "run"))
         _run_stages(run, recipe, command, started, progress)

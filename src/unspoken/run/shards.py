@@ -18,6 +18,7 @@ from typing import Any
 
 from unspoken.common.errors import DataError, RecipeError
 from unspoken.common.files import write_text
+from unspoken.common.interrupt import carry_signals_over
 from unspoken.common.locks import locked
 from unspoken.parallel.world import join_processes, leave_processes
 from unspoken.recipe import Recipe, Teacher
@@ -57,6 +58,7 @@ def prepare(
 
     run = RunFolder(recipe, process, say=told)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(carry_signals_over())
         if process.is_main_process:
             stack.enter_context(locked(run.path / "run"))
         splits = data_stage(run, recipe, run.path / "data")
