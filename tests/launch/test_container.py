@@ -19,13 +19,19 @@ from typing import Any
 import pytest
 import yaml
 
-from helpers.paths import CONFIGS
+from helpers.paths import CONFIGS, ROOT
 from helpers.recipes import tiny_recipe
 from unspoken.common.errors import RecipeError
 from unspoken.launch.container import entry as container
 from unspoken.launch.container.entry import _children, _environment, _lines, run_container
-from unspoken.launch.container.files import final_model, place_run_folder, publish, write_failure
-from unspoken.launch.container.job import ACCELERATE_FILE, ContainerError, ContainerJob, read_job
+from unspoken.launch.container.files import final_model, place_run_folder, publish
+from unspoken.launch.container.job import (
+    ACCELERATE_FILE,
+    ContainerError,
+    ContainerJob,
+    read_job,
+    write_failure,
+)
 from unspoken.launch.container.metrics import MetricFollower, metric_definitions, metric_line
 from unspoken.launch.container.requirements import install_missing
 from unspoken.launch.container.whole_folders import WholeFolders
@@ -415,6 +421,12 @@ def test_requirements_that_are_met_need_no_network(tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("torch>=99\n")
     with pytest.raises(ContainerError, match=r"image: found torch .*needed: torch>=99.*--image"):
         install_missing(tmp_path, said.append)
+
+
+def test_a_container_starts_with_the_standard_library_alone() -> None:
+    source = str(ROOT / "src")
+    code = f"import sys; sys.path.insert(0, {source!r}); import unspoken.launch.container.entry"
+    subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True)
 
 
 def test_a_failure_is_one_short_line(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from unspoken.data.example import Example, gold_of, read_examples
 from unspoken.data.jsonl import read_jsonl
 from unspoken.data.leaks import check_leaks
 from unspoken.recipe import Data, Recipe
+from unspoken.recipe.layout import DATASET_FILE
 from unspoken.run.data import is_traces, iter_split_questions
 
 #: Examples that a task is sampled with.
@@ -191,7 +192,7 @@ def _vetted(path: Path, recipe: Recipe) -> tuple[list[Example], str]:
 
     tests = [recipe.data.test] if recipe.data.test is not None else []
     with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "dataset.jsonl"
+        target = Path(folder) / DATASET_FILE
         summary = vet_traces([path], target, test=tests, **recipe.vet.model_dump())
         if not summary.num_kept:
             reasons = ", ".join(f"{count:,} {why}" for why, count in summary.rejected.items())

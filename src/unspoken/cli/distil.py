@@ -12,6 +12,7 @@ from unspoken.cli.options import Flag, Overwrite
 from unspoken.cli.run import run_and_report
 from unspoken.common.errors import RecipeError
 from unspoken.parallel.world import is_main_process, read_world
+from unspoken.recipe import layout
 from unspoken.recipe.sections import TemplateName
 
 
@@ -157,7 +158,7 @@ def distil(
 def _hide_model(folder: Path) -> None:
     """Takes the finished student's second names out of OUT_DIR: another one may come there."""
     if (folder / "recipe.yaml").exists():  # a run's; never files of somebody else
-        for path in (folder / "distilled" / "model").glob("*"):
+        for path in (folder / layout.DISTILLED / layout.MODEL).glob("*"):
             (folder / path.name).unlink(missing_ok=True)
 
 
@@ -165,9 +166,9 @@ def _show_model(folder: Path) -> None:
     """Gives the finished student's files their second names in OUT_DIR."""
     from unspoken.common.files import link_files
 
-    status = folder / "distilled" / "stage.json"
+    status = folder / layout.DISTILLED / layout.STAGE_FILE
     if status.exists() and json.loads(status.read_text())["status"] == "done":
-        link_files(folder / "distilled" / "model", folder)
+        link_files(folder / layout.DISTILLED / layout.MODEL, folder)
 
 
 def _targets(names: list[str] | None) -> Any:

@@ -15,6 +15,7 @@ from unspoken.common.errors import DataError
 from unspoken.common.files import AnyPath
 from unspoken.data.jsonl import read_jsonl, require_text
 from unspoken.measure.stats import mcnemar_exact, wilson_interval
+from unspoken.recipe.layout import INTERNALIZED, PREDICTIONS_FILE
 
 
 @dataclass(frozen=True)
@@ -134,10 +135,10 @@ def predictions_file(path: AnyPath) -> Path:
     path = Path(path)
     if not path.is_dir():
         return path
-    inside = path / "internalized" if (path / "internalized").is_dir() else path
-    found = sorted(inside.rglob("predictions.jsonl"))
+    inside = path / INTERNALIZED if (path / INTERNALIZED).is_dir() else path
+    found = sorted(inside.rglob(PREDICTIONS_FILE))
     if len(found) != 1:
-        names = ", ".join(str(each.relative_to(path)) for each in found) or "no predictions.jsonl"
+        names = ", ".join(str(each.relative_to(path)) for each in found) or f"no {PREDICTIONS_FILE}"
         raise DataError(
             f"{path}: found {names} in this folder; needed: one file of predictions; name the file"
         )

@@ -1,16 +1,120 @@
-"""What a run folder holds, and under which names."""
+"""What a run folder holds, and under which names: here and nowhere else.
+
+`unspoken.run` says what the folders are for; `unspoken.recipe.records` what stands in the JSON
+files. Where a recipe has several phases, the folder of each model has one folder per phase inside
+(`phase_folder`), and what is listed below for a training stands in that.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from unspoken.common.errors import OutputExistsError
+from unspoken.common.errors import OutputExistsError, setting
 
-#: In their order; `--from` takes one of them.
+#: Stages in their order; a run can be begun anew from each of them.
 STAGES = (
     "data", "teacher", "generate", "vet", "distil", "internalize", "baselines", "evaluate",
     "report",
 )  # fmt: skip
+
+# ---- folders of a run -----------------------------------------------------------------------
+
+DATA = "data"
+TRACES = "traces"
+VETTED = "vetted"
+TEACHER = "teacher"
+DISTILLED = "distilled"
+INTERNALIZED = "internalized"
+EXPLICIT = "explicit"
+NO_COT = "no_cot"
+UNTRAINED = "untrained"
+#: Everything that can be measured, the teacher first.
+MODELS = (TEACHER, DISTILLED, EXPLICIT, INTERNALIZED, NO_COT, UNTRAINED)
+PLOTS = "plots"
+#: Holds a folder 1, 2, ... for each run that set something aside.
+OLD = "old"
+
+# ---- files of a run -------------------------------------------------------------------------
+
+RECIPE_FILE = "recipe.yaml"
+ENVIRONMENT_FILE = "environment.json"
+REPORT_PAGE = "report.html"
+REPORT_FILE = "report.json"
+#: What `unspoken.common.locks.locked` is given, and what it makes of that.
+LOCKED, LOCK_FILE = "run", ".run.lock"
+
+# ---- in every folder of a stage, and of what was measured -----------------------------------
+
+STAGE_FILE = "stage.json"
+EVALUATION_FILE = "evaluation.json"
+PREDICTIONS_FILE = "predictions.jsonl"
+
+# ---- data/: files of splits; traces/, vetted/, teacher/ -------------------------------------
+
+QUESTIONS_FILE = "questions.jsonl"  # those left for a teacher from scratch to be asked
+TEACHER_FILE = "teacher.jsonl"  # examples that it learns from
+TRACES_FILE = "traces.jsonl"
+SHARDS = "shards"  # of traces/: shares of machines that work at the same time
+DATASET_FILE = "dataset.jsonl"
+REJECTED_FILE = "rejected.jsonl"
+FAILED_FILE = "failed.jsonl"  # questions without a trace that was kept
+ANSWERS_FILE = "answers.jsonl"  # a teacher's, to the test questions
+ASKING_FILE = "asking.json"  # the settings that these answers belong to
+
+# ---- a training: its log, checkpoints, models of the levels of removal, final model ---------
+
+METRICS_FILE = "metrics.jsonl"
+MODEL = "model"
+LEVELS = "levels"
+VALID_FILE = "valid.json"  # validation figures, in the model folder of a level
+CHECKPOINT_STATE_FILE = "state.json"
+CHECKPOINT_TENSORS_FILE = "training.pt"
+CHECKPOINT_FILES = (CHECKPOINT_TENSORS_FILE, CHECKPOINT_STATE_FILE)
+_CHECKPOINT, _LEVEL = "checkpoint-", "removed-"
+#: Patterns, below a run folder, of folders that appear whole or not at all.
+WHOLE_FOLDERS = (f"**/{_CHECKPOINT}*", f"**/{LEVELS}/{_LEVEL}*", f"**/{MODEL}")
+
+
+def split_file(folder: Path, split: str) -> Path:
+    """The file of a split (train, valid, test) in a folder of data."""
+    return folder / f"{split}.jsonl"
+
+
+def phase_key(number: int, name: str) -> str:
+    """The name of a phase's folder, the first of several being number 0: `1-multiplication`."""
+    return f"{number + 1}-{name}"
+
+
+def level_folder(training: Path, level: str) -> Path:
+    """Where the best model of a level of removal stands: levels/removed-0007.
+
+    Args:
+        training: folder of a training.
+        level: as `unspoken.train.checkpoint.level_name` names it.
+    """
+    return training / LEVELS / f"{_LEVEL}{level}"
+
+
+def checkpoint_folder(training: Path, step: int) -> Path:
+    """Where the checkpoint of a step stands; named as Hugging Face's Trainer names it."""
+    return training / f"{_CHECKPOINT}{step}"
+
+
+def checkpoint_step(folder: Path) -> int | None:
+    """The step of a checkpoint's folder; None where its name is not that of a checkpoint."""
+    number = folder.name.removeprefix(_CHECKPOINT)
+    is_checkpoint = folder.name.startswith(_CHECKPOINT) and number.isdigit()
+    return int(number) if is_checkpoint else None
+
+
+def checkpoints_in(training: Path) -> list[Path]:
+    """The checkpoints of a training, oldest first."""
+    numbered = {
+        step: path
+        for path in training.glob(f"{_CHECKPOINT}*")
+        if (step := checkpoint_step(path)) is not None
+    }
+    return [numbered[step] for step in sorted(numbered)]
 
 
 def require_run_folder(folder: Path) -> None:
@@ -23,10 +127,10 @@ def require_run_folder(folder: Path) -> None:
         raise OutputExistsError(
             f"{folder}: found a file; needed: a folder; choose another with output=FOLDER"
         )
-    is_run = (folder / "recipe.yaml").exists() or any(folder.glob("data/**/stage.json"))
-    others = (path for path in folder.glob("*") if path.name != ".run.lock")
+    is_run = (folder / RECIPE_FILE).exists() or any(folder.glob(f"{DATA}/**/{STAGE_FILE}"))
+    others = (path for path in folder.glob("*") if path.name != LOCK_FILE)
     if not is_run and any(others):
         raise OutputExistsError(
-            f"{folder}: holds files but no recipe.yaml, so it is not a run folder; "
-            "choose another with output=FOLDER, or give --overwrite"
+            f"{folder}: holds files but no {RECIPE_FILE}, so it is not a run folder; "
+            f"choose another with output=FOLDER, or give {setting('overwrite', True)}"
         )

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from unspoken.common.errors import ModelError
+from unspoken.common.errors import ModelError, setting
 from unspoken.common.files import link_folder
+from unspoken.recipe import layout
 from unspoken.run.changes import changes
-from unspoken.train.checkpoint import checkpoints_in
 
 
 def resume_from(checkpoint: Path, folder: Path, settings: dict[str, Any]) -> None:
@@ -28,31 +28,32 @@ def resume_from(checkpoint: Path, folder: Path, settings: dict[str, Any]) -> Non
     """
     inside = folder / checkpoint.name
     found = checkpoint if checkpoint.is_dir() else inside
-    if not (found / "training.pt").is_file() or not (found / "state.json").is_file():
-        there = ", ".join(str(path) for path in checkpoints_in(folder)) or "none"
+    given = setting("resume_from_checkpoint", checkpoint)
+    if not all((found / name).is_file() for name in layout.CHECKPOINT_FILES):
+        there = ", ".join(str(path) for path in layout.checkpoints_in(folder)) or "none"
         raise ModelError(
-            f"--resume_from_checkpoint {checkpoint}: no checkpoint of unspoken is there "
-            f"(training.pt and state.json); needed: one of {folder}: {there}; or leave it out to "
-            "go on from the newest"
+            f"{given}: no checkpoint of unspoken is there "
+            f"({' and '.join(layout.CHECKPOINT_FILES)}); needed: one of {folder}: {there}; "
+            "or leave it out to go on from the newest"
         )
-    path = folder / "stage.json"
+    path = folder / layout.STAGE_FILE
     known = json.loads(path.read_text()) if path.exists() else None
     if known is not None and (changed := changes(known["settings"], settings)):
         raise ModelError(
-            f"--resume_from_checkpoint {checkpoint}: its training was begun with other settings "
+            f"{given}: its training was begun with other settings "
             f"({'; '.join(changed[:3])}); needed: the same ones; give those, or leave it out to "
             "begin anew"
         )
     if known is not None and known["status"] == "done":
         raise ModelError(
-            f"--resume_from_checkpoint {checkpoint}: training in {folder} is done; needed: a run "
-            "that was interrupted; to train on, give its model as --student_dir and another "
-            "--out_dir"
+            f"{given}: training in {folder} is done; needed: a run "
+            f"that was interrupted; to train on, give its model as {setting('student_dir')} and "
+            f"another {setting('out_dir')}"
         )
-    step = int(json.loads((found / "state.json").read_text())["step"])
-    target = folder / f"checkpoint-{step}"
+    step = int(json.loads((found / layout.CHECKPOINT_STATE_FILE).read_text())["step"])
+    target = layout.checkpoint_folder(folder, step)
     if found.resolve() != target.resolve():
         link_folder(found, target)
-    for other in checkpoints_in(folder):
-        if int(other.name.rpartition("-")[2]) > step:
+    for other in layout.checkpoints_in(folder):
+        if (layout.checkpoint_step(other) or 0) > step:
             other.rename(folder / f"newer-{other.name}")

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from unspoken.parallel.world import read_world
-from unspoken.train.checkpoint import checkpoints_in
+from unspoken.recipe import layout
 
 #: Set to 1 by `unspoken.launch.container.entry` where there are several hosts.
 SEPARATE_FILES = "UNSPOKEN_SEPARATE_FILES"
 _CHUNK = 64 << 20
 #: Folders that only the first process reads.
-_OWN = {"old", "levels", "plots", "traces"}
+_OWN = {layout.OLD, layout.LEVELS, layout.PLOTS, layout.TRACES}
 
 #: Relative path -> (bytes, time of change in ns), as rsync compares files.
 Listing = dict[str, tuple[int, int]]
@@ -70,7 +70,7 @@ def _listing(folder: Path) -> Listing:
 def _shared(folder: Path, run: Path) -> Iterator[Path]:
     if not folder.is_dir():
         return
-    old_checkpoints = set(checkpoints_in(folder)[:-1])
+    old_checkpoints = set(layout.checkpoints_in(folder)[:-1])
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.name in _OWN or path in old_checkpoints:
             continue

@@ -27,18 +27,13 @@ from unspoken.common.files import TEMPORARY, clean, link_folder, write_folder
 from unspoken.models.card import ModelCard
 from unspoken.models.load import restore_weights, save_model
 from unspoken.models.template import Template
+from unspoken.recipe import layout
 from unspoken.train.dataset import CoTDataset
 from unspoken.train.gap import gap_closed, move_positions
 from unspoken.train.schedule import ALL, ScheduleState
 
 if TYPE_CHECKING:
-    from unspoken.train.dataset import CoTDataset
-
-if TYPE_CHECKING:
     from unspoken.parallel.processes import Processes
-
-
-_PREFIX = "checkpoint-"
 
 
 @dataclass(frozen=True)
@@ -96,7 +91,7 @@ class Checkpoints:
         self.tokenizer, self.template, self.schedule = tokenizer, template, schedule
         self.tokens_gone = lru_cache(maxsize=8)(self._tokens_gone)
         if accelerator.is_main_process:
-            for place in (folder / "levels", folder):
+            for place in (folder / layout.LEVELS, folder):
                 clean(place)
         accelerator.wait_for_everyone()
         # as the main process sees it: on a network's file system the others may see older lists
@@ -104,12 +99,12 @@ class Checkpoints:
 
     def last(self) -> Path | None:
         """The newest checkpoint."""
-        found = checkpoints_in(self.folder)
+        found = layout.checkpoints_in(self.folder)
         return found[-1] if found else None
 
     def level_folder(self, removed: int) -> Path:
         """Where the best model of a level stands."""
-        return self.folder / "levels" / f"removed-{level_name(removed)}"
+        return layout.level_folder(self.folder, level_name(removed))
 
     def load_weights(self, model: Any) -> None:
         """Puts the last checkpoint's weights into the model, before it is wrapped."""
@@ -125,7 +120,7 @@ class Checkpoints:
         if self.resumed_from is None:
             return None
         saved = torch.load(
-            self.resumed_from / "training.pt",
+            self.resumed_from / layout.CHECKPOINT_TENSORS_FILE,
             map_location="cpu",
             weights_only=True,
             mmap=self.processes.way != "ddp",  # each process takes its share only
@@ -149,25 +144,25 @@ class Checkpoints:
         }
 
         def write(folder: Path) -> None:
-            torch.save(values, folder / "training.pt")
-            (folder / "state.json").write_text(json.dumps(asdict(state)))
+            torch.save(values, folder / layout.CHECKPOINT_TENSORS_FILE)
+            (folder / layout.CHECKPOINT_STATE_FILE).write_text(json.dumps(asdict(state)))
 
-        self._write(self.folder / f"{_PREFIX}{state.step}", model, state, write)
+        self._write(layout.checkpoint_folder(self.folder, state.step), model, state, write)
         if self.accelerator.is_main_process:
-            for old in checkpoints_in(self.folder)[:-keep]:
+            for old in layout.checkpoints_in(self.folder)[:-keep]:
                 shutil.rmtree(old)
 
     def save_level(self, model: Any, state: TrainState, figures: dict[str, Any]) -> None:
         """The best model so far of the level at which `state` is, with its validation figures."""
 
         def write(folder: Path) -> None:
-            (folder / "valid.json").write_text(json.dumps(figures))
+            (folder / layout.VALID_FILE).write_text(json.dumps(figures))
 
         self._write(self.level_folder(state.schedule.removed), model, state, write)
 
     def finish(self, removed: int) -> Path:
         """Makes model/ of the best model of the last level."""
-        target = self.folder / "model"
+        target = self.folder / layout.MODEL
         if self.accelerator.is_main_process:
             link_folder(self.level_folder(removed), target)
         self.accelerator.wait_for_everyone()
@@ -208,23 +203,15 @@ class Checkpoints:
     def _saved_state(self) -> TrainState:
         if self.resumed_from is None:
             raise FileNotFoundError(f"no checkpoint in {self.folder}")
-        return TrainState.from_json(json.loads((self.resumed_from / "state.json").read_text()))
+        return TrainState.from_json(
+            json.loads((self.resumed_from / layout.CHECKPOINT_STATE_FILE).read_text())
+        )
 
 
 def remove_checkpoints(folder: Path) -> None:
     """Removes the checkpoints of a run that is done; whole, or under a name that `clean` knows."""
-    for path in checkpoints_in(folder):
+    for path in layout.checkpoints_in(folder):
         shutil.rmtree(path.rename(folder / f"{TEMPORARY}{path.name}"))
-
-
-def checkpoints_in(folder: Path) -> list[Path]:
-    """The checkpoints of a run, oldest first; named as Hugging Face's Trainer names them."""
-    numbered = {
-        int(number): path
-        for path in folder.glob(f"{_PREFIX}*")
-        if (number := path.name.removeprefix(_PREFIX)).isdigit()
-    }
-    return [numbered[step] for step in sorted(numbered)]
 
 
 def level_name(removed: int) -> str:

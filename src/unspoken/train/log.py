@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from unspoken.common.files import write_text
 from unspoken.common.progress import bar_intervals
+from unspoken.recipe.layout import METRICS_FILE
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -35,7 +36,7 @@ class TrainingLog:
             **bar_intervals(),
         )
         if accelerator.is_main_process:
-            path = folder / "metrics.jsonl"
+            path = folder / METRICS_FILE
             lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
             write_text(path, "".join(f"{line}\n" for line in lines if _step_of(line) <= step))
             self.file = path.open("a", encoding="utf-8")

@@ -8,7 +8,8 @@
     /opt/ml/output/failure             -> why it failed, in one line
 
 A job that is interrupted and started again finds its run folder and goes on. Only the first host
-writes; the others get what they need over the network. Starts with the standard library alone.
+writes; the others get what they need over the network. Starts with the standard library
+alone, and imports the rest once `install_missing` has seen to it.
 """
 
 from __future__ import annotations
@@ -29,11 +30,14 @@ from typing import IO
 
 from unspoken.common.errors import UnspokenError
 from unspoken.common.interrupt import EXIT_INTERRUPTED
-from unspoken.launch.container.files import place_run_folder, publish, write_failure
-from unspoken.launch.container.job import ACCELERATE_FILE, ContainerError, ContainerJob, read_job
-from unspoken.launch.container.metrics import MetricFollower
+from unspoken.launch.container.job import (
+    ACCELERATE_FILE,
+    ContainerError,
+    ContainerJob,
+    read_job,
+    write_failure,
+)
 from unspoken.launch.container.requirements import install_missing
-from unspoken.launch.container.whole_folders import WholeFolders
 
 #: How long a host waits for the first one's name to be known.
 _NAMES_TIMEOUT_S = 300.0
@@ -83,6 +87,9 @@ def run_container(root: Path) -> int:
             f"recipe {job.recipe.name}"
         )
         install_missing(job.code, _say)
+        # what these import may just have been installed
+        from unspoken.launch.container.files import place_run_folder, publish
+
         run = place_run_folder(job, _say)
         if job.rank:
             _wait_for_name(job.master, termination)
@@ -225,6 +232,9 @@ def _looks(job: ContainerJob, run: Path) -> list[Callable[[], None]]:
     """What is done again and again beside the run: metrics told, whole folders noted."""
     if not job.is_first:
         return []
+    from unspoken.launch.container.metrics import MetricFollower
+    from unspoken.launch.container.whole_folders import WholeFolders
+
     metrics = MetricFollower(run.resolve())
     whole = WholeFolders(run.resolve(), job.root / "checkpoints" / "whole.json")
 

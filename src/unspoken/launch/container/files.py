@@ -1,4 +1,4 @@
-"""Where a job's files are: its run folder, and at the end model, report or reason for a failure."""
+"""Where a job's files are: its run folder, and at the end its model and report."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from unspoken.common.files import write_text
 from unspoken.launch.container.job import ContainerError, ContainerJob
 from unspoken.launch.container.whole_folders import WholeFolders
+from unspoken.recipe import layout
 
-#: SageMaker shows no more of the reason.
-_MAX_REASON = 1_000
 #: What of the run folder goes with the report; models and checkpoints are on S3 already.
-_REPORT = ("report.html", "report.json", "recipe.yaml", "environment.json", "plots")
-_FIGURES = ("stage.json", "evaluation.json", "predictions.jsonl", "metrics.jsonl")
+_REPORT = (
+    layout.REPORT_PAGE, layout.REPORT_FILE, layout.RECIPE_FILE, layout.ENVIRONMENT_FILE,
+    layout.PLOTS,
+)  # fmt: skip
+_FIGURES = (
+    layout.STAGE_FILE, layout.EVALUATION_FILE, layout.PREDICTIONS_FILE, layout.METRICS_FILE,
+)  # fmt: skip
 
 
 def place_run_folder(job: ContainerJob, say: Callable[[str], None]) -> Path:
@@ -72,24 +75,22 @@ def final_model(run: Path) -> Path:
     Raises:
         ContainerError: there is none.
     """
-    for stage in ("internalized", "distilled"):
-        phases = [path for path in (run / stage).glob("*-*/model") if path.parts[-2][0].isdigit()]
+    for stage in (layout.INTERNALIZED, layout.DISTILLED):
+        phases = [
+            path
+            for path in (run / stage).glob(f"*-*/{layout.MODEL}")
+            if path.parts[-2][0].isdigit()
+        ]
         phases.sort(key=lambda path: int(path.parts[-2].partition("-")[0]))
-        for model in [run / stage / "model", *reversed(phases)]:
+        for model in [run / stage / layout.MODEL, *reversed(phases)]:
             if model.is_dir():
                 return model
     raise ContainerError(f"{run}: the run is done, but it left no internalized or distilled model")
-
-
-def write_failure(root: Path, reason: str) -> None:
-    """Writes output/failure: what SageMaker shows as the job's failure reason, in one line."""
-    line = " ".join(reason.split())[:_MAX_REASON]
-    write_text(root / "output" / "failure", f"{line}\n")
 
 
 def _figures(run: Path) -> Iterator[Path]:
     for name in _FIGURES:
         for path in sorted(run.resolve().rglob(name)):
             relative = path.relative_to(run.resolve())
-            if relative.parts[0] not in ("old", "data"):
+            if relative.parts[0] not in (layout.OLD, layout.DATA):
                 yield run / relative

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from unspoken.common.errors import UnspokenError
+from unspoken.common.files import write_text
 
 #: In the code archive where a job is to use FSDP2 or DeepSpeed: a configuration of accelerate's.
 ACCELERATE_FILE = "accelerate.yaml"
 _PORT = 29_400
+#: SageMaker shows no more of the reason for a failure.
+_MAX_REASON = 1_000
 
 
 class ContainerError(UnspokenError):
@@ -155,3 +158,9 @@ def _count_gpus() -> int:
         return 0
     done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
     return sum(line.startswith("GPU ") for line in done.stdout.splitlines())
+
+
+def write_failure(root: Path, reason: str) -> None:
+    """Writes output/failure: what SageMaker shows as the job's failure reason, in one line."""
+    line = " ".join(reason.split())[:_MAX_REASON]
+    write_text(root / "output" / "failure", f"{line}\n")

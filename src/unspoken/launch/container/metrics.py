@@ -11,8 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from unspoken.recipe import layout
+
 #: Stages whose figures CloudWatch draws, and which of them.
-_STAGES = ("teacher", "distilled", "internalized", "explicit", "no_cot")
+_STAGES = (
+    layout.TEACHER, layout.DISTILLED, layout.INTERNALIZED, layout.EXPLICIT, layout.NO_COT,
+)  # fmt: skip
 _FIGURES = ("train:loss", "train:removed", "train:examples_per_s", "valid:accuracy")
 _NUMBER = r"([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)"
 
@@ -62,9 +66,9 @@ class MetricFollower:
 
     def new_lines(self) -> Iterator[str]:
         """What was written since the last call, as `metric_line` writes it."""
-        for path in sorted(self.run.rglob("metrics.jsonl")):
+        for path in sorted(self.run.rglob(layout.METRICS_FILE)):
             relative = path.parent.relative_to(self.run)
-            if relative.parts and relative.parts[0] != "old":
+            if relative.parts and relative.parts[0] != layout.OLD:
                 for record in self._new_records(path):
                     yield metric_line(relative.as_posix(), record)
 

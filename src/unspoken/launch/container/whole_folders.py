@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from unspoken.common.files import write_text
+from unspoken.models.card import CARD_FILE
+from unspoken.recipe import layout
 
 #: Files of a folder -> bytes.
 Files = dict[str, int]
@@ -52,7 +54,7 @@ class WholeFolders:
         gone = [name for name, files in self._present() if not self._is_whole(name, files)]
         for name in list(gone):
             stage = (self.run / name).parent
-            if stage.joinpath("stage.json").is_file() and name.endswith("/model"):
+            if stage.joinpath(layout.STAGE_FILE).is_file() and name.endswith(f"/{layout.MODEL}"):
                 gone.append(stage.relative_to(self.run).as_posix())
         for name in sorted(gone):  # a stage before what is in it
             if (self.run / name).exists():
@@ -68,7 +70,9 @@ class WholeFolders:
         """As noted; what came too late for a note must have everything that such a folder needs."""
         if name in self._noted:
             return files == self._noted[name]
-        needed = {"unspoken.json", *(("training.pt", "state.json") if _is_checkpoint(name) else ())}
+        needed = {CARD_FILE}
+        if _is_checkpoint(name):
+            needed.update(layout.CHECKPOINT_FILES)
         weights = [file for file in files if file.endswith(".safetensors")]
         for index in (self.run / name).glob("*.safetensors.index.json"):
             needed |= set(json.loads(index.read_text())["weight_map"].values())
@@ -76,11 +80,11 @@ class WholeFolders:
 
     def _present(self) -> Iterator[tuple[str, Files]]:
         """Every folder that appears whole or not at all, with its files."""
-        for pattern in ("**/checkpoint-*", "**/levels/removed-*", "**/model"):
+        for pattern in layout.WHOLE_FOLDERS:
             for folder in sorted(self.run.glob(pattern)):
                 name = folder.relative_to(self.run).as_posix()
                 hidden = any(part.startswith(".") for part in name.split("/"))
-                if folder.is_dir() and not hidden and not name.startswith("old/"):
+                if folder.is_dir() and not hidden and not name.startswith(f"{layout.OLD}/"):
                     yield name, _files(folder)
 
 
@@ -89,14 +93,13 @@ def _forget_missing_levels(checkpoint: Path) -> None:
 
     With them, a later and worse model of such a level would not be kept; without, the next one is.
     """
-    path = checkpoint / "state.json"
+    path = checkpoint / layout.CHECKPOINT_STATE_FILE
     text = path.read_text(encoding="utf-8")
     state = json.loads(text)
-    levels = checkpoint.parent / "levels"
     best = {
         level: figures
         for level, figures in state["best"].items()
-        if (levels / f"removed-{level}").is_dir()
+        if layout.level_folder(checkpoint.parent, level).is_dir()
     }
     if best != state["best"]:
         # as many bytes as before, or the notes would call the checkpoint broken
@@ -104,7 +107,7 @@ def _forget_missing_levels(checkpoint: Path) -> None:
 
 
 def _is_checkpoint(name: str) -> bool:
-    return name.rpartition("/")[2].startswith("checkpoint-")
+    return layout.checkpoint_step(Path(name)) is not None
 
 
 def _files(folder: Path) -> Files:

@@ -24,6 +24,7 @@ from unspoken.common.version import __version__
 from unspoken.launch.accelerate_environment import environment
 from unspoken.launch.slurm.options import SlurmOptions
 from unspoken.recipe import Recipe
+from unspoken.recipe.layout import RECIPE_FILE
 
 
 @dataclass(frozen=True)
@@ -250,7 +251,7 @@ def _directives(launch: SlurmLaunch, job: _JobRequest) -> Iterator[str]:
 def _commands(launch: SlurmLaunch, job: _JobRequest) -> Iterator[str]:
     """Yields the commands of the job, for the shell; the last one on all its processes."""
     given = " ".join(
-        [shlex.quote(str(launch.folder / "recipe.yaml")), *map(shlex.quote, launch.overrides)]
+        [shlex.quote(str(launch.folder / RECIPE_FILE)), *map(shlex.quote, launch.overrides)]
     )
     for number, verb in enumerate(job.verbs, start=1):
         arguments = verb.format(recipe=given)

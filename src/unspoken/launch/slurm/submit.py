@@ -22,7 +22,7 @@ from unspoken.common.interrupt import StopRequest
 from unspoken.common.locks import locked
 from unspoken.launch.slurm.render import Script, SlurmLaunch, render_scripts, working_directory
 from unspoken.recipe import Recipe, dump_recipe
-from unspoken.recipe.layout import require_run_folder
+from unspoken.recipe.layout import RECIPE_FILE, require_run_folder
 
 
 class SlurmError(UnspokenError):
@@ -55,8 +55,8 @@ def submit(launch: SlurmLaunch, recipe_file: Path) -> list[tuple[str, str]]:
             "run this command there, or print the scripts with --dry_run"
         )
     require_run_folder(launch.run)
-    if not (launch.run / "recipe.yaml").exists():
-        write_text(launch.run / "recipe.yaml", dump_recipe(launch.recipe))  # now it is a run's
+    if not (launch.run / RECIPE_FILE).exists():
+        write_text(launch.run / RECIPE_FILE, dump_recipe(launch.recipe))  # now it is a run's
     with locked(launch.folder.parent / "launch"):
         _refuse_running(launch.recipe)
         _write(launch, scripts, recipe_file)
@@ -182,7 +182,7 @@ def _write(launch: SlurmLaunch, scripts: Sequence[Script], recipe_file: Path) ->
             f"{launch.folder}: another launch has just made it; needed: one launch of a run at a "
             "time; see how it is with --status, and launch again if you still want to"
         ) from None
-    write_text(launch.folder / "recipe.yaml", recipe_file.read_text(encoding="utf-8"))
+    write_text(launch.folder / RECIPE_FILE, recipe_file.read_text(encoding="utf-8"))
     for script in scripts:
         write_text(launch.folder / f"{script.name}.sbatch", script.text)
 

@@ -12,6 +12,7 @@ import yaml
 from unspoken.common.version import __version__
 from unspoken.models.card import ModelCard
 from unspoken.models.download import Download
+from unspoken.recipe import layout
 
 _FURTHEST = 5  # folders between a model and the run folder, levels and phases counted
 
@@ -72,8 +73,8 @@ def read_story(base: Path, adapter: Path | None) -> Story:
 def _run_of(folder: Path) -> tuple[Path | None, dict[str, Any]]:
     """The run folder around a model, and its recipe."""
     for parent in list(folder.resolve().parents)[:_FURTHEST]:
-        path = parent / "recipe.yaml"
-        if path.is_file() and (parent / "environment.json").is_file():
+        path = parent / layout.RECIPE_FILE
+        if path.is_file() and (parent / layout.ENVIRONMENT_FILE).is_file():
             try:
                 values = yaml.safe_load(path.read_text(encoding="utf-8"))
             except (OSError, yaml.YAMLError):
@@ -86,7 +87,7 @@ def _evaluation(trained: Path) -> dict[str, Any] | None:
     """The figures beside a model, if they are those of these very weights."""
     from unspoken.models.fingerprint import weights_hash
 
-    path = trained.resolve().parent / "evaluation.json"
+    path = trained.resolve().parent / layout.EVALUATION_FILE
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         if values["accuracy"] is None or values["settings"]["model_sha256"] != weights_hash(
@@ -149,7 +150,7 @@ def _front_matter(story: Story) -> str:
 def _what(story: Story, card: ModelCard | None) -> str:
     if card is None:
         return "A language model, exported by unspoken. Its folder does not say how it was trained."
-    if card.removed is None and story.stage == "no_cot":
+    if card.removed is None and story.stage == layout.NO_COT:
         return "A language model that was trained on answers alone, without chains of thought."
     if card.removed is None:
         return (

@@ -17,6 +17,7 @@ from unspoken.common.errors import DataError, RecipeError
 from unspoken.common.files import AnyPath, atomic_output, refuse_existing
 from unspoken.data.jsonl import json_line
 from unspoken.data.overlap import OVERLAP, QuestionIndex
+from unspoken.recipe.layout import REJECTED_FILE
 from unspoken.teach.vet.jury import Jury, count_votes
 from unspoken.teach.vet.reading import Trace, read_traces
 
@@ -103,7 +104,7 @@ def vet_traces(
     """
     _check(max_tokens, pattern, overlap, max_per_question)
     output = Path(output)
-    rejected_path = Path(rejected) if rejected is not None else output.with_name("rejected.jsonl")
+    rejected_path = Path(rejected) if rejected is not None else output.with_name(REJECTED_FILE)
     outputs = [output, rejected_path, *([Path(failed)] if failed is not None else [])]
     _refuse_same(inputs, test, outputs)
     refuse_existing(outputs, overwrite=overwrite)
