@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from cyclopts import App
 from cyclopts.exceptions import CycloptsError
+from pydantic import ValidationError
 
 from unspoken.cli.check import check
 from unspoken.cli.compare import compare
@@ -33,8 +34,9 @@ from unspoken.cli.run import run
 from unspoken.cli.score import score
 from unspoken.cli.shard import shard
 from unspoken.cli.vet import vet
-from unspoken.common.errors import UnspokenError
+from unspoken.common.errors import UnspokenError, as_flag
 from unspoken.common.interrupt import EXIT_INTERRUPTED
+from unspoken.common.settings import setting_error
 from unspoken.common.version import __version__
 from unspoken.parallel.world import is_main_process, read_world
 
@@ -86,9 +88,12 @@ def _main(arguments: Sequence[str] | None) -> None:
     try:
         app(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
+        cause, group = error.__cause__, error.argument and error.argument.hint
+        if isinstance(cause, ValidationError) and hasattr(group, "__pydantic_fields__"):
+            _fail_of(setting_error(group, cause))
         _fail(f"{str(error).strip()} Try: unspoken --help")
     except UnspokenError as error:
-        _fail(str(error))
+        _fail_of(error)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
@@ -108,6 +113,10 @@ def _stop(number: int, frame: object) -> None:
     """What has no checkpoint of its own ends at once; its files are whole or not there."""
     print("stopped by a signal; the same command goes on, or begins again", file=sys.stderr)
     sys.exit(EXIT_INTERRUPTED)
+
+
+def _fail_of(error: Exception) -> None:
+    _fail(error.told(as_flag) if isinstance(error, UnspokenError) else str(error))
 
 
 def _fail(message: str) -> None:

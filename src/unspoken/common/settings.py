@@ -15,6 +15,8 @@ from typing_extensions import dataclass_transform
 from unspoken.common.errors import SettingError
 
 Kind = TypeVar("Kind")
+#: What pydantic puts before the text of a ValueError of ours, which says what is needed.
+_BY_US = "Value error, "
 
 
 @dataclass_transform(
@@ -24,7 +26,8 @@ def checked(kind: type[Kind]) -> type[Kind]:
     """A frozen dataclass of settings whose values are checked by the types of its fields.
 
     Bounds are pydantic's: `Annotated[int, Field(ge=1)]`. Rules over several fields are methods
-    under `pydantic.model_validator(mode="after")` that raise a SettingError.
+    under `pydantic.model_validator(mode="after")` that raise a SettingError; a rule over one is a
+    function under `pydantic.AfterValidator` that raises a ValueError, whose text is what is needed.
 
     Raises:
         SettingError: from the class, for the first value that cannot be used.
@@ -45,23 +48,31 @@ def checked(kind: type[Kind]) -> type[Kind]:
         try:
             build(self, *values, **named)
         except ValidationError as error:
-            raise _explained(made, error.errors()[0]) from None
+            raise setting_error(made, error) from None
 
     made.__init__ = check
     return made
 
 
-def _explained(kind: Any, problem: Any) -> Exception:
-    """The error for one of pydantic's problems; a TypeError where the code is wrong."""
+def setting_error(kind: Any, error: ValidationError) -> Exception:
+    """The error for the first of pydantic's problems; a TypeError where the code is wrong.
+
+    Args:
+        kind: a class under `checked`.
+        error: of making one, by this class or by whoever else hands values to pydantic.
+    """
+    problem: Any = error.errors()[0]
     field = kind.__pydantic_fields__.get(problem["loc"][0])
     if field is None:  # an argument that there is not, or one too many
         return TypeError(f"{kind.__name__}: {problem['loc'][0]}: {problem['msg']}")
     bounds = ", ".join(_bounds(field.metadata))
-    needed = bounds if bounds and not problem["type"].endswith(("_parsing", "_type")) else ""
+    if problem["type"].endswith(("_parsing", "_type")):
+        bounds = ""
+    value = problem["input"]
     return SettingError(
         str(problem["loc"][0]),
-        found=problem["input"],
-        needed=needed or problem["msg"].removeprefix("Input should be "),
+        found=repr(value) if isinstance(value, str) and not bounds else value,
+        needed=bounds or problem["msg"].removeprefix("Input should be ").removeprefix(_BY_US),
         remedy="correct it",
     )
 
