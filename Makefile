@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.t
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 
-.PHONY: quickstart test test-fast check format bench install install-dev clean
+.PHONY: quickstart test test-fast check map same format bench install install-dev clean
 
 install: $(INSTALLED)
 
@@ -40,6 +40,12 @@ check: install-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+map: install-dev
+	PYTHONPATH=tests $(BIN)/python tests/helpers/file_map.py
+
+same: install
+	$(BIN)/python benchmarks/same.py
 
 format: install-dev
 	$(BIN)/ruff check --fix .
