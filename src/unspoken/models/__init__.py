@@ -1,1 +1,5 @@
-"""Models and tokenizers: fetched, loaded, asked in the form they know, exported."""
+"""Models and tokenizers: fetched, loaded, asked in the form they know, exported.
+
+A model folder is a plain Hugging Face one with `unspoken.json` beside it, which says how the
+model is asked. `template` alone renders what a student reads and writes.
+"""

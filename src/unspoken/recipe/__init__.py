@@ -1,10 +1,10 @@
-"""A recipe: one experiment, typed, read from YAML and the command line.
+"""What is to be done: a recipe is one experiment, typed, read from YAML and the command line.
 
-First room on the way: every stage takes its settings from here. Importing it does not import
-torch, so `unspoken --help` and `unspoken check` on a laptop stay instant.
+Every stage takes its settings from here, and the plan says which models they amount to. Nothing
+of it imports torch, so `unspoken --help` and a login node answer at once.
 
-Precedence: defaults < recipe file < `section.key=value` overrides. Unknown keys are refused,
-with the nearest known key suggested: an option that is silently ignored costs a night.
+Precedence: defaults < recipe file < `section.key=value` overrides. Unknown keys are refused, with
+the nearest known key suggested: an option that is silently ignored costs a night.
 """
 
 from unspoken.recipe.load import dump_recipe, load_recipe, load_values, recipe_from

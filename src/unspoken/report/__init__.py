@@ -1,7 +1,8 @@
 """What a run amounts to: a page for people, a file for programs, a table for the terminal.
 
-Last room on the way: it reads a run folder and nothing else, and never imports torch, so a report
-can be written again on a laptop.
+It reads a run folder and nothing else, and never imports torch, so a report can be written again
+on a laptop: `read` turns the folder into typed values, `show` turns those into words, tables and
+plots.
 """
 
 from __future__ import annotations

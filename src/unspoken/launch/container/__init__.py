@@ -1,1 +1,1 @@
-"""What runs inside the SageMaker container."""
+"""What runs inside the SageMaker container, from its settings to the files that it leaves."""

@@ -1,1 +1,4 @@
-"""A recipe as a SageMaker training job."""
+"""A recipe as a SageMaker training job: packed, priced, submitted, watched, fetched.
+
+Nothing but its verb and `unspoken.setup_sagemaker_training` would miss this folder.
+"""

@@ -1,1 +1,1 @@
-"""A recipe as SLURM jobs."""
+"""A recipe as SLURM jobs: readable scripts that call the verbs, submitted and asked about."""

@@ -1,1 +1,1 @@
-"""A run folder -> typed values."""
+"""A run folder -> typed values; what is not there yet is named, not guessed."""
