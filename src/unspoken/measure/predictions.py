@@ -19,6 +19,7 @@ from unspoken.measure.stats import (
     percentile,
     wilson_interval,
 )
+from unspoken.recipe.records import Metrics, Samples, Share
 
 if TYPE_CHECKING:
     from unspoken.data.example import Example
@@ -60,87 +61,6 @@ class Prediction:
         if num_samples == 1:
             del record["sample"]
         return record
-
-
-@dataclass(frozen=True)
-class Share:
-    """How many of some answers are right.
-
-    Attributes:
-        num_graded: answers that there is a gold answer for.
-        interval: 95 %: Wilson's, or `clustered_interval` with several samples a question.
-    """
-
-    num_graded: int
-    num_correct: int
-    accuracy: float
-    interval: tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Samples:
-    """What several samples of each question give. The keys of the dicts are k, as text.
-
-    Attributes:
-        num_samples: of each question.
-        pass_at_k: probability that at least one of k samples is right.
-        pass_at_k_interval: 95 %, see `clustered_interval`.
-        majority_at_k: share of questions whose most frequent answer among the first k samples is
-            right; a sample without an answer has no vote.
-        majority_at_k_interval: Wilson's, 95 %.
-    """
-
-    num_samples: int
-    pass_at_k: dict[str, float]
-    pass_at_k_interval: dict[str, tuple[float, float]]
-    majority_at_k: dict[str, float]
-    majority_at_k_interval: dict[str, tuple[float, float]]
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """Figures of one model on one set of questions.
-
-    With several samples a question, an answer is one sample of one question.
-
-    Attributes:
-        num_questions: that were asked.
-        num_graded, num_correct, accuracy: of answers with a gold answer; None without any.
-        interval: 95 % interval of the accuracy, see `Share`.
-        digit_accuracy: mean share of right digits, over answers that are numbers, or None.
-        unstopped: share of answers that never ended by themselves.
-        num_tokens, mean_tokens: written, in sum and per answer.
-        seconds: that decoding in batches took, over all runs if it was interrupted.
-        examples_per_s, tokens_per_s: answers and tokens per second of these.
-        batch_size: of these batches.
-        latency_p50_s, latency_p95_s: seconds for one question alone, or None if not timed.
-        examples_per_s_single: questions per second one at a time, or None.
-        categories: the right answers of each category, where questions have one.
-        samples: pass@k and majority@k, or None with one sample a question.
-    """
-
-    num_questions: int
-    num_graded: int
-    num_correct: int
-    accuracy: float | None
-    interval: tuple[float, float] | None
-    digit_accuracy: float | None
-    unstopped: float
-    num_tokens: int
-    mean_tokens: float
-    seconds: float
-    examples_per_s: float
-    tokens_per_s: float
-    batch_size: int
-    latency_p50_s: float | None
-    latency_p95_s: float | None
-    examples_per_s_single: float | None
-    categories: dict[str, Share]
-    samples: Samples | None
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
 
 
 def judge(

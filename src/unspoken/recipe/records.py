@@ -1,0 +1,376 @@
+"""What a run leaves behind in JSON files, as types: stages, trainings, traces, evaluations.
+
+Who writes such a file and who reads it share the class. Fields that a file has and the class does
+not are left out; a file of a newer version is refused. Files from before records had a version are
+read as they are: their fields had the same names.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import KW_ONLY, asdict, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from unspoken.common.errors import DataError
+from unspoken.common.files import write_text
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+#: Raise when fields of a record change their meaning.
+VERSION = 1
+
+Interval = tuple[float, float]
+
+
+class _Record:
+    """One JSON file of a run folder."""
+
+    version: ClassVar[int] = VERSION
+
+    @classmethod
+    def read(cls, path: Path) -> Self | None:
+        """What stands in a file, or None where there is no such file.
+
+        Raises:
+            DataError: it is no record, or one of a newer unspoken.
+        """
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from None
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise DataError(
+                f"{path}:{error.lineno}: not JSON ({error.msg}); remove the file"
+            ) from None
+        if not isinstance(values, dict):
+            raise DataError(f"{path}: not a JSON object; remove the file and run again")
+        version = values.get("version", 0)
+        if not isinstance(version, int) or version > VERSION:
+            raise DataError(
+                f"{path}: version: found {version}; needed: at most {VERSION}, which this unspoken "
+                "knows; use the one that wrote it, or another run folder"
+            )
+        try:
+            return TypeAdapter(cls).validate_python(cls._of_today(values))
+        except ValidationError as error:
+            problem = error.errors()[0]
+            place = ".".join(map(str, problem["loc"]))
+            raise DataError(
+                f"{path}: {place}: {problem['msg'].lower()}; needed: what unspoken writes there; "
+                "remove the file and run again"
+            ) from None
+
+    def write(self, path: Path) -> None:
+        """Writes the file whole or not at all; what is not known is left out."""
+        known = {name: value for name, value in self.to_json().items() if value is not None}
+        write_text(path, json.dumps({"version": VERSION, **known}, indent=2))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)  # pyright: ignore[reportArgumentType]
+
+    @classmethod
+    def _of_today(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """The values of a file of any version, with today's names."""
+        return values
+
+
+# ---- stage.json -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PeakMemory:
+    """Bytes that the process had at the most; of the GPU's memory, where there is one."""
+
+    host: int | None = None
+    gpu: int | None = None
+
+
+@dataclass(frozen=True)
+class StageRecord(_Record):
+    """stage.json: what a stage was asked for, and whether it is done.
+
+    Attributes:
+        status: `running` also where it was interrupted.
+        settings: everything that decides what comes out, with hashes of the inputs.
+        seconds: over all the runs that worked on it.
+        finished: when, in UTC; None before.
+        peak_memory_bytes: of the process that finished it.
+        paused: it was interrupted, and had the time to say so.
+        cut_off: a kill came in between, and `seconds` leaves out what was before it.
+    """
+
+    _: KW_ONLY
+    status: Literal["running", "done"] = "running"
+    settings: dict[str, Any] = field(default_factory=dict)
+    seconds: float | None = None
+    finished: str | None = None
+    peak_memory_bytes: PeakMemory = PeakMemory()
+    paused: bool = False
+    cut_off: bool = False
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the stage has nothing left to do."""
+        return self.status == "done"
+
+
+@dataclass(frozen=True)
+class DataRecord(StageRecord):
+    """data/stage.json.
+
+    Attributes:
+        files: path of each split, relative to the run folder where it is inside.
+        sha256: of each of these files.
+        repeats: whether a question may stand several times in `train`, with several thoughts.
+        vetted: what vetting kept of a file of traces that the user gave.
+    """
+
+    _: KW_ONLY
+    files: dict[str, str] | None = None
+    sha256: dict[str, str] = field(default_factory=dict)
+    repeats: bool = False
+    vetted: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """Where a training ended.
+
+    Attributes:
+        step: optimizer steps.
+        all_removed_at: the step at which the last thought token went.
+        seconds: in optimizer steps, validation left out.
+        num_tokens: that went through the model, padding left out.
+        schedule, best: for those who want to look closer; see `unspoken.train.checkpoint`.
+    """
+
+    _: KW_ONLY
+    step: int | None = None
+    all_removed_at: int | None = None
+    seconds: float | None = None
+    num_tokens: int | None = None
+    schedule: dict[str, Any] = field(default_factory=dict)
+    best: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrainingRecord(StageRecord):
+    """stage.json of a training.
+
+    Attributes:
+        folder: relative to the run folder.
+        started_from: folder of the stage whose model it went on from.
+        level: of removal that the final model belongs to: `all`, or `0007`.
+        state: where it ended.
+        num_train, num_dropped: examples that were learned from, and that were too long.
+        longest_thought: in tokens, of all examples.
+        model_sha256: of the final model's weights.
+        model_bytes, base_bytes: of these weights; of the base model's, where they are an adapter's.
+    """
+
+    _: KW_ONLY
+    folder: str = ""
+    started_from: str | None = None
+    level: str | None = None
+    state: TrainingState = TrainingState()
+    num_parameters: int | None = None
+    num_trained_parameters: int | None = None
+    num_train: int | None = None
+    num_dropped: int | None = None
+    longest_thought: int | None = None
+    model_sha256: str | None = None
+    model_bytes: int | None = None
+    base_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class TracesRecord(StageRecord):
+    """traces/stage.json: what the teacher wrote, and at which price.
+
+    Attributes:
+        engine, model: who wrote.
+        num_prompt_tokens, num_tokens: read and written.
+        cost: of these, in `currency`; None without prices.
+        traces_sha256: of traces.jsonl.
+    """
+
+    _: KW_ONLY
+    engine: str | None = None
+    model: str | None = None
+    num_questions: int | None = None
+    num_traces: int | None = None
+    num_prompt_tokens: int | None = None
+    num_tokens: int | None = None
+    tokens_per_s: float | None = None
+    cost: float | None = None
+    currency: str | None = None
+    traces_sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class VettedRecord(StageRecord):
+    """vetted/stage.json: which traces were kept, and which not.
+
+    Attributes:
+        num_traces: those of questions that were asked again included.
+        num_questions, num_questions_kept: asked, and with a trace that was kept.
+        num_questions_leaking: that the test asks, too.
+        num_unverified: kept without a gold answer.
+        num_unmeasured: whose length in tokens is not known.
+        rejected: number of traces by reason.
+        num_asked_again: traces asked for because none of the question's was kept.
+        num_prompt_tokens, num_tokens, cost: of these.
+        sha256: of dataset.jsonl.
+    """
+
+    _: KW_ONLY
+    num_traces: int | None = None
+    num_kept: int | None = None
+    num_questions: int | None = None
+    num_questions_kept: int | None = None
+    num_questions_leaking: int | None = None
+    num_unverified: int | None = None
+    num_unmeasured: int | None = None
+    num_torn_bytes: int | None = None
+    rejected: dict[str, int] = field(default_factory=dict)
+    num_asked_again: int | None = None
+    num_prompt_tokens: int | None = None
+    num_tokens: int | None = None
+    cost: float | None = None
+    sha256: str | None = None
+
+
+# ---- evaluation.json ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Share:
+    """How many of some answers are right.
+
+    Attributes:
+        num_graded: answers that there is a gold answer for.
+        interval: 95 %: Wilson's, or `clustered_interval` with several samples a question.
+    """
+
+    num_graded: int
+    num_correct: int
+    accuracy: float
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What several samples of each question give. The keys of the dicts are k, as text.
+
+    Attributes:
+        num_samples: of each question.
+        pass_at_k: probability that at least one of k samples is right.
+        pass_at_k_interval: 95 %, see `clustered_interval`.
+        majority_at_k: share of questions whose most frequent answer among the first k samples is
+            right; a sample without an answer has no vote.
+        majority_at_k_interval: Wilson's, 95 %.
+    """
+
+    num_samples: int
+    pass_at_k: dict[str, float]
+    pass_at_k_interval: dict[str, Interval]
+    majority_at_k: dict[str, float]
+    majority_at_k_interval: dict[str, Interval]
+
+
+@dataclass(frozen=True)
+class Metrics(_Record):
+    """Figures of one model on one set of questions.
+
+    With several samples a question, an answer is one sample of one question.
+
+    Attributes:
+        num_questions: that were asked.
+        num_graded, num_correct, accuracy: of answers with a gold answer; None without any.
+        interval: 95 % interval of the accuracy, see `Share`.
+        digit_accuracy: mean share of right digits, over answers that are numbers, or None.
+        unstopped: share of answers that never ended by themselves.
+        num_tokens, mean_tokens: written, in sum and per answer.
+        seconds: that decoding in batches took, over all runs if it was interrupted.
+        examples_per_s, tokens_per_s: answers and tokens per second of these.
+        batch_size: of these batches.
+        latency_p50_s, latency_p95_s: seconds for one question alone, or None if not timed.
+        examples_per_s_single: questions per second one at a time, or None.
+        categories: the right answers of each category, where questions have one.
+        samples: pass@k and majority@k, or None with one sample a question.
+    """
+
+    _: KW_ONLY
+    num_questions: int
+    num_graded: int
+    num_correct: int
+    accuracy: float | None
+    interval: Interval | None = None
+    digit_accuracy: float | None = None
+    unstopped: float | None = None
+    num_tokens: int | None = None
+    mean_tokens: float | None = None
+    seconds: float | None = None
+    examples_per_s: float | None = None
+    tokens_per_s: float | None = None
+    batch_size: int | None = None
+    latency_p50_s: float | None = None
+    latency_p95_s: float | None = None
+    examples_per_s_single: float | None = None
+    categories: dict[str, Share] | None = field(default_factory=dict)
+    samples: Samples | None = None
+
+    @property
+    def seconds_per_answer(self) -> float | None:
+        """When asked in batches; every sample of a question is an answer."""
+        if self.examples_per_s:
+            return 1 / self.examples_per_s
+        return None if self.seconds is None else self.seconds / self.num_questions
+
+    @property
+    def num_graded_questions(self) -> int:
+        """Questions with a gold answer; `num_graded` counts every sample of them."""
+        return self.num_graded // (self.samples.num_samples if self.samples else 1)
+
+
+@dataclass(frozen=True)
+class Evaluation(Metrics):
+    """evaluation.json: how a finished model did on held-out questions.
+
+    Attributes:
+        settings: everything that decides the result, with hashes of weights and questions.
+        cost: of a teacher's tokens; None without prices.
+    """
+
+    _: KW_ONLY
+    settings: dict[str, Any] = field(default_factory=dict)
+    cost: float | None = None
+
+    @property
+    def split(self) -> str:
+        """`test`, or `valid` where the recipe has no test split."""
+        return self.settings.get("split", "test")
+
+    @property
+    def limit(self) -> int | None:
+        """Only so many questions of the split were asked; None for all."""
+        return self.settings.get("evaluate", {}).get("limit")
+
+    @property
+    def data_sha256(self) -> str | None:
+        """Of the split's file."""
+        return self.settings.get("data_sha256")
+
+    @classmethod
+    def _of_today(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return {"num_graded": values.get("num_questions"), **values}  # once, all had a gold answer
