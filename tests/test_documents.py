@@ -102,6 +102,15 @@ def test_every_name_of_the_package_that_a_document_names_exists() -> None:
         assert re.search(rf"\b{last}\b", file.read_text(encoding="utf-8")), (document, word)
 
 
+def test_every_class_and_private_function_that_is_named_for_developers_exists() -> None:
+    code = "\n".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
+    for document, word in named(r"_[a-z]\w+|[A-Z]\w*[a-z]\w*(\.\w+)?"):
+        if document in ("ARCHITECTURE.md", "CONTRIBUTING.md"):
+            name, _, field = word.partition(".")
+            assert re.search(rf"\b(?:class|def) {name}\b|^{name} =", code, re.MULTILINE), word
+            assert not field or re.search(rf"^ +{field}: ", code, re.MULTILINE), word
+
+
 def test_every_test_that_a_document_names_exists() -> None:
     code = "\n".join(path.read_text(encoding="utf-8") for path in ROOT.glob("tests/**/*.py"))
     for document, word in named(r"test_\w+"):
