@@ -17,7 +17,7 @@ from unspoken.check.machine import check_machine
 from unspoken.check.student import check_student
 from unspoken.check.teacher import check_teacher
 from unspoken.recipe import Recipe
-from unspoken.recipe.plan import variants
+from unspoken.recipe.plan import plan
 
 
 def check_recipe(recipe: Recipe) -> Iterator[str]:
@@ -28,7 +28,7 @@ def check_recipe(recipe: Recipe) -> Iterator[str]:
     """
     phases = recipe.resolved_phases()
     yield f"recipe {recipe.name}: {len(phases)} phase(s), run folder {recipe.folder}"
-    yield f"models: {', '.join(_models(recipe))}"
+    yield f"models: {plan(recipe)}"
     yield from check_machine(recipe)
     for number, phase in enumerate(phases):
         prefix = "" if len(phases) == 1 else f"[{number + 1} {phase.name}] "
@@ -42,20 +42,3 @@ def _check_phase(recipe: Recipe) -> Iterator[str]:
     if recipe.teacher is not None:
         sample = yield from check_teacher(recipe, recipe.teacher, sample)
     yield from check_student(recipe, sample)
-
-
-def _models(recipe: Recipe) -> Iterator[str]:
-    """The models of a run, in their order; what only differs from a name stands in brackets."""
-    if recipe.teacher is not None:
-        teacher = recipe.teacher
-        name = None if teacher.model is None else teacher.model.name
-        who = {"openai": f"{name} on a server", "worked": "worked solutions"}
-        kind = "from scratch" if teacher.from_scratch else who.get(teacher.engine, str(name))
-        yield f"teacher ({kind})"
-    if recipe.distil is not None:
-        yield "distilled"
-    yield from (variant.name for variant in variants(recipe))
-    if recipe.baselines.explicit == "before_removal":
-        yield "explicit (from before the removal)"
-    if recipe.baselines.untrained:
-        yield "untrained (only measured)"

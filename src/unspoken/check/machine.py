@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from unspoken.common.errors import RecipeError
 from unspoken.recipe import Recipe, Train
-from unspoken.recipe.plan import trainings
+from unspoken.recipe.plan import plan
 
 
 def check_machine(recipe: Recipe) -> Iterator[str]:
@@ -16,11 +16,11 @@ def check_machine(recipe: Recipe) -> Iterator[str]:
     Raises:
         RecipeError: a precision or tracker that cannot be used here.
     """
-    trained = {place: each.train for place, each in trainings(recipe)}
-    for place, train in trained.items():
-        _require_precision(place, train)
-        _require_trackers(place, train)
-    wanted = {f"{place}.optimizer": train.optimizer for place, train in trained.items()}
+    trainings = plan(recipe).trainings
+    for training in trainings:
+        _require_precision(training.section_of("precision"), training.recipe.train)
+        _require_trackers(training.section_of("trackers"), training.recipe.train)
+    wanted = {one.key("optimizer"): one.recipe.train.optimizer for one in trainings}
     wanted = {place: name for place, name in wanted.items() if name.endswith("_8bit")}
     if recipe.model.quantization is not None:
         wanted["model.quantization"] = recipe.model.quantization

@@ -7,13 +7,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from unspoken.check.data import Sample
 from unspoken.check.learner import Learner, build
 from unspoken.data.jsonl import json_line
 from unspoken.recipe import Recipe
-from unspoken.recipe.plan import variants
+from unspoken.recipe.plan import plan
 from unspoken.train.dataset import CoTDataset
 from unspoken.train.fit import count_steps
 from unspoken.train.schedule import ALL, Schedule, ScheduleState
@@ -80,27 +81,23 @@ def steps_line(training: Training) -> str:
     )
 
 
-def training_of(name: str, recipe: Recipe, num_train: int, before: int = 0) -> Training:
-    """The training of a recipe on so many examples, with `before` steps more."""
+def training_of(name: str, recipe: Recipe, num_train: int) -> Training:
+    """The training of a recipe on so many examples."""
     steps_per_epoch = max(1, num_train // recipe.train.batch_size)
-    return Training(name, recipe, count_steps(recipe, steps_per_epoch) + before, steps_per_epoch)
+    return Training(name, recipe, count_steps(recipe, steps_per_epoch), steps_per_epoch)
 
 
 def _trainings(recipe: Recipe, num_train: int) -> Iterator[Training]:
-    """All trainings of the student; baselines get the steps of distilling, too."""
-    before = 0
-    if recipe.distil is not None:
-        distil = training_of("distil", recipe.distilling(), num_train)
-        before = distil.num_steps
-        yield distil
-    for variant in variants(recipe):
-        own = recipe.model_copy(update={"schedule": variant.schedule})
-        if variant.name == "internalized":
-            yield training_of("internalize", own, num_train)
-            continue
-        training = training_of(variant.name, own, num_train, before)
-        # without an internalized model, distilling alone is what they are compared with
-        yield training if recipe.internalize else replace(training, num_steps=before)
+    """All trainings of the student in one phase; those that are to be as long as others are."""
+    most: dict[Path, int] = {}
+    for one in plan(recipe).students:
+        training = training_of(
+            one.stage if one.stage != "baselines" else one.name, one.recipe, num_train
+        )
+        if one.as_many_steps_as:
+            training = replace(training, num_steps=sum(most[f] for f in one.as_many_steps_as))
+        most[one.folder] = training.num_steps
+        yield training
 
 
 def _removal(recipe: Recipe, dataset: CoTDataset, trainings: list[Training]) -> Iterator[str]:

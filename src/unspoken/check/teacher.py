@@ -17,7 +17,8 @@ from unspoken.data.example import Example
 from unspoken.data.overlap import QuestionIndex
 from unspoken.models.card import ModelCard
 from unspoken.models.template import Template
-from unspoken.recipe import Recipe, Schedule, Teacher
+from unspoken.recipe import Recipe, Teacher
+from unspoken.recipe.plan import plan
 from unspoken.teach.engines import Engine
 from unspoken.teach.engines.make import EngineOptions, make_engine
 from unspoken.teach.engines.openai import DEFAULT_KEY, OpenAIEngine
@@ -49,8 +50,9 @@ def check_teacher(recipe: Recipe, teacher: Teacher, sample: Sample) -> Generator
     if total:
         yield f"teacher is asked: {total - share:,} questions, {_gold(recipe, teacher, questions)}"
     yield from _warnings(recipe, sample)
-    if teacher.from_scratch:
-        learner = yield from _from_scratch(recipe, teacher, sample)
+    teaching = plan(recipe).teaching
+    if teaching is not None and teaching.training is not None:
+        learner = yield from _from_scratch(recipe, teacher, teaching.training.recipe, sample)
         if learner is not None:
             asking = replace(asking, limit=_scratch_limit(recipe, teacher, learner))
     elif teacher.engine == "worked":
@@ -144,7 +146,7 @@ def _gold(recipe: Recipe, teacher: Teacher, questions: list[Example]) -> str:
 
 
 def _from_scratch(
-    recipe: Recipe, teacher: Teacher, sample: Sample
+    recipe: Recipe, teacher: Teacher, learning: Recipe, sample: Sample
 ) -> Generator[str, None, Learner | None]:
     """What the teacher's own training is, as `unspoken run` does it."""
     share = teacher.num_train or 0
@@ -157,15 +159,6 @@ def _from_scratch(
                 "scratch learns (teacher.num_train); add them, or name a trained teacher with "
                 "teacher.model.name"
             )
-    learning = recipe.model_copy(
-        update={
-            "model": teacher.model,
-            "train": teacher.train,
-            "schedule": Schedule(removal="none"),
-            "lora": None,
-            "distil": None,
-        }
-    )
     own = replace(sample, examples=lessons, num_train=share, thoughts="learned")
     lines = build(learning, own)
     while True:  # its lines, marked as the teacher's

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from unspoken.common.errors import RecipeError
 from unspoken.recipe import Recipe, Train
-from unspoken.recipe.plan import trainings
+from unspoken.recipe.plan import plan
 
 if TYPE_CHECKING:
     from accelerate import PartialState
@@ -222,8 +222,7 @@ def require_processes(
     Raises:
         RecipeError: the message has the setting, and what to set it to.
     """
-    for place, training in trainings(recipe):
-        require_way(training, place, environment)
-        own = recipe.distil or {}
-        inherited = place == "distil" and "batch_size" not in own
-        require_batches(training.train, num_processes, "train" if inherited else place, given)
+    for training in plan(recipe).trainings:
+        require_way(training.recipe, training.section, environment)
+        section = training.section_of("batch_size")
+        require_batches(training.recipe.train, num_processes, section, given)

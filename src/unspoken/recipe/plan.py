@@ -1,57 +1,249 @@
-"""Which models a recipe trains, and whether the processes of a launch can train them."""
+"""What a run does, as a value: which models it trains, in which order, from what and how long.
+
+It is written here and nowhere else: `unspoken run` executes it, `unspoken check` counts it, the
+report compares it with what a run folder holds, and launchers look whether their processes can
+train it. Folders are named relative to the run folder. No torch is needed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from unspoken.recipe import Recipe, Schedule, Teacher
+from unspoken.recipe.layout import (
+    DISTILLED,
+    EXPLICIT,
+    INTERNALIZED,
+    MODELS,
+    NO_COT,
+    TEACHER,
+    UNTRAINED,
+    phase_key,
+)
+from unspoken.recipe.sections import Schedule
+from unspoken.recipe.teacher import Teacher
+from unspoken.recipe.whole import Recipe
 
 
 @dataclass(frozen=True)
-class Variant:
-    """One of the models that a recipe trains.
+class Phase:
+    """Data and settings that every student goes through; a recipe without phases is one phase.
 
     Attributes:
-        name: of its folder.
+        number: from 0.
+        key: of its folder inside those of the data and of each model; empty of a single phase.
+        recipe: of this phase alone.
+    """
+
+    number: int
+    key: str
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Training:
+    """One model that is trained, in one phase.
+
+    Attributes:
+        name: of the model.
         stage: that it belongs to, as `--from` names it.
-        schedule: what is removed.
+        phase: its number, from 0.
+        folder: within the run folder.
+        recipe: of this training alone: its model, schedule and train.
+        section: that holds its settings of training in the user's recipe.
+        overrides: settings that stand in `section`; the others stand in the recipe's `train`. None:
+            all stand in `section`.
+        starts_from: folder of the training whose model it goes on from; None: `recipe.model`.
+        as_many_steps_as: folders of the trainings that together say how many optimizer steps it
+            takes, exactly; empty: its own settings say how many it takes at the most.
     """
 
     name: str
     stage: str
-    schedule: Schedule
+    phase: int
+    folder: Path
+    recipe: Recipe
+    section: str
+    overrides: frozenset[str] | None = None
+    starts_from: Path | None = None
+    as_many_steps_as: tuple[Path, ...] = ()
+
+    def section_of(self, setting: str) -> str:
+        """The section of the user's recipe that has one of the settings of training."""
+        is_own = self.overrides is None or setting in self.overrides
+        return self.section if is_own else "train"
+
+    def key(self, setting: str) -> str:
+        """Where the user's recipe has one of the settings of training: `distil.batch_size`."""
+        return f"{self.section_of(setting)}.{setting}"
 
 
-def trainings(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
-    """All trainings of a run: their place in the recipe, and a recipe of each alone."""
-    teacher = recipe.teacher
-    if teacher is not None and teacher.train is not None:
-        yield "teacher.train", teaching(recipe, teacher)
-    if recipe.distil is not None:
-        yield "distil", recipe.distilling()
-    if any(variants(recipe)):
-        for number, phase in enumerate(recipe.resolved_phases()):
-            yield f"phases[{number}].train" if recipe.phases else "train", phase
+@dataclass(frozen=True)
+class OnlyMeasured:
+    """A model that is asked the test questions and not trained.
+
+    Attributes:
+        name: `explicit`, the internalized run's own model from before the removal; or `untrained`,
+            the student before any training.
+        phase: its number, from 0.
+        folder: within the run folder.
+        recipe: that says how it is measured.
+        source: folder of the training that has the model, or whose limits the student gets.
+    """
+
+    name: str
+    phase: int
+    folder: Path
+    recipe: Recipe
+    source: Path
 
 
-def variants(recipe: Recipe) -> Iterator[Variant]:
-    """The models that the recipe trains after distilling, the internalized one first."""
-    if recipe.internalize:
-        yield Variant("internalized", "internalize", recipe.schedule)
-    if recipe.baselines.explicit == "train":
-        yield Variant("explicit", "baselines", Schedule(removal="none"))
-    if recipe.baselines.no_cot:
-        yield Variant("no_cot", "baselines", Schedule(removal="all"))
+@dataclass(frozen=True)
+class Teaching:
+    """Who writes the thoughts; what is written comes to be traces, which are then vetted.
+
+    Attributes:
+        title: who that is, for people.
+        training: of a teacher from scratch, which is measured as every trained model is.
+        is_asked_the_test: whether a teacher that was not trained here is measured, too.
+    """
+
+    title: str
+    training: Training | None
+    is_asked_the_test: bool
 
 
-def teaching(recipe: Recipe, teacher: Teacher) -> Recipe:
-    """The recipe by which a teacher from scratch learns."""
-    return recipe.model_copy(
-        update={
-            "model": teacher.model,
-            "train": teacher.train,
-            "schedule": Schedule(removal="none"),
-            "lora": None,
-        }
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a run does, in its order: teacher, students, what is only measured."""
+
+    phases: tuple[Phase, ...]
+    teaching: Teaching | None
+    students: tuple[Training, ...]
+    only_measured: tuple[OnlyMeasured, ...]
+
+    @property
+    def trainings(self) -> tuple[Training, ...]:
+        """All of them in their order, a teacher from scratch first."""
+        own = None if self.teaching is None else self.teaching.training
+        return self.students if own is None else (own, *self.students)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that there will be figures of, in the order of the report."""
+        names = {one.name for one in (*self.trainings, *self.only_measured)}
+        if self.teaching is not None and self.teaching.is_asked_the_test:
+            names.add(TEACHER)
+        return tuple(name for name in MODELS if name in names)
+
+    def __str__(self) -> str:
+        """The models in the order of the run; what only differs from a name is in brackets."""
+        teacher = [] if self.teaching is None else [f"teacher ({self.teaching.title})"]
+        how = {EXPLICIT: "from before the removal", UNTRAINED: "only measured"}
+        others = [f"{one.name} ({how[one.name]})" for one in self.only_measured]
+        names = [*teacher, *(one.name for one in self.students), *others]
+        return ", ".join(dict.fromkeys(names))
+
+
+def plan(recipe: Recipe) -> Plan:
+    """What a run of this recipe does.
+
+    Raises:
+        RecipeError: `distil` or a phase does not fit the rest of the recipe.
+    """
+    phases = tuple(_phases(recipe))
+    students = tuple(_students(recipe, phases))
+    return Plan(
+        phases=phases,
+        teaching=None if recipe.teacher is None else _teaching(recipe, recipe.teacher),
+        students=students,
+        only_measured=tuple(_only_measured(recipe, phases, students)),
     )
+
+
+def _phases(recipe: Recipe) -> Iterator[Phase]:
+    parts = recipe.resolved_phases()
+    for number, part in enumerate(parts):
+        key = phase_key(number, part.name) if len(parts) > 1 else ""
+        yield Phase(number, key, part)
+
+
+def _teaching(recipe: Recipe, teacher: Teacher) -> Teaching:
+    name = None if teacher.model is None else teacher.model.name
+    titles = {"openai": f"{name} on a server", "worked": "worked solutions"}
+    title, training = titles.get(teacher.engine, str(name)), None
+    if teacher.from_scratch:
+        own = {"model": teacher.model, "train": teacher.train, "lora": None, "distil": None}
+        learning = recipe.model_copy(update={**own, "schedule": Schedule(removal="none")})
+        title = "from scratch"
+        training = Training(TEACHER, TEACHER, 0, Path(TEACHER), learning, "teacher.train")
+    asked = training is None and teacher.engine != "worked" and teacher.evaluate
+    return Teaching(title, training, asked)
+
+
+def _students(recipe: Recipe, phases: tuple[Phase, ...]) -> Iterator[Training]:
+    """The student that writes its thought, then each other model through all phases."""
+    start, counted = None, []
+    if recipe.distil is not None:
+        start, own = Path(DISTILLED), frozenset(recipe.distil)
+        yield Training(DISTILLED, "distil", 0, start, recipe.distilling(), "distil", own)
+        counted = [start]
+    if recipe.internalize:
+        yield from _through_phases(recipe, phases, INTERNALIZED, start=start)
+        counted = [Path(INTERNALIZED), *counted]
+    if recipe.baselines.explicit == "train":
+        whole = Schedule(removal="none")
+        yield from _through_phases(recipe, phases, EXPLICIT, schedule=whole, counted=counted)
+    if recipe.baselines.no_cot:
+        nothing = Schedule(removal="all")
+        yield from _through_phases(recipe, phases, NO_COT, schedule=nothing, counted=counted)
+
+
+def _through_phases(
+    recipe: Recipe,
+    phases: tuple[Phase, ...],
+    name: str,
+    *,
+    start: Path | None = None,
+    schedule: Schedule | None = None,
+    counted: Sequence[Path] = (),
+) -> Iterator[Training]:
+    """One model in every phase, each time going on from the phase before.
+
+    Args:
+        recipe, phases: of the run.
+        name: of the model.
+        start: what the first phase goes on from.
+        schedule: in place of the phases' own.
+        counted: models whose steps in a phase are this one's, too.
+    """
+    for phase in phases:
+        own = {} if schedule is None else {"schedule": schedule}
+        section, overrides = "train", None
+        if recipe.phases:
+            section = f"phases[{phase.number}].train"
+            overrides = frozenset(recipe.phases[phase.number].get("train") or ())
+        yield Training(
+            name=name,
+            stage="internalize" if name == INTERNALIZED else "baselines",
+            phase=phase.number,
+            folder=Path(name) / phase.key,
+            recipe=phase.recipe.model_copy(update=own),
+            section=section,
+            overrides=overrides,
+            starts_from=start,
+            as_many_steps_as=tuple(folder / phase.key for folder in counted),
+        )
+        start = Path(name) / phase.key
+
+
+def _only_measured(
+    recipe: Recipe, phases: tuple[Phase, ...], students: tuple[Training, ...]
+) -> Iterator[OnlyMeasured]:
+    if recipe.baselines.explicit == "before_removal":
+        for phase in phases:
+            folder, source = Path(EXPLICIT) / phase.key, Path(INTERNALIZED) / phase.key
+            yield OnlyMeasured(EXPLICIT, phase.number, folder, phase.recipe, source)
+    if recipe.baselines.untrained:
+        yield OnlyMeasured(UNTRAINED, 0, Path(UNTRAINED), recipe, students[0].folder)

@@ -16,13 +16,25 @@ from unspoken.common.machine import environment
 from unspoken.models.fingerprint import weights_hash
 from unspoken.parallel.world import join_processes, leave_processes, read_world, require_processes
 from unspoken.recipe import Recipe
-from unspoken.recipe.plan import Variant, variants
+from unspoken.recipe.layout import (
+    DATA,
+    ENVIRONMENT_FILE,
+    EVALUATION_FILE,
+    EXPLICIT,
+    LOCKED,
+    MODEL,
+    REPORT_PAGE,
+    STAGE_FILE,
+    level_folder,
+)
+from unspoken.recipe.plan import OnlyMeasured, Plan, Teaching, plan
 from unspoken.run.data import Splits, check_phases, data_settings, make_data
 from unspoken.run.folder import RunFolder, broadcast
 from unspoken.run.measure import evaluate_stage, evaluate_untrained
 from unspoken.run.share import share_run_folder
 from unspoken.run.student import model_in
 from unspoken.run.teaching import train_and_measure, train_teacher
+from unspoken.train.checkpoint import level_name
 
 
 def run_recipe(
@@ -57,27 +69,29 @@ def run_recipe(
     with contextlib.ExitStack() as stack:
         stack.enter_context(carry_signals_over())
         if process.is_main_process:
-            stack.enter_context(locked(run.path / "run"))
+            stack.enter_context(locked(run.path / LOCKED))
         _run_stages(run, recipe, command, started, progress)
     leave_processes(process)
-    return run.path / "report.html"
+    return run.path / REPORT_PAGE
 
 
 def _run_stages(run: RunFolder, recipe: Recipe, command: str, started: str, progress: bool) -> None:
     """All stages in their order, and the report."""
     from unspoken.report import write_report
 
-    process = run.process
-    phases = recipe.resolved_phases()
+    process, planned = run.process, plan(recipe)
     splits = [
-        data_stage(run, phase, _phase_folder(run.path / "data", phases, number))
-        for number, phase in enumerate(phases)
+        data_stage(run, phase.recipe, run.path / DATA / phase.key) for phase in planned.phases
     ]
     run.write_recipe(recipe)
     if process.is_main_process and run.did_something:
         check_phases(splits, recipe.data.allow_leaks)
         _write_environment(recipe, splits, command, started)
-    _Stages(run, recipe, phases, splits, progress).run()
+    if planned.teaching is not None:
+        splits = [_teach(run, recipe, planned.teaching, splits[0], progress=progress)]
+    _train_students(run, planned, splits, progress=progress)
+    _measure_others(run, planned, splits, progress=progress)
+    process.wait_for_everyone()
     if process.is_main_process:
         if run.did_something:
             _write_environment(recipe, splits, command, started)
@@ -91,133 +105,75 @@ def _run_stages(run: RunFolder, recipe: Recipe, command: str, started: str, prog
             )
 
 
-class _Stages:
-    """What happens after the data stage."""
+def _teach(
+    run: RunFolder, recipe: Recipe, teaching: Teaching, splits: Splits, *, progress: bool
+) -> Splits:
+    """Has the teacher write; returns the splits with what it wrote."""
+    from unspoken.run.teacher import TeacherStages
 
-    def __init__(
-        self,
-        run: RunFolder,
-        recipe: Recipe,
-        phases: list[Recipe],
-        splits: list[Splits],
-        progress: bool,
-    ) -> None:
-        self.run_folder, self.recipe, self.phases, self.splits = run, recipe, phases, splits
-        self.progress = progress
-        self.is_main = run.process.is_main_process
-        self.num_steps: dict[int, int] = {}  # of the internalized model, by phase
+    if recipe.teacher is None:
+        return splits
+    trained = train_teacher(run, teaching.training, splits, progress=progress)
+    stages = TeacherStages(run, recipe, recipe.teacher, splits, trained, progress=progress)
+    vetted = stages.vet(stages.generate())
+    if teaching.is_asked_the_test:
+        stages.evaluate()
+    return vetted
 
-    def run(self) -> None:
-        if self.recipe.teacher is not None:
-            self.splits = [self._teacher_stages()]
-        distilled = self._distil()
-        for variant in variants(self.recipe):
-            self._train_phases(variant, distilled if variant.name == "internalized" else None)
-        self._borrow_explicit()
-        if self.recipe.baselines.untrained:
-            first = "distilled" if distilled else next(variants(self.recipe)).name
-            like = _phase_folder(self.run_folder.path / first, self.phases, 0) / "model"
-            share_run_folder(self.run_folder.path, self.run_folder.process)
-            evaluate_untrained(
-                self.run_folder,
-                self.recipe,
-                self.splits[0],
-                like,
-                progress=self.progress,
-            )
-        self.run_folder.process.wait_for_everyone()
 
-    def _teacher_stages(self) -> Splits:
-        """The splits with what the teacher wrote; trains the teacher where it is from scratch."""
-        from unspoken.run.teacher import TeacherStages
-
-        run, recipe, splits = self.run_folder, self.recipe, self.splits[0]
-        teacher = recipe.teacher
-        if teacher is None:
-            return splits
-        trained = train_teacher(run, recipe, splits, progress=self.progress)
-        stages = TeacherStages(run, recipe, teacher, splits, trained, progress=self.progress)
-        vetted = stages.vet(stages.generate())
-        if trained is None:
-            stages.evaluate()
-        return vetted
-
-    def _distil(self) -> dict[str, Any] | None:
-        """stage.json of the student that writes its thought, if there is such a stage."""
-        if self.recipe.distil is None:
-            return None
-        run, recipe = self.run_folder, self.recipe.distilling()
-        stage = train_and_measure(
+def _train_students(run: RunFolder, planned: Plan, splits: list[Splits], *, progress: bool) -> None:
+    """Trains every student of the plan, each from the model and for the steps that it says."""
+    done: dict[Path, dict[str, Any]] = {}
+    for training in planned.students:
+        recipe, start = training.recipe, None
+        if training.starts_from is not None:
+            start = done[training.starts_from]
+            model = model_in(run.path / training.starts_from / MODEL, recipe.model)
+            recipe = recipe.model_copy(update={"model": model})
+        counted = [done[folder]["state"]["step"] for folder in training.as_many_steps_as]
+        done[training.folder] = train_and_measure(
             run,
-            "distil",
+            training.stage,
             recipe,
-            self.splits[0],
-            run.path / "distilled",
-            progress=self.progress,
+            splits[training.phase],
+            run.path / training.folder,
+            num_steps=sum(counted) if counted else None,
+            start=start,
+            progress=progress,
         )
-        self.num_steps[-1] = stage["state"]["step"]
-        return stage
 
-    def _train_phases(self, variant: Variant, start: dict[str, Any] | None) -> None:
-        """Trains one variant through all phases, from the student's model or from `start`'s."""
-        folder = self.run_folder.path
-        model = self.recipe.model
-        if start is not None:
-            model = model_in(folder / start["folder"] / "model", model)
-        for number, phase in enumerate(self.phases):
-            target = _phase_folder(folder / variant.name, self.phases, number)
-            own = variant.name == "internalized"
-            schedule = phase.schedule if own else variant.schedule
-            stage = train_and_measure(
-                self.run_folder,
-                variant.stage,
-                phase.model_copy(update={"model": model, "schedule": schedule}),
-                self.splits[number],
-                target,
-                num_steps=None if own else self._equal_steps(number),
-                start=start,
-                progress=self.progress,
-            )
-            if own:
-                self.num_steps[number] = stage["state"]["step"]
-            start = stage
-            model = model_in(target / "model", self.recipe.model)
 
-    def _equal_steps(self, number: int) -> int | None:
-        """As many optimizer steps as the internalized model had, those of distilling included."""
-        own, before = self.num_steps.get(number), self.num_steps.get(-1, 0)
-        return (own or 0) + before if own is not None or before else None
+def _measure_others(run: RunFolder, planned: Plan, splits: list[Splits], *, progress: bool) -> None:
+    """Asks the models that are not trained themselves."""
+    for model in planned.only_measured:
+        if model.name == EXPLICIT:
+            _borrow_explicit(run, model, splits[model.phase], progress=progress)
+        else:
+            share_run_folder(run.path, run.process)
+            like = run.path / model.source / MODEL
+            evaluate_untrained(run, model.recipe, splits[model.phase], like, progress=progress)
 
-    def _borrow_explicit(self) -> None:
-        """The explicit model as the internalized run's own best checkpoint before any removal."""
-        if self.recipe.baselines.explicit != "before_removal":
-            return
-        for number, phase in enumerate(self.phases):
-            folder = self.run_folder.path
-            source = _phase_folder(folder / "internalized", self.phases, number) / "levels"
-            target = _phase_folder(folder / "explicit", self.phases, number)
-            digest, level = None, source / "removed-0000"
-            if self.is_main and level.is_dir():  # other hosts may not see the levels
-                digest = weights_hash(level)
-                if (target / "stage.json").exists():  # one that was trained
-                    self.run_folder.set_aside(target)
-                link_folder(level, target / "model")
-            digest = broadcast([digest])[0]
-            if digest is None:  # it was lost with a job, while training went on
-                self.run_folder.say(
-                    "explicit: the model before any removal is not there any more; "
-                    "baselines.explicit=train trains one"
-                )
-                continue
-            share_run_folder(self.run_folder.path, self.run_folder.process)
-            evaluate_stage(
-                self.run_folder,
-                phase,
-                self.splits[number],
-                target,
-                model_sha256=digest,
-                progress=self.progress,
-            )
+
+def _borrow_explicit(
+    run: RunFolder, explicit: OnlyMeasured, splits: Splits, *, progress: bool
+) -> None:
+    """Takes the internalized run's best model from before any removal as the explicit one."""
+    level = level_folder(run.path / explicit.source, level_name(0))
+    target, digest = run.path / explicit.folder, None
+    if run.process.is_main_process and level.is_dir():  # other hosts may not see the levels
+        digest = weights_hash(level)
+        if (target / STAGE_FILE).exists():  # one that was trained
+            run.set_aside(target)
+        link_folder(level, target / MODEL)
+    digest = broadcast([digest])[0]
+    if digest is None:  # it was lost with a job, while training went on
+        run.say(
+            "explicit: the model before any removal is not there any more; "
+            "baselines.explicit=train trains one"
+        )
+        return
+    share_run_folder(run.path, run.process)
+    evaluate_stage(run, explicit.recipe, splits, target, model_sha256=digest, progress=progress)
 
 
 def data_stage(run: RunFolder, recipe: Recipe, folder: Path) -> Splits:
@@ -234,14 +190,10 @@ def data_stage(run: RunFolder, recipe: Recipe, folder: Path) -> Splits:
     return run.on_main(made)
 
 
-def _phase_folder(parent: Path, phases: list[Recipe], number: int) -> Path:
-    return parent if len(phases) == 1 else parent / f"{number + 1}-{phases[number].name}"
-
-
 def _report_is_old(folder: Path) -> bool:
     """Whether there is no report of what the stages left; a kill may have come before it."""
-    report = folder / "report.html"
-    made = [*folder.glob("*/**/stage.json"), *folder.glob("*/**/evaluation.json")]
+    report = folder / REPORT_PAGE
+    made = [*folder.glob(f"*/**/{STAGE_FILE}"), *folder.glob(f"*/**/{EVALUATION_FILE}")]
     newest = max((path.stat().st_mtime_ns for path in made), default=0)
     return not report.exists() or report.stat().st_mtime_ns < newest
 
@@ -255,4 +207,4 @@ def _write_environment(recipe: Recipe, splits: list[Splits], command: str, start
         "data": [split.hashes for split in splits],
         **environment(),
     }
-    write_text(recipe.folder / "environment.json", json.dumps(values, indent=2))
+    write_text(recipe.folder / ENVIRONMENT_FILE, json.dumps(values, indent=2))

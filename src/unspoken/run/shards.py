@@ -22,6 +22,7 @@ from unspoken.common.interrupt import carry_signals_over
 from unspoken.common.locks import locked
 from unspoken.parallel.world import join_processes, leave_processes
 from unspoken.recipe import Recipe, Teacher
+from unspoken.recipe.plan import plan
 from unspoken.run.data import Splits, data_settings
 from unspoken.run.folder import RunFolder
 from unspoken.run.run import data_stage
@@ -62,7 +63,8 @@ def prepare(
         if process.is_main_process:
             stack.enter_context(locked(run.path / "run"))
         splits = data_stage(run, recipe, run.path / "data")
-        trained = train_teacher(run, recipe, splits, progress=progress)
+        teaching = plan(recipe).teaching
+        trained = train_teacher(run, teaching and teaching.training, splits, progress=progress)
         stages = _Share(run, recipe, teacher, splits, trained)
         stage = run.open("generate", stages.trace_folder, stages.trace_settings())
         if stage.done is None:

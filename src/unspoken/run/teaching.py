@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from unspoken.recipe import Recipe
-from unspoken.recipe.plan import teaching
+from unspoken.recipe.plan import Training
 from unspoken.run.data import Splits
 from unspoken.run.folder import RunFolder
 from unspoken.run.measure import evaluate_stage
@@ -46,14 +46,15 @@ def train_and_measure(
 
 
 def train_teacher(
-    run: RunFolder, recipe: Recipe, splits: Splits, *, progress: bool = True
+    run: RunFolder, training: Training | None, splits: Splits, *, progress: bool = True
 ) -> dict[str, Any] | None:
-    """stage.json of a teacher from scratch, trained and measured; None for another teacher."""
-    teacher = recipe.teacher
-    if teacher is None or not teacher.from_scratch or splits.teacher is None:
+    """Trains a teacher from scratch and measures it; returns its stage.json.
+
+    None for another teacher, which has no training.
+    """
+    if training is None or splits.teacher is None:
         return None
     own = splits.with_train(splits.teacher, splits.hashes["teacher"], repeats=False)
-    folder = run.path / "teacher"
     return train_and_measure(
-        run, "teacher", teaching(recipe, teacher), own, folder, progress=progress
+        run, training.stage, training.recipe, own, run.path / training.folder, progress=progress
     )

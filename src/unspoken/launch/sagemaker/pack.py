@@ -25,6 +25,7 @@ from unspoken.launch.container.job import ACCELERATE_FILE
 from unspoken.launch.sagemaker.upload import Channel, LocalFile, files_below, local_files
 from unspoken.recipe import Data, Model, Recipe, parse_override
 from unspoken.recipe.merge import merge
+from unspoken.recipe.plan import plan
 
 #: Where SageMaker puts the files of a channel.
 CHANNELS = "/opt/ml/input/data"
@@ -82,7 +83,7 @@ def pack(
             mapped.append(override)
         else:
             content, mapped = _resolved(recipe, mapped, phases), []
-    extras = {name for names in _trackers(recipe).values() for name in names}
+    extras = {name for one in plan(recipe).trainings for name in one.recipe.train.trackers}
     if config_file is not None and "ACCELERATE_USE_DEEPSPEED" in environment(config_file):
         extras.add("deepspeed")
     archive = code_archive(path, _requirements(extras), content, config_file)
@@ -237,25 +238,12 @@ def _require_portable(recipe: Recipe) -> None:
             "teacher.engine: found openai; its server and key are not passed on to SageMaker; run "
             "unspoken generate here first, and give its traces as data.train"
         )
-    for place, trackers in _trackers(recipe).items():
-        if "wandb" in trackers:
+    for training in plan(recipe).trainings:
+        if "wandb" in training.recipe.train.trackers:
             raise RecipeError(
-                f"{place}: found wandb; its login is not passed on to SageMaker; set it to "
-                "[tensorboard], or leave it out: CloudWatch draws the figures"
+                f"{training.key('trackers')}: found wandb; its login is not passed on to "
+                "SageMaker; set it to [tensorboard], or leave it out: CloudWatch draws the figures"
             )
-
-
-def _trackers(recipe: Recipe) -> dict[str, list[str]]:
-    """The trackers of every training, by their place in the recipe."""
-    places: dict[str, list[str]] = {}
-    for number, phase in enumerate(recipe.resolved_phases()):
-        prefix = f"phases[{number}]." if recipe.phases else ""
-        places[f"{prefix}train.trackers"] = list(phase.train.trackers)
-    if recipe.distil is not None:
-        places["distil.trackers"] = list(recipe.distilling().train.trackers)
-    if recipe.teacher is not None and recipe.teacher.train is not None:
-        places["teacher.train.trackers"] = list(recipe.teacher.train.trackers)
-    return places
 
 
 def _needs_no_hub(recipe: Recipe) -> bool:
