@@ -252,6 +252,20 @@ def test_run_that_has_only_begun(tmp_path, without_plots, capsys):
     assert "nothing measured yet" in capsys.readouterr().out
 
 
+def test_a_recipe_that_this_version_does_not_know_shows_all_that_is_there(full, without_plots):
+    recipe = yaml.safe_load((full / "recipe.yaml").read_text())
+    recipe["schedule"] = {"speed_of_old": 3}
+    del recipe["baselines"]
+    write(full / "recipe.yaml", yaml.safe_dump(recipe))
+    write(full / "untrained" / "evaluation.json", evaluation("explicit", 2))
+    write_report(full)
+    values = read_values(full)
+    found = {name: one["status"] for name, one in values["phases"][0]["variants"].items()}
+    assert found == dict.fromkeys(("explicit", "internalized", "no_cot", "untrained"), "measured")
+    (why,) = values["missing"]
+    assert "cannot use recipe.yaml (recipe.yaml: schedule.speed_of_old: unknown key" in why
+
+
 def test_two_phases(tmp_path):
     folder = make_run(tmp_path, phases=("easy", "hard <1>"), no_cot=False, explicit="off")
     for key, num_correct in (("1-easy", 40), ("2-hard <1>", 30)):

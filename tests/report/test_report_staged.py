@@ -427,7 +427,11 @@ def test_distilling_without_internalizing(tmp_path, without_plots):
 def test_teacher_from_scratch_is_a_stage(full, without_plots):
     write(full / "teacher" / "stage.json", {**stage(0), "seconds": 50.0, "model_bytes": MIB})
     assert read_run(full).costs[0].name == "traces"  # the recipe's teacher is not trained here
-    scratch = {"engine": "transformers", "model": {"config": {"model_type": "gpt2"}}}
+    scratch = {
+        "model": {"config": {"model_type": "gpt2"}, "tokenizer": "characters"},
+        "train": {"max_steps": 50},
+        "num_train": 100,
+    }
     make_teacher_run(full, teacher={**scratch, "evaluate": False})  # measured as it was trained
     assert read_run(full).phases[0].figures("teacher") is not None
     write_report(full)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from unspoken.recipe.layout import TRACES, VETTED
+from unspoken.recipe.plan import Plan
 from unspoken.report.read.files import read_json
 from unspoken.report.read.prices import charged, currency_of
 
@@ -59,15 +61,18 @@ class StageCost:
     cut_off: bool = False
 
 
-def read_costs(folder: Path, recipe: dict[str, Any], wanted: Collection[str]) -> list[StageCost]:
+def read_costs(
+    folder: Path, recipe: dict[str, Any], planned: Plan | None, models: Collection[str]
+) -> list[StageCost]:
     """The stages of a run folder that have begun, in the order of the run.
 
     Args:
         folder: of a run without phases; with several, nothing of them is found.
         recipe: of the run.
-        wanted: variants that it asks for; an earlier recipe may have left others.
+        planned: what it was to do, where that is known.
+        models: that it asks for; an earlier recipe may have left others.
     """
-    names = [name for name in _STAGES if _is_stage(name, recipe, wanted)]
+    names = [name for name in _STAGES if planned is None or _is_stage(name, planned)]
     stages = {name: read_json(folder / name / "stage.json") for name in names}
     found = [
         _cost(folder, name, _STAGES[name], stage, recipe)
@@ -76,23 +81,14 @@ def read_costs(folder: Path, recipe: dict[str, Any], wanted: Collection[str]) ->
     ]
     if all(one.cost is None for one in found if one.name == "traces"):
         found = [replace(one, cost=None) for one in found]  # no prices: asking again has none
-    return [*found, *_measuring(folder, currency_of(recipe), wanted)]
+    return [*found, *_measuring(folder, currency_of(recipe), models)]
 
 
-def _is_stage(name: str, recipe: dict[str, Any], wanted: Collection[str]) -> bool:
+def _is_stage(name: str, planned: Plan) -> bool:
     """Whether the recipe trains or makes what is in this folder."""
-    if name in ("traces", "vetted"):
-        return recipe.get("teacher") is not None
-    if name == "teacher" and not trains_teacher(recipe):
-        return False
-    borrowed = (recipe.get("baselines") or {}).get("explicit") == "before_removal"
-    return name in wanted and not (name == "explicit" and borrowed)
-
-
-def trains_teacher(recipe: dict[str, Any]) -> bool:
-    """Whether the teacher is trained from scratch, in a stage of this run."""
-    model = (recipe.get("teacher") or {}).get("model") or {}
-    return model.get("config") is not None
+    if name in (TRACES, VETTED):
+        return planned.teaching is not None
+    return any(training.name == name for training in planned.trainings)
 
 
 def _cost(
@@ -138,9 +134,9 @@ def _size(paths: Sequence[Path]) -> int | None:
     return sum(sizes) if sizes else None
 
 
-def _measuring(folder: Path, currency: str, wanted: Collection[str]) -> list[StageCost]:
+def _measuring(folder: Path, currency: str, models: Collection[str]) -> list[StageCost]:
     """All evaluations as one stage, of those that say how long they took."""
-    paths = [folder / name / "evaluation.json" for name in _MEASURED if name in wanted]
+    paths = [folder / name / "evaluation.json" for name in _MEASURED if name in models]
     known = [values for values in map(read_json, paths) if values is not None]
     timed = [values for values in known if values.get("seconds") is not None]
     if not timed:

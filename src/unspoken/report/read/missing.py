@@ -2,22 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from unspoken.report.read.costs import trains_teacher
+from unspoken.common.errors import RecipeError
+from unspoken.recipe import recipe_from
+from unspoken.recipe.layout import DISTILLED, EXPLICIT, MODELS, NO_COT, RECIPE_FILE, TEACHER
+from unspoken.recipe.plan import Plan, plan
 from unspoken.report.read.results import CORE, TRAINED_ONLY, PhaseResult, RunResult, VariantResult
 
-_SETTINGS = {
-    "explicit": "baselines.explicit=train",
-    "no_cot": "baselines.no_cot=true",
-}
+_SETTINGS = {EXPLICIT: "baselines.explicit=train", NO_COT: "baselines.no_cot=true"}
 
 
-def missing_parts(run: RunResult) -> list[str]:
-    """The sentences, the teacher's stages first."""
-    models = [line for phase in run.phases for line in _models(phase, run.recipe)]
-    return [*_teacher_stages(run), *models]
+def read_plan(recipe: dict[str, Any]) -> tuple[Plan | None, str]:
+    """What a run was to do, by its recipe.yaml; or None, and a sentence that says why.
+
+    An older unspoken may have written settings that this one does not take.
+    """
+    try:
+        return plan(recipe_from(recipe, where=RECIPE_FILE)), ""
+    except RecipeError as error:
+        return None, (
+            f"What is missing is not known, because this unspoken cannot use {RECIPE_FILE} "
+            f"({str(error).splitlines()[0]}); everything that is there is shown."
+        )
+
+
+def planned_models(planned: Plan | None, folder: Path) -> tuple[str, ...]:
+    """The models that the recipe asks for, in the order of the table.
+
+    A run folder may also hold others, of an earlier recipe: they had other data or settings. Where
+    there is no plan, they are those that have a folder.
+    """
+    if planned is not None:
+        return planned.models
+    return tuple(name for name in MODELS if (folder / name).is_dir())
+
+
+def missing_parts(run: RunResult, planned: Plan | None, why: str) -> list[str]:
+    """The sentences, the teacher's stages first.
+
+    Args:
+        run: what is there.
+        planned, why: as `read_plan` returns them.
+    """
+    names = planned_models(planned, run.folder)
+    left_out = _SETTINGS if planned is not None else {}
+    models = [line for phase in run.phases for line in _models(phase, names, left_out)]
+    return [*([why] if why else []), *_teacher_stages(run), *models]
 
 
 def _teacher_stages(run: RunResult) -> Iterator[str]:
@@ -31,23 +64,28 @@ def _teacher_stages(run: RunResult) -> Iterator[str]:
         yield "The traces are not vetted yet."
 
 
-def _models(phase: PhaseResult, recipe: dict[str, Any]) -> list[str]:
-    """One sentence for every model of the phase that there is nothing, or not all, to say about."""
-    asked_for = wanted(recipe)
-    lines = [_not_there(phase, name) for name in asked_for if name not in phase.variants]
+def _models(phase: PhaseResult, names: Collection[str], left_out: Mapping[str, str]) -> list[str]:
+    """One sentence for every model of the phase that there is nothing, or not all, to say about.
+
+    Args:
+        phase: as it was read.
+        names: of the models that the recipe asks for.
+        left_out: settings that add a model, by its name.
+    """
+    lines = [_not_there(phase, name) for name in names if name not in phase.variants]
     for name, variant in phase.variants.items():
         model = _model(phase, variant)
-        if variant.status == "absent" and name == "explicit" and "distilled" in asked_for:
+        if variant.status == "absent" and name == EXPLICIT and DISTILLED in names:
             continue  # the distilled student is the one that writes its thought
-        if variant.status == "absent" and name not in asked_for:
-            if name in _SETTINGS:  # not what `internalize: false` leaves out on purpose
-                lines.append(f"{model} is not part of this recipe ({_SETTINGS[name]} adds it).")
+        if variant.status == "absent" and name not in names:
+            if name in left_out:  # not what `internalize: false` leaves out on purpose
+                lines.append(f"{model} is not part of this recipe ({left_out[name]} adds it).")
         elif variant.status == "absent":
             lines.append(f"{model} is not there yet.")
         elif variant.status == "training":
             step = variant.last_step
             lines.append(f"{model} is not trained to the end; its log ends at step {step or 0:,}.")
-        elif variant.status == "trained" and (name in CORE or name in asked_for):
+        elif variant.status == "trained" and (name in CORE or name in names):
             why = "is trained but not measured yet" if phase.can_measure else TRAINED_ONLY
             lines.append(f"{model} {why}.")
         if variant.unreadable:
@@ -55,29 +93,11 @@ def _models(phase: PhaseResult, recipe: dict[str, Any]) -> list[str]:
     return lines
 
 
-def wanted(recipe: dict[str, Any]) -> list[str]:
-    """The variants that the recipe asks for, in the order of the table.
-
-    A run folder may also hold others, of an earlier recipe: they had other data or settings.
-    """
-    baselines, teacher = recipe.get("baselines") or {}, recipe.get("teacher") or {}
-    asked = teacher.get("evaluate", True) and teacher.get("engine") != "worked"
-    flags = {
-        "teacher": bool(teacher) and (asked or trains_teacher(recipe)),
-        "distilled": recipe.get("distil") is not None,
-        "explicit": baselines.get("explicit", "off") != "off",
-        "internalized": recipe.get("internalize", True),
-        "no_cot": baselines.get("no_cot", False),
-        "untrained": baselines.get("untrained", False),
-    }
-    return [name for name, is_wanted in flags.items() if is_wanted]
-
-
 def _not_there(phase: PhaseResult, name: str) -> str:
     where = _where(phase)
-    if name == "distilled":
+    if name == DISTILLED:
         return f"The explicit student{where} is not there yet."
-    subject = "teacher" if name == "teacher" else "untrained student"
+    subject = "teacher" if name == TEACHER else "untrained student"
     why = " yet" if phase.can_measure else "; there are no questions to measure it with (data.test)"
     return f"The {subject}{where} is not measured{why}."
 

@@ -5,6 +5,7 @@ The layout is described in `unspoken.run`.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from typing import Any
 import yaml
 
 from unspoken.common.errors import DataError
-from unspoken.report.read.costs import read_costs, trains_teacher
+from unspoken.recipe.layout import EXPLICIT
+from unspoken.recipe.plan import Plan
+from unspoken.report.read.costs import read_costs
 from unspoken.report.read.files import read_json, read_lines, read_text
-from unspoken.report.read.missing import missing_parts, wanted
+from unspoken.report.read.missing import missing_parts, planned_models, read_plan
 from unspoken.report.read.results import (
     CORE,
     VARIANTS,
@@ -49,11 +52,13 @@ def read_run(folder: Path) -> RunResult:
     parts = recipe.get("phases") or []
     name = recipe.get("name", folder.name)
     names = [part.get("name", name) for part in parts] if len(parts) > 1 else [name]
+    planned, why = read_plan(recipe)
+    models = planned_models(planned, folder)
     phases = []
     for number, phase_name in enumerate(names):
         key = f"{number + 1}-{phase_name}" if len(names) > 1 else ""
         known = hashes[number] if number < len(hashes) else {}
-        variants = _read_variants(folder, key, recipe)
+        variants = _read_variants(folder, key, planned, models)
         can_measure = _can_measure(folder / "data" / key)
         phases.append(PhaseResult(phase_name, key, variants, known, _staged(recipe), can_measure))
     taught = recipe.get("teacher") is not None
@@ -68,9 +73,9 @@ def read_run(folder: Path) -> RunResult:
         missing=[],
         traces=read_traces(folder / "traces", recipe) if taught else None,
         vetted=read_vetted(folder / "vetted", recipe) if taught else None,
-        costs=read_costs(folder, recipe, wanted(recipe)) if _staged(recipe) else [],
+        costs=read_costs(folder, recipe, planned, models) if _staged(recipe) else [],
     )
-    return replace(run, missing=missing_parts(run))
+    return replace(run, missing=missing_parts(run, planned, why))
 
 
 def _staged(recipe: dict[str, Any]) -> bool:
@@ -83,12 +88,13 @@ def _can_measure(folder: Path) -> bool:
     return files is None or "test" in files or "valid" in files
 
 
-def _read_variants(folder: Path, key: str, recipe: dict[str, Any]) -> dict[str, VariantResult]:
+def _read_variants(
+    folder: Path, key: str, planned: Plan | None, models: Collection[str]
+) -> dict[str, VariantResult]:
     """The core variants and whichever others are there; of those not asked for, nothing is read."""
-    asked_for = wanted(recipe)
     found = {
-        name: _read_variant(name, folder / name / key, recipe)
-        if name in asked_for
+        name: _read_variant(name, folder / name / key, planned)
+        if name in models
         else _absent(name, folder / name / key)
         for name in VARIANTS
     }
@@ -102,14 +108,18 @@ def _absent(name: str, folder: Path) -> VariantResult:
     return VariantResult(name, folder, "absent", False, None, None, [], [], [], 0)
 
 
-def _read_variant(name: str, folder: Path, recipe: dict[str, Any]) -> VariantResult:
+def _read_variant(name: str, folder: Path, planned: Plan | None) -> VariantResult:
     evaluation = read_json(folder / "evaluation.json")
     stage = read_json(folder / "stage.json")
-    borrowed = name == "explicit" and recipe["baselines"]["explicit"] == "before_removal"
+    if planned is not None:
+        is_trained = any(one.name == name for one in planned.trainings)
+    else:
+        is_trained = stage is not None
+    borrowed = name == EXPLICIT and not is_trained
     if name == "explicit" and _is_of_earlier_recipe(folder, stage, borrowed):
         return _absent(name, folder)
     records, unreadable = read_lines(folder / "metrics.jsonl")
-    if borrowed or (name == "teacher" and not trains_teacher(recipe)):
+    if not is_trained:
         stage, records, unreadable = None, [], 0  # of a model that an earlier recipe trained
     done = stage is not None and stage.get("status") == "done"
     status = "absent" if stage is None else "training"
