@@ -25,7 +25,7 @@ from cases import CLOCKS, Case, load_case, run_cases
 from unspoken.measure.sampling import Sampling
 from unspoken.teach.engines import reply_text
 from unspoken.teach.engines.transformers import TransformersEngine, transformers_engine
-from unspoken.teach.prompts import prompt_writer
+from unspoken.teach.prompts import make_prompt_writer
 from unspoken.teach.traces.write import generate_traces
 
 Clock = Callable[[], float]
@@ -75,7 +75,7 @@ def in_a_loop(
     clock: Clock,
 ) -> float:
     """Questions per second with plain `generate`; stops where an answer differs."""
-    writer = prompt_writer(engine.style)
+    writer = make_prompt_writer(engine.style)
     begin = clock()
     for trace in traces:
         ids = engine.encode(writer(trace["question"]))

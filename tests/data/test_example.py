@@ -233,7 +233,7 @@ def test_nothing_is_overwritten_without_leave(tmp_path):
         lambda: refuse_existing([path]),
         lambda: write_dataset(tmp_path, {"data": [b"{}\n"]}, {}),
     ):
-        with pytest.raises(OutputExistsError, match=r"data\.jsonl: exists already.*--overwrite"):
+        with pytest.raises(OutputExistsError, match=r"data\.jsonl: exists already.*overwrite=true"):
             write()
     assert path.read_text() == "mine"
     write_jsonl(path, [{"a": 1}], overwrite=True)

@@ -7,7 +7,7 @@ import pytest
 
 from unspoken.common.errors import DataError
 from unspoken.data import overlap
-from unspoken.data.overlap import QuestionIndex, words_of
+from unspoken.data.overlap import QuestionIndex, split_words
 from unspoken.data.tasks.arithmetic import write_arithmetic
 
 MEADOW = (
@@ -104,7 +104,7 @@ def test_gsm8k_does_not_leak_into_itself(shared_data):
 
 
 def test_words_keep_numbers_and_signs_but_no_hyphens():
-    assert words_of("twenty-five km/h × −3 (1,000.0)") == [
+    assert split_words("twenty-five km/h × −3 (1,000.0)") == [
         *("twenty", "five", "km", "h", "*", "-3", "(", "1000", ")")
     ]
 

@@ -20,7 +20,7 @@ from unspoken.common.locks import locked
 from unspoken.measure.sampling import Sampling
 from unspoken.teach.engines import Usage
 from unspoken.teach.engines.worked import WorkedEngine
-from unspoken.teach.prompts import PromptWriter, prompt_writer
+from unspoken.teach.prompts import PromptWriter, make_prompt_writer
 from unspoken.teach.traces.merge import merge_traces
 from unspoken.teach.traces.settings import settings_path
 from unspoken.teach.traces.write import generate_traces, shard_path
@@ -41,15 +41,15 @@ def test_the_plain_prompt_is_the_documented_one() -> None:
 def test_few_shot_examples_and_a_system_prompt_stand_before_the_question(tmp_path: Path) -> None:
     shots = tmp_path / "shots.jsonl"
     shots.write_text('{"question": "1 + 1", "thought": "one more", "answer": "2"}\n')
-    plain = prompt_writer("plain", "Think.", shots)("2 + 2").text
+    plain = make_prompt_writer("plain", "Think.", shots)("2 + 2").text
     assert plain == "Think.\n\nQ: 1 + 1\n\nA: one more\nFinal Answer: 2\n\nQ: 2 + 2\n\nA:"
-    chat = prompt_writer("chat", "", shots)("2 + 2").messages
+    chat = make_prompt_writer("chat", "", shots)("2 + 2").messages
     assert [message["role"] for message in chat] == ["user", "assistant", "user"]
     shots.write_text('{"question": "1 + 1", "answer": "2"}\n')
     with pytest.raises(DataError, match=r"shots.jsonl:1: thought: missing"):
-        prompt_writer("plain", None, shots)
-    with pytest.raises(DataError, match="--system_prompt"):
-        prompt_writer("trained", "Think.")
+        make_prompt_writer("plain", None, shots)
+    with pytest.raises(DataError, match=r"^system_prompt: "):
+        make_prompt_writer("trained", "Think.")
 
 
 def test_records_have_the_seeds_fields_and_stand_in_order(tmp_path: Path) -> None:
@@ -156,9 +156,7 @@ def test_start_index_and_num_samples_work_on_one_file(tmp_path: Path) -> None:
     ids = [{"id": f"q{n}", **record} for n, record in enumerate(QUESTIONS)]
     output = tmp_path / "samples.jsonl"
     warm = Sampling(temperature=1.0)
-    generate_traces(
-        FakeEngine(), ids, output, num_samples=2, num_samples_per_question=3, sampling=warm
-    )
+    generate_traces(FakeEngine(), ids, output, num_samples=2, samples_per_question=3, sampling=warm)
     records = read(output)
     assert [record["id"] for record in records] == [f"q{n}#{s}" for n in (0, 1) for s in range(3)]
     assert len({record["cot"] for record in records}) == 6  # a seed for each sample
@@ -167,7 +165,7 @@ def test_start_index_and_num_samples_work_on_one_file(tmp_path: Path) -> None:
 def test_settings_without_sense_are_refused(tmp_path: Path) -> None:
     output = tmp_path / "traces.jsonl"
     bad: list[dict[str, Any]] = [
-        {"num_samples_per_question": 2},
+        {"samples_per_question": 2},
         {"shard": (0, 4)},
         {"shard": (5, 4)},
         {"num_samples": 0},

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unspoken.common.errors import DataError
-from unspoken.data.example import Example, gold_of, read_examples
+from unspoken.data.example import Example, extract_gold, read_examples
 from unspoken.data.jsonl import read_jsonl
 from unspoken.data.leaks import check_leaks
 from unspoken.recipe import Data, Recipe
@@ -181,7 +181,9 @@ def _questions(path: Path) -> list[Example]:
         return next((record[name] for name in names if isinstance(record.get(name), str)), "")
 
     return [
-        Example(record["question"], text(record, "thought", "cot"), gold_of(text(record, "answer")))
+        Example(
+            record["question"], text(record, "thought", "cot"), extract_gold(text(record, "answer"))
+        )
         for record in read_questions_from(path)
     ]
 

@@ -24,7 +24,7 @@ from unspoken.teach.engines.make import EngineOptions, make_engine
 from unspoken.teach.engines.openai import DEFAULT_KEY, OpenAIEngine
 from unspoken.teach.engines.teacher import base_folder, in_recipe, local_folder
 from unspoken.teach.engines.worked import solution
-from unspoken.teach.prompts import PromptWriter, prompt_writer
+from unspoken.teach.prompts import PromptWriter, make_prompt_writer
 from unspoken.train.checkpoint import model_card
 
 _DEFAULT_LIMIT = 512  # tokens, for a teacher whose unspoken.json says nothing
@@ -187,7 +187,7 @@ def _require_solutions(recipe: Recipe, teacher: Teacher, questions: list[Example
         raise RecipeError(
             "teacher.model: found it with teacher.engine worked, which asks no model; leave it out"
         )
-    prompt_writer("none", teacher.system_prompt, teacher.few_shot)
+    make_prompt_writer("none", teacher.system_prompt, teacher.few_shot)
     for index, question in enumerate(questions):
         if not (recipe.data.task != "jsonl" or question.thought):
             solution(request_for(index, question, None))
@@ -225,7 +225,7 @@ def _folder(teacher: Teacher, asking: Asking) -> Generator[str, None, Asking]:
 
 
 def _writer(engine: Engine, teacher: Teacher) -> PromptWriter:
-    return prompt_writer(engine.style, teacher.system_prompt, teacher.few_shot)
+    return make_prompt_writer(engine.style, teacher.system_prompt, teacher.few_shot)
 
 
 def _server(teacher: Teacher, asking: Asking) -> Generator[str, None, Asking]:

@@ -118,7 +118,7 @@ def generate(
             questions,
             path,
             sampling=Sampling(max_new_tokens, temperature, top_p, seed),
-            num_samples_per_question=samples_per_question,
+            samples_per_question=samples_per_question,
             start_index=start_index,
             num_samples=num_samples,
             shard=share,

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
-from unspoken.common.errors import DataError, OutputExistsError
+from unspoken.common.errors import DataError, OutputExistsError, setting
 
 AnyPath: TypeAlias = "str | os.PathLike[str]"
 
@@ -34,7 +34,7 @@ def refuse_existing(paths: Iterable[AnyPath], *, overwrite: bool = False) -> Non
         if not overwrite and (path.exists() or path.is_symlink()):
             raise OutputExistsError(
                 f"{path}: exists already; needed: a new name; name another output or allow "
-                "replacing it with --overwrite"
+                f"replacing it with {setting('overwrite', True)}"
             )
 
 
@@ -141,7 +141,11 @@ def _flush(path: Path) -> None:
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file's content, hexadecimal."""
+    """SHA-256 of a file's content, hexadecimal.
+
+    Raises:
+        DataError: there is no such file.
+    """
     try:
         with path.open("rb") as file:
             digest = hashlib.sha256()
@@ -149,6 +153,6 @@ def file_hash(path: Path) -> str:
                 digest.update(block)
     except (FileNotFoundError, IsADirectoryError):
         raise DataError(
-            f"{path}: no such data file; check data.train, data.valid, data.test"
+            f"{path}: no such file; needed: one that can be read; correct the path"
         ) from None
     return digest.hexdigest()

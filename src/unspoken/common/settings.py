@@ -88,3 +88,14 @@ def _bounds(metadata: Iterable[Any]) -> Iterable[str]:
             yield f"at most {each.le}"
         elif isinstance(each, annotated_types.Lt):
             yield f"below {each.lt}"
+
+
+def require_at_least(least: int, **settings: int) -> None:
+    """Refuses whole numbers that are too small, by the names of the settings.
+
+    Raises:
+        SettingError: for the first of them.
+    """
+    for name, value in settings.items():
+        if value < least:
+            raise SettingError(name, found=value, needed=f"at least {least}", remedy="raise it")

@@ -1,4 +1,4 @@
-"""Examples and the JSONL files they live in: the first and the last step of every stage.
+"""Examples, read from JSONL files and written into them: each stage's first and last step.
 
 An example is question | thought | answer. Its file has one JSON object a line with the text
 fields `question`, `thought` (or `cot`), `answer` and, if it has them, `id` and `category`. Whatever
@@ -17,7 +17,7 @@ from typing import Any
 
 from unspoken.common.errors import DataError
 from unspoken.common.files import AnyPath
-from unspoken.data.jsonl import read_jsonl, require_text, shown, write_jsonl
+from unspoken.data.jsonl import read_jsonl, require_text, shorten, write_jsonl
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,25 +86,25 @@ def iter_examples(
 
     def numbered() -> Iterator[tuple[int, Example]]:
         for line, record in read_jsonl(path):
-            yield line, _example(record, f"{path}:{line}", allow_empty_thought)
+            yield line, _read_example(record, f"{path}:{line}", allow_empty_thought)
 
     if not unique:
         return (example for _, example in numbered())
     return unique_questions(path, numbered)
 
 
-def _example(record: Mapping[str, Any], where: str, allow_empty_thought: bool) -> Example:
+def _read_example(record: Mapping[str, Any], where: str, allow_empty_thought: bool) -> Example:
     thought = "cot" if "cot" in record and "thought" not in record else "thought"
     return Example(
         question=require_text(record, "question", where),
         thought=require_text(record, thought, where, allow_empty=allow_empty_thought),
         answer=require_text(record, "answer", where),
         id=require_text(record, "id", where, allow_empty=True) if "id" in record else "",
-        category=_category(record, where),
+        category=_read_category(record, where),
     )
 
 
-def _category(record: Mapping[str, Any], where: str) -> str:
+def _read_category(record: Mapping[str, Any], where: str) -> str:
     if not isinstance(record.get("category"), str):
         return ""
     return require_text(record, "category", where, allow_empty=True)
@@ -129,9 +129,11 @@ def iter_questions(path: AnyPath) -> Iterator[Example]:
         for line, record in read_jsonl(path):
             where = f"{path}:{line}"
             answer = require_text(record, "answer", where) if "answer" in record else ""
-            gold = answer.rpartition("####")[2].strip()
             question = require_text(record, "question", where)
-            yield line, Example(question, "", gold, category=_category(record, where))
+            yield (
+                line,
+                Example(question, "", extract_gold(answer), category=_read_category(record, where)),
+            )
 
     return unique_questions(path, numbered)
 
@@ -142,8 +144,8 @@ def unique_questions(
     """Yields the examples of `numbered()`, refusing a question that came before.
 
     Args:
-        path: The file that the error names.
-        numbered: Starts reading at the first line, each time it is called; yields
+        path: the file that the error names.
+        numbered: starts reading at the first line, each time it is called; yields
             (line number, example). It is called again only to find the first of two lines.
 
     Raises:
@@ -158,7 +160,7 @@ def unique_questions(
             first = next(same, line)
             if first < line:
                 raise DataError(
-                    f"{path}:{line}: question: found {shown(example.question)}, which already "
+                    f"{path}:{line}: question: found {shorten(example.question)}, which already "
                     f"stands in line {first}; needed: every question once; delete line {line} "
                     f"or line {first}"
                 )
@@ -177,14 +179,14 @@ def write_examples(path: AnyPath, examples: Iterable[Example], *, overwrite: boo
     return write_jsonl(path, (example.to_record() for example in examples), overwrite=overwrite)
 
 
-def solution_of(record: Mapping[str, Any], where: str) -> str | None:
-    """The worked solution in a record as a trace, or None where it has none.
+def extract_solution(record: Mapping[str, Any], where: str) -> str | None:
+    """Returns the worked solution in a record as a trace, or None where it has none.
 
     It is `cot` or `thought`, or GSM8K's `answer` with its `####`. Where it does not state the
     final answer in its last line, the line `Final Answer: ...` is added.
 
     Example:
-        >>> solution_of({"question": "1 + 2", "thought": "one more than 2", "answer": "3"}, "")
+        >>> extract_solution({"question": "1 + 2", "thought": "one more than 2", "answer": "3"}, "")
         'one more than 2\\nFinal Answer: 3'
     """
     answer = require_text(record, "answer", where) if "answer" in record else ""
@@ -198,9 +200,9 @@ def solution_of(record: Mapping[str, Any], where: str) -> str | None:
     last = solution.rpartition("\n")[2].lower()
     if not answer or "####" in last or "final answer" in last:
         return solution
-    return f"{solution}\nFinal Answer: {gold_of(answer)}".lstrip()
+    return f"{solution}\nFinal Answer: {extract_gold(answer)}".lstrip()
 
 
-def gold_of(answer: str) -> str:
-    """The gold answer: what follows `####`, or all of it."""
+def extract_gold(answer: str) -> str:
+    """Returns the gold answer: what follows `####`, or all of it."""
     return answer.rpartition("####")[2].strip()

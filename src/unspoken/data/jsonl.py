@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 from unspoken.common.errors import DataError
 from unspoken.common.files import AnyPath, atomic_output, refuse_existing
@@ -20,8 +20,8 @@ def read_jsonl(path: AnyPath, *, allow_empty: bool = False) -> Iterator[tuple[in
     """Yields (line number, record) for every line of a JSONL file.
 
     Args:
-        path: The file.
-        allow_empty: Whether a file without any line is fine, too.
+        path: the file.
+        allow_empty: whether a file without any line is fine, too.
 
     Raises:
         DataError: as `read_lines`, and for a line that is not a JSON object.
@@ -32,7 +32,7 @@ def read_jsonl(path: AnyPath, *, allow_empty: bool = False) -> Iterator[tuple[in
         except json.JSONDecodeError as error:
             raise DataError(
                 f"{path}:{line}: not JSON: {error.msg} at column {error.colno}, found "
-                f"{shown(text)}; needed: one JSON object a line; correct the line or delete it"
+                f"{shorten(text)}; needed: one JSON object a line; correct the line or delete it"
             ) from error
         except (ValueError, RecursionError) as error:  # endless digits, endless brackets
             raise DataError(
@@ -41,8 +41,9 @@ def read_jsonl(path: AnyPath, *, allow_empty: bool = False) -> Iterator[tuple[in
             ) from error
         if not isinstance(record, dict):
             raise DataError(
-                f"{path}:{line}: not an object: found {_kind(record)}; needed: one JSON object a "
-                'line, such as {"question": "...", "answer": "..."}; correct the line or delete it'
+                f"{path}:{line}: not an object: found {_describe(record)}; needed: one JSON object "
+                'a line, such as {"question": "...", "answer": "..."}; correct the line or delete '
+                "it"
             )
         yield line, record
 
@@ -55,9 +56,9 @@ def read_lines(
     Lines end with LF or CRLF; a byte order mark is skipped; blank lines at the end are fine.
 
     Args:
-        path: The file.
-        needed: What a line of it is, in words for the errors, such as "one JSON object a line".
-        allow_empty: Whether a file without any line is fine, too.
+        path: the file.
+        needed: what a line of it is, in words for the errors, such as "one JSON object a line".
+        allow_empty: whether a file without any line is fine, too.
 
     Raises:
         DataError: for a file that is missing, is no file, cannot be opened, is empty, is not
@@ -66,9 +67,9 @@ def read_lines(
     blank = 0
     line = 0
     offset = 0
-    with _opened(Path(path), needed) as file:
+    with _open(Path(path), needed) as file:
         for line, raw in enumerate(file, start=1):
-            text = _decoded(raw, path, line, offset)
+            text = _decode(raw, path, line, offset)
             offset += len(raw)
             if not text.strip():
                 blank = blank or line
@@ -86,7 +87,7 @@ def read_lines(
 
 
 @contextmanager
-def _opened(path: Path, needed: str) -> Iterator[BinaryIO]:
+def _open(path: Path, needed: str) -> Iterator[BinaryIO]:
     if not path.exists():
         raise DataError(
             f"{path}: no such file; needed: a file with {needed}; correct the path or make the file"
@@ -108,7 +109,7 @@ def _opened(path: Path, needed: str) -> Iterator[BinaryIO]:
         yield file
 
 
-def _decoded(raw: bytes, path: AnyPath, line: int, offset: int) -> str:
+def _decode(raw: bytes, path: AnyPath, line: int, offset: int) -> str:
     body = raw.removesuffix(b"\n").removesuffix(b"\r")
     try:
         text = body.decode("utf-8")
@@ -127,21 +128,23 @@ def require_text(
     """Returns the text of `record[field]`, as it stands.
 
     Args:
-        record: One line of a JSONL file.
-        field: The field that is needed.
-        where: The place that the error names, such as "train.jsonl:7".
-        allow_empty: Whether a text without any visible character is fine, too.
+        record: one line of a JSONL file.
+        field: the field that is needed.
+        where: the place that the error names, such as "train.jsonl:7".
+        allow_empty: whether a text without any visible character is fine, too.
 
     Raises:
         DataError: for a field that is missing, empty or not text.
     """
     if field not in record:
-        raise DataError(_missing(record, field, where))
+        raise DataError(_say_missing(record, field, where))
     value = record[field]
     if not isinstance(value, str):
         quoted = isinstance(value, int | float) and not isinstance(value, bool)
         remedy = f"write it as {json.dumps(json.dumps(value))}" if quoted else "write it as text"
-        raise DataError(f"{where}: {field}: found {_kind(value)}; needed: text in quotes; {remedy}")
+        raise DataError(
+            f"{where}: {field}: found {_describe(value)}; needed: text in quotes; {remedy}"
+        )
     if not allow_empty and not value.strip():
         found = "an empty text" if not value else "a text of blanks only"
         raise DataError(
@@ -159,42 +162,33 @@ def require_text(
     return value
 
 
-def _missing(record: Mapping[str, Any], field: str, where: str) -> str:
+def _say_missing(record: Mapping[str, Any], field: str, where: str) -> str:
     close = {name.lower(): name for name in record}
     near = difflib.get_close_matches(field, close, n=1, cutoff=0.6)
-    found = ", ".join(shown(name) for name in islice(record, 8)) or "no field at all"
-    remedy = f"rename {shown(close[near[0]])} to {field!r}" if near else "add it"
+    found = ", ".join(shorten(name) for name in islice(record, 8)) or "no field at all"
+    remedy = f"rename {shorten(close[near[0]])} to {field!r}" if near else "add it"
     return f"{where}: {field}: missing, found {found}; needed: a text field {field!r}; {remedy}"
 
 
-def _kind(value: object) -> str:
+def _describe(value: object) -> str:
     """Returns what a JSON value is, in words for an error."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     if isinstance(value, int | float):
-        return f"the number {shown(value)}"
+        return f"the number {shorten(value)}"
     if isinstance(value, str):
-        return f"the text {shown(value)}"
+        return f"the text {shorten(value)}"
     return "a list" if isinstance(value, list) else "an object"
 
 
-def shown(value: object, limit: int = 60) -> str:
+def shorten(value: object, limit: int = 60) -> str:
     """Returns the value as Python would write it: one line, and no longer than an error may be."""
     text = repr(value[: limit + 1] if isinstance(value, str) else value)
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
-class HasRecord(Protocol):
-    """What can be written as one line of a JSONL file, such as an `Example`."""
-
-    def to_record(self) -> dict[str, str]:
-        """Its fields; those that are empty may be left out."""
-        ...
-
-
-def json_line(record: Mapping[str, Any] | HasRecord) -> bytes:
+def json_line(record: Mapping[str, Any]) -> bytes:
     """Returns one line of a JSONL file, with its line end."""
-    record = record if isinstance(record, Mapping) else record.to_record()
     try:
         return json.dumps(record, ensure_ascii=False).encode("utf-8") + b"\n"
     except UnicodeEncodeError:  # half a surrogate pair, which only JSON's escapes can hold
@@ -229,11 +223,11 @@ def write_dataset(
     Either all files appear or, if anything fails on the way, none.
 
     Args:
-        output: The folder; it is made where it is missing.
-        splits: Name -> pieces of the file, each a whole number of lines.
-        description: What else dataset.json says, such as task, settings and seed. It is read
+        output: the folder; it is made where it is missing.
+        splits: name -> pieces of the file, each a whole number of lines.
+        description: what else dataset.json says, such as task, settings and seed. It is read
             after the splits are written, so a mapping filled by them is complete.
-        overwrite: Whether files that exist may be replaced.
+        overwrite: whether files that exist may be replaced.
 
     Returns:
         The content of dataset.json: the description, with `counts` (examples of each split),

@@ -28,9 +28,9 @@ class Leak:
     """A question that stands in two splits.
 
     Attributes:
-        first: Its place in one split.
-        second: Its place in the other.
-        exact: Whether both are equal as they stand, not only after `normalize`.
+        first: its place in one split.
+        second: its place in the other.
+        exact: whether both are equal as they stand, not only after `normalize`.
     """
 
     first: Place
@@ -63,11 +63,11 @@ def normalize(question: str) -> str:
     if "," in text:
         text = _THOUSANDS.sub(lambda match: match[0].replace(",", ""), text)
     if "." in text:
-        text = _DECIMALS.sub(_plain_decimal, text)
+        text = _DECIMALS.sub(_simplify_decimal, text)
     return _LOOSE_BLANK.sub("", text)
 
 
-def _plain_decimal(match: re.Match[str]) -> str:
+def _simplify_decimal(match: re.Match[str]) -> str:
     decimals = match[2].rstrip("0")
     whole = match[1] or "0"
     return f"{whole}.{decimals}" if decimals else whole
@@ -80,21 +80,21 @@ def find_leaks(splits: Mapping[str, Iterable[str]]) -> list[Leak]:
     against each other; the others are held in memory. Their order decides nothing else.
 
     Args:
-        splits: Name of a split (or path of its file) -> its questions.
+        splits: name of a split (or path of its file) -> its questions.
     """
     held: dict[str, list[Place]] = {}
     leaks: list[Leak] = []
-    for place in _places(splits, training=False):
+    for place in _iter_places(splits, training=False):
         key = normalize(place.question)
         others = held.setdefault(key, [])
-        leaks += [_leak(other, place) for other in others if other.split != place.split]
+        leaks += [_make_leak(other, place) for other in others if other.split != place.split]
         others.append(place)
-    for place in _places(splits, training=True):
-        leaks += [_leak(place, other) for other in held.get(normalize(place.question), ())]
+    for place in _iter_places(splits, training=True):
+        leaks += [_make_leak(place, other) for other in held.get(normalize(place.question), ())]
     return leaks
 
 
-def _places(splits: Mapping[str, Iterable[str]], training: bool) -> Iterator[Place]:
+def _iter_places(splits: Mapping[str, Iterable[str]], training: bool) -> Iterator[Place]:
     for split, questions in splits.items():
         if _is_training(split) == training:
             for line, question in enumerate(questions, start=1):
@@ -106,7 +106,7 @@ def _is_training(split: str) -> bool:
     return re.split(r"[/\\]", split)[-1].startswith("train")
 
 
-def _leak(first: Place, second: Place) -> Leak:
+def _make_leak(first: Place, second: Place) -> Leak:
     return Leak(first, second, exact=first.question == second.question)
 
 
@@ -114,8 +114,8 @@ def check_leaks(splits: Mapping[str, Iterable[str]], *, allow: bool = False) -> 
     """Returns the leaks, if any are allowed; without leave, one is an error.
 
     Args:
-        splits: As for `find_leaks`.
-        allow: Whether leaks are only returned.
+        splits: as for `find_leaks`.
+        allow: whether leaks are only returned.
 
     Raises:
         DataError: if there is a leak and `allow` is false; it counts them by pair of splits and

@@ -48,10 +48,10 @@ class Overlap:
     """A test question that another one repeats.
 
     Attributes:
-        place: Where it stands.
+        place: where it stands.
         how: exact, normalized (the same but for letter case, blanks and the writing of numbers)
             or 8-gram.
-        share: Of the shorter question's words, how many stand in runs that both have.
+        share: of the shorter question's words, how many stand in runs that both have.
     """
 
     place: Place
@@ -63,11 +63,11 @@ class Overlap:
         return f"{self.place.split}:{self.place.line} ({self.how}{share})"
 
 
-def words_of(question: str) -> list[str]:
+def split_words(question: str) -> list[str]:
     """Returns the words, numbers and signs of a question, as they are compared.
 
     Example:
-        >>> words_of("Ann's 1,000.50 kg: what is 3/4 - 2 * -5?")
+        >>> split_words("Ann's 1,000.50 kg: what is 3/4 - 2 * -5?")
         ["ann's", '1000.5', 'kg', 'what', 'is', '3/4', '-', '2', '*', '-5']
     """
     return _WORD.findall(normalize(question).translate(_SIGNS))
@@ -79,8 +79,8 @@ class _Question:
     __slots__ = ("calculating", "runs", "words")
 
     def __init__(self, question: str) -> None:
-        self.words = words_of(question)
-        self.runs = frozenset(_runs(self.words))
+        self.words = split_words(question)
+        self.runs = frozenset(_list_runs(self.words))
         # As pairs (number or sign, which time), so that <= compares how often each occurs.
         times: Counter[str] = Counter()
         pairs = set()
@@ -90,15 +90,15 @@ class _Question:
         self.calculating = frozenset(pairs)
 
 
-def _runs(words: list[str]) -> list[Run]:
+def _list_runs(words: list[str]) -> list[Run]:
     return [tuple(words[start : start + RUN]) for start in range(len(words) - RUN + 1)]
 
 
-def _share(one: _Question, other: _Question) -> float:
+def _measure_share(one: _Question, other: _Question) -> float:
     """The share of the shorter one's words that stand in runs of both."""
     shorter, longer = sorted((one, other), key=lambda question: len(question.words))
     covered: set[int] = set()
-    for start, run in enumerate(_runs(shorter.words)):
+    for start, run in enumerate(_list_runs(shorter.words)):
         if run in longer.runs:
             covered.update(range(start, start + RUN))
     return len(covered) / len(shorter.words)
@@ -109,7 +109,7 @@ class QuestionIndex:
 
     Args:
         files: JSONL with `question`.
-        overlap: Share of words from which two questions with the same numbers are one.
+        overlap: share of words from which two questions with the same numbers are one.
 
     Raises:
         DataError: for a file that cannot be read, naming file:line and field.
@@ -158,12 +158,12 @@ class QuestionIndex:
                 asked.calculating <= other.calculating or other.calculating <= asked.calculating
             ):
                 continue
-            share = _share(asked, other)
-            if share >= self._needed(asked, other) and (best is None or share > best.share):
+            share = _measure_share(asked, other)
+            if share >= self._needed_share(asked, other) and (best is None or share > best.share):
                 best = Overlap(self._places[number], "8-gram", share)
         return best
 
-    def _needed(self, one: _Question, other: _Question) -> float:
+    def _needed_share(self, one: _Question, other: _Question) -> float:
         if one.calculating or other.calculating:
             return self._overlap
         return max(self._overlap, OVERLAP_WITHOUT_NUMBERS)

@@ -2,7 +2,7 @@
 
 The first step of `unspoken generate`. What comes out has one form: `question`, and where there are
 any, `answer`, `id` and further fields. A GSM8K answer keeps its solution and `####`; what is
-gold in it, `unspoken.data.example.gold_of` says.
+gold in it, `unspoken.data.example.extract_gold` says.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from unspoken.common.errors import DataError, RecipeError
+from unspoken.common.errors import DataError, SettingError, setting
 from unspoken.common.files import AnyPath
 from unspoken.data.jsonl import read_jsonl, require_text
 
@@ -43,7 +43,7 @@ def read_questions_from(
     question_field: str = "question",
     answer_field: str = "answer",
 ) -> list[dict[str, Any]]:
-    """The questions of a source, in its order.
+    """Reads the questions of a source, in its order.
 
     Args:
         source: a JSONL, JSON, CSV, Parquet or Arrow file; a folder that
@@ -61,30 +61,33 @@ def read_questions_from(
     Raises:
         DataError: the source is not there or cannot be read, a field is missing, or an id stands
             there twice.
-        RecipeError: a subset or split of a single file.
+        SettingError: a subset or split that the source does not have.
     """
     path = Path(source)
     if path.is_dir():
-        rows = _from_folder(path, subset, split, (question_field, answer_field))
+        rows = _read_folder(path, subset, split, (question_field, answer_field))
     elif path.is_file() or path.suffix in _SUFFIXES or not _HUB_NAME.fullmatch(str(source)):
         if subset is not None or split != "train":
-            flag = f"--subset: found {subset}" if subset is not None else f"--split: found {split}"
-            raise RecipeError(f"{flag} with {path}, a single file, which has none; leave it out")
-        rows = _from_file(path)
+            name, value = ("subset", subset) if subset is not None else ("split", split)
+            raise SettingError(
+                name,
+                found=f"{value} with {path}",
+                needed="none with a single file",
+                remedy="leave it out",
+            )
+        rows = _read_file(path)
     else:
-        rows = _from_hub(str(source), subset, split)
-    read = [(row.where, _record(row, question_field, answer_field)) for row in rows]
+        rows = _read_hub(str(source), subset, split)
+    read = [(row.where, _make_record(row, question_field, answer_field)) for row in rows]
     if not read:
         raise DataError(f"{source}: found no question; needed: at least one; name another source")
     records = [record for _, record in read]
-    refuse_repeated_ids(records, lambda index: read[index][0])
+    index_ids(records, lambda index: read[index][0])
     return records
 
 
-def refuse_repeated_ids(
-    records: Iterable[Mapping[str, Any]], where: Callable[[int], str]
-) -> dict[str, int]:
-    """The id of each record, which is its index where it has none -> its index.
+def index_ids(records: Iterable[Mapping[str, Any]], where: Callable[[int], str]) -> dict[str, int]:
+    """Returns the index of each record by its id, which is its index where it has none.
 
     Args:
         records: with or without a field id.
@@ -105,12 +108,12 @@ def refuse_repeated_ids(
     return indices
 
 
-def _record(row: _Row, question_field: str, answer_field: str) -> dict[str, Any]:
-    record = {"question": _text(row, question_field, "--question_field")}
+def _make_record(row: _Row, question_field: str, answer_field: str) -> dict[str, Any]:
+    record = {"question": _require_field(row, question_field, "question_field")}
     answer = row.values.get(answer_field)
     given = answer_field in row.values if row.typed else answer is not None and answer != ""
     if given or (answer_field not in row.values and answer_field != "answer"):
-        record["answer"] = _text(row, answer_field, "--answer_field")
+        record["answer"] = _require_field(row, answer_field, "answer_field")
     taken = {"question", "answer", question_field, answer_field}
     for name, value in row.values.items():
         if name not in taken and (row.typed or _is_plain(value)):
@@ -118,12 +121,13 @@ def _record(row: _Row, question_field: str, answer_field: str) -> dict[str, Any]
     return {"id": record.pop("id"), **record} if "id" in record else record
 
 
-def _text(row: _Row, field: str, flag: str) -> str:
+def _require_field(row: _Row, field: str, name: str) -> str:
+    """Returns the text of a field; `name` is the setting that says which it is."""
     if field not in row.values:
         found = ", ".join(str(name) for name in row.values) or "none"
         raise DataError(
             f"{row.where}: {field}: missing; found the fields {found[:300]}; needed: "
-            f"one of them, named with {flag}, or a field {field!r}"
+            f"one of them, named with {setting(name)}, or a field {field!r}"
         )
     value = row.values[field]
     if not row.typed and _is_plain(value) and not isinstance(value, bool | str):
@@ -140,13 +144,13 @@ def _is_plain(value: Any) -> bool:
 # --- files --------------------------------------------------------------------------------------
 
 
-def _from_file(path: Path) -> Iterator[_Row]:
+def _read_file(path: Path) -> Iterator[_Row]:
     if path.suffix == ".csv":
-        return _from_csv(path)
+        return _read_csv(path)
     if path.suffix in (".parquet", ".arrow") and path.is_file():
-        return _from_table(path)
+        return _read_table(path)
     if path.suffix == ".json" and path.is_file() and _begins_with_bracket(path):
-        return _from_json(path)
+        return _read_json(path)
     return (_Row(f"{path}:{line}", record, True) for line, record in read_jsonl(path))
 
 
@@ -155,11 +159,11 @@ def _begins_with_bracket(path: Path) -> bool:
         return file.read(1_000).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
 
 
-def _from_json(path: Path) -> Iterator[_Row]:
+def _read_json(path: Path) -> Iterator[_Row]:
     try:
         records = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        raise _unreadable(path, error, "a JSON list of objects") from error
+        raise _cannot_read(path, error, "a JSON list of objects") from error
     for number, record in enumerate(records, start=1):
         where = f"{path}: object {number}"
         if not isinstance(record, dict):
@@ -167,7 +171,7 @@ def _from_json(path: Path) -> Iterator[_Row]:
         yield _Row(where, record, True)
 
 
-def _from_csv(path: Path) -> Iterator[_Row]:
+def _read_csv(path: Path) -> Iterator[_Row]:
     """Cells as the text that they are: 007 is not 7, and NA is not nothing."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -181,31 +185,31 @@ def _from_csv(path: Path) -> Iterator[_Row]:
                     )
                 yield _Row(where, row)
     except (OSError, ValueError, csv.Error) as error:
-        raise _unreadable(path, error, "a CSV file in UTF-8 with a line of names") from error
+        raise _cannot_read(path, error, "a CSV file in UTF-8 with a line of names") from error
 
 
-def _from_table(path: Path) -> Iterator[_Row]:
+def _read_table(path: Path) -> Iterator[_Row]:
     import datasets
 
     kind = path.suffix.removeprefix(".")
     try:
         table: Any = datasets.load_dataset(kind, data_files=str(path), split="train")
     except Exception as error:  # which one differs between versions and formats
-        raise _unreadable(path, error, f"a {kind.capitalize()} file") from error
-    return _numbered(str(path), table)
+        raise _cannot_read(path, error, f"a {kind.capitalize()} file") from error
+    return _number_rows(str(path), table)
 
 
 # --- folders and the hub ------------------------------------------------------------------------
 
 
-def _from_folder(
+def _read_folder(
     folder: Path, subset: str | None, split: str, texts: tuple[str, str]
 ) -> Iterator[_Row]:
     import datasets
 
     saved = any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
     options: dict[str, Any] = {}
-    if not saved and _is_all_csv(folder):  # cells stay the text that they are, as in _from_csv
+    if not saved and _is_all_csv(folder):  # cells stay the text that they are, as in _read_csv
         options = {"converters": dict.fromkeys(texts, str), "keep_default_na": False}
     try:
         if saved:
@@ -213,14 +217,14 @@ def _from_folder(
         else:
             loaded = datasets.load_dataset(str(folder), subset, split=split, **options)
     except Exception as error:  # which one differs between versions and formats
-        raise _unreadable(
+        raise _cannot_read(
             folder,
             error,
             "a folder that datasets.load_from_disk or load_dataset reads, with this split",
-            "name a file in it, or correct --subset and --split",
+            f"name a file in it, or correct {setting('subset')} and {setting('split')}",
         ) from error
-    table = _saved_split(folder, loaded, subset, split) if saved else loaded
-    return _numbered(f"{folder} ({split})", table)
+    table = _pick_split(folder, loaded, subset, split) if saved else loaded
+    return _number_rows(f"{folder} ({split})", table)
 
 
 def _is_all_csv(folder: Path) -> bool:
@@ -228,50 +232,62 @@ def _is_all_csv(folder: Path) -> bool:
     return kinds == {".csv"}
 
 
-def _saved_split(folder: Path, loaded: Any, subset: str | None, split: str) -> Any:
-    """The split of what was saved to disk, which is one split or a dictionary of them."""
+def _pick_split(folder: Path, loaded: Any, subset: str | None, split: str) -> Any:
+    """Picks the split out of what was saved to disk: one split or a dictionary of them."""
     if subset is not None:
-        raise DataError(
-            f"--subset: found {subset} with {folder}, which was saved to disk and has none; "
-            "leave it out"
+        raise SettingError(
+            "subset",
+            found=f"{subset} with {folder}",
+            needed="none with a folder that was saved to disk",
+            remedy="leave it out",
         )
     if isinstance(loaded, dict):
         if split not in loaded:
-            raise DataError(f"--split: found {split}; {folder} has {', '.join(loaded)}; name one")
+            raise SettingError(
+                "split",
+                found=f"{split} with {folder}",
+                needed=f"one that it has: {', '.join(loaded)}",
+                remedy="name one",
+            )
         return loaded[split]
     if split not in ("train", str(loaded.split)):
-        raise DataError(
-            f"--split: found {split}, but {folder} was saved as a single split; leave it out or "
-            "name another folder"
+        raise SettingError(
+            "split",
+            found=f"{split} with {folder}",
+            needed="none with a folder that was saved as a single split",
+            remedy="leave it out or name another folder",
         )
     return loaded
 
 
-def _from_hub(name: str, subset: str | None, split: str) -> Iterator[_Row]:
+def _read_hub(name: str, subset: str | None, split: str) -> Iterator[_Row]:
     import datasets
 
     try:
         loaded: Any = datasets.load_dataset(name, subset, split=split)
     except ValueError as error:  # it is there, but has no such subset or split
-        raise _unreadable(
-            name, error, "one of its subsets and splits", "correct --subset and --split"
+        raise _cannot_read(
+            name,
+            error,
+            "one of its subsets and splits",
+            f"correct {setting('subset')} and {setting('split')}",
         ) from error
     except Exception as error:  # what an unreachable hub raises differs between versions
         call = ", ".join(map(repr, [name, *([subset] if subset else [])]))
-        raise _unreadable(
+        raise _cannot_read(
             name, error, "a file, a folder, or a data set on the hub and a network",
             "correct the name; or, on a node with a network, run datasets.load_dataset"
-            f"({call}).save_to_disk(FOLDER) and give that folder with --split {split}",
+            f"({call}).save_to_disk(FOLDER) and give that folder with {setting('split', split)}",
         ) from error  # fmt: skip
-    return _numbered(f"{name} ({split})", loaded)
+    return _number_rows(f"{name} ({split})", loaded)
 
 
-def _numbered(place: str, table: Iterable[Mapping[str, Any]]) -> Iterator[_Row]:
+def _number_rows(place: str, table: Iterable[Mapping[str, Any]]) -> Iterator[_Row]:
     for number, row in enumerate(table, start=1):
         yield _Row(f"{place}: row {number}", row)
 
 
-def _unreadable(
+def _cannot_read(
     source: AnyPath, error: Exception, needed: str, remedy: str = "make it again, or correct it"
 ) -> DataError:
     reason = " ".join(str(error).split())[:300] or type(error).__name__

@@ -274,7 +274,7 @@ class TeacherStages:
                     teacher.top_p if temperature > 0 else 1.0,
                     self.recipe.seed + seed,
                 ),
-                num_samples_per_question=samples or teacher.samples_per_question,
+                samples_per_question=samples or teacher.samples_per_question,
                 num_samples=limit,
                 shard=shard,
                 system_prompt=teacher.system_prompt,

@@ -11,9 +11,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from unspoken.common.errors import DataError
+from unspoken.common.errors import DataError, setting
 from unspoken.common.files import AnyPath
-from unspoken.data.example import solution_of
+from unspoken.data.example import extract_solution
 from unspoken.data.jsonl import read_jsonl, require_text
 from unspoken.teach.engines import Message, Prompt, Style
 
@@ -73,7 +73,7 @@ class PromptWriter:
         }
 
 
-def prompt_writer(
+def make_prompt_writer(
     style: Style, system_prompt: str | None = None, few_shot: AnyPath | None = None
 ) -> PromptWriter:
     """The writer for an engine's style.
@@ -88,12 +88,12 @@ def prompt_writer(
             by unspoken would not understand.
     """
     if style in ("trained", "none") and (system_prompt is not None or few_shot is not None):
-        flag = "--system_prompt" if system_prompt is not None else "--few_shot"
+        name = "system_prompt" if system_prompt is not None else "few_shot"
         who = "a model that unspoken trained, which is asked as it was trained"
         raise DataError(
-            f"{flag}: found it for {who if style == 'trained' else 'worked solutions'}; needed: a "
-            "teacher that reads instructions; leave it out"
-            + (", or give --prompt plain or chat" if style == "trained" else "")
+            f"{setting(name)}: found it for {who if style == 'trained' else 'worked solutions'}; "
+            "needed: a teacher that reads instructions; leave it out"
+            + (f", or give {setting('prompt', 'plain or chat')}" if style == "trained" else "")
         )
     shots = _read_shots(few_shot) if few_shot is not None else ()
     instruction = INSTRUCTION if system_prompt is None else system_prompt
@@ -104,7 +104,7 @@ def _read_shots(path: AnyPath) -> tuple[tuple[str, str], ...]:
     shots = []
     for line, record in read_jsonl(path):
         where = f"{path}:{line}"
-        solution = solution_of(record, where)
+        solution = extract_solution(record, where)
         if solution is None:
             raise DataError(
                 f"{where}: thought: missing; needed: a worked solution in 'thought' or 'cot'; "

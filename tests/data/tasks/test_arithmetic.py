@@ -7,7 +7,7 @@ from functools import cache
 
 import pytest
 
-from unspoken.common.errors import DataError, OutputExistsError
+from unspoken.common.errors import DataError, OutputExistsError, SettingError
 from unspoken.data.example import read_examples, read_questions
 from unspoken.data.leaks import check_leaks, normalize
 from unspoken.data.tasks.arithmetic import (
@@ -18,7 +18,7 @@ from unspoken.data.tasks.arithmetic import (
     solve_question,
     write_arithmetic,
 )
-from unspoken.data.tasks.arithmetic.dataset import shares
+from unspoken.data.tasks.arithmetic.dataset import share_out
 from unspoken.measure.answers import answers_equal, extract_answer
 
 NUMBER = r"-?\d+(?:\.\d+)?(?:/\d+)?"
@@ -242,7 +242,7 @@ def test_the_default_has_the_sizes_and_proportions_of_the_plan(tmp_path):
     assert content["counts"] == {"raw_questions": 377, "test_questions": 95}
     assert list(content["categories"]["train"].values()) == [76, 60, 60, 91, 45, 45]
     assert list(content["categories"]["test"].values()) == [19, 15, 15, 23, 12, 11]
-    assert list(shares(500, tuple(CATEGORIES)).values()) == [100, 80, 80, 120, 60, 60]
+    assert list(share_out(500, tuple(CATEGORIES)).values()) == [100, 80, 80, 120, 60, 60]
     assert json.loads((tmp_path / "dataset.json").read_text()) == content
     questions = {}
     for name, count in content["counts"].items():
@@ -311,22 +311,22 @@ def test_one_category_alone_and_every_kind_of_a_difficulty():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_train": 0}, "--num_train: found 0; needed: at least 1"),
-        ({"num_test": -1}, "--num_test: found -1; needed: at least 0"),
-        ({"seed": -1}, "--seed: found -1"),
-        ({"difficulty": "brutal"}, "--difficulty: found 'brutal'; needed: easy, medium, hard"),
-        ({"categories": ["ratio"]}, "--categories: found 'ratio'; needed: some of arithmetic"),
-        ({"categories": ["ratios", "ratios"]}, "--categories: found 'ratios' twice"),
-        ({"categories": []}, "--categories: found none"),
+        ({"num_train": 0}, r"^num_train: found 0; needed: at least 1"),
+        ({"num_test": -1}, r"^num_test: found -1; needed: at least 0"),
+        ({"seed": -1}, r"^seed: found -1"),
+        ({"difficulty": "brutal"}, r"^difficulty: found 'brutal'; needed: easy, medium, hard"),
+        ({"categories": ["ratio"]}, r"^categories: found 'ratio'; needed: some of arithmetic"),
+        ({"categories": ["ratios", "ratios"]}, r"^categories: found 'ratios' twice"),
+        ({"categories": []}, r"^categories: found none"),
     ],
 )
 def test_impossible_settings_are_refused(arguments, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(SettingError, match=message):
         generate(**arguments)
 
 
 def test_more_questions_than_there_are_is_an_error_and_leaves_no_file(tmp_path, monkeypatch):
-    monkeypatch.setattr("unspoken.data.tasks.arithmetic.dataset._MAX_REPETITIONS", 1)
+    monkeypatch.setattr("unspoken.data.tasks.arithmetic.dataset.MAX_REPETITIONS", 1)
     with pytest.raises(DataError, match="no more new questions were found in category 'algebra'"):
         write_arithmetic(tmp_path, num_train=9000, difficulty="easy", categories=["algebra"])
     assert list(tmp_path.iterdir()) == []

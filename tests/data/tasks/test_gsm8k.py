@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from helpers.paths import SHARED_DATA
-from unspoken.common.errors import DataError, OutputExistsError
+from unspoken.common.errors import DataError, OutputExistsError, SettingError
 from unspoken.data.example import Example, read_examples
 from unspoken.data.tasks.gsm8k import equations, parse, sentences, write_gsm8k
 from unspoken.data.tasks.icot import iter_lines
@@ -133,14 +133,14 @@ def test_a_repeated_question_is_an_error(tmp_path):
 
 def test_settings_that_cannot_be(tmp_path):
     raw = write_raw(tmp_path / "raw")
-    with pytest.raises(DataError, match="--num_valid: found 30; needed: 1 to 29"):
+    with pytest.raises(SettingError, match=r"^num_valid: found 30; needed: 1 to 29"):
         write_gsm8k(tmp_path / "out", raw, num_valid=30)
-    with pytest.raises(DataError, match="--style: found 'prose'; needed: equations or sentences"):
+    with pytest.raises(SettingError, match=r"^thought: found 'prose'; needed: equations or"):
         write_gsm8k(tmp_path / "out", raw, "prose")  # pyright: ignore[reportArgumentType]
-    with pytest.raises(DataError, match=r"none: no such folder; needed: .*--source"):
+    with pytest.raises(DataError, match=r"none: no such folder; needed: .*correct source"):
         write_gsm8k(tmp_path / "out", tmp_path / "none")
     write_gsm8k(tmp_path / "out", raw, num_valid=1)
-    with pytest.raises(OutputExistsError, match="--overwrite"):
+    with pytest.raises(OutputExistsError, match="overwrite=true"):
         write_gsm8k(tmp_path / "out", raw, num_valid=1)
 
 
@@ -168,7 +168,7 @@ def test_a_hub_out_of_reach_says_what_to_do(tmp_path, monkeypatch):
     assert str(caught.value) == (
         "openai/gsm8k: cannot be loaded from the hub (Couldn't reach the Hub); needed: a network "
         "or a copy in the Hugging Face cache; download the raw train.jsonl and test.jsonl where "
-        "there is a network and give their folder with --source"
+        "there is a network and give their folder with source"
     )
 
 

@@ -126,7 +126,7 @@ def test_suffixes_must_say_the_direction(tmp_path, source, target):
 def test_nothing_is_overwritten_without_leave(tmp_path):
     (tmp_path / "a.txt").write_text("q||t #### 1\n")
     (tmp_path / "b.jsonl").write_text("mine")
-    with pytest.raises(OutputExistsError, match="--overwrite"):
+    with pytest.raises(OutputExistsError, match="overwrite=true"):
         convert(tmp_path / "a.txt", tmp_path / "b.jsonl")
     assert (tmp_path / "b.jsonl").read_text() == "mine"
     assert convert(tmp_path / "a.txt", tmp_path / "b.jsonl", overwrite=True) == 1

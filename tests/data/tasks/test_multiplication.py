@@ -4,12 +4,12 @@ from collections import Counter
 import pytest
 
 from helpers.paths import SHARED_DATA
-from unspoken.common.errors import DataError, OutputExistsError
+from unspoken.common.errors import DataError, OutputExistsError, SettingError
 from unspoken.data.example import Example, read_examples
 from unspoken.data.tasks.multiplication import (
+    count_problems,
     examples,
     generate,
-    num_problems,
     solve,
     solve_question,
     write_multiplication,
@@ -96,15 +96,16 @@ def test_all_sizes_agree_with_whole_numbers(size):
 def test_a_whole_small_space_is_used_once():
     parts = examples([(2, 1)], 700, 60, 50, seed=1)
     questions = [example.question for part in parts.values() for example in part]
-    assert len(questions) == len(set(questions)) == 810 == num_problems((2, 1))
+    assert len(questions) == len(set(questions)) == 810 == count_problems((2, 1))
 
 
 def test_more_problems_than_exist_is_an_error():
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(SettingError) as caught:
         generate([(2, 1)], 800, 6, 5)
     assert str(caught.value) == (
-        "--digits: 810 problems exist (810 of 2x1 digits), 811 were asked for (train 800, valid 6, "
-        "test 5); needed: no more than exist; lower --num_train or add a size with more digits"
+        "digits: found sizes of which 810 problems exist (810 of 2x1 digits), but 811 are asked "
+        "for (train 800, valid 6, test 5); needed: no more than exist; lower num_train or add a "
+        "size with more digits"
     )
 
 
@@ -122,8 +123,8 @@ def test_splits_share_no_question(digits):
 
 
 def test_drawing_leaves_out_repetitions_beyond_the_listed_spaces(monkeypatch):
-    monkeypatch.setattr("unspoken.data.tasks.multiplication._LISTED", 0)
-    monkeypatch.setattr("unspoken.data.tasks.multiplication._BLOCK", 64)
+    monkeypatch.setattr("unspoken.data.tasks.multiplication.LISTED", 0)
+    monkeypatch.setattr("unspoken.data.tasks.multiplication.BLOCK", 64)
     parts = generate([(2, 2)], 2000, 10, 10, seed=4)  # of 8,100: about every eighth is a repetition
     questions = {example.question for part in parts.values() for example in part.examples()}
     assert len(questions) == 2020
@@ -211,22 +212,22 @@ def test_nothing_is_overwritten_without_leave(tmp_path):
 @pytest.mark.parametrize(
     ("digits", "message"),
     [
-        ([], "--digits: found no size"),
-        ([(4,)], "--digits: found 4; needed: pairs"),
-        ([(0, 2)], "--digits: found 0 2; needed: pairs"),
-        ([(2, 2), (2, 2)], "--digits: found 2 2 twice"),
+        ([], r"^digits: found no size"),
+        ([(4,)], r"^digits: found 4; needed: pairs"),
+        ([(0, 2)], r"^digits: found 0 2; needed: pairs"),
+        ([(2, 2), (2, 2)], r"^digits: found 2 2 twice"),
     ],
 )
 def test_sizes_that_cannot_be(digits, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(SettingError, match=message):
         generate(digits, 1, 1, 1)
 
 
 def test_counts_and_seeds_that_cannot_be(tmp_path):
-    with pytest.raises(DataError, match="--num_train: found -1; needed: at least 0"):
+    with pytest.raises(SettingError, match=r"^num_train: found -1; needed: at least 0"):
         generate([(2, 2)], -1, 1, 1)
-    with pytest.raises(DataError, match="--seed: found -1; needed: at least 0"):
+    with pytest.raises(SettingError, match=r"^seed: found -1; needed: at least 0"):
         generate([(2, 2)], 1, 1, 1, seed=-1)
-    with pytest.raises(DataError, match="--num_valid: found 0; needed: at least 1"):
+    with pytest.raises(SettingError, match=r"^num_valid: found 0; needed: at least 1"):
         write_multiplication(tmp_path, [(2, 2)], 1, 0, 1)
     assert generate([(2, 2)], 0, 0, 0)["train"].order.tolist() == []

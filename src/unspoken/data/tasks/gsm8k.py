@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
-from unspoken.common.errors import DataError
+from unspoken.common.errors import DataError, SettingError, setting
 from unspoken.common.files import AnyPath, refuse_existing
 from unspoken.data.example import Example, unique_questions, write_examples
 from unspoken.data.jsonl import json_line, read_jsonl, require_text, write_dataset
@@ -50,9 +50,9 @@ def parse(
     """Returns the example of a raw record.
 
     Args:
-        record: Has the text fields `question` and `answer`.
-        style: What the thought is: `equations` or `sentences`.
-        where: The place that an error names, such as "train.jsonl:7".
+        record: has the text fields `question` and `answer`.
+        style: what the thought is: `equations` or `sentences`.
+        where: the place that an error names, such as "train.jsonl:7".
 
     Raises:
         DataError: for a missing, empty or wrong field, and an answer without `#### N`.
@@ -127,7 +127,7 @@ def equations(solution: str) -> tuple[str, str]:
     if marks:
         return " ".join(marks), "marks"
     spelled = [
-        f"<<{_tidied(match[0])}>>"
+        f"<<{_tidy(match[0])}>>"
         for match in _EQUATION.finditer(solution)
         if _stands_alone(match, solution)
     ]
@@ -146,7 +146,7 @@ def _stands_alone(match: re.Match[str], text: str) -> bool:
     return all(match[0].count(a) == match[0].count(b) for a, b in ("()", "[]"))
 
 
-def _tidied(equation: str) -> str:
+def _tidy(equation: str) -> str:
     equation = re.sub(rf"{_TIMES}|×", "*", equation)
     equation = re.sub(r"(?<=\d)[, ](?=\d{3})", "", equation)
     return re.sub(r"[\s$]", "", equation).replace("[", "(").replace("]", ")")
@@ -155,7 +155,7 @@ def _tidied(equation: str) -> str:
 def write_gsm8k(
     output: AnyPath,
     source: AnyPath | None = None,
-    style: Style = "equations",
+    thought: Style = "equations",
     *,
     num_valid: int = 500,
     seed: int = 0,
@@ -167,54 +167,60 @@ def write_gsm8k(
     All examples keep their order, and ids name the line they came from (`train-17`).
 
     Args:
-        output: The folder to write.
-        source: A folder with the raw train.jsonl and test.jsonl; none, or "openai/gsm8k", for the
+        output: the folder to write.
+        source: a folder with the raw train.jsonl and test.jsonl; none, or "openai/gsm8k", for the
             hub.
-        style: What the thought is: `equations` or `sentences`.
-        num_valid: How many training examples validate instead.
-        seed: Chooses them.
-        overwrite: Whether files that exist may be replaced.
+        thought: what the thought is: `equations` or `sentences`.
+        num_valid: how many training examples validate instead.
+        seed: chooses them.
+        overwrite: whether files that exist may be replaced.
 
     Raises:
-        DataError: for records that cannot be read, a question that occurs twice in a file, a hub
-            that cannot be reached, and settings that cannot be.
+        DataError: for records that cannot be read, a question that occurs twice in a file, and a
+            hub that cannot be reached.
+        SettingError: for a setting that cannot be.
         OutputExistsError: if one of the files exists and `overwrite` is false.
     """
-    if style not in get_args(Style):
-        raise DataError(
-            f"--style: found {style!r}; needed: {' or '.join(get_args(Style))}; choose one"
+    if thought not in get_args(Style):
+        raise SettingError(
+            "thought", found=repr(thought), needed=" or ".join(get_args(Style)), remedy="choose one"
         )
     names = ("train.jsonl", "valid.jsonl", "test.jsonl", "dataset.json")
     refuse_existing([Path(output) / name for name in names], overwrite=overwrite)
     made_from: dict[str, str] = {}
-    raw = _from_hub() if source is None or str(source) == HUB_NAME else _from_folder(Path(source))
+    raw = _read_hub() if source is None or str(source) == HUB_NAME else _read_folder(Path(source))
     training, test = (
-        list(unique_questions(split.place, partial(_numbered, split, style, made_from)))
+        list(unique_questions(split.place, partial(_number_examples, split, thought, made_from)))
         for split in raw
     )
-    train, valid = _taken_out(training, num_valid, seed)
+    train, valid = _take_out(training, num_valid, seed)
     splits = {"train": train, "valid": valid, "test": test}
     description = {
         "task": "gsm8k",
-        "settings": {"source": str(source or HUB_NAME), "style": style, "num_valid": num_valid},
+        "settings": {"source": str(source or HUB_NAME), "style": thought, "num_valid": num_valid},
         "seed": seed,
         "thoughts_from": {
             split: dict(Counter(made_from[example.id] for example in examples))
             for split, examples in splits.items()
         },
     }
-    pieces = {split: map(json_line, examples) for split, examples in splits.items()}
+    pieces = {
+        split: (json_line(example.to_record()) for example in examples)
+        for split, examples in splits.items()
+    }
     return write_dataset(output, pieces, description, overwrite=overwrite)
 
 
-def _taken_out(
+def _take_out(
     training: list[Example], num_valid: int, seed: int
 ) -> tuple[list[Example], list[Example]]:
     """Returns the examples that stay and the ones that validate, both in their order."""
     if not 1 <= num_valid < len(training):
-        raise DataError(
-            f"--num_valid: found {num_valid}; needed: 1 to {len(training) - 1}, as there are "
-            f"{len(training)} training examples; choose another number"
+        raise SettingError(
+            "num_valid",
+            found=num_valid,
+            needed=f"1 to {len(training) - 1}, as there are {len(training)} training examples",
+            remedy="choose another number",
         )
     chosen = set(random.Random(seed).sample(range(len(training)), num_valid))
     return (
@@ -231,7 +237,9 @@ class _Raw(NamedTuple):
     read: Callable[[], Iterator[tuple[int, Mapping[str, Any]]]]
 
 
-def _numbered(raw: _Raw, style: Style, made_from: dict[str, str]) -> Iterator[tuple[int, Example]]:
+def _number_examples(
+    raw: _Raw, style: Style, made_from: dict[str, str]
+) -> Iterator[tuple[int, Example]]:
     """Yields (line number, example), and notes under its id what its thought was made from."""
     for line, record in raw.read():
         example, source = _parse(record, style, f"{raw.place}:{line}")
@@ -240,11 +248,11 @@ def _numbered(raw: _Raw, style: Style, made_from: dict[str, str]) -> Iterator[tu
         yield line, replace(example, id=name)
 
 
-def _from_folder(folder: Path) -> tuple[_Raw, _Raw]:
+def _read_folder(folder: Path) -> tuple[_Raw, _Raw]:
     if not folder.is_dir():
         raise DataError(
             f"{folder}: no such folder; needed: a folder with the raw train.jsonl and test.jsonl, "
-            f"or {HUB_NAME} for the hub; correct --source"
+            f"or {HUB_NAME} for the hub; correct {setting('source')}"
         )
     train, test = folder / "train.jsonl", folder / "test.jsonl"
     return (
@@ -253,7 +261,7 @@ def _from_folder(folder: Path) -> tuple[_Raw, _Raw]:
     )
 
 
-def _from_hub() -> tuple[_Raw, _Raw]:
+def _read_hub() -> tuple[_Raw, _Raw]:
     import datasets
 
     try:
@@ -263,7 +271,7 @@ def _from_hub() -> tuple[_Raw, _Raw]:
         raise DataError(
             f"{HUB_NAME}: cannot be loaded from the hub ({reason}); needed: a network or a copy in "
             "the Hugging Face cache; download the raw train.jsonl and test.jsonl where there is a "
-            "network and give their folder with --source"
+            f"network and give their folder with {setting('source')}"
         ) from error
     return (
         _Raw("train", f"{HUB_NAME}/train", lambda: enumerate(loaded["train"], start=1)),

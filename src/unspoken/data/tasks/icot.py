@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from unspoken.common.errors import DataError
+from unspoken.common.errors import DataError, setting
 from unspoken.common.files import AnyPath, atomic_output, refuse_existing
 from unspoken.data.example import Example, iter_examples, unique_questions, write_examples
 from unspoken.data.jsonl import read_lines, require_text
@@ -25,8 +25,8 @@ def parse_line(line: str, where: str = "line") -> Example:
     The question ends at the first `||`, the answer starts after the last `####`.
 
     Args:
-        line: Such as `2 1 * 3||6 3 0 #### 6 3 0`.
-        where: The place that an error names, such as "train.txt:7".
+        line: such as `2 1 * 3||6 3 0 #### 6 3 0`.
+        where: the place that an error names, such as "train.txt:7".
 
     Raises:
         DataError: for a line without `||` or `####`, or with an empty question or answer.
@@ -56,8 +56,8 @@ def format_line(example: Example, where: str = "example") -> str:
     """Returns the line of an example, without a line end; its id has no place there.
 
     Args:
-        example: The example.
-        where: The place that an error names, such as "train.jsonl:7".
+        example: the example.
+        where: the place that an error names, such as "train.jsonl:7".
 
     Raises:
         DataError: if the example would not come back from its line.
@@ -106,7 +106,7 @@ def convert(input: AnyPath, output: AnyPath, *, overwrite: bool = False) -> int:
     direction = (source.suffix.lower(), target.suffix.lower())
     if direction not in ((".txt", ".jsonl"), (".jsonl", ".txt")):
         raise DataError(
-            f"--output {target}: found {direction[0] or 'no suffix'} -> "
+            f"{setting('output', target)}: found {direction[0] or 'no suffix'} -> "
             f"{direction[1] or 'no suffix'}; needed: .txt -> .jsonl or .jsonl -> .txt; "
             "rename the files so that their suffixes say what they hold"
         )

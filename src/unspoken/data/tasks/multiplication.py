@@ -24,16 +24,19 @@ from typing import Any
 
 import numpy as np
 
-from unspoken.common.errors import DataError
+from unspoken.common.errors import DataError, SettingError, setting
 from unspoken.common.files import AnyPath, refuse_existing
+from unspoken.common.settings import require_at_least
 from unspoken.data.example import Example
 from unspoken.data.jsonl import write_dataset
 
 SPLITS = ("train", "valid", "test")
 
 _CHUNK = 8192  # lines worked out together: their columns fit the processor's cache
-_BLOCK = 65536  # problems drawn together; part of what a seed means
-_LISTED = 2**24  # spaces up to this size are permuted as a whole (128 MB)
+#: Problems that are drawn together; part of what a seed means.
+BLOCK = 65536
+#: Spaces of up to so many problems are permuted as a whole (128 MB); part of what a seed means.
+LISTED = 2**24
 
 Size = tuple[int, int]
 
@@ -45,9 +48,9 @@ def solve(first: str | Sequence[int], second: str | Sequence[int]) -> Example:
     """Returns the problem with its worked thought and its answer.
 
     Args:
-        first: Digits of the first factor, least significant first, as text (with or without
+        first: digits of the first factor, least significant first, as text (with or without
             spaces) or as numbers.
-        second: The same for the second factor.
+        second: the same for the second factor.
 
     Example:
         >>> solve("2 1", "3")
@@ -56,7 +59,7 @@ def solve(first: str | Sequence[int], second: str | Sequence[int]) -> Example:
     Raises:
         DataError: for a factor that is not made of decimal digits.
     """
-    factors = [_digits_of(first), _digits_of(second)]
+    factors = [_read_digits(first), _read_digits(second)]
     columns = np.array(factors[0] + factors[1], dtype=np.uint8)[:, None]
     layout = _Layout.build((len(factors[0]), len(factors[1])), "", 1)
     record = json.loads(layout.render(columns, np.ones(1, dtype=np.int64)))
@@ -78,7 +81,7 @@ def solve_question(question: str) -> Example:
     return solve(first, second)
 
 
-def _digits_of(factor: str | Sequence[int]) -> list[int]:
+def _read_digits(factor: str | Sequence[int]) -> list[int]:
     digits = list(factor.replace(" ", "")) if isinstance(factor, str) else list(factor)
     if not digits or any(str(digit) not in "0123456789" for digit in digits):
         raise DataError(
@@ -91,7 +94,7 @@ def _digits_of(factor: str | Sequence[int]) -> list[int]:
 # --- a data set ---------------------------------------------------------------------------------
 
 
-def num_problems(size: Size) -> int:
+def count_problems(size: Size) -> int:
     """Returns how many problems there are of n by m digits, without leading zeros.
 
     Swapped factors are different problems.
@@ -104,10 +107,10 @@ class Problems:
     """The problems of one split, in the order of its lines.
 
     Attributes:
-        split: Its name; ids are `{split}-{line number}`.
-        sizes: The sizes that are mixed.
+        split: its name; ids are `{split}-{line number}`.
+        sizes: the sizes that are mixed.
         order: (N,), for every line the index of its size.
-        factors: For every size (digits, problems): the digits of both factors, least significant
+        factors: for every size (digits, problems): the digits of both factors, least significant
             first, the first factor on top; the columns are in the order of the lines.
     """
 
@@ -160,19 +163,19 @@ def generate(
     training examples leave them as they are.
 
     Args:
-        digits: Pairs (digits of the first factor, digits of the second).
-        num_train: Examples to train with, of all sizes together.
-        num_valid: Examples to validate with.
-        num_test: Examples to test with.
-        seed: A whole number of at least 0.
+        digits: pairs (digits of the first factor, digits of the second).
+        num_train: examples to train with, of all sizes together.
+        num_valid: examples to validate with.
+        num_test: examples to test with.
+        seed: a whole number of at least 0.
 
     Raises:
-        DataError: for counts that cannot be, or more problems than there are.
+        SettingError: for a setting that cannot be, or more problems than there are.
     """
-    sizes = _checked_sizes(digits)
+    sizes = _check_sizes(digits)
+    require_at_least(0, num_train=num_train, num_valid=num_valid, num_test=num_test, seed=seed)
     counts = {"train": num_train, "valid": num_valid, "test": num_test}
-    _check_least(0, **{f"num_{split}": count for split, count in counts.items()}, seed=seed)
-    shares = _shares(sizes, counts)
+    shares = _share_out(sizes, counts)
     drawn = [
         _draw(size, sum(share.values()), seed) for size, share in zip(sizes, shares, strict=True)
     ]
@@ -184,7 +187,8 @@ def generate(
         if len(sizes) > 1:
             order = np.random.default_rng([seed, 0, 0, index]).permutation(order)
         factors = tuple(
-            table[:, _span(share, split)] for table, share in zip(drawn, shares, strict=True)
+            table[:, _locate_split(share, split)]
+            for table, share in zip(drawn, shares, strict=True)
         )
         problems[split] = Problems(split, sizes, order, factors)
     return problems
@@ -196,7 +200,7 @@ def examples(
     """Returns the examples of train, valid and test, as `write_multiplication` writes them.
 
     Raises:
-        DataError: as `generate`.
+        SettingError: as `generate`.
     """
     problems = generate(digits, num_train, num_valid, num_test, seed)
     return {split: list(part.examples()) for split, part in problems.items()}
@@ -217,10 +221,10 @@ def write_multiplication(
     See `generate` for what the files hold.
 
     Raises:
-        DataError: as `generate`, and for a split without examples.
+        SettingError: as `generate`, and for a split without examples.
         OutputExistsError: if one of the files exists and `overwrite` is false.
     """
-    _check_least(1, num_train=num_train, num_valid=num_valid, num_test=num_test)
+    require_at_least(1, num_train=num_train, num_valid=num_valid, num_test=num_test)
     refuse_existing(
         [f"{output}/{name}" for name in (*(f"{split}.jsonl" for split in SPLITS), "dataset.json")],
         overwrite=overwrite,
@@ -242,41 +246,46 @@ def write_multiplication(
     return write_dataset(output, pieces, description, overwrite=overwrite)
 
 
-def _check_least(least: int, **settings: int) -> None:
-    for name, value in settings.items():
-        if value < least:
-            raise DataError(f"--{name}: found {value}; needed: at least {least}; raise it")
-
-
-def _checked_sizes(digits: Sequence[Size]) -> tuple[Size, ...]:
-    needed = "needed: pairs of whole numbers of at least 1, each pair once; give --digits 4 4"
+def _check_sizes(digits: Sequence[Size]) -> tuple[Size, ...]:
+    """Returns the sizes, once every one is found to be possible and to stand there once."""
     sizes: list[Size] = []
+    problem = None if digits else "no size"
     for pair in digits:
         if len(pair) != 2 or min(pair) < 1:
-            raise DataError(f"--digits: found {' '.join(map(str, pair)) or 'nothing'}; {needed}")
+            problem = " ".join(map(str, pair)) or "nothing"
+            break
         size = (int(pair[0]), int(pair[1]))
         if size in sizes:
-            raise DataError(f"--digits: found {size[0]} {size[1]} twice; {needed}")
+            problem = f"{size[0]} {size[1]} twice"
+            break
         sizes.append(size)
-    if not sizes:
-        raise DataError(f"--digits: found no size; {needed}")
+    if problem is not None:
+        raise SettingError(
+            "digits",
+            found=problem,
+            needed="pairs of whole numbers of at least 1, each pair once",
+            remedy="give such as 4 4",
+        )
     return tuple(sizes)
 
 
-def _shares(sizes: Sequence[Size], counts: dict[str, int]) -> list[dict[str, int]]:
+def _share_out(sizes: Sequence[Size], counts: dict[str, int]) -> list[dict[str, int]]:
     """Returns how many problems each size gives to each split."""
     total = sum(counts.values())
-    spaces = [num_problems(size) for size in sizes]
+    spaces = [count_problems(size) for size in sizes]
     if total > sum(spaces):
         names = ", ".join(
             f"{space:,} of {n}x{m} digits" for (n, m), space in zip(sizes, spaces, strict=True)
         )
-        raise DataError(
-            f"--digits: {sum(spaces):,} problems exist ({names}), {total:,} were asked for "
-            f"(train {counts['train']:,}, valid {counts['valid']:,}, test {counts['test']:,}); "
-            "needed: no more than exist; lower --num_train or add a size with more digits"
+        asked = ", ".join(f"{split} {count:,}" for split, count in counts.items())
+        raise SettingError(
+            "digits",
+            found=f"sizes of which {sum(spaces):,} problems exist ({names}), but {total:,} are "
+            f"asked for ({asked})",
+            needed="no more than exist",
+            remedy=f"lower {setting('num_train')} or add a size with more digits",
         )
-    given = _fill(spaces, total)
+    given = _fill_spaces(spaces, total)
     held_out = counts["valid"] + counts["test"]
     shares = []
     before = {"all": 0, "held_out": 0, "valid": 0}
@@ -293,7 +302,7 @@ def _shares(sizes: Sequence[Size], counts: dict[str, int]) -> list[dict[str, int
     return shares
 
 
-def _fill(spaces: Sequence[int], total: int) -> list[int]:
+def _fill_spaces(spaces: Sequence[int], total: int) -> list[int]:
     """Returns equal shares of the total, none larger than its space."""
     given = [0] * len(spaces)
     open_ones = list(range(len(spaces)))
@@ -310,7 +319,7 @@ def _fill(spaces: Sequence[int], total: int) -> list[int]:
     return given
 
 
-def _span(share: dict[str, int], split: str) -> slice:
+def _locate_split(share: dict[str, int], split: str) -> slice:
     """Returns where a split's problems stand among those drawn for a size."""
     start = 0
     for name, count in share.items():
@@ -323,29 +332,31 @@ def _span(share: dict[str, int], split: str) -> slice:
 def _draw(size: Size, count: int, seed: int) -> np.ndarray:
     """Returns `count` different problems of one size, (n + m, count) digits as uint8."""
     n, m = size
-    space = num_problems(size)
+    space = count_problems(size)
     generator = np.random.default_rng([seed, n, m])
-    if space <= _LISTED or 4 * count > space:
+    if space <= LISTED or 4 * count > space:
         index = generator.permutation(space)[:count]
         first, second = np.divmod(index, 9 * 10 ** (m - 1))
-        return np.vstack([_columns(first + 10 ** (n - 1), n), _columns(second + 10 ** (m - 1), m)])
+        return np.vstack(
+            [_split_digits(first + 10 ** (n - 1), n), _split_digits(second + 10 ** (m - 1), m)]
+        )
     # Few of many: draw digits and leave out what came before. One stream of blocks, whatever the
     # count, so that the first problems of a seed are always the same.
     problems = np.empty((0, n + m), dtype=np.uint8)
     while len(problems) < count:
         blocks = [problems]
-        for _ in range(-(-(count - len(problems)) // _BLOCK)):
-            block = generator.integers(0, 10, (_BLOCK, n + m), dtype=np.uint8)
-            block[:, [n - 1, n + m - 1]] = generator.integers(1, 10, (_BLOCK, 2), dtype=np.uint8)
+        for _ in range(-(-(count - len(problems)) // BLOCK)):
+            block = generator.integers(0, 10, (BLOCK, n + m), dtype=np.uint8)
+            block[:, [n - 1, n + m - 1]] = generator.integers(1, 10, (BLOCK, 2), dtype=np.uint8)
             blocks.append(block)
         problems = np.concatenate(blocks)
-        _, firsts = np.unique(_keys(problems), return_index=True)
+        _, firsts = np.unique(_make_keys(problems), return_index=True)
         if len(firsts) < len(problems):
             problems = problems[np.sort(firsts)]
     return np.ascontiguousarray(problems[:count].T)
 
 
-def _keys(problems: np.ndarray) -> np.ndarray:
+def _make_keys(problems: np.ndarray) -> np.ndarray:
     """Returns one comparable value for each row of digits."""
     width = problems.shape[1]
     if width <= 19:  # fits 64 bits
@@ -356,7 +367,7 @@ def _keys(problems: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(problems).view(f"V{width}").ravel()
 
 
-def _columns(numbers: np.ndarray, width: int) -> np.ndarray:
+def _split_digits(numbers: np.ndarray, width: int) -> np.ndarray:
     """Returns the decimal digits of numbers, (width, N) uint8, least significant first."""
     powers = 10 ** np.arange(width, dtype=np.int64)
     return (numbers // powers[:, None] % 10).astype(np.uint8)
@@ -370,9 +381,9 @@ class _Layout:
     """One JSONL line of a size: its constant characters and where its digits stand.
 
     Attributes:
-        size: Digits of both factors.
-        line: The line, with zeros in place of its digits.
-        places: Name of a number -> the characters that are its digits.
+        size: digits of both factors.
+        line: the line, with zeros in place of its digits.
+        places: name of a number -> the characters that are its digits.
     """
 
     size: Size
@@ -419,10 +430,10 @@ class _Layout:
         width = self.places["id"].stop - self.places["id"].start
         canvas = np.empty((len(self.line), factors.shape[1]), dtype=np.uint8)  # (characters, N)
         canvas[:] = np.frombuffer(self.line, dtype=np.uint8)[:, None]
-        canvas[self.places["id"]] += _columns(ids, width)[::-1]
+        canvas[self.places["id"]] += _split_digits(ids, width)[::-1]
         canvas[self.places["first"]] += factors[:n]
         canvas[self.places["second"]] += factors[n:]
-        for i, (product, total) in enumerate(_long_multiplication(factors[:n], factors[n:])):
+        for i, (product, total) in enumerate(_multiply(factors[:n], factors[n:])):
             canvas[self.places[f"product {i}"]] += product
             if f"sum {i}" in self.places:
                 canvas[self.places[f"sum {i}"]] += total[: n + 1 + i]
@@ -431,9 +442,7 @@ class _Layout:
         return canvas.T.tobytes()
 
 
-def _long_multiplication(
-    first: np.ndarray, second: np.ndarray
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _multiply(first: np.ndarray, second: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields, for each digit of the second factor, its product and the sum so far.
 
     Args:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from unspoken.common.errors import DataError
-from unspoken.data.example import gold_of, solution_of
+from unspoken.data.example import extract_gold, extract_solution
 from unspoken.data.tasks import arithmetic, multiplication
 from unspoken.measure.sampling import Sampling
 from unspoken.teach.engines import Reply, Request, Style, Usage
@@ -55,12 +55,12 @@ class WorkedEngine:
 
 def solution(request: Request) -> str:
     """The worked solution of a question, ending in its final answer."""
-    found = solution_of(request.record, f"question {request.index}")
+    found = extract_solution(request.record, f"question {request.index}")
     if found is not None:
         return found
     try:
         example = multiplication.solve_question(request.question)
-        return f"{example.thought}\nFinal Answer: {gold_of(example.answer)}"
+        return f"{example.thought}\nFinal Answer: {extract_gold(example.answer)}"
     except DataError:
         pass
     try:

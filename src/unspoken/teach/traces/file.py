@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from unspoken.common.errors import DataError
+from unspoken.common.errors import DataError, setting
 from unspoken.common.files import atomic_output
 from unspoken.data.jsonl import json_line, require_text
 from unspoken.teach.engines import Usage
@@ -113,7 +113,7 @@ class TraceFile:
             raise DataError(
                 f"{where}: found a line that unspoken generate did not write ({error}); needed: "
                 "one trace a line, with id and index; delete the line, or begin anew with "
-                "--overwrite"
+                f"{setting('overwrite', True)}"
             ) from None
         require_text(record, "question", where)
         self._count(record)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from unspoken.common.errors import DataError
-from unspoken.common.files import AnyPath, atomic_output, refuse_existing, write_text
+from unspoken.common.errors import DataError, setting
+from unspoken.common.files import AnyPath, atomic_output, refuse_existing
 from unspoken.common.locks import locked
-from unspoken.common.version import __version__
 from unspoken.teach.traces.file import Line, TraceFile
-from unspoken.teach.traces.settings import Plan, read_settings, settings_path
+from unspoken.teach.traces.settings import TracePlan, read_settings, write_settings
 
 
 class MergeSummary(NamedTuple):
@@ -47,13 +45,13 @@ def merge_traces(
     """
     paths = [Path(path) for path in inputs]
     if not paths:
-        raise DataError("merge: found no input; needed: files of traces; name them")
+        raise DataError(f"{setting('input')}: found no file; needed: files of traces; name them")
     refuse_existing([output], overwrite=overwrite)
     if any(path.resolve() == Path(output).resolve() for path in paths):
         raise DataError(f"{output}: found it among the inputs; needed: another file; rename it")
-    plan = _merged_plan(paths)
-    where, num_doubled = _collect(paths)
-    missing = _missing(plan, where)
+    settings, plan = _merge_settings(paths)
+    where, num_doubled = _locate_samples(paths)
+    missing = _list_missing(plan, where)
     if missing and not allow_missing:
         more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
         raise DataError(
@@ -61,16 +59,18 @@ def merge_traces(
             "sample of every shard; run unspoken generate or unspoken shard for these shards "
             "again, or name the files that are missing here"
         )
-    values = {"unspoken_version": __version__, "settings": read_settings(paths[0])[0]}
-    beside = json.dumps({**values, "plan": asdict(plan)}, indent=1, ensure_ascii=False)
     with locked(Path(output)):
-        write_text(settings_path(output), f"{beside}\n")
-        _write(where, output, overwrite)
+        write_settings(Path(output), settings, plan)
+        _write_sorted(where, output, overwrite)
     return MergeSummary(len(where), num_doubled, tuple(missing))
 
 
-def _merged_plan(paths: list[Path]) -> Plan:
-    """The plan that the files fulfil together."""
+def _merge_settings(paths: list[Path]) -> tuple[dict[str, Any], TracePlan]:
+    """The settings that the files have in common, and the plan that they fulfil together.
+
+    Raises:
+        DataError: their settings differ, or how many samples of a question they hold.
+    """
     first, plan = read_settings(paths[0])
     plans = [plan]
     for path in paths[1:]:
@@ -88,11 +88,15 @@ def _merged_plan(paths: list[Path]) -> Plan:
         plans.append(other)
     start = min(each.start_index for each in plans)
     end = max(each.start_index + each.num_questions for each in plans)
-    return replace(plan, start_index=start, num_questions=end - start, shard=(1, 1))
+    return first, replace(plan, start_index=start, num_questions=end - start, shard=(1, 1))
 
 
-def _collect(paths: list[Path]) -> tuple[dict[str, tuple[Path, Line]], int]:
-    """The id of each sample -> where it stands; and how many stood in two files."""
+def _locate_samples(paths: list[Path]) -> tuple[dict[str, tuple[Path, Line]], int]:
+    """Finds where each sample stands, by id; and how many stand in two files.
+
+    Raises:
+        DataError: a file is not there, or two hold different texts of one sample.
+    """
     where: dict[str, tuple[Path, Line]] = {}
     num_doubled = 0
     for path in paths:
@@ -104,7 +108,7 @@ def _collect(paths: list[Path]) -> tuple[dict[str, tuple[Path, Line]], int]:
                     where[name] = (path, line)
                     continue
                 num_doubled += 1
-                if _read(*where[name]) != _read(path, line):
+                if _read_raw(*where[name]) != _read_raw(path, line):
                     raise DataError(
                         f"{path}: id {name!r} is in {where[name][0]}, too, with another text; "
                         "needed: one trace for one id; leave one of the files out"
@@ -112,14 +116,14 @@ def _collect(paths: list[Path]) -> tuple[dict[str, tuple[Path, Line]], int]:
     return where, num_doubled
 
 
-def _read(path: Path, line: Line) -> bytes:
+def _read_raw(path: Path, line: Line) -> bytes:
     with path.open("rb") as file:
         file.seek(line.offset)
         return file.read(line.length)
 
 
-def _missing(plan: Plan, where: dict[str, tuple[Path, Line]]) -> list[str]:
-    """What the plan names and no file has, by id, or by index where an id is not known."""
+def _list_missing(plan: TracePlan, where: dict[str, tuple[Path, Line]]) -> list[str]:
+    """Lists what the plan names and no file has, by id, or by index where an id is not known."""
     found = {line.rank for _, line in where.values()}
     names = {line.index: name.rpartition("#")[0] for name, (_, line) in where.items()}
     return [
@@ -130,7 +134,8 @@ def _missing(plan: Plan, where: dict[str, tuple[Path, Line]]) -> list[str]:
     ]
 
 
-def _write(where: dict[str, tuple[Path, Line]], output: AnyPath, overwrite: bool) -> None:
+def _write_sorted(where: dict[str, tuple[Path, Line]], output: AnyPath, overwrite: bool) -> None:
+    """Writes all samples into one file, in the order of questions and samples."""
     files = {path: path.open("rb") for path in {path for path, _ in where.values()}}
     try:
         with atomic_output(output, overwrite=overwrite) as merged:

@@ -5,18 +5,60 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from unspoken.common.errors import DataError, OutputExistsError
+from pydantic import Field, model_validator
+
+from unspoken.common.errors import DataError, OutputExistsError, SettingError, setting
 from unspoken.common.files import AnyPath, write_text
+from unspoken.common.settings import checked
 from unspoken.common.version import __version__
+from unspoken.data.jsonl import shorten
 from unspoken.measure.sampling import Sampling
 from unspoken.teach.engines import Engine
 from unspoken.teach.prompts import PromptWriter
 
 
+@checked
+class Selection:
+    """Which of the questions are answered, and how often.
+
+    Attributes:
+        start_index: of the first question.
+        num_samples: so many questions from there; None is all.
+        samples_per_question: each gets its own id.
+        shard: (i, n): every n-th question, from the i-th on; (1, 1) is all.
+
+    Raises:
+        SettingError: for values that make no sense.
+    """
+
+    start_index: Annotated[int, Field(ge=0)] = 0
+    num_samples: Annotated[int | None, Field(ge=1)] = None
+    samples_per_question: Annotated[int, Field(ge=1)] = 1
+    shard: tuple[int, int] = (1, 1)
+
+    @model_validator(mode="after")
+    def _shard_is_one_of_them(self) -> Selection:
+        number, count = self.shard
+        if not 1 <= number <= count:
+            raise SettingError(
+                "shard",
+                found=f"{number}/{count}",
+                needed="such as 1/16 to 16/16",
+                remedy="correct it",
+            )
+        return self
+
+    def plan(self, num_questions: int) -> TracePlan:
+        """What is to be answered of so many questions."""
+        left = max(0, num_questions - self.start_index)
+        total = left if self.num_samples is None else min(self.num_samples, left)
+        return TracePlan(self.start_index, total, self.samples_per_question, self.shard)
+
+
 @dataclass(frozen=True)
-class Plan:
+class TracePlan:
     """Which samples a file is to hold.
 
     Attributes:
@@ -43,7 +85,7 @@ def settings_path(output: AnyPath) -> Path:
     return output.with_name(f"{output.name}.settings.json")
 
 
-def settings_of(engine: Engine, writer: PromptWriter, sampling: Sampling) -> dict[str, Any]:
+def list_settings(engine: Engine, writer: PromptWriter, sampling: Sampling) -> dict[str, Any]:
     """Everything that decides what an engine writes."""
     settings = {**engine.settings(), **writer.settings()}
     if engine.style != "none":
@@ -56,43 +98,46 @@ def settings_of(engine: Engine, writer: PromptWriter, sampling: Sampling) -> dic
     return settings
 
 
-def settle_settings(path: Path, settings: dict[str, Any], plan: Plan, overwrite: bool) -> None:
-    """Writes the settings beside the output, or refuses to continue with other ones.
-
-    They are there before the output is, so a file without them is not ours.
+def require_same_settings(path: Path, settings: dict[str, Any]) -> None:
+    """Checks that a file of traces, where there is one, can be continued with these settings.
 
     Raises:
-        OutputExistsError: the output was begun with other settings, or not by unspoken.
+        OutputExistsError: it was begun with other settings, or not by unspoken.
         DataError: it is a folder, or its settings cannot be read.
     """
-    beside = settings_path(path)
     if path.is_dir():
         raise DataError(f"{path}: found a folder; needed: the name of a file; name another")
-    if overwrite:
-        path.unlink(missing_ok=True)
-    elif path.exists():
-        if not beside.exists():
-            raise OutputExistsError(
-                f"{path}: exists already and has no {beside.name}, so it cannot be continued; "
-                "needed: a new name; name another output or allow replacing it with --overwrite"
-            )
-        before = read_settings(path)[0]
-        differing = [
-            f"{key}: {_shown(before.get(key))} then, {_shown(settings.get(key))} now"
-            for key in sorted({*before, *settings})
-            if before.get(key) != settings.get(key)
-        ]
-        if differing:
-            raise OutputExistsError(
-                f"{path}: was begun with other settings ({'; '.join(differing)}); needed: the same "
-                "ones to continue it; give those, another --output, or --overwrite to begin anew"
-            )
+    if not path.exists():
+        return
+    beside = settings_path(path)
+    if not beside.exists():  # they are written before the traces are, so these are not ours
+        raise OutputExistsError(
+            f"{path}: exists already and has no {beside.name}, so it cannot be continued; needed: "
+            "a new name; name another output or allow replacing it with "
+            f"{setting('overwrite', True)}"
+        )
+    before = read_settings(path)[0]
+    differing = [
+        f"{key}: {shorten(before.get(key))} then, {shorten(settings.get(key))} now"
+        for key in sorted({*before, *settings})
+        if before.get(key) != settings.get(key)
+    ]
+    if differing:
+        raise OutputExistsError(
+            f"{path}: was begun with other settings ({'; '.join(differing)}); needed: the same "
+            f"ones to continue it; give those, another {setting('output')}, or "
+            f"{setting('overwrite', True)} to begin anew"
+        )
+
+
+def write_settings(path: Path, settings: dict[str, Any], plan: TracePlan) -> None:
+    """Writes beside a file of traces how they are made, and which; replaces what stood there."""
     values = {"unspoken_version": __version__, "settings": settings, "plan": asdict(plan)}
-    write_text(beside, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+    write_text(settings_path(path), json.dumps(values, indent=1, ensure_ascii=False) + "\n")
 
 
-def read_settings(output: AnyPath) -> tuple[dict[str, Any], Plan]:
-    """The settings and the plan of a file of traces.
+def read_settings(output: AnyPath) -> tuple[dict[str, Any], TracePlan]:
+    """Reads the settings and the plan of a file of traces.
 
     Raises:
         DataError: they are missing or cannot be read.
@@ -101,14 +146,9 @@ def read_settings(output: AnyPath) -> tuple[dict[str, Any], Plan]:
     try:
         values = json.loads(beside.read_text(encoding="utf-8"))
         plan = values["plan"]
-        return values["settings"], Plan(**{**plan, "shard": tuple(plan["shard"])})
+        return values["settings"], TracePlan(**{**plan, "shard": tuple(plan["shard"])})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{beside}: cannot be read ({error}); needed: what unspoken generate wrote beside "
-            f"{output}; put it back, or make the traces again with --overwrite"
+            f"{output}; put it back, or make the traces again with {setting('overwrite', True)}"
         ) from None
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -8,22 +8,25 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unspoken.teach.traces.merge import merge_traces
 from unspoken.teach.traces.settings import settings_path
 from unspoken.teach.traces.write import GenerateSummary, shard_path
 
+if TYPE_CHECKING:
+    from accelerate import PartialState
+
 
 def write_together(
     write: Callable[[Path, tuple[int, int]], GenerateSummary],
     output: Path,
-    process: Any,
+    process: PartialState,
     *,
     alone: bool = False,
     overwrite: bool = False,
 ) -> GenerateSummary:
-    """What `write` did in all processes; all of them call this.
+    """Writes traces in all processes, which all call this; returns what they did together.
 
     Shares that were begun are finished, with any number of processes. What one process alone
     began in `output`, the main process goes on with.
@@ -31,40 +34,39 @@ def write_together(
     Args:
         write: writes one share, (i, n) as in `generate_traces`, into a file of its own.
         output: JSONL; is there once all shares are.
-        process: Accelerate's PartialState.
+        process: this one among all.
         alone: the main process does everything.
         overwrite: begin anew, and replace `output` at the end.
     """
     from accelerate.utils import broadcast_object_list, gather_object
 
-    rank, world, count = process.process_index, process.num_processes, 1
     folder = shares_folder(output)
+    count = 1
     if process.is_main_process:
-        if overwrite:
+        is_begun = output.exists() and not overwrite
+        if is_begun or overwrite:  # is_begun: a kill came between joining shares and removing them
             shutil.rmtree(folder, ignore_errors=True)
-        if not alone:
-            count = _num_shares(output, folder, world, overwrite)
+        if not (is_begun or alone):
+            count = _count_begun_shares(output) or process.num_processes
     count = broadcast_object_list([count])[0]
-    shares = [(number, count) for number in range(1, count + 1)]
-    files = [shard_path(folder / output.name, share) for share in shares]
+    shares = {shard_path(folder / output.name, (i, count)): (i, count) for i in range(1, count + 1)}
     if count == 1:
-        files = [output]
-    done: list[GenerateSummary] = []
-    for file, share in list(zip(files, shares, strict=True))[rank::world]:
-        done.append(write(file, share))
-        if done[-1].interrupted:
+        shares = {output: (1, 1)}
+    own: list[GenerateSummary] = []
+    for file, share in list(shares.items())[process.process_index :: process.num_processes]:
+        own.append(write(file, share))
+        if own[-1].interrupted:
             break
-    done = gather_object(done)
-    together = _joined(done, output)
+    together = _sum_up(gather_object(own), output)
     if count > 1 and process.is_main_process and not together.interrupted:
-        merge_traces(files, output, overwrite=overwrite)
+        merge_traces(list(shares), output, overwrite=overwrite)
         shutil.rmtree(folder)
     process.wait_for_everyone()
     return together
 
 
 def shares_folder(output: Path) -> Path:
-    """Where the processes write their shares, which no flag of the user's names."""
+    """Where the processes write their shares: a hidden folder beside the output."""
     return output.parent / f".{output.name}.shares"
 
 
@@ -75,19 +77,19 @@ def remove_traces(output: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _num_shares(output: Path, folder: Path, world: int, overwrite: bool) -> int:
-    """Of those that were begun, or one for each process."""
-    if output.exists() and not overwrite:
-        shutil.rmtree(folder, ignore_errors=True)  # a kill came between joining and removing
-        return 1
-    counts: Counter[int] = Counter()
-    for path in folder.glob("*-of-*"):
+def _count_begun_shares(output: Path) -> int:
+    """How many shares there are of those that were begun; 0 where none was.
+
+    Processes of different numbers may have left some: those count that hold the most.
+    """
+    sizes: Counter[int] = Counter()
+    for path in shares_folder(output).glob("*-of-*"):
         if match := re.search(rf"-of-(\d{{5}}){re.escape(output.suffix)}$", path.name):
-            counts[int(match[1])] += path.stat().st_size
-    return counts.most_common(1)[0][0] if counts else world
+            sizes[int(match[1])] += path.stat().st_size
+    return sizes.most_common(1)[0][0] if sizes else 0
 
 
-def _joined(summaries: list[GenerateSummary], output: Path) -> GenerateSummary:
+def _sum_up(summaries: list[GenerateSummary], output: Path) -> GenerateSummary:
     """What the processes did, as one; they worked at the same time."""
     costs = [summary.cost for summary in summaries if summary.cost is not None]
     numbers = (

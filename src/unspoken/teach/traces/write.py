@@ -9,27 +9,32 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from unspoken.common.errors import DataError, RecipeError
+from unspoken.common.errors import DataError, setting
 from unspoken.common.files import AnyPath
 from unspoken.common.interrupt import StopRequest
 from unspoken.common.locks import locked
 from unspoken.common.progress import bar_intervals
-from unspoken.data.example import gold_of
-from unspoken.data.jsonl import require_text
-from unspoken.data.questions import read_questions_from, refuse_repeated_ids
+from unspoken.data.example import extract_gold
+from unspoken.data.questions import index_ids, read_questions_from
 from unspoken.measure.sampling import Sampling, seed_of
 from unspoken.parallel.world import read_world
 from unspoken.teach.engines import Engine, Reply, Request, Usage
-from unspoken.teach.prompts import PromptWriter, prompt_writer
+from unspoken.teach.prompts import PromptWriter, make_prompt_writer
 from unspoken.teach.traces.file import TraceFile
-from unspoken.teach.traces.settings import Plan, settings_of, settle_settings
+from unspoken.teach.traces.settings import (
+    Selection,
+    TracePlan,
+    list_settings,
+    require_same_settings,
+    write_settings,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +77,7 @@ def generate_traces(
     output: AnyPath,
     *,
     sampling: Sampling | None = None,
-    num_samples_per_question: int = 1,
+    samples_per_question: int = 1,
     start_index: int = 0,
     num_samples: int | None = None,
     shard: tuple[int, int] = (1, 1),
@@ -81,7 +86,7 @@ def generate_traces(
     overwrite: bool = False,
     progress: str | None = None,
 ) -> GenerateSummary:
-    """What was done; the traces are in `output`, also those of earlier runs.
+    """Has an engine answer questions; the traces are in `output`, also those of earlier runs.
 
     A record has id, question, cot, answer (the gold one, where there is one), index,
     num_prompt_tokens, num_tokens, stopped, finish_reason, engine and model, and the further
@@ -90,11 +95,11 @@ def generate_traces(
 
     Args:
         engine: answers.
-        questions: where `read_questions_from` finds them; or records with question and, if
-            known, answer and id.
+        questions: where `read_questions_from` finds them, or records as it returns them: with
+            question and, if known, answer and id.
         output: JSONL; a file of the same settings is continued.
         sampling: default greedy, up to 512 tokens.
-        num_samples_per_question: each gets its own id; more than one needs a temperature.
+        samples_per_question: each gets its own id; more than one needs a temperature.
         start_index: of the first question.
         num_samples: so many questions from there; None is all.
         shard: (i, n) answers every n-th question, beginning with the i-th, i from 1.
@@ -106,33 +111,39 @@ def generate_traces(
     Raises:
         DataError: the questions, or the file that is to be continued, cannot be used.
         OutputExistsError: the file was written with other settings.
-        RecipeError: settings that make no sense.
+        SettingError: a setting that makes no sense.
         EngineError: the engine cannot go on; what is done is kept.
     """
-    writer = prompt_writer(engine.style, system_prompt, few_shot)
+    selection = Selection(start_index, num_samples, samples_per_question, shard)
+    writer = make_prompt_writer(engine.style, system_prompt, few_shot)
     sampling = replace(sampling or Sampling(), stop=writer.stop)
-    _check(sampling, num_samples_per_question, start_index, num_samples, shard)
-    records = _numbered(questions)
-    total = len(records) - start_index if num_samples is None else num_samples
-    total = max(0, min(total, len(records) - start_index))
-    plan = Plan(start_index, total, num_samples_per_question, shard)
-    requests = _requests(records, plan, writer, sampling)
+    sampling.require_samples(samples_per_question, "samples_per_question")
+    if isinstance(questions, str) or not isinstance(questions, Sequence):
+        questions = read_questions_from(questions)
+    indices = index_ids(questions, lambda index: f"questions:{index + 1}")
+    records = {name: (index, questions[index]) for name, index in indices.items()}
+    plan = selection.plan(len(records))
+    requests = _make_requests(records, plan, writer, sampling)
+    settings = list_settings(engine, writer, sampling)
     path = Path(output)
     with locked(path):
-        settle_settings(path, settings_of(engine, writer, sampling), plan, overwrite)
-        return _run(engine, requests, sampling, path, names=set(records), progress=progress)
+        if overwrite and path.is_file():
+            path.unlink()
+        require_same_settings(path, settings)
+        write_settings(path, settings, plan)
+        return _complete(engine, requests, sampling, path, names=records, progress=progress)
 
 
-def _run(
+def _complete(
     engine: Engine,
     requests: list[Request],
     sampling: Sampling,
     path: Path,
     *,
-    names: set[str],
+    names: Collection[str],
     progress: str | None,
 ) -> GenerateSummary:
-    """Answers what is missing; the file is this process's own."""
+    """Answers what is missing, and sorts the file once it is whole; it is this process's own."""
     file = TraceFile(path)
     begin = time.perf_counter()
     with file, StopRequest(is_launched=read_world().is_launched) as stop:
@@ -141,26 +152,9 @@ def _run(
                 "%s: its last line was torn (%d bytes); it is removed and written again",
                 path, file.num_torn_bytes,
             )  # fmt: skip
-        skip = _done(file, requests, names)
+        done = _find_done(file, requests, names)
         before = file.used
-        bar = tqdm(
-            total=len(requests), initial=len(skip), desc=progress, unit="trace",
-            disable=progress is None, **bar_intervals(),
-        )  # fmt: skip
-        with bar:
-            replies = engine.generate(
-                requests,
-                sampling,
-                skip=skip,
-                used=before,
-                stopping=lambda: stop.requested,
-            )
-            for number, reply in replies:
-                request = requests[number]
-                file.add(_record(request, reply, engine), request.index, request.sample)
-                rate = (file.used.num_tokens - before.num_tokens) / (time.perf_counter() - begin)
-                bar.set_postfix_str(f"{rate:,.0f} tokens/s", refresh=False)
-                bar.update()
+        _add_replies(engine, requests, sampling, file, done=done, stop=stop, progress=progress)
         num_missing = sum(request.id not in file.lines for request in requests)
         interrupted = num_missing > 0 and stop.heed()
     if not num_missing:
@@ -169,8 +163,8 @@ def _run(
     return GenerateSummary(
         output=path,
         num_wanted=len(requests),
-        num_done_before=len(skip),
-        num_written=len(requests) - num_missing - len(skip),
+        num_done_before=len(done),
+        num_written=len(requests) - num_missing - len(done),
         num_missing=num_missing,
         num_torn_bytes=file.num_torn_bytes,
         num_prompt_tokens=file.used.num_prompt_tokens,
@@ -182,6 +176,34 @@ def _run(
     )
 
 
+def _add_replies(
+    engine: Engine,
+    requests: list[Request],
+    sampling: Sampling,
+    file: TraceFile,
+    *,
+    done: Collection[int],
+    stop: StopRequest,
+    progress: str | None,
+) -> None:
+    """Adds what the engine replies to the requests that are not done, until a signal comes."""
+    before, begin = file.used, time.perf_counter()
+    replies = engine.generate(
+        requests, sampling, skip=done, used=before, stopping=lambda: stop.requested
+    )
+    bar = tqdm(
+        total=len(requests), initial=len(done), desc=progress, unit="trace",
+        disable=progress is None, **bar_intervals(),
+    )  # fmt: skip
+    with bar:
+        for number, reply in replies:
+            request = requests[number]
+            file.add(_make_record(request, reply, engine), request.index, request.sample)
+            rate = (file.used.num_tokens - before.num_tokens) / (time.perf_counter() - begin)
+            bar.set_postfix_str(f"{rate:,.0f} tokens/s", refresh=False)
+            bar.update()
+
+
 def shard_path(output: AnyPath, shard: tuple[int, int]) -> Path:
     """The file of one shard: traces.jsonl is traces-00003-of-00016.jsonl for (3, 16)."""
     output = Path(output)
@@ -190,43 +212,9 @@ def shard_path(output: AnyPath, shard: tuple[int, int]) -> Path:
     return output.with_name(f"{output.stem}-{shard[0]:05d}-of-{shard[1]:05d}{output.suffix}")
 
 
-def _check(
-    sampling: Sampling,
-    num_samples_per_question: int,
-    start_index: int,
-    num_samples: int | None,
-    shard: tuple[int, int],
-) -> None:
-    sampling.require_samples(num_samples_per_question, "samples_per_question")
-    rules = [
-        ("start_index", start_index, start_index >= 0, "at least 0"),
-        ("num_samples", num_samples, num_samples is None or num_samples >= 1, "at least 1"),
-        ("shard", "/".join(map(str, shard)), 1 <= shard[0] <= shard[1], "such as 1/16 to 16/16"),
-    ]
-    for name, value, fine, needed in rules:
-        if not fine:
-            raise RecipeError(f"--{name}: found {value}; needed: {needed}; correct it")
-
-
-def _numbered(
-    questions: AnyPath | Sequence[Mapping[str, Any]],
-) -> dict[str, tuple[int, Mapping[str, Any]]]:
-    """The id of each question -> (its index, its record), in order."""
-    if isinstance(questions, str) or not isinstance(questions, Sequence):
-        records: Sequence[Mapping[str, Any]] = read_questions_from(questions)
-    else:
-        records = questions
-    for line, record in enumerate(records, start=1):
-        require_text(record, "question", f"questions:{line}")
-        if "answer" in record:
-            require_text(record, "answer", f"questions:{line}")
-    indices = refuse_repeated_ids(records, lambda index: f"questions:{index + 1}")
-    return {name: (index, records[index]) for name, index in indices.items()}
-
-
-def _requests(
+def _make_requests(
     records: dict[str, tuple[int, Mapping[str, Any]]],
-    plan: Plan,
+    plan: TracePlan,
     writer: PromptWriter,
     sampling: Sampling,
 ) -> list[Request]:
@@ -243,11 +231,11 @@ def _requests(
     return requests
 
 
-def _record(request: Request, reply: Reply, engine: Engine) -> dict[str, Any]:
+def _make_record(request: Request, reply: Reply, engine: Engine) -> dict[str, Any]:
     """One line of the file."""
     record: dict[str, Any] = {"id": request.id, "question": request.question, "cot": reply.text}
     if "answer" in request.record:
-        record["answer"] = gold_of(request.record["answer"])
+        record["answer"] = extract_gold(request.record["answer"])
     record |= {k: v for k, v in request.record.items() if k not in {*record, "thought"}}
     return record | {
         "index": request.index,
@@ -260,24 +248,31 @@ def _record(request: Request, reply: Reply, engine: Engine) -> dict[str, Any]:
     }
 
 
-def _done(file: TraceFile, requests: list[Request], names: set[str]) -> set[int]:
-    """The numbers of the requests that the file answers already."""
+def _find_done(file: TraceFile, requests: list[Request], names: Collection[str]) -> set[int]:
+    """Finds the requests that the file answers already, by number.
+
+    Raises:
+        DataError: the file answers other questions than those that there are.
+    """
     for full, line in file.lines.items():
         if full.rpartition("#")[0] not in names:
-            raise DataError(_changed(file.path, full, f"(index {line.index}) that is not there"))
-    skip = set()
+            raise DataError(
+                _say_changed(file.path, full, f"(index {line.index}) that is not there")
+            )
+    done = set()
     for number, request in enumerate(requests):
         line = file.lines.get(request.id)
         if line is None:
             continue
         if line.key != hash(request.question) or line.rank != (request.index, request.sample):
-            raise DataError(_changed(file.path, request.id, "that has changed or moved"))
-        skip.add(number)
-    return skip
+            raise DataError(_say_changed(file.path, request.id, "that has changed or moved"))
+        done.add(number)
+    return done
 
 
-def _changed(path: Path, name: str, how: str) -> str:
+def _say_changed(path: Path, name: str, how: str) -> str:
     return (
         f"{path}: id {name!r} belongs to a question {how} in the input; needed: the questions it "
-        "was begun with (more may follow them); give those, another --output, or --overwrite"
+        "was begun with (more may follow them); give those, another "
+        f"{setting('output')}, or {setting('overwrite', True)}"
     )

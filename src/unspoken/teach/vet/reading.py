@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from unspoken.common.files import AnyPath
-from unspoken.data.example import gold_of
+from unspoken.data.example import extract_gold
 from unspoken.data.jsonl import read_jsonl, require_text
 from unspoken.measure.answers import split_answer
 
@@ -169,5 +169,5 @@ def _torn_tail(path: Path) -> tuple[int, bytes]:
 def _trace(record: dict[str, Any], where: str) -> Trace:
     question = require_text(record, "question", where)
     cot = require_text(record, "cot", where, allow_empty=True)
-    gold = gold_of(require_text(record, "answer", where)) if "answer" in record else None
+    gold = extract_gold(require_text(record, "answer", where)) if "answer" in record else None
     return Trace(record, question, cot, gold)

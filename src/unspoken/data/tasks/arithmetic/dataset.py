@@ -14,8 +14,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from unspoken.common.errors import DataError
+from unspoken.common.errors import DataError, SettingError, setting
 from unspoken.common.files import AnyPath, refuse_existing
+from unspoken.common.settings import require_at_least
 from unspoken.data.example import Example
 from unspoken.data.jsonl import json_line, write_dataset
 from unspoken.data.leaks import normalize
@@ -25,7 +26,8 @@ from unspoken.data.tasks.arithmetic.form import LEVELS, Form
 SPLITS = ("train", "valid", "test")
 _QUESTION_FILES = {"train": "raw_questions", "valid": "valid_questions", "test": "test_questions"}
 
-_MAX_REPETITIONS = 20_000  # draws in a row without a new question: (nearly) none are left
+#: Draws in a row without a new question, after which (nearly) none are left.
+MAX_REPETITIONS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +36,9 @@ class Question:
 
     Attributes:
         id: `{split}-{line number}`.
-        category: One of `CATEGORIES`.
-        kind: The form within it, such as `percent_of`.
-        example: Question, thought (the steps) and answer.
+        category: one of `CATEGORIES`.
+        kind: the form within it, such as `percent_of`.
+        example: question, thought (the steps) and answer.
     """
 
     id: str
@@ -44,8 +46,8 @@ class Question:
     kind: str
     example: Example
 
-    def record(self, with_thought: bool) -> dict[str, str]:
-        """Returns the line of a JSONL file."""
+    def to_record(self, with_thought: bool) -> dict[str, str]:
+        """Its line in a JSONL file."""
         example = self.example
         thought = {"thought": example.thought} if with_thought else {}
         return {
@@ -57,13 +59,13 @@ class Question:
         }
 
 
-def shares(count: int, categories: Sequence[str]) -> dict[str, int]:
+def share_out(count: int, categories: Sequence[str]) -> dict[str, int]:
     """Returns how many of `count` questions each category has: its proportion, rounded.
 
     What rounding down leaves over goes to those that lost most.
 
     Example:
-        >>> list(shares(377, CATEGORIES).values()), list(shares(95, CATEGORIES).values())
+        >>> list(share_out(377, CATEGORIES).values()), list(share_out(95, CATEGORIES).values())
         ([76, 60, 60, 91, 45, 45], [19, 15, 15, 23, 12, 11])
     """
     weights = {category: CATEGORIES[category][0] for category in categories}
@@ -91,24 +93,29 @@ class _Drawing:
         self.held_out: set[int] = set()
         self.counts: dict[str, dict[str, int]] = {}
 
-    def split(self, name: str, count: int) -> Iterator[Question]:
+    def draw_split(self, name: str, count: int) -> Iterator[Question]:
         """Yields the questions of a split; those of `train` have to be drawn last."""
-        self.counts[name] = shares(count, self.categories)
+        self.counts[name] = share_out(count, self.categories)
         order = [index for index, n in enumerate(self.counts[name].values()) for _ in range(n)]
         Random(f"{self.name} {name}").shuffle(order)
         width = max(7, len(str(count)))
         problems: set[int] = set()
         for line, index in enumerate(order, start=1):
             category = self.categories[index]
-            form, example, problem = self._new(category)
+            form, example, problem = self._draw_new(category)
             if name != "train":
                 problems.add(problem)
             yield Question(f"{name}-{line:0{width}}", category, form.kind, example)
         self.held_out |= problems
 
-    def _new(self, category: str) -> tuple[Form, Example, int]:
+    def _draw_new(self, category: str) -> tuple[Form, Example, int]:
+        """Draws a question that is new, its form and the hash of its problem.
+
+        Raises:
+            DataError: there is none any more, or hardly one.
+        """
         rng = self.streams[category]
-        for _ in range(_MAX_REPETITIONS):
+        for _ in range(MAX_REPETITIONS):
             form = rng.choice(rng.choice(self.groups[category]))
             values = form.draw(rng, self.level)
             question = rng.choice(form.phrasings).render(values, rng)
@@ -117,9 +124,10 @@ class _Drawing:
                 self.questions.add(key)
                 return form, form.solve(question, values), problem
         raise DataError(
-            f"--num_train: no more new questions were found in category {category!r} at difficulty "
-            f"{LEVELS[self.level]!r} after {len(self.questions):,} of all categories; needed: no "
-            "more than there are; lower --num_train or --num_test, or raise --difficulty"
+            f"{setting('num_train')}: no more new questions were found in category {category!r} at "
+            f"difficulty {LEVELS[self.level]!r} after {len(self.questions):,} of all categories; "
+            f"needed: no more than there are; lower {setting('num_train')} or "
+            f"{setting('num_test')}, or raise {setting('difficulty')}"
         )
 
 
@@ -154,20 +162,21 @@ def generate(
     them, and more of the other kinds.
 
     Args:
-        num_train: Questions to train with.
-        num_test: Questions to test with.
-        num_valid: Questions to validate with.
+        num_train: questions to train with.
+        num_test: questions to test with.
+        num_valid: questions to validate with.
         difficulty: `easy`, `medium` or `hard`: the size of the numbers, the number of steps, and
             whether decimals, negative solutions and equations with brackets occur.
-        categories: Some of `CATEGORIES`; all without it.
-        seed: A whole number of at least 0.
+        categories: some of `CATEGORIES`; all without it.
+        seed: a whole number of at least 0.
 
     Raises:
-        DataError: for arguments that cannot be, or more questions than there are.
+        SettingError: for a setting that cannot be.
+        DataError: for more questions than there are.
     """
     counts = {"test": num_test, "valid": num_valid, "train": num_train}
-    drawing = _drawing(difficulty, categories, seed, counts)
-    drawn = {name: list(drawing.split(name, count)) for name, count in counts.items()}
+    drawing = _begin_drawing(difficulty, categories, seed, counts)
+    drawn = {name: list(drawing.draw_split(name, count)) for name, count in counts.items()}
     return {name: drawn[name] for name in SPLITS}
 
 
@@ -193,16 +202,18 @@ def write_arithmetic(
     `overwrite`, one that an earlier call left is removed.
 
     Raises:
-        DataError: as `generate`.
+        SettingError, DataError: as `generate`.
         OutputExistsError: if one of the files exists and `overwrite` is false.
     """
     counts = {"test": num_test, "valid": num_valid, "train": num_train}
-    drawing = _drawing(difficulty, categories, seed, counts)
+    drawing = _begin_drawing(difficulty, categories, seed, counts)
     files = {name: name if with_thoughts else _QUESTION_FILES[name] for name in SPLITS}
     paths = {name: Path(output) / f"{file}.jsonl" for name, file in files.items()}
     refuse_existing([*paths.values(), Path(output) / "dataset.json"], overwrite=overwrite)
     pieces = {
-        files[name]: (json_line(q.record(with_thoughts)) for q in drawing.split(name, count))
+        files[name]: (
+            json_line(q.to_record(with_thoughts)) for q in drawing.draw_split(name, count)
+        )
         for name, count in counts.items()
         if count
     }
@@ -218,31 +229,43 @@ def write_arithmetic(
     }
     content = write_dataset(output, pieces, description, overwrite=overwrite)
     for name, path in paths.items():
-        if not counts[name]:
+        if not counts[name]:  # an earlier call may have left it
             path.unlink(missing_ok=True)
     return content
 
 
-def _drawing(
+def _begin_drawing(
     difficulty: str, categories: Sequence[str] | None, seed: int, counts: dict[str, int]
 ) -> _Drawing:
-    """Returns a drawing that has not begun, once its settings are found to be possible."""
+    """Returns a drawing that has not begun, once its settings are found to be possible.
+
+    Raises:
+        SettingError: one of them is not.
+    """
     if difficulty not in LEVELS:
-        raise DataError(
-            f"--difficulty: found {difficulty!r}; needed: {', '.join(LEVELS)}; name one of them"
+        raise SettingError(
+            "difficulty",
+            found=repr(difficulty),
+            needed=", ".join(LEVELS),
+            remedy="name one of them",
         )
+    require_at_least(1, num_train=counts["train"])
+    require_at_least(0, num_valid=counts["valid"], num_test=counts["test"], seed=seed)
+    return _Drawing(difficulty, _choose_categories(categories), seed)
+
+
+def _choose_categories(categories: Sequence[str] | None) -> tuple[str, ...]:
+    """Returns the categories that are named; all where none is."""
     chosen = tuple(CATEGORIES if categories is None else categories)
-    names = ", ".join(CATEGORIES)
-    if not chosen:
-        raise DataError(f"--categories: found none; needed: some of {names}; leave it out for all")
+    problem = None if chosen else "none"
     for name, times in Counter(chosen).items():
         if name not in CATEGORIES or times > 1:
-            found = f"{name!r}{' twice' * (name in CATEGORIES)}"
-            raise DataError(f"--categories: found {found}; needed: some of {names}, each once")
-    for split, count in counts.items():
-        least = int(split == "train")
-        if count < least:
-            raise DataError(f"--num_{split}: found {count}; needed: at least {least}; raise it")
-    if seed < 0:
-        raise DataError(f"--seed: found {seed}; needed: at least 0; raise it")
-    return _Drawing(difficulty, chosen, seed)
+            problem = f"{name!r}{' twice' * (name in CATEGORIES)}"
+    if problem is not None:
+        raise SettingError(
+            "categories",
+            found=problem,
+            needed=f"some of {', '.join(CATEGORIES)}, each once",
+            remedy="correct it, or leave it out for all",
+        )
+    return chosen
