@@ -150,7 +150,7 @@ def _disk(recipe: Recipe, learner: Learner, sample: Sample, trainings: list[Trai
     folder = 4.0 * learner.num_trained
     num_folders = sum(_num_levels(one, learner) for one in trainings)
     kept = max(one.recipe.train.keep_checkpoints for one in trainings) + 1  # one being written
-    line = sum(len(json_line(one)) for one in sample.examples) / len(sample.examples)
+    line = sum(len(json_line(one.to_record())) for one in sample.examples) / len(sample.examples)
     copies = 1 if recipe.teacher is None else 3  # questions, traces, what is kept of them
     return (
         f"disk: up to {num_folders} model folders of {_size(folder)} in the end; while it runs, "

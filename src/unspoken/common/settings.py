@@ -62,15 +62,18 @@ def setting_error(kind: Any, error: ValidationError) -> Exception:
         error: of making one, by this class or by whoever else hands values to pydantic.
     """
     problem: Any = error.errors()[0]
-    field = kind.__pydantic_fields__.get(problem["loc"][0])
+    name, fields = problem["loc"][0], kind.__pydantic_fields__
+    if isinstance(name, int) and name < len(fields):  # given by its position
+        name = list(fields)[name]
+    field = fields.get(name)
     if field is None:  # an argument that there is not, or one too many
-        return TypeError(f"{kind.__name__}: {problem['loc'][0]}: {problem['msg']}")
+        return TypeError(f"{kind.__name__}: {name}: {problem['msg']}")
     bounds = ", ".join(_bounds(field.metadata))
     if problem["type"].endswith(("_parsing", "_type")):
         bounds = ""
     value = problem["input"]
     return SettingError(
-        str(problem["loc"][0]),
+        str(name),
         found=repr(value) if isinstance(value, str) and not bounds else value,
         needed=bounds or problem["msg"].removeprefix("Input should be ").removeprefix(_BY_US),
         remedy="correct it",
