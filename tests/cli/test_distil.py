@@ -1,4 +1,4 @@
-"""`unspoken distil`: the second seed document's training command, with its flags."""
+"""`unspoken distil`: the training command of usual scripts, with its flags."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ def _num_levels(training: Training, learner: Learner) -> int:
 
 
 def _size(num_bytes: float) -> str:
-    """As people write it.
+    """A size as people write it.
 
     Example:
         >>> _size(1.2e6), _size(3.4e9)

@@ -137,7 +137,7 @@ def _template_of(model_name: str) -> str | None:
 
 
 def _internalize_defaults(flags: dict[str, Any]) -> dict[str, Any]:
-    """The first seed's defaults, where there is no recipe."""
+    """The defaults of this verb, where there is no recipe."""
     values: dict[str, Any] = {
         "name": "internalize",
         "model": {"name": "gpt2-medium"},

@@ -9,7 +9,7 @@ from typing import Any
 from unspoken import recipe
 from unspoken.common.errors import ModelError, RecipeError
 
-#: The second seed document's names, those of Llama, Qwen2, Mistral and many others.
+#: The names of Llama, Qwen2, Mistral and many others.
 _USUAL = ("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj")
 
 

@@ -211,7 +211,7 @@ def finish_download(plan: Download) -> Download:
 
 
 def _finish(plan: Download, staging: Path) -> Download:
-    """As `finish_download`; nobody else works in these folders."""
+    """Fetches what is missing, with the folder locked, and puts the whole model in its place."""
     staging.mkdir(exist_ok=True)
     hashes: dict[str, str] = {}
     for file in plan.missing:

@@ -3,7 +3,7 @@
 Each process steps flat pieces of fp32 weights. Under stages 1 and 2 there is one for each parameter
 group, and a parameter may lie in it whole, in part or not at all; under stage 3 every parameter is
 cut into equal shares, the last of them padded. `unspoken.parallel.processes` asks here for what one
-process would have. Importing this room does not import deepspeed.
+process would have. Importing this module does not import deepspeed.
 """
 
 from __future__ import annotations

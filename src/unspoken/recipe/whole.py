@@ -111,7 +111,7 @@ class Recipe(Section):
         if "template" not in values and (
             values.get("teacher") is not None or values.get("distil") is not None
         ):
-            values["template"] = "qa"  # the second seed document's format
+            values["template"] = "qa"  # as scripts for distilling have it
         return values
 
     @property

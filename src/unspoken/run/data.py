@@ -44,7 +44,7 @@ class Splits:
         return {n: p for n, p in (("valid", self.valid), ("test", self.test)) if p is not None}
 
     def with_train(self, path: Path, digest: str, *, repeats: bool) -> Splits:
-        """The same questions to measure with, and other examples to learn from."""
+        """Splits with these questions to measure with, and other examples to learn from."""
         return replace(self, train=path, hashes={**self.hashes, "train": digest}, repeats=repeats)
 
     def to_json(self, run: Path) -> dict[str, Any]:

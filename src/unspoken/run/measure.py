@@ -1,4 +1,4 @@
-"""How finished models do on the test questions; only this room and the teacher's read them."""
+"""How finished models do on the test questions; only this module and the teacher's read them."""
 
 from __future__ import annotations
 

@@ -231,7 +231,7 @@ class TeacherStages:
         temperature: float,
         **rest: Any,
     ) -> GenerateSummary:
-        """As `_write`, by all processes, and ends them when a signal asks for it."""
+        """Writes traces by all processes, and ends them when a signal asks for it."""
         summary = write_together(
             lambda path, shard: self._write(
                 questions, path, temperature, shard=shard, bar=shard[0] == 1, **rest

@@ -1,4 +1,4 @@
-"""question -> what a teacher is asked: the seed's plain prompt, or messages for a chat template.
+"""question -> what a teacher is asked: a plain prompt, or messages for a chat template.
 
 The student's prompts are rendered in `unspoken.models.template`; these are the ones that make
 traces.

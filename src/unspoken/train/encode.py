@@ -114,7 +114,7 @@ def encode_examples(
     max_length: int | None = None,
     steps: bool = True,
 ) -> CoTDataset:
-    """The same in memory, without a cache; for tests and for use from Python."""
+    """Examples that are in memory -> dataset, without a cache; for tests and use from Python."""
     encoder = _Encoder(tokenizer, template, max_length, steps)
     chunks = list(_encoded(iter(examples), encoder, num_workers=1))
     return CoTDataset(

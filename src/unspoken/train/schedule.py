@@ -173,8 +173,8 @@ class Schedule:
 def sample_offsets(seed: int, step: int, size: int, smoothing: float | None) -> np.ndarray:
     """Random extra removals, int64, shape (size,): P(o = k) = (1 - e^-lambda) e^(-lambda k).
 
-    They follow from (seed, step) alone. The first seed document writes min{k : U < e^(-lambda k)},
-    which is always 0 since U < 1; floor(-ln(U) / lambda) has the distribution that is meant.
+    They follow from (seed, step) alone. A draw as min{k : U < e^(-lambda k)} would always be 0,
+    since U < 1; floor(-ln(U) / lambda) has the distribution that is meant.
     """
     if smoothing is None or math.isinf(smoothing):
         return np.zeros(size, dtype=np.int64)

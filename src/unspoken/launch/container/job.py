@@ -153,7 +153,7 @@ def _number(host: str) -> tuple[int, str]:
 
 
 def _count_gpus() -> int:
-    """As the driver lists them; importing torch for it would take seconds."""
+    """How many GPUs the driver lists; importing torch for it would take seconds."""
     if shutil.which("nvidia-smi") is None:
         return 0
     done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)

@@ -67,7 +67,7 @@ class WholeFolders:
         return gone
 
     def _is_whole(self, name: str, files: Files) -> bool:
-        """As noted; what came too late for a note must have everything that such a folder needs."""
+        """Whether a folder is as noted, or, too late for a note, has everything that it needs."""
         if name in self._noted:
             return files == self._noted[name]
         needed = {CARD_FILE}

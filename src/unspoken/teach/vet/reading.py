@@ -89,12 +89,12 @@ class Trace:
 
     @cached_property
     def key(self) -> bytes:
-        """The same for the same question, whatever its blanks."""
+        """Of the question: equal for equal ones, whatever their blanks."""
         return compact_key(self.question)
 
     @cached_property
     def whole_key(self) -> bytes:
-        """The same for the same question, thought and answer, whatever their blanks."""
+        """Of question, thought and answer: equal for equal ones, whatever their blanks."""
         return compact_key(self.question, self.thought, self.answer)
 
     def as_example(self) -> dict[str, Any]:

@@ -53,7 +53,7 @@ class VetSummary:
     failed_output: Path | None
 
     def to_json(self) -> dict[str, Any]:
-        """The same as plain values; paths as text."""
+        """The summary as plain values; paths as text."""
         values = asdict(self)
         return {key: str(v) if isinstance(v, Path) else v for key, v in values.items()}
 
