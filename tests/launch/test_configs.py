@@ -52,7 +52,7 @@ def test_accelerates_environment_is_known_without_its_launcher() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "--config_file: found no file .*needed: a configuration of accelerate's"),
+        (None, "config_file: found no file .*needed: a configuration of accelerate's"),
         ("distributed_type: [", "bad.yaml: accelerate cannot use it .*mend it"),
         ("name: recipe", "bad.yaml: accelerate cannot use it .*distributed_type"),
     ],

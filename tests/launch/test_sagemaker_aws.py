@@ -3,7 +3,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,7 @@ from helpers.sagemaker import (
     write_jsonl_recipe,
     write_recipe,
 )
-from unspoken.common.errors import DataError
+from unspoken.common.errors import DataError, SettingError
 from unspoken.launch.sagemaker import jobs as sagemaker_jobs
 from unspoken.launch.sagemaker import upload as sagemaker_upload
 from unspoken.launch.sagemaker.clients import LaunchError
@@ -174,12 +177,12 @@ def test_what_cannot_be_resumed_is_refused_before_the_upload(
     recipe.write_text(recipe.read_text() + "\n")  # so that there would be something to upload
 
     def refused(match: str, **changes: Any) -> None:
-        with pytest.raises(LaunchError, match=match):
+        with pytest.raises((LaunchError, SettingError), match=match):
             submit(prepare(recipe, (), settings(job_name="tiny-2", **changes)), progress=False)
         assert keys_in(aws) == before
 
     refused("job tiny-0: there is none in us-east-1", resume="tiny-0")
-    refused("--resume: found nothing in s3://.*/checkpoints/tiny-1; needed", resume="tiny-1")
+    refused("resume: found nothing in s3://.*/checkpoints/tiny-1; needed", resume="tiny-1")
     checkpoint_of(aws, "tiny-1")
     before = keys_in(aws)
     refused("needed: checkpoints in s3://.*/other/checkpoints/", resume="tiny-1", prefix="other")
@@ -203,16 +206,16 @@ def test_a_taken_name_and_a_wrong_bucket_are_refused_before_the_upload(
 
     def refused(match: str, **changes: Any) -> None:
         launch = prepare(recipe, (), settings(**{"job_name": "tiny-2", **changes}))
-        with pytest.raises(LaunchError, match=match):
+        with pytest.raises((LaunchError, SettingError), match=match):
             submit(launch, progress=False)
 
-    refused("--job_name: found tiny-1, which there is already", job_name="tiny-1")
-    refused("--bucket no-such-bucket: AWS refused", bucket="no-such-bucket")
+    refused("job_name: found tiny-1, which there is already", job_name="tiny-1")
+    refused("bucket=no-such-bucket: AWS refused", bucket="no-such-bucket")
     there = "eu-west-1"
     boto3.client("s3", region_name=there).create_bucket(
         Bucket="far-bucket", CreateBucketConfiguration={"LocationConstraint": there}
     )
-    refused("--bucket: found far-bucket, which is in eu-west-1", bucket="far-bucket")
+    refused("bucket: found far-bucket, which is in eu-west-1", bucket="far-bucket")
     assert keys_in(aws) == before
 
 
@@ -256,14 +259,29 @@ def test_a_large_file_goes_in_parts_and_arrives_whole(aws: Any, tmp_path: Path) 
     store = sagemaker_upload.Store(aws, BUCKET, part_bytes=PART_BYTES)
     sent: list[int] = []
     sagemaker_upload.upload(store, "large.bin", file, sent.append)
-    assert sent == [PART_BYTES, PART_BYTES, 1 << 20]
+    assert sum(sent) == len(LARGE)
+    assert len(sent) >= 3, "a bar hears of it part by part"
     assert aws.get_object(Bucket=BUCKET, Key="large.bin")["Body"].read() == LARGE
     assert sagemaker_upload.is_there(store, "large.bin", file)
 
 
-@pytest.mark.parametrize("error", [ConnectionResetError("cut"), KeyboardInterrupt()])
+def press_ctrl_c() -> None:
+    """From any thread; the main one gets it while this one still waits for an answer."""
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.5)
+
+
+def lose_the_network() -> None:
+    from botocore.exceptions import EndpointConnectionError
+
+    raise EndpointConnectionError(endpoint_url="https://s3")
+
+
+@pytest.mark.parametrize(
+    ("happen", "error"), [(lose_the_network, LaunchError), (press_ctrl_c, KeyboardInterrupt)]
+)
 def test_a_cut_upload_leaves_nothing_that_is_trusted(
-    aws: Any, tmp_path: Path, error: BaseException
+    aws: Any, tmp_path: Path, happen: Callable[[], None], error: type[BaseException]
 ) -> None:
     file = local_file(tmp_path / "large.bin", LARGE)
     store = sagemaker_upload.Store(aws, BUCKET, part_bytes=PART_BYTES)
@@ -272,10 +290,10 @@ def test_a_cut_upload_leaves_nothing_that_is_trusted(
     def cut(request: Any, **_: Any) -> None:
         parts.append(request.url)
         if len(parts) == 2:
-            raise error
+            happen()
 
     aws.meta.events.register("before-send.s3.UploadPart", cut)
-    with pytest.raises((LaunchError, type(error))):
+    with pytest.raises(error):
         sagemaker_upload.upload(store, "large.bin", file)
     assert len(parts) >= 2
     assert keys_in(aws) == set()
@@ -290,10 +308,10 @@ def test_the_error_of_an_upload_counts_and_not_that_of_giving_it_up(
     aws: Any, tmp_path: Path
 ) -> None:
     def cut(**_: Any) -> None:
-        raise KeyboardInterrupt
+        press_ctrl_c()
 
     def refuse(**_: Any) -> None:
-        raise ConnectionResetError("cut")
+        lose_the_network()
 
     file = local_file(tmp_path / "large.bin", LARGE)
     store = sagemaker_upload.Store(aws, BUCKET, part_bytes=PART_BYTES)

@@ -71,7 +71,7 @@ def test_following_ends_with_the_job(
     with pytest.raises(LaunchError, match=r"job tiny-1 failed: AlgorithmError: error; see"):
         sagemaker_jobs.follow("tiny-1", REGION, poll_s=0)
     answers = [job("Stopped")]
-    with pytest.raises(LaunchError, match="--resume tiny-1"):
+    with pytest.raises(LaunchError, match="resume=tiny-1"):
         sagemaker_jobs.follow("tiny-1", REGION, poll_s=0)
 
 
@@ -166,7 +166,7 @@ def test_a_profile_that_does_not_exist_is_said_in_one_line(
         sagemaker_clients._session.cache_clear()
         with pytest.raises(LaunchError, match=r"nope.*log in again"):
             sagemaker_clients.client("s3", region)
-    with pytest.raises(LaunchError, match=r"--region: .*nope.*log in again"):
+    with pytest.raises(LaunchError, match=r"region: .*nope.*log in again"):
         sagemaker_clients.find_region()
 
 

@@ -143,7 +143,7 @@ def test_accelerates_configuration_reaches_the_processes(tmp_path: Path) -> None
     for line in ("export ACCELERATE_USE_FSDP=true\n", "export FSDP_VERSION=2\n"):
         assert line in texts["run"]
         assert line not in texts["generate"]
-    with pytest.raises(RecipeError, match="--config_file: found no file"):
+    with pytest.raises(RecipeError, match="config_file: found no file"):
         scripts(tmp_path, config_file=Path("nowhere.yaml"), gpus_per_node=4)
 
 
@@ -179,35 +179,38 @@ def test_time_limits(text: str, seconds: int) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"time": "8h"}, "--time: found '8h'"),
-        ({"time": "0"}, "--time: found '0'"),
-        ({"time": None}, "--time: missing"),
-        ({"time": "4"}, "--save_s: found 300 with --time 4"),
-        ({"nodes": 0}, "--nodes: found 0"),
-        ({"array": "0"}, "--array: found '0'"),
-        ({"array": "1-16"}, "--array: found '1-16'"),
-        ({"array": "4"}, "no section teacher"),
-        ({"container": Path("nowhere.sif")}, "--container: found no file"),
-        ({"venv": Path("nowhere")}, "--venv: found no"),
-        ({"extra": ("constraint=a100",)}, "--extra: found 'constraint=a100'"),
-        ({"partition": "a b"}, "--partition: found 'a b'"),
-        ({"account": "it's"}, "--account: found"),
-        ({"gpu_type": 'a"100'}, "--gpu_type: found"),
-        ({"mem": "200 G"}, "--mem: found '200 G'"),
-        ({"mem_per_shard": "much"}, "--mem_per_shard: found 'much'"),
-        ({"cpus_per_shard": 0}, "--cpus_per_shard: found 0"),
+        ({"time": "8h"}, "time: found '8h'"),
+        ({"time": "0"}, "time: found '0'"),
+        (
+            {"time": None},
+            "time: found nothing; needed: the time limit of a job, such as time=08",
+        ),
+        ({"time": "4"}, "save_s: found 300 with time=4"),
+        ({"nodes": 0}, "nodes: found 0; needed: at least 1"),
+        ({"array": "0"}, "array: found '0'"),
+        ({"array": "1-16"}, "array: found '1-16'"),
+        ({"array": "4"}, "array: found 4 with a recipe that has no section teacher"),
+        ({"container": Path("nowhere.sif")}, "container: found nowhere.sif; needed: the file"),
+        ({"venv": Path("nowhere")}, "venv: found nowhere; needed: a virtual environment"),
+        ({"extra": ("constraint=a100",)}, "extra: found 'constraint=a100'"),
+        ({"partition": "a b"}, "partition: found 'a b'"),
+        ({"account": "it's"}, "account: found"),
+        ({"gpu_type": 'a"100'}, "gpu_type: found"),
+        ({"mem": "200 G"}, "mem: found '200 G'"),
+        ({"mem_per_shard": "much"}, "mem_per_shard: found 'much'"),
+        ({"cpus_per_shard": 0}, "cpus_per_shard: found 0"),
         (
             {"teacher": True, "array": "4", "gpus_per_node": 4, "mem": "0"},
-            "give --mem_per_shard",
+            "give mem_per_shard=50G",
         ),
         ({"output": Path('/runs/the "last" one')}, "found '\"' in the name"),
-        ({"gpu_type": "a100"}, "--gpu_type: found a100 without GPUs"),
-        ({"gpus_per_shard": 1, "gpus_per_node": 4}, "--gpus_per_shard: found it without --array"),
-        ({"cpus_per_shard": 1}, "--cpus_per_shard: found it without --array"),
-        ({"mem_per_shard": "7G"}, "--mem_per_shard: found it without --array"),
+        ({"gpu_type": "a100"}, "gpu_type: found a100 without GPUs"),
+        ({"gpus_per_shard": 1, "gpus_per_node": 4}, "gpus_per_shard: found 1 without array"),
+        ({"cpus_per_shard": 1}, "cpus_per_shard: found 1 without array"),
+        ({"mem_per_shard": "7G"}, "mem_per_shard: found 7G without array"),
         (
             {"array": "4", "gpus_per_shard": 5, "gpus_per_node": 4},
-            "--gpus_per_shard: found 5 with --gpus_per_node 4",
+            "gpus_per_shard: found 5 with gpus_per_node=4",
         ),
     ],
 )
@@ -511,7 +514,7 @@ def test_a_failing_setup_line_ends_the_job_before_anything_runs(
     (text,) = scripts(tmp_path, setup=("false 'it is'",)).values()
     done = run_script(fakes, text)
     assert done.returncode == 1
-    assert "failed: this line of --setup: false 'it is'" in done.stdout
+    assert "failed: this line of setup: false 'it is'" in done.stdout
     assert not (tmp_path / "calls").exists()
 
 

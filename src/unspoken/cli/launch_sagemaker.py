@@ -46,7 +46,7 @@ def sagemaker(
     overrides
         section.key=value, as for unspoken run.
     prices
-        JSON file in place of unspoken's example prices.
+        JSON file of prices, for what the job can cost (docs/sagemaker.md, Cost).
     dry_run
         Print the request and upload nothing; needs no credentials.
     wait

@@ -69,9 +69,12 @@ def setting_error(kind: Any, error: ValidationError) -> Exception:
     if field is None:  # an argument that there is not, or one too many
         return TypeError(f"{kind.__name__}: {name}: {problem['msg']}")
     bounds = ", ".join(_bounds(field.metadata))
-    if problem["type"].endswith(("_parsing", "_type")):
+    if problem["type"].endswith(("_parsing", "_type", "_from_float")):
         bounds = ""
     value = problem["input"]
+    if problem["type"] == "too_long":
+        limits = problem["ctx"]
+        value, bounds = limits["actual_length"], f"at most {limits['max_length']}"
     return SettingError(
         str(name),
         found=repr(value) if isinstance(value, str) and not bounds else value,

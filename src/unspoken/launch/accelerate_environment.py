@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from unspoken.common.errors import RecipeError
+from unspoken.common.errors import RecipeError, SettingError
 
 _PREFIXES = ("ACCELERATE_", "FSDP_")
 
@@ -31,9 +31,11 @@ def environment(config_file: Path) -> dict[str, str]:
     from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 
     if not config_file.is_file():
-        raise RecipeError(
-            f"--config_file: found no file {config_file}; needed: a configuration of accelerate's, "
-            "such as configs/fsdp2.yaml; give its path"
+        raise SettingError(
+            "config_file",
+            found=f"no file {config_file}",
+            needed="a configuration of accelerate's, such as configs/fsdp2.yaml",
+            remedy="give its path",
         )
     arguments = launch_command_parser().parse_args(
         ["--config_file", str(config_file), "--num_machines", "1", "--num_processes", "2", "-m", ""]

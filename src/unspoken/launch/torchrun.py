@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except SignalException:  # the processes have ended, or were killed after waiting for them
         status = 2 if 2 in ended else EXIT_INTERRUPTED
         if -signal.SIGKILL in ended:
-            _note(node, f"killed: had not saved within {shutdown_s} s; raise --save_s")
+            _note(node, f"killed: had not saved within {shutdown_s} s; raise save_s")
     except ChildFailedError as error:
         status = status_of(error.failures)
     if status not in (0, EXIT_INTERRUPTED):

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
+from unspoken.common.errors import setting
 from unspoken.launch.container.job import ContainerError
 
 
@@ -26,7 +27,7 @@ def install_missing(code: Path, say: Callable[[str], None]) -> None:
     torch = [line for line in missing if line.partition(">")[0].strip() == "torch"]
     if torch:
         raise ContainerError(
-            f"image: found {_version('torch')}; needed: {torch[0]}; give another --image"
+            f"image: found {_version('torch')}; needed: {torch[0]}; give another {setting('image')}"
         )
     with tempfile.TemporaryDirectory() as folder:
         constraints = Path(folder) / "constraints.txt"
@@ -39,7 +40,7 @@ def install_missing(code: Path, say: Callable[[str], None]) -> None:
         if subprocess.run(command, check=False).returncode:
             raise ContainerError(
                 f"pip could not install {', '.join(missing)} (see the log above); needed: a way to "
-                "a package index, or an --image that has them; see docs/sagemaker.md"
+                f"a package index, or an {setting('image')} that has them; see docs/sagemaker.md"
             )
 
 

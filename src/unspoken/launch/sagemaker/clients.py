@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-from unspoken.common.errors import UnspokenError
+from unspoken.common.errors import UnspokenError, setting
 
 _INSTALL = "pip install 'unspoken[sagemaker]'"
 #: What AWS says of credentials that were good once, or never were.
@@ -40,19 +40,19 @@ def client(service: str, region: str | None = None) -> Any:
 
 
 def find_region(region: str | None = None) -> str:
-    """The flag, AWS_REGION, AWS_DEFAULT_REGION, or what boto3 finds in the user's profile.
+    """The given one, AWS_REGION, AWS_DEFAULT_REGION, or what boto3 finds in the user's profile.
 
     Raises:
         LaunchError: there is none, or the AWS profile cannot be used.
     """
     known = region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if not known:
-        with aws_errors("--region: looked for it in the AWS profile"):
+        with aws_errors(f"{setting('region')}: looked for it in the AWS profile"):
             known = _session().region_name
     if known is None:
         raise LaunchError(
-            "--region: found none, and the AWS profile names none; needed: where to run; "
-            "give --region us-east-1, or set AWS_REGION"
+            f"{setting('region')}: found none, and the AWS profile names none; needed: where to "
+            f"run; give {setting('region', 'us-east-1')}, or set AWS_REGION"
         )
     return known
 

@@ -1,12 +1,12 @@
 """Which container image a job runs in: an AWS Deep Learning Container, or the user's own.
 
 Source: AWS's lists of Deep Learning Container images and registries; images go and come, so every
-answer can be overridden with `--image`.
+answer can be overridden with the setting `image`.
 """
 
 from __future__ import annotations
 
-from unspoken.common.errors import RecipeError
+from unspoken.common.errors import SettingError, setting
 
 #: The registry of most regions, and the regions that have one of their own.
 _ACCOUNT = "763104351884"
@@ -71,22 +71,26 @@ def image_uri(region: str, instance_type: str, torch: str | None = None) -> str:
         torch: one of the versions that this module knows; None: the newest that the GPUs take.
 
     Raises:
-        RecipeError: no image is known for it.
+        SettingError: no image is known for it.
 
     >>> image_uri("eu-west-1", "ml.g5.12xlarge").partition("/")[2]
     'pytorch-training:2.8.0-gpu-py312-cu129-ubuntu22.04-sagemaker'
     """
     family = _family(instance_type)
     if family in _NO_IMAGE:
-        raise RecipeError(
-            f"--instance_type: found {instance_type}, which AWS's images of torch 2.6 and newer "
-            "do not support; needed: an image of your own; give --image, or choose another type"
+        raise SettingError(
+            "instance_type",
+            found=f"{instance_type}, which AWS's images of torch 2.6 and newer do not support",
+            needed="an image of your own",
+            remedy=f"give {setting('image')}, or choose another type",
         )
     torch = torch or _OLDER_TORCH.get(family, _DEFAULT_TORCH)
     if torch not in _CUDA:
-        raise RecipeError(
-            f"--torch: found {torch}, for which no image is known; needed: one of "
-            f"{', '.join(_CUDA)}; choose one, or give --image"
+        raise SettingError(
+            "torch",
+            found=f"{torch}, for which no image is known",
+            needed=f"one of {', '.join(_CUDA)}",
+            remedy=f"choose one, or give {setting('image')}",
         )
     account = _OWN_ACCOUNT.get(region, _ACCOUNT)
     domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
@@ -99,16 +103,18 @@ def has_gpu(instance_type: str) -> bool:
     """Whether an instance type has NVIDIA GPUs.
 
     Raises:
-        RecipeError: it is no SageMaker type, or has accelerators that torch needs other code for.
+        SettingError: it is no SageMaker type, or has accelerators that torch needs other code for.
 
     >>> has_gpu("ml.g5.xlarge"), has_gpu("ml.m5.xlarge")
     (True, False)
     """
     family = _family(instance_type)
     if family.startswith(_OTHER_ACCELERATORS):
-        raise RecipeError(
-            f"--instance_type: found {instance_type}; needed: CPUs or NVIDIA GPUs; choose ml.g..., "
-            "ml.p..., ml.m... or ml.c..."
+        raise SettingError(
+            "instance_type",
+            found=instance_type,
+            needed="CPUs or NVIDIA GPUs",
+            remedy="choose ml.g..., ml.p..., ml.m... or ml.c...",
         )
     return family[0] in "gp"
 
@@ -139,8 +145,10 @@ def takes_volume_key(instance_type: str) -> bool:
 def _family(instance_type: str) -> str:
     parts = instance_type.split(".")
     if len(parts) != 3 or parts[0] != "ml" or not all(parts):
-        raise RecipeError(
-            f"--instance_type: found {instance_type!r}; needed: a SageMaker type, such as "
-            "ml.g5.12xlarge; correct it"
+        raise SettingError(
+            "instance_type",
+            found=repr(instance_type),
+            needed="a SageMaker type, such as ml.g5.12xlarge",
+            remedy="correct it",
         )
     return parts[1]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from unspoken.common.errors import OutputExistsError
+from unspoken.common.errors import OutputExistsError, setting
 from unspoken.common.files import write_folder, write_text
 from unspoken.launch.sagemaker.clients import (
     LaunchError,
@@ -57,7 +57,7 @@ def describe(name: str, region: str | None = None, sagemaker: Any = None) -> dic
     if job is None:
         raise LaunchError(
             f"job {name}: there is none in {find_region(region)}; needed: the name of a job of "
-            "your account; correct it, or give --region"
+            f"your account; correct it, or give {setting('region')}"
         )
     return job
 
@@ -129,7 +129,7 @@ def follow(
         except LaunchError as error:
             if not status and not isinstance(error, UnreachableError):  # perhaps there is no job
                 raise
-            raise LaunchError(f"{error}; {goes_on(name, region)}") from error
+            raise LaunchError(f"{error.args[0]}; {goes_on(name, region)}") from error
         if _status(job) != status:
             status = _status(job)
             for line in status_lines(job, region):
@@ -176,7 +176,7 @@ def _require_completed(job: dict[str, Any], region: str | None) -> None:
     if job["TrainingJobStatus"] == "Stopped":
         raise LaunchError(
             f"job {name} was stopped; what it saved is kept; go on with it in a new job with "
-            f"--resume {name}"
+            f"{setting('resume', name)}"
         )
 
 
@@ -199,8 +199,8 @@ def fetch(
     """
     if output.exists() and not overwrite:
         raise OutputExistsError(
-            f"{output}: exists already; needed: a new folder; name another --output, or allow "
-            "replacing it with --overwrite"
+            f"{output}: exists already; needed: a new folder; name another {setting('output')}, or "
+            f"allow replacing it with {setting('overwrite', True)}"
         )
     job = describe(name, region)
     if job["TrainingJobStatus"] not in ENDED:

@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unspoken.launch.sagemaker.clients import LaunchError, aws_errors, client, find_region
+from unspoken.common.errors import SettingError, setting
+from unspoken.launch.sagemaker.clients import aws_errors, client, find_region
 from unspoken.launch.sagemaker.image import num_processes
 from unspoken.launch.sagemaker.jobs import ENDED, command, describe, find_job, follow
 from unspoken.launch.sagemaker.pack import Package, pack
 from unspoken.launch.sagemaker.prices import cost_lines
 from unspoken.launch.sagemaker.request import channel_prefix, checkpoints, training_job_request
-from unspoken.launch.sagemaker.settings import JobSettings, check_settings
+from unspoken.launch.sagemaker.settings import JobSettings
 from unspoken.launch.sagemaker.upload import Store, upload_channels
 from unspoken.recipe import Recipe, load_recipe
 
@@ -75,7 +76,7 @@ def setup_sagemaker_training(
         role, bucket, instance_type, instance_count: see `JobSettings`.
         dry_run: ask AWS nothing, and upload nothing.
         wait: return when the job has ended, and raise if it failed.
-        prices: JSON file in place of unspoken's example prices.
+        prices: JSON file with prices; without it, no cost is told.
         progress: show bars where large files are read and uploaded.
         say: gets what is told meanwhile, line by line.
         settings: further fields of `JobSettings`, such as spot=True.
@@ -125,7 +126,7 @@ def prepare(
     Raises:
         UnspokenError: recipe or settings cannot be used.
     """
-    check_settings(settings)
+    settings.require_job()
     loaded = load_recipe(recipe, overrides)
     config_file = Path(settings.config_file) if settings.config_file else None
     _require_processes(loaded, settings, config_file)
@@ -142,9 +143,7 @@ def prepare(
         prices=prices,
     )
     if settings.resume:
-        notes.append(
-            f"--resume {settings.resume}: where its checkpoints are is looked up at submission"
-        )
+        notes.append(f"goes on from {settings.resume}: its checkpoints are looked up at submission")
     return PreparedJob(settings, package, region, request, notes)
 
 
@@ -157,15 +156,18 @@ def submit(
 
     Raises:
         LaunchError: boto3 is missing, or AWS refused.
+        SettingError: name, bucket or earlier job cannot be used.
     """
     settings, request = launch.settings, dict(launch.request)
     store = Store(client("s3", launch.region), settings.bucket, settings.kms_key)
     sagemaker = client("sagemaker", launch.region)
     _require_bucket(store, launch.region)
     if find_job(launch.job_name, launch.region, sagemaker) is not None:
-        raise LaunchError(
-            f"--job_name: found {launch.job_name}, which there is already in {launch.region}; "
-            "needed: a new name; choose another, or leave it out"
+        raise SettingError(
+            "job_name",
+            found=f"{launch.job_name}, which there is already in {launch.region}",
+            needed="a new name",
+            remedy="choose another, or leave it out",
         )
     if settings.resume:
         place = _checkpoints_of(settings.resume, settings, store, launch.region)
@@ -195,20 +197,25 @@ def _require_processes(recipe: Recipe, settings: JobSettings, config_file: Path 
     from unspoken.launch.accelerate_environment import environment
     from unspoken.parallel.world import require_processes
 
-    given = f"--instance_type {settings.instance_type}, --instance_count {settings.instance_count}"
+    given = (
+        f"{setting('instance_type', settings.instance_type)}, "
+        f"{setting('instance_count', settings.instance_count)}"
+    )
     variables = environment(config_file) if config_file is not None else {}
     require_processes(recipe, total, given=given, environment=variables)
 
 
 def _require_bucket(store: Store, region: str) -> None:
-    """Raises LaunchError where the bucket cannot be used or is in another region."""
-    with aws_errors(f"--bucket {store.bucket}"):
+    """Raises an error where the bucket cannot be used or is in another region."""
+    with aws_errors(setting("bucket", store.bucket)):
         answer = store.client.head_bucket(Bucket=store.bucket)
     there = answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", region)
     if there != region:
-        raise LaunchError(
-            f"--bucket: found {store.bucket}, which is in {there}, and the job would run in "
-            f"{region}; needed: both in one region; choose another bucket, or --region {there}"
+        raise SettingError(
+            "bucket",
+            found=f"{store.bucket}, which is in {there}, and the job would run in {region}",
+            needed="both in one region",
+            remedy=f"choose another bucket, or {setting('region', there)}",
         )
 
 
@@ -216,27 +223,34 @@ def _checkpoints_of(name: str, settings: JobSettings, store: Store, region: str)
     """Where a job that has ended saved its checkpoints; a resumed one saves where the first did.
 
     Raises:
-        LaunchError: there is no such job, it still runs, or it left nothing that can be used.
+        LaunchError: there is no such job.
+        SettingError: it still runs, or it left nothing that can be used.
     """
     job = describe(name, region)
     if job["TrainingJobStatus"] not in ENDED:
-        raise LaunchError(
-            f"--resume: found {name}, which still runs; needed: one that has ended, because two "
-            f"jobs must not write the same checkpoints; wait, or {command('--stop', name, region)}"
+        raise SettingError(
+            "resume",
+            found=f"{name}, which still runs",
+            needed="one that has ended, because two jobs must not write the same checkpoints",
+            remedy=f"wait, or {command('--stop', name, region)}",
         )
     place = str(job.get("CheckpointConfig", {}).get("S3Uri", "no checkpoints"))
     if not place.startswith(checkpoints(settings)):
-        raise LaunchError(
-            f"--resume: found {name} with {place}; needed: checkpoints in {checkpoints(settings)}, "
-            "where the role may write; give the --bucket and --prefix of that job"
+        raise SettingError(
+            "resume",
+            found=f"{name} with {place}",
+            needed=f"checkpoints in {checkpoints(settings)}, where the role may write",
+            remedy=f"give the {setting('bucket')} and {setting('prefix')} of that job",
         )
     key = place.removeprefix(f"s3://{store.bucket}/").rstrip("/") + "/"
     with aws_errors(place):
         found = store.client.list_objects_v2(Bucket=store.bucket, Prefix=key, MaxKeys=1)
     if not found.get("Contents"):
-        raise LaunchError(
-            f"--resume: found nothing in {place}; needed: checkpoints of {name}, which has left "
-            "none; leave --resume out to start from the beginning"
+        raise SettingError(
+            "resume",
+            found=f"nothing in {place}",
+            needed=f"checkpoints of {name}, which has left none",
+            remedy="leave it out to start from the beginning",
         )
     return place
 

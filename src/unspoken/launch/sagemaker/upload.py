@@ -1,20 +1,19 @@
 """Files that travel, and their way to S3: each once, whole or not at all.
 
 An object counts as there only with the SHA-256 in its metadata and the size of the local file.
-Large files go in parts that S3 joins at the end, so nothing half uploaded ever has the final name;
-what is sent is hashed on the way, and a file that changed meanwhile is not completed.
+boto3 sends large files in parts that S3 joins at the end, so nothing half uploaded ever has the
+final name; what is sent is hashed on the way, and a file that changed meanwhile is not completed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections import deque
+import io
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from unspoken.common.errors import DataError
 from unspoken.launch.sagemaker.clients import aws_errors
@@ -186,74 +185,68 @@ def is_there(store: Store, key: str, file: LocalFile) -> bool:
 def upload(
     store: Store, key: str, file: LocalFile, sent: Callable[[int], object] = lambda count: None
 ) -> None:
-    """Uploads one file, in parts where it is large; see the module for what holds afterwards."""
-    arguments = {
-        "Bucket": store.bucket,
-        "Key": key,
-        "Metadata": {"sha256": file.sha256},
-        **store.encryption,
-    }
+    """Uploads one file, in parts where it is large; see the module for what holds afterwards.
+
+    Args:
+        store: where to.
+        key: name there.
+        file: what to send.
+        sent: hears how many bytes were sent; negative where some are sent again.
+
+    Raises:
+        LaunchError: AWS refused.
+        DataError: the file changed since it was hashed.
+    """
     with aws_errors(f"upload of {file.path or file.name} to s3://{store.bucket}/{key}"):
-        if file.size > store.part_bytes:
-            _upload_parts(store, arguments, file, sent)
-            return
-        content = file.content if file.path is None else file.path.read_bytes()
-        _require_same(file, hashlib.sha256(content).hexdigest())
-        store.client.put_object(Body=content, **arguments)
-        sent(len(content))
+        from boto3.s3.transfer import TransferConfig
+
+        part_bytes = max(store.part_bytes, -(-file.size // _MAX_PARTS))
+        with _open(file) as source:
+            store.client.upload_fileobj(
+                _Unchanged(source, file),
+                store.bucket,
+                key,
+                ExtraArgs={
+                    "Metadata": {"sha256": file.sha256},
+                    "ChecksumAlgorithm": "SHA256",
+                    **store.encryption,
+                },
+                Callback=sent,
+                Config=TransferConfig(
+                    multipart_threshold=part_bytes,
+                    multipart_chunksize=part_bytes,
+                    max_concurrency=_NUM_PARALLEL,
+                ),
+            )
 
 
-def _upload_parts(
-    store: Store, arguments: dict[str, Any], file: LocalFile, sent: Callable[[int], object]
-) -> None:
-    place = {"Bucket": arguments["Bucket"], "Key": arguments["Key"]}
-    place["UploadId"] = store.client.create_multipart_upload(**arguments)["UploadId"]
-    digest = hashlib.sha256()
-    parts: list[dict[str, Any]] = []
-    waiting: deque[tuple[int, int, Future[Any]]] = deque()
-
-    def finish_one() -> None:
-        number, size, future = waiting.popleft()
-        parts.append({"PartNumber": number, "ETag": future.result()["ETag"]})
-        sent(size)
-
-    pool = ThreadPoolExecutor(_NUM_PARALLEL)
-    try:
-        for number, block in enumerate(_blocks(file, store.part_bytes), start=1):
-            digest.update(block)
-            future = pool.submit(store.client.upload_part, PartNumber=number, Body=block, **place)
-            waiting.append((number, len(block), future))
-            if len(waiting) > _NUM_PARALLEL:  # memory holds a few parts, never the file
-                finish_one()
-        while waiting:
-            finish_one()
-        pool.shutdown()
-        _require_same(file, digest.hexdigest())
-        store.client.complete_multipart_upload(MultipartUpload={"Parts": parts}, **place)
-    except BaseException:  # Ctrl-C, too: parts that nobody joins cost money
-        # only after those on the way have ended, or S3 keeps them; the first error counts
-        with contextlib.suppress(Exception):
-            pool.shutdown(cancel_futures=True)
-            store.client.abort_multipart_upload(**place)
-        raise
-    finally:
-        pool.shutdown(wait=False)
+def _open(file: LocalFile) -> contextlib.AbstractContextManager[BinaryIO]:
+    return io.BytesIO(file.content) if file.path is None else file.path.open("rb")
 
 
-def _blocks(file: LocalFile, part_bytes: int) -> Iterator[bytes]:
-    part_bytes = max(part_bytes, -(-file.size // _MAX_PARTS))
-    if file.path is None:
-        for begin in range(0, len(file.content), part_bytes):
-            yield file.content[begin : begin + part_bytes]
-        return
-    with file.path.open("rb") as source:
-        while block := source.read(part_bytes):
-            yield block
+class _Unchanged:
+    """A source of an upload that ends with an error where its content is not the expected one.
 
+    It is read from the beginning to the end, once: boto3 does not seek where there is no `seek`.
+    The error comes before S3 is asked to join the parts.
+    """
 
-def _require_same(file: LocalFile, digest: str) -> None:
-    if digest != file.sha256:
-        raise DataError(
-            f"{file.path}: changed while it was uploaded; needed: a file that stays as it is; run "
-            "the command again"
-        )
+    def __init__(self, source: BinaryIO, file: LocalFile) -> None:
+        self._source, self._file = source, file
+        self._digest = hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes.
+
+        Raises:
+            DataError: at the end, for another content than was hashed before.
+        """
+        block = self._source.read(size)
+        self._digest.update(block)
+        is_end = size < 0 or len(block) < size
+        if is_end and self._digest.hexdigest() != self._file.sha256:
+            raise DataError(
+                f"{self._file.path}: changed while it was uploaded; needed: a file that stays as "
+                "it is; run the command again"
+            )
+        return block

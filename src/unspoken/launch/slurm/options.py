@@ -4,20 +4,92 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+from pydantic import AfterValidator, Field, model_validator
 
-from unspoken.common.errors import RecipeError
+from unspoken.common.errors import SettingError, setting
+from unspoken.common.settings import checked
+from unspoken.launch.patterns import matching
 
 _UNIT_S = {"days": 86_400, "hours": 3_600, "minutes": 60, "seconds": 1}
+_TIME_FORMS = {
+    r"(\d+)": ("minutes",),
+    r"(\d+):(\d+)": ("minutes", "seconds"),
+    r"(\d+):(\d+):(\d+)": ("hours", "minutes", "seconds"),
+    r"(\d+)-(\d+)": ("days", "hours"),
+    r"(\d+)-(\d+):(\d+)": ("days", "hours", "minutes"),
+    r"(\d+)-(\d+):(\d+):(\d+)": ("days", "hours", "minutes", "seconds"),
+}
+_MEMORY = r"(\d+)([KMGTkmgt]?)[Bb]?"
+_ARRAY = r"(0*[1-9]\d*)(?:%(0*[1-9]\d*))?"
 
 
-@dataclass(frozen=True, kw_only=True)
+def time_s(text: str) -> int:
+    """Seconds of a time limit in one of sbatch's six forms.
+
+    Example:
+        >>> time_s("90"), time_s("08:00:00"), time_s("1-12")
+        (5400, 28800, 129600)
+
+    Raises:
+        ValueError: it has none of them, or is nothing; the text says what is needed.
+    """
+    for pattern, units in _TIME_FORMS.items():
+        match = re.fullmatch(pattern, text.strip())
+        if match is not None:
+            parts = zip(units, match.groups(), strict=True)
+            seconds = sum(_UNIT_S[unit] * int(number) for unit, number in parts)
+            if seconds > 0:
+                return seconds
+    raise ValueError("minutes (480), hours:minutes:seconds (08:00:00) or days-hours (1-12)")
+
+
+def _require_time(text: str) -> str:
+    time_s(text)
+    return text
+
+
+def _require_image(path: Path) -> Path:
+    if not path.is_file():
+        raise ValueError(
+            "the file of an apptainer image (.sif) with unspoken in it, see docs/slurm.md"
+        )
+    return path
+
+
+def _require_environment(path: Path) -> Path:
+    if not (path / "bin" / "activate").is_file():
+        raise ValueError(
+            "a virtual environment, with bin/activate and unspoken in it, which compute nodes see"
+        )
+    return path
+
+
+_Time = Annotated[str, AfterValidator(_require_time)]
+_Word = Annotated[
+    str,
+    matching(r"[^\s'\"\\]+", "one word without quotation marks, as the cluster spells it"),
+]
+_Array = Annotated[
+    str,
+    matching(
+        _ARRAY, "how many jobs share the questions, such as 16, or 16%4 for at most 4 at a time"
+    ),
+]
+_Memory = Annotated[str, matching(_MEMORY, "a whole number with K, M, G or T, such as 200G")]
+_Line = Annotated[str, matching(r"[^\n]*", "one line, such as 'module load cuda'")]
+_Option = Annotated[str, matching(r"-[^\n]*", "one line, such as '--constraint=a100'")]
+_Options = Annotated[tuple[_Option, ...], Parameter(allow_leading_hyphen=True)]
+_OneOrMore = Annotated[int, Field(ge=1)]
+_NoneOrMore = Annotated[int, Field(ge=0)]
+
+
+@checked
 class SlurmOptions:
-    """What the jobs of a run ask for; each is a flag of `unspoken launch slurm` by the same name.
+    """What the jobs of a run ask for; `unspoken launch slurm` has each as a flag of the same name.
 
     Attributes:
         nodes: that train together.
@@ -45,46 +117,97 @@ class SlurmOptions:
         extra: further option of sbatch, such as '--constraint=a100'; can be repeated.
         save_s: seconds before the time limit at which a run is asked to save and stop.
         max_requeues: a job that has gone on so often is not requeued once more.
+
+    Raises:
+        SettingError: for the first value that cannot be used.
     """
 
-    nodes: int = 1
-    gpus_per_node: int = 0
-    gpu_type: str | None = None
-    time: str | None = None
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    array: str | None = None
-    gpus_per_shard: int | None = None
-    cpus_per_shard: int | None = None
-    mem_per_shard: str | None = None
+    nodes: _OneOrMore = 1
+    gpus_per_node: _NoneOrMore = 0
+    gpu_type: _Word | None = None
+    time: _Time | None = None
+    partition: _Word | None = None
+    account: _Word | None = None
+    qos: _Word | None = None
+    array: _Array | None = None
+    gpus_per_shard: _NoneOrMore | None = None
+    cpus_per_shard: _OneOrMore | None = None
+    mem_per_shard: _Memory | None = None
     config_file: Path | None = None
-    cpus_per_task: int | None = None
-    mem: str | None = None
-    container: Path | None = None
-    venv: Path | None = None
-    setup: tuple[str, ...] = ()
-    mail_user: str | None = None
-    extra: Annotated[tuple[str, ...], Parameter(allow_leading_hyphen=True)] = ()
-    save_s: int = 300
-    max_requeues: int = 100
+    cpus_per_task: _OneOrMore | None = None
+    mem: _Memory | None = None
+    container: Annotated[Path, AfterValidator(_require_image)] | None = None
+    venv: Annotated[Path, AfterValidator(_require_environment)] | None = None
+    setup: tuple[_Line, ...] = ()
+    mail_user: _Word | None = None
+    extra: _Options = ()
+    save_s: Annotated[int, Field(ge=30)] = 300
+    max_requeues: _NoneOrMore = 100
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> SlurmOptions:
+        """Refuses what does nothing, or cannot be had, with the others."""
+        if self.time is not None and self.save_s >= time_s(self.time):
+            raise SettingError(
+                "save_s",
+                found=f"{self.save_s} with {setting('time', self.time)}",
+                needed=f"less than the {time_s(self.time)} seconds of {setting('time')}",
+                remedy="correct one of them",
+            )
+        if self.gpu_type is not None and self.gpus_per_node == 0:
+            gpus = setting("gpus_per_node")
+            raise SettingError(
+                "gpu_type",
+                found=f"{self.gpu_type} without GPUs, where it does nothing",
+                needed=gpus,
+                remedy=f"give {gpus}, or leave this out",
+            )
+        for name in ("gpus_per_shard", "cpus_per_shard", "mem_per_shard"):
+            if self.array is None and getattr(self, name) is not None:
+                array = setting("array")
+                raise SettingError(
+                    name,
+                    found=f"{getattr(self, name)} without {array}, where it does nothing",
+                    needed=array,
+                    remedy=f"give {setting('array', 16)}, say, or leave this out",
+                )
+        if self.gpus_per_shard is not None and self.gpus_per_shard > self.gpus_per_node:
+            raise SettingError(
+                "gpus_per_shard",
+                found=f"{self.gpus_per_shard} with {setting('gpus_per_node', self.gpus_per_node)}",
+                needed="at most those of a node",
+                remedy="correct one of them",
+            )
+        if self.container is not None and self.venv is not None:
+            raise SettingError(
+                "venv",
+                found=f"it with {setting('container')}",
+                needed="where unspoken is installed, the image or the environment",
+                remedy="leave one out",
+            )
+        return self
+
+    def require_time(self) -> None:
+        """Raises SettingError where the time limit is missing, which every job needs."""
+        if self.time is None:
+            raise SettingError(
+                "time",
+                found="nothing",
+                needed=f"the time limit of a job, such as {setting('time', '08:00:00')}",
+                remedy="give it; what takes longer goes on in the same job",
+            )
 
     @property
     def shards(self) -> tuple[int, int | None] | None:
-        """Jobs of the array, and how many at a time at the most; None without --array.
+        """Jobs of the array, and how many at a time at the most; None without an array.
 
         Example:
             >>> SlurmOptions(array="16%4").shards
             (16, 4)
         """
-        if self.array is None:
+        match = re.fullmatch(_ARRAY, self.array or "")
+        if match is None:
             return None
-        match = re.fullmatch(r"(\d+)(?:%(\d+))?", self.array)
-        if match is None or int(match[1]) < 1 or match[2] == "0":
-            raise RecipeError(
-                f"--array: found {self.array!r}; needed: how many jobs share the questions, such "
-                "as 16, or 16%4 for at most 4 at a time; correct it"
-            )
         return int(match[1]), None if match[2] is None else int(match[2])
 
     def of_shard(self, gpus: int) -> tuple[int | None, str | None]:
@@ -98,143 +221,15 @@ class SlurmOptions:
         cpus, mem = self.cpus_per_shard, self.mem_per_shard
         if cpus is None and self.cpus_per_task is not None:
             cpus = math.ceil(self.cpus_per_task * part)
-        if mem is None and self.mem is not None:
-            number, unit = _memory("mem", self.mem)
+        match = re.fullmatch(_MEMORY, self.mem or "")
+        if mem is None and match is not None:
+            number, unit = int(match[1]), match[2]  # without a unit it is megabytes
             if not number and part < 1:
-                raise RecipeError(
-                    f"--mem: found {self.mem}, all of a node, for jobs that have a part of it; "
-                    "needed: how much that is; give --mem_per_shard, such as 50G"
+                raise SettingError(
+                    "mem",
+                    found=f"{self.mem}, all of a node, for jobs that have a part of it",
+                    needed="how much that is",
+                    remedy=f"give {setting('mem_per_shard', '50G')}, say",
                 )
             mem = f"{math.ceil(number * part)}{unit}"
         return cpus, mem
-
-    def check(self) -> None:
-        """Says what can be known to be wrong before anything is submitted.
-
-        Raises:
-            RecipeError: a flag cannot be used; the message names it.
-        """
-        counts = {
-            "nodes": (self.nodes, 1),
-            "gpus_per_node": (self.gpus_per_node, 0),
-            "gpus_per_shard": (self.gpus_per_shard, 0),
-            "cpus_per_shard": (self.cpus_per_shard, 1),
-            "cpus_per_task": (self.cpus_per_task, 1),
-            "max_requeues": (self.max_requeues, 0),
-        }
-        for name, (count, least) in counts.items():
-            if count is not None and count < least:
-                raise RecipeError(f"--{name}: found {count}; needed: at least {least}; correct it")
-        if self.time is None:
-            raise RecipeError(
-                "--time: missing; needed: the time limit of a job, such as --time 08:00:00; what "
-                "takes longer goes on in the same job"
-            )
-        limit_s = time_s(self.time)
-        if not 30 <= self.save_s < limit_s:
-            raise RecipeError(
-                f"--save_s: found {self.save_s} with --time {self.time}; needed: 30 up, and less "
-                f"than the {limit_s} seconds of --time; correct one of them"
-            )
-        self._check_words()
-        self._check_together()
-        self._check_paths()
-
-    def _check_together(self) -> None:
-        """Flags that do nothing, or cannot be had, with the others."""
-        if self.gpu_type is not None and self.gpus_per_node == 0:
-            raise RecipeError(
-                f"--gpu_type: found {self.gpu_type} without GPUs, where it does nothing; give "
-                "--gpus_per_node, or leave it out"
-            )
-        if self.shards is None:
-            for name in ("gpus_per_shard", "cpus_per_shard", "mem_per_shard"):
-                if getattr(self, name) is not None:
-                    raise RecipeError(
-                        f"--{name}: found it without --array, where it does nothing; give --array, "
-                        "such as 16, or leave it out"
-                    )
-        if self.gpus_per_shard is not None and self.gpus_per_shard > self.gpus_per_node:
-            raise RecipeError(
-                f"--gpus_per_shard: found {self.gpus_per_shard} with --gpus_per_node "
-                f"{self.gpus_per_node}; needed: at most those of a node; correct one of them"
-            )
-
-    def _check_words(self) -> None:
-        """What stands in the script's head as it was typed."""
-        for name in ("partition", "account", "qos", "mail_user", "gpu_type"):
-            word = getattr(self, name)
-            if word is not None and not re.fullmatch(r"[^\s'\"\\]+", word):
-                raise RecipeError(
-                    f"--{name}: found {word!r}; needed: one word without quotation marks, as the "
-                    "cluster spells it; correct it"
-                )
-        for name in ("mem", "mem_per_shard"):
-            if getattr(self, name) is not None:
-                _memory(name, getattr(self, name))
-        for flag, value in {"setup": self.setup, "extra": self.extra}.items():
-            for line in value:
-                if "\n" in line or (flag == "extra" and not line.startswith("-")):
-                    raise RecipeError(
-                        f"--{flag}: found {line!r}; needed: one line, such as "
-                        + ("'module load cuda'" if flag == "setup" else "'--constraint=a100'")
-                    )
-
-    def _check_paths(self) -> None:
-        if self.container is not None and self.venv is not None:
-            raise RecipeError(
-                "--container and --venv: found both; needed: where unspoken is installed, the "
-                "image or the environment; leave one out"
-            )
-        if self.container is not None and not self.container.is_file():
-            raise RecipeError(
-                f"--container: found no file {self.container}; needed: an apptainer image (.sif) "
-                "with unspoken in it, see docs/slurm.md; correct the path"
-            )
-        if self.venv is not None and not (self.venv / "bin" / "activate").is_file():
-            raise RecipeError(
-                f"--venv: found no {self.venv}/bin/activate; needed: a virtual environment with "
-                "unspoken in it, which compute nodes see; correct the path"
-            )
-
-
-def time_s(text: str) -> int:
-    """Seconds of a time limit in one of sbatch's six forms.
-
-    Example:
-        >>> time_s("90"), time_s("08:00:00"), time_s("1-12")
-        (5400, 28800, 129600)
-
-    Raises:
-        RecipeError: it has none of them, or is nothing.
-    """
-    forms = {
-        r"(\d+)": ("minutes",),
-        r"(\d+):(\d+)": ("minutes", "seconds"),
-        r"(\d+):(\d+):(\d+)": ("hours", "minutes", "seconds"),
-        r"(\d+)-(\d+)": ("days", "hours"),
-        r"(\d+)-(\d+):(\d+)": ("days", "hours", "minutes"),
-        r"(\d+)-(\d+):(\d+):(\d+)": ("days", "hours", "minutes", "seconds"),
-    }
-    for pattern, units in forms.items():
-        match = re.fullmatch(pattern, text.strip())
-        if match is not None:
-            parts = zip(units, match.groups(), strict=True)
-            seconds = sum(_UNIT_S[unit] * int(number) for unit, number in parts)
-            if seconds > 0:
-                return seconds
-    raise RecipeError(
-        f"--time: found {text!r}; needed: minutes (480), hours:minutes:seconds (08:00:00) or "
-        "days-hours (1-12); correct it"
-    )
-
-
-def _memory(name: str, text: str) -> tuple[int, str]:
-    """Number and unit of a size of memory, as sbatch takes it; without a unit it is megabytes."""
-    match = re.fullmatch(r"(\d+)([KMGT]?)B?", text, re.IGNORECASE)
-    if match is None:
-        raise RecipeError(
-            f"--{name}: found {text!r}; needed: a whole number with K, M, G or T, such as 200G; "
-            "correct it"
-        )
-    return int(match[1]), match[2]

@@ -18,7 +18,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from unspoken.common.errors import RecipeError
+from unspoken.common.errors import RecipeError, SettingError
 from unspoken.common.interrupt import EXIT_INTERRUPTED
 from unspoken.common.version import __version__
 from unspoken.launch.accelerate_environment import environment
@@ -99,9 +99,9 @@ def render_scripts(launch: SlurmLaunch) -> list[Script]:
     """The jobs of a run, in the order in which they wait for each other.
 
     Raises:
-        RecipeError: a flag does not fit the recipe.
+        RecipeError: an option does not fit the recipe, or the time limit is missing.
     """
-    launch.options.check()
+    launch.options.require_time()
     _check_paths(launch)
     return [Script(job.name, _render(launch, job)) for job in _jobs(launch)]
 
@@ -132,9 +132,11 @@ def _jobs(launch: SlurmLaunch) -> Iterator[_JobRequest]:
         yield _JobRequest("run", "The whole recipe.", **whole, verbs=("run {recipe}",))
         return
     if teacher is None:
-        raise RecipeError(
-            f"--array: found {options.array} with a recipe that has no section teacher, so there "
-            "are no traces to share out; leave --array out"
+        raise SettingError(
+            "array",
+            found=f"{options.array} with a recipe that has no section teacher",
+            needed="traces to share out",
+            remedy="leave it out",
         )
     count, at_once = options.shards
     # GPU partitions often refuse jobs without one, so the small first job has one, too

@@ -16,7 +16,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from unspoken.common.errors import OutputExistsError, UnspokenError
+from unspoken.common.errors import OutputExistsError, UnspokenError, setting
 from unspoken.common.files import write_text
 from unspoken.common.interrupt import StopRequest
 from unspoken.common.locks import locked
@@ -43,7 +43,7 @@ def submit(launch: SlurmLaunch, recipe_file: Path) -> list[tuple[str, str]]:
         recipe_file: is copied beside the scripts, so what a job reads does not change any more.
 
     Raises:
-        RecipeError: a flag cannot be used.
+        RecipeError: an option cannot be used.
         SlurmError: no sbatch here, it refuses a script, or jobs of this run are there already.
         OutputExistsError: the run folder holds files that are no run, or another launch is there.
         DataError: the run is being launched at this moment.
@@ -52,7 +52,7 @@ def submit(launch: SlurmLaunch, recipe_file: Path) -> list[tuple[str, str]]:
     if shutil.which("sbatch") is None:
         raise SlurmError(
             "sbatch: not found; needed: a machine of the cluster that submits jobs (a login node); "
-            "run this command there, or print the scripts with --dry_run"
+            f"run this command there, or print the scripts with {setting('dry_run', True)}"
         )
     require_run_folder(launch.run)
     if not (launch.run / RECIPE_FILE).exists():
@@ -101,7 +101,7 @@ def status_lines(recipe: Recipe) -> Iterator[str]:
     launches = [path for path in _launches(recipe) if (path / "jobs.json").is_file()]
     if not launches:
         raise SlurmError(
-            f"{recipe.folder}: was not launched on SLURM; launch it without --status first"
+            f"{recipe.folder}: was not launched on SLURM; needed: its jobs; launch it first"
         )
     folder = launches[-1]
     for job in json.loads((folder / "jobs.json").read_text()):
@@ -180,7 +180,8 @@ def _write(launch: SlurmLaunch, scripts: Sequence[Script], recipe_file: Path) ->
     except FileExistsError:
         raise OutputExistsError(
             f"{launch.folder}: another launch has just made it; needed: one launch of a run at a "
-            "time; see how it is with --status, and launch again if you still want to"
+            f"time; see how it is with {setting('status', True)}, and launch again if you still "
+            "want to"
         ) from None
     write_text(launch.folder / RECIPE_FILE, recipe_file.read_text(encoding="utf-8"))
     for script in scripts:
@@ -200,7 +201,7 @@ def _sbatch(script: Path, before: str | None) -> str:
         told = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
         raise SlurmError(
             f"{script}: sbatch refuses it ({told}); needed: what this cluster allows; change the "
-            "flags, or add what is missing with --extra"
+            f"options, or add what is missing with {setting('extra')}"
         )
     return done.stdout.strip().splitlines()[-1].partition(";")[0]
 
