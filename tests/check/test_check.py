@@ -179,7 +179,7 @@ def test_what_gold_answers_are_missing_for(tmp_path: Path) -> None:
 
 
 def test_worked_solutions_of_questions_that_have_none(tmp_path: Path) -> None:
-    drawn = [question.record(False) for question in arithmetic.generate(40, 0)["train"]]
+    drawn = [question.to_record(False) for question in arithmetic.generate(40, 0)["train"]]
     text = said(asking(tmp_path, data={"train": write(tmp_path / "q.jsonl", drawn)}))
     assert "teacher: worked solutions" in text
     assert "tokens: prompt" in text
