@@ -9,7 +9,7 @@ import yaml
 
 from unspoken.measure.stats import wilson_interval
 from unspoken.report.read.run import read_run
-from unspoken.report.show.finding import find
+from unspoken.report.show.conclusion import conclude
 
 NUM_TEST = 40
 
@@ -192,4 +192,4 @@ def read_values(folder):
 
 
 def lead(folder):
-    return find(read_run(folder).phases[0]).lead.replace("\u00a0", " ")
+    return conclude(read_run(folder).phases[0]).lead.replace("\u00a0", " ")

@@ -30,8 +30,8 @@ from unspoken.report import print_metrics, print_summary, write_report
 from unspoken.report.read.results import TrainPoint
 from unspoken.report.read.run import read_run
 from unspoken.report.show import names, numbers
-from unspoken.report.show.finding import find
-from unspoken.report.show.series import MOST_POINTS, thinned
+from unspoken.report.show.conclusion import conclude
+from unspoken.report.show.plots import MOST_POINTS, thinned
 from unspoken.report.show.summary import summary_lines
 
 
@@ -198,16 +198,21 @@ def asked_of(folder, name, *, split="test", limit=None, digest="b" * 64):
 def test_models_that_were_asked_other_questions_are_named(full):
     for name in ("explicit", "internalized", "no_cot"):
         asked_of(full, name)
-    assert not any("same questions, so" in note for note in find(read_run(full).phases[0]).notes)
+    assert not any(
+        "same questions, so" in note for note in conclude(read_run(full).phases[0]).notes
+    )
     asked_of(full, "no_cot", digest="c" * 64)
-    note = find(read_run(full).phases[0]).notes[0]
+    note = conclude(read_run(full).phases[0]).notes[0]
     assert note == (
         "The models were not all asked the same questions, so their figures compare only roughly. "
         "explicit CoT, internalized: all of the test split (SHA-256 bbbbbbbb); no CoT: all of the "
         "test split (SHA-256 cccccccc)."
     )
     asked_of(full, "no_cot", split="valid", limit=20)
-    assert "no CoT: the first 20 of the validation split" in find(read_run(full).phases[0]).notes[0]
+    assert (
+        "no CoT: the first 20 of the validation split"
+        in conclude(read_run(full).phases[0]).notes[0]
+    )
 
 
 def test_without_questions_nothing_will_be_measured(tmp_path, without_plots):

@@ -22,9 +22,9 @@ from helpers.run_folders import (
     write,
     write_lines,
 )
+from unspoken.recipe.layout import MODELS
 from unspoken.report import write_report
-from unspoken.report.read import prices, vetting
-from unspoken.report.read.results import VARIANTS
+from unspoken.report.read import costs, vetting
 from unspoken.report.read.run import read_run
 from unspoken.report.show import break_even
 from unspoken.report.show.summary import summary_lines
@@ -169,12 +169,12 @@ def paid(folder):
 def test_all_models_stand_in_the_order_of_the_run(full, without_plots):
     write_report(full)
     (phase,) = read_values(full)["phases"]
-    assert tuple(phase["variants"]) == VARIANTS
+    assert tuple(phase["variants"]) == MODELS
     assert phase["variants"]["internalized"]["steps_before"] == 60
     assert set(phase["comparisons"]) >= {"internalized_teacher", "distilled_untrained"}
     source = (full / "report.html").read_text()
     heads = re.findall(r'<th scope="col" class="dot-(\w+)">', source)
-    assert tuple(heads) == VARIANTS
+    assert tuple(heads) == MODELS
     text = plain(Page(source).text)
     assert "60 + 100" in text
     assert "2.2× explicit" in text
@@ -552,6 +552,6 @@ def test_untrained_is_shown_without_a_teacher(tmp_path, without_plots):
     assert values["phases"][0]["variants"]["untrained"]["measured"]["num_questions"] == NUM_TEST
 
 
-@pytest.mark.parametrize("module", [vetting, prices])
+@pytest.mark.parametrize("module", [vetting, costs])
 def test_examples_in_docstrings(module):
     assert doctest.testmod(module).failed == 0

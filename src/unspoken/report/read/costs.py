@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from unspoken.recipe.layout import TRACES, VETTED
+from unspoken.recipe import layout
 from unspoken.recipe.plan import Plan
-from unspoken.report.read.files import read_json
-from unspoken.report.read.prices import charged, currency_of
+from unspoken.recipe.records import (
+    Evaluation,
+    StageRecord,
+    TracesRecord,
+    TrainingRecord,
+    VettedRecord,
+)
 
 #: Folder of each stage in the order of the run, and what the stage is called.
-_STAGES = {
-    "teacher": "train the teacher",
-    "traces": "generate",
-    "vetted": "vet",
-    "distilled": "distil",
-    "internalized": "internalize",
-    "explicit": "explicit baseline",
-    "no_cot": "no CoT baseline",
+_LABELS = {
+    layout.TEACHER: "train the teacher",
+    layout.TRACES: "generate",
+    layout.VETTED: "vet",
+    layout.DISTILLED: "distil",
+    layout.INTERNALIZED: "internalize",
+    layout.EXPLICIT: "explicit baseline",
+    layout.NO_COT: "no CoT baseline",
 }
-_MEASURED = ("teacher", "distilled", "explicit", "internalized", "no_cot", "untrained")
 
 
 @dataclass(frozen=True)
@@ -72,81 +76,145 @@ def read_costs(
         planned: what it was to do, where that is known.
         models: that it asks for; an earlier recipe may have left others.
     """
-    names = [name for name in _STAGES if planned is None or _is_stage(name, planned)]
-    stages = {name: read_json(folder / name / "stage.json") for name in names}
-    found = [
-        _cost(folder, name, _STAGES[name], stage, recipe)
-        for name, stage in stages.items()
-        if stage is not None
-    ]
-    if all(one.cost is None for one in found if one.name == "traces"):
+    names = [name for name in _LABELS if planned is None or _is_stage(name, planned)]
+    found = [cost for name in names if (cost := _read_cost(folder / name, recipe)) is not None]
+    if all(one.cost is None for one in found if one.name == layout.TRACES):
         found = [replace(one, cost=None) for one in found]  # no prices: asking again has none
     return [*found, *_measuring(folder, currency_of(recipe), models)]
 
 
 def _is_stage(name: str, planned: Plan) -> bool:
     """Whether the recipe trains or makes what is in this folder."""
-    if name in (TRACES, VETTED):
+    if name in (layout.TRACES, layout.VETTED):
         return planned.teaching is not None
     return any(training.name == name for training in planned.trainings)
 
 
-def _cost(
-    folder: Path, name: str, label: str, stage: dict[str, Any], recipe: dict[str, Any]
-) -> StageCost:
-    memory = stage.get("peak_memory_bytes") or {}
-    state = stage.get("state") or {}
-    num_tokens, tokens_per_s = stage.get("num_tokens"), stage.get("tokens_per_s")
-    cost, currency = charged(stage, recipe) if name in ("traces", "vetted") else (None, "")
-    read, cut_off = stage.get("num_prompt_tokens"), bool(stage.get("cut_off"))
-    notes = ["so far"] if stage.get("status") != "done" else []
-    if name == "vetted" and not stage.get("num_asked_again"):
-        num_tokens = cost = read = None  # nobody was asked
-    if state.get("num_tokens"):
-        num_tokens = state["num_tokens"]
-        tokens_per_s = num_tokens / state["seconds"] if state.get("seconds") else None
-    size = stage.get("model_bytes")
-    if name == "traces":
-        size = _size([folder / name / "traces.jsonl"])
-    elif name == "vetted":
-        size = _size([folder / name / "dataset.jsonl"])
-    return StageCost(
-        name=name,
-        label=label,
-        done=stage.get("status") == "done",
-        seconds=stage.get("seconds"),
-        num_tokens=num_tokens,
-        tokens_per_s=None if cut_off else tokens_per_s,
-        num_prompt_tokens=read,
-        host_bytes=memory.get("host"),
-        gpu_bytes=memory.get("gpu"),
-        size_bytes=size,
-        base_bytes=stage.get("base_bytes"),
+def currency_of(recipe: dict[str, Any]) -> str:
+    """The currency of the recipe's prices."""
+    return (recipe.get("costs") or {}).get("currency") or "USD"
+
+
+def charged(
+    record: TracesRecord | VettedRecord, recipe: dict[str, Any]
+) -> tuple[float | None, str]:
+    """What the teacher's tokens in a stage cost, and in what currency.
+
+    A cost in stage.json is what was charged. Without one, the recipe's prices count, which may
+    have been written down after the teacher was asked.
+
+    Example:
+        >>> prices = {"price_prompt": 1.0, "price_completion": 4.0}
+        >>> record = TracesRecord(num_prompt_tokens=500_000, num_tokens=250_000)
+        >>> charged(record, {"teacher": prices})
+        (1.5, 'USD')
+    """
+    known, unpriced, currency = record.cost, record.cost is None, None
+    if isinstance(record, TracesRecord):
+        currency = record.currency
+    elif known == 0 and record.num_asked_again:
+        unpriced = True  # asked again without prices is charged 0.0; at a price of 0 it stays so
+    computed = _at_prices(record, recipe.get("teacher") or {}) if unpriced else None
+    if computed is not None:
+        return computed, currency_of(recipe)
+    return known, currency or currency_of(recipe)
+
+
+def _at_prices(record: TracesRecord | VettedRecord, teacher: dict[str, Any]) -> float | None:
+    """The tokens at the recipe's prices, or None where one of these is not known."""
+    prompt, completion = teacher.get("price_prompt"), teacher.get("price_completion")
+    if prompt is None or completion is None or teacher.get("engine") == "worked":
+        return None
+    if record.num_prompt_tokens is None or record.num_tokens is None:
+        return None
+    return (record.num_prompt_tokens * prompt + record.num_tokens * completion) / 1e6
+
+
+def _read_cost(folder: Path, recipe: dict[str, Any]) -> StageCost | None:
+    """What the stage in a folder took, or None where it has not begun."""
+    path = folder / layout.STAGE_FILE
+    if folder.name == layout.TRACES:
+        record = TracesRecord.read(path)
+        return record and _cost_of_traces(record, folder, recipe)
+    if folder.name == layout.VETTED:
+        record = VettedRecord.read(path)
+        return record and _cost_of_vetting(record, folder, recipe)
+    record = TrainingRecord.read(path)
+    return record and _cost_of_training(record, folder.name)
+
+
+def _cost_of_traces(record: TracesRecord, folder: Path, recipe: dict[str, Any]) -> StageCost:
+    cost, currency = charged(record, recipe)
+    return replace(
+        _cost_of_stage(record, folder.name),
+        num_tokens=record.num_tokens,
+        tokens_per_s=None if record.cut_off else record.tokens_per_s,
+        num_prompt_tokens=record.num_prompt_tokens,
+        size_bytes=_size(folder / layout.TRACES_FILE),
         cost=cost,
         currency="" if cost is None else currency,
-        note=", ".join([*notes, *["time before a kill is missing"] * cut_off]),
-        cut_off=cut_off,
     )
 
 
-def _size(paths: Sequence[Path]) -> int | None:
-    sizes = [path.stat().st_size for path in paths if path.is_file()]
-    return sum(sizes) if sizes else None
+def _cost_of_vetting(record: VettedRecord, folder: Path, recipe: dict[str, Any]) -> StageCost:
+    stage = _cost_of_stage(record, folder.name)
+    stage = replace(stage, size_bytes=_size(folder / layout.DATASET_FILE))
+    if not record.num_asked_again:
+        return stage
+    cost, currency = charged(record, recipe)
+    return replace(
+        stage,
+        num_tokens=record.num_tokens,
+        num_prompt_tokens=record.num_prompt_tokens,
+        cost=cost,
+        currency="" if cost is None else currency,
+    )
+
+
+def _cost_of_training(record: TrainingRecord, name: str) -> StageCost:
+    num_tokens, seconds = record.state.num_tokens or None, record.state.seconds
+    is_whole = not record.cut_off
+    return replace(
+        _cost_of_stage(record, name),
+        num_tokens=num_tokens,
+        tokens_per_s=num_tokens / seconds if num_tokens and seconds and is_whole else None,
+        size_bytes=record.model_bytes,
+        base_bytes=record.base_bytes,
+    )
+
+
+def _cost_of_stage(record: StageRecord, name: str) -> StageCost:
+    """What every stage tells."""
+    notes = ["so far"] * (not record.is_done) + ["time before a kill is missing"] * record.cut_off
+    return StageCost(
+        name=name,
+        label=_LABELS[name],
+        done=record.is_done,
+        seconds=record.seconds,
+        host_bytes=record.peak_memory_bytes.host,
+        gpu_bytes=record.peak_memory_bytes.gpu,
+        note=", ".join(notes),
+        cut_off=record.cut_off,
+    )
+
+
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if path.is_file() else None
 
 
 def _measuring(folder: Path, currency: str, models: Collection[str]) -> list[StageCost]:
     """All evaluations as one stage, of those that say how long they took."""
-    paths = [folder / name / "evaluation.json" for name in _MEASURED if name in models]
-    known = [values for values in map(read_json, paths) if values is not None]
-    timed = [values for values in known if values.get("seconds") is not None]
+    paths = [folder / name / layout.EVALUATION_FILE for name in layout.MODELS if name in models]
+    known = [one for path in paths if (one := Evaluation.read(path)) is not None]
+    timed = [one for one in known if one.seconds is not None]
     if not timed:
         return []
-    seconds = sum(values["seconds"] for values in timed)
-    counts = [values["num_tokens"] for values in timed if values.get("num_tokens") is not None]
-    num_tokens = sum(counts) if len(counts) == len(timed) else None
-    spent = [values["cost"] for values in timed if values.get("cost") is not None]  # the teacher's
-    models = f"{len(timed)} models" if len(timed) > 1 else "1 model"
-    note = models if len(timed) == len(known) else f"{len(timed)} of {len(known)} models timed"
+    seconds = sum(one.seconds or 0.0 for one in timed)
+    num_tokens = _sum_of_all(one.num_tokens for one in timed)
+    spent = [one.cost for one in timed if one.cost is not None]  # the teacher's
+    note = f"{len(timed)} models" if len(timed) > 1 else "1 model"
+    if len(timed) < len(known):
+        note = f"{len(timed)} of {len(known)} models timed"
     return [
         StageCost(
             name="evaluate",
@@ -160,3 +228,10 @@ def _measuring(folder: Path, currency: str, models: Collection[str]) -> list[Sta
             note=note,
         )
     ]
+
+
+def _sum_of_all(counts: Iterable[int | None]) -> int | None:
+    """The sum, or None where one is not known."""
+    every = list(counts)
+    known = [count for count in every if count is not None]
+    return sum(known) if len(known) == len(every) else None

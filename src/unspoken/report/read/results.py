@@ -11,106 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from unspoken.measure.stats import mcnemar_exact
+from unspoken.recipe import layout
+from unspoken.recipe.records import Evaluation, TrainingRecord
 from unspoken.report.read.costs import StageCost
 from unspoken.report.read.vetting import Traces, Vetted
 
-#: In the order of the table. Every report tells of the core ones, also where they are missing.
-VARIANTS = ("teacher", "distilled", "explicit", "internalized", "no_cot", "untrained")
-CORE = ("explicit", "internalized", "no_cot")
+#: Every report tells of these, also where they are missing.
+CORE = (layout.EXPLICIT, layout.INTERNALIZED, layout.NO_COT)
 LABELS = {
-    "teacher": "teacher",
-    "distilled": "explicit student",
-    "explicit": "explicit CoT",
-    "internalized": "internalized",
-    "no_cot": "no CoT",
-    "untrained": "untrained student",
+    layout.TEACHER: "teacher",
+    layout.DISTILLED: "explicit student",
+    layout.EXPLICIT: "explicit CoT",
+    layout.INTERNALIZED: "internalized",
+    layout.NO_COT: "no CoT",
+    layout.UNTRAINED: "untrained student",
 }
-
-
-@dataclass(frozen=True)
-class Measured:
-    """evaluation.json: a finished model on held-out questions; see `unspoken.measure.predictions`.
-
-    Attributes:
-        split: `test`, or `valid` where the recipe has no test split.
-        limit: only so many questions of the split were asked, or None for all.
-        seconds, num_tokens, tokens_per_s: of asking them in batches.
-        data_sha256: of the split's file.
-        categories: num_graded, num_correct, accuracy and interval by name of the category.
-        samples: what asking each question several times gave; see `unspoken.measure.predictions`.
-    """
-
-    split: str
-    limit: int | None
-    num_questions: int
-    num_graded: int
-    num_correct: int
-    accuracy: float | None
-    interval: tuple[float, float] | None
-    digit_accuracy: float | None
-    unstopped: float | None
-    mean_tokens: float | None
-    examples_per_s: float | None
-    batch_size: int | None
-    latency_p50_s: float | None
-    latency_p95_s: float | None
-    examples_per_s_single: float | None
-    seconds: float | None = None
-    num_tokens: int | None = None
-    tokens_per_s: float | None = None
-    categories: dict[str, dict[str, Any]] | None = None
-    samples: dict[str, Any] | None = None
-    data_sha256: str | None = None
-
-    @property
-    def seconds_per_answer(self) -> float | None:
-        """When asked in batches; every sample of a question is an answer."""
-        if self.examples_per_s:
-            return 1 / self.examples_per_s
-        return None if self.seconds is None else self.seconds / self.num_questions
-
-    @property
-    def num_graded_questions(self) -> int:
-        """Questions with a gold answer; `num_graded` counts every sample of them."""
-        return self.num_graded // (self.samples or {}).get("num_samples", 1)
-
-    @staticmethod
-    def from_json(values: dict[str, Any]) -> Measured:
-        """From the contents of evaluation.json, also of versions without `num_graded`."""
-        settings = values.get("settings", {})
-        interval = values.get("interval")
-        figures: dict[str, Any] = {
-            "split": settings.get("split", "test"),
-            "limit": settings.get("evaluate", {}).get("limit"),
-            "data_sha256": settings.get("data_sha256"),
-            "num_graded": values["num_questions"],
-            **{name: value for name, value in values.items() if name != "settings"},
-            "interval": None if interval is None else (interval[0], interval[1]),
-        }
-        return Measured(**{name: figures.get(name) for name in Measured.__dataclass_fields__})  # pyright: ignore[reportArgumentType]
-
-
-@dataclass(frozen=True)
-class Trained:
-    """stage.json: what training took. None is what the folder does not tell.
-
-    Attributes:
-        level: of removal, as stage.json names it: `all`, or `0007`.
-        seconds: in the training loop, validation left out.
-        peak_memory: bytes of the GPU where there was one, else of the process.
-    """
-
-    steps: int | None
-    level: str | None
-    seconds: float | None
-    all_removed_at: int | None
-    num_parameters: int | None
-    num_train: int | None
-    num_dropped: int | None
-    longest_thought: int | None
-    peak_memory: int | None
-    on_gpu: bool
-    num_trained_parameters: int | None = None
+#: What the questions of a split are called.
+SPLITS = {"test": "held-out questions", "valid": "validation questions"}
 
 
 @dataclass(frozen=True)
@@ -142,6 +59,8 @@ class VariantResult:
         borrowed: the model is a checkpoint of the internalized run from before removal.
         predictions: the records of predictions.jsonl.
         unreadable: lines of metrics.jsonl that a crash cut off.
+        trained: what training left; None where it is not done. Of a borrowed model: its step, and
+            the sizes of the run that it is from.
         started_from: the variant whose finished model it went on from, or None.
         steps_before: optimizer steps of that model.
     """
@@ -150,8 +69,8 @@ class VariantResult:
     folder: Path
     status: str
     borrowed: bool
-    measured: Measured | None
-    trained: Trained | None
+    measured: Evaluation | None
+    trained: TrainingRecord | None
     train: list[TrainPoint]
     valid: list[ValidPoint]
     predictions: list[dict[str, Any]]
@@ -167,7 +86,7 @@ class VariantResult:
     @property
     def subject(self) -> str:
         """The name inside a sentence."""
-        whole = self.name in ("teacher", "distilled", "untrained")
+        whole = self.name in (layout.TEACHER, layout.DISTILLED, layout.UNTRAINED)
         return f"the {self.label}" if whole else f"the {self.label} model"
 
     @property
@@ -179,8 +98,14 @@ class VariantResult:
     def last_step(self) -> int | None:
         """Optimizer steps done; while training, as far as the log tells."""
         if self.trained is not None:
-            return self.trained.steps
+            return self.trained.state.step
         return max((point.step for point in (*self.train, *self.valid)), default=None)
+
+    @property
+    def all_removed_at(self) -> int | None:
+        """The optimizer step at which the last thought token went, as `total_steps` counts."""
+        step = self.trained.state.all_removed_at if self.trained else None
+        return step + (self.steps_before or 0) if step else None
 
     @property
     def tokens_left(self) -> int | None:
@@ -205,7 +130,7 @@ class VariantResult:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairedResult:
     """Two models on the same questions.
 
     Attributes:
@@ -246,22 +171,22 @@ class PhaseResult:
     @property
     def writer(self) -> VariantResult:
         """The model that writes its thought, with which the others are compared."""
-        explicit, distilled = self.variants["explicit"], self.variants.get("distilled")
+        explicit, distilled = self.variants[layout.EXPLICIT], self.variants.get(layout.DISTILLED)
         if explicit.measured is None and distilled is not None and distilled.measured is not None:
             return distilled
         return explicit
 
-    def figures(self, name: str) -> Measured | None:
+    def figures(self, name: str) -> Evaluation | None:
         """What was measured of a variant, or None."""
         variant = self.variants.get(name)
         return None if variant is None else variant.measured
 
-    def measured(self) -> list[Measured]:
+    def measured(self) -> list[Evaluation]:
         """The figures of those variants that were measured."""
         found = [variant.measured for variant in self.variants.values()]
         return [measured for measured in found if measured is not None]
 
-    def compare(self, first: str, second: str) -> Comparison | None:
+    def compare(self, first: str, second: str) -> PairedResult | None:
         """Paired results of two variants, or None where they were not asked the same."""
         if first not in self.variants or second not in self.variants:
             return None
@@ -283,7 +208,34 @@ class PhaseResult:
         if not judged:
             return None
         p_value = mcnemar_exact(only_first, only_second)
-        return Comparison(len(judged), only_first, only_second, p_value)
+        return PairedResult(len(judged), only_first, only_second, p_value)
+
+    def order(self, name: str, rival: str) -> int:
+        """1 where the model `name` is better than `rival`, -1 worse, 0 not distinguishable.
+
+        Two models differ when McNemar's exact test on the same questions says so (p < 0.05);
+        without common questions, when their intervals do not overlap.
+        """
+        own, other = self.figures(name), self.figures(rival)
+        if own is None or other is None or own.accuracy is None or other.accuracy is None:
+            return 0
+        sign = (own.accuracy > other.accuracy) - (own.accuracy < other.accuracy)
+        paired = self.compare(name, rival)
+        if paired is not None:
+            return sign if paired.p_value < 0.05 else 0
+        if own.interval is None or other.interval is None:
+            return 0
+        apart = own.interval[0] > other.interval[1] or other.interval[0] > own.interval[1]
+        return sign if apart else 0
+
+    def speed_ratio(self, name: str) -> float | None:
+        """Questions per second at batch 1, relative to the model's that writes its thought."""
+        own, other = self.figures(name), self.writer.measured
+        if own is None or other is None:
+            return None
+        if own.examples_per_s_single is None or not other.examples_per_s_single:
+            return None
+        return own.examples_per_s_single / other.examples_per_s_single
 
 
 @dataclass(frozen=True)

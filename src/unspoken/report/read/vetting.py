@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unspoken.report.read.files import count_lines, iterate_lines, read_json
-from unspoken.report.read.prices import charged
+from unspoken.recipe import layout
+from unspoken.recipe.records import TracesRecord, VettedRecord
+from unspoken.report.read.costs import charged
+from unspoken.report.read.files import count_lines, iterate_lines
 
 #: Reasons of `unspoken.teach.vet` in words; any other is shown as it is, without underscores.
 _WORDS = {
@@ -102,48 +104,48 @@ class Vetted:
 
 def read_traces(folder: Path, recipe: dict[str, Any]) -> Traces | None:
     """What is in traces/, or None where the teacher has not begun."""
-    stage = read_json(folder / "stage.json")
-    written = folder / "traces.jsonl"
-    if stage is None and not written.is_file():
+    record = TracesRecord.read(folder / layout.STAGE_FILE)
+    written = folder / layout.TRACES_FILE
+    if record is None and not written.is_file():
         return None
-    values = stage or {}
-    num_traces = values.get("num_traces")
+    record = record or TracesRecord()
+    num_traces = record.num_traces
     if num_traces is None and written.is_file():
         num_traces = count_lines(written)
-    cost, currency = charged(values, recipe)
+    cost, currency = charged(record, recipe)
     return Traces(
-        done=values.get("status") == "done",
-        engine=values.get("engine"),
-        model=values.get("model"),
-        num_questions=values.get("num_questions"),
+        done=record.is_done,
+        engine=record.engine,
+        model=record.model,
+        num_questions=record.num_questions,
         num_traces=num_traces,
-        num_prompt_tokens=values.get("num_prompt_tokens"),
-        num_tokens=values.get("num_tokens"),
+        num_prompt_tokens=record.num_prompt_tokens,
+        num_tokens=record.num_tokens,
         cost=cost,
         currency=currency,
-        seconds=values.get("seconds"),
-        cut_off=bool(values.get("cut_off")),
+        seconds=record.seconds,
+        cut_off=record.cut_off,
     )
 
 
 def read_vetted(folder: Path, recipe: dict[str, Any]) -> Vetted | None:
     """What is in vetted/, or None where nothing was vetted."""
-    stage = read_json(folder / "stage.json")
-    if stage is None:
+    record = VettedRecord.read(folder / layout.STAGE_FILE)
+    if record is None:
         return None
-    counts = stage.get("rejected") or {}
+    counts = record.rejected
     order = sorted(counts, key=lambda reason: (-counts[reason], reason))
     return Vetted(
-        done=stage.get("status") == "done",
-        num_traces=stage.get("num_traces"),
-        num_kept=stage.get("num_kept"),
-        num_questions=stage.get("num_questions"),
-        num_questions_kept=stage.get("num_questions_kept"),
-        num_unverified=stage.get("num_unverified"),
-        num_asked_again=stage.get("num_asked_again"),
-        retry_cost=charged(stage, recipe)[0],
+        done=record.is_done,
+        num_traces=record.num_traces,
+        num_kept=record.num_kept,
+        num_questions=record.num_questions,
+        num_questions_kept=record.num_questions_kept,
+        num_unverified=record.num_unverified,
+        num_asked_again=record.num_asked_again,
+        retry_cost=charged(record, recipe)[0],
         rejected={in_words(reason): counts[reason] for reason in order},
-        examples=_examples(folder / "rejected.jsonl", order),
+        examples=_examples(folder / layout.REJECTED_FILE, order),
     )
 
 

@@ -10,13 +10,15 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from unspoken.recipe.layout import DISTILLED, INTERNALIZED, TEACHER, TRACES, VETTED
+from unspoken.recipe.records import Evaluation
 from unspoken.report.read.costs import StageCost
-from unspoken.report.read.results import Measured, RunResult
+from unspoken.report.read.results import RunResult
 from unspoken.report.read.vetting import Traces
 from unspoken.report.show.numbers import exact, money
 from unspoken.report.show.staged import NAMES
 
-_STUDENTS = ("internalized", "distilled")
+_STUDENTS = (INTERNALIZED, DISTILLED)
 
 
 @dataclass(frozen=True)
@@ -136,9 +138,9 @@ def _unknown(measure: str, subject: str, why: str) -> str:
 
 def _one_off(run: RunResult, student: str) -> tuple[dict[str, float], str]:
     """Seconds by stage before the student's first answer, and what is missing, or nothing."""
-    needed = ["traces", "vetted"]
+    needed = [TRACES, VETTED]
     variant = run.phases[-1].variants[student]
-    if student == "internalized" and variant.started_from:
+    if student == INTERNALIZED and variant.started_from:
         needed.append(variant.started_from)
     stages = {stage.name: stage for stage in run.costs}
     parts: dict[str, float] = {}
@@ -164,7 +166,7 @@ def _teacher_seconds(
 ) -> tuple[float | None, list[str]]:
     """The teacher's time for a question, and where it comes from."""
     phase = run.phases[-1]
-    asked, own = phase.figures("teacher"), phase.figures(student)
+    asked, own = phase.figures(TEACHER), phase.figures(student)
     if asked is not None and asked.seconds_per_answer is not None:
         return asked.seconds_per_answer, [_asked(asked, own)]
     if traces.seconds is None or not traces.num_traces:
@@ -176,7 +178,7 @@ def _teacher_seconds(
     return traces.seconds / traces.num_traces, [note]
 
 
-def _asked(teacher: Measured, own: Measured | None) -> str:
+def _asked(teacher: Evaluation, own: Evaluation | None) -> str:
     sizes = (teacher.batch_size, own.batch_size if own else None)
     if None in sizes:
         return "Times for a question are those of the measurement."
@@ -189,4 +191,4 @@ def _asked(teacher: Measured, own: Measured | None) -> str:
 
 
 def _short(student: str) -> str:
-    return "student" if student == "internalized" else "explicit student"
+    return "student" if student == INTERNALIZED else "explicit student"

@@ -8,16 +8,17 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
+from unspoken.recipe.layout import DISTILLED, EXPLICIT, INTERNALIZED, NO_COT, TEACHER, UNTRAINED
 from unspoken.report.read.results import VariantResult
 
 #: Okabe and Ito's colours, apart for colour-blind people, and one grey.
 COLOURS = {
-    "teacher": "#009E73",
-    "distilled": "#CC79A7",
-    "explicit": "#D55E00",
-    "internalized": "#0072B2",
-    "no_cot": "#5F5F5F",
-    "untrained": "#E69F00",
+    TEACHER: "#009E73",
+    DISTILLED: "#CC79A7",
+    EXPLICIT: "#D55E00",
+    INTERNALIZED: "#0072B2",
+    NO_COT: "#5F5F5F",
+    UNTRAINED: "#E69F00",
 }
 #: Of a name beside a point: where it begins and ends, as shares of an axis that starts at 0;
 #: percentage points to the next place it may have, and those that keep it readable.
@@ -70,7 +71,7 @@ def lead_to_name(axis: Axes, ends: Sequence[tuple[float, float, VariantResult]])
     """A dotted line from where the explicit student's curve ends to its name."""
     last = max(x for x, _, _ in ends)
     for x, y, variant in ends:
-        if variant.name == "distilled" and x < last:
+        if variant.name == DISTILLED and x < last:
             axis.plot([x, last], [y, y], ":", color=COLOURS[variant.name], linewidth=1)
 
 

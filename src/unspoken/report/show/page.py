@@ -7,22 +7,24 @@ draws itself, goes in as it is.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unspoken.common.files import write_text
+from unspoken.recipe.layout import DISTILLED, INTERNALIZED, REPORT_FILE, REPORT_PAGE
+from unspoken.recipe.records import Evaluation, TrainingRecord
 from unspoken.report.read.results import PhaseResult, RunResult
 from unspoken.report.read.run import read_run
 from unspoken.report.show.break_even import BreakEven, break_even
-from unspoken.report.show.costs_table import costs_table
-from unspoken.report.show.finding import Finding, find
-from unspoken.report.show.ranking import speed_ratio
+from unspoken.report.show.conclusion import Conclusion, conclude
 from unspoken.report.show.samples import Sample, choose_samples
-from unspoken.report.show.series import plotted_series
-from unspoken.report.show.table import Group, Row, make_categories, make_table
-from unspoken.report.show.vetting_words import shares, traces_lines
+from unspoken.report.show.staged import shares, traces_lines
+from unspoken.report.show.table import Group, Row, make_categories, make_costs_table, make_table
+
+if TYPE_CHECKING:
+    from unspoken.report.show.plots import Plot
 
 #: Raise when fields of report.json change their meaning.
 _FORMAT = 1
@@ -33,12 +35,13 @@ class Section:
     """One phase of the page."""
 
     phase: PhaseResult
-    finding: Finding
+    conclusion: Conclusion
     measured_on: str
     on_validation: bool
     table: list[Group]
     categories: list[Row]
-    plots: list[Any]
+    plots: list[Plot]
+    series: dict[str, Any]
     samples: list[Sample]
 
 
@@ -53,26 +56,27 @@ def write_report(folder: Path) -> Path:
     """
     # matplotlib takes a while to import
     from unspoken.report.show.names import COLOURS
-    from unspoken.report.show.plots import draw_plots
+    from unspoken.report.show.plots import draw_plots, plotted_series
 
     run = read_run(folder)
     sections = [
         Section(
             phase=phase,
-            finding=find(phase),
+            conclusion=conclude(phase),
             measured_on=_measured_on(phase),
             on_validation=any(m.split == "valid" for m in phase.measured()),
             table=make_table(phase),
             categories=make_categories(phase),
             plots=draw_plots(phase, folder),
+            series=plotted_series(phase),
             samples=choose_samples(phase),
         )
         for phase in run.phases
     ]
     paid = break_even(run)
     text = json.dumps(_values(run, sections, paid), indent=2, ensure_ascii=False, allow_nan=False)
-    write_text(folder / "report.json", text + "\n")
-    page = folder / "report.html"
+    write_text(folder / REPORT_FILE, text + "\n")
+    page = folder / REPORT_PAGE
     write_text(page, _render(run, sections, paid, COLOURS))
     return page
 
@@ -94,7 +98,7 @@ def _render(
         last=sections[-1],
         traced=traces_lines(run.traces, run.vetted),
         shares=shares(run.vetted),
-        costs=costs_table(run.costs),
+        costs=make_costs_table(run.costs),
         paid=paid,
         paid_notes=list(dict.fromkeys(note for one in paid for note in one.notes)),
         facts=_facts(run),
@@ -154,8 +158,8 @@ def _values(run: RunResult, sections: list[Section], paid: list[BreakEven]) -> d
         "description": run.description,
         "missing": run.missing,
         "phases": [_phase_values(section) for section in sections],
-        "traces": _plain(run.traces),
-        "vetted": None if run.vetted is None else asdict(run.vetted),
+        "traces": run.traces and asdict(run.traces),
+        "vetted": run.vetted and asdict(run.vetted),
         "costs": [asdict(stage) for stage in run.costs],
         "break_even": [asdict(one) for one in paid],
         "environment": run.environment,
@@ -167,22 +171,22 @@ def _phase_values(section: Section) -> dict[str, Any]:
     phase = section.phase
     pairs = [
         (name, rival)
-        for name in ("internalized", "distilled")
+        for name in (INTERNALIZED, DISTILLED)
         for rival in phase.variants
-        if name in phase.variants and rival not in ("internalized", name)
+        if name in phase.variants and rival not in (INTERNALIZED, name)
     ]
     comparisons = {f"{name}_{rival}": phase.compare(name, rival) for name, rival in pairs}
     return {
         "name": phase.name,
         "key": phase.key,
-        "finding": section.finding.lead,
-        "notes": section.finding.notes,
+        "finding": section.conclusion.lead,
+        "notes": section.conclusion.notes,
         "data_sha256": phase.data_hashes,
         "variants": {name: _variant_values(phase, name) for name in phase.variants},
         "comparisons": {
             name: None if paired is None else asdict(paired) for name, paired in comparisons.items()
         },
-        "series": plotted_series(phase),
+        "series": section.series,
         "plots": [plot.png for plot in section.plots],
     }
 
@@ -197,13 +201,35 @@ def _variant_values(phase: PhaseResult, name: str) -> dict[str, Any]:
         "steps_before": variant.steps_before,
         "started_from": variant.started_from,
         "tokens_left": variant.tokens_left,
-        "speed_ratio": speed_ratio(phase, name),
-        "measured": _plain(variant.measured),
-        "trained": _plain(variant.trained),
+        "speed_ratio": phase.speed_ratio(name),
+        "measured": variant.measured and _measured_values(variant.measured),
+        "trained": variant.trained and _trained_values(variant.trained),
     }
 
 
-def _plain(record: Any) -> dict[str, Any] | None:
-    if record is None:
-        return None
-    return {field.name: getattr(record, field.name) for field in fields(record)}
+def _measured_values(measured: Evaluation) -> dict[str, Any]:
+    figures = measured.to_json()
+    del figures["settings"], figures["cost"]
+    return {
+        "split": measured.split,
+        "limit": measured.limit,
+        "data_sha256": measured.data_sha256,
+        **figures,
+    }
+
+
+def _trained_values(trained: TrainingRecord) -> dict[str, Any]:
+    peak = trained.peak_memory_bytes
+    return {
+        "steps": trained.state.step,
+        "level": trained.level,
+        "seconds": trained.state.seconds,
+        "all_removed_at": trained.state.all_removed_at,
+        "num_parameters": trained.num_parameters,
+        "num_train": trained.num_train,
+        "num_dropped": trained.num_dropped,
+        "longest_thought": trained.longest_thought,
+        "peak_memory": peak.host if peak.gpu is None else peak.gpu,
+        "on_gpu": peak.gpu is not None,
+        "num_trained_parameters": trained.num_trained_parameters,
+    }

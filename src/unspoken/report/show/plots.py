@@ -7,6 +7,7 @@ same run gives the same bytes.
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,17 +20,25 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from unspoken.report.read.results import PhaseResult, VariantResult
+from unspoken.recipe.layout import (
+    DISTILLED,
+    EXPLICIT,
+    INTERNALIZED,
+    NO_COT,
+    PLOTS,
+    TEACHER,
+    UNTRAINED,
+)
+from unspoken.report.read.results import PhaseResult, TrainPoint, VariantResult
 from unspoken.report.show.names import COLOURS, beside_points, lead_to_name, name_ends, write_name
-from unspoken.report.show.series import level_changes, smoothed
 
 _MARKERS = {
-    "teacher": "P",
-    "distilled": "X",
-    "explicit": "s",
-    "internalized": "o",
-    "no_cot": "^",
-    "untrained": "v",
+    TEACHER: "P",
+    DISTILLED: "X",
+    EXPLICIT: "s",
+    INTERNALIZED: "o",
+    NO_COT: "^",
+    UNTRAINED: "v",
 }
 _INK, _QUIET, _GRID = "#222222", "#666666", "#E4E4E4"
 _STYLE: Any = {
@@ -57,6 +66,8 @@ _STYLE: Any = {
 }
 #: More removals than this are marked by ticks instead of lines, more points not at all.
 _MOST_LINES = 30
+#: Points of a curve at the most; a long run logs tens of thousands.
+MOST_POINTS = 400
 
 
 @dataclass(frozen=True)
@@ -85,20 +96,22 @@ def draw_plots(phase: PhaseResult, folder: Path) -> list[Plot]:
         ("loss", "Training loss", _loss_over_steps),
     ]
     plots = []
-    (folder / "plots").mkdir(exist_ok=True)
+    (folder / PLOTS).mkdir(exist_ok=True)
     for name, title, draw in drawings:
         stem = f"{phase.key}-{name}" if phase.key else name
         with mpl.rc_context(_STYLE):
             drawn = draw(phase)
             if drawn is None:
-                (folder / "plots" / f"{stem}.png").unlink(missing_ok=True)
+                (folder / PLOTS / f"{stem}.png").unlink(missing_ok=True)
                 continue
             figure, caption = drawn
-            png = folder / "plots" / f"{stem}.png"
+            png = folder / PLOTS / f"{stem}.png"
             FigureCanvasAgg(figure).draw()
             figure.set_layout_engine("none")  # it is laid out; both files shall look the same
             figure.savefig(png, format="png", dpi=200, facecolor="white", metadata={})
-            plots.append(Plot(stem, title, caption, _svg(figure, stem, title), f"plots/{stem}.png"))
+            plots.append(
+                Plot(stem, title, caption, _svg(figure, stem, title), f"{PLOTS}/{stem}.png")
+            )
     return plots
 
 
@@ -130,12 +143,24 @@ def _figure(height: float, rows: int = 1, **options: Any) -> tuple[Figure, list[
 
 def _accuracy_over_steps(phase: PhaseResult) -> tuple[Figure, str] | None:
     shown = [v for v in _students(phase) if any(p.accuracy is not None for p in v.valid)]
-    own = phase.variants["internalized"]
     if not shown:
         return None
     figure, (upper, lower) = _figure(6.4, 2, sharex=True, height_ratios=[2, 1])
-    upper.set_title("Right answers in validation, %")
-    upper.set_ylim(-3, 104)
+    _draw_accuracies(upper, shown)
+    own = phase.variants[INTERNALIZED]
+    _draw_removal(lower, own)
+    if own.all_removed_at:
+        for axis in (upper, lower):
+            axis.axvline(own.all_removed_at, color=_QUIET, linewidth=1, linestyle=":")
+    lower.set_xlabel("optimizer steps")
+    upper.set_xlim(left=0)
+    return figure, _accuracy_caption(phase, shown)
+
+
+def _draw_accuracies(axis: Axes, shown: Sequence[VariantResult]) -> None:
+    """A named line for each model, of its validations."""
+    axis.set_title("Right answers in validation, %")
+    axis.set_ylim(-3, 104)
     ends = []
     for variant in shown:
         before = variant.steps_before or 0
@@ -143,29 +168,24 @@ def _accuracy_over_steps(phase: PhaseResult) -> tuple[Figure, str] | None:
             (before + p.step, 100 * p.accuracy) for p in variant.valid if p.accuracy is not None
         ]
         marks = {"marker": "o", "markersize": 3.5} if len(points) <= _MOST_LINES else {}
-        upper.plot(*zip(*points, strict=True), color=COLOURS[variant.name], linewidth=1.6, **marks)
+        axis.plot(*zip(*points, strict=True), color=COLOURS[variant.name], linewidth=1.6, **marks)
         ends.append((points[-1][0], points[-1][1], variant))
-    lead_to_name(upper, ends)
-    name_ends(upper, ends, least_gap=0.09)
+    lead_to_name(axis, ends)
+    name_ends(axis, ends, least_gap=0.09)
+
+
+def _draw_removal(axis: Axes, own: VariantResult) -> None:
+    """Thought tokens that the internalized model no longer saw, by step."""
     longest = own.trained.longest_thought if own.trained else None
     most = longest or max([1, *(point.removed for point in own.train)])
-    lower.set_title(
-        f"Thought tokens removed, of {longest}" if longest else "Thought tokens removed"
-    )
-    lower.set_ylim(0, 1.08 * most)
-    lower.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axis.set_title(f"Thought tokens removed, of {longest}" if longest else "Thought tokens removed")
+    axis.set_ylim(0, 1.08 * most)
+    axis.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     if own.train:
         steps = [(own.steps_before or 0) + point.step for point in own.train]
         removed = [point.removed for point in own.train]
-        lower.step(steps, removed, where="pre", color=COLOURS["internalized"])
-        lower.fill_between(steps, removed, step="pre", color=COLOURS["internalized"], alpha=0.12)
-    if own.trained is not None and own.trained.all_removed_at:
-        gone = (own.steps_before or 0) + own.trained.all_removed_at
-        for axis in (upper, lower):
-            axis.axvline(gone, color=_QUIET, linewidth=1, linestyle=":")
-    lower.set_xlabel("optimizer steps")
-    upper.set_xlim(left=0)
-    return figure, _accuracy_caption(phase, shown)
+        axis.step(steps, removed, where="pre", color=COLOURS[own.name])
+        axis.fill_between(steps, removed, step="pre", color=COLOURS[own.name], alpha=0.12)
 
 
 def _accuracy_caption(phase: PhaseResult, shown: Sequence[VariantResult]) -> str:
@@ -174,10 +194,9 @@ def _accuracy_caption(phase: PhaseResult, shown: Sequence[VariantResult]) -> str
         f"Measured on {asked:,} validation questions, each time at the level of removal that "
         "training had reached."
     )
-    own, explicit = phase.variants["internalized"], phase.variants["explicit"]
-    if own.trained is not None and own.trained.all_removed_at:
-        gone = (own.steps_before or 0) + own.trained.all_removed_at
-        caption += f" Dotted: the last thought token goes, step {gone:,}."
+    own, explicit = phase.variants[INTERNALIZED], phase.variants[EXPLICIT]
+    if own.all_removed_at:
+        caption += f" Dotted: the last thought token goes, step {own.all_removed_at:,}."
     if own.steps_before:
         caption += (
             f" The internalized student went on from the explicit one, step {own.steps_before:,}."
@@ -188,7 +207,7 @@ def _accuracy_caption(phase: PhaseResult, shown: Sequence[VariantResult]) -> str
 
 
 def _accuracy_over_tokens(phase: PhaseResult) -> tuple[Figure, str] | None:
-    levels = phase.variants["internalized"].best_per_level()
+    levels = phase.variants[INTERNALIZED].best_per_level()
     final = [
         (v.measured.mean_tokens, 100 * v.measured.accuracy, v)
         for v in phase.shown
@@ -206,7 +225,7 @@ def _accuracy_over_tokens(phase: PhaseResult) -> tuple[Figure, str] | None:
         axis.plot(
             [point.mean_tokens for point in levels],
             [100 * (point.accuracy or 0) for point in levels],
-            color=COLOURS["internalized"],
+            color=COLOURS[INTERNALIZED],
             linewidth=1.2,
             marker="o",
             markersize=5,
@@ -258,7 +277,7 @@ def _name_finals(
 
 def _loss_over_steps(phase: PhaseResult) -> tuple[Figure, str] | None:
     shown = [variant for variant in _students(phase) if len(variant.train) > 1]
-    own = phase.variants["internalized"]
+    own = phase.variants[INTERNALIZED]
     if not shown:
         return None
     figure, (axis,) = _figure(3.0)
@@ -290,9 +309,58 @@ def _loss_over_steps(phase: PhaseResult) -> tuple[Figure, str] | None:
 
 def _students(phase: PhaseResult) -> list[VariantResult]:
     """Those whose curves share an axis of steps: a teacher is another model."""
-    return [variant for variant in phase.shown if variant.name != "teacher"]
+    return [variant for variant in phase.shown if variant.name != TEACHER]
 
 
 def _split(phase: PhaseResult) -> str:
     measured = phase.measured()
     return measured[0].split if measured else "test"
+
+
+def thinned(points: Sequence[TrainPoint]) -> list[TrainPoint]:
+    """At most `MOST_POINTS` points: each the mean loss of a stretch, at the stretch's end."""
+    stride = -(-len(points) // MOST_POINTS) or 1
+    found = []
+    for start in range(0, len(points), stride):
+        part = points[start : start + stride]
+        loss = sum(point.loss for point in part) / len(part)
+        found.append(TrainPoint(part[-1].step, loss, part[-1].removed))
+    return found
+
+
+def smoothed(points: Sequence[TrainPoint]) -> tuple[list[int], list[float]]:
+    """Steps and the running mean of the loss, over about a hundredth of the curve."""
+    few = thinned(points)
+    half = len(few) // 200
+    losses = [point.loss for point in few]
+    means = []
+    for index in range(len(few)):
+        part = losses[max(0, index - half) : index + half + 1]
+        means.append(sum(part) / len(part))
+    return [point.step for point in few], means
+
+
+def level_changes(points: Sequence[TrainPoint]) -> list[int]:
+    """The logged steps at which more tokens were gone than at the one before."""
+    pairs = itertools.pairwise(points)
+    return [after.step for before, after in pairs if after.removed > before.removed]
+
+
+def plotted_series(phase: PhaseResult) -> dict[str, Any]:
+    """The numbers behind the plots of a phase, as plain values."""
+    own = phase.variants[INTERNALIZED]
+    return {
+        "train": {
+            name: [
+                {"step": point.step, "loss": point.loss, "removed": point.removed}
+                for point in thinned(variant.train)
+            ]
+            for name, variant in phase.variants.items()
+        },
+        "valid": {
+            name: [vars(point) for point in variant.valid]
+            for name, variant in phase.variants.items()
+        },
+        "best_per_level": [vars(point) for point in own.best_per_level()],
+        "level_changes": level_changes(own.train),
+    }

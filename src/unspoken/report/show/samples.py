@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from unspoken.recipe.layout import INTERNALIZED, TEACHER
 from unspoken.report.read.results import LABELS, PhaseResult
 
+#: A line of predictions.jsonl.
+_Answer = dict[str, Any]
+#: Whether each model was right: True, False, or None where it was not graded.
+_Kind = tuple[Any, ...]
 #: Shown per combination of right and wrong.
 _PER_KIND = 2
 #: Longer texts fold away.
@@ -42,26 +48,36 @@ class Sample:
 
 def choose_samples(phase: PhaseResult) -> list[Sample]:
     """The first questions of every combination of right and wrong, in the order of the file."""
-    shown = ["teacher"] if phase.staged and "teacher" in phase.variants else []
-    shown += [phase.writer.name, "internalized"]
-    records = {name: phase.variants[name].predictions for name in shown}
-    known = [name for name in shown if records[name]]
-    if not known:
-        return []
-    asked = {name: {r.get("question"): r for r in records[name]} for name in known}
-    most = {1: 2 * _PER_KIND, 2: _PER_KIND}.get(len(known), 1)
-    kinds: dict[tuple[Any, ...], list[Sample]] = {}
-    for record in records[known[-1]]:
-        question = record.get("question")
-        if any(question not in asked[name] for name in known):
-            continue
-        found = [asked[name][question] for name in known]
-        same = kinds.setdefault(tuple(one.get("correct") for one in reversed(found)), [])
+    answers = {name: phase.variants[name].predictions for name in _shown(phase)}
+    answers = {name: records for name, records in answers.items() if records}
+    most = {1: 2 * _PER_KIND, 2: _PER_KIND}.get(len(answers), 1)
+    kinds: dict[_Kind, list[Sample]] = {}
+    for found in _by_question(answers):
+        verdicts = tuple(record.get("correct") for record in reversed(found.values()))
+        same = kinds.setdefault(verdicts, [])
         if len(same) < most:
-            written = [_written(name, one) for name, one in zip(known, found, strict=True)]
-            same.append(Sample(str(question), str(record.get("gold") or ""), written))
+            record = list(found.values())[-1]
+            written = [_written(name, one) for name, one in found.items()]
+            same.append(Sample(str(record.get("question")), str(record.get("gold") or ""), written))
     order = sorted(kinds, key=lambda kind: [str(value) for value in kind], reverse=True)
     return [sample for kind in order for sample in kinds[kind]]
+
+
+def _shown(phase: PhaseResult) -> list[str]:
+    """The models side by side; the last one's file gives the order."""
+    teacher = [TEACHER] if phase.staged and TEACHER in phase.variants else []
+    return [*teacher, phase.writer.name, INTERNALIZED]
+
+
+def _by_question(answers: dict[str, list[_Answer]]) -> Iterator[dict[str, _Answer]]:
+    """What each model wrote for a question, of those that all of them were asked."""
+    if not answers:
+        return
+    asked = {name: {r.get("question"): r for r in records} for name, records in answers.items()}
+    for record in list(answers.values())[-1]:
+        question = record.get("question")
+        if all(question in found for found in asked.values()):
+            yield {name: found[question] for name, found in asked.items()}
 
 
 def _written(name: str, record: dict[str, Any]) -> Written:

@@ -1,17 +1,19 @@
-"""The result of a run with a teacher in words: teacher, explicit student, internalized student."""
+"""A run with a teacher in words: what it and its students can do, what it wrote, what was kept."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from unspoken.report.read.results import TRAINED_ONLY, Measured, PhaseResult, VariantResult
-from unspoken.report.show.numbers import mean, percent, rate, whole
-from unspoken.report.show.ranking import SPLITS, order, unfinished
+from unspoken.recipe.layout import DISTILLED, EXPLICIT, INTERNALIZED, NO_COT, TEACHER, UNTRAINED
+from unspoken.recipe.records import Evaluation
+from unspoken.report.read.results import SPLITS, TRAINED_ONLY, PhaseResult, VariantResult
+from unspoken.report.read.vetting import Traces, Vetted
+from unspoken.report.show.numbers import DASH, mean, money, percent, rate, wall_time, whole
 
 NAMES = {
-    "teacher": "the teacher",
-    "distilled": "the explicit student",
-    "internalized": "the internalized student",
+    TEACHER: "the teacher",
+    DISTILLED: "the explicit student",
+    INTERNALIZED: "the internalized student",
 }
 
 
@@ -19,28 +21,38 @@ def staged_lead(phase: PhaseResult) -> str:
     """One to six sentences: figures first, then what they amount to."""
     found = [(name, phase.figures(name)) for name in NAMES]
     known = [(name, measured) for name, measured in found if measured is not None]
-    students = [name for name, _ in known if name != "teacher"]
+    students = [name for name, _ in known if name != TEACHER]
     sentences = [_nothing(phase, students), *_figures(known), unfinished(_internalized(phase))]
-    if "internalized" in students:
+    if INTERNALIZED in students:
         sentences += [
-            _against_teacher(phase, "internalized"),
+            _against_teacher(phase, INTERNALIZED),
             _against_writer(phase),
-            _against_plain(phase, "internalized"),
+            _against_plain(phase, INTERNALIZED),
         ]
     elif students:
-        sentences += [_against_teacher(phase, "distilled"), _against_plain(phase, "distilled")]
+        sentences += [_against_teacher(phase, DISTILLED), _against_plain(phase, DISTILLED)]
     return " ".join(filter(None, sentences))
 
 
+def unfinished(own: VariantResult) -> str:
+    """What is left of the thought after removal, as a sentence, or nothing."""
+    left, trained = own.tokens_left, own.trained
+    if not left or trained is None:
+        return ""
+    if left == trained.longest_thought:
+        return "No thought token was removed."
+    return f"Removal did not finish: {left} of {trained.longest_thought} thought tokens are left."
+
+
 def _internalized(phase: PhaseResult) -> VariantResult:
-    return phase.variants["internalized"]
+    return phase.variants[INTERNALIZED]
 
 
 def _nothing(phase: PhaseResult, students: Sequence[str]) -> str:
     """What is not there to talk about."""
     if students:
         return ""
-    started = [phase.variants.get("distilled"), _internalized(phase)]
+    started = [phase.variants.get(DISTILLED), _internalized(phase)]
     begun = [one for one in started if one is not None and one.status != "absent"]
     if not begun:
         return "There is no result yet: no student's training has begun."
@@ -54,7 +66,7 @@ def _nothing(phase: PhaseResult, students: Sequence[str]) -> str:
     )
 
 
-def _figures(known: Sequence[tuple[str, Measured]]) -> list[str]:
+def _figures(known: Sequence[tuple[str, Evaluation]]) -> list[str]:
     """Accuracy, tokens and speed of teacher and students, in two sentences."""
     if not known:
         return []
@@ -74,7 +86,7 @@ def _figures(known: Sequence[tuple[str, Measured]]) -> list[str]:
     return [right, _effort(measured)]
 
 
-def _effort(measured: Sequence[Measured]) -> str:
+def _effort(measured: Sequence[Evaluation]) -> str:
     """Tokens and speed; the speed that is known of all."""
     does = "They write" if len(measured) > 1 else "It writes"
     tokens = _listed([mean(one.mean_tokens) for one in measured])
@@ -89,11 +101,11 @@ def _effort(measured: Sequence[Measured]) -> str:
 
 
 def _against_teacher(phase: PhaseResult, name: str) -> str:
-    own, teacher = phase.figures(name), phase.figures("teacher")
+    own, teacher = phase.figures(name), phase.figures(TEACHER)
     points = _points(own, teacher)
     if points is None:
         return ""
-    sign = order(phase, name, "teacher")
+    sign = phase.order(name, TEACHER)
     if sign == 0:
         return f"The difference between the teacher and {NAMES[name]} is within chance."
     if sign > 0:
@@ -104,15 +116,15 @@ def _against_teacher(phase: PhaseResult, name: str) -> str:
 def _against_writer(phase: PhaseResult) -> str:
     """What removing the thought cost, at equal steps where the run has that baseline."""
     writer = phase.writer
-    own = phase.figures("internalized")
+    own = phase.figures(INTERNALIZED)
     points = _points(own, writer.measured)
     if points is None or writer.measured is None:
         return ""
-    sign = order(phase, "internalized", writer.name)
-    if writer.name == "explicit" and not writer.borrowed:
+    sign = phase.order(INTERNALIZED, writer.name)
+    if writer.name == EXPLICIT and not writer.borrowed:
         claim = "Trained for as many steps without removing anything, the student answers "
         claim += f"{percent(writer.measured.accuracy)} right"
-    elif writer.name == "explicit":
+    elif writer.name == EXPLICIT:
         claim = f"Before the first removal it answered {percent(writer.measured.accuracy)} right"
     elif sign == 0:
         return "Against the explicit student the difference is within chance."
@@ -128,14 +140,14 @@ def _against_plain(phase: PhaseResult, name: str) -> str:
     """Against the same student without a thought to learn from, and without training."""
     sentences = []
     for rival, words in (
-        ("no_cot", "the same student trained without a chain of thought"),
-        ("untrained", "the untrained student"),
+        (NO_COT, "the same student trained without a chain of thought"),
+        (UNTRAINED, "the untrained student"),
     ):
         other = phase.figures(rival)
         if _points(phase.figures(name), other) is None or other is None:
             continue
         share = percent(other.accuracy)
-        sign = order(phase, name, rival)
+        sign = phase.order(name, rival)
         if sign > 0:
             sentences.append(f"{words[0].upper()}{words[1:]} answers {share} right.")
         elif sign == 0:
@@ -148,7 +160,7 @@ def _against_plain(phase: PhaseResult, name: str) -> str:
     return " ".join(sentences)
 
 
-def _points(own: Measured | None, other: Measured | None) -> str | None:
+def _points(own: Evaluation | None, other: Evaluation | None) -> str | None:
     """The difference in percentage points, without its sign; None where one is not known."""
     if own is None or other is None or own.accuracy is None or other.accuracy is None:
         return None
@@ -161,3 +173,62 @@ def _begun(name: str) -> str:
 
 def _listed(words: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
+def traces_lines(traces: Traces | None, vetted: Vetted | None) -> list[str]:
+    """What the teacher wrote and what was kept of it, one paragraph each."""
+    lines = [] if traces is None else [_written(traces)]
+    if vetted is not None and vetted.num_kept is not None:
+        lines.append(_kept(vetted))
+    return lines
+
+
+def shares(vetted: Vetted | None) -> list[tuple[str, str, str]]:
+    """Reason, number of rejected traces, share of all traces; most frequent first."""
+    if vetted is None:
+        return []
+    total = vetted.num_traces
+    return [
+        (reason, whole(count), percent(count / total) if total else DASH)
+        for reason, count in vetted.rejected.items()
+    ]
+
+
+def _written(traces: Traces) -> str:
+    who = f"The teacher{f' ({traces.model})' if traces.model else ''}"
+    if traces.engine == "worked":
+        who = "The task itself, as its worked solutions,"
+    so_far = "" if traces.done else " so far"
+    text = f"{who} wrote {whole(traces.num_traces)} traces{so_far}"
+    if traces.num_questions is not None:
+        text += f" of {whole(traces.num_questions)} questions"
+    if traces.num_tokens is not None:
+        text += f": {whole(traces.num_tokens)} tokens"
+        if traces.num_traces:
+            text += f", {rate(traces.num_tokens / traces.num_traces)} each"
+    if traces.seconds is not None:
+        text += f", in {wall_time(traces.seconds)}"
+        text += " (the time before a kill is missing)" if traces.cut_off else ""
+    if traces.cost is not None:
+        text += f", for {money(traces.cost, traces.currency)}"
+    return f"{text}."
+
+
+def _kept(vetted: Vetted) -> str:
+    again = vetted.num_asked_again
+    asked = f" ({whole(again)} more were asked for where none was good)" if again else ""
+    text = f"Of {whole(vetted.num_traces)} traces{asked}, {whole(vetted.num_kept)} were kept"
+    if vetted.num_rejected is not None:
+        text += f" and {whole(vetted.num_rejected)} rejected"
+    lost = vetted.num_questions_lost
+    if lost:
+        text += f"; {whole(lost)} of {whole(vetted.num_questions)} questions have no trace"
+    elif lost == 0:
+        text += "; every question has a trace"
+    text += "."
+    if vetted.num_unverified:
+        text += (
+            f" {whole(vetted.num_unverified)} of those kept could not be verified: their questions "
+            "have no gold answer."
+        )
+    return text

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from unspoken.recipe.layout import REPORT_PAGE
 from unspoken.report.read.results import LABELS, PhaseResult, RunResult, VariantResult
 from unspoken.report.read.run import read_run
 from unspoken.report.show import numbers
 from unspoken.report.show.break_even import break_even
-from unspoken.report.show.ranking import speed_ratio
 
 _COLUMNS = 80
 _HEADER = ("", "accuracy", "95 % interval", "tokens", "answers/s", "", "median", "steps")
@@ -42,7 +42,7 @@ def summary_lines(folder: Path) -> list[str]:
     lines += [""] * bool(told) + [_plain(part) for line in told for part in _wrapped(line)]
     if run.missing:
         lines += ["", *(part for line in run.missing for part in textwrap.wrap(line, _COLUMNS))]
-    return [*lines, "", f"report: {folder / 'report.html'}"]
+    return [*lines, "", f"report: {folder / REPORT_PAGE}"]
 
 
 def _wrapped(line: str) -> list[str]:
@@ -176,7 +176,7 @@ def _row(phase: PhaseResult, variant: VariantResult) -> tuple[str, ...]:
         steps = f"{variant.steps_before:,}+{steps}"
     if measured is None:
         return (variant.label, *[numbers.DASH] * 4, "", numbers.DASH, steps)
-    ratio = speed_ratio(phase, variant.name)
+    ratio = phase.speed_ratio(variant.name)
     return (
         variant.label,
         numbers.percent(measured.accuracy),

@@ -1,14 +1,15 @@
-"""The page's table: one row a figure, one column a model, so that it fits a phone."""
+"""The page's tables: one column a model, so that they fit a phone; and what the stages took."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from unspoken.report.read.results import Measured, PhaseResult, Trained, VariantResult
+from unspoken.recipe import layout
+from unspoken.recipe.records import Evaluation, Share, TrainingRecord
+from unspoken.report.read.costs import StageCost
+from unspoken.report.read.results import PhaseResult, VariantResult
 from unspoken.report.show import numbers
-from unspoken.report.show.ranking import speed_ratio
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,14 @@ class Group:
     rows: list[Row]
 
 
+@dataclass(frozen=True)
+class CostsTable:
+    """Titles of the columns, and a label and cells for each stage."""
+
+    titles: list[str]
+    rows: list[tuple[str, list[Cell]]]
+
+
 def make_table(phase: PhaseResult) -> list[Group]:
     """The rows that have at least one figure, in groups; columns as in `phase.shown`."""
     groups = [
@@ -47,22 +56,22 @@ def make_table(phase: PhaseResult) -> list[Group]:
         Group("Training", _training(phase)),
     ]
     kept = [
-        Group(group.title, [row for row in group.rows if _has_figures(row)]) for group in groups
+        Group(group.title, [row for row in group.rows if _any_known(row.cells)]) for group in groups
     ]
     return [group for group in kept if group.rows]
 
 
-def _has_figures(row: Row) -> bool:
-    return any(cell.text != numbers.DASH for cell in row.cells)
+def _any_known(cells: Sequence[Cell]) -> bool:
+    return any(cell.text != numbers.DASH for cell in cells)
 
 
 def _answers(phase: PhaseResult) -> list[Row]:
-    def accuracy(measured: Measured) -> Cell:
+    def accuracy(measured: Evaluation) -> Cell:
         interval = measured.interval
         detail = "" if interval is None else numbers.percent_range(interval, between="–")
         return Cell(numbers.percent(measured.accuracy), detail, measured.accuracy, interval)
 
-    def digits(measured: Measured) -> Cell:
+    def digits(measured: Evaluation) -> Cell:
         return Cell(numbers.percent(measured.digit_accuracy))
 
     return [
@@ -72,10 +81,10 @@ def _answers(phase: PhaseResult) -> list[Row]:
 
 
 def _writing(phase: PhaseResult) -> list[Row]:
-    def tokens(measured: Measured) -> Cell:
+    def tokens(measured: Evaluation) -> Cell:
         return Cell(numbers.mean(measured.mean_tokens))
 
-    def unstopped(measured: Measured) -> Cell:
+    def unstopped(measured: Evaluation) -> Cell:
         return Cell(numbers.percent(measured.unstopped))
 
     return [
@@ -88,20 +97,20 @@ def _speed(phase: PhaseResult) -> list[Row]:
     def single(variant: VariantResult) -> Cell:
         measured = variant.measured
         rate = None if measured is None else measured.examples_per_s_single
-        ratio = speed_ratio(phase, variant.name)
+        ratio = phase.speed_ratio(variant.name)
         writer = phase.writer
-        than = {"explicit": "explicit"}.get(writer.name, writer.label)
+        than = "explicit" if writer.name == layout.EXPLICIT else writer.label
         detail = "" if ratio is None or variant.name == writer.name else f"{ratio:.1f}× {than}"
         return Cell(numbers.rate(rate), detail)
 
-    def batched(measured: Measured) -> Cell:
+    def batched(measured: Evaluation) -> Cell:
         size = "" if measured.batch_size is None else f"batches of {measured.batch_size}"
         return Cell(numbers.rate(measured.examples_per_s), size)
 
-    def median(measured: Measured) -> Cell:
+    def median(measured: Evaluation) -> Cell:
         return Cell(numbers.duration(measured.latency_p50_s))
 
-    def slow(measured: Measured) -> Cell:
+    def slow(measured: Evaluation) -> Cell:
         return Cell(numbers.duration(measured.latency_p95_s))
 
     return [
@@ -127,22 +136,24 @@ def _training(phase: PhaseResult) -> list[Row]:
     def left(variant: VariantResult) -> Cell:
         return Cell(numbers.whole(variant.tokens_left))
 
-    def seconds(trained: Trained) -> Cell:
-        return Cell(numbers.long_duration(trained.seconds))
+    def seconds(trained: TrainingRecord) -> Cell:
+        return Cell(numbers.long_duration(trained.state.seconds))
 
-    def examples(trained: Trained) -> Cell:
+    def examples(trained: TrainingRecord) -> Cell:
         dropped = f"{trained.num_dropped:,} too long" if trained.num_dropped else ""
         return Cell(numbers.whole(trained.num_train), dropped)
 
-    def size(trained: Trained) -> Cell:
+    def size(trained: TrainingRecord) -> Cell:
         own = trained.num_trained_parameters
         part = own is not None and own != trained.num_parameters
         detail = f"{numbers.parameters(own)} trained" if part else ""
         return Cell(numbers.parameters(trained.num_parameters), detail)
 
-    def memory(trained: Trained) -> Cell:
-        where = "" if trained.peak_memory is None else ("GPU" if trained.on_gpu else "host")
-        return Cell(numbers.memory(trained.peak_memory), where)
+    def memory(trained: TrainingRecord) -> Cell:
+        peak = trained.peak_memory_bytes
+        if peak.gpu is not None:
+            return Cell(numbers.memory(peak.gpu), "GPU")
+        return Cell(numbers.memory(peak.host), "" if peak.host is None else "host")
 
     return [
         Row("Optimizer steps", "", [steps(v) for v in phase.shown]),
@@ -164,21 +175,54 @@ def make_categories(phase: PhaseResult) -> list[Row]:
     ]
 
 
-def _category(figures: dict[str, Any] | None) -> Cell:
-    if figures is None or figures.get("accuracy") is None:
+def _category(share: Share | None) -> Cell:
+    if share is None:
         return Cell(numbers.DASH)
-    right, graded = figures.get("num_correct"), figures.get("num_graded")
-    counts = "" if None in (right, graded) else f"{right:,} of {graded:,}"
-    return Cell(numbers.percent(figures["accuracy"]), counts)
+    counts = f"{share.num_correct:,} of {share.num_graded:,}"
+    return Cell(numbers.percent(share.accuracy), counts)
 
 
 def _measured_row(
-    phase: PhaseResult, label: str, note: str, cell: Callable[[Measured], Cell]
+    phase: PhaseResult, label: str, note: str, cell: Callable[[Evaluation], Cell]
 ) -> Row:
     measured = [variant.measured for variant in phase.shown]
     return Row(label, note, [Cell(numbers.DASH) if m is None else cell(m) for m in measured])
 
 
-def _trained_row(phase: PhaseResult, label: str, note: str, cell: Callable[[Trained], Cell]) -> Row:
+def _trained_row(
+    phase: PhaseResult, label: str, note: str, cell: Callable[[TrainingRecord], Cell]
+) -> Row:
     trained = [variant.trained for variant in phase.shown]
     return Row(label, note, [Cell(numbers.DASH) if t is None else cell(t) for t in trained])
+
+
+def make_costs_table(costs: Sequence[StageCost]) -> CostsTable:
+    """The stages in their order; empty where no stage has begun."""
+    columns: list[tuple[str, Callable[[StageCost], Cell]]] = [
+        ("Wall time", lambda one: Cell(numbers.wall_time(one.seconds), one.note)),
+        ("Tokens", _tokens_of_stage),
+        ("Tokens/s", lambda one: Cell(numbers.rate(one.tokens_per_s))),
+        ("Peak memory, host", lambda one: Cell(numbers.memory(one.host_bytes))),
+        ("Peak memory, GPU", lambda one: Cell(numbers.memory(one.gpu_bytes))),
+        ("Left on disk", _size_of_stage),
+        ("Price of the tokens", lambda one: Cell(numbers.money(one.cost, one.currency))),
+    ]
+    every = [(title, [cell(one) for one in costs]) for title, cell in columns]
+    known = [(title, cells) for title, cells in every if _any_known(cells)]
+    rows = [(one.label, [cells[number] for _, cells in known]) for number, one in enumerate(costs)]
+    return CostsTable([title for title, _ in known], rows if known else [])
+
+
+def _tokens_of_stage(one: StageCost) -> Cell:
+    kind = "written" if one.name in (layout.TRACES, layout.VETTED, "evaluate") else "trained on"
+    if one.num_prompt_tokens is not None:
+        kind = f"written, {one.num_prompt_tokens:,} read"
+    return Cell(numbers.whole(one.num_tokens), "" if one.num_tokens is None else kind)
+
+
+def _size_of_stage(one: StageCost) -> Cell:
+    kinds = {layout.TRACES: "traces", layout.VETTED: "data set"}
+    kind = kinds.get(one.name, "model")
+    if one.base_bytes is not None:
+        kind = f"adapter; base {numbers.memory(one.base_bytes)}"
+    return Cell(numbers.memory(one.size_bytes), "" if one.size_bytes is None else kind)

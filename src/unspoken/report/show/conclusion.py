@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unspoken.report.read.results import TRAINED_ONLY, Measured, PhaseResult, VariantResult
+from unspoken.recipe.layout import DISTILLED, EXPLICIT, INTERNALIZED, NO_COT, TEACHER
+from unspoken.recipe.records import Evaluation
+from unspoken.report.read.results import SPLITS, TRAINED_ONLY, PhaseResult, VariantResult
 from unspoken.report.show.numbers import mean, percent, whole
-from unspoken.report.show.ranking import SPLITS, order, speed_ratio, unfinished
-from unspoken.report.show.staged import staged_lead
+from unspoken.report.show.staged import staged_lead, unfinished
 
 
 @dataclass(frozen=True)
-class Finding:
+class Conclusion:
     """The result of one phase.
 
     Attributes:
@@ -27,20 +28,20 @@ class Finding:
     notes: list[str]
 
 
-def find(phase: PhaseResult) -> Finding:
+def conclude(phase: PhaseResult) -> Conclusion:
     """The phase's result in words."""
-    own = phase.variants["internalized"]
+    own = phase.variants[INTERNALIZED]
     if phase.staged:
-        return Finding(staged_lead(phase), _notes(phase))
+        return Conclusion(staged_lead(phase), _notes(phase))
     if own.measured is None:
-        return Finding(_unmeasured(own, phase.can_measure), _other_questions(phase))
+        return Conclusion(_unmeasured(own, phase.can_measure), _other_questions(phase))
     sentences = [
         unfinished(own),
         _against_no_cot(phase, own, own.measured),
         _against_explicit_cost(phase, own.measured),
         _against_explicit_accuracy(phase, own.measured),
     ]
-    return Finding(" ".join(filter(None, sentences)), _notes(phase))
+    return Conclusion(" ".join(filter(None, sentences)), _notes(phase))
 
 
 def _unmeasured(own: VariantResult, can_measure: bool) -> str:
@@ -57,7 +58,7 @@ def _unmeasured(own: VariantResult, can_measure: bool) -> str:
     )
 
 
-def _against_no_cot(phase: PhaseResult, own: VariantResult, measured: Measured) -> str:
+def _against_no_cot(phase: PhaseResult, own: VariantResult, measured: Evaluation) -> str:
     subject = "The internalized model"
     if own.tokens_left == 0:
         subject = "Without writing its thought, the internalized model"
@@ -66,11 +67,11 @@ def _against_no_cot(phase: PhaseResult, own: VariantResult, measured: Measured) 
         asked = f"{whole(measured.num_questions)} questions"
         return f"{subject} was asked {asked} that have no gold answers: its accuracy is unknown."
     claim = f"{subject} answers {percent(measured.accuracy)} of {asked} right"
-    other = phase.variants["no_cot"].measured
+    other = phase.variants[NO_COT].measured
     if other is None or other.accuracy is None:
         return f"{claim}."
     rival = "the same model trained without a chain of thought"
-    sign = order(phase, "internalized", "no_cot")
+    sign = phase.order(INTERNALIZED, NO_COT)
     if sign > 0:
         return f"{claim}, {rival} {percent(other.accuracy)}."
     if sign < 0:
@@ -81,15 +82,15 @@ def _against_no_cot(phase: PhaseResult, own: VariantResult, measured: Measured) 
     )
 
 
-def _against_explicit_cost(phase: PhaseResult, own: Measured) -> str:
-    other = phase.variants["explicit"].measured
+def _against_explicit_cost(phase: PhaseResult, own: Evaluation) -> str:
+    other = phase.variants[EXPLICIT].measured
     if other is None or own.mean_tokens is None or other.mean_tokens is None:
         return ""
     tokens, others = mean(own.mean_tokens), mean(other.mean_tokens)
     writes = f"It writes {tokens} tokens instead of {others}"
     if own.mean_tokens >= other.mean_tokens:
         writes = f"It writes {tokens} tokens, the model that writes its thought {others}"
-    ratio = speed_ratio(phase, "internalized")
+    ratio = phase.speed_ratio(INTERNALIZED)
     if ratio is None:
         return f"{writes}."
     times = f"{ratio:.1f} times as many"
@@ -100,8 +101,8 @@ def _against_explicit_cost(phase: PhaseResult, own: Measured) -> str:
     return f"{writes} and answers {times} questions per second at batch 1."
 
 
-def _against_explicit_accuracy(phase: PhaseResult, own: Measured) -> str:
-    other = phase.variants["explicit"]
+def _against_explicit_accuracy(phase: PhaseResult, own: Evaluation) -> str:
+    other = phase.variants[EXPLICIT]
     measured = other.measured
     if measured is None or measured.accuracy is None or own.accuracy is None:
         return ""
@@ -109,7 +110,7 @@ def _against_explicit_accuracy(phase: PhaseResult, own: Measured) -> str:
     if other.borrowed:
         model = "Before the first removal, writing its thought, the model"
     claim = f"{model} answers {percent(measured.accuracy)} right"
-    sign = order(phase, "internalized", "explicit")
+    sign = phase.order(INTERNALIZED, EXPLICIT)
     if sign == 0:
         return f"{claim}; that difference is within chance."
     if sign > 0:
@@ -146,8 +147,8 @@ def _asked(split: str, limit: int | None, digest: str | None) -> str:
 
 def _paired(phase: PhaseResult) -> list[str]:
     notes = []
-    for name in ("teacher", "distilled", "no_cot", "explicit"):
-        paired = phase.compare("internalized", name)
+    for name in (TEACHER, DISTILLED, NO_COT, EXPLICIT):
+        paired = phase.compare(INTERNALIZED, name)
         if paired is not None:
             notes.append(
                 f"Question by question, internalized against {phase.variants[name].label}: "
@@ -159,7 +160,7 @@ def _paired(phase: PhaseResult) -> list[str]:
 
 def _steps(phase: PhaseResult) -> list[str]:
     """Whether the models had equal numbers of optimizer steps."""
-    own, explicit = phase.variants["internalized"], phase.variants["explicit"]
+    own, explicit = phase.variants[INTERNALIZED], phase.variants[EXPLICIT]
     notes = []
     if explicit.borrowed and explicit.measured and explicit.last_step and own.last_step:
         notes.append(
@@ -173,7 +174,7 @@ def _steps(phase: PhaseResult) -> list[str]:
             f"{whole(own.steps_before)} + {whole(own.last_step)} optimizer steps, against which "
             "baselines are trained for as many."
         )
-    for variant in (explicit, phase.variants["no_cot"]):
+    for variant in (explicit, phase.variants[NO_COT]):
         if _other_steps(own, variant):
             notes.append(
                 f"Steps are not equal: {variant.label} had {whole(variant.last_step)}, "
