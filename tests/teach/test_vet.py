@@ -7,11 +7,11 @@ from collections import Counter
 import pytest
 
 from unspoken.cli.vet import summary_lines, vet
-from unspoken.common.errors import DataError, OutputExistsError, RecipeError
+from unspoken.common.errors import DataError, OutputExistsError, SettingError
 from unspoken.data.example import read_examples
 from unspoken.teach.engines.worked import WorkedEngine
 from unspoken.teach.traces.write import generate_traces
-from unspoken.teach.vet import vet_traces
+from unspoken.teach.vet import VetRules, vet_traces
 
 MEADOW = "A meadow has a base of 33 meters and a height of 8 meters. What is its area?"
 
@@ -111,8 +111,8 @@ def test_each_fault_has_its_reason(tmp_path):
         trace("right", " Step 1:  think\n\nFinal Answer: 36"),
         trace("right", "Step 1: think\nStep 2: more\nFinal Answer: 36"),
     ]
-    settings = {"test": [test], "max_tokens": 40, "pattern": r"(?s)Step 1.*", "max_per_question": 1}
-    summary, kept, rejected = run(tmp_path, records, **settings)
+    rules = VetRules(max_tokens=40, pattern=r"(?s)Step 1.*", max_per_question=1)
+    summary, kept, rejected = run(tmp_path, records, rules=rules, test=[test])
     assert rejected == [
         ("truncated", "the teacher was stopped after 12 tokens (length)"),
         ("truncated", "the teacher was stopped after 12 tokens (content_filter)"),
@@ -147,7 +147,7 @@ def test_the_first_broken_rule_is_the_reason(tmp_path):
         trace(**{**worst, "stopped": True, "question": "r"}, cot="a\nFinal Answer: 35"),
         trace("r", cot="a\nFinal Answer: 35"),
     ]
-    _, _, rejected = run(tmp_path, records, test=[test], max_tokens=50, pattern="b")
+    _, _, rejected = run(tmp_path, records, rules=VetRules(max_tokens=50, pattern="b"), test=[test])
     wanted = ["truncated", "no_final_answer", "leak", "too_long", "wrong_answer"]
     assert reasons(rejected) == wanted
 
@@ -172,7 +172,7 @@ def test_a_planted_leak_is_found(tmp_path, question, how):
 def test_the_overlap_can_be_set(tmp_path):
     test = write(tmp_path / "test.jsonl", [{"question": MEADOW}])
     changed = [trace(MEADOW.replace("its area", "the surface"))]
-    assert run(tmp_path, changed, test=[test], overlap=0.95)[0].num_kept == 1
+    assert run(tmp_path, changed, rules=VetRules(overlap=0.95), test=[test])[0].num_kept == 1
     assert run(tmp_path, changed, test=[test], overwrite=True)[0].rejected == {"leak": 1}
 
 
@@ -239,7 +239,7 @@ def test_without_gold_the_majority_decides(tmp_path):
         *samples("single", "36"),
         trace("gold", "a\nFinal Answer: 36"),
     ]
-    summary, kept, rejected = run(tmp_path, records, majority=True)
+    summary, kept, rejected = run(tmp_path, records, rules=VetRules(majority=True))
     assert [(record["question"], record["answer"]) for record in kept] == [
         ("most", "36"),
         ("most", "$36.00"),
@@ -252,7 +252,7 @@ def test_without_gold_the_majority_decides(tmp_path):
         ("no_majority", "36 is the answer of the only complete sample"): 1,
     }
     assert summary.num_unverified == 0
-    summary, kept, _ = run(tmp_path, records, majority=False, overwrite=True)
+    summary, kept, _ = run(tmp_path, records, rules=VetRules(majority=False), overwrite=True)
     assert (len(kept), summary.num_unverified) == (13, 12)
 
 
@@ -260,7 +260,7 @@ def test_incomplete_samples_have_no_vote(tmp_path):
     records = samples("q", "1", "2", "2", "2")
     records[1]["stopped"] = records[2]["stopped"] = False
     records.append({"question": "q", "cot": "Step 9\nFinal Answer: 1"})
-    _, kept, rejected = run(tmp_path, records, majority=True)
+    _, kept, rejected = run(tmp_path, records, rules=VetRules(majority=True))
     assert [record["answer"] for record in kept] == ["1", "1"]
     assert reasons(rejected) == ["truncated", "truncated", "minority"]
 
@@ -270,7 +270,9 @@ def test_samples_of_retries_count_together(tmp_path):
     again = samples("q", "2", "3")
     again[0]["cot"] = first[1]["cot"]
     again[1]["cot"] = "Step 7\nFinal Answer: 2"
-    summary, kept, rejected = run(tmp_path, first, again, majority=True, max_per_question=2)
+    summary, kept, rejected = run(
+        tmp_path, first, again, rules=VetRules(majority=True, max_per_question=2)
+    )
     assert [record["answer"] for record in kept] == ["2", "2"]
     assert reasons(rejected) == ["minority", "duplicate"]
     assert summary.num_questions == 1
@@ -278,7 +280,7 @@ def test_samples_of_retries_count_together(tmp_path):
 
 def test_unknown_lengths_are_kept_and_counted(tmp_path):
     records = [{"question": "q", "cot": "a\nFinal Answer: 1"}, trace("r")]
-    assert run(tmp_path, records, max_tokens=12)[0].num_unmeasured == 1
+    assert run(tmp_path, records, rules=VetRules(max_tokens=12))[0].num_unmeasured == 1
     assert run(tmp_path, records, overwrite=True)[0].num_unmeasured == 0
 
 
@@ -338,7 +340,7 @@ def test_nothing_is_overwritten_or_read_twice(tmp_path):
     ]:
         with pytest.raises(DataError, match="found it twice"):
             vet_traces(inputs, output, overwrite=True, **extra)
-    with pytest.raises(DataError, match="found no file"):
+    with pytest.raises(SettingError, match=r"^input: found no file"):
         vet_traces([], tmp_path / "out.jsonl")
     assert source.read_bytes() == before
     assert (tmp_path / "rejected.jsonl").read_text() == "precious\n"
@@ -347,17 +349,16 @@ def test_nothing_is_overwritten_or_read_twice(tmp_path):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"pattern": "(Step"}, r"--pattern: found '\(Step', which is no regular expression"),
-        ({"overlap": 0.0}, "--overlap: found 0.0; needed: above 0"),
-        ({"overlap": 1.1}, "--overlap"),
-        ({"max_tokens": 0}, "--max_tokens: found 0; needed: at least 1"),
-        ({"max_per_question": 0}, "--max_per_question"),
+        ({"pattern": "(Step"}, r"^pattern: found '\(Step', which is no regular expression"),
+        ({"overlap": 0.0}, r"^overlap: found 0.0; needed: above 0"),
+        ({"overlap": 1.1}, r"^overlap"),
+        ({"max_tokens": 0}, r"^max_tokens: found 0; needed: at least 1"),
+        ({"max_per_question": 0}, r"^max_per_question"),
     ],
 )
-def test_settings_without_sense_are_refused(tmp_path, setting, message):
-    source = write(tmp_path / "in.jsonl", [trace("q")])
-    with pytest.raises(RecipeError, match=message):
-        vet_traces([source], tmp_path / "out.jsonl", **setting)
+def test_settings_without_sense_are_refused(setting, message):
+    with pytest.raises(SettingError, match=message):
+        VetRules(**setting)
 
 
 def test_the_verb_tells_counts_and_files(tmp_path, capsys):
@@ -376,7 +377,9 @@ def test_the_verb_tells_counts_and_files(tmp_path, capsys):
 
 
 def test_the_summary_is_plain_json(tmp_path):
-    summary, _, _ = run(tmp_path, [trace("q"), {"question": "r", "cot": "a #### 1"}], max_tokens=20)
+    summary, _, _ = run(
+        tmp_path, [trace("q"), {"question": "r", "cot": "a #### 1"}], rules=VetRules(max_tokens=20)
+    )
     values = summary.to_json()
     assert json.loads(json.dumps(values)) == values
     assert values["output"] == str(tmp_path / "dataset.jsonl")

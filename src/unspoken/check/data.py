@@ -190,12 +190,12 @@ def _questions(path: Path) -> list[Example]:
 
 def _vetted(path: Path, recipe: Recipe) -> tuple[list[Example], str]:
     """The given traces that the run will keep, and how many of them it will not."""
-    from unspoken.teach.vet import vet_traces
+    from unspoken.teach.vet import VetRules, vet_traces
 
     tests = [recipe.data.test] if recipe.data.test is not None else []
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / DATASET_FILE
-        summary = vet_traces([path], target, test=tests, **recipe.vet.model_dump())
+        summary = vet_traces([path], target, VetRules(**recipe.vet.model_dump()), test=tests)
         if not summary.num_kept:
             reasons = ", ".join(f"{count:,} {why}" for why, count in summary.rejected.items())
             raise DataError(

@@ -57,19 +57,22 @@ def vet(
         Keep so many traces of each question.
     """
     from unspoken.data.overlap import OVERLAP
-    from unspoken.teach.vet import vet_traces
+    from unspoken.teach.vet import VetRules, vet_traces
 
+    rules = VetRules(
+        majority=majority,
+        max_tokens=max_tokens,
+        pattern=pattern,  # pyright: ignore[reportArgumentType]  # a text is compiled
+        overlap=OVERLAP if overlap is None else overlap,
+        max_per_question=max_per_question,
+    )
     summary = vet_traces(
         input,
         output,
+        rules,
         rejected=rejected,
         failed=failed,
         test=test or (),
-        majority=majority,
-        max_tokens=max_tokens,
-        pattern=pattern,
-        overlap=OVERLAP if overlap is None else overlap,
-        max_per_question=max_per_question,
         overwrite=overwrite,
     )
     print("\n".join(summary_lines(summary)))

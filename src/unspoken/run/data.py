@@ -172,11 +172,11 @@ def _answered(path: Path) -> bool:
 
 
 def _vet(rules: Vet, path: Path, test: Path | None, folder: Path) -> tuple[Path, dict[str, Any]]:
-    from unspoken.teach.vet import vet_traces
+    from unspoken.teach.vet import VetRules, vet_traces
 
     target = folder / "dataset.jsonl"
     tests = [test] if test is not None else []
-    summary = vet_traces([path], target, test=tests, overwrite=True, **rules.model_dump())
+    summary = vet_traces([path], target, VetRules(**rules.model_dump()), test=tests, overwrite=True)
     if not summary.num_kept:
         raise DataError(
             f"{path}: none of its {summary.num_traces} traces can be learned from (reasons in "

@@ -30,7 +30,7 @@ from unspoken.teach.engines.make import EngineOptions, make_engine
 from unspoken.teach.engines.teacher import in_recipe
 from unspoken.teach.traces.together import remove_traces, write_together
 from unspoken.teach.traces.write import GenerateSummary, generate_traces
-from unspoken.teach.vet import VetSummary, vet_traces
+from unspoken.teach.vet import VetRules, VetSummary, vet_traces
 
 #: Settings of the teacher that do not decide what it writes for the questions.
 _INCIDENTAL = {
@@ -153,11 +153,11 @@ class TeacherStages:
             lambda: vet_traces(
                 files,
                 folder / "dataset.jsonl",
+                VetRules(**self.recipe.vet.model_dump()),
                 rejected=folder / "rejected.jsonl",
                 failed=failed,
                 test=list(self.splits.asked.values()),
                 overwrite=True,
-                **self.recipe.vet.model_dump(),
             )
         )
 

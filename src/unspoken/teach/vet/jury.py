@@ -1,11 +1,10 @@
 """The rules of vetting, in the order in which they are asked, and the votes of samples.
 
-Stands between `reading` and `vetting`.
+Stands between `reading` and `vetting`; `rules` has what can be set.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
@@ -14,6 +13,7 @@ from unspoken.data.overlap import QuestionIndex
 from unspoken.measure.answers import answers_equal
 from unspoken.measure.stats import majority
 from unspoken.teach.vet.reading import TornLine, Trace
+from unspoken.teach.vet.rules import VetRules
 
 #: Why a trace is not kept. One that breaks several rules has the first of them, in this order.
 Reason = Literal[
@@ -50,9 +50,9 @@ class Jury:
     """Judges trace after trace, and counts.
 
     Args:
+        rules: those that can be set.
         index: of test questions; None looks for no leaks.
         votes: key of a question -> its vote; None keeps unverified what has no gold answer.
-        max_tokens, pattern, max_per_question: see `vet_traces`.
 
     Attributes:
         kept_of: key of each question that was read -> how many of its traces were kept.
@@ -62,18 +62,14 @@ class Jury:
 
     def __init__(
         self,
+        rules: VetRules,
         *,
         index: QuestionIndex | None,
         votes: Mapping[bytes, Vote] | None,
-        max_tokens: int | None,
-        pattern: re.Pattern[str] | None,
-        max_per_question: int | None,
     ) -> None:
+        self._rules = rules
         self._index = index
         self._votes = votes
-        self._max_tokens = max_tokens
-        self._pattern = pattern
-        self._max_per_question = max_per_question
         self._kept: set[bytes] = set()
         self.kept_of: dict[bytes, int] = {}
         self.leaks: dict[bytes, str] = {}
@@ -90,7 +86,7 @@ class Jury:
             verdict = Verdict("torn_line", f"{trace.where} ends after {trace.num_bytes} bytes")
         else:
             self._meet(trace)
-            verdict = self._reason(trace)
+            verdict = self._find_broken_rule(trace)
         if verdict is not None:
             self.rejected[verdict.reason] += 1
         elif isinstance(trace, Trace):
@@ -104,7 +100,8 @@ class Jury:
             if self._index is not None and (found := self._index.find(trace.question)):
                 self.leaks[trace.key] = str(found)
 
-    def _reason(self, trace: Trace) -> Verdict | None:
+    def _find_broken_rule(self, trace: Trace) -> Verdict | None:
+        """The first rule that a trace breaks, if it breaks one."""
         return (
             _incomplete(trace)
             or self._leak(trace)
@@ -119,10 +116,10 @@ class Jury:
         return Verdict("leak", f"the question is {place}") if place else None
 
     def _too_long(self, trace: Trace) -> Verdict | None:
-        num_tokens = trace.num_tokens
-        if self._max_tokens is None or num_tokens is None or num_tokens <= self._max_tokens:
+        num_tokens, limit = trace.num_tokens, self._rules.max_tokens
+        if limit is None or num_tokens is None or num_tokens <= limit:
             return None
-        return Verdict("too_long", f"{num_tokens} tokens, at most {self._max_tokens} are wanted")
+        return Verdict("too_long", f"{num_tokens} tokens, at most {limit} are wanted")
 
     def _unconfirmed(self, trace: Trace) -> Verdict | None:
         if trace.gold is not None:
@@ -139,15 +136,17 @@ class Jury:
         return Verdict("minority", f"found {trace.answer}, most samples say {vote.winner}")
 
     def _off_pattern(self, trace: Trace) -> Verdict | None:
-        if self._pattern is None or self._pattern.fullmatch(trace.thought):
+        pattern = self._rules.pattern
+        if pattern is None or pattern.fullmatch(trace.thought):
             return None
-        return Verdict("off_pattern", f"the thought does not match {self._pattern.pattern}")
+        return Verdict("off_pattern", f"the thought does not match {pattern.pattern}")
 
     def _repeated(self, trace: Trace) -> Verdict | None:
         if trace.whole_key in self._kept:
             return Verdict("duplicate", "the same thought and answer were kept before")
-        if self.kept_of[trace.key] == self._max_per_question:
-            return Verdict("surplus", f"{self._max_per_question} of this question were kept before")
+        limit = self._rules.max_per_question
+        if self.kept_of[trace.key] == limit:
+            return Verdict("surplus", f"{limit} of this question were kept before")
         return None
 
     def _keep(self, trace: Trace) -> None:
@@ -155,7 +154,7 @@ class Jury:
         self.kept_of[trace.key] += 1
         self.num_kept += 1
         self.num_unverified += trace.gold is None and self._votes is None
-        self.num_unmeasured += self._max_tokens is not None and trace.num_tokens is None
+        self.num_unmeasured += self._rules.max_tokens is not None and trace.num_tokens is None
 
 
 def _agree(predicted: str, gold: str) -> bool:
@@ -165,7 +164,7 @@ def _agree(predicted: str, gold: str) -> bool:
 
 def _incomplete(trace: Trace) -> Verdict | None:
     if trace.is_truncated:
-        return Verdict("truncated", _how_stopped(trace))
+        return Verdict("truncated", _say_how_stopped(trace))
     if not trace.has_answer:
         end = trace.cot.strip()[-60:]
         return Verdict("no_final_answer", f"ends with {end!r}" if end else "nothing was written")
@@ -174,7 +173,7 @@ def _incomplete(trace: Trace) -> Verdict | None:
     return None
 
 
-def _how_stopped(trace: Trace) -> str:
+def _say_how_stopped(trace: Trace) -> str:
     tokens = "" if trace.num_tokens is None else f" after {trace.num_tokens} tokens"
     reason = trace.record.get("finish_reason")
     return f"the teacher was stopped{tokens}" + (f" ({reason})" if reason else "")
@@ -186,10 +185,10 @@ def count_votes(traces: Iterable[Trace | TornLine]) -> dict[bytes, Vote]:
     for trace in traces:
         if isinstance(trace, Trace) and trace.gold is None and _incomplete(trace) is None:
             answers.setdefault(trace.key, []).append(trace.answer)
-    return {key: _vote(each) for key, each in answers.items()}
+    return {key: _find_winner(each) for key, each in answers.items()}
 
 
-def _vote(answers: list[str]) -> Vote:
+def _find_winner(answers: list[str]) -> Vote:
     if len(answers) == 1:
         return Vote("", f"{answers[0]} is the answer of the only complete sample")
     winner = majority(answers, _agree)

@@ -1,6 +1,7 @@
 """Traces as `unspoken generate` writes them, or as little as question and cot, read one by one.
 
-The first step of vetting. Unlike `trace_file`, which continues a file, this changes nothing in it.
+The first step of vetting. Unlike `teach.traces.file`, which continues a file, this changes
+nothing in it.
 """
 
 from __future__ import annotations
@@ -97,24 +98,24 @@ class Trace:
         """Of question, thought and answer: equal for equal ones, whatever their blanks."""
         return compact_key(self.question, self.thought, self.answer)
 
-    def as_example(self) -> dict[str, Any]:
+    def to_example(self) -> dict[str, Any]:
         """The record that a student is trained on."""
-        made = {"question": self.question, "thought": self.thought}
-        made |= {"answer": self.answer if self.gold is None else self.gold, "cot": self.cot}
+        example = {"question": self.question, "thought": self.thought}
+        example |= {"answer": self.answer if self.gold is None else self.gold, "cot": self.cot}
         if "id" in self.record:
-            made = {"id": str(self.record["id"]), **made}
-        return made | self._further(made)
+            example = {"id": str(self.record["id"]), **example}
+        return example | self._other_fields(example)
 
-    def as_question(self) -> dict[str, Any]:
+    def to_question(self) -> dict[str, Any]:
         """The record that `unspoken generate` can ask again: the id without the sample's number."""
-        made = {"question": self.question}
+        question = {"question": self.question}
         if self.gold is not None:
-            made["answer"] = self.gold
+            question["answer"] = self.gold
         if "id" in self.record:
-            made = {"id": re.sub(r"#\d+\Z", "", str(self.record["id"])), **made}
-        return made | self._further({*made, "cot", "thought"})
+            question = {"id": re.sub(r"#\d+\Z", "", str(self.record["id"])), **question}
+        return question | self._other_fields({*question, "cot", "thought"})
 
-    def _further(self, known: Iterable[str]) -> dict[str, Any]:
+    def _other_fields(self, known: Iterable[str]) -> dict[str, Any]:
         leave = _ABOUT_TRACE.union(known)
         return {key: value for key, value in self.record.items() if key not in leave}
 
@@ -135,20 +136,20 @@ def read_traces(paths: Iterable[AnyPath]) -> Iterator[Trace | TornLine]:
             field question, cot or answer that is missing or not text, naming file:line.
     """
     for path in map(Path, paths):
-        num_lines, tail = _torn_tail(path) if path.is_file() else (0, b"")
+        num_lines, tail = _find_torn_tail(path) if path.is_file() else (0, b"")
         if tail:
             # Lines are read one by one, so the torn one is never looked at.
             records = islice(read_jsonl(path, allow_empty=True), num_lines)
         else:
             records = read_jsonl(path)
         for line, record in records:
-            yield _trace(record, f"{path}:{line}")
+            yield _make_trace(record, f"{path}:{line}")
         if tail:
             text = tail.decode("utf-8", errors="backslashreplace")
             yield TornLine(f"{path}:{num_lines + 1}", {"raw": text}, len(tail))
 
 
-def _torn_tail(path: Path) -> tuple[int, bytes]:
+def _find_torn_tail(path: Path) -> tuple[int, bytes]:
     """Returns how many whole lines a file has, and the bytes of a torn one after them."""
     num_lines, last = 0, b""
     try:
@@ -166,7 +167,7 @@ def _torn_tail(path: Path) -> tuple[int, bytes]:
     return num_lines, b""
 
 
-def _trace(record: dict[str, Any], where: str) -> Trace:
+def _make_trace(record: dict[str, Any], where: str) -> Trace:
     question = require_text(record, "question", where)
     cot = require_text(record, "cot", where, allow_empty=True)
     gold = extract_gold(require_text(record, "answer", where)) if "answer" in record else None

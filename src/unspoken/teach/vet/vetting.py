@@ -6,20 +6,20 @@ the questions that failed, so a million traces fit in memory.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from unspoken.common.errors import DataError, RecipeError
+from unspoken.common.errors import DataError, SettingError
 from unspoken.common.files import AnyPath, atomic_output, refuse_existing
 from unspoken.data.jsonl import json_line
-from unspoken.data.overlap import OVERLAP, QuestionIndex
+from unspoken.data.overlap import QuestionIndex
 from unspoken.recipe.layout import REJECTED_FILE
 from unspoken.teach.vet.jury import Jury, count_votes
 from unspoken.teach.vet.reading import Trace, read_traces
+from unspoken.teach.vet.rules import VetRules
 
 
 @dataclass(frozen=True)
@@ -61,59 +61,48 @@ class VetSummary:
 def vet_traces(
     inputs: Sequence[AnyPath],
     output: AnyPath,
+    rules: VetRules | None = None,
     *,
+    test: Sequence[AnyPath] = (),
     rejected: AnyPath | None = None,
     failed: AnyPath | None = None,
-    test: Sequence[AnyPath] = (),
-    majority: bool = False,
-    max_tokens: int | None = None,
-    pattern: str | None = None,
-    overlap: float = OVERLAP,
-    max_per_question: int | None = None,
     overwrite: bool = False,
 ) -> VetSummary:
-    """Returns what was kept; the files appear together, whole or not at all.
+    """Keeps the traces that a student may learn from; returns how many, and why no others.
 
-    A kept record has id (if it had one), question, thought, answer (the gold one where there is
-    one), cot and the further fields of its question, such as category. A rejected one is whole,
-    with `reason` and `detail`. Both files are in the order of the inputs.
+    The files appear together, whole or not at all. A kept record has id (if it had one), question,
+    thought, answer (the gold one where there is one), cot and the further fields of its question,
+    such as category. A rejected one is whole, with `reason` and `detail`. Both files are in the
+    order of the inputs.
 
     Args:
         inputs: JSONL with question and cot and, if known, answer, id, num_tokens, stopped and
             finish_reason, as `unspoken generate` writes it. The samples of one question count
             together, also from several files.
-        output: The dataset.
-        rejected: Default: rejected.jsonl beside the output.
-        failed: For the questions without any trace kept, to be asked again; without those that
-            leak.
+        output: the dataset.
+        rules: which traces are kept; default: those that are complete, right and of no test
+            question.
         test: JSONL files whose questions must not be among the inputs'.
-        majority: Where no gold answer is known, keep the traces whose answer has the most votes
-            among the complete samples of its question: at least two, and more than any other.
-            Without it they are kept unverified.
-        max_tokens: Of a whole trace, by its num_tokens; a trace without is kept and counted.
-        pattern: Regular expression that a whole thought must match.
-        overlap: Share of a question's words from which it is a test question; see `overlap`.
-        max_per_question: Keep so many traces of each question, the first ones.
-        overwrite: Replace the files.
+        rejected: default: rejected.jsonl beside the output.
+        failed: for the questions without any trace kept, to be asked again; without those that
+            leak.
+        overwrite: replace the files.
 
     Raises:
         DataError: for an input or test file that cannot be read, naming file:line and field, and
             for a file that is named twice.
-        RecipeError: for settings that make no sense.
         OutputExistsError: for a file that exists if `overwrite` is false.
     """
-    _check(max_tokens, pattern, overlap, max_per_question)
+    rules = rules or VetRules()
     output = Path(output)
     rejected_path = Path(rejected) if rejected is not None else output.with_name(REJECTED_FILE)
     outputs = [output, rejected_path, *([Path(failed)] if failed is not None else [])]
     _refuse_same(inputs, test, outputs)
     refuse_existing(outputs, overwrite=overwrite)
     jury = Jury(
-        index=QuestionIndex(test, overlap) if test else None,
-        votes=count_votes(read_traces(inputs)) if majority else None,
-        max_tokens=max_tokens,
-        pattern=re.compile(pattern) if pattern is not None else None,
-        max_per_question=max_per_question,
+        rules,
+        index=QuestionIndex(test, rules.overlap) if test else None,
+        votes=count_votes(read_traces(inputs)) if rules.majority else None,
     )
     with ExitStack() as stack:
         # Entered first, so it is the last to take its name: where it is, all the others are.
@@ -123,12 +112,19 @@ def vet_traces(
         for trace in read_traces(inputs):
             verdict = jury.judge(trace)
             if verdict is None and isinstance(trace, Trace):
-                kept_file.write(json_line(trace.as_example()))
+                kept_file.write(json_line(trace.to_example()))
             elif verdict is not None:
                 rejected_file.write(json_line({**trace.record, **verdict._asdict()}))
         for file in failed_file:
-            for record in _failed(inputs, jury):
+            for record in _iter_failed(inputs, jury):
                 file.write(json_line(record))
+    return _summarize(jury, output, rejected_path, outputs[2] if failed is not None else None)
+
+
+def _summarize(
+    jury: Jury, output: Path, rejected_output: Path, failed_output: Path | None
+) -> VetSummary:
+    """What a jury has found, once all traces were judged."""
     return VetSummary(
         num_traces=jury.num_kept + sum(jury.rejected.values()),
         num_kept=jury.num_kept,
@@ -140,40 +136,17 @@ def vet_traces(
         num_torn_bytes=jury.num_torn_bytes,
         rejected=dict(jury.rejected.most_common()),
         output=output,
-        rejected_output=rejected_path,
-        failed_output=outputs[2] if failed is not None else None,
+        rejected_output=rejected_output,
+        failed_output=failed_output,
     )
-
-
-def _check(
-    max_tokens: int | None, pattern: str | None, overlap: float, max_per_question: int | None
-) -> None:
-    rules = [
-        ("max_tokens", max_tokens, max_tokens is None or max_tokens >= 1, "at least 1"),
-        ("overlap", overlap, 0 < overlap <= 1, "above 0, at most 1"),
-        (
-            "max_per_question", max_per_question,
-            max_per_question is None or max_per_question >= 1, "at least 1",
-        ),
-    ]  # fmt: skip
-    for name, value, fine, needed in rules:
-        if not fine:
-            raise RecipeError(f"--{name}: found {value}; needed: {needed}; correct it")
-    try:
-        re.compile(pattern or "")
-    except re.error as error:
-        raise RecipeError(
-            f"--pattern: found {pattern!r}, which is no regular expression ({error}); needed: one "
-            "that matches a whole thought; correct it"
-        ) from None
 
 
 def _refuse_same(
     inputs: Sequence[AnyPath], test: Sequence[AnyPath], outputs: Sequence[Path]
 ) -> None:
-    """No trace is read twice, and nothing that is read is replaced."""
+    """Sees to it that no trace is read twice, and nothing that is read is replaced."""
     if not inputs:
-        raise DataError("--input: found no file; needed: files of traces; name them")
+        raise SettingError("input", found="no file", needed="files of traces", remedy="name them")
     seen: set[Path] = set()
     for path in [*map(Path, inputs), *{Path(path).resolve() for path in test}, *outputs]:
         if path.resolve() in seen:
@@ -181,7 +154,7 @@ def _refuse_same(
         seen.add(path.resolve())
 
 
-def _failed(inputs: Sequence[AnyPath], jury: Jury) -> Iterator[dict[str, Any]]:
+def _iter_failed(inputs: Sequence[AnyPath], jury: Jury) -> Iterator[dict[str, Any]]:
     """Yields the record of each question without a trace that was kept, once, without leaks."""
     if all(jury.kept_of.values()):
         return
@@ -193,7 +166,7 @@ def _failed(inputs: Sequence[AnyPath], jury: Jury) -> Iterator[dict[str, Any]]:
         done.add(trace.key)
         if trace.key in jury.leaks:
             continue
-        record = trace.as_question()
+        record = trace.to_question()
         # unspoken generate takes the index for a missing id, and refuses an id that it met before:
         # here both would happen where the inputs answer several sets of questions.
         name = record.get("id", trace.key.hex()[:8])
