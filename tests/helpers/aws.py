@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -44,7 +45,7 @@ def aws(server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-credentials"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    sagemaker_clients._session.cache_clear()
+    sagemaker_clients.session.cache_clear()
     requests.post(f"{server}/moto-api/reset", timeout=10)
     s3 = boto3.client("s3", region_name=REGION, endpoint_url=server)
     s3.create_bucket(Bucket=BUCKET)
@@ -66,9 +67,8 @@ def outgoing(monkeypatch: pytest.MonkeyPatch, operation: str, answer: Any = None
         seen.append(json.loads(request.body))
         if answer is None:
             return None
-        response = AWSResponse(request.url, 200, {}, None)
-        response._content = json.dumps(answer).encode()
-        return response
+        body = SimpleNamespace(stream=lambda: [json.dumps(answer).encode()])
+        return AWSResponse(request.url, 200, {}, body)
 
     def watched(service: str, region: str | None = None) -> Any:
         made = make(service, region)

@@ -38,7 +38,7 @@ def write_log(server: str, name: str, streams: dict[str, list[str]]) -> None:
 def test_the_log_is_told_once_and_with_hosts(aws: Any, server: str, tmp_path: Path) -> None:
     assert list(sagemaker_jobs.log_lines("tiny-1", REGION)) == []
     write_log(server, "tiny-1", {"algo-1": ["one", "two"], "algo-2": ["three"]})
-    reader = sagemaker_jobs._LogReader("tiny-1", REGION)
+    reader = sagemaker_jobs.LogReader("tiny-1", REGION)
     assert list(reader.new_lines()) == ["[algo-1] one", "[algo-1] two", "[algo-2] three"]
     assert list(reader.new_lines()) == []
 
@@ -163,7 +163,7 @@ def test_a_profile_that_does_not_exist_is_said_in_one_line(
 ) -> None:
     monkeypatch.setenv("AWS_PROFILE", "nope")
     for region in (None, REGION):
-        sagemaker_clients._session.cache_clear()
+        sagemaker_clients.session.cache_clear()
         with pytest.raises(LaunchError, match=r"nope.*log in again"):
             sagemaker_clients.client("s3", region)
     with pytest.raises(LaunchError, match=r"region: .*nope.*log in again"):

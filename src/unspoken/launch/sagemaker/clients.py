@@ -36,7 +36,7 @@ def client(service: str, region: str | None = None) -> Any:
         LaunchError: boto3 is missing, no region is known, or the AWS profile cannot be used.
     """
     with aws_errors(f"{service} client"):
-        return _session().client(service, region_name=find_region(region))
+        return session().client(service, region_name=find_region(region))
 
 
 def find_region(region: str | None = None) -> str:
@@ -48,7 +48,7 @@ def find_region(region: str | None = None) -> str:
     known = region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if not known:
         with aws_errors(f"{setting('region')}: looked for it in the AWS profile"):
-            known = _session().region_name
+            known = session().region_name
     if known is None:
         raise LaunchError(
             f"{setting('region')}: found none, and the AWS profile names none; needed: where to "
@@ -112,7 +112,7 @@ def _one_line(text: object) -> str:
 
 
 @lru_cache(maxsize=1)
-def _session() -> Any:
+def session() -> Any:
     """One for all clients: every new one would ask for credentials, and people for a code."""
     return _boto3().Session()
 

@@ -99,7 +99,7 @@ def status_lines(job: dict[str, Any], region: str | None = None) -> list[str]:
 
 def log_lines(name: str, region: str | None = None) -> Iterator[str]:
     """What the job's hosts have printed up to now; with several hosts, each line with its host."""
-    yield from _LogReader(name, region).new_lines()
+    yield from LogReader(name, region).new_lines()
 
 
 def follow(
@@ -122,7 +122,7 @@ def follow(
     Raises:
         LaunchError: the job failed or was stopped, or can no longer be followed.
     """
-    sagemaker, reader, status = client("sagemaker", region), _LogReader(name, region), ""
+    sagemaker, reader, status = client("sagemaker", region), LogReader(name, region), ""
     while True:
         try:
             job = _look(sagemaker, reader, say, poll_s, patience_s)
@@ -142,7 +142,7 @@ def follow(
 
 def _look(
     sagemaker: Any,
-    reader: _LogReader,
+    reader: LogReader,
     say: Callable[[str], None],
     poll_s: float,
     patience_s: float,
@@ -260,7 +260,7 @@ def _move(source: Path, folder: Path) -> None:
             (folder / name).unlink()
 
 
-class _LogReader:
+class LogReader:
     """New lines of all log streams of a job."""
 
     def __init__(self, name: str, region: str | None) -> None:
