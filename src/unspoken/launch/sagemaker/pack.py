@@ -86,7 +86,7 @@ def pack(
     extras = {name for one in plan(recipe).trainings for name in one.recipe.train.trackers}
     if config_file is not None and "ACCELERATE_USE_DEEPSPEED" in environment(config_file):
         extras.add("deepspeed")
-    archive = code_archive(path, _requirements(extras), content, config_file)
+    archive = code_archive(path, requirements_of(extras), content, config_file)
     digest = hashlib.sha256(archive).hexdigest()
     code = Channel("code", (LocalFile("code.tar", digest, len(archive), content=archive),))
     return Package(path.name, (code, *places.channels), tuple(mapped), _needs_no_hub(recipe))
@@ -145,7 +145,7 @@ def code_archive(
     return buffer.getvalue()
 
 
-def _requirements(extras: set[str]) -> list[str]:
+def requirements_of(extras: set[str]) -> list[str]:
     """What unspoken depends on, and what these extras of it do."""
     try:
         lines = metadata.requires("unspoken") or []

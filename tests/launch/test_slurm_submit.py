@@ -1,0 +1,136 @@
+# ruff: noqa: F811 (fixtures are imported, and then named as arguments)
+"""Jobs are submitted all or none, and one launch of a run at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from helpers.recipes import tiny_recipe
+from helpers.slurm import fakes  # noqa: F401
+from unspoken.common.errors import OutputExistsError
+from unspoken.launch.slurm.options import SlurmOptions
+from unspoken.launch.slurm.render import SlurmLaunch, working_directory
+from unspoken.launch.slurm.submit import SlurmError, launch_folder, status_lines, submit
+
+
+@pytest.fixture
+def launch(tmp_path: Path, fakes: Path, monkeypatch: pytest.MonkeyPatch) -> SlurmLaunch:
+    """An array that is submitted to the fakes."""
+    monkeypatch.setenv("PATH", f"{fakes}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PWD", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    recipe = tiny_recipe(tmp_path / "run", teacher={"engine": "worked"})
+    (tmp_path / "recipe.yaml").write_text("name: tiny\n")
+    options = SlurmOptions(time="10", array="2", save_s=60)
+    return SlurmLaunch(
+        recipe, (), options, launch_folder(recipe), tmp_path, "unspoken launch slurm"
+    )
+
+
+def jobs_of(launch: SlurmLaunch) -> list[str]:
+    path = launch.folder / "jobs.json"
+    return [job["id"] for job in json.loads(path.read_text())] if path.exists() else []
+
+
+def test_without_sbatch_it_says_where_to_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    recipe = tiny_recipe(tmp_path / "run")
+    folder = tmp_path / "run" / "slurm" / "1"
+    launch = SlurmLaunch(
+        recipe, (), SlurmOptions(time="10"), folder, tmp_path, "unspoken launch slurm"
+    )
+    with pytest.raises(SlurmError, match="login node"):
+        submit(launch, tmp_path / "recipe.yaml")
+    assert not (tmp_path / "run").exists()
+
+
+def test_folders_are_named_as_the_shell_names_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "real").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "real")
+    monkeypatch.chdir(link)
+    monkeypatch.setenv("PWD", str(link))
+    assert working_directory() == link
+    assert launch_folder(tiny_recipe(Path("run"))) == link / "run/slurm/1"
+    monkeypatch.setenv("PWD", str(tmp_path))  # of another process
+    assert working_directory() == tmp_path / "real"
+
+
+def test_a_leftover_lock_of_a_run_blocks_no_launch(tmp_path: Path, launch: SlurmLaunch) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".run.lock").touch()
+    submit(launch, tmp_path / "recipe.yaml")
+    assert jobs_of(launch) == ["1", "2", "3"]
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, launch: SlurmLaunch) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").touch()
+    with pytest.raises(OutputExistsError, match="not a run folder"):
+        submit(launch, tmp_path / "recipe.yaml")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["notes.txt"]
+
+
+def test_nothing_is_submitted_where_squeue_does_not_answer(
+    tmp_path: Path, launch: SlurmLaunch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IN_SQUEUE", "echo 'socket timed out' >&2; exit 1")
+    with pytest.raises(SlurmError, match=r"squeue: fails \(socket timed out\)"):
+        submit(launch, tmp_path / "recipe.yaml")
+    assert "sbatch" not in (tmp_path / "calls").read_text()
+    monkeypatch.setenv("IN_SQUEUE", "true")
+    submit(launch, tmp_path / "recipe.yaml")  # what the first one left is in nobody's way
+
+
+def test_a_job_is_forgotten_only_where_slurm_says_so(
+    tmp_path: Path, launch: SlurmLaunch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(launch, tmp_path / "recipe.yaml")
+    monkeypatch.setenv("IN_SCONTROL", "echo 'Unable to contact slurm controller' >&2; exit 1")
+    with pytest.raises(SlurmError, match=r"scontrol: fails .Unable to contact"):
+        list(status_lines(launch.recipe))
+    monkeypatch.setenv("IN_SCONTROL", "echo 'slurm_load_jobs error: Invalid job id' >&2; exit 1")
+    assert next(status_lines(launch.recipe)).startswith("prepare 1: SLURM has forgotten it")
+
+
+def test_jobs_are_cancelled_when_one_behind_them_is_refused(
+    tmp_path: Path, launch: SlurmLaunch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse = "if [ $(grep -c sbatch calls) = 3 ]; then exit 1; fi"
+    monkeypatch.setenv("IN_SBATCH", refuse)
+    with pytest.raises(SlurmError, match="sbatch refuses it"):
+        submit(launch, tmp_path / "recipe.yaml")
+    assert (tmp_path / "calls").read_text().splitlines()[-2:] == ["scancel 1", "scancel 2"]
+    assert jobs_of(launch) == ["1", "2"]  # so that one can look what became of them
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_launch_leaves_no_jobs_behind(
+    tmp_path: Path, launch: SlurmLaunch, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setenv("IN_SBATCH", f"kill -{number} {os.getpid()}; /bin/sleep 0.3")
+    with pytest.raises(KeyboardInterrupt):
+        submit(launch, tmp_path / "recipe.yaml")
+    # the one that was being submitted is submitted, and cancelled by its id
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert [call.split()[0] for call in calls] == ["squeue", "sbatch", "scancel"]
+    assert calls[-1] == "scancel 1"
+
+
+def test_two_launches_of_a_run_at_once_are_one_too_many(
+    tmp_path: Path, launch: SlurmLaunch
+) -> None:
+    launch.folder.mkdir(parents=True)  # by the other one
+    (tmp_path / "run" / "recipe.yaml").touch()
+    with pytest.raises(OutputExistsError, match="another launch has just made it"):
+        submit(launch, tmp_path / "recipe.yaml")
+    assert "sbatch" not in (tmp_path / "calls").read_text()
