@@ -24,8 +24,8 @@ from cases import CLOCKS, Case, load_case, run_cases
 
 from unspoken import recipe
 from unspoken.data.example import Example
-from unspoken.measure.decode import Completion
-from unspoken.measure.evaluate import Prediction, evaluate, judge
+from unspoken.measure.evaluate import evaluate
+from unspoken.measure.predictions import Prediction, judge
 from unspoken.models.card import ModelCard
 from unspoken.models.load import load_model
 
@@ -55,8 +55,9 @@ def one_at_a_time(
         )
         ids = output[0, prompt.shape[1] :].tolist()
         stopped = ids[-1] == end
-        completion = Completion(ids[:-1] if stopped else ids, stopped)
-        predictions.append(judge(example, completion, prompt.shape[1], case.tokenizer))
+        text = case.tokenizer.decode(ids[:-1] if stopped else ids, skip_special_tokens=True)
+        counts = {"num_prompt_tokens": prompt.shape[1], "num_tokens": len(ids)}
+        predictions.append(judge(example, text, **counts, stopped=stopped))
     return predictions
 
 

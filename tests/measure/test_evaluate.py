@@ -13,7 +13,8 @@ from unspoken.common.errors import DataError, ModelError, OutputExistsError, Rec
 from unspoken.data.example import Example
 from unspoken.data.jsonl import write_jsonl
 from unspoken.measure.decode import Completion, decode
-from unspoken.measure.evaluate import Prediction, evaluate, evaluate_folder, judge, summarize
+from unspoken.measure.evaluate import evaluate, evaluate_folder
+from unspoken.measure.predictions import Prediction, judge, summarize
 from unspoken.measure.stats import clustered_interval, wilson_interval
 from unspoken.models.adapter import add_adapter
 from unspoken.models.card import ModelCard
@@ -70,15 +71,16 @@ def test_decoding_leaves_the_model_as_it_was(model: Any) -> None:
         assert model.training is training
 
 
-def test_metrics_count_what_the_predictions_say(tokenizer: Any) -> None:
+def test_metrics_count_what_the_predictions_say() -> None:
     texts = ["4 + 4\n#### 1 2 3", "#### 1 2 4", "1 2 3", ""]
     stopped = [True, True, False, True]
     predictions = [
         judge(
             Example("q", "", "1 2 3"),
-            Completion(tokenizer(text)["input_ids"], end),
+            text,
             num_prompt_tokens=3,
-            tokenizer=tokenizer,
+            num_tokens=len(text) + end,
+            stopped=end,
         )
         for text, end in zip(texts, stopped, strict=True)
     ]
@@ -121,9 +123,10 @@ def test_evaluate_folder_writes_predictions(model: Any, tokenizer: Any, tmp_path
     assert metrics["latency_p95_s"] > 0
 
 
-def test_an_answer_of_blanks_is_no_gold_answer(tokenizer: Any) -> None:
+def test_an_answer_of_blanks_is_no_gold_answer() -> None:
     for answer in ("", " \n"):
-        judged = judge(Example("q", "", answer), Completion([], True), 1, tokenizer)
+        counts = {"num_prompt_tokens": 1, "num_tokens": 1}
+        judged = judge(Example("q", "", answer), "", **counts, stopped=True)
         assert (judged.gold, judged.correct, judged.pred) == (None, None, "")
 
 

@@ -27,8 +27,6 @@ from unspoken.measure.sampling import Sampling, seed_of
 from unspoken.models.template import Template, encode_prompts
 from unspoken.recipe.sections import TemplateName
 
-__all__ = ["Metrics", "Prediction", "evaluate", "evaluate_folder", "judge", "summarize"]
-
 
 def evaluate(
     model: Any,
@@ -122,6 +120,10 @@ class _Asker:
         )
         return completions, time.perf_counter() - begin
 
+    def text(self, completion: Completion) -> str:
+        """What a completion says."""
+        return self.tokenizer.decode(completion.token_ids, skip_special_tokens=True)
+
 
 def _ask_missing(
     asker: _Asker,
@@ -158,7 +160,12 @@ def _ask_missing(
                 for place, completion in zip(mine, completions, strict=True):
                     index, sample = wanted[place]
                     batch[place] = judge(
-                        examples[index], completion, lengths[place], asker.tokenizer, sample
+                        examples[index],
+                        asker.text(completion),
+                        num_prompt_tokens=lengths[place],
+                        num_tokens=completion.num_tokens,
+                        stopped=completion.stopped,
+                        sample=sample,
                     )
             is_asked = stopping()
             if world > 1:

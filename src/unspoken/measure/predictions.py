@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from unspoken.measure.answers import answers_equal, digit_accuracy, extract_answer
+from unspoken.measure.answers import answers_equal, digit_accuracy
+from unspoken.measure.grade import grade, is_right
 from unspoken.measure.stats import (
     clustered_interval,
     majority,
@@ -23,7 +24,6 @@ from unspoken.recipe.records import Metrics, Samples, Share
 
 if TYPE_CHECKING:
     from unspoken.data.example import Example
-    from unspoken.measure.decode import Completion
 
 _LONGEST = 200  # characters of an answer whose digits are compared
 
@@ -65,24 +65,30 @@ class Prediction:
 
 def judge(
     example: Example,
-    completion: Completion,
+    generated: str,
+    *,
     num_prompt_tokens: int,
-    tokenizer: Any,
+    num_tokens: int,
+    stopped: bool,
     sample: int = 0,
 ) -> Prediction:
-    """One completion, read and compared with the gold answer, if there is one."""
-    generated = tokenizer.decode(completion.token_ids, skip_special_tokens=True)
-    pred = extract_answer(generated)
-    gold = example.answer if example.answer.strip() else None
+    """What was written for one question, compared with the gold answer, if there is one.
+
+    Args:
+        example: the question; its thought is not looked at.
+        generated: without the end token.
+        num_prompt_tokens, num_tokens, stopped, sample: as in `Prediction`.
+    """
+    pred, gold, correct = grade(generated, example.answer)
     return Prediction(
         question=example.question,
         generated=generated,
         pred=pred,
         gold=gold,
-        correct=None if gold is None else answers_equal(pred, gold),
+        correct=correct,
         num_prompt_tokens=num_prompt_tokens,
-        num_tokens=completion.num_tokens,
-        stopped=completion.stopped,
+        num_tokens=num_tokens,
+        stopped=stopped,
         category=example.category,
         sample=sample,
     )
@@ -106,10 +112,6 @@ def summarize(
     questions = _by_question(predictions)
     graded = [samples for samples in questions if samples[0].gold is not None]
     share = _share(graded)
-    categories = dict.fromkeys(samples[0].category for samples in graded)
-    # cut, so that an endless answer counts as a wrong one and not as none
-    digits = [digit_accuracy(p.pred[:_LONGEST], p.gold or "") for row in graded for p in row]
-    known = [value for value in digits if value is not None]
     num_tokens = sum(prediction.num_tokens for prediction in predictions)
     return Metrics(
         num_questions=len(questions),
@@ -117,7 +119,7 @@ def summarize(
         num_correct=share.num_correct if share else 0,
         accuracy=share.accuracy if share else None,
         interval=share.interval if share else None,
-        digit_accuracy=sum(known) / len(known) if known else None,
+        digit_accuracy=_digit_accuracy(graded),
         unstopped=sum(not prediction.stopped for prediction in predictions) / count,
         num_tokens=num_tokens,
         mean_tokens=num_tokens / count,
@@ -128,13 +130,26 @@ def summarize(
         latency_p50_s=percentile(latencies, 50) if latencies else None,
         latency_p95_s=percentile(latencies, 95) if latencies else None,
         examples_per_s_single=len(latencies) / sum(latencies) if latencies else None,
-        categories={
-            category: found
-            for category in categories
-            if category and (found := _share([r for r in graded if r[0].category == category]))
-        },
+        categories=_categories(graded),
         samples=_samples(graded),
     )
+
+
+def _digit_accuracy(graded: Sequence[Sequence[Prediction]]) -> float | None:
+    """The mean share of right digits over the answers that are numbers."""
+    # cut, so that an endless answer counts as a wrong one and not as none
+    digits = [digit_accuracy(p.pred[:_LONGEST], p.gold or "") for row in graded for p in row]
+    known = [value for value in digits if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _categories(graded: Sequence[Sequence[Prediction]]) -> dict[str, Share]:
+    """The right answers of each category, in the order in which they come."""
+    rows: dict[str, list[Sequence[Prediction]]] = {}
+    for samples in graded:
+        if samples[0].category:
+            rows.setdefault(samples[0].category, []).append(samples)
+    return {category: share for category, row in rows.items() if (share := _share(row))}
 
 
 def _by_question(predictions: Sequence[Prediction]) -> list[list[Prediction]]:
@@ -165,6 +180,7 @@ def _samples(graded: Sequence[Sequence[Prediction]]) -> Samples | None:
     if num_samples == 1:
         return None
     equal = functools.lru_cache(maxsize=None)(answers_equal)  # the same pairs for every k
+    is_gold = functools.lru_cache(maxsize=None)(is_right)
     counts = [sum(bool(prediction.correct) for prediction in samples) for samples in graded]
     passed: dict[str, list[float]] = {}
     voted: dict[str, int] = {}
@@ -173,7 +189,7 @@ def _samples(graded: Sequence[Sequence[Prediction]]) -> Samples | None:
         voted[str(k)] = 0
         for samples in graded:
             votes = [prediction.pred for prediction in samples[:k] if prediction.pred]
-            right = bool(votes) and equal(majority(votes, equal), samples[0].gold)
+            right = bool(votes) and is_gold(majority(votes, equal), samples[0].gold or "")
             voted[str(k)] += right
     count = len(graded)
     total = count * num_samples

@@ -11,16 +11,16 @@ from typing import Any
 
 from unspoken.common.files import AnyPath, refuse_existing
 from unspoken.data.jsonl import read_jsonl, require_text, write_jsonl
-from unspoken.measure.answers import answers_equal, extract_answer
+from unspoken.measure.grade import grade
 from unspoken.measure.stats import Proportion
 
 
 def score_records(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Returns copies of the records with `pred` and `correct`, in the same order.
 
-    `pred` is the answer found in `generated`; `correct` says whether it equals `gold`. A `gold`
-    that is a whole solution (GSM8K's, with `#### 18` at its end) is reduced to its answer where
-    it does not match as it stands. Values of `pred` and `correct` that are there already are
+    `pred` is the answer found in `generated`; `correct` says whether it equals `gold`, or the
+    answer that a `gold` which is a whole solution states (GSM8K's, with `#### 18` at its end); see
+    `unspoken.measure.grade`. Values of `pred` and `correct` that are there already are
     replaced; their places and all other fields stay.
 
     Raises:
@@ -69,6 +69,5 @@ def _scored(record: Mapping[str, Any], where: str) -> dict[str, Any]:
     # A model may write nothing; a question without a reference cannot be judged.
     generated = require_text(record, "generated", where, allow_empty=True)
     gold = require_text(record, "gold", where)
-    predicted = extract_answer(generated)
-    correct = answers_equal(predicted, gold) or answers_equal(predicted, extract_answer(gold))
-    return {**record, "pred": predicted, "correct": correct}
+    pred, _, correct = grade(generated, gold)
+    return {**record, "pred": pred, "correct": correct}

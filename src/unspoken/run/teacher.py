@@ -14,9 +14,9 @@ from accelerate.utils import gather_object
 from unspoken.common.errors import DataError, ModelError
 from unspoken.common.files import file_hash, write_text
 from unspoken.common.interrupt import EXIT_INTERRUPTED, end_if_asked
+from unspoken.data.example import Example
 from unspoken.data.jsonl import read_jsonl, write_jsonl
-from unspoken.measure.answers import answers_equal, extract_answer
-from unspoken.measure.evaluate import Prediction, summarize
+from unspoken.measure.predictions import Prediction, judge, summarize
 from unspoken.measure.sampling import Sampling
 from unspoken.models.card import ModelCard
 from unspoken.models.fingerprint import fingerprint
@@ -352,15 +352,11 @@ def _records(path: Path) -> list[dict[str, Any]]:
 
 def _judged(record: dict[str, Any]) -> Prediction:
     """A trace as a prediction."""
-    pred, gold = extract_answer(record["cot"]), record.get("answer") or None
-    return Prediction(
-        question=record["question"],
-        generated=record["cot"],
-        pred=pred,
-        gold=gold,
-        correct=answers_equal(pred, gold) if gold else None,
+    category = str(record.get("category") or "")
+    return judge(
+        Example(record["question"], "", record.get("answer") or "", category=category),
+        record["cot"],
         num_prompt_tokens=record["num_prompt_tokens"] or 0,
         num_tokens=record["num_tokens"] or 0,
         stopped=record["stopped"],
-        category=str(record.get("category") or ""),
     )
