@@ -24,7 +24,7 @@ from cases import CLOCKS, Case, load_case, run_cases
 
 from unspoken import recipe
 from unspoken.data.example import Example
-from unspoken.measure.evaluate import evaluate
+from unspoken.measure.evaluate import EvaluateOptions, evaluate
 from unspoken.measure.predictions import Prediction, judge
 from unspoken.models.card import ModelCard
 from unspoken.models.load import load_model
@@ -83,9 +83,11 @@ def measure(
     num_questions, num_alone = counts
     examples = case.examples(num_questions)
     settings: dict[str, Any] = {"max_new_tokens": max_new_tokens, "batch_size": batch_size}
-    evaluate(model, case.tokenizer, case.template, examples[:2], max_new_tokens=2)  # warms up
+    short = EvaluateOptions(max_new_tokens=2)
+    evaluate(model, case.tokenizer, case.template, examples[:2], short)  # warms up
     begin = clock()
-    ours, metrics = evaluate(model, case.tokenizer, case.template, examples, **settings)
+    options = EvaluateOptions(**settings)
+    ours, metrics = evaluate(model, case.tokenizer, case.template, examples, options)
     seconds = clock() - begin
     one_at_a_time(model, case, examples[:1], 2)
     begin = clock()

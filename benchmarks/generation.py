@@ -99,7 +99,7 @@ def teacher_of(
     """A function that makes an engine of a batch size, and the model."""
     if arguments.model:
         first = transformers_engine(arguments.model)
-        model = first._load_model()
+        model = first.loaded_model()
         options: dict[str, Any] = {"style": first.style, "template": first._template}
         tokenizer = first.tokenizer
     else:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from unspoken.common.errors import DataError, ModelError, OutputExistsError, Rec
 from unspoken.data.example import Example
 from unspoken.data.jsonl import write_jsonl
 from unspoken.measure.decode import Completion, decode
-from unspoken.measure.evaluate import evaluate, evaluate_folder
+from unspoken.measure.evaluate import EvaluateOptions, evaluate, evaluate_folder
 from unspoken.measure.predictions import Prediction, judge, summarize
 from unspoken.measure.stats import clustered_interval, wilson_interval
 from unspoken.models.adapter import add_adapter
@@ -33,6 +34,7 @@ SETTINGS = recipe.Model(
         "initializer_range": 0.8,
     },
 )
+SHORT = EvaluateOptions(max_new_tokens=3)
 QUESTIONS = [Example("1" * (n % 7 + 1) + " * 2", "", str(n)) for n in range(20)]
 
 
@@ -47,7 +49,7 @@ def test_batched_decoding_equals_one_at_a_time_in_the_given_order(
     template = Template("plain")
     prompts = encode_prompts([template.prompt(e.question) for e in QUESTIONS], tokenizer, template)
     limits: dict[str, Any] = {"eos_token_id": 1, "pad_token_id": 0, "max_new_tokens": 12}
-    together = decode(model, prompts, batch_size=7, **limits)
+    together = decode(model, prompts, **limits)
     alone = [decode(model, [prompt], **limits)[0] for prompt in prompts]
     assert together == alone
     assert len({tuple(completion.token_ids) for completion in together}) > 1
@@ -98,10 +100,10 @@ def test_metrics_count_what_the_predictions_say() -> None:
 
 def test_questions_without_gold_are_answered_but_not_graded(model: Any, tokenizer: Any) -> None:
     some = [Example("1 * 2", "", ""), Example("2 * 2", "", "4")]
-    predictions, metrics = evaluate(model, tokenizer, Template(), some, max_new_tokens=3)
+    predictions, metrics = evaluate(model, tokenizer, Template(), some, SHORT)
     assert (predictions[0].gold, predictions[0].correct) == (None, None)
     assert (metrics.num_questions, metrics.num_graded) == (2, 1)
-    _, none = evaluate(model, tokenizer, Template(), some[:1], max_new_tokens=3)
+    _, none = evaluate(model, tokenizer, Template(), some[:1], SHORT)
     assert (none.accuracy, none.interval) == (None, None)
 
 
@@ -113,8 +115,7 @@ def test_evaluate_folder_writes_predictions(model: Any, tokenizer: Any, tmp_path
         recipe.Model(name=str(tmp_path / "model")),
         QUESTIONS,
         output,
-        max_new_tokens=8,
-        num_latency=3,
+        EvaluateOptions(max_new_tokens=8, num_latency=3),
     )
     records = [json.loads(line) for line in output.read_text().splitlines()]
     assert [record["question"] for record in records] == [e.question for e in QUESTIONS]
@@ -201,7 +202,8 @@ def test_samples_depend_on_the_seed_and_not_on_the_batches(model: Any, tokenizer
 
     def answers(**more: Any) -> list[tuple[str, int, str]]:
         some = QUESTIONS[:6]
-        found, _ = evaluate(model, tokenizer, Template(), some, **{**settings, **more})
+        options = EvaluateOptions(**{**settings, **more})
+        found, _ = evaluate(model, tokenizer, Template(), some, options)
         return [(one.question, one.sample, one.generated) for one in found]
 
     ours = answers()
@@ -228,7 +230,10 @@ def folder(model: Any, tokenizer: Any, tmp_path: Path) -> Path:
 def ask(folder: Path, output: Path, **settings: Any) -> dict[str, Any]:
     settings = {"max_new_tokens": 6, "batch_size": 6, **settings}
     examples = settings.pop("examples", QUESTIONS)
-    return evaluate_folder(recipe.Model(name=str(folder)), examples, output, **settings)
+    names = [field.name for field in fields(EvaluateOptions) if field.name in settings]
+    options = EvaluateOptions(**{name: settings.pop(name) for name in names})
+    model = recipe.Model(name=str(folder))
+    return evaluate_folder(model, examples, output, options, **settings)
 
 
 def test_the_file_tells_category_and_sample_only_where_there_are_some(folder: Path) -> None:
@@ -248,14 +253,14 @@ def test_the_file_tells_category_and_sample_only_where_there_are_some(folder: Pa
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"num_samples": 4}, "--num_samples: found 4 with --temperature 0"),
-        ({"top_p": 0.9}, "--top_p: found 0.9 with --temperature 0"),
-        ({"temperature": float("nan")}, "--temperature: found nan; needed: at least 0"),
-        ({"temperature": 1.0, "top_p": 0.0}, "--top_p: found 0.0; needed: above 0, at most 1"),
-        ({"batch_size": 0}, "--batch_size: found 0"),
-        ({"max_new_tokens": 0}, "--max_new_tokens: found 0"),
-        ({"num_samples": 0}, "--num_samples: found 0"),
-        ({"num_latency": -1}, "--num_latency: found -1"),
+        ({"num_samples": 4}, "num_samples: found 4 with temperature=0"),
+        ({"top_p": 0.9}, "top_p: found 0.9 with temperature=0"),
+        ({"temperature": float("nan")}, "temperature: found nan; needed: at least 0"),
+        ({"temperature": 1.0, "top_p": 0.0}, "top_p: found 0.0; needed: above 0, at most 1"),
+        ({"batch_size": 0}, "batch_size: found 0"),
+        ({"max_new_tokens": 0}, "max_new_tokens: found 0"),
+        ({"num_samples": 0}, "num_samples: found 0"),
+        ({"num_latency": -1}, "num_latency: found -1"),
     ],
 )
 def test_settings_that_make_no_sense(folder: Path, settings: Any, message: str) -> None:
@@ -390,7 +395,8 @@ def test_an_adapter_is_laid_over_the_base_that_is_named(
     ask(folder, output)
     base_alone = answers_in(output)
     adapted = save_adapter(model, adapter)
-    expected, _ = evaluate(adapted, tokenizer, Template(), QUESTIONS, max_new_tokens=6)
+    options = EvaluateOptions(max_new_tokens=6)
+    expected, _ = evaluate(adapted, tokenizer, Template(), QUESTIONS, options)
     ask(folder, output, adapter=str(adapter), overwrite=True)
     assert answers_in(output) == [one.generated for one in expected]
     assert answers_in(output) != base_alone
@@ -415,12 +421,12 @@ def test_the_card_of_the_adapter_comes_before_that_of_the_base(
 
 def test_what_is_no_adapter_is_said_so(folder: Path, model: Any) -> None:
     output, adapter = folder.parent / "out.jsonl", folder.parent / "adapter"
-    with pytest.raises(ModelError, match=r"--lora_model .*/model: found no adapter_config\.json"):
+    with pytest.raises(ModelError, match=r"adapter=.*/model: found no adapter_config\.json"):
         ask(folder, output, adapter=str(folder))
     with pytest.raises(ModelError, match="found no such folder; needed: the folder of a LoRA"):
         ask(folder, output, adapter=str(adapter))
     save_adapter(model, adapter)
-    with pytest.raises(ModelError, match="found an adapter, with --lora_model besides"):
+    with pytest.raises(ModelError, match="found an adapter, with adapter besides"):
         ask(adapter, output, adapter=str(adapter))
     (adapter / "adapter_model.safetensors").unlink()
     with pytest.raises(ModelError, match=r"found no adapter_model\.safetensors in it"):
@@ -479,8 +485,8 @@ def test_questions_without_any_gold_answer_have_no_tables(
     model: Any, tokenizer: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     some = [Example("1", "", "", category="ratios")]
-    settings: dict[str, Any] = {"max_new_tokens": 3, "num_samples": 2, "temperature": 1.0}
-    _, metrics = evaluate(model, tokenizer, Template(), some, **settings)
+    options = EvaluateOptions(max_new_tokens=3, num_samples=2, temperature=1.0)
+    _, metrics = evaluate(model, tokenizer, Template(), some, options)
     assert (metrics.categories, metrics.samples, metrics.accuracy) == ({}, None, None)
     print_metrics(metrics.to_json())
     text = capsys.readouterr().out

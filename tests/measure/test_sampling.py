@@ -30,10 +30,17 @@ def test_settings_without_sense_name_themselves(settings: Any, message: str) -> 
         replace(Sampling(), **settings)
 
 
+def test_values_without_names_are_named_too() -> None:
+    with pytest.raises(SettingError, match="top_p: found 0.0; needed: above 0, at most 1"):
+        Sampling(5, 1.0, 0.0)
+
+
 def test_an_argument_that_there_is_not_is_a_bug() -> None:
     wrong: Any = {"temprature": 1}
     with pytest.raises(TypeError, match="temprature"):
         Sampling(**wrong)
+    with pytest.raises(TypeError, match="Sampling: 5"):
+        Sampling(1, 0.0, 1.0, 0, (), "more")  # type: ignore[call-arg]
 
 
 def test_several_samples_need_a_temperature() -> None:

@@ -255,7 +255,7 @@ def test_base_and_adapter_can_be_named_apart_and_the_dtype_chosen(
 
     adapter = trained(tmp_path)
     base = (tmp_path / "base").rename(tmp_path / "moved")
-    with pytest.raises(ModelError, match=r"give --base_model FOLDER --lora_model"):
+    with pytest.raises(ModelError, match=r"give model=FOLDER adapter="):
         export_model(adapter, tmp_path / "served")
     export(model=str(base), lora_model=adapter, output=tmp_path / "served", dtype="bfloat16")
     assert "vllm serve" in capsys.readouterr().out
@@ -299,7 +299,7 @@ def test_the_readme_tells_where_the_model_comes_from(tmp_path: Path) -> None:
 def test_nothing_is_replaced_that_is_no_model_or_was_not_meant(tmp_path: Path) -> None:
     base = base_model(tmp_path / "base")
     served = export_model(base, tmp_path / "served")
-    with pytest.raises(OutputExistsError, match="--overwrite"):
+    with pytest.raises(OutputExistsError, match="overwrite=true"):
         export_model(base, served)
     (served / "old.txt").write_text("old")
     export_model(base, served, overwrite=True)

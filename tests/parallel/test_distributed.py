@@ -27,7 +27,7 @@ from helpers.training import NO_DROPOUT, losses, trainer
 from unspoken.common.errors import DataError, RecipeError
 from unspoken.data.jsonl import write_jsonl
 from unspoken.data.tasks.multiplication import examples
-from unspoken.measure.evaluate import evaluate_folder
+from unspoken.measure.evaluate import EvaluateOptions, evaluate_folder
 from unspoken.models.load import load_model
 from unspoken.models.tokenizer import character_tokenizer
 from unspoken.parallel.processes import Processes
@@ -140,10 +140,9 @@ def answer(model: Path, folder: Path, process: Any = None) -> list[dict[str, Any
             Model(name=str(model)),
             questions,
             folder / f"samples-{num_samples}.jsonl",
-            batch_size=4,
-            num_latency=1,
-            num_samples=num_samples,
-            temperature=temperature,
+            EvaluateOptions(
+                batch_size=4, num_latency=1, num_samples=num_samples, temperature=temperature
+            ),
             process=process,
         )
         for num_samples, temperature in ((1, 0.0), (2, 1.0))

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,6 +30,7 @@ from unspoken.measure.decode import Draws, StopTexts, decode
 from unspoken.measure.sampling import Sampling
 from unspoken.models.card import ModelCard
 from unspoken.teach.engines import EngineError, Prompt, Request, Usage, without_system
+from unspoken.teach.engines.budget import Limits
 from unspoken.teach.engines.make import EngineOptions, make_engine
 from unspoken.teach.engines.openai import OpenAIEngine
 from unspoken.teach.engines.server import Pace, Secret
@@ -94,7 +96,7 @@ def test_drawn_tokens_follow_the_probabilities(tokenizer: Any) -> None:
             expected[order[before >= top_p]] = 0
             expected /= expected.sum()
         draws = Draws(temperature, top_p, range(4000))
-        drawn = decode(model, many, batch_size=4000, draws=draws, **settings)
+        drawn = decode(model, many, draws=draws, **settings)
         tokens = torch.tensor([(c.token_ids or [1])[0] for c in drawn])
         found = torch.bincount(tokens, minlength=len(expected)) / 4000
         assert (found - expected).abs().max() < 0.03
@@ -227,7 +229,7 @@ def test_a_teacher_in_four_bits_is_another_teacher(tmp_path: Path, tokenizer: An
     engine = transformers_engine(folder, quantization="nf4")
     summary = generate_traces(engine, QUESTIONS[:3], output, sampling=sampling)
     assert summary.num_written == 3
-    assert any(isinstance(module, Linear4bit) for module in engine._model.modules())
+    assert any(isinstance(module, Linear4bit) for module in engine.loaded_model().modules())
     assert json.loads(settings_path(output).read_text())["settings"]["quantization"] == "nf4"
     with pytest.raises(OutputExistsError, match="quantization: 'nf4' then, None now"):
         generate_traces(transformers_engine(folder), QUESTIONS[:3], output, sampling=sampling)
@@ -241,7 +243,7 @@ def test_four_bits_without_bitsandbytes_say_what_to_do(
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *a: None if name == "bitsandbytes" else find(name)
     )
-    with pytest.raises(ModelError, match=r"--quantization nf4: found no bitsandbytes"):
+    with pytest.raises(RecipeError, match=r"^quantization: found nf4 without bitsandbytes"):
         answers(engine, requests_of(["1"]), Sampling())
 
 
@@ -253,7 +255,7 @@ def test_memory_that_runs_out_while_loading_says_what_to_do(
 
     engine = transformers_engine(save(tmp_path / "teacher", tokenizer))
     monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", load)
-    with pytest.raises(ModelError, match=r"while it was loaded.*--quantization nf4"):
+    with pytest.raises(ModelError, match=r"while it was loaded.*quantization=nf4"):
         answers(engine, requests_of(["1"]), Sampling())
 
 
@@ -301,7 +303,7 @@ def test_generation_settings_of_a_teacher_do_not_bend_its_answers(
     (folder / "generation_config.json").write_text(json.dumps(shipped))
     engine = transformers_engine(folder, prompt="plain")
     found = answers(engine, requests, sampling)
-    assert 9 in engine._end_tokens()
+    assert 9 in engine.end_tokens()
     end = tokenizer.decode([9])
     assert [reply.text for reply in found.values()] == [
         reply.text.partition(end)[0].strip() for reply in expected.values()
@@ -388,7 +390,9 @@ def server() -> Iterator[FakeServer]:
 
 
 def openai(url: str, **options: Any) -> OpenAIEngine:
-    return OpenAIEngine(url, "tiny", **{"first_delay_s": 0.02, **options})
+    names = [field.name for field in fields(Limits) if field.name in options]
+    limits = Limits(**{name: options.pop(name) for name in names})
+    return OpenAIEngine(url, "tiny", limits=limits, **{"first_delay_s": 0.02, **options})
 
 
 def test_a_server_is_asked_as_the_api_says(server: FakeServer, tmp_path: Path) -> None:
@@ -511,7 +515,7 @@ def test_the_spend_limit_is_never_passed_and_counts_earlier_runs(
     prices = {"price_prompt": 1_000, "price_completion": 2_000}  # 0.2 for each answer
     sampling = Sampling(max_new_tokens=60)
     for limit in (1.5, 2.5):
-        with pytest.raises(EngineError, match=r"--max_cost .* samples are missing"):
+        with pytest.raises(EngineError, match=r"max_cost=.* samples are missing"):
             generate_traces(
                 openai(server.url, max_cost=limit, **prices), QUESTIONS, output, sampling=sampling
             )
@@ -520,9 +524,9 @@ def test_the_spend_limit_is_never_passed_and_counts_earlier_runs(
         assert len(records_of(output)) == len(server.bodies)
     summary = generate_traces(openai(server.url, **prices), QUESTIONS, output, sampling=sampling)
     assert summary.cost == pytest.approx(4.0)
-    with pytest.raises(RecipeError, match="--max_cost: found it without --price_prompt"):
+    with pytest.raises(RecipeError, match="max_cost: found it without price_prompt"):
         openai(server.url, max_cost=1)
-    with pytest.raises(RecipeError, match="--concurrency: found 0"):
+    with pytest.raises(RecipeError, match="concurrency: found 0"):
         openai(server.url, concurrency=0)
 
 
@@ -566,7 +570,7 @@ def test_the_key_is_nowhere_but_in_the_header(
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     assert Secret("OPENAI_API_KEY", required=False).headers() == {}
     for url in (f"http://user:{KEY}@host/v1", f"http://host/v1?key={KEY}", "host:80", "http://h:x"):
-        with pytest.raises(EngineError, match="--base_url") as bad:
+        with pytest.raises(EngineError, match="base_url") as bad:
             openai(url)
         assert KEY not in str(bad.value)
 
@@ -637,10 +641,10 @@ def test_flags_reach_the_engine_by_both_spellings(
 @pytest.mark.parametrize(
     ("engine", "options", "flag"),
     [
-        ("transformers", {}, "teacher_dir: missing"),
+        ("transformers", {}, "teacher_dir: found nothing"),
         ("transformers", {"teacher_dir": "t", "base_url": "http://localhost/v1"}, "base_url"),
-        ("openai", {}, "base_url: missing"),
-        ("openai", {"base_url": "http://localhost/v1"}, "model: missing"),
+        ("openai", {}, "base_url: found nothing"),
+        ("openai", {"base_url": "http://localhost/v1"}, "model: found nothing"),
         ("openai", {"base_url": "http://localhost/v1", "prompt": "trained"}, "prompt"),
         ("openai", {"base_url": "http://localhost/v1", "quantization": "nf4"}, "quantization"),
         ("worked", {"max_cost": 1.0}, "max_cost"),
@@ -650,7 +654,7 @@ def test_flags_reach_the_engine_by_both_spellings(
 def test_an_option_that_is_missing_or_not_for_this_engine_is_named(
     engine: Any, options: dict[str, Any], flag: str
 ) -> None:
-    with pytest.raises(RecipeError, match=f"^--{flag}"):
+    with pytest.raises(RecipeError, match=f"^{flag}"):
         make_engine(engine, EngineOptions(**options))
 
 
@@ -681,7 +685,7 @@ def test_a_real_server_writes_what_the_transformers_engine_writes(
         )
         killed_at: list[int] = []
         with served(teacher) as (url, restart):
-            engine = OpenAIEngine(url, str(teacher), style=style, concurrency=2)
+            engine = OpenAIEngine(url, str(teacher), style=style, limits=Limits(concurrency=2))
             killer = threading.Thread(target=_kill_midway, args=(remote, restart, killed_at))
             killer.start()
             summary = generate_traces(engine, QUESTIONS, remote, sampling=sampling)

@@ -6,6 +6,7 @@ import importlib.util
 from collections.abc import Iterator
 
 from unspoken.common.errors import RecipeError
+from unspoken.models.quantization import has_bitsandbytes
 from unspoken.recipe import Recipe, Train
 from unspoken.recipe.plan import plan
 
@@ -29,7 +30,7 @@ def check_machine(recipe: Recipe) -> Iterator[str]:
         wanted["teacher.model.quantization"] = teacher.quantization
     if wanted:
         what = ", ".join(f"{place}: {value}" for place, value in wanted.items())
-        if importlib.util.find_spec("bitsandbytes") is not None:
+        if has_bitsandbytes():
             yield f"few bits ({what}): bitsandbytes is installed"
         else:
             yield (

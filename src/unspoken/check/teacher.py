@@ -12,17 +12,17 @@ from unspoken.check.data import Sample
 from unspoken.check.learner import Learner, build
 from unspoken.check.student import steps_line, training_of
 from unspoken.check.writing import Asking, lines_of_cost, lines_written, request_for
-from unspoken.common.errors import DataError, ModelError, RecipeError
+from unspoken.common.errors import DataError, ModelError, RecipeError, settings_of
 from unspoken.data.example import Example
 from unspoken.data.overlap import QuestionIndex
 from unspoken.models.card import ModelCard
+from unspoken.models.local import base_folder, local_folder
 from unspoken.models.template import Template
 from unspoken.recipe import Recipe, Teacher
 from unspoken.recipe.plan import plan
 from unspoken.teach.engines import Engine
-from unspoken.teach.engines.make import EngineOptions, make_engine
+from unspoken.teach.engines.make import IN_RECIPE, EngineOptions, make_engine
 from unspoken.teach.engines.openai import DEFAULT_KEY, OpenAIEngine
-from unspoken.teach.engines.teacher import base_folder, in_recipe, local_folder
 from unspoken.teach.engines.worked import solution
 from unspoken.teach.prompts import PromptWriter, make_prompt_writer
 from unspoken.train.checkpoint import model_card
@@ -199,23 +199,19 @@ def _folder(teacher: Teacher, asking: Asking) -> Generator[str, None, Asking]:
     name = "" if model is None else str(model.name)
     limit = teacher.max_new_tokens
     try:
-        folder = local_folder(name)
-        base_folder(folder)
+        folder = local_folder(name, "teacher.model.name")
+        base_folder(folder, "teacher.model.name")
     except ModelError as error:
-        yield f"teacher: not known here: {in_recipe(error)}"
+        yield f"teacher: not known here: {error}"
         return replace(asking, limit=limit or _DEFAULT_LIMIT)
     card = ModelCard.read(folder)
-    try:
-        engine = make_engine(
-            "transformers",
-            EngineOptions(
-                teacher_dir=name,
-                prompt=teacher.prompt,
-                trust_remote_code=model is not None and model.trust_remote_code,
-            ),
-        )
-    except ModelError as error:
-        raise ModelError(in_recipe(error)) from error
+    options = EngineOptions(
+        teacher_dir=name,
+        prompt=teacher.prompt,
+        trust_remote_code=model is not None and model.trust_remote_code,
+    )
+    with settings_of(IN_RECIPE):
+        engine = make_engine("transformers", options)
     yield f"teacher: {name}, in {folder}, asked in style {engine.style}"
     return replace(
         asking,
@@ -236,7 +232,8 @@ def _server(teacher: Teacher, asking: Asking) -> Generator[str, None, Asking]:
     if has_key:
         options["api_key_env"] = teacher.api_key_env
     name = None if teacher.model is None else teacher.model.name
-    engine = make_engine("openai", EngineOptions(model=name, **options))
+    with settings_of(IN_RECIPE):
+        engine = make_engine("openai", EngineOptions(model=name, **options))
     where = engine.server.shown if isinstance(engine, OpenAIEngine) else ""
     yield f"teacher: {name} at {where} (not contacted), asked in style {engine.style}"
     if teacher.api_key_env is not None:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from unspoken.cli.options import Flag, Overwrite, quiet
-from unspoken.common.errors import RecipeError
+from unspoken.common.errors import RecipeError, settings_of
 from unspoken.common.interrupt import EXIT_INTERRUPTED
 from unspoken.parallel.world import is_main_process
 from unspoken.recipe.sections import TemplateName
@@ -83,7 +83,7 @@ def evaluate(
         raise RecipeError(f"--limit: found {limit}; needed: at least 1; raise it or leave it out")
     examples = read_questions(input, limit=limit)
     quiet()
-    from unspoken.measure.evaluate import evaluate_folder
+    from unspoken.measure.evaluate import EvaluateOptions, evaluate_folder
     from unspoken.parallel.world import join_other_processes, leave_processes
     from unspoken.recipe import Model
     from unspoken.report import print_metrics
@@ -95,25 +95,23 @@ def evaluate(
         local_files_only=local_files_only,
         trust_remote_code=trust_remote_code,
     )
+    options = EvaluateOptions(
+        max_new_tokens, batch_size, num_latency, num_samples, temperature, top_p, seed
+    )
     try:
-        metrics = evaluate_folder(
-            model,
-            examples,
-            output,
-            adapter=lora_model,
-            template=template,
-            max_new_tokens=max_new_tokens,
-            num_samples=num_samples,
-            temperature=temperature,
-            top_p=top_p,
-            seed=seed,
-            batch_size=batch_size,
-            num_latency=num_latency,
-            dtype=_dtype(dtype),
-            overwrite=overwrite,
-            process=process,
-            progress="evaluate",
-        )
+        with settings_of({"model.name": "base_model", "adapter": "lora_model"}):
+            metrics = evaluate_folder(
+                model,
+                examples,
+                output,
+                options,
+                adapter=lora_model,
+                template=template,
+                dtype=_dtype(dtype),
+                overwrite=overwrite,
+                process=process,
+                progress="evaluate",
+            )
     except KeyboardInterrupt:
         print("interrupted: finished batches are kept; run the command again to go on")
         sys.exit(EXIT_INTERRUPTED)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar, overload
 
 import annotated_types  # this and typing_extensions come with pydantic
 from pydantic import ConfigDict, Field, ValidationError
@@ -19,10 +19,14 @@ Kind = TypeVar("Kind")
 _BY_US = "Value error, "
 
 
-@dataclass_transform(
-    frozen_default=True, kw_only_default=False, field_specifiers=(dataclasses.field, Field)
-)
-def checked(kind: type[Kind]) -> type[Kind]:
+@overload
+@dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field, Field))
+def checked(kind: type[Kind]) -> type[Kind]: ...
+@overload
+def checked(*, kw_only: bool = False) -> Callable[[type[Kind]], type[Kind]]: ...
+
+
+def checked(kind: type[Any] | None = None, *, kw_only: bool = False) -> Any:
     """A frozen dataclass of settings whose values are checked by the types of its fields.
 
     Bounds are pydantic's: `Annotated[int, Field(ge=1)]`. Rules over several fields are methods
@@ -40,7 +44,9 @@ def checked(kind: type[Kind]) -> type[Kind]:
         Traceback (most recent call last):
         unspoken.common.errors.SettingError: per_minute: found 0; needed: above 0; correct it
     """
-    made: Any = dataclass(kind, frozen=True, config=ConfigDict(extra="forbid"))
+    if kind is None:
+        return functools.partial(checked, kw_only=kw_only)
+    made: Any = dataclass(kind, frozen=True, kw_only=kw_only, config=ConfigDict(extra="forbid"))
     build = made.__init__
 
     @functools.wraps(build)

@@ -1,7 +1,8 @@
-"""Decoding in batches: token ids of prompts -> token ids of completions.
+"""Decoding a batch: token ids of prompts -> token ids of completions.
 
-The one decoder of unspoken. It is transformers' own `generate`, fed with prompts of like length
-together, padded on the left; batched and single decoding give the same tokens, drawn ones too.
+The one decoder of unspoken. It is transformers' own `generate`, fed with prompts padded on the
+left; batched and single decoding give the same tokens, drawn ones too. Callers cut what is asked
+into batches, prompts of like length together: here is no order and no size of batches.
 """
 
 from __future__ import annotations
@@ -9,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tqdm import tqdm
-
 from unspoken.common.errors import DataError
-from unspoken.common.progress import bar_intervals
 
 if TYPE_CHECKING:
     import torch
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 class Completion(NamedTuple):
@@ -45,7 +45,7 @@ class StopTexts(NamedTuple):
     """
 
     texts: tuple[str, ...]
-    tokenizer: Any
+    tokenizer: PreTrainedTokenizerBase
 
 
 class Draws(NamedTuple):
@@ -63,80 +63,41 @@ class Draws(NamedTuple):
 
 
 def decode(
-    model: Any,
+    model: PreTrainedModel | PeftModel,
     prompts: Sequence[Sequence[int]],
     *,
     eos_token_id: int | Sequence[int],
     pad_token_id: int,
     max_new_tokens: int,
-    batch_size: int = 64,
-    progress: str | None = None,
     draws: Draws | None = None,
     stop: StopTexts | None = None,
 ) -> list[Completion]:
-    """The completion of each prompt, in the order of the prompts.
+    """The completion of each prompt, all in one batch.
 
     Args:
-        model: a transformers causal language model; it is put into evaluation mode meanwhile.
-        prompts: token ids, without padding.
+        model: a causal language model; it is put into evaluation mode meanwhile.
+        prompts: token ids, without padding; at least one.
         eos_token_id: ends a completion; several end it as well.
         pad_token_id: fills shorter prompts on the left.
         max_new_tokens: limit per completion.
-        batch_size: prompts at once; the longest prompts come first, so that a batch that does
-            not fit into memory fails at once and not after an hour.
-        progress: description of a progress bar; None shows none.
         draws: temperature and seeds; None is greedy.
         stop: texts that end a completion, too.
+
+    Raises:
+        DataError: a prompt leaves no position for an answer.
     """
-    ends = [eos_token_id] if isinstance(eos_token_id, int) else list(eos_token_id)
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]), reverse=True)
-    completions: list[Completion | None] = [None] * len(prompts)
-    training = model.training
-    model.eval()
-    try:
-        with tqdm(
-            total=len(prompts), desc=progress, disable=progress is None, leave=False,
-            **bar_intervals(),
-        ) as bar:  # fmt: skip
-            for start in range(0, len(order), batch_size):
-                chosen = order[start : start + batch_size]
-                drawn = draws and draws._replace(seeds=[draws.seeds[i] for i in chosen])
-                rows = [prompts[i] for i in chosen]
-                written = _generate(
-                    model, rows, ends, pad=pad_token_id, max_new_tokens=max_new_tokens,
-                    draws=drawn, stop=stop,
-                )  # fmt: skip
-                for index, completion in zip(chosen, written, strict=True):
-                    completions[index] = completion
-                bar.update(len(chosen))
-    finally:
-        model.train(training)
-    return [completion for completion in completions if completion is not None]
-
-
-def _generate(
-    model: Any,
-    prompts: list[Sequence[int]],
-    ends: list[int],
-    *,
-    pad: int,
-    max_new_tokens: int,
-    draws: Draws | None,
-    stop: StopTexts | None,
-) -> list[Completion]:
     import torch
     from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
+    ends = [eos_token_id] if isinstance(eos_token_id, int) else list(eos_token_id)
     longest = max(len(prompt) for prompt in prompts)
-    rows = [[pad] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
+    rows = [[pad_token_id] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
     mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
-    input_ids: torch.Tensor = torch.tensor(rows, device=model.device)  # (B, T)
-    room = room_after(model, longest)
     config = GenerationConfig(
-        max_new_tokens=max_new_tokens if room is None else min(max_new_tokens, room),
+        max_new_tokens=_limit(model, longest, max_new_tokens),
         do_sample=False,
         eos_token_id=ends[0] if len(ends) == 1 else ends,
-        pad_token_id=pad,
+        pad_token_id=pad_token_id,
     )
     extra: dict[str, Any] = {}
     if draws is not None:
@@ -144,31 +105,40 @@ def _generate(
     criterion = _StopCriterion(stop, longest, len(prompts)) if stop and stop.texts else None
     if criterion is not None:
         extra["stopping_criteria"] = StoppingCriteriaList([criterion])  # pyright: ignore
-    with torch.inference_mode():
-        output = model.generate(
-            input_ids,
-            attention_mask=torch.tensor(mask, device=model.device),
-            generation_config=config,
-            **extra,
-        )
+    generate: Any = model.generate
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            output = generate(
+                torch.tensor(rows, device=model.device),  # (B, T)
+                attention_mask=torch.tensor(mask, device=model.device),
+                generation_config=config,
+                **extra,
+            )
+    finally:
+        model.train(training)
     ended = criterion.ended if criterion else [None] * len(prompts)
     written = output[:, longest:].tolist()
     return [_completion(row, ends, end) for row, end in zip(written, ended, strict=True)]
 
 
-def room_after(model: Any, num_prompt_tokens: int) -> int | None:
-    """Tokens that the model has positions for after such a prompt; None without a limit.
+def num_positions(model: PreTrainedModel | PeftModel) -> int | None:
+    """Tokens that the model has positions for, prompt and completion together; None: no limit."""
+    return getattr(model.config, "max_position_embeddings", None) or None
 
-    Raises:
-        DataError: the prompt alone needs more.
-    """
-    limit = getattr(model.config, "max_position_embeddings", None)
-    if limit is not None and num_prompt_tokens >= limit:
+
+def _limit(model: PreTrainedModel | PeftModel, longest: int, max_new_tokens: int) -> int:
+    """`max_new_tokens`, or as many as there are positions for after the longest prompt."""
+    limit = num_positions(model)
+    if limit is None:
+        return max_new_tokens
+    if longest >= limit:
         raise DataError(
-            f"a prompt has {num_prompt_tokens} tokens; the model has {limit} positions and needs "
-            "one for the answer; leave the question out or take a model with more positions"
+            f"a prompt has {longest} tokens; the model has {limit} positions and needs one for the "
+            "answer; leave the question out or take a model with more positions"
         )
-    return None if limit is None else limit - num_prompt_tokens
+    return min(max_new_tokens, limit - longest)
 
 
 def _completion(row: list[int], ends: list[int], ended: int | None) -> Completion:

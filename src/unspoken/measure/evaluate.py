@@ -3,46 +3,87 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from pydantic import Field, model_validator
 from tqdm import tqdm
 
 from unspoken import recipe
-from unspoken.common.errors import DataError, ModelError, RecipeError
+from unspoken.common.errors import DataError
 from unspoken.common.files import refuse_existing
 from unspoken.common.interrupt import Interrupted
 from unspoken.common.locks import locked
 from unspoken.common.progress import bar_intervals
+from unspoken.common.settings import checked
 from unspoken.data.example import Example
 from unspoken.data.jsonl import write_jsonl
 from unspoken.measure.decode import Completion, Draws, decode
 from unspoken.measure.partial import PartialPredictions, fingerprint_of
 from unspoken.measure.predictions import Metrics, Prediction, judge, summarize
 from unspoken.measure.sampling import Sampling, seed_of
+from unspoken.models.adapter import require_adapter
+from unspoken.models.card import ModelCard
+from unspoken.models.load import load_model, load_tokenizer
 from unspoken.models.template import Template, encode_prompts
 from unspoken.recipe.sections import TemplateName
 
+if TYPE_CHECKING:
+    from accelerate import PartialState
+    from accelerate.state import AcceleratorState
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+_DEFAULT_LIMIT = 256  # tokens, for a model whose unspoken.json says nothing
+
+
+@checked
+class EvaluateOptions:
+    """How a model is asked, and how often.
+
+    Attributes:
+        max_new_tokens: limit per answer; None: what the model's unspoken.json says, else 256.
+        batch_size: answers decoded together.
+        num_latency: so many of the questions are asked again, one at a time, and timed.
+        num_samples: answers to each question; more than one needs a temperature.
+        temperature: 0 takes the likeliest token.
+        top_p: only the likeliest tokens with this much probability together.
+        seed: what is drawn follows from it, the place of the question and the sample's number.
+
+    Raises:
+        SettingError: for values that make no sense.
+    """
+
+    max_new_tokens: Annotated[int | None, Field(ge=1)] = None
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    num_latency: Annotated[int, Field(ge=0)] = 0
+    num_samples: int = 1
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _samples_that_can_be(self) -> EvaluateOptions:
+        self.sampling().require_samples(self.num_samples)
+        return self
+
+    def sampling(self, limit: int = _DEFAULT_LIMIT) -> Sampling:
+        """How the next token is chosen; `limit` where `max_new_tokens` is None."""
+        return Sampling(self.max_new_tokens or limit, self.temperature, self.top_p, self.seed)
+
 
 def evaluate(
-    model: Any,
-    tokenizer: Any,
+    model: PreTrainedModel | PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
     template: Template,
     examples: Sequence[Example],
+    options: EvaluateOptions,
     *,
-    max_new_tokens: int,
-    batch_size: int = 64,
-    num_latency: int = 0,
-    num_samples: int = 1,
-    temperature: float = 0.0,
-    top_p: float = 1.0,
-    seed: int = 0,
     partial: PartialPredictions | None = None,
-    process: Any = None,
+    process: PartialState | AcceleratorState | None = None,
     stopping: Callable[[], bool] = lambda: False,
     progress: str | None = None,
 ) -> tuple[list[Prediction], Metrics]:
@@ -55,118 +96,121 @@ def evaluate(
     Args:
         model, tokenizer, template: as they were trained together.
         examples: questions with gold answers; thoughts are not looked at.
-        max_new_tokens: limit per answer.
-        batch_size: answers decoded together.
-        num_latency: so many of the questions are asked again, one at a time, and timed.
-        num_samples: answers to each question; more than one needs a temperature.
-        temperature: 0 takes the likeliest token.
-        top_p: only the likeliest tokens with this much probability together.
-        seed: what is drawn follows from it, the place of the question and the sample's number.
+        options: how they are asked.
         partial: where batches are kept, and what it holds is not asked again; the main process'
             counts.
-        process: Accelerate's PartialState, where all processes call this; None: alone.
+        process: where all processes call this; None: alone.
         stopping: asked after each batch; once it says yes in any process, all of them stop.
         progress: description of a progress bar; None shows none.
 
     Raises:
         Interrupted: because of `stopping`.
     """
-    texts = [template.prompt(example.question) for example in examples]
-    prompts = encode_prompts(texts, tokenizer, template)
-    asker = _Asker(model, tokenizer, prompts, Sampling(max_new_tokens, temperature, top_p, seed))
-    wanted = [(index, sample) for index in range(len(prompts)) for sample in range(num_samples)]
+    asker = _Asker(model, tokenizer, template, examples, options)
     partial = partial or PartialPredictions()
-    _ask_missing(
-        asker,
-        examples,
-        wanted,
-        partial,
-        batch_size=batch_size,
-        process=process,
-        stopping=stopping,
-        progress=progress,
-    )
-    predictions = [partial.predictions[place] for place in range(len(wanted))]
+    _ask_missing(asker, partial, process=process, stopping=stopping, progress=progress)
+    predictions = [partial.predictions[place] for place in range(len(asker.samples))]
     is_main = process is None or process.is_main_process
-    alone = [(index, 0) for index in range(len(prompts))][: num_latency if is_main else 0]
-    latencies = [asker([one])[1] for one in [*alone[:1], *alone]][1:]  # the first one warms up
-    return predictions, summarize(predictions, partial.seconds, batch_size, latencies)
+    latencies = asker.latencies(options.num_latency) if is_main else []
+    return predictions, summarize(predictions, partial.seconds, options.batch_size, latencies)
 
 
-@dataclass(frozen=True)
 class _Asker:
-    """Asks for samples, each an (index of the prompt, number of the sample), and takes the time."""
+    """A model that is asked for samples; a sample's place is its number among all of them.
 
-    model: Any
-    tokenizer: Any
-    prompts: list[list[int]]
-    sampling: Sampling
+    Attributes:
+        samples: index of the question and number of the sample, at each place.
+        batch_size: samples at once, in each process.
+    """
 
-    def __call__(self, wanted: Sequence[tuple[int, int]]) -> tuple[list[Completion], float]:
-        """What is written for them, in one batch, and the seconds."""
-        draws = None
-        if self.sampling.temperature > 0:
-            seeds = [seed_of(self.sampling.seed, f"{index}#{sample}") for index, sample in wanted]
-            draws = Draws(self.sampling.temperature, self.sampling.top_p, seeds)
+    def __init__(
+        self,
+        model: PreTrainedModel | PeftModel,
+        tokenizer: PreTrainedTokenizerBase,
+        template: Template,
+        examples: Sequence[Example],
+        options: EvaluateOptions,
+    ) -> None:
+        self.samples = [(i, k) for i in range(len(examples)) for k in range(options.num_samples)]
+        self.batch_size = options.batch_size
+        self._model, self._examples = model, examples
+        self._tokenizer: Any = tokenizer
+        texts = [template.prompt(example.question) for example in examples]
+        self._prompts = encode_prompts(texts, tokenizer, template)
+        self._sampling = options.sampling()
+
+    def longest_first(self) -> list[int]:
+        """All places, those with the longest prompts first."""
+        lengths = [len(self._prompts[index]) for index, _ in self.samples]
+        return sorted(range(len(lengths)), key=lambda place: lengths[place], reverse=True)
+
+    def ask(self, places: Sequence[int]) -> tuple[dict[int, Prediction], float]:
+        """The predictions at these places, written in one batch, and the seconds that took."""
+        if not places:
+            return {}, 0.0
+        completions, seconds = self._complete(places)
+        found = zip(places, completions, strict=True)
+        return {place: self._judge(place, completion) for place, completion in found}, seconds
+
+    def latencies(self, number: int) -> list[float]:
+        """Seconds for the first sample of each of the first questions, one at a time."""
+        alone = [place for place, (_, sample) in enumerate(self.samples) if sample == 0][:number]
+        return [self._complete([one])[1] for one in [*alone[:1], *alone]][1:]  # one warms up
+
+    def _complete(self, places: Sequence[int]) -> tuple[list[Completion], float]:
+        chosen = [self.samples[place] for place in places]
+        sampling, draws = self._sampling, None
+        if sampling.temperature > 0:
+            seeds = [seed_of(sampling.seed, f"{index}#{sample}") for index, sample in chosen]
+            draws = Draws(sampling.temperature, sampling.top_p, seeds)
         begin = time.perf_counter()
         completions = decode(
-            self.model,
-            [self.prompts[index] for index, _ in wanted],
-            eos_token_id=self.tokenizer.eos_token_id,
-            pad_token_id=self.tokenizer.pad_token_id,
-            max_new_tokens=self.sampling.max_new_tokens,
-            batch_size=len(wanted),
+            self._model,
+            [self._prompts[index] for index, _ in chosen],
+            eos_token_id=self._tokenizer.eos_token_id,
+            pad_token_id=self._tokenizer.pad_token_id,
+            max_new_tokens=sampling.max_new_tokens,
             draws=draws,
         )
         return completions, time.perf_counter() - begin
 
-    def text(self, completion: Completion) -> str:
-        """What a completion says."""
-        return self.tokenizer.decode(completion.token_ids, skip_special_tokens=True)
+    def _judge(self, place: int, completion: Completion) -> Prediction:
+        index, sample = self.samples[place]
+        return judge(
+            self._examples[index],
+            self._tokenizer.decode(completion.token_ids, skip_special_tokens=True),
+            num_prompt_tokens=len(self._prompts[index]),
+            num_tokens=completion.num_tokens,
+            stopped=completion.stopped,
+            sample=sample,
+        )
 
 
 def _ask_missing(
     asker: _Asker,
-    examples: Sequence[Example],
-    wanted: Sequence[tuple[int, int]],
     partial: PartialPredictions,
     *,
-    batch_size: int,
-    process: Any,
+    process: PartialState | AcceleratorState | None,
     stopping: Callable[[], bool],
     progress: str | None,
 ) -> None:
-    """Adds what `partial` does not have yet of what is wanted, one batch a process at a time."""
+    """Adds what `partial` does not have yet of all samples, one batch a process at a time."""
     rank, world = (0, 1) if process is None else (process.process_index, process.num_processes)
     if world > 1:
         _share_known(partial)
-    lengths = [len(asker.prompts[index]) for index, _ in wanted]
-    order = sorted(range(len(wanted)), key=lambda place: lengths[place], reverse=True)
-    missing = [place for place in order if place not in partial.predictions]
+    missing = [place for place in asker.longest_first() if place not in partial.predictions]
+    size = asker.batch_size * world
     with tqdm(
-        total=len(wanted),
-        initial=len(wanted) - len(missing),
+        total=len(asker.samples),
+        initial=len(asker.samples) - len(missing),
         desc=progress,
         disable=progress is None or rank > 0,
         leave=False,
         **bar_intervals(),
     ) as bar:
-        for start in range(0, len(missing), batch_size * world):
-            places = missing[start : start + batch_size * world]
-            mine = places[rank::world]  # of like length
-            batch, seconds = {}, 0.0
-            if mine:
-                completions, seconds = asker([wanted[place] for place in mine])
-                for place, completion in zip(mine, completions, strict=True):
-                    index, sample = wanted[place]
-                    batch[place] = judge(
-                        examples[index],
-                        asker.text(completion),
-                        num_prompt_tokens=lengths[place],
-                        num_tokens=completion.num_tokens,
-                        stopped=completion.stopped,
-                        sample=sample,
-                    )
+        for start in range(0, len(missing), size):
+            places = missing[start : start + size]
+            batch, seconds = asker.ask(places[rank::world])  # of like length
             is_asked = stopping()
             if world > 1:
                 batch, seconds, is_asked = _gathered(batch, seconds, is_asked)
@@ -200,19 +244,13 @@ def evaluate_folder(
     model: recipe.Model,
     examples: Sequence[Example],
     output: Path,
+    options: EvaluateOptions | None = None,
     *,
     adapter: str | None = None,
     template: TemplateName | None = None,
     dtype: str = "float32",
-    max_new_tokens: int | None = None,
-    batch_size: int = 64,
-    num_latency: int = 0,
-    num_samples: int = 1,
-    temperature: float = 0.0,
-    top_p: float = 1.0,
-    seed: int = 0,
     overwrite: bool = False,
-    process: Any = None,
+    process: PartialState | None = None,
     progress: str | None = None,
 ) -> dict[str, Any]:
     """Predictions of a saved model, written to `output`; returns the figures.
@@ -224,138 +262,76 @@ def evaluate_folder(
         model: the name is a folder or hub name, of a model or of an adapter.
         examples: questions, with gold answers where there are some.
         output: JSONL, one `Prediction` a line.
+        options: how the model is asked.
         adapter: folder of a PEFT adapter that is laid over `model`, whatever base it names.
         template: default what unspoken.json says, the adapter's before the model's, else plain.
         dtype: of the weights.
-        max_new_tokens: default what unspoken.json says, else 256.
-        batch_size, num_latency, num_samples, temperature, top_p, seed: as in `evaluate`.
-        process, progress: as in `evaluate`.
         overwrite: replace `output`.
+        process, progress: as in `evaluate`.
 
     Raises:
-        RecipeError: settings that make no sense.
         ModelError: the model or the adapter is not there, or they do not fit.
         DataError: there are no examples, or another process writes to `output`.
         OutputExistsError: `output` exists and `overwrite` is false.
     """
-    from unspoken.models.card import ModelCard
-
     is_main = process is None or process.is_main_process
     if is_main:
         refuse_existing([output], overwrite=overwrite)
     if not examples:
         raise DataError("found no questions; needed: at least one; give a file with some")
     if adapter is not None:
-        _require_adapter(adapter, model)
-    card = (ModelCard.read(adapter) if adapter else None) or ModelCard.read(str(model.name))
-    template = template or (card.template if card else "plain")
-    if max_new_tokens is None:
-        max_new_tokens = card.max_new_tokens if card else 256
-    sampling = {"temperature": temperature, "top_p": top_p, "seed": seed}
-    asking = {"max_new_tokens": max_new_tokens, "num_samples": num_samples, **sampling}
-    _check({**asking, "batch_size": batch_size, "num_latency": num_latency})
-    settings = {**asking, "template": template, "dtype": dtype}
-    fingerprint = fingerprint_of(model, adapter, examples, settings)
+        require_adapter(adapter, model.name)
+    options, template = _completed(options or EvaluateOptions(), template, model, adapter)
     partial_file = output.with_name(f".{output.name}.partial")
     with contextlib.ExitStack() as stack:
+        kept = PartialPredictions()
         if is_main:
             stack.enter_context(locked(output))
-        kept = PartialPredictions(partial_file, fingerprint) if is_main else PartialPredictions()
+            deciding = {**_deciding(options), "template": template, "dtype": dtype}
+            fingerprint = fingerprint_of(model, adapter, examples, deciding)
+            kept = PartialPredictions(partial_file, fingerprint)
         partial = stack.enter_context(kept)
-        loaded, tokenizer = _load(model, adapter, dtype)
+        tokenizer = load_tokenizer(_with_tokenizer_of(model, adapter))
+        loaded = load_model(model, tokenizer, purpose="ask", adapter=adapter, dtype=dtype)
         predictions, metrics = evaluate(
             loaded,
             tokenizer,
             Template(template, tokenizer),
             examples,
-            batch_size=batch_size,
-            num_latency=num_latency,
+            options,
             partial=partial,
             process=process,
             progress=progress,
-            **asking,
         )
         if is_main:
-            records = (prediction.to_json(num_samples) for prediction in predictions)
+            records = (prediction.to_json(options.num_samples) for prediction in predictions)
             write_jsonl(output, records, overwrite=overwrite)
         partial.remove()
     return metrics.to_json()
 
 
-def _check(settings: dict[str, Any]) -> None:
-    rules = {
-        "max_new_tokens": (lambda value: value >= 1, "at least 1"),
-        "batch_size": (lambda value: value >= 1, "at least 1"),
-        "num_latency": (lambda value: value >= 0, "at least 0"),
-        "num_samples": (lambda value: value >= 1, "at least 1"),
-        "temperature": (lambda value: 0 <= value < math.inf, "at least 0"),
-        "top_p": (lambda value: 0 < value <= 1, "above 0, at most 1"),
-    }
-    for name, (fine, needed) in rules.items():
-        if not fine(settings[name]):
-            raise RecipeError(f"--{name}: found {settings[name]}; needed: {needed}; correct it")
-    if settings["temperature"] > 0:
-        return
-    if settings["num_samples"] > 1:
-        raise RecipeError(
-            f"--num_samples: found {settings['num_samples']} with --temperature 0, which makes "
-            "them all the same; needed: a temperature above 0, such as 0.7; set it"
-        )
-    if settings["top_p"] < 1:
-        raise RecipeError(
-            f"--top_p: found {settings['top_p']} with --temperature 0, which does not look at it; "
-            "needed: a temperature above 0, such as 0.7; set it, or leave --top_p out"
-        )
+def _completed(
+    options: EvaluateOptions,
+    template: TemplateName | None,
+    model: recipe.Model,
+    adapter: str | None,
+) -> tuple[EvaluateOptions, TemplateName]:
+    """The options and the template, with what unspoken.json says in place of None."""
+    card = (ModelCard.read(adapter) if adapter else None) or ModelCard.read(str(model.name))
+    limit = card.max_new_tokens if card else _DEFAULT_LIMIT
+    options = replace(options, max_new_tokens=options.max_new_tokens or limit)
+    return options, template or (card.template if card else "plain")
 
 
-def _require_adapter(adapter: str, model: recipe.Model) -> None:
-    from unspoken.models.adapter import is_adapter
-
-    folder = Path(adapter)
-    weights = ("adapter_model.safetensors", "adapter_model.bin")
-    if not is_adapter(adapter) or not any((folder / name).is_file() for name in weights):
-        name = weights[0] if is_adapter(adapter) else "adapter_config.json"
-        found = f"no {name} in it" if folder.is_dir() else "no such folder"
-        raise ModelError(
-            f"--lora_model {adapter}: found {found}; needed: the folder of a LoRA adapter; correct "
-            "the path, or, for a whole model, name it as --base_model alone"
-        )
-    if is_adapter(model.name):
-        raise ModelError(
-            f"--base_model {model.name}: found an adapter, with --lora_model besides; needed: the "
-            "whole model below it; name that, or leave --lora_model out"
-        )
+def _deciding(options: EvaluateOptions) -> dict[str, Any]:
+    """The options that decide what is written; the others decide how fast."""
+    fast = ("batch_size", "num_latency")
+    return {name: value for name, value in asdict(options).items() if name not in fast}
 
 
-def _load(model: recipe.Model, adapter: str | None, dtype: str) -> tuple[Any, Any]:
-    """The model, on the device that answers, and its tokenizer."""
-    import torch
-
-    from unspoken.models.load import load_model, load_tokenizer
-
-    settings = model
+def _with_tokenizer_of(model: recipe.Model, adapter: str | None) -> recipe.Model:
+    """The model's settings, with the tokenizer that training saved with the adapter, if it did."""
     names = ("tokenizer.json", "tokenizer_config.json")
     if adapter and model.tokenizer is None and any((Path(adapter) / n).is_file() for n in names):
-        settings = model.model_copy(update={"tokenizer": adapter})
-    tokenizer = load_tokenizer(settings)
-    loaded = load_model(model, tokenizer, dtype=dtype)
-    if adapter is not None:
-        loaded = _with_adapter(loaded, adapter, model)
-    if model.quantization is None:
-        loaded.to("cuda" if torch.cuda.is_available() else "cpu")
-    return loaded, tokenizer
-
-
-def _with_adapter(loaded: Any, adapter: str, model: recipe.Model) -> Any:
-    from peft import PeftModel
-
-    try:
-        return PeftModel.from_pretrained(loaded, adapter)
-    except (OSError, ValueError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "size mismatch" not in str(error):
-            raise
-        first = " ".join(str(error).split())[:300]
-        raise ModelError(
-            f"--lora_model {adapter}: cannot be laid over {model.name}: {first} - needed: an "
-            "adapter of this very model; name the model that it was trained on as --base_model"
-        ) from error
+        return model.model_copy(update={"tokenizer": adapter})
+    return model

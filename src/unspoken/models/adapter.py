@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unspoken import recipe
-from unspoken.common.errors import ModelError, RecipeError
+from unspoken.common.errors import ModelError, RecipeError, setting
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
 
 #: The names of Llama, Qwen2, Mistral and many others.
 _USUAL = ("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj")
@@ -31,6 +35,32 @@ def base_of(adapter: str) -> str:
     return base
 
 
+def require_adapter(adapter: str, model: str | None) -> None:
+    """Checks that a folder holds an adapter that can be laid over a model.
+
+    Args:
+        adapter: the folder.
+        model: name of the model.
+
+    Raises:
+        ModelError: it holds none, or the model is an adapter itself.
+    """
+    folder = Path(adapter)
+    weights = ("adapter_model.safetensors", "adapter_model.bin")
+    if not is_adapter(adapter) or not any((folder / name).is_file() for name in weights):
+        name = weights[0] if is_adapter(adapter) else "adapter_config.json"
+        found = f"no {name} in it" if folder.is_dir() else "no such folder"
+        raise ModelError(
+            f"{setting('adapter', adapter)}: found {found}; needed: the folder of a LoRA adapter; "
+            f"correct the path, or, for a whole model, name it as {setting('model.name')} alone"
+        )
+    if is_adapter(model):
+        raise ModelError(
+            f"{setting('model.name', model)}: found an adapter, with {setting('adapter')} besides; "
+            f"needed: the whole model below it; name that, or leave {setting('adapter')} out"
+        )
+
+
 def require_same_adapter(adapter: str, settings: recipe.Lora) -> None:
     """Checks that settings do not ask for another adapter than the one that is trained on.
 
@@ -51,7 +81,9 @@ def require_same_adapter(adapter: str, settings: recipe.Lora) -> None:
             )
 
 
-def add_adapter(model: Any, settings: recipe.Lora, *, quantized: bool = False) -> Any:
+def add_adapter(
+    model: PreTrainedModel, settings: recipe.Lora, *, quantized: bool = False
+) -> PeftModel:
     """The model with fresh trainable adapters, all else frozen, as a PeftModel.
 
     Raises:
@@ -81,6 +113,35 @@ def add_adapter(model: Any, settings: recipe.Lora, *, quantized: bool = False) -
     return get_peft_model(model, config)
 
 
+def lay_over(
+    model: PreTrainedModel | PeftModel, adapter: str | Path, *, trainable: bool = False
+) -> PeftModel:
+    """The model with the adapter in a folder laid over it.
+
+    Args:
+        model: changed in place.
+        adapter: the folder.
+        trainable: whether the adapter is trained on.
+
+    Raises:
+        ModelError: they do not fit.
+    """
+    from peft import PeftModel
+
+    try:
+        base: Any = model
+        return PeftModel.from_pretrained(base, str(adapter), is_trainable=trainable)
+    except (OSError, ValueError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "size mismatch" not in str(error):
+            raise
+        first = " ".join(str(error).split())[:300]
+        raise ModelError(
+            f"{setting('adapter', adapter)}: cannot be laid over "
+            f"{getattr(model, 'name_or_path', '')}: {first} - needed: an adapter of this very "
+            f"model; name the model that it was trained on as {setting('model.name')}"
+        ) from error
+
+
 def choose_targets(names: Iterable[str]) -> list[str]:
     """The seed's projections where the model has them, else every linear layer in its blocks.
 
@@ -94,33 +155,7 @@ def choose_targets(names: Iterable[str]) -> list[str]:
     return sorted(names & set(_USUAL)) or sorted(names)
 
 
-def quantization_config() -> Any:
-    """NF4 with double quantization; computes in bf16 where the GPU can, else in fp32.
-
-    Raises:
-        ModelError: bitsandbytes is not there; says what to do.
-    """
-    import importlib.util
-
-    import torch
-    from transformers import BitsAndBytesConfig
-
-    if importlib.util.find_spec("bitsandbytes") is None:
-        raise ModelError(
-            "model.quantization: nf4 needs bitsandbytes, which is not installed; "
-            "pip install bitsandbytes (Linux or Windows, GPU or CPU), or set "
-            "model.quantization=null and train the adapter on unquantized weights"
-        )
-    can_bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.bfloat16 if can_bf16 else torch.float32,
-    )
-
-
-def _linear_names(model: Any) -> list[str]:
+def _linear_names(model: PreTrainedModel) -> list[str]:
     """Last names of the linear layers, the output layer and its like left out."""
     import torch
     from transformers.pytorch_utils import Conv1D
@@ -134,7 +169,7 @@ def _linear_names(model: Any) -> list[str]:
     return sorted(set(found))
 
 
-def _has_conv1d(model: Any) -> bool:
+def _has_conv1d(model: PreTrainedModel) -> bool:
     from transformers.pytorch_utils import Conv1D
 
     return any(isinstance(module, Conv1D) for module in model.modules())

@@ -1,5 +1,8 @@
 """Loads or builds models and tokenizers, and saves them as plain Hugging Face folders.
 
+`load_model` is the one place where weights, quantization, devices, adapters and generation settings
+come together, whether a model is trained, asked or merged with its adapter.
+
 Where training left gaps in the positions (`schedule.positions: gap`), plain `generate` cannot
 jump over them. A learned position table can: its rows are moved so that the position after the
 prompt is the one that training used there. That is exact where all prompts are equally long.
@@ -7,17 +10,29 @@ prompt is the one that training used there. That is exact where all prompts are 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from unspoken import recipe
-from unspoken.common.errors import ModelError
+from unspoken.common.errors import ModelError, setting
+from unspoken.models.adapter import add_adapter, base_of, is_adapter, lay_over
 from unspoken.models.card import ModelCard
+from unspoken.models.quantization import nf4, require_bitsandbytes
 from unspoken.models.tokenizer import character_tokenizer
+from unspoken.parallel.world import read_world
+
+if TYPE_CHECKING:
+    import torch
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Purpose = Literal["train", "ask", "merge"]
 
 
-def load_tokenizer(settings: recipe.Model) -> Any:
+def load_tokenizer(settings: recipe.Model) -> PreTrainedTokenizerBase:
     """The tokenizer, with an end token and a padding token.
 
     Raises:
@@ -28,15 +43,8 @@ def load_tokenizer(settings: recipe.Model) -> Any:
     if settings.tokenizer == "characters":
         return character_tokenizer(settings.alphabet)
     name = str(settings.tokenizer or settings.name)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            name,
-            revision=settings.revision,
-            trust_remote_code=settings.trust_remote_code,
-            local_files_only=settings.local_files_only,
-        )
-    except (OSError, ValueError) as error:
-        raise ModelError(_not_loaded("tokenizer", name, error)) from error
+    with _explained("tokenizer", name):
+        tokenizer = AutoTokenizer.from_pretrained(name, **_source(settings))
     if tokenizer.eos_token_id is None:
         raise ModelError(
             f"tokenizer {name!r} has no end token, so a model could never learn to stop; "
@@ -50,83 +58,152 @@ def load_tokenizer(settings: recipe.Model) -> Any:
 
 def load_model(
     settings: recipe.Model,
-    tokenizer: Any,
+    tokenizer: PreTrainedTokenizerBase,
     *,
+    purpose: Purpose = "train",
+    adapter: str | Path | None = None,
+    dtype: str = "float32",
     seed: int | None = None,
     lora: recipe.Lora | None = None,
-    dtype: str = "float32",
+    spread: bool = False,
 ) -> Any:
     """The model, from a folder, the hub or, from scratch, a configuration.
 
     A folder that holds a PEFT adapter is loaded together with the model that it belongs to.
 
+    Of the generation settings that come with a model at most the end tokens are kept: a repetition
+    penalty would bend even greedy answers and, since it counts padding, make them depend on the
+    batch.
+
     Args:
         settings: the recipe's section.
         tokenizer: sets vocabulary and special tokens of a model from scratch.
+        purpose: train: where it was loaded, its end token the tokenizer's. ask: on the device that
+            answers, with its own end tokens. merge: as train, with the adapter merged into the
+            weights; sums are made in the wider of both dtypes.
+        adapter: folder of an adapter that is laid over the model, whatever base it names.
+        dtype: of the weights: fp32 wherever they are trained themselves. auto: as they were saved;
+            to be asked on a CPU, float32.
         seed: seeds torch before weights are drawn.
         lora: train adapters only: the folder's own, where it holds one, else fresh ones.
-        dtype: of the weights; fp32 wherever they are trained themselves.
+        spread: ask: over all GPUs of the machine, where this process has it to itself.
+
+    Returns:
+        A `PreTrainedModel`, or a `PeftModel` where there is an adapter that is not merged.
 
     Raises:
         UnspokenError: it is not there or cannot be built; the message says what to do.
     """
     import torch
 
-    from unspoken.models.adapter import add_adapter, is_adapter
-
     if seed is not None:
         torch.manual_seed(seed)
+    own = settings.name if is_adapter(settings.name) else None
     model: Any
     if settings.config is not None:
-        extra = {"attn_implementation": settings.attn_implementation}
-        model = _from_config(settings.config, tokenizer, {k: v for k, v in extra.items() if v})
+        attention = settings.attn_implementation
+        extra = {"attn_implementation": attention} if attention else {}
+        model, devices = _from_config(settings.config, tokenizer, extra), {}
     else:
-        model = _from_pretrained(settings, getattr(torch, dtype), trainable=lora is not None)
-    embeddings: Any = model.get_input_embeddings()
-    size = embeddings.weight.shape[0]
-    if len(tokenizer) > size:
-        raise ModelError(
-            f"the tokenizer has {len(tokenizer)} tokens but the model {settings.name!r} only "
-            f"{size}; set model.tokenizer to the one that belongs to the model"
-        )
-    if lora is not None and not is_adapter(settings.name):
+        devices = _devices(settings, spread=spread and purpose == "ask")
+        model = _from_pretrained(settings, own, dtype, purpose, devices)
+    _require_vocabulary(model, tokenizer, settings)
+    if purpose == "ask":
+        _keep_end_tokens_alone(model)
+    for folder in (own, adapter):
+        if folder is not None:
+            model = lay_over(model, folder, trainable=lora is not None)
+    if lora is not None and own is None:
         model = add_adapter(model, lora, quantized=settings.quantization is not None)
+    if purpose == "ask":
+        with _explained("model", settings.name):
+            return _on_its_device(model, devices).eval()
+    if purpose == "merge":
+        model = model.merge_and_unload(safe_merge=True) if own or adapter else model
+        model = model if dtype == "auto" else model.to(getattr(torch, dtype))
     _set_special_tokens(model, tokenizer)
     return model
 
 
-def _from_pretrained(settings: recipe.Model, dtype: Any, *, trainable: bool) -> Any:
-    import torch
+def _from_pretrained(
+    settings: recipe.Model,
+    own: str | None,
+    dtype: str,
+    purpose: Purpose,
+    devices: dict[str, Any],
+) -> PreTrainedModel:
+    """The weights of a folder or hub name, or of the base model of an adapter's folder `own`."""
     from transformers import AutoModelForCausalLM
 
-    from unspoken.models.adapter import base_of, is_adapter, quantization_config
-
-    name = str(settings.name)
-    extra: dict[str, Any] = {"attn_implementation": settings.attn_implementation}
+    extra: dict[str, Any] = {"attn_implementation": settings.attn_implementation, **devices}
     if settings.quantization is not None:
-        extra["quantization_config"] = quantization_config()
-        extra["device_map"] = {
-            "": torch.cuda.current_device() if torch.cuda.is_available() else "cpu"
-        }
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
-            base_of(name) if is_adapter(name) else name,
-            revision=settings.revision,
-            trust_remote_code=settings.trust_remote_code,
-            local_files_only=settings.local_files_only,
-            dtype=dtype,
+        require_bitsandbytes(
+            "model.quantization", settings.quantization,
+            f"leave {setting('model.quantization')} out, for unquantized weights",
+        )  # fmt: skip
+        extra["quantization_config"] = nf4()
+    with _explained("model", settings.name, purpose):
+        base = base_of(own) if own else str(settings.name)
+        return AutoModelForCausalLM.from_pretrained(
+            base,
+            dtype=_dtype(base, settings, dtype, purpose),
+            **_source(settings),
             **{key: value for key, value in extra.items() if value is not None},
         )
-    except (OSError, ValueError) as error:
-        raise ModelError(_not_loaded("model", settings.name, error)) from error
-    if is_adapter(name):
-        from peft import PeftModel
-
-        return PeftModel.from_pretrained(model, name, is_trainable=trainable)
-    return model
 
 
-def restore_weights(model: Any, folder: Path) -> None:
+def _source(settings: recipe.Model) -> dict[str, Any]:
+    """Arguments of every `from_pretrained`: where it may look, and what it may run."""
+    return {
+        "revision": settings.revision,
+        "trust_remote_code": settings.trust_remote_code,
+        "local_files_only": settings.local_files_only,
+    }
+
+
+def _devices(settings: recipe.Model, *, spread: bool) -> dict[str, Any]:
+    """The argument of `from_pretrained` that says where weights go; empty where they may move."""
+    import torch
+
+    # one of several processes has its own GPU; alone, a large model may have them all
+    if spread and torch.cuda.device_count() > 1 and read_world().local_size == 1:
+        return {"device_map": "auto"}
+    if settings.quantization is None:
+        return {}
+    # 4-bit weights are made on their device and cannot be moved there afterwards
+    return {"device_map": {"": torch.cuda.current_device() if torch.cuda.is_available() else "cpu"}}
+
+
+def _on_its_device(model: Any, devices: dict[str, Any]) -> Any:
+    import torch
+
+    return model if devices else model.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _dtype(base: str, settings: recipe.Model, dtype: str, purpose: Purpose) -> torch.dtype | str:
+    """What the weights are loaded in."""
+    import torch
+    from transformers import AutoConfig
+
+    if dtype == "auto":
+        return torch.float32 if purpose == "ask" and not torch.cuda.is_available() else "auto"
+    wanted = getattr(torch, dtype)
+    if purpose != "merge":
+        return wanted
+    config: Any = AutoConfig.from_pretrained(base, **_source(settings))
+    return torch.promote_types(config.dtype or torch.float32, wanted)
+
+
+def _require_vocabulary(model: Any, tokenizer: Any, settings: recipe.Model) -> None:
+    size = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > size:
+        raise ModelError(
+            f"the tokenizer has {len(tokenizer)} tokens but the model {settings.name!r} only "
+            f"{size}; set {setting('model.tokenizer')} to the one that belongs to the model"
+        )
+
+
+def restore_weights(model: PreTrainedModel | PeftModel, folder: Path) -> None:
     """Puts the weights, or the adapter, that `save_model` wrote to a folder into the model."""
     import torch
     from peft import PeftModel, set_peft_model_state_dict
@@ -139,7 +216,7 @@ def restore_weights(model: Any, folder: Path) -> None:
     model.load_state_dict(saved.state_dict())
 
 
-def build_empty(settings: recipe.Model, tokenizer: Any) -> Any:
+def build_empty(settings: recipe.Model, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
     """The model without weights and without memory for them, to count and check.
 
     Raises:
@@ -151,19 +228,14 @@ def build_empty(settings: recipe.Model, tokenizer: Any) -> Any:
     with torch.device("meta"):
         if settings.config is not None:
             return _from_config(settings.config, tokenizer, {})
-        try:
-            config = AutoConfig.from_pretrained(
-                str(settings.name),
-                revision=settings.revision,
-                trust_remote_code=settings.trust_remote_code,
-                local_files_only=settings.local_files_only,
-            )
-        except (OSError, ValueError) as error:
-            raise ModelError(_not_loaded("model", settings.name, error)) from error
+        with _explained("model", settings.name):
+            config = AutoConfig.from_pretrained(str(settings.name), **_source(settings))
         return AutoModelForCausalLM.from_config(config)
 
 
-def _from_config(config: dict[str, Any], tokenizer: Any, extra: dict[str, Any]) -> Any:
+def _from_config(
+    config: dict[str, Any], tokenizer: PreTrainedTokenizerBase, extra: dict[str, Any]
+) -> PreTrainedModel:
     from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -181,7 +253,9 @@ def _from_config(config: dict[str, Any], tokenizer: Any, extra: dict[str, Any]) 
         ) from error
 
 
-def require_reloadable_tokenizer(model: Any, tokenizer: Any) -> None:
+def require_reloadable_tokenizer(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
     """Checks that a model from scratch will be asked with the tokenizer that it is trained with.
 
     For some model types, such as qwen2, transformers takes a tokenizer class of its own whatever
@@ -218,7 +292,6 @@ def _number(value: Any) -> Any:
 def _set_special_tokens(model: Any, tokenizer: Any) -> None:
     from transformers import GenerationConfig
 
-    # A fresh one: what a chat model ships, such as a repetition penalty, bends even greedy answers.
     model.generation_config = GenerationConfig(
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
@@ -227,7 +300,19 @@ def _set_special_tokens(model: Any, tokenizer: Any) -> None:
     )
 
 
-def save_model(model: Any, tokenizer: Any, folder: Path, card: ModelCard) -> None:
+def _keep_end_tokens_alone(model: Any) -> None:
+    """Takes all else out of the generation settings that came with the model."""
+    from transformers import GenerationConfig
+
+    model.generation_config = GenerationConfig(eos_token_id=model.generation_config.eos_token_id)
+
+
+def save_model(
+    model: PreTrainedModel | PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    card: ModelCard,
+) -> None:
     """Writes a folder that transformers and vLLM load without unspoken."""
     limit = getattr(model.config, "max_position_embeddings", None)
     if limit is not None:  # a model that does not stop must not run out of positions
@@ -237,25 +322,53 @@ def save_model(model: Any, tokenizer: Any, folder: Path, card: ModelCard) -> Non
         )
     model.generation_config.max_new_tokens = card.max_new_tokens
     # else peft asks the hub about a base model that is not a folder here
-    adapter = {"save_embedding_layers": False} if hasattr(model, "peft_config") else {}
-    model.save_pretrained(folder, **adapter)
+    adapter: Any = {"save_embedding_layers": False} if hasattr(model, "peft_config") else {}
+    model.save_pretrained(str(folder), **adapter)
     tokenizer.save_pretrained(folder)
     card.write(folder)
 
 
-def _not_loaded(what: str, name: str | None, error: Exception) -> str:
-    text = str(error)
-    first = text.strip().partition("\n")[0][:300]
+@contextmanager
+def _explained(what: str, name: str | None, purpose: Purpose = "train") -> Iterator[None]:
+    """Within the block, what transformers raises becomes a ModelError with what to do.
+
+    Args:
+        what: model or tokenizer.
+        name: of it, a folder or on the hub.
+        purpose: a model that is merged has to do without code of its own.
+    """
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise ModelError(
+            f"{setting('model.name', name)}: memory ran out while it was loaded; needed: more or "
+            f"larger GPUs, or a smaller model; try {setting('dtype', 'bfloat16')}, or "
+            f"{setting('model.quantization', 'nf4')}"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ModelError(_not_loaded(what, name, str(error), purpose)) from error
+
+
+def _not_loaded(what: str, name: str | None, problem: str, purpose: Purpose) -> str:
+    place = f"{what} {name!r}"
     if name and _is_path(name) and not Path(name).is_dir():
-        return f"{what} {name!r}: no such folder; check the path (model.name in a recipe)"
-    if "trust_remote_code" in text:
+        return f"{place}: no such folder; correct the path in {setting('model.name')}"
+    if "trust_remote_code" in problem and purpose == "merge":
         return (
-            f"{what} {name!r} comes with its own Python code; read it, and if you trust it "
-            "allow it: --trust_remote_code, or model.trust_remote_code=true in a recipe"
+            f"{place}: comes with Python code of its own; needed: a model that transformers and "
+            "vLLM know, because the export holds no code; choose another base model"
         )
+    if "trust_remote_code" in problem:
+        return (
+            f"{place} comes with its own Python code, which is not run unless allowed; read it, "
+            f"and if you trust it allow it: {setting('model.trust_remote_code', True)}"
+        )
+    first = problem.strip().partition("\n")[0][:300]
     return (
-        f"{what} {name!r} could not be loaded: {first} - give a folder that holds it, or, with "
-        "a network, its hub name; offline, download it first and set model.name to the folder"
+        f"{place} could not be loaded: {first} - needed: a whole Hugging Face model folder or, "
+        f"with a network, a name on the hub; correct {setting('model.name')}, or download it again"
     )
 
 

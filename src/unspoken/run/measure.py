@@ -9,10 +9,11 @@ from typing import Any
 from unspoken.common.files import write_text
 from unspoken.common.interrupt import end_if_asked
 from unspoken.data.example import read_questions
-from unspoken.measure.evaluate import evaluate_folder
+from unspoken.measure.evaluate import EvaluateOptions, evaluate_folder
 from unspoken.models.card import ModelCard
 from unspoken.models.fingerprint import fingerprint
 from unspoken.recipe import Recipe
+from unspoken.recipe.sections import Evaluate
 from unspoken.run.data import Splits
 from unspoken.run.folder import RunFolder
 from unspoken.run.student import deciding, model_in
@@ -55,10 +56,8 @@ def evaluate_stage(
         model_in(model_folder, recipe.model),
         read_questions(path, limit=recipe.evaluate.limit),
         folder / "predictions.jsonl",
+        _options(recipe.evaluate, recipe.evaluate.max_new_tokens),
         dtype=recipe.evaluate.dtype,
-        max_new_tokens=recipe.evaluate.max_new_tokens,
-        batch_size=recipe.evaluate.batch_size,
-        num_latency=recipe.evaluate.num_latency,
         overwrite=True,
         process=run.process,
         progress=f"evaluate {folder.name}" if progress else None,
@@ -107,17 +106,20 @@ def evaluate_untrained(
         recipe.model,
         read_questions(path, limit=recipe.evaluate.limit),
         folder / "predictions.jsonl",
+        _options(recipe.evaluate, limit),
         template=recipe.template,
         dtype=recipe.evaluate.dtype,
-        max_new_tokens=limit,
-        batch_size=recipe.evaluate.batch_size,
-        num_latency=recipe.evaluate.num_latency,
         overwrite=True,
         process=run.process,
         progress="evaluate untrained" if progress else None,
     )
     if run.process.is_main_process:
         keep(folder, wanted, metrics)
+
+
+def _options(settings: Evaluate, limit: int | None) -> EvaluateOptions:
+    """A recipe's settings of an evaluation, with this limit per answer."""
+    return EvaluateOptions(limit, settings.batch_size, settings.num_latency)
 
 
 def asked(splits: Splits) -> tuple[str, Path]:

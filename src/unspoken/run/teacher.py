@@ -11,7 +11,7 @@ from typing import Any
 
 from accelerate.utils import gather_object
 
-from unspoken.common.errors import DataError, ModelError
+from unspoken.common.errors import DataError, settings_of
 from unspoken.common.files import file_hash, write_text
 from unspoken.common.interrupt import EXIT_INTERRUPTED, end_if_asked
 from unspoken.data.example import Example
@@ -26,8 +26,7 @@ from unspoken.run.folder import RunFolder, Stage
 from unspoken.run.measure import already, asked, keep
 from unspoken.run.share import has_separate_files
 from unspoken.teach.engines import Engine
-from unspoken.teach.engines.make import EngineOptions, make_engine
-from unspoken.teach.engines.teacher import in_recipe
+from unspoken.teach.engines.make import IN_RECIPE, EngineOptions, make_engine
 from unspoken.teach.traces.together import remove_traces, write_together
 from unspoken.teach.traces.write import GenerateSummary, generate_traces
 from unspoken.teach.vet import VetRules, VetSummary, vet_traces
@@ -263,7 +262,7 @@ class TeacherStages:
         """Traces of these questions, or of a shard of them, in `output`."""
         teacher = self.teacher
         output.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with settings_of(IN_RECIPE):
             return generate_traces(
                 self._made(),
                 questions,
@@ -281,8 +280,6 @@ class TeacherStages:
                 few_shot=teacher.few_shot,
                 progress="generate" if bar and self.progress else None,
             )
-        except ModelError as error:
-            raise ModelError(in_recipe(error)) from error
 
     def _made(self) -> Engine:
         """The engine; loads nothing before it is asked."""

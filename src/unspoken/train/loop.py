@@ -25,7 +25,8 @@ from unspoken.common.errors import RecipeError, TrainingError
 from unspoken.common.interrupt import EXIT_INTERRUPTED, Interrupted, StopRequest
 from unspoken.common.memory import peak_memory
 from unspoken.data.example import Example
-from unspoken.measure.evaluate import Metrics, evaluate
+from unspoken.measure.evaluate import EvaluateOptions, evaluate
+from unspoken.measure.predictions import Metrics
 from unspoken.models.template import Template
 from unspoken.parallel.processes import Processes
 from unspoken.parallel.world import read_world
@@ -371,8 +372,7 @@ class StepwiseInternalization:
                 self.tokenizer,
                 self.template,
                 self.valid,
-                max_new_tokens=card.max_new_tokens,
-                batch_size=self.recipe.evaluate.batch_size,
+                EvaluateOptions(card.max_new_tokens, self.recipe.evaluate.batch_size),
                 process=self.accelerator.state,
                 stopping=lambda: self.stop.requested,
             )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from transformers import get_scheduler
 
-from unspoken.common.errors import RecipeError
+from unspoken.common.errors import setting
+from unspoken.models.quantization import require_bitsandbytes
 from unspoken.recipe import Recipe
 
 
@@ -27,11 +27,9 @@ def make_optimizer(model: Any, recipe: Recipe) -> torch.optim.Optimizer:
     arguments: dict[str, Any] = {"lr": settings.learning_rate, "betas": settings.betas}
     if settings.optimizer == "adamw":
         return torch.optim.AdamW(groups, **arguments, fused=True)
-    if importlib.util.find_spec("bitsandbytes") is None:
-        raise RecipeError(
-            f"train.optimizer: {settings.optimizer} needs bitsandbytes, which is not installed; "
-            "pip install bitsandbytes, or set train.optimizer=adamw"
-        )
+    require_bitsandbytes(
+        "train.optimizer", settings.optimizer, f"set {setting('train.optimizer', 'adamw')}"
+    )
     import bitsandbytes
 
     paged = settings.optimizer == "paged_adamw_8bit"

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from unspoken.common.errors import ModelError, OutputExistsError
+from unspoken.common.errors import ModelError, OutputExistsError, setting, settings_of
 from unspoken.common.files import TEMPORARY, write_folder
-from unspoken.models.adapter import base_of, is_adapter
+from unspoken.models.adapter import base_of, require_adapter
 from unspoken.models.card import CARD_FILE, ModelCard
+from unspoken.models.local import base_folder, local_folder
+from unspoken.recipe import Model
 
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -71,12 +73,13 @@ def export_model(
     """
     from unspoken.models.chat_template import chat_template
     from unspoken.models.export.readme import read_story, readme
+    from unspoken.models.load import load_model, load_tokenizer
     from unspoken.models.template import Template
 
     sources = find_sources(model, adapter)
     output = Path(output)
     _require_free(output, sources, overwrite)
-    tokenizer = _tokenizer(sources)
+    tokenizer = load_tokenizer(Model(name=str(sources.tokenizer), local_files_only=True))
     card = ModelCard.read(sources.trained) or ModelCard.read(sources.base)
     problem = None
     if card is not None:
@@ -84,8 +87,16 @@ def export_model(
             tokenizer.chat_template = chat_template(Template(card.template, tokenizer), tokenizer)
         except ModelError as error:
             problem, tokenizer.chat_template = str(error), None
-    merged = _merged(sources, dtype)
-    _set_generation(merged, tokenizer, card)
+    with settings_of({"model.name": "model"}):
+        merged = load_model(
+            Model(name=str(sources.base), local_files_only=True),
+            tokenizer,
+            purpose="merge",
+            adapter=sources.adapter,
+            dtype=dtype,
+        )
+    if card is not None:
+        merged.generation_config.max_new_tokens = card.max_new_tokens
     story = read_story(sources.base, sources.adapter)
     text = readme(
         output.name,
@@ -112,7 +123,7 @@ def export_model(
     except OSError as error:
         raise ModelError(
             f"{output}: cannot be written ({error.strerror or error}); needed: a folder that you "
-            "may write to, with room for the whole model; name another --output"
+            f"may write to, with room for the whole model; name another {setting('output')}"
         ) from error
     finally:
         shutil.rmtree(output.parent / f"{TEMPORARY}{output.name}", ignore_errors=True)
@@ -126,53 +137,31 @@ def find_sources(model: str | Path, adapter: str | Path | None = None) -> Source
         ModelError: one of them is not there or not what it is named as.
     """
     if adapter is None:
-        if not is_adapter(str(model)):
-            return Sources(_local(str(model), "--model"), None)
-        base = base_of(str(model))
+        folder = local_folder(str(model))
         try:
-            return Sources(_local(base, "--base_model"), Path(model))
+            base = base_folder(folder)
         except ModelError:
             raise ModelError(
-                f"--model {model}: found an adapter of {base}, which is not there; needed: its "
-                f"base model, too; give --base_model FOLDER --lora_model {model}"
+                f"{setting('model', model)}: found an adapter of {base_of(str(folder))}, which is "
+                "not there; needed: its base model, too; give "
+                f"{setting('model', 'FOLDER')} {setting('adapter', model)}"
             ) from None
-    if not is_adapter(str(adapter)):
-        raise ModelError(
-            f"--lora_model {adapter}: found no adapter_config.json in it; needed: the folder of a "
-            "LoRA adapter; correct the path, or, for a whole model, give --model alone"
-        )
-    if is_adapter(str(model)):
-        raise ModelError(
-            f"--base_model {model}: found an adapter, with --lora_model besides; needed: the whole "
-            "model below it; name that, or leave --lora_model out"
-        )
-    return Sources(_local(str(model), "--base_model"), Path(adapter))
+        if base is None:
+            return Sources(_unquantized(folder), None)
+        return Sources(_unquantized(base), folder)
+    with settings_of({"model.name": "model"}):
+        require_adapter(str(adapter), str(model))
+    return Sources(_unquantized(local_folder(str(model))), Path(adapter))
 
 
-def _local(name: str, flag: str) -> Path:
-    """The folder of a model: itself, or where an earlier download of a hub name is kept."""
-    folder = Path(name)
-    if not folder.is_dir():
-        from huggingface_hub import snapshot_download
-
-        try:
-            folder = Path(snapshot_download(name, local_files_only=True))
-        except (OSError, ValueError):
-            raise ModelError(
-                f"{flag} {name}: no such folder, and no such model was downloaded before; needed: "
-                "a model on this machine; correct the path, or download it first: unspoken download"
-            ) from None
+def _unquantized(folder: Path) -> Path:
+    """The folder, whose weights an adapter can be merged into; raises a ModelError otherwise."""
     config = folder / "config.json"
-    if not config.is_file():
+    if config.is_file() and "quantization_config" in json.loads(config.read_text(encoding="utf-8")):
         raise ModelError(
-            f"{flag} {name}: found no config.json in it; needed: a Hugging Face model folder; "
-            "name the folder with config.json and the weights"
-        )
-    if "quantization_config" in json.loads(config.read_text(encoding="utf-8")):
-        raise ModelError(
-            f"{flag} {name}: found quantized weights; needed: unquantized ones, because merging "
-            "into quantized weights would round away what was learned; name the model that it was "
-            "quantized from as --base_model"
+            f"{setting('model', folder)}: found quantized weights; needed: unquantized ones, "
+            "because merging into quantized weights would round away what was learned; name the "
+            f"model that it was quantized from as {setting('model')}"
         )
     return folder
 
@@ -184,29 +173,22 @@ def _require_free(output: Path, sources: Sources, overwrite: bool) -> None:
             place.is_relative_to(source.resolve()) or source.resolve().is_relative_to(place)
         ):
             raise OutputExistsError(
-                f"--output {output}: is, holds or lies in {source}, which is read; needed: another "
-                "folder; name one"
+                f"{setting('output', output)}: is, holds or lies in {source}, which is read; "
+                "needed: another folder; name one"
             )
     if not (output.exists() or output.is_symlink()):
         return
     is_model = output.is_dir() and not output.is_symlink() and (output / "config.json").is_file()
     if not overwrite:
         raise OutputExistsError(
-            f"--output {output}: exists already; needed: a new name; name another, or replace a "
-            "model folder with --overwrite"
+            f"{setting('output', output)}: exists already; needed: a new name; name another, or "
+            f"replace a model folder with {setting('overwrite', True)}"
         )
     if not is_model:
         raise OutputExistsError(
-            f"--output {output}: is no model folder, so --overwrite does not replace it; needed: "
-            "another name; name one"
+            f"{setting('output', output)}: is no model folder, so {setting('overwrite', True)} "
+            "does not replace it; needed: another name; name one"
         )
-
-
-def _tokenizer(sources: Sources) -> Any:
-    from unspoken.models.load import load_tokenizer
-    from unspoken.recipe import Model
-
-    return load_tokenizer(Model(name=str(sources.tokenizer), local_files_only=True))
 
 
 def _require_same_ids(folder: Path, tokenizer: Any) -> None:
@@ -228,74 +210,6 @@ def _require_same_ids(folder: Path, tokenizer: Any) -> None:
             f"which transformers loads {type(loaded).__name__}; needed: a tokenizer of this type, "
             "or a model of another one, such as gpt2 or llama; train with one of these"
         )
-
-
-def _merged(sources: Sources, dtype: DtypeName) -> Any:
-    """The whole model in the dtype asked for; sums are made in the wider of both dtypes."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    load: Any = AutoModelForCausalLM.from_pretrained
-    try:
-        base = load(str(sources.base), dtype=_dtype(sources.base, dtype), local_files_only=True)
-        if sources.adapter is not None:
-            base = _with_adapter(base, sources)
-    except (OSError, ValueError) as error:
-        raise ModelError(_not_loaded(sources.base, error)) from error
-    return base if dtype == "auto" else base.to(getattr(torch, dtype))
-
-
-def _dtype(base: Path, dtype: DtypeName) -> Any:
-    import torch
-    from transformers import AutoConfig
-
-    if dtype == "auto":
-        return "auto"
-    config: Any = AutoConfig.from_pretrained(str(base), local_files_only=True)
-    saved = config.dtype or torch.float32
-    return torch.promote_types(saved, getattr(torch, dtype))
-
-
-def _with_adapter(base: Any, sources: Sources) -> Any:
-    from peft import PeftModel
-
-    try:
-        loaded: Any = PeftModel.from_pretrained(base, str(sources.adapter))
-    except (OSError, ValueError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "size mismatch" not in str(error):
-            raise
-        first = " ".join(str(error).split())[:300]
-        raise ModelError(
-            f"{sources.adapter}: cannot be laid over {sources.base}: {first} - needed: an adapter "
-            "of this very model; name the model that it was trained on as --base_model"
-        ) from error
-    return loaded.merge_and_unload(safe_merge=True)
-
-
-def _not_loaded(base: Path, error: Exception) -> str:
-    first = str(error).strip().partition("\n")[0][:300]
-    if "trust_remote_code" in str(error):
-        return (
-            f"{base}: comes with Python code of its own; needed: a model that transformers and "
-            "vLLM know, because the export holds no code; choose another base model"
-        )
-    return (
-        f"{base}: cannot be loaded: {first} - needed: a whole Hugging Face model folder; download "
-        "it again or correct the path"
-    )
-
-
-def _set_generation(model: Any, tokenizer: Any, card: ModelCard | None) -> None:
-    from transformers import GenerationConfig
-
-    model.generation_config = GenerationConfig(
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        do_sample=False,
-    )
-    if card is not None:
-        model.generation_config.max_new_tokens = card.max_new_tokens
 
 
 def _make_greedy(path: Path) -> None:

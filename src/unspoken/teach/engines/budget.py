@@ -3,11 +3,48 @@
 from __future__ import annotations
 
 import threading
+from typing import Annotated
 
-from unspoken.common.errors import RecipeError
+from pydantic import Field, model_validator
+
+from unspoken.common.errors import SettingError, setting
+from unspoken.common.settings import checked
 from unspoken.teach.engines import Reply, Request, Usage
 
 _PER = 1_000_000  # prices are for so many tokens
+
+
+@checked
+class Limits:
+    """How fast a server is asked, and what that may cost.
+
+    Attributes:
+        concurrency: requests at a time.
+        requests_per_minute: limit, tries included.
+        max_cost: never spend more than this on one file; needs both prices.
+        price_prompt, price_completion: for a million tokens.
+
+    Raises:
+        SettingError: for values that make no sense.
+    """
+
+    concurrency: Annotated[int, Field(ge=1)] = 8
+    requests_per_minute: Annotated[float | None, Field(gt=0)] = None
+    max_cost: Annotated[float | None, Field(gt=0)] = None
+    price_prompt: Annotated[float | None, Field(ge=0)] = None
+    price_completion: Annotated[float | None, Field(ge=0)] = None
+
+    @model_validator(mode="after")
+    def _a_cost_that_can_be_counted(self) -> Limits:
+        for name in ("price_prompt", "price_completion"):
+            if self.max_cost is not None and getattr(self, name) is None:
+                raise SettingError(
+                    "max_cost",
+                    found=f"it without {setting(name)}",
+                    needed="the price of a million tokens, or nothing can be counted",
+                    remedy="give both prices",
+                )
+        return self
 
 
 class Budget:
@@ -56,29 +93,3 @@ class Budget:
         if reply.num_prompt_tokens is None or reply.num_tokens is None:
             return worst
         return self.price(reply.num_prompt_tokens, reply.num_tokens)
-
-
-def check_limits(
-    concurrency: int,
-    requests_per_minute: float | None,
-    max_cost: float | None,
-    price_prompt: float | None,
-    price_completion: float | None,
-) -> None:
-    """Raises RecipeError for limits and prices that make no sense."""
-    numbers = {
-        "concurrency": concurrency,
-        "requests_per_minute": requests_per_minute,
-        "max_cost": max_cost,
-    }
-    for name, value in numbers.items():
-        if value is not None and value <= 0:
-            raise RecipeError(f"--{name}: found {value}; needed: more than 0; raise it")
-    for name, value in (("price_prompt", price_prompt), ("price_completion", price_completion)):
-        if value is not None and value < 0:
-            raise RecipeError(f"--{name}: found {value}; needed: at least 0; correct it")
-        if value is None and max_cost is not None:
-            raise RecipeError(
-                f"--max_cost: found it without --{name}; needed: the price of a million tokens, or "
-                "nothing can be counted; give both prices"
-            )

@@ -5,18 +5,21 @@ Nothing heavy is imported before an engine is made.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
-from unspoken.common.errors import RecipeError
+from unspoken.common.errors import SettingError, setting
+from unspoken.common.settings import checked
 from unspoken.teach.engines import Engine
+from unspoken.teach.engines.budget import Limits
 
 EngineName = Literal["transformers", "openai", "worked"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@checked(kw_only=True)
 class EngineOptions:
     """What an engine needs to know; each is a flag of `unspoken generate` by the same name.
+
+    Bounds of numbers are checked by the engine that looks at them.
 
     Attributes:
         teacher_dir: transformers: model or adapter folder, or the hub name of a model that was
@@ -54,6 +57,18 @@ class EngineOptions:
     trust_remote_code: bool = False
 
 
+#: What a recipe calls the options, and what else decides how a teacher is asked.
+IN_RECIPE = {
+    **{name: f"teacher.{name}" for name in (
+        "engine", "prompt", "base_url", "api_key_env", "concurrency", "requests_per_minute",
+        "max_cost", "price_prompt", "price_completion", "batch_size", "dtype", "temperature",
+        "top_p", "max_new_tokens", "samples_per_question", "system_prompt", "few_shot",
+    )},
+    "teacher_dir": "teacher.model.name",
+    "model": "teacher.model.name",
+    "quantization": "teacher.model.quantization",
+    "trust_remote_code": "teacher.model.trust_remote_code",
+}  # fmt: skip
 #: Which options only one engine looks at; `prompt` is for both that ask a model.
 _TRANSFORMERS = ("teacher_dir", "batch_size", "dtype", "quantization", "trust_remote_code")
 _OPENAI = (
@@ -75,8 +90,7 @@ def make_engine(engine: EngineName, options: EngineOptions | None = None) -> Eng
         options: those of other engines have to be as they are by default.
 
     Raises:
-        RecipeError, EngineError, ModelError: an option is missing or cannot be used; the message
-            names its flag.
+        SettingError, EngineError, ModelError: an option is missing or cannot be used.
     """
     options = options or EngineOptions()
     _refuse_unused(engine, options)
@@ -91,9 +105,11 @@ def _refuse_unused(engine: EngineName, options: EngineOptions) -> None:
     default = EngineOptions()
     for name in _UNUSED[engine]:
         if getattr(options, name) != getattr(default, name):
-            raise RecipeError(
-                f"--{name}: found it with --engine {engine}, which does not use it; needed: "
-                "another --engine, or leave it out"
+            raise SettingError(
+                name,
+                found=f"it with {setting('engine', engine)}, which does not use it",
+                needed=f"another {setting('engine')}",
+                remedy="name one, or leave it out",
             )
 
 
@@ -101,25 +117,32 @@ def _server(options: EngineOptions) -> Engine:
     from unspoken.teach.engines.openai import OpenAIEngine
 
     if options.base_url is None:
-        raise RecipeError(
-            "--base_url: missing; needed for --engine openai: the server's address, such as "
-            "http://localhost:8000/v1; give it"
+        raise SettingError(
+            "base_url",
+            found="nothing",
+            needed=f"the server's address for {setting('engine', 'openai')}",
+            remedy="give it, such as http://localhost:8000/v1",
         )
     if options.prompt == "trained":
-        raise RecipeError(
-            "--prompt: found trained with --engine openai; needed: auto, chat or plain; a "
-            "model that unspoken trained is asked by --engine transformers"
+        raise SettingError(
+            "prompt",
+            found=f"trained with {setting('engine', 'openai')}",
+            needed="auto, chat or plain",
+            remedy="give one; a model that unspoken trained is asked by "
+            f"{setting('engine', 'transformers')}",
         )
     return OpenAIEngine(
         options.base_url,
         options.model or "",
         style="plain" if options.prompt == "plain" else "chat",
         api_key_env=options.api_key_env,
-        concurrency=options.concurrency,
-        requests_per_minute=options.requests_per_minute,
-        max_cost=options.max_cost,
-        price_prompt=options.price_prompt,
-        price_completion=options.price_completion,
+        limits=Limits(
+            options.concurrency,
+            options.requests_per_minute,
+            options.max_cost,
+            options.price_prompt,
+            options.price_completion,
+        ),
     )
 
 
@@ -127,9 +150,11 @@ def _local(options: EngineOptions) -> Engine:
     from unspoken.teach.engines.transformers import transformers_engine
 
     if options.teacher_dir is None:
-        raise RecipeError(
-            "--teacher_dir: missing; needed for --engine transformers: the teacher's model folder; "
-            "give it, or choose --engine openai or worked"
+        raise SettingError(
+            "teacher_dir",
+            found="nothing",
+            needed=f"the teacher's model folder for {setting('engine', 'transformers')}",
+            remedy=f"give it, or choose {setting('engine', 'openai')} or worked",
         )
     return transformers_engine(
         options.teacher_dir,

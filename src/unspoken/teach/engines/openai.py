@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, Literal
 
-from unspoken.common.errors import RecipeError
+from unspoken.common.errors import SettingError, setting
 from unspoken.measure.sampling import Sampling
 from unspoken.teach.engines import (
     EngineError,
@@ -23,7 +23,7 @@ from unspoken.teach.engines import (
     reply_text,
     without_system,
 )
-from unspoken.teach.engines.budget import Budget, check_limits
+from unspoken.teach.engines.budget import Budget, Limits
 from unspoken.teach.engines.server import RefusedError, Secret, Server, StoppedError
 
 #: The variable that is read when none is named; without a value no key is sent.
@@ -44,11 +44,7 @@ class OpenAIEngine:
         *,
         style: Literal["chat", "plain"] = "chat",
         api_key_env: str | None = None,
-        concurrency: int = 8,
-        requests_per_minute: float | None = None,
-        max_cost: float | None = None,
-        price_prompt: float | None = None,
-        price_completion: float | None = None,
+        limits: Limits | None = None,
         timeout_s: float = 600.0,
         max_attempts: int = 12,
         first_delay_s: float = 0.5,
@@ -61,28 +57,24 @@ class OpenAIEngine:
             style: chat, or plain for models without a chat template.
             api_key_env: environment variable with the key; it has to be set. Default:
                 OPENAI_API_KEY if that is set, else no key.
-            concurrency: requests at a time.
-            requests_per_minute: limit, tries included.
-            max_cost: never spend more than this on one file; needs both prices.
-            price_prompt, price_completion: for a million tokens.
+            limits: of pace and cost.
             timeout_s, max_attempts, first_delay_s: as in `Server`.
 
         Raises:
-            EngineError, RecipeError: for settings that cannot be used.
+            EngineError, SettingError: for settings that cannot be used.
         """
-        check_limits(concurrency, requests_per_minute, max_cost, price_prompt, price_completion)
         if not model:
-            raise RecipeError("--model: missing; needed: the model's name on the server; give it")
+            raise SettingError(
+                "model", found="nothing", needed="the model's name on the server", remedy="give it"
+            )
         self.model = model
         self.style: Style = style
-        self.concurrency = concurrency
-        self.max_cost = max_cost
-        self.prices = (price_prompt, price_completion)
+        self.limits = limits or Limits()
         secret = Secret(api_key_env or DEFAULT_KEY, required=api_key_env is not None)
         self.server = Server(
             base_url,
             secret,
-            requests_per_minute=requests_per_minute,
+            requests_per_minute=self.limits.requests_per_minute,
             timeout_s=timeout_s,
             max_attempts=max_attempts,
             first_delay_s=first_delay_s,
@@ -96,10 +88,10 @@ class OpenAIEngine:
 
     def cost(self, usage: Usage) -> float | None:
         """What so many tokens cost, where the prices are given."""
-        prompt, completion = self.prices
-        if prompt is None or completion is None:
+        limits = self.limits
+        if limits.price_prompt is None or limits.price_completion is None:
             return None
-        return Budget(None, prompt, completion, usage).spent
+        return Budget(None, limits.price_prompt, limits.price_completion, usage).spent
 
     def generate(
         self,
@@ -119,9 +111,11 @@ class OpenAIEngine:
         Raises:
             EngineError: the server cannot be reached, refuses, or the money is used up.
         """
-        budget = Budget(self.max_cost, self.prices[0] or 0.0, self.prices[1] or 0.0, used)
+        limits = self.limits
+        prices = (limits.price_prompt or 0.0, limits.price_completion or 0.0)
+        budget = Budget(limits.max_cost, *prices, used)
         work = _Work(deque(n for n in range(len(requests)) if n not in skip))
-        with ThreadPoolExecutor(self.concurrency) as pool:
+        with ThreadPoolExecutor(limits.concurrency) as pool:
             try:
                 while work.waiting or work.pending:
                     if stopping():
@@ -149,7 +143,7 @@ class OpenAIEngine:
         budget: Budget,
     ) -> None:
         """Sends as many of the waiting requests as may be under way."""
-        while work.waiting and len(work.pending) < self.concurrency:
+        while work.waiting and len(work.pending) < self.limits.concurrency:
             request = requests[work.waiting[0]]
             worst = budget.worst(request, sampling.max_new_tokens)
             if not budget.reserve(worst):
@@ -261,9 +255,9 @@ class _Work:
             )
         if self.waiting:
             raise EngineError(
-                f"--max_cost {budget.limit}: {budget.spent:.4f} spent, and the next request could "
-                f"go beyond the limit; {len(self.waiting)} samples are missing; what is done is "
-                "kept; raise --max_cost and run the same command"
+                f"{setting('max_cost', budget.limit)}: {budget.spent:.4f} spent, and the next "
+                f"request could go beyond the limit; {len(self.waiting)} samples are missing; what "
+                f"is done is kept; raise {setting('max_cost')} and run the same command"
             )
 
 
@@ -291,5 +285,5 @@ def _reply(answer: dict[str, Any], sampling: Sampling, shown: str) -> Reply:
         raise EngineError(
             f"{shown}: found an answer without choices[0] and its text, with the fields "
             f"{', '.join(sorted(answer))[:200]}; needed: an OpenAI-compatible server; correct "
-            "--base_url"
+            f"{setting('base_url')}"
         ) from None

@@ -20,12 +20,14 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from unspoken.common.errors import setting
 from unspoken.teach.engines import EngineError
 
 logger = logging.getLogger(__name__)
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _PASSING = (408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529)
+_EXAMPLE = "http://localhost:8000/v1"
 _LONGEST_DELAY_S = 30.0
 _LONGEST_RETRY_AFTER_S = 600.0
 
@@ -54,8 +56,8 @@ class Secret:
         self._value = os.environ.get(variable, "").strip()
         if required and not self._value:
             raise EngineError(
-                f"--api_key_env {variable}: found no such environment variable; needed: the key in "
-                f"it; export {variable}=... or leave --api_key_env out"
+                f"{setting('api_key_env', variable)}: found no such environment variable; needed: "
+                f"the key in it; export {variable}=... or leave {setting('api_key_env')} out"
             )
         if not (self._value.isascii() and self._value.isprintable()):
             raise EngineError(
@@ -171,8 +173,8 @@ class Server:
                 self._wait(delay_s, stop)
         raise EngineError(
             f"{self.shown}: no answer in {self._max_attempts} tries, the last one: {problem}; "
-            "needed: a server that runs; start it or correct --base_url, then run the same "
-            "command: what is done is kept"
+            f"needed: a server that runs; start it or correct {setting('base_url')}, then run the "
+            "same command: what is done is kept"
         )
 
     def _try(
@@ -222,9 +224,9 @@ class Server:
         if status in (401, 403):
             remedy = f"put a valid key into the environment variable {self._secret.variable}"
         elif status == 404:
-            remedy = "correct --model or --base_url (which usually ends in /v1)"
+            remedy = f"correct {setting('model')} or {setting('base_url')} (usually ends in /v1)"
         elif 300 <= status < 400:
-            remedy = "give the address that it redirects to as --base_url"
+            remedy = f"give the address that it redirects to as {setting('base_url')}"
         return RefusedError(
             f"{self.shown}: HTTP {status}: {text[:300]}; needed: a request that it accepts; "
             f"{remedy}",
@@ -245,16 +247,18 @@ def _checked_address(base_url: str) -> urllib.parse.SplitResult:
         _ = parts.port
     except ValueError:
         raise EngineError(
-            "--base_url: not an address; needed: one such as http://localhost:8000/v1"
+            f"{setting('base_url')}: not an address; needed: one such as {_EXAMPLE}; correct it"
         ) from None
     if secret:
         raise EngineError(
-            "--base_url: found a user, password or query in it; needed: an address without; put "
-            "the key into an environment variable and name that with --api_key_env"
+            f"{setting('base_url')}: found a user, password or query in it; needed: an address "
+            "without; put the key into an environment variable and name that with "
+            f"{setting('api_key_env')}"
         )
     if not usable:
         raise EngineError(
-            f"--base_url: found {base_url!r}; needed: an address such as http://localhost:8000/v1"
+            f"{setting('base_url')}: found {base_url!r}; needed: an address such as {_EXAMPLE}; "
+            "correct it"
         )
     return parts
 

@@ -12,13 +12,16 @@ import gc
 import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from unspoken.common.errors import ModelError
-from unspoken.measure.decode import Completion, Draws, StopTexts, decode
+from unspoken import recipe
+from unspoken.common.errors import ModelError, SettingError, setting, settings_of
+from unspoken.measure.decode import Completion, Draws, StopTexts, decode, num_positions
 from unspoken.measure.sampling import Sampling
 from unspoken.models.card import ModelCard
 from unspoken.models.fingerprint import fingerprint
+from unspoken.models.load import load_model, load_tokenizer
+from unspoken.models.local import base_folder, local_folder
 from unspoken.models.template import Template
 from unspoken.teach.engines import (
     EngineError,
@@ -30,16 +33,20 @@ from unspoken.teach.engines import (
     reply_text,
     without_system,
 )
-from unspoken.teach.engines.teacher import (
-    base_folder,
-    load_teacher,
-    local_folder,
-    teacher_tokenizer,
-)
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 
-_UNLIMITED = 10**9  # tokenizers and configurations without a limit have one of this kind
+#: What a recipe calls the settings of a model, and what they are called here.
+_NAMES = {
+    "model.name": "teacher_dir",
+    "model.tokenizer": "teacher_dir",
+    "model.quantization": "quantization",
+    "model.trust_remote_code": "trust_remote_code",
+}
 
 
 class TransformersEngine:
@@ -49,8 +56,8 @@ class TransformersEngine:
 
     def __init__(
         self,
-        load_model: Callable[[], Any],
-        tokenizer: Any,
+        load_model: Callable[[], PreTrainedModel | PeftModel],
+        tokenizer: PreTrainedTokenizerBase,
         *,
         model: str = "",
         style: Style = "plain",
@@ -70,13 +77,15 @@ class TransformersEngine:
             identity: what tells this model from another one, for `settings`.
         """
         if batch_size < 1:
-            raise EngineError(f"--batch_size: found {batch_size}; needed: at least 1; raise it")
+            raise SettingError(
+                "batch_size", found=batch_size, needed="at least 1", remedy="correct it"
+            )
         self.model = model
         self.style: Style = style
-        self.tokenizer = tokenizer
+        self.tokenizer: Any = tokenizer
         self.batch_size = batch_size
         self._load_model = load_model
-        self._model: Any = None
+        self._model: PreTrainedModel | PeftModel | None = None
         self._template = template
         self._identity = identity or {"model": model}
         self._fits = batch_size
@@ -161,21 +170,20 @@ class TransformersEngine:
         self, part: list[tuple[Request, list[int]]], sampling: Sampling
     ) -> list[Completion] | None:
         """The completions, or None where memory ran out."""
-        if self._model is None:
-            self._model = self._load_model()
-        longest = max(part, key=lambda pair: len(pair[1]))
+        model = self.loaded_model()
+        for request, prompt in part:
+            self._require_positions(request, len(prompt))
         draws = None
         if sampling.temperature > 0:
             seeds = [request.seed for request, _ in part]
             draws = Draws(sampling.temperature, sampling.top_p, seeds)
         try:
             return decode(
-                self._model,
+                model,
                 [prompt for _, prompt in part],
-                eos_token_id=self._end_tokens(),
+                eos_token_id=self.end_tokens(),
                 pad_token_id=self.tokenizer.pad_token_id,
-                max_new_tokens=self._room(longest[0], len(longest[1]), sampling.max_new_tokens),
-                batch_size=len(part),
+                max_new_tokens=sampling.max_new_tokens,
                 draws=draws,
                 stop=StopTexts(sampling.stop, self.tokenizer),
             )
@@ -184,6 +192,12 @@ class TransformersEngine:
                 raise
             return None  # leaving the block frees what the traceback holds
 
+    def loaded_model(self) -> PreTrainedModel | PeftModel:
+        """The model, loaded if it is not there yet."""
+        if self._model is None:
+            self._model = self._load_model()
+        return self._model
+
     def _halve(self, part: list[tuple[Request, list[int]]]) -> None:
         import torch
 
@@ -191,8 +205,9 @@ class TransformersEngine:
         if len(part) == 1:
             raise EngineError(
                 f"question {part[0][0].index}: memory ran out with this prompt of {longest} tokens "
-                "alone; needed: a smaller model, --dtype bfloat16, --quantization nf4, fewer "
-                "--max_new_tokens or a shorter prompt; what is done is kept"
+                f"alone; needed: a smaller model, {setting('dtype', 'bfloat16')}, "
+                f"{setting('quantization', 'nf4')}, fewer {setting('max_new_tokens')} or a shorter "
+                "prompt; what is done is kept"
             )
         self._fits = -(-len(part) // 2)
         logger.warning(
@@ -203,20 +218,19 @@ class TransformersEngine:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def _room(self, request: Request, num_prompt_tokens: int, max_new_tokens: int) -> int:
-        """New tokens that the model has positions for, at most `max_new_tokens`."""
-        limit = getattr(self._model.config, "max_position_embeddings", None) or _UNLIMITED
-        if num_prompt_tokens >= limit:
+    def _require_positions(self, request: Request, num_prompt_tokens: int) -> None:
+        """Checks that the model can read the prompt and write a token after it."""
+        limit = num_positions(self.loaded_model())
+        if limit is not None and num_prompt_tokens >= limit:
             raise ModelError(
                 f"question {request.index}: found a prompt of {num_prompt_tokens} tokens; needed: "
                 f"fewer than {limit}, which is what {self.model or 'the model'} can read; shorten "
-                "the question or --few_shot, or take it out"
+                f"the question or {setting('few_shot')}, or take it out"
             )
-        return min(max_new_tokens, limit - num_prompt_tokens)
 
-    def _end_tokens(self) -> list[int]:
+    def end_tokens(self) -> list[int]:
         """The tokenizer's end token, and those that the model's generation settings name."""
-        named = getattr(self._model.generation_config, "eos_token_id", None)
+        named = getattr(self.loaded_model().generation_config, "eos_token_id", None)
         ids = [named] if isinstance(named, int) else list(named or [])
         return list(dict.fromkeys([self.tokenizer.eos_token_id, *ids]))
 
@@ -260,25 +274,32 @@ def transformers_engine(
     Raises:
         ModelError: it is not there, or cannot be asked in this way.
     """
-    folder = local_folder(str(teacher_dir))
-    tokenizer = teacher_tokenizer(folder, trust_remote_code)
+    folder = local_folder(str(teacher_dir), "teacher_dir")
+    base = base_folder(folder, "teacher_dir")
+    # an adapter may have come without a tokenizer: then its base's
+    own = base is None or (folder / "tokenizer_config.json").is_file()
+    model = recipe.Model(
+        name=str(folder),
+        tokenizer=None if own else str(base),
+        quantization=quantization,
+        trust_remote_code=trust_remote_code,
+        local_files_only=True,
+    )
+    with settings_of(_NAMES):
+        tokenizer = load_tokenizer(model)
     card = ModelCard.read(folder)
     style: Style = prompt if prompt != "auto" else _own_style(tokenizer, card)
-    if style == "trained" and card is None:
-        raise ModelError(
-            f"--prompt trained: {teacher_dir} has no unspoken.json; needed: a model that unspoken "
-            "trained; give --prompt chat or plain"
-        )
-    if style == "chat" and tokenizer.chat_template is None:
-        raise ModelError(
-            f"--prompt chat: the tokenizer of {teacher_dir} has no chat template; needed: an "
-            "instruction-tuned model; give --prompt plain"
-        )
+    _require_style(style, tokenizer, card, teacher_dir)
     identity = {"teacher": fingerprint(folder), "dtype": dtype, "quantization": quantization}
-    if base := base_folder(folder):
+    if base is not None:
         identity["base"] = fingerprint(base)
+
+    def load() -> PreTrainedModel | PeftModel:
+        with settings_of(_NAMES):
+            return load_model(model, tokenizer, purpose="ask", dtype=dtype, spread=True)
+
     return TransformersEngine(
-        lambda: load_teacher(folder, dtype, trust_remote_code, quantization),
+        load,
         tokenizer,
         model=str(teacher_dir),
         style=style,
@@ -288,7 +309,25 @@ def transformers_engine(
     )
 
 
-def _own_style(tokenizer: Any, card: ModelCard | None) -> Style:
+def _require_style(
+    style: Style,
+    tokenizer: PreTrainedTokenizerBase,
+    card: ModelCard | None,
+    teacher_dir: str | Path,
+) -> None:
+    if style == "trained" and card is None:
+        raise ModelError(
+            f"{setting('prompt', 'trained')}: {teacher_dir} has no unspoken.json; needed: a model "
+            f"that unspoken trained; give {setting('prompt', 'chat')} or plain"
+        )
+    if style == "chat" and tokenizer.chat_template is None:
+        raise ModelError(
+            f"{setting('prompt', 'chat')}: the tokenizer of {teacher_dir} has no chat template; "
+            f"needed: an instruction-tuned model; give {setting('prompt', 'plain')}"
+        )
+
+
+def _own_style(tokenizer: PreTrainedTokenizerBase, card: ModelCard | None) -> Style:
     if card is not None:
         return "trained"
     return "chat" if tokenizer.chat_template is not None else "plain"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
-from unspoken.common.errors import DataError
+from unspoken.common.errors import DataError, setting
 from unspoken.data.example import extract_gold, extract_solution
 from unspoken.data.tasks import arithmetic, multiplication
 from unspoken.measure.sampling import Sampling
@@ -68,6 +68,7 @@ def solution(request: Request) -> str:
     except DataError:
         raise DataError(
             f"question {request.index}: found {request.question[:60]!r} without a solution; "
-            "needed for --engine worked: a field 'thought' or 'cot', or a question as unspoken "
-            "data multiplication or arithmetic writes it; add one or choose another engine"
+            f"needed for {setting('engine', 'worked')}: a field 'thought' or 'cot', or a question "
+            "as unspoken data multiplication or arithmetic writes it; add one or choose another "
+            "engine"
         ) from None

@@ -1,0 +1,61 @@
+"""Model folders on this machine, found without a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unspoken.common.errors import ModelError, setting
+from unspoken.models.adapter import base_of, is_adapter
+
+
+def local_folder(name: str, named: str = "model") -> Path:
+    """The folder of a model: itself, or where an earlier download of a hub name is kept.
+
+    Args:
+        name: of the folder, or on the hub.
+        named: the setting that holds it, for messages.
+
+    Raises:
+        ModelError: there is no such folder, or it holds neither a model nor an adapter.
+    """
+    path = Path(name)
+    if path.is_dir():
+        if not any((path / file).is_file() for file in ("config.json", "adapter_config.json")):
+            raise ModelError(
+                f"{setting(named, name)}: found no config.json in it; needed: a Hugging Face "
+                "model folder; name the folder with config.json and the weights"
+            )
+        return path
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, local_files_only=True))
+    except (OSError, ValueError):
+        raise ModelError(
+            f"{setting(named, name)}: no such folder, and no such model was downloaded before; "
+            "needed: a model on this machine; correct the path, or download it first where there "
+            "is a network: unspoken download"
+        ) from None
+
+
+def base_folder(folder: Path, named: str = "model") -> Path | None:
+    """The folder of the model that an adapter belongs to; None for a folder that holds a model.
+
+    Args:
+        folder: of a model or of an adapter.
+        named: the setting that holds it, for messages.
+
+    Raises:
+        ModelError: it is not there, or the adapter does not name it.
+    """
+    if not is_adapter(str(folder)):
+        return None
+    base = base_of(str(folder))
+    try:
+        return local_folder(base, named)
+    except ModelError:
+        raise ModelError(
+            f"{setting(named, folder)}: found an adapter of {base}, which is not on this machine; "
+            "needed: its base model, too; correct base_model_name_or_path in its "
+            "adapter_config.json, or download the base model first"
+        ) from None

@@ -1,0 +1,49 @@
+"""Weights of few bits: what they need, and how they are made."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING
+
+from unspoken.common.errors import SettingError
+
+if TYPE_CHECKING:
+    from transformers import BitsAndBytesConfig
+
+
+def has_bitsandbytes() -> bool:
+    """Whether bitsandbytes is installed."""
+    return importlib.util.find_spec("bitsandbytes") is not None
+
+
+def require_bitsandbytes(name: str, value: str, remedy: str) -> None:
+    """Checks that bitsandbytes is there.
+
+    Args:
+        name, value: the setting that needs it.
+        remedy: what to do without it.
+
+    Raises:
+        SettingError: it is not installed.
+    """
+    if not has_bitsandbytes():
+        raise SettingError(
+            name,
+            found=f"{value} without bitsandbytes",
+            needed="that it is installed (Linux or Windows, GPU or CPU)",
+            remedy=f"pip install bitsandbytes, or {remedy}",
+        )
+
+
+def nf4() -> BitsAndBytesConfig:
+    """NF4 with double quantization; computes in bf16 where the GPU can, else in fp32."""
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    can_bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16 if can_bf16 else torch.float32,
+    )
