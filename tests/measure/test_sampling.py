@@ -31,7 +31,7 @@ def test_settings_without_sense_name_themselves(settings: Any, message: str) -> 
 
 
 def test_values_without_names_are_named_too() -> None:
-    with pytest.raises(SettingError, match="top_p: found 0.0; needed: above 0, at most 1"):
+    with pytest.raises(SettingError, match=r"top_p: found 0\.0; needed: above 0, at most 1"):
         Sampling(5, 1.0, 0.0)
 
 
