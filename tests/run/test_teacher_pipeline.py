@@ -410,5 +410,5 @@ def test_several_processes_ask_a_teacher_together_also_again_and_for_the_test(
 
 def test_a_teacher_that_is_not_there_is_named_as_the_recipe_has_it(tmp_path: Path) -> None:
     teacher = {"engine": "transformers", "model": {"name": str(tmp_path / "nowhere")}}
-    with pytest.raises(ModelError, match=r"^teacher.model.name .*nowhere"):
+    with pytest.raises(ModelError, match=r"^teacher\.model\.name=.*nowhere"):
         run(teacher_recipe(tmp_path / "run", teacher=teacher))
