@@ -11,7 +11,7 @@ import pytest
 
 from helpers.file_map import PACKAGE, map_lines, packages, written_map
 from helpers.paths import ROOT
-from unspoken.cli.main import app
+from unspoken.cli.main import parse
 from unspoken.recipe import load_recipe
 from unspoken.recipe.shipped import find_recipe
 
@@ -152,7 +152,7 @@ def test_every_command_in_a_document_has_the_flags_and_settings_that_it_names(
     for placeholder, value in {**PLACEHOLDERS, "unspoken.sif": str(image)}.items():
         line = line.replace(placeholder, value)
     tokens = shlex.split(line, comments=True)[1:]
-    app.parse_args(tokens, exit_on_error=False, print_error=False)
+    parse(tokens)
     if tokens[0] in ("run", "check") and tokens[1].islower():
         settings = [token for token in tokens[2:] if "=" in token and not token.startswith("-")]
         path = ROOT / tokens[1]

@@ -113,7 +113,7 @@ def test_malformed_lines_stop_a_run_with_one_line(
     [
         (["run", "recipes/quickstrt.yaml"], "did you mean recipes/quickstart.yaml"),
         (["run", "recipes/quickstart.yaml", "train.epoch=1"], "did you mean 'train.epochs'"),
-        (["internalize", "--model_name", "gpt2"], "--task multiplication"),
+        (["internalize", "--model_name", "gpt2"], "--model_name: gpt2 is not on this machine"),
         (["internalise"], "internalize"),
         (["data", "multiplication", "--digits", "2", "--output", "x"], "digits"),
         (["data", "icot", "--input", "a.txt", "--output", "b.csv"], ".jsonl"),

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from helpers.recipes import tiny_qwen2
-from unspoken.cli.distil import _precision, distil
-from unspoken.cli.main import main
+from unspoken.cli.main import call, main
+from unspoken.cli.running import best_precision
 from unspoken.common.errors import ModelError, RecipeError
 from unspoken.models.adapter import is_adapter
 from unspoken.recipe import load_recipe
@@ -34,10 +34,15 @@ def traces(folder: Path, count: int = 40) -> Path:
     return path
 
 
-def call(tmp_path: Path, **flags: Any) -> Path:
+def distil(tmp_path: Path, **flags: Any) -> Path:
+    """Calls the verb; a flag is True where it has no value."""
     out = tmp_path / "student_cot_lora"
-    given = {"student_dir": str(tiny_qwen2(tmp_path / "student")), "data": traces(tmp_path)}
-    distil(**{**given, "out_dir": out, "epochs": 1, **flags})
+    student = str(tiny_qwen2(tmp_path / "student"))
+    given = {"student_dir": student, "data": traces(tmp_path), "out_dir": out, "epochs": 1, **flags}
+    words = [
+        [f"--{name}", *([] if value is True else [str(value)])] for name, value in given.items()
+    ]
+    call(["distil", *(word for pair in words for word in pair)])
     return out
 
 
@@ -69,16 +74,16 @@ def test_the_seeds_command_leaves_an_adapter(
 
 
 def test_full_finetuning_leaves_a_whole_model(tmp_path: Path) -> None:
-    out = call(tmp_path, full_finetuning=True, precision="fp32")
+    out = distil(tmp_path, full_finetuning=True, precision="fp32")
     assert not is_adapter(str(out))
     assert (out / "model.safetensors").exists()
     assert load_recipe(out / "recipe.yaml").train.optimizer == "adamw"
-    with pytest.raises(RecipeError, match=r"--full_finetuning: found it with --quantization nf4"):
-        call(tmp_path, full_finetuning=True, quantization="nf4")
+    with pytest.raises(RecipeError, match=r"full_finetuning: found it with quantization=nf4"):
+        distil(tmp_path, full_finetuning=True, quantization="nf4")
 
 
 def test_all_linear_takes_every_projection(tmp_path: Path) -> None:
-    out = call(tmp_path, target_modules=["all-linear"], quantization="none", optimizer="adamw")
+    out = distil(tmp_path, target_modules="all-linear", quantization="none", optimizer="adamw")
     targets = json.loads((out / "adapter_config.json").read_text())["target_modules"]
     assert "model.layers.0.mlp.gate_proj" in targets
 
@@ -86,16 +91,16 @@ def test_all_linear_takes_every_projection(tmp_path: Path) -> None:
 def test_traces_of_test_questions_are_left_out(tmp_path: Path) -> None:
     test = tmp_path / "test_questions.jsonl"
     test.write_text(json.dumps({"question": "what is 7 + 1 ?", "answer": "8"}) + "\n")
-    out = call(tmp_path, test=test, quantization="none", optimizer="adamw")
+    out = distil(tmp_path, test=test, quantization="none", optimizer="adamw")
     stage = json.loads((out / "distilled" / "stage.json").read_text())
     assert stage["num_train"] == 39
     assert json.loads((out / "distilled" / "evaluation.json").read_text())["num_graded"] == 1
 
 
 def test_changed_flags_run_again_and_keep_the_adapter_of_before(tmp_path: Path) -> None:
-    out = call(tmp_path, quantization="none", optimizer="adamw")
+    out = distil(tmp_path, quantization="none", optimizer="adamw")
     before = (out / "adapter_model.safetensors").read_bytes()
-    call(tmp_path, quantization="none", optimizer="adamw", lr=1e-3)
+    distil(tmp_path, quantization="none", optimizer="adamw", lr=1e-3)
     assert (out / "adapter_model.safetensors").read_bytes() != before
     kept = out / "old" / "1" / "distilled" / "model" / "adapter_model.safetensors"
     assert kept.read_bytes() == before
@@ -146,35 +151,35 @@ def test_an_interrupted_run_resumes_from_a_named_checkpoint(tmp_path: Path) -> N
 
 def test_a_checkpoint_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"checkpoint-500: no checkpoint of unspoken is there"):
-        call(tmp_path, resume_from_checkpoint=tmp_path / "checkpoint-500")
+        distil(tmp_path, resume_from_checkpoint=tmp_path / "checkpoint-500")
 
 
 def test_another_kind_of_student_leaves_nothing_of_the_one_before(tmp_path: Path) -> None:
-    out = call(tmp_path, quantization="none", optimizer="adamw")
-    call(tmp_path, full_finetuning=True)
+    out = distil(tmp_path, quantization="none", optimizer="adamw")
+    distil(tmp_path, full_finetuning=True)
     assert not is_adapter(str(out))
     assert (out / "model.safetensors").exists()
     kept = out / "old" / "1" / "distilled" / "model"
     assert kept.exists()
-    call(tmp_path, quantization="none", optimizer="adamw")  # is taken back, not trained again
+    distil(tmp_path, quantization="none", optimizer="adamw")  # is taken back, not trained again
     assert is_adapter(str(out))
     assert not (out / "model.safetensors").exists()
     assert not kept.exists()
 
 
 def test_a_rank_that_the_student_does_not_have_is_refused(tmp_path: Path) -> None:
-    out = call(tmp_path, quantization="none", optimizer="adamw")
-    flags = {"student_dir": str(out), "data": traces(tmp_path), "quantization": "none"}
+    out = distil(tmp_path, quantization="none", optimizer="adamw")
+    flags = {"student_dir": str(out), "out_dir": tmp_path / "second", "quantization": "none"}
     with pytest.raises(RecipeError, match=r"lora.r: found 16, but .* is an adapter with 8"):
-        distil(out_dir=tmp_path / "second", epochs=1, r=16, **flags)
+        distil(tmp_path, r=16, **flags)
 
 
 def test_automatic_precision_is_the_best_of_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert _precision("fp16") == "fp16"
+    assert best_precision("fp16") == "fp16"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert _precision("auto") == "fp32"
+    assert best_precision("auto") == "fp32"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
-    assert _precision("auto") == "bf16"
+    assert best_precision("auto") == "bf16"
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
-    assert _precision("auto") == "fp16"
+    assert best_precision("auto") == "fp16"

@@ -8,13 +8,14 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from helpers.paths import ROOT
 from helpers.recipes import tiny_qwen2
-from unspoken.cli.main import _same_flag, app, main
+from unspoken.cli.main import main, parse
+from unspoken.cli.spelling import flags_of
+from unspoken.cli.verbs import VERBS, application, find_verb
 from unspoken.data.jsonl import read_jsonl, write_jsonl
 from unspoken.models.adapter import is_adapter
 from unspoken.recipe import load_recipe
@@ -23,7 +24,8 @@ GUIDE = (ROOT / "docs" / "distil.md").read_text(encoding="utf-8")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 OVERRIDE = re.compile(r"[a-z_]+(\.[a-z_]+)*=.+")
 #: Flags in running text that are not unspoken's.
-OTHERS = {"--config-file", "--help"}
+OTHERS = {"--help"}
+APP = application()
 
 _STEPS = ["train.max_steps=2", "train.threads=1"]
 _ASKED = ["train.num_valid=2", "evaluate.limit=2", "evaluate.max_new_tokens=4"]
@@ -168,7 +170,7 @@ def test_every_command_has_the_flags_and_settings_that_it_names(line: str) -> No
     if "unspoken" not in tokens:
         return
     arguments = tokens[tokens.index("unspoken") + 1 :]
-    app.parse_args([_same_flag(each) for each in arguments], exit_on_error=False, print_error=False)
+    parse(arguments)
     if arguments[0] in ("run", "check"):
         overrides = [token for token in arguments[2:] if OVERRIDE.fullmatch(token)]
         load_recipe(ROOT / arguments[1], overrides)
@@ -186,20 +188,11 @@ def test_every_setting_in_running_text_exists() -> None:
 
 
 def test_every_flag_in_running_text_exists() -> None:
-    known = {name for verb in _verbs(app) for name in _flags(verb)} | OTHERS
-    named = {_same_flag(flag) for flag in re.findall(r"--[a-z][a-z_-]*", FENCE.sub("", GUIDE))}
+    flags = [flag for verb in VERBS for flag in flags_of(find_verb(APP, verb))]
+    known = {name for flag in flags for name in flag.names} | OTHERS
+    named = {
+        flag.replace("-", "_").replace("__", "--", 1)
+        for flag in re.findall(r"--[a-z][a-z_-]*", FENCE.sub("", GUIDE))
+    }
     assert len(named) > 40
     assert named <= known, named - known
-
-
-def _verbs(parent: Any) -> Iterator[Any]:
-    for name in parent:
-        if not name.startswith("-"):
-            yield parent[name]
-            yield from _verbs(parent[name])
-
-
-def _flags(verb: Any) -> list[str]:
-    if verb.default_command is None:
-        return []
-    return [name for each in verb.assemble_argument_collection() for name in each.names]

@@ -74,13 +74,9 @@ def problems(value: Any, shape: Any, place: str = "") -> Iterator[str]:
 
 
 def command(*arguments: object) -> None:
-    from cyclopts import App
+    from unspoken.cli.main import call
 
-    from unspoken.cli.launch_sagemaker import sagemaker
-
-    app = App(name="launch", result_action="return_value")
-    app.command(sagemaker)
-    app(["sagemaker", *map(str, arguments)], exit_on_error=False, print_error=False)
+    call(["launch", "sagemaker", *map(str, arguments)])
 
 
 FLAGS = ("--role", ROLE, "--bucket", BUCKET, "--instance-type", "ml.m5.xlarge", "--region", REGION)

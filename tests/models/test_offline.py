@@ -39,24 +39,15 @@ for owner, names in (
 """
 
 PIPELINE = """
-from cyclopts import App
-from unspoken.cli.data import arithmetic
-from unspoken.cli.evaluate import evaluate
-from unspoken.cli.export import export
-from unspoken.cli.generate import generate
-from unspoken.cli.vet import vet
+from unspoken.cli.main import call
 from unspoken.run.run import run_recipe
 from unspoken.recipe import recipe_from
 
-app = App(result_action="return_value")
-for verb in (arithmetic, generate, vet, evaluate, export):
-    app.command(verb)
-
 def unspoken(words):
-    app(words.split(), exit_on_error=False, print_error=False)
+    call(words.split())
 
 os.chdir(folder)
-unspoken("arithmetic --output data --num-train 12 --num-test 4")
+unspoken("data arithmetic --output data --num-train 12 --num-test 4")
 unspoken("generate --teacher-dir base --input data/raw_questions.jsonl --output traces.jsonl "
       "--max-new-tokens 4 --num-samples 2")
 unspoken("generate --engine worked --input multiply.jsonl --output worked.jsonl")

@@ -165,6 +165,7 @@ def fail_worker(job: Path) -> None:
     from accelerate import PartialState
 
     from unspoken.cli import main as cli
+    from unspoken.cli import score
 
     def fail() -> None:
         process = PartialState(cpu=True)
@@ -172,8 +173,8 @@ def fail_worker(job: Path) -> None:
             raise DataError("questions.jsonl:3: found no question; needed: one; write it")
         process.wait_for_everyone()
 
-    cli.app.command(fail)
-    cli.main(["fail"])
+    score.score = fail
+    cli.main(["score"])
 
 
 def _local(parameter: Any) -> Any:

@@ -22,8 +22,7 @@ import pytest
 import torch
 
 from helpers.teachers import CHAT, build, save
-from unspoken.cli.generate import generate
-from unspoken.cli.main import main
+from unspoken.cli.main import call, main
 from unspoken.cli.merge import merge
 from unspoken.common.errors import ModelError, OutputExistsError, RecipeError
 from unspoken.measure.decode import Draws, StopTexts, decode
@@ -599,21 +598,21 @@ def test_the_seeds_command_works(
     questions = tmp_path / "raw_questions.jsonl"
     questions.write_text("".join(f"{json.dumps(record)}\n" for record in QUESTIONS))
     output = tmp_path / "cot_dataset.jsonl"
-    options = EngineOptions(teacher_dir=str(teacher))
-    flags: dict[str, Any] = {"input": str(questions), "max_new_tokens": 16, "options": options}
-    generate(**flags, output=output, start_index=2, num_samples=5)
+    words = ["generate", "--teacher_dir", str(teacher), "--input", str(questions)]
+    words += ["--max_new_tokens", "16", "--output"]
+    call([*words, str(output), "--start_index", "2", "--num_samples", "5"])
     assert [record["index"] for record in records_of(output)] == [2, 3, 4, 5, 6]
     assert "5 of 5 traces" in capsys.readouterr().out
-    generate(**flags, output=output)
+    call([*words, str(output)])
     for number in (1, 2):
-        generate(**flags, output=tmp_path / "part.jsonl", shard=f"{number}/2")
+        call([*words, str(tmp_path / "part.jsonl"), "--shard", f"{number}/2"])
     parts = sorted(tmp_path.glob("part-*.jsonl"))
     merge(*parts, output=tmp_path / "merged.jsonl")
     assert "merged.jsonl: 20 traces" in capsys.readouterr().out
     merged = [record["cot"] for record in records_of(tmp_path / "merged.jsonl")]
     assert merged == [record["cot"] for record in records_of(output)]
-    with pytest.raises(RecipeError, match="--shard: found '3'"):
-        generate(**flags, output=tmp_path / "bad.jsonl", shard="3")
+    with pytest.raises(RecipeError, match="shard: found '3'"):
+        call([*words, str(tmp_path / "bad.jsonl"), "--shard", "3"])
 
 
 def test_flags_reach_the_engine_by_both_spellings(

@@ -31,20 +31,20 @@ def require_models_here(recipe: Recipe) -> None:
 
 
 def _require(key: str, model: Model) -> None:
-    if model.name is not None and not _is_here(model.name, model.revision, weights=True):
+    if model.name is not None and not is_here(model.name, model.revision, weights=True):
         raise _missing(f"{key}.name", model.name)
     if model.name is not None and is_adapter(model.name):
         base = base_of(model.name)
-        if not _is_here(base, None, weights=True):
+        if not is_here(base, None, weights=True):
             raise _missing(f"{key}.name: {model.name} is an adapter of", base)
     tokenizer = model.tokenizer
     if tokenizer in (None, "characters"):
         return
-    if not _is_here(tokenizer, model.revision, weights=False):
+    if not is_here(tokenizer, model.revision, weights=False):
         raise _missing(f"{key}.tokenizer", tokenizer)
 
 
-def _is_here(name: str, revision: str | None, *, weights: bool) -> bool:
+def is_here(name: str, revision: str | None, *, weights: bool) -> bool:
     """Whether it is a folder, or was downloaded before; only `check` fetches no weights."""
     if Path(name).is_dir():
         return True

@@ -1,5 +1,6 @@
-"""The command line: one file a verb, and the only place that knows flags.
+"""The command line: one file a verb, and the only package that knows flags.
 
-A verb turns flags into settings, calls the library and prints; errors get their flags' names in
-`main`. Heavy imports stand inside the verbs.
+`verbs` lists the verbs, `main` calls one, `options` has the groups of flags that verbs take,
+`flags` makes them from a recipe's settings, and `spelling` tells errors in the words of the verb
+that ran. Heavy imports stand inside the verbs.
 """

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unspoken.cli.options import quiet
+from unspoken.cli.output import silence_libraries
 
 
 def check(recipe: Path, *overrides: str) -> None:
-    """Say everything about a recipe that can be known before time is spent on it.
+    """Say what a recipe will do and what it needs.
+
+    Everything that can be known before time is spent on it: data, models, sizes, memory.
 
     Parameters
     ----------
     recipe
-        YAML file.
+        YAML file, or name of a recipe that unspoken recipes lists
     overrides
-        section.key=value.
+        section.key=value, such as train.batch_size=16
     """
     from unspoken.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides)
-    quiet()
+    silence_libraries()
     from unspoken.check import check_recipe
 
     for line in check_recipe(loaded):

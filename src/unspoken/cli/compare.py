@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 def compare(
     first: Path, second: Path, /, *, output: Path | None = None, overwrite: Overwrite = False
 ) -> None:
-    """Compare two models' answers to the same questions.
+    """Compare answers to the same questions.
+
+    Of two models, with the difference and its interval.
 
     Parameters
     ----------

@@ -5,14 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
-from unspoken.cli.options import Overwrite
-
-data_app = App(name="data", help="Make or convert data sets: JSONL with question, thought, answer.")
+from unspoken.cli.options import Flag, Overwrite
 
 
-@data_app.command
 def multiplication(
     *,
     digits: Annotated[list[tuple[int, int]], Parameter(consume_multiple=True)],
@@ -23,7 +20,9 @@ def multiplication(
     seed: int = 0,
     overwrite: Overwrite = False,
 ) -> None:
-    """Multiplications with worked solutions, in the paper's form.
+    """Multiplications, worked out.
+
+    Solutions as the paper has them, with the digits in reverse.
 
     Parameters
     ----------
@@ -46,7 +45,6 @@ def multiplication(
     )
 
 
-@data_app.command
 def arithmetic(
     *,
     output: Path,
@@ -55,11 +53,13 @@ def arithmetic(
     num_valid: int = 0,
     difficulty: Literal["easy", "medium", "hard"] = "medium",
     categories: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
-    with_thoughts: Annotated[bool, Parameter(negative="")] = False,
+    with_thoughts: Flag = False,
     seed: int = 0,
     overwrite: Overwrite = False,
 ) -> None:
-    """Questions in six categories, from arithmetic to ratios, for a teacher to answer.
+    """Questions of six categories.
+
+    From arithmetic to ratios, for a teacher to answer.
 
     Parameters
     ----------
@@ -93,7 +93,6 @@ def arithmetic(
         print(output / name)
 
 
-@data_app.command
 def gsm8k(
     *,
     output: Path,
@@ -124,7 +123,6 @@ def gsm8k(
     )
 
 
-@data_app.command
 def questions(
     *,
     input: str,
@@ -136,7 +134,9 @@ def questions(
     limit: int | None = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Questions of a Hugging Face data set, a table or other JSONL, as JSONL that unspoken reads.
+    """Questions of a data set or table.
+
+    Of the Hugging Face hub, a folder or a file, as JSONL that unspoken reads.
 
     Parameters
     ----------
@@ -167,9 +167,10 @@ def questions(
     print(f"{output}: {count:,} questions")
 
 
-@data_app.command
 def icot(*, input: Path, output: Path, overwrite: Overwrite = False) -> None:
-    """Convert the paper's `question||thought #### answer` files to JSONL, or back.
+    """Convert the paper's .txt files to JSONL, or back.
+
+    Their lines are `question||thought #### answer`.
 
     Parameters
     ----------

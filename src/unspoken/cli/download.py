@@ -24,10 +24,11 @@ def download(
     with_code: Flag = False,
     verify: Path | None = None,
 ) -> None:
-    """Fetch models from the hub into OUT_DIR/teacher and OUT_DIR/student.
+    """Fetch models from the hub.
 
-    Everything after it needs no network. Run it again after an interruption: it goes on where it
-    stopped. A login is taken from HF_TOKEN or hf auth login.
+    Into OUT_DIR/teacher and OUT_DIR/student. Everything after it needs no network. Run it again
+    after an interruption: it goes on where it stopped. A login is taken from HF_TOKEN or hf
+    auth login.
 
     Parameters
     ----------

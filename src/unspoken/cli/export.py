@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from unspoken.cli.options import Overwrite, quiet
+from unspoken.cli.options import Overwrite
+from unspoken.cli.output import silence_libraries
 
 
 def export(
@@ -18,9 +19,10 @@ def export(
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a plain Hugging Face folder that transformers and vLLM serve without unspoken.
+    """Write a model folder that other software serves.
 
-    An adapter is merged into the base model's unquantized weights, also after QLoRA.
+    A plain Hugging Face folder, for transformers and vLLM, without unspoken. An adapter is merged
+    into the base model's unquantized weights, also after QLoRA.
 
     Parameters
     ----------
@@ -34,7 +36,7 @@ def export(
     dtype
         Of the weights (auto: what the base model was saved in).
     """
-    quiet()
+    silence_libraries()
     from transformers import AutoTokenizer
 
     from unspoken.models.export.folder import export_model

@@ -1,24 +1,23 @@
-"""`unspoken generate` and `merge`: flags -> an engine and its traces, and what to print."""
+"""`unspoken generate`: questions -> traces."""
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from unspoken.cli.options import Overwrite, quiet
-from unspoken.common.errors import RecipeError
+from unspoken.cli.options import Asking, Engine, Overwrite, Portion, Questions, Sampling
+from unspoken.cli.output import silence_libraries
+from unspoken.cli.traces import parse_shard, summary_lines
+from unspoken.common.errors import SettingError
 from unspoken.common.interrupt import EXIT_INTERRUPTED
-from unspoken.parallel.world import is_main_process, read_world
+from unspoken.parallel.world import World, is_main_process, read_world
 from unspoken.teach.engines.make import EngineName, EngineOptions, make_engine
 
 if TYPE_CHECKING:
     from unspoken.teach.traces.write import GenerateSummary
-
-_DEFAULT = EngineOptions()
 
 
 def generate(
@@ -26,106 +25,53 @@ def generate(
     input: str,
     output: Path,
     engine: EngineName = "transformers",
-    options: Annotated[EngineOptions, Parameter(name="*", negative="")] = _DEFAULT,
-    subset: str | None = None,
-    split: str = "train",
-    question_field: str = "question",
-    answer_field: str = "answer",
-    max_new_tokens: int = 512,
-    start_index: int = 0,
-    num_samples: int | None = None,
-    samples_per_question: int = 1,
-    temperature: float = 0.0,
-    top_p: float = 1.0,
-    few_shot: Path | None = None,
-    system_prompt: str | None = None,
-    shard: str | None = None,
-    seed: int = 0,
+    options: Annotated[Engine, Parameter(name="*")] = Engine(),  # noqa: B008
+    columns: Annotated[Questions, Parameter(name="*")] = Questions(),  # noqa: B008
+    portion: Annotated[Portion, Parameter(name="*")] = Portion(),  # noqa: B008
+    asking: Annotated[Asking, Parameter(name="*")] = Asking(),  # noqa: B008
+    sampling: Annotated[Sampling, Parameter(name="*")] = Sampling(),  # noqa: B008
     overwrite: Overwrite = False,
 ) -> None:
-    """Have a teacher write chains of thought: questions in, traces out, one record at a time.
+    """Have a teacher write chains of thought.
 
-    What is done is skipped: run the same command again after an interruption.
+    Questions in, traces out, one record at a time. What is done is skipped: run the same command
+    again after an interruption.
 
     Parameters
     ----------
     input
-        Questions: a JSONL, JSON, CSV or Parquet file, a folder with a data set, or the name of
-        one on the Hugging Face hub; with question and, if known, answer and id.
+        questions: a JSONL, JSON, CSV or Parquet file, a folder with a data set, or the name of one
+        on the Hugging Face hub; with question and, if known, answer and id
     output
-        Traces: JSONL with question and cot, and beside it OUTPUT.settings.json.
+        traces: JSONL with question and cot, and beside it OUTPUT.settings.json
     engine
-        transformers: the model in --teacher_dir; openai: a server at --base_url; worked: the
-        solutions that the questions carry, or those of unspoken data multiplication and arithmetic.
-    subset
-        Of a data set that has several, such as main of openai/gsm8k.
-    split
-        Of a data set.
-    question_field
-        Where the question stands.
-    answer_field
-        Where the gold answer stands.
-    max_new_tokens
-        Limit per trace.
-    start_index
-        Index of the first question.
-    num_samples
-        Only so many questions.
-    samples_per_question
-        Traces of each question; more than one needs a temperature.
-    temperature
-        0 takes the likeliest token, more draws tokens.
-    top_p
-        Draw from the likeliest tokens with this much probability together.
-    few_shot
-        JSONL with solved questions that the teacher is shown first.
-    system_prompt
-        In place of the default instruction; "" leaves it out.
-    shard
-        Such as 3/16: the third of sixteen parts, for SLURM arrays from 1; the part's file is
-        named after OUTPUT, and unspoken merge joins them.
-    seed
-        Same seed, same draws.
+        transformers: the model in teacher_dir; openai: a server at base_url; worked: the solutions
+        that the questions carry, or those of unspoken data multiplication and arithmetic
     """
     from unspoken.data.questions import read_questions_from
-    from unspoken.measure.sampling import Sampling
     from unspoken.parallel.world import join_other_processes, leave_processes
     from unspoken.teach.traces.together import write_together
     from unspoken.teach.traces.write import generate_traces, shard_path
 
-    part = parse_shard(shard)
-    num_processes = read_world().size
-    if num_processes > 1 and shard is not None:
-        raise RecipeError(
-            f"--shard: found it with {num_processes} processes, which share the questions out "
-            "themselves; needed: one or the other; leave --shard out, or the launcher"
-        )
+    part = parse_shard(portion.shard)
+    _refuse_shard_of_processes(portion.shard, read_world())
     if engine == "transformers":
-        quiet()
-    made = make_engine(engine, options)
-    questions = read_questions_from(
-        input,
-        subset=subset,
-        split=split,
-        question_field=question_field,
-        answer_field=answer_field,
-    )
+        silence_libraries()
+    teacher = make_engine(engine, EngineOptions(**options.given()))
+    questions = read_questions_from(input, **columns.given())
     process = join_other_processes()
+    settings = _trace_settings(portion, asking, sampling)
 
     def write(path: Path, share: tuple[int, int]) -> GenerateSummary:
+        progress = "generate" if is_main_process() else None
         return generate_traces(
-            made,
+            teacher,
             questions,
             path,
-            sampling=Sampling(max_new_tokens, temperature, top_p, seed),
-            samples_per_question=samples_per_question,
-            start_index=start_index,
-            num_samples=num_samples,
             shard=share,
-            system_prompt=system_prompt,
-            few_shot=few_shot,
             overwrite=overwrite,
-            progress="generate" if is_main_process() else None,
+            progress=progress,
+            **settings,
         )
 
     if process is None:
@@ -140,35 +86,20 @@ def generate(
         sys.exit(EXIT_INTERRUPTED)
 
 
-def summary_lines(summary: GenerateSummary) -> list[str]:
-    """What a run tells at its end."""
-    lines = [
-        f"{summary.output}: {summary.num_wanted - summary.num_missing:,} of "
-        f"{summary.num_wanted:,} traces, {summary.num_written:,} written now and "
-        f"{summary.num_done_before:,} before"
-    ]
-    if summary.num_torn_bytes:
-        lines.append(f"a torn last line was removed ({summary.num_torn_bytes} bytes)")
-    if summary.num_tokens:
-        lines.append(
-            f"tokens: {summary.num_prompt_tokens:,} read, {summary.num_tokens:,} written"
-            + (f"; {summary.tokens_per_s:,.0f} tokens/s" if summary.num_written else "")
-        )
-    if summary.cost:
-        lines.append(f"cost: {summary.cost:.4f}")
-    if summary.interrupted:
-        lines.append(f"interrupted: {summary.num_missing:,} are missing; run the command again")
-    return lines
+def _trace_settings(portion: Portion, asking: Asking, sampling: Sampling) -> dict[str, Any]:
+    """The arguments of `generate_traces` that decide what traces are written."""
+    from unspoken.measure.sampling import Sampling as HowToSample
+
+    settings = {**asking.given(), **portion.given(), "sampling": HowToSample(**sampling.given())}
+    settings.pop("shard", None)
+    return settings
 
 
-def parse_shard(shard: str | None) -> tuple[int, int]:
-    """`3/16` as (3, 16)."""
-    if shard is None:
-        return 1, 1
-    match = re.fullmatch(r"(\d+)/(\d+)", shard)
-    if not match or not 1 <= int(match[1]) <= int(match[2]):
-        raise RecipeError(
-            f"--shard: found {shard!r}; needed: part/parts, such as 1/16 to 16/16 (in a SLURM "
-            "array 1-16: --shard $SLURM_ARRAY_TASK_ID/16); correct it"
+def _refuse_shard_of_processes(shard: str | None, world: World) -> None:
+    if world.size > 1 and shard is not None:
+        raise SettingError(
+            "shard",
+            found=f"it with {world.size} processes, which share the questions out themselves",
+            needed="one or the other",
+            remedy="leave it out, or the launcher",
         )
-    return int(match[1]), int(match[2])

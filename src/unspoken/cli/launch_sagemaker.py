@@ -12,6 +12,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from unspoken.cli.options import Flag, Overwrite
+from unspoken.cli.output import say
 from unspoken.common.errors import RecipeError
 from unspoken.launch.sagemaker.settings import JobSettings
 
@@ -34,7 +35,9 @@ def sagemaker(
     output: Path | None = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Run a recipe on AWS SageMaker, or ask for, stop or fetch a job that runs there.
+    """Run a recipe on SageMaker.
+
+    Or ask for, stop or fetch a job that runs there.
 
     Credentials come from the usual AWS places (aws sso login, AWS_PROFILE, ...). Guide:
     docs/sagemaker.md.
@@ -113,7 +116,7 @@ def _launch(
     if dry_run:
         print(json.dumps(launch.request, indent=2))
         return
-    submit(launch, say=_say)
+    submit(launch, say=say)
     if wait:
         _follow(launch.job_name, launch.region)
         return
@@ -176,7 +179,7 @@ def _follow(name: str, region: str | None) -> None:
 
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     try:
-        follow(name, region, _say)
+        follow(name, region, say)
     except KeyboardInterrupt:
         print(f"\n{goes_on(name, region)}")
         sys.exit(_EXIT_CTRL_C)
@@ -191,7 +194,3 @@ def _fetch(name: str, output: Path, region: str | None, overwrite: bool) -> None
     num_bytes = sum(path.stat().st_size for path in files)
     word = "file" if len(files) == 1 else "files"
     print(f"{output}: {len(files)} {word}, {num_bytes / 1e6:.1f} MB")
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)

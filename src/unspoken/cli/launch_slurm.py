@@ -1,4 +1,4 @@
-"""`unspoken launch slurm` and `shard`: a recipe as jobs of a cluster, and what those call."""
+"""`unspoken launch slurm`: a recipe as jobs of a cluster."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from unspoken.cli.options import Flag, quiet
+from unspoken.cli.options import Flag
+from unspoken.cli.output import silence_libraries
 from unspoken.common.errors import RecipeError
 from unspoken.launch.slurm.options import SlurmOptions
 
@@ -29,10 +30,10 @@ def slurm(
     dry_run: Flag = False,
     status: Flag = False,
 ) -> None:
-    """Run a recipe on a SLURM cluster: write its jobs into the run folder and submit them.
+    """Run a recipe on a SLURM cluster.
 
-    A run that reaches the time limit saves and goes on in the same job. A failed job ends those
-    that wait for it.
+    Its jobs are written into the run folder and submitted. A run that reaches the time limit saves
+    and goes on in the same job. A failed job ends those that wait for it.
 
     Parameters
     ----------
@@ -62,7 +63,7 @@ def slurm(
     launch = SlurmLaunch(loaded, overrides, options, folder, here, command_line())
     scripts = render_scripts(launch)
     nodes, gpus = options.nodes, options.gpus_per_node
-    quiet()
+    silence_libraries()
     from unspoken.parallel.world import require_processes
 
     given = f"--nodes {nodes} --gpus_per_node {gpus}"
@@ -133,7 +134,3 @@ def _findings(recipe: Recipe) -> Iterator[str]:
         if phase.teacher is not None:
             sample = yield from check_teacher(phase, phase.teacher, sample)
         yield from check_student(phase, sample)
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)

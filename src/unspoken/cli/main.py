@@ -1,7 +1,4 @@
-"""The command line: verbs put together, one spelling of flags, and errors in one line.
-
-`--num_train` and `--num-train` are the same flag.
-"""
+"""The command line: one verb is called, and errors are told in its words, in one line each."""
 
 from __future__ import annotations
 
@@ -13,65 +10,26 @@ import time
 from collections.abc import Sequence
 
 from cyclopts import App
-from cyclopts.exceptions import CycloptsError
-from pydantic import ValidationError
+from cyclopts.exceptions import CycloptsError, MissingArgumentError, RepeatArgumentError
 
-from unspoken.cli.check import check
-from unspoken.cli.compare import compare
-from unspoken.cli.data import data_app
-from unspoken.cli.distil import distil
-from unspoken.cli.download import download
-from unspoken.cli.evaluate import evaluate
-from unspoken.cli.export import export
-from unspoken.cli.generate import generate
-from unspoken.cli.internalize import internalize
-from unspoken.cli.launch_sagemaker import sagemaker
-from unspoken.cli.launch_slurm import slurm
-from unspoken.cli.merge import merge
-from unspoken.cli.recipes import recipes
-from unspoken.cli.report import report
-from unspoken.cli.run import run
-from unspoken.cli.score import score
-from unspoken.cli.shard import shard
-from unspoken.cli.vet import vet
-from unspoken.common.errors import UnspokenError, as_flag
+from unspoken.cli.spelling import flags_of, spelling_of, typed_flags, with_known_flags
+from unspoken.cli.verbs import application, find_verb, verb_of
+from unspoken.common.errors import SettingError, Spelling, UnspokenError, as_key
 from unspoken.common.interrupt import EXIT_INTERRUPTED
-from unspoken.common.settings import setting_error
-from unspoken.common.version import __version__
-from unspoken.parallel.world import is_main_process, read_world
 
 #: Exit status for everything that the user can mend.
 EXIT_USER_ERROR = 2
 
-app = App(
-    name="unspoken",
-    help="Make small language models reason without writing it down.",
-    version=__version__,
-    result_action="return_value",
-)
-VERBS = (
-    run, check, recipes, generate, merge, vet, internalize, evaluate, score, compare, report,
-    export, download,
-)  # fmt: skip
-for verb in VERBS:
-    app.command(verb)
-app.command(distil, name=["distil", "distill"])
-app.command(shard)
-app.command(data_app)
-launch_app = App(name="launch", help="Run a recipe elsewhere: on a SLURM cluster or on SageMaker.")
-launch_app.command(slurm)
-launch_app.command(sagemaker)
-app.command(launch_app)
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and exits: 0, 2 for what the user can mend, 75 when stopped by a signal."""
-    if not read_world().is_launched:
-        _main(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if verb_of(words) is None or not _is_launched():
+        _run(words)
         return
     status: object = 0
     try:
-        _main(arguments)
+        _run(words)
     except SystemExit as end:
         status = end.code
     # Python's own end runs into threads of torch's process groups now and then, and aborts; the
@@ -81,19 +39,49 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os._exit(status if isinstance(status, int) else int(status is not None))
 
 
-def _main(arguments: Sequence[str] | None) -> None:
+def call(words: Sequence[str]) -> None:
+    """Calls the verb with its flags; errors come as they are, in the verb's words.
+
+    Raises:
+        UnspokenError: of the verb.
+        CycloptsError: there is no such verb or flag.
+    """
+    app, words = _prepare(words)
+    app(words, exit_on_error=False, print_error=False)
+
+
+def parse(words: Sequence[str]) -> None:
+    """Reads the verb and its flags, and calls nothing.
+
+    Raises:
+        CycloptsError: there is no such verb or flag, or a value is of the wrong type.
+    """
+    app, words = _prepare(words)
+    app.parse_args(words, exit_on_error=False, print_error=False)
+
+
+def _prepare(words: Sequence[str]) -> tuple[App, list[str]]:
+    """The application with the verb that is called, and the words as it knows them."""
+    verb = verb_of(words)
+    app = application([] if verb is None else [verb])
+    if verb is None:
+        return app, list(words)
+    return app, with_known_flags(words, flags_of(find_verb(app, verb)))
+
+
+def _run(words: Sequence[str]) -> None:
     with contextlib.suppress(ValueError):  # not the main thread: whoever owns it decides
         signal.signal(signal.SIGTERM, _stop)
-    tokens = [_same_flag(token) for token in (sys.argv[1:] if arguments is None else arguments)]
     try:
-        app(tokens, exit_on_error=False, print_error=False)
+        call(words)
     except CycloptsError as error:
-        cause, group = error.__cause__, error.argument and error.argument.hint
-        if isinstance(cause, ValidationError) and hasattr(group, "__pydantic_fields__"):
-            _fail_of(setting_error(group, cause))
-        _fail(f"{str(error).strip()} Try: unspoken --help")
+        refused = _refused_by_type(error)
+        if refused is not None:
+            _fail(refused.told(_spelling(words)))
+        verb = verb_of(words)
+        _fail(f"{_explain(error, words)} Try: unspoken {f'{verb} ' if verb else ''}--help")
     except UnspokenError as error:
-        _fail_of(error)
+        _fail(error.told(_spelling(words)))
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
@@ -101,12 +89,41 @@ def _main(arguments: Sequence[str] | None) -> None:
         sys.exit(130)
 
 
-def _same_flag(token: str) -> str:
-    """`--num_train=3` as `--num-train=3`: both spellings of a flag are one."""
-    if not token.startswith("--"):
-        return token
-    name, equals, value = token.partition("=")
-    return name.replace("_", "-") + equals + value
+def _spelling(words: Sequence[str]) -> Spelling:
+    """How settings are spelled to who typed these words."""
+    verb = verb_of(words)
+    if verb is None:
+        return as_key
+    return spelling_of(flags_of(find_verb(application([verb]), verb)), words)
+
+
+def _explain(error: CycloptsError, words: Sequence[str]) -> str:
+    """What is wrong with the words themselves."""
+    if isinstance(error, RepeatArgumentError):
+        verb = find_verb(application([verb_of(words) or ""]), verb_of(words) or "")
+        names = next(each.names for each in flags_of(verb) if error.token.keyword in each.names)
+        given = [typed for flag, typed in typed_flags(words) if flag in names]
+        return f"{', '.join(given)}: found more than one, and they say the same; give one."
+    if isinstance(error, MissingArgumentError) and error.argument and not error.argument.tokens:
+        argument = error.argument
+        name = argument.name if argument.index is None else argument.name.lstrip("-").upper()
+        return f"{name}: missing; it is needed."
+    return str(error).strip()
+
+
+def _refused_by_type(error: CycloptsError) -> SettingError | None:
+    """The setting whose value pydantic refused, where an option group is one of its dataclasses."""
+    from pydantic import ValidationError
+
+    from unspoken.common.settings import setting_error
+
+    cause, group = error.__cause__, error.argument and error.argument.hint
+    if not isinstance(cause, ValidationError) or not hasattr(group, "__pydantic_fields__"):
+        return None
+    refused = setting_error(group, cause)
+    if not isinstance(refused, SettingError):
+        raise refused
+    return refused
 
 
 def _stop(number: int, frame: object) -> None:
@@ -115,17 +132,21 @@ def _stop(number: int, frame: object) -> None:
     sys.exit(EXIT_INTERRUPTED)
 
 
-def _fail_of(error: Exception) -> None:
-    _fail(error.told(as_flag) if isinstance(error, UnspokenError) else str(error))
-
-
 def _fail(message: str) -> None:
+    from unspoken.parallel.world import is_main_process
+
     if not is_main_process():  # the first says it for all, and the launcher ends them
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         time.sleep(1)
     for line in message.splitlines():
         print(f"error: {line}", file=sys.stderr)
     sys.exit(EXIT_USER_ERROR)
+
+
+def _is_launched() -> bool:
+    from unspoken.parallel.world import read_world
+
+    return read_world().is_launched
 
 
 if __name__ == "__main__":

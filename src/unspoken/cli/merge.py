@@ -10,7 +10,9 @@ from unspoken.cli.options import Flag, Overwrite
 def merge(
     *inputs: Path, output: Path, allow_missing: Flag = False, overwrite: Overwrite = False
 ) -> None:
-    """Join the traces of several shards: every sample once, in the order of the questions.
+    """Join the traces of several shards.
+
+    Every sample once, in the order of the questions.
 
     Parameters
     ----------

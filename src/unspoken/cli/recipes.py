@@ -10,11 +10,9 @@ from pathlib import Path
 
 
 def recipes(name: str | None = None, /) -> None:
-    """List the recipes that come with unspoken, or print one to start from.
+    """List the recipes that come with unspoken.
 
-    `unspoken recipes quickstart > mine.yaml` copies one with its comments, and `unspoken run
-    quickstart`
-    runs one by its name.
+    unspoken recipes NAME > mine.yaml copies one with its comments, unspoken run NAME runs it.
 
     Parameters
     ----------

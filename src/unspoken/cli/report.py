@@ -8,7 +8,9 @@ from unspoken.common.errors import DataError
 
 
 def report(folder: Path) -> None:
-    """Write report.html, report.json and plots for a run folder again.
+    """Write the report of a run again.
+
+    report.html, report.json and the plots, from what stands in the folder.
 
     Parameters
     ----------

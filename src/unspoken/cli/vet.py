@@ -7,69 +7,47 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from unspoken.cli.options import Flag, Overwrite
+from unspoken.cli.options import Overwrite, Vetting
 
 if TYPE_CHECKING:
     from unspoken.teach.vet import VetSummary
 
-Paths = Annotated[list[Path], Parameter(consume_multiple=True, negative="")]
+Paths = Annotated[list[Path], Parameter(consume_multiple=True)]
 
 
 def vet(
     *,
     input: Paths,
     output: Path,
-    test: Annotated[list[Path] | None, Parameter(consume_multiple=True, negative="")] = None,
+    test: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
     rejected: Path | None = None,
     failed: Path | None = None,
-    majority: Flag = False,
-    max_tokens: int | None = None,
-    pattern: str | None = None,
-    overlap: float | None = None,
-    max_per_question: int | None = None,
+    rules: Annotated[Vetting, Parameter(name="*")] = Vetting(),  # noqa: B008
     overwrite: Overwrite = False,
 ) -> None:
-    """Keep the traces that a student may learn from: complete, right, and of no test question.
+    """Keep the traces that a student may learn from.
+
+    Complete, right, and of no test question; every other one is kept aside with a reason.
 
     Parameters
     ----------
     input
-        Traces: JSONL with question and cot; several files count together, such as retries.
+        traces: JSONL with question and cot; several files count together, such as retries
     output
-        Dataset: JSONL with question, thought, answer and cot.
+        dataset: JSONL with question, thought, answer and cot
     test
-        Test files; traces of their questions are rejected.
+        test files; traces of their questions are rejected
     rejected
-        The other traces, with reason and detail (default: rejected.jsonl beside OUTPUT).
+        the other traces, with reason and detail (default: rejected.jsonl beside OUTPUT)
     failed
-        Questions without any trace kept, for unspoken generate --input.
-    majority
-        Without a gold answer, keep only traces whose answer has the most votes, at least two,
-        among the samples of its question.
-    max_tokens
-        Reject longer traces.
-    pattern
-        Regular expression that a whole thought must match; (?s) lets a dot match line ends.
-    overlap
-        A question is a test question if it calculates with the same numbers and shares this part
-        of its words in runs of eight (default 0.5; without numbers at least 0.8).
-    max_per_question
-        Keep so many traces of each question.
+        questions without any trace kept, for unspoken generate --input
     """
-    from unspoken.data.overlap import OVERLAP
     from unspoken.teach.vet import VetRules, vet_traces
 
-    rules = VetRules(
-        majority=majority,
-        max_tokens=max_tokens,
-        pattern=pattern,  # pyright: ignore[reportArgumentType]  # a text is compiled
-        overlap=OVERLAP if overlap is None else overlap,
-        max_per_question=max_per_question,
-    )
     summary = vet_traces(
         input,
         output,
-        rules,
+        VetRules(**rules.given()),
         rejected=rejected,
         failed=failed,
         test=test or (),

@@ -4,25 +4,64 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
 from pydantic import BaseModel
 
+from unspoken.common.errors import setting
 
-def explain(problem: Any, where: str, nodes: yaml.Node | None, recipe: type[BaseModel]) -> str:
+
+@dataclass(frozen=True)
+class Place:
+    """Where a recipe's values come from.
+
+    Attributes:
+        where: a file or a phase; empty: the command line alone.
+        nodes: where values stand in the file.
+        given: keys whose values come from overrides, not from there.
+    """
+
+    where: str
+    nodes: yaml.Node | None = None
+    given: frozenset[str] = frozenset()
+
+    def of(self, path: list[str]) -> str:
+        """A value's place and key, as the start of a message: `mine.yaml:7: train.epochs`.
+
+        The key of an override is a setting of the error: its reader typed it, perhaps as a flag.
+        """
+        key = ".".join(path)
+        if path and self._is_given(key):
+            return _setting_of(path)
+        line = _line_of(self.nodes, path)
+        place = f"{self.where}{f':{line}' if line else ''}: " if self.where else ""
+        return f"{place}{(key if self.nodes else _setting_of(path)) or 'recipe'}"
+
+    def _is_given(self, key: str) -> bool:
+        return any(key == each or key.startswith(f"{each}.") for each in self.given)
+
+
+def explain(problem: Any, place: Place, recipe: type[BaseModel]) -> str:
     """One line for one pydantic problem: place, what was found, what is needed."""
     path = [str(part) for part in problem["loc"]]
-    line = _line_of(nodes, path)
-    place = f"{where}{f':{line}' if line else ''}: {'.'.join(path) or 'recipe'}"
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
-        return f"{place}: unknown key; {_suggest(path, recipe)}"
+        return f"{place.of(path)}: unknown key; {_suggest(path, recipe)}"
     if problem["type"] == "missing":
-        return f"{place}: missing; this section or key is needed"
+        return f"{place.of(path)}: missing; this section or key is needed"
     if problem["type"] == "value_error":
-        return f"{place}: {message}"
-    return f"{place}: found {problem['input']!r}; {message[0].lower()}{message[1:]}"
+        return f"{place.of(path)}: {message}" if place.where else message
+    return f"{place.of(path)}: found {problem['input']!r}; {message[0].lower()}{message[1:]}"
+
+
+def _setting_of(path: list[str]) -> str:
+    """A key as a setting of the error; what stands within its value follows it."""
+    if not path:
+        return ""
+    inner = next((i for i, part in enumerate(path) if part.isdigit()), len(path))
+    return setting(".".join(path[:inner])) + "".join(f".{part}" for part in path[inner:])
 
 
 def _suggest(path: list[str], recipe: type[BaseModel]) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from unspoken.common.errors import RecipeError
-from unspoken.recipe.merge import merge, parse_override, switched
+from unspoken.recipe.merge import dotted_keys, merge, parse_override, switched
 from unspoken.recipe.shipped import find_recipe
 from unspoken.recipe.whole import Recipe, validate
 
@@ -54,15 +54,28 @@ def load_values(path: str | Path) -> tuple[dict[str, Any], yaml.Node | None]:
 
 def recipe_from(
     values: dict[str, Any],
-    overrides: Sequence[str] = (),
+    overrides: Sequence[str | Mapping[str, Any]] = (),
     *,
     where: str = "recipe",
     nodes: yaml.Node | None = None,
 ) -> Recipe:
-    """The recipe in nested plain values, with overrides; raises RecipeError as `load_recipe`."""
+    """The recipe in nested plain values, with overrides over it.
+
+    Args:
+        values: sections and their keys.
+        overrides: `section.key=value`, or nested values; a later one wins.
+        where: the values come from, for messages.
+        nodes: where they stand in their file.
+
+    Raises:
+        RecipeError: a key or a value cannot be used. It names where the value comes from; one from
+            an override is a setting of the error.
+    """
     values = {**values, **switched(values)}
+    given: set[str] = set()
     for override in overrides:
-        parsed = parse_override(override)
+        parsed = parse_override(override) if isinstance(override, str) else dict(override)
+        given |= set(dotted_keys(parsed))
         parsed = {**parsed, **switched(parsed)}
         values = merge(values, parsed)
         # the command line wins over phases, too, except for what belongs to the whole recipe
@@ -70,7 +83,7 @@ def recipe_from(
         if inner and isinstance(values.get("phases"), list):
             phases = [merge(phase, inner) for phase in values["phases"] if isinstance(phase, dict)]
             values = {**values, "phases": phases}
-    recipe = validate(values, where, nodes)
+    recipe = validate(values, where, nodes, frozenset(given))
     recipe.resolved_phases()
     recipe.distilling()
     return recipe

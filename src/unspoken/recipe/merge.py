@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
@@ -15,6 +16,7 @@ _RIVALS = {"name": "config", "config": "name"}
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `over` laid over it, section by section; neither is changed."""
     merged = dict(base)
     for key, value in over.items():
         old = merged.get(key)
@@ -32,6 +34,15 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
             if key not in over:
                 merged.pop(key, None)
     return merged
+
+
+def dotted_keys(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yields the keys of nested values, such as `train.learning_rate`; sections are none."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from dotted_keys(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key
 
 
 def switched(values: dict[str, Any]) -> dict[str, Any]:

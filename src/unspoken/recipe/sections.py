@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from unspoken.common.errors import setting
+
 Positive = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
 
@@ -50,18 +52,24 @@ class Data(Section):
         description="multiplication, arithmetic (default 95): held-out test examples",
     )
     source: str | None = Field(
-        default=None, description="gsm8k: folder with raw files; empty: the hub"
+        default=None,
+        description="gsm8k: folder with the raw train.jsonl and test.jsonl; empty: the hub",
     )
     thought: Literal["equations", "sentences"] = Field(
-        default="equations", description="gsm8k: thought"
+        default="equations",
+        description="gsm8k: equations alone, as the paper has them, or whole sentences",
     )
     train: Path | None = Field(
         default=None,
-        description="jsonl: training file (also .txt of the paper, raw GSM8K, and traces); with a "
-        "teacher: questions",
+        description="training file: JSONL with question, thought and answer, a teacher's traces "
+        "(question and cot), the paper's .txt, or raw GSM8K; with a teacher: questions",
     )
-    valid: Path | None = Field(default=None, description="jsonl: validation file")
-    test: Path | None = Field(default=None, description="jsonl: test file")
+    valid: Path | None = Field(
+        default=None, description="validation file; the best model is chosen with it"
+    )
+    test: Path | None = Field(
+        default=None, description="test file, asked once, at the end; its questions are not learned"
+    )
     max_length: Positive | None = Field(
         default=None, description="drop examples with more tokens than this (paper: 150 on GSM8K)"
     )
@@ -81,13 +89,15 @@ class Data(Section):
     def _jsonl_needs_files(self) -> Data:
         if self.task != "jsonl" and (self.train or self.valid or self.test):
             raise ValueError(
-                f"task '{self.task}' makes its own files; found data.train, data.valid or "
-                "data.test; leave them out, or set data.task=jsonl"
+                f"task '{self.task}' makes its own files; found {setting('data.train')}, "
+                f"{setting('data.valid')} or {setting('data.test')}; leave them out, or set "
+                f"{setting('data.task', 'jsonl')}"
             )
         if self.task == "jsonl" and self.train is None:
             raise ValueError(
-                "task 'jsonl' needs data.train, a JSONL file with question, thought and answer; "
-                "set it, or choose data.task=multiplication, arithmetic or gsm8k"
+                f"task 'jsonl' needs {setting('data.train')}, a JSONL file with question, thought "
+                f"and answer; set it, or choose {setting('data.task', 'multiplication')}, "
+                "arithmetic or gsm8k"
             )
         return self
 
@@ -145,7 +155,9 @@ class Lora(Section):
 
     r: Positive = Field(default=8, description="rank")
     alpha: Positive = Field(default=16, description="scale: alpha / r")
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.05, description="share of the adapter's inputs that is dropped in training"
+    )
     target_modules: Literal["auto", "all-linear"] | list[str] = Field(
         default="auto",
         description="auto: the attention and MLP projections under this architecture's names",
@@ -243,9 +255,11 @@ class Train(Section):
     micro_batch_size: Positive | None = Field(
         default=None, description="examples per forward pass and process; empty: no accumulation"
     )
-    learning_rate: Annotated[float, Field(gt=0)] = 5e-5
+    learning_rate: Annotated[float, Field(gt=0)] = Field(
+        default=5e-5, description="learning rate, at its highest"
+    )
     lr_schedule: Literal["constant", "linear", "cosine", "polynomial", "constant_with_warmup"] = (
-        "constant_with_warmup"
+        Field(default="constant_with_warmup", description="how it goes on after the warm-up")
     )
     warmup_steps: Annotated[float, Field(ge=0)] = Field(
         default=0, description="linear warm-up; below 1: the share of all steps"
@@ -253,10 +267,16 @@ class Train(Section):
     settle_decay: bool = Field(
         default=True, description="learning rate falls to 0 over settle_steps"
     )
-    optimizer: Literal["adamw", "adamw_8bit", "paged_adamw_8bit", "sgd"] = "adamw"
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    betas: tuple[float, float] = (0.9, 0.999)
-    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    optimizer: Literal["adamw", "adamw_8bit", "paged_adamw_8bit", "sgd"] = Field(
+        default="adamw", description="8-bit ones keep their state in a quarter of the memory"
+    )
+    weight_decay: Annotated[float, Field(ge=0)] = Field(
+        default=0.01, description="decoupled from the gradient, as AdamW has it"
+    )
+    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="of AdamW")
+    max_grad_norm: Annotated[float, Field(gt=0)] = Field(
+        default=1.0, description="longer gradients are scaled down to this norm"
+    )
     precision: Literal["fp32", "bf16", "fp16"] = Field(
         "fp32", description="of the arithmetic; weights and optimizer state are always fp32"
     )
@@ -275,7 +295,9 @@ class Train(Section):
         "last only; empty: of every level where there are at most 16, else of about 16",
     )
     log_every: Positive = Field(default=10, description="steps between lines of metrics.jsonl")
-    trackers: list[Literal["trackio", "tensorboard", "wandb"]] = Field(default_factory=list)
+    trackers: list[Literal["trackio", "tensorboard", "wandb"]] = Field(
+        default_factory=list, description="where metrics go beside metrics.jsonl"
+    )
     threads: Positive | None = Field(
         default=None, description="CPU threads of torch; empty: its default"
     )
@@ -283,11 +305,12 @@ class Train(Section):
     @model_validator(mode="after")
     def _an_end(self) -> Train:
         if self.epochs is None and self.max_steps is None:
-            raise ValueError("train.epochs or train.max_steps is needed; found neither")
+            epochs, steps = setting("train.epochs"), setting("train.max_steps")
+            raise ValueError(f"{epochs} or {steps} is needed; found neither")
         if self.micro_batch_size and self.batch_size % self.micro_batch_size:
             raise ValueError(
-                f"train.batch_size ({self.batch_size}) must be a multiple of "
-                f"train.micro_batch_size ({self.micro_batch_size})"
+                f"{setting('train.batch_size')} ({self.batch_size}) must be a multiple of "
+                f"{setting('train.micro_batch_size')} ({self.micro_batch_size})"
             )
         return self
 

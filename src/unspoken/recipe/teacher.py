@@ -45,7 +45,11 @@ class Teacher(Section):
     temperature: Annotated[float, Field(ge=0)] = Field(
         default=0.0, description="0 takes the likeliest token"
     )
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=1.0,
+        description="with a temperature: only the likeliest tokens with this much probability "
+        "together",
+    )
     max_new_tokens: Positive | None = Field(
         default=None,
         description="limit per trace; empty: 512, or what the model's unspoken.json says",
@@ -53,7 +57,9 @@ class Teacher(Section):
     retries: Natural = Field(
         default=0, description="times that questions without a kept trace are asked again"
     )
-    retry_temperature: Annotated[float, Field(gt=0)] = 0.7
+    retry_temperature: Annotated[float, Field(gt=0)] = Field(
+        default=0.7, description="temperature of the retries"
+    )
     batch_size: Positive = Field(
         default=64, description="transformers: questions at once; halved when memory runs out"
     )
@@ -67,7 +73,9 @@ class Teacher(Section):
         default=None, description="openai: environment variable that holds the key"
     )
     concurrency: Positive = Field(default=8, description="openai: requests at a time")
-    requests_per_minute: Annotated[float, Field(gt=0)] | None = None
+    requests_per_minute: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="openai: requests at the most; empty: no limit"
+    )
     max_cost: Price | None = Field(
         default=None,
         description="openai: spend no more than this on each file: traces, retries, test answers",
@@ -142,7 +150,7 @@ class Vet(Section):
 class Costs(Section):
     """Prices, for the report's table of costs."""
 
-    currency: str = "USD"
+    currency: str = Field(default="USD", description="of all prices")
     machine_per_hour: Price | None = Field(
         default=None, description="of the machine that runs this; empty: costs in time only"
     )

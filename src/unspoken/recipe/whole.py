@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from unspoken.common.errors import RecipeError
-from unspoken.recipe.explain import explain
+from unspoken.common.errors import RecipeError, setting
+from unspoken.recipe.explain import Place, explain
 from unspoken.recipe.merge import merge, switched
 from unspoken.recipe.sections import (
     Baselines,
@@ -40,10 +40,14 @@ class Recipe(Section):
     """
 
     name: str = Field(default="run", description="names the run folder and the report")
-    description: str = ""
-    seed: Natural = 0
+    description: str = Field(default="", description="a sentence for the report")
+    seed: Natural = Field(default=0, description="same seed, same data, draws and losses")
     output: Path | None = Field(default=None, description="run folder; empty: runs/<name>")
-    template: TemplateName = "plain"
+    template: TemplateName = Field(
+        default="plain",
+        description="how question, thought and answer are put together; qa: '### Question: ... "
+        "### Answer: ...'; with a teacher or distil the default is qa",
+    )
     data: Data
     model: Model
     lora: Lora | None = Field(default=None, description="empty: all weights are trained")
@@ -68,8 +72,8 @@ class Recipe(Section):
     def _adapters_fit(self) -> Recipe:
         if self.model.quantization and self.lora is None:
             raise ValueError(
-                "model.quantization: 4-bit weights cannot be trained themselves; add a section "
-                "lora (lora: {} takes the defaults)"
+                f"{setting('model.quantization')}: 4-bit weights cannot be trained themselves; add "
+                "a section lora (lora: {} takes the defaults)"
             )
         if self.baselines.explicit == "before_removal" and self.schedule.start > 0:
             raise ValueError(
@@ -147,10 +151,26 @@ class Recipe(Section):
         ]
 
 
-def validate(values: dict[str, Any], where: str, nodes: yaml.Node | None = None) -> Recipe:
-    """The recipe in plain values; raises RecipeError with a line for each problem."""
+def validate(
+    values: dict[str, Any],
+    where: str,
+    nodes: yaml.Node | None = None,
+    given: frozenset[str] = frozenset(),
+) -> Recipe:
+    """The recipe in plain values.
+
+    Args:
+        values: sections and their keys.
+        where: they come from, for messages.
+        nodes: where they stand in their file.
+        given: keys whose values come from overrides.
+
+    Raises:
+        RecipeError: with a line for each problem.
+    """
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        lines = [explain(problem, where, nodes, Recipe) for problem in error.errors()]
+        place = Place(where, nodes, given)
+        lines = [explain(problem, place, Recipe) for problem in error.errors()]
         raise RecipeError("\n".join(dict.fromkeys(lines))) from None
