@@ -10,7 +10,7 @@ import pytest
 
 from helpers.engines import QUESTIONS, FakeEngine
 from unspoken.cli.main import main
-from unspoken.common.errors import DataError, OutputExistsError, RecipeError
+from unspoken.common.errors import DataError, OutputExistsError, SettingError
 from unspoken.common.locks import locked
 from unspoken.measure.sampling import Sampling
 from unspoken.teach.engines import Usage
@@ -143,8 +143,9 @@ def test_settings_without_sense_are_refused(tmp_path: Path) -> None:
         {"start_index": -1},
     ]
     for options in bad:
-        with pytest.raises(RecipeError, match="needed: "):
+        with pytest.raises(SettingError, match="needed: ") as caught:
             generate_traces(FakeEngine(), QUESTIONS, output, **options)
+        assert caught.value.setting == next(iter(options))
     assert not output.exists()
 
 

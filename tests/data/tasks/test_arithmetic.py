@@ -13,10 +13,10 @@ from unspoken.data.leaks import check_leaks, normalize
 from unspoken.data.tasks.arithmetic import (
     CATEGORIES,
     DIFFICULTIES,
-    cot,
     generate,
     solve_question,
     write_arithmetic,
+    write_cot,
 )
 from unspoken.data.tasks.arithmetic.dataset import share_out
 from unspoken.measure.answers import answers_equal, extract_answer
@@ -62,7 +62,7 @@ def numbers(text):
 def test_the_answer_is_found_in_the_solution_and_the_solution_in_the_question(difficulty):
     for question in sample(difficulty):
         example = question.example
-        text = cot(example)
+        text = write_cot(example)
         assert text.splitlines()[-1] == f"Final Answer: {example.answer}"
         assert all(
             line.startswith(f"Step {n}: ") for n, line in enumerate(example.thought.split("\n"), 1)
@@ -188,7 +188,7 @@ def test_another_question_is_refused():
 
 
 def test_solutions_of_known_questions():
-    assert cot(solve_question("Calculate 15% of 240.")) == (
+    assert write_cot(solve_question("Calculate 15% of 240.")) == (
         "Step 1: 15% of 240 is 15 × 240 ÷ 100\nStep 2: 15 × 240 = 3600\n"
         "Step 3: 3600 ÷ 100 = 36\nFinal Answer: 36"
     )

@@ -64,7 +64,7 @@ def solution(request: Request) -> str:
     except DataError:
         pass
     try:
-        return arithmetic.cot(arithmetic.solve_question(request.question))
+        return arithmetic.write_cot(arithmetic.solve_question(request.question))
     except DataError:
         raise DataError(
             f"question {request.index}: found {request.question[:60]!r} without a solution; "

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from unspoken.common.errors import DataError, setting
+from unspoken.common.errors import DataError
 from unspoken.common.files import AnyPath, atomic_output, refuse_existing
 from unspoken.common.locks import locked
 from unspoken.teach.traces.file import Line, TraceFile
@@ -45,7 +45,7 @@ def merge_traces(
     """
     paths = [Path(path) for path in inputs]
     if not paths:
-        raise DataError(f"{setting('input')}: found no file; needed: files of traces; name them")
+        raise DataError("merge: found no input; needed: files of traces; name them")
     refuse_existing([output], overwrite=overwrite)
     if any(path.resolve() == Path(output).resolve() for path in paths):
         raise DataError(f"{output}: found it among the inputs; needed: another file; rename it")

@@ -8,7 +8,7 @@ Answers are exact: no float occurs. Numbers are whole, decimals with an end, or 
 lowest terms; money has two decimals where it is not whole; word problems have their unit.
 """
 
-from unspoken.data.tasks.arithmetic.categories import CATEGORIES, cot, solve_question
+from unspoken.data.tasks.arithmetic.categories import CATEGORIES, solve_question, write_cot
 from unspoken.data.tasks.arithmetic.dataset import SPLITS, Question, generate, write_arithmetic
 from unspoken.data.tasks.arithmetic.form import LEVELS as DIFFICULTIES
 
@@ -17,8 +17,8 @@ __all__ = [
     "DIFFICULTIES",
     "SPLITS",
     "Question",
-    "cot",
     "generate",
     "solve_question",
     "write_arithmetic",
+    "write_cot",
 ]

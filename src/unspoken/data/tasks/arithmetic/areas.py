@@ -9,9 +9,9 @@ from unspoken.data.tasks.arithmetic.form import (
     Number,
     Solution,
     Values,
+    draw_half,
     exact,
     form,
-    half,
     number,
     pick,
 )
@@ -19,7 +19,7 @@ from unspoken.data.tasks.arithmetic.form import (
 
 def _side(rng: Random, level: int) -> Number:
     whole = pick(rng, level, (3, 25), (5, 60), (12, 150))
-    return whole if level < 2 else half(rng, level, 12, 150)
+    return whole if level < 2 else draw_half(rng, level, 12, 150)
 
 
 def _draw_rectangle(rng: Random, level: int) -> Values:

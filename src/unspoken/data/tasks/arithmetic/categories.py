@@ -59,11 +59,11 @@ Add 5: 54 + 5 = 59', answer='59', id='')
     )
 
 
-def cot(example: Example) -> str:
+def write_cot(example: Example) -> str:
     """Returns the solution as a teacher would write it, with the answer in its last line.
 
     Example:
-        >>> cot(Example("What is 3 + 4?", "Step 1: Add 4: 3 + 4 = 7", "7"))
+        >>> write_cot(Example("What is 3 + 4?", "Step 1: Add 4: 3 + 4 = 7", "7"))
         'Step 1: Add 4: 3 + 4 = 7\\nFinal Answer: 7'
     """
     return f"{example.thought}\nFinal Answer: {example.answer}"

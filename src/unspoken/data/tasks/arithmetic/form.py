@@ -114,9 +114,9 @@ class Phrasing:
     """One way to ask.
 
     Attributes:
-        text: The question with `{name}` for every slot.
+        text: the question with `{name}` for every slot.
         slots: (name, type) of every slot, once each.
-        pattern: What every question of this phrasing matches, and no text of another shape.
+        pattern: what every question of this phrasing matches, and no text of another shape.
     """
 
     text: str
@@ -170,11 +170,11 @@ class Form:
     """One kind of question.
 
     Attributes:
-        kind: Its name, such as `addition`.
-        phrasings: The ways to ask; all have the same slots for numbers.
+        kind: its name, such as `addition`.
+        phrasings: the ways to ask; all have the same slots for numbers.
         draw: (source of chance, level) -> the values of these slots.
-        work: Values -> the steps of the solution, and the answer.
-        levels: For which levels (places in `LEVELS`) it is drawn.
+        work: values -> the steps of the solution, and the answer.
+        levels: for which levels (places in `LEVELS`) it is drawn.
     """
 
     kind: str
@@ -209,7 +209,7 @@ def form(
     return Form(kind, tuple(map(Phrasing.build, phrasings)), draw, work, levels)
 
 
-def asked(*expressions: str) -> list[str]:
+def ask_for(*expressions: str) -> list[str]:
     """Returns the phrasings that ask for the value of an expression."""
     return [frame.format(expression) for expression in expressions for frame in FRAMES]
 
@@ -224,7 +224,7 @@ def pick(rng: Random, level: int, *ranges: tuple[int, int]) -> int:
     return rng.randint(*ranges[min(level, len(ranges) - 1)])
 
 
-def half(rng: Random, level: int, low: int, high: int) -> Number:
+def draw_half(rng: Random, level: int, low: int, high: int) -> Number:
     """Returns a number of at least 1.5; from the medium level on it may have a half."""
     if level == 0 or rng.random() < 0.5:
         return rng.randint(max(low, 2), high)

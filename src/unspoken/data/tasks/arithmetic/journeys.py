@@ -5,7 +5,15 @@ from __future__ import annotations
 from fractions import Fraction
 from random import Random
 
-from unspoken.data.tasks.arithmetic.form import Number, Solution, Values, exact, form, half, number
+from unspoken.data.tasks.arithmetic.form import (
+    Number,
+    Solution,
+    Values,
+    draw_half,
+    exact,
+    form,
+    number,
+)
 
 
 def _speed(rng: Random, level: int) -> int:
@@ -13,7 +21,7 @@ def _speed(rng: Random, level: int) -> int:
 
 
 def _hours(rng: Random, level: int) -> Number:
-    return half(rng, level, 1, (6, 9, 14)[level])
+    return draw_half(rng, level, 1, (6, 9, 14)[level])
 
 
 def _draw_distance(rng: Random, level: int) -> Values:

@@ -7,10 +7,10 @@ from fractions import Fraction
 from math import lcm, prod
 from random import Random
 
-from unspoken.data.tasks.arithmetic.form import Solution, Values, asked, form, fraction, pick
+from unspoken.data.tasks.arithmetic.form import Solution, Values, ask_for, form, fraction, pick
 
 
-def proper(rng: Random, level: int) -> Fraction:
+def draw_proper_fraction(rng: Random, level: int) -> Fraction:
     """Returns a fraction between 0 and 1."""
     bottom = pick(rng, level, (2, 9), (3, 15), (3, 30))
     return Fraction(rng.randint(1, bottom - 1), bottom)
@@ -18,7 +18,7 @@ def proper(rng: Random, level: int) -> Fraction:
 
 def _any(rng: Random, level: int) -> Fraction:
     """Returns a fraction that may be above 1 at the hard level, never a whole number."""
-    value = proper(rng, level)
+    value = draw_proper_fraction(rng, level)
     return value + rng.randint(1, 4) if level == 2 and rng.random() < 0.4 else value
 
 
@@ -92,27 +92,27 @@ def _draw_falling(rng: Random, level: int) -> Values:
 
 def _draw_rising(rng: Random, level: int) -> Values:
     while True:
-        values = {"f": proper(rng, level), "g": proper(rng, level)}
+        values = {"f": draw_proper_fraction(rng, level), "g": draw_proper_fraction(rng, level)}
         if values["f"] < values["g"]:
             return values
 
 
 def _draw_less_than_whole(rng: Random, level: int) -> Values:
     while True:
-        values = {"f": proper(rng, level), "g": proper(rng, level)}
+        values = {"f": draw_proper_fraction(rng, level), "g": draw_proper_fraction(rng, level)}
         if values["f"] + values["g"] < 1:
             return values
 
 
 def _draw_three(rng: Random, level: int) -> Values:
     while True:
-        f, g, h = (proper(rng, 1) for _ in range(3))
+        f, g, h = (draw_proper_fraction(rng, 1) for _ in range(3))
         if f + g > h:
             return {"f": f, "g": g, "h": h}
 
 
 def _draw_amount(rng: Random, level: int) -> Values:
-    value = proper(rng, level)
+    value = draw_proper_fraction(rng, level)
     count = pick(rng, level, (2, 12), (2, 30), (10, 90))
     return {"f": value, "n": value.denominator * count}
 
@@ -193,14 +193,14 @@ _F, _G, _H = "{f:fraction}", "{g:fraction}", "{h:fraction}"
 FORMS = (
     form(
         "fraction_addition",
-        [*asked(f"{_F} + {_G}"), f"Add {_F} and {_G}.", f"What is the sum of {_F} and {_G}?"],
+        [*ask_for(f"{_F} + {_G}"), f"Add {_F} and {_G}.", f"What is the sum of {_F} and {_G}?"],
         _draw_two,
         _add,
     ),
     form(
         "fraction_subtraction",
         [
-            *asked(f"{_F} - {_G}"),
+            *ask_for(f"{_F} - {_G}"),
             f"Subtract {_G} from {_F}.",
             f"By how much does {_F} exceed {_G}?",
         ],
@@ -210,7 +210,7 @@ FORMS = (
     form(
         "fraction_multiplication",
         [
-            *asked(f"{_F} × {_G}"),
+            *ask_for(f"{_F} × {_G}"),
             f"Multiply {_F} by {_G}.",
             f"What is the product of {_F} and {_G}?",
         ],
@@ -220,7 +220,7 @@ FORMS = (
     form(
         "fraction_division",
         [
-            *asked(f"{_F} ÷ {_G}"),
+            *ask_for(f"{_F} ÷ {_G}"),
             f"Divide {_F} by {_G}.",
             f"What is the result when {_F} is divided by {_G}?",
         ],
@@ -280,5 +280,5 @@ FORMS = (
         _draw_less_than_whole,
         _rest_of_whole,
     ),
-    form("three_fractions", asked(f"{_F} + {_G} - {_H}"), _draw_three, _three_terms, (2,)),
+    form("three_fractions", ask_for(f"{_F} + {_G} - {_H}"), _draw_three, _three_terms, (2,)),
 )

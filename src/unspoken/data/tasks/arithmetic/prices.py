@@ -8,7 +8,7 @@ from random import Random
 from unspoken.data.tasks.arithmetic.form import Number, Solution, Values, exact, form, money, pick
 
 
-def price(rng: Random, level: int) -> Number:
+def draw_price(rng: Random, level: int) -> Number:
     """Returns dollars: whole, in quarters, or in steps of five cents."""
     if level == 0:
         return rng.randint(2, 20)
@@ -22,7 +22,7 @@ def _count(rng: Random, level: int) -> int:
 
 
 def _draw_cost(rng: Random, level: int) -> Values:
-    return {"n": _count(rng, level), "p": price(rng, level)}
+    return {"n": _count(rng, level), "p": draw_price(rng, level)}
 
 
 def _cost(values: Values) -> Solution:

@@ -6,7 +6,7 @@ from fractions import Fraction
 from random import Random
 
 from unspoken.data.tasks.arithmetic.form import Solution, Values, exact, form, money, number, pick
-from unspoken.data.tasks.arithmetic.prices import price
+from unspoken.data.tasks.arithmetic.prices import draw_price
 
 
 def _draw_same_rate(rng: Random, level: int) -> Values:
@@ -14,7 +14,7 @@ def _draw_same_rate(rng: Random, level: int) -> Values:
     second = pick(rng, level, (2, 12), (2, 30), (3, 60))
     while second == first:
         second += 1
-    return {"a": first, "p": exact(Fraction(first * price(rng, level))), "b": second}
+    return {"a": first, "p": exact(Fraction(first * draw_price(rng, level))), "b": second}
 
 
 def _same_rate(values: Values) -> Solution:

@@ -12,7 +12,7 @@ from unspoken.data.tasks.arithmetic.form import (
     Number,
     Solution,
     Values,
-    asked,
+    ask_for,
     exact,
     form,
     number,
@@ -22,11 +22,11 @@ from unspoken.data.tasks.arithmetic.form import (
 # --- two numbers --------------------------------------------------------------------------------
 
 
-def parts(value: Number) -> list[Number]:
+def split_places(value: Number) -> list[Number]:
     """Returns what the digits of a positive number stand for, without zeros.
 
     Example:
-        >>> parts(507)
+        >>> split_places(507)
         [500, 7]
     """
     whole, _, decimals = number(value).partition(".")
@@ -35,7 +35,7 @@ def parts(value: Number) -> list[Number]:
     return [part for part in (*places, *behind) if part]
 
 
-def total(values: Sequence[Number]) -> str:
+def write_sum(values: Sequence[Number]) -> str:
     """Returns `2 + 3 + 4 = 9`."""
     return f"{' + '.join(map(number, values))} = {number(exact(Fraction(sum(values))))}"
 
@@ -50,7 +50,7 @@ def _draw_terms(rng: Random, level: int) -> Values:
 
 def _add(values: Values) -> Solution:
     have, steps = values["a"], []
-    for part in parts(values["b"]):
+    for part in split_places(values["b"]):
         steps.append(f"Add {number(part)}: {number(have)} + {number(part)} = {number(have + part)}")
         have += part
     return steps, number(have)
@@ -65,7 +65,7 @@ def _draw_difference(rng: Random, level: int) -> Values:
 
 def _subtract(values: Values) -> Solution:
     have, steps = values["a"], []
-    for part in parts(values["b"]):
+    for part in split_places(values["b"]):
         left = number(have - part)
         steps.append(f"Take away {number(part)}: {number(have)} - {number(part)} = {left}")
         have -= part
@@ -79,13 +79,13 @@ def _draw_factors(rng: Random, level: int) -> Values:
 
 
 def _multiply(values: Values) -> Solution:
-    keep, split = values["a"], parts(values["b"])
+    keep, split = values["a"], split_places(values["b"])
     if len(split) == 1:  # 47 × 6 is easier as 40 × 6 and 7 × 6
-        keep, split = values["b"], parts(values["a"])
+        keep, split = values["b"], split_places(values["a"])
     products = [part * keep for part in split]
     steps = [f"{part} × {keep} = {result}" for part, result in zip(split, products, strict=True)]
     if len(products) > 1:
-        steps.append(f"Add the products: {total(products)}")
+        steps.append(f"Add the products: {write_sum(products)}")
     return steps, str(values["a"] * values["b"])
 
 
@@ -97,13 +97,13 @@ def _draw_quotient(rng: Random, level: int) -> Values:
 def _divide(values: Values) -> Solution:
     left, divisor = values["a"], values["b"]
     steps = []
-    quotient = parts(left // divisor)
+    quotient = split_places(left // divisor)
     for part in quotient:
         taken = divisor * part
         steps.append(f"{divisor} × {part} = {taken} and {left} - {taken} = {left - taken}")
         left -= taken
     if len(quotient) > 1:
-        steps.append(f"Nothing is left. Add the parts: {total(quotient)}")
+        steps.append(f"Nothing is left. Add the parts: {write_sum(quotient)}")
     return steps, number(sum(quotient))
 
 
@@ -185,7 +185,7 @@ FORMS = (
     form(
         "addition",
         [
-            *asked("{a} + {b}"),
+            *ask_for("{a} + {b}"),
             "Add {a} and {b}.",
             "What is the sum of {a} and {b}?",
             "What do you get when you add {b} to {a}?",
@@ -196,7 +196,7 @@ FORMS = (
     form(
         "subtraction",
         [
-            *asked("{a} - {b}"),
+            *ask_for("{a} - {b}"),
             "Subtract {b} from {a}.",
             "How much is left when {b} is taken away from {a}?",
             "By how much is {a} greater than {b}?",
@@ -207,7 +207,7 @@ FORMS = (
     form(
         "multiplication",
         [
-            *asked("{a} × {b}"),
+            *ask_for("{a} × {b}"),
             "Multiply {a} by {b}.",
             "What is the product of {a} and {b}?",
             "How much is {a} times {b}?",
@@ -218,7 +218,7 @@ FORMS = (
     form(
         "division",
         [
-            *asked("{a} ÷ {b}"),
+            *ask_for("{a} ÷ {b}"),
             "Divide {a} by {b}.",
             "How many times does {b} go into {a}?",
             "What is the result when {a} is divided by {b}?",
@@ -229,7 +229,7 @@ FORMS = (
     form(
         "mixed_operations",
         [
-            *asked("{expression:expression}"),
+            *ask_for("{expression:expression}"),
             "What does {expression:expression} come to?",
             "Mind the order of operations: what is {expression:expression}?",
             "Simplify {expression:expression} to a single number.",
