@@ -16,14 +16,14 @@ import pytest
 from helpers.aws import aws, keys_in, server  # noqa: F401
 from helpers.sagemaker import BUCKET, KEY
 from unspoken.common.errors import DataError
+from unspoken.common.files import sha256
 from unspoken.launch.sagemaker import upload as sagemaker_upload
 from unspoken.launch.sagemaker.clients import LaunchError
-from unspoken.launch.sagemaker.upload import sha256_of
 
 
 def local_file(path: Path, content: bytes) -> sagemaker_upload.LocalFile:
     path.write_bytes(content)
-    return sagemaker_upload.LocalFile(path.name, sha256_of(path), len(content), path)
+    return sagemaker_upload.LocalFile(path.name, sha256(path), len(content), path)
 
 
 LARGE = os.urandom(1 << 20) * 11

@@ -140,19 +140,27 @@ def _flush(path: Path) -> None:
         os.close(handle)
 
 
-def file_hash(path: Path) -> str:
+def sha256(
+    path: Path, on_bytes: Callable[[int], object] | None = None, *, named: str | None = None
+) -> str:
     """SHA-256 of a file's content, hexadecimal.
+
+    Args:
+        path: the file.
+        on_bytes: hears how many bytes were read, again and again.
+        named: the setting that holds the path, for the error.
 
     Raises:
         DataError: there is no such file.
     """
+    digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
-            digest = hashlib.sha256()
             while block := file.read(1 << 20):
                 digest.update(block)
+                if on_bytes is not None:
+                    on_bytes(len(block))
     except (FileNotFoundError, IsADirectoryError):
-        raise DataError(
-            f"{path}: no such file; needed: one that can be read; correct the path"
-        ) from None
+        place = setting(named, path) if named else path
+        raise DataError(f"{place}: no such file; needed: a file; correct the path") from None
     return digest.hexdigest()

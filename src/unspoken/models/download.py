@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unspoken.common.errors import OutputExistsError
-from unspoken.common.files import write_text
+from unspoken.common.files import sha256, write_text
 from unspoken.common.locks import locked
 from unspoken.common.version import __version__
 from unspoken.models.hub import (
@@ -27,7 +27,6 @@ from unspoken.models.hub import (
     HubUnreachableError,
     fetch,
     list_model,
-    sha256_of,
 )
 
 #: Written into a downloaded folder: what it holds and where that comes from.
@@ -254,7 +253,7 @@ def verify_download(folder: Path) -> Download:
     damaged = [
         file.path
         for file in record.files
-        if file.path not in missing and sha256_of(folder / file.path) != file.sha256
+        if file.path not in missing and sha256(folder / file.path) != file.sha256
     ]
     if missing or damaged:
         told = [f"{path} (not there, or not whole)" for path in sorted(missing)]

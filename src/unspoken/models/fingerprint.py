@@ -6,7 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from unspoken.common.files import file_hash
+from unspoken.common.files import sha256
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
 
@@ -56,5 +56,5 @@ def weights_hash(folder: Path) -> str:
     """Of the weights in a model folder: names, sizes and content."""
     digest = hashlib.sha256()
     for path in sorted(folder.glob("*.safetensors")):
-        digest.update(f"{path.name}:{file_hash(path)}".encode())
+        digest.update(f"{path.name}:{sha256(path)}".encode())
     return digest.hexdigest()

@@ -194,11 +194,6 @@ def fetch(repo: str, commit: str, file: HubFile, part: Path) -> str:
     return found
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    return _hashes(path, path.stat().st_size)[0]
-
-
 def _hashes(path: Path, size: int) -> tuple[str, str]:
     """SHA-256 of a file, and git's hash of it."""
     content = hashlib.sha256()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from unspoken.common.errors import DataError
-from unspoken.common.files import atomic_output, file_hash
+from unspoken.common.files import atomic_output, sha256
 from unspoken.data.example import iter_examples, iter_questions
 from unspoken.data.jsonl import json_line, read_jsonl, require_text
 from unspoken.data.leaks import check_leaks
@@ -84,7 +84,9 @@ def data_settings(recipe: Recipe) -> dict[str, Any]:
     keys = keys | {"task", "num_valid", "allow_leaks", "allow_empty_thoughts"}
     settings = {"seed": recipe.seed, "data": data.model_dump(mode="json", include=keys)}
     given = {"train": data.train, "valid": data.valid, "test": data.test}
-    settings["sha256"] = {name: file_hash(path) for name, path in given.items() if path}
+    settings["sha256"] = {
+        name: sha256(path, named=f"data.{name}") for name, path in given.items() if path
+    }
     if recipe.teacher is None and data.task == "jsonl":
         settings["vet"] = recipe.vet.model_dump(mode="json")
     if recipe.teacher is not None:
@@ -125,7 +127,7 @@ def make_data(recipe: Recipe, folder: Path) -> tuple[Splits, dict[str, Any]]:
         found["train"],
         files["valid"],
         files["test"],
-        {name: file_hash(path) for name, path in found.items()},
+        {name: sha256(path) for name, path in found.items()},
         files.get("teacher"),
         repeats,
     )

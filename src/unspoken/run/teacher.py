@@ -12,7 +12,7 @@ from typing import Any
 from accelerate.utils import gather_object
 
 from unspoken.common.errors import DataError, settings_of
-from unspoken.common.files import file_hash, write_text
+from unspoken.common.files import sha256, write_text
 from unspoken.common.interrupt import EXIT_INTERRUPTED, end_if_asked
 from unspoken.data.example import Example
 from unspoken.data.jsonl import read_jsonl, write_jsonl
@@ -108,7 +108,7 @@ class TeacherStages:
                 self._vet(stage, traces)
         dataset, digest = folder / "dataset.jsonl", stage.finished["sha256"]
         is_main = self.run.process.is_main_process
-        if is_main and stage.done is not None and file_hash(dataset) != digest:
+        if is_main and stage.done is not None and sha256(dataset) != digest:
             raise DataError(
                 f"{dataset}: was changed since it was vetted; needed: what vetting wrote; give "
                 "your own as data.train of a recipe without teacher, or run with --from vet"
@@ -121,7 +121,7 @@ class TeacherStages:
         asked_again = {"num_asked_again": 0, "num_prompt_tokens": 0, "num_tokens": 0, "cost": 0.0}
         summary = self._select(files, folder, failed)
         for attempt in range(1, self.teacher.retries + 1):
-            questions, digest = self.run.on_main(lambda: (_records(failed), file_hash(failed)))
+            questions, digest = self.run.on_main(lambda: (_records(failed), sha256(failed)))
             if not questions:
                 break
             # beside the first traces, so that other rules of vetting need not buy them again
@@ -144,7 +144,7 @@ class TeacherStages:
                 f"{folder / 'rejected.jsonl'}); needed: a teacher that solves some of the "
                 "questions, or other rules in the section vet"
             )
-        digest = self.run.on_main(lambda: file_hash(folder / "dataset.jsonl"))
+        digest = self.run.on_main(lambda: sha256(folder / "dataset.jsonl"))
         stage.finish({**summary.to_json(), **asked_again, "sha256": digest})
 
     def _select(self, files: list[Path], folder: Path, failed: Path) -> VetSummary:
@@ -323,7 +323,7 @@ class TeacherStages:
         elif self.teacher.engine == "transformers" and Path(self._source()).is_dir():
             values["model"]["fingerprint"] = fingerprint(Path(self._source()))
         if self.teacher.few_shot is not None:
-            values["few_shot"] = file_hash(self.teacher.few_shot)
+            values["few_shot"] = sha256(self.teacher.few_shot, named="teacher.few_shot")
         return {"teacher": values}
 
     def _figures(self, stage: Stage, summary: GenerateSummary) -> dict[str, Any]:
@@ -339,7 +339,7 @@ class TeacherStages:
             "tokens_per_s": summary.num_tokens / stage.seconds,
             "cost": summary.cost,
             "currency": self.recipe.costs.currency,
-            "traces_sha256": file_hash(summary.output),
+            "traces_sha256": sha256(summary.output),
         }
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from unspoken.common.errors import DataError
-from unspoken.common.files import file_hash
+from unspoken.common.files import sha256
 from unspoken.common.progress import bar_intervals
 from unspoken.data.example import Example, iter_examples
 from unspoken.models.template import Template, encode_prompts, rust_tokenizer, token_ids
@@ -335,7 +335,7 @@ def _cache_key(path: Path, encoder: _Encoder) -> str:
     chat = str(getattr(tokenizer, "chat_template", None)) if template.name == "chat" else ""
     settings = [
         _FORMAT,
-        file_hash(path),
+        sha256(path),
         template.name,
         chat,
         encoder.max_length,

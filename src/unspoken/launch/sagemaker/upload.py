@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from unspoken.common.errors import DataError
+from unspoken.common.files import sha256
 from unspoken.launch.sagemaker.clients import aws_errors
 
 #: Small enough that Ctrl-C need not wait long for those that are on the way.
@@ -59,16 +60,6 @@ class Channel:
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def sha256_of(path: Path, read: Callable[[int], object] = lambda num_bytes: None) -> str:
-    """Of a file's content; `read` hears how many bytes were read."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-            read(len(block))
-    return digest.hexdigest()
-
-
 def local_files(local: Path, progress: bool = True) -> Iterator[LocalFile]:
     """A file, or every file of a folder, with its hash; a bar is shown where that takes long.
 
@@ -86,7 +77,7 @@ def local_files(local: Path, progress: bool = True) -> Iterator[LocalFile]:
     with bar:
         for path, size in zip(paths, sizes, strict=True):
             name = path.relative_to(local).as_posix() if local.is_dir() else path.name
-            yield LocalFile(name, sha256_of(path, bar.update), size, path)
+            yield LocalFile(name, sha256(path, bar.update), size, path)
 
 
 def files_below(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
