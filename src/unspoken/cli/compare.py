@@ -22,11 +22,11 @@ def compare(
     Parameters
     ----------
     first
-        Predictions, A: a file of unspoken evaluate or score, or a folder of a run.
+        predictions, A: a file of unspoken evaluate or score, or a folder of a run
     second
-        Predictions, B.
+        predictions, B
     output
-        Write the figures as JSON, too.
+        write the figures as JSON, too
     """
     from unspoken.common.files import atomic_output, refuse_existing
     from unspoken.measure.compare import compare_predictions

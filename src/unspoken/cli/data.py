@@ -27,13 +27,17 @@ def multiplication(
     Parameters
     ----------
     digits
-        Digits of both factors, such as 4 4; several pairs mix, such as 2 2 3 2 4 4.
+        digits of both factors, such as 4 4; several pairs mix, such as 2 2 3 2 4 4
     output
-        Folder for train.jsonl, valid.jsonl, test.jsonl and dataset.json.
+        folder for train.jsonl, valid.jsonl, test.jsonl and dataset.json
     num_train
-        Training examples; no question stands in two splits.
+        training examples; no question stands in two splits
+    num_valid
+        validation examples
+    num_test
+        held-out test examples
     seed
-        Same seed, same files.
+        same seed, same files
     """
     from unspoken.data.tasks.multiplication import write_multiplication
 
@@ -64,17 +68,21 @@ def arithmetic(
     Parameters
     ----------
     output
-        Folder for raw_questions.jsonl, test_questions.jsonl and dataset.json.
+        folder for raw_questions.jsonl, test_questions.jsonl and dataset.json
     num_train
-        Questions in raw_questions.jsonl; none stands in both files.
+        questions in raw_questions.jsonl; none stands in both files
+    num_test
+        questions in test_questions.jsonl
+    num_valid
+        with_thoughts: examples in valid.jsonl
     difficulty
-        Size of the numbers and number of steps.
+        size of the numbers and number of steps
     categories
-        Only these: arithmetic, percentages, algebra, word_problems, fractions, ratios.
+        only these: arithmetic, percentages, algebra, word_problems, fractions, ratios
     with_thoughts
-        Write train.jsonl, valid.jsonl and test.jsonl with worked solutions instead.
+        write train.jsonl, valid.jsonl and test.jsonl with worked solutions instead
     seed
-        Same seed, same files.
+        same seed, same files
     """
     from unspoken.data.tasks.arithmetic import write_arithmetic
 
@@ -107,13 +115,15 @@ def gsm8k(
     Parameters
     ----------
     output
-        Folder for train.jsonl, valid.jsonl, test.jsonl and dataset.json.
+        folder for train.jsonl, valid.jsonl, test.jsonl and dataset.json
     source
-        Folder with the raw train.jsonl and test.jsonl (default: the hub).
+        folder with the raw train.jsonl and test.jsonl (default: the hub)
     thought
-        equations, as the paper has them, or sentences.
+        equations, as the paper has them, or sentences
     num_valid
-        Validation examples, taken out of the training split.
+        validation examples, taken out of the training split
+    seed
+        same seed, same files
     """
     from unspoken.data.tasks.gsm8k import write_gsm8k
 
@@ -141,17 +151,19 @@ def questions(
     Parameters
     ----------
     input
-        Hub name, folder (save_to_disk, parquet, ...), or .jsonl, .json, .csv, .parquet file.
+        hub name, folder (save_to_disk, parquet, ...), or .jsonl, .json, .csv, .parquet file
     output
-        JSONL with question, answer where there is one, and what else is text or a number.
+        JSONL with question, answer where there is one, and what else is text or a number
     subset
-        Of a hub data set, such as main.
+        of a hub data set, such as main
+    split
+        of a data set
     question_field
-        The column with the questions.
+        the column with the questions
     answer_field
-        The column with the gold answers, if there is one.
+        the column with the gold answers, if there is one
     limit
-        Only the first questions.
+        only the first questions
     """
     from unspoken.data.jsonl import write_jsonl
     from unspoken.data.questions import read_questions_from
@@ -175,9 +187,9 @@ def icot(*, input: Path, output: Path, overwrite: Overwrite = False) -> None:
     Parameters
     ----------
     input
-        A .txt file in the paper's form, or JSONL.
+        a .txt file in the paper's form, or JSONL
     output
-        Its suffix gives the direction: .jsonl or .txt.
+        its suffix gives the direction: .jsonl or .txt
     """
     from unspoken.data.tasks.icot import convert
 

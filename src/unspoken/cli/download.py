@@ -33,19 +33,19 @@ def download(
     Parameters
     ----------
     teacher
-        Name on the hub, such as Qwen/Qwen2.5-14B-Instruct.
+        name on the hub, such as Qwen/Qwen2.5-14B-Instruct
     student
-        Name on the hub, such as Qwen/Qwen2.5-7B.
+        name on the hub, such as Qwen/Qwen2.5-7B
     out_dir
-        Folder for both.
+        folder for both
     teacher_revision
-        Branch, tag or commit hash (default: main).
+        branch, tag or commit hash (default: main)
     student_revision
-        The same for the student.
+        the same for the student
     with_code
-        Fetch Python files that came with the models, too; read them before you trust them.
+        fetch Python files that came with the models, too; read them before you trust them
     verify
-        Fetch nothing: compare this folder, downloaded elsewhere and copied, with its download.json.
+        fetch nothing: compare this folder, downloaded elsewhere and copied, with its download.json
     """
     from unspoken.models.download import (
         finish_download,

@@ -27,14 +27,14 @@ def export(
     Parameters
     ----------
     model
-        Folder of a model, or of an adapter that unspoken trained; with --lora_model, the base
-        model.
+        folder of a model, or of an adapter that unspoken trained; with --lora_model, the base
+        model
     output
-        New folder, with weights, tokenizer, chat template and README.md.
+        new folder, with weights, tokenizer, chat template and README.md
     lora_model
-        Folder of an adapter to merge into the base model.
+        folder of an adapter to merge into the base model
     dtype
-        Of the weights (auto: what the base model was saved in).
+        of the weights (auto: what the base model was saved in)
     """
     silence_libraries()
     from transformers import AutoTokenizer

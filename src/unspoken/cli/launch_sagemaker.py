@@ -45,27 +45,27 @@ def sagemaker(
     Parameters
     ----------
     recipe
-        YAML file; it stays as it is. Local files that it names are uploaded.
+        YAML file; it stays as it is. Local files that it names are uploaded
     overrides
-        section.key=value, as for unspoken run.
+        section.key=value, as for unspoken run
     prices
-        JSON file of prices, for what the job can cost (docs/sagemaker.md, Cost).
+        JSON file of prices, for what the job can cost (docs/sagemaker.md, Cost)
     dry_run
-        Print the request and upload nothing; needs no credentials.
+        print the request and upload nothing; needs no credentials
     wait
-        Follow the log until the job ends; Ctrl-C and SIGTERM leave the job alone.
+        follow the log until the job ends; Ctrl-C and SIGTERM leave the job alone
     status
-        Of this job: where it stands.
+        of this job: where it stands
     logs
-        Of this job: what it has printed; with --wait until it ends.
+        of this job: what it has printed; with --wait until it ends
     stop
-        This job: it saves a checkpoint and ends.
+        this job: it saves a checkpoint and ends
     fetch
-        This job's model and report, into --output.
+        this job's model and report, into --output
     output
-        Folder for --fetch (default: the job's name).
+        folder for --fetch (default: the job's name)
     overwrite
-        Replace the folder of --fetch.
+        replace the folder of --fetch
     """
     asked = {"--status": status, "--logs": logs, "--stop": stop, "--fetch": fetch}
     named = {flag: name for flag, name in asked.items() if name is not None}

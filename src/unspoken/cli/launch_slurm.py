@@ -38,13 +38,13 @@ def slurm(
     Parameters
     ----------
     recipe
-        YAML file, such as recipes/distill-qwen.yaml.
+        YAML file, such as recipes/distill-qwen.yaml
     overrides
-        section.key=value, as for unspoken run.
+        section.key=value, as for unspoken run
     dry_run
-        Print the scripts; write and submit nothing.
+        print the scripts; write and submit nothing
     status
-        Say how the jobs of this recipe are, instead.
+        say how the jobs of this recipe are, instead
     """
     from unspoken.common.machine import command_line
     from unspoken.launch.slurm.render import SlurmLaunch, render_scripts, working_directory

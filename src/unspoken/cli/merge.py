@@ -17,11 +17,11 @@ def merge(
     Parameters
     ----------
     inputs
-        Files that unspoken generate --shard wrote.
+        files that unspoken generate --shard wrote
     output
-        One file of traces.
+        one file of traces
     allow_missing
-        Join what is there although samples are missing.
+        join what is there although samples are missing
     """
     from unspoken.teach.traces.merge import merge_traces
 

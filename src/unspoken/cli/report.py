@@ -15,7 +15,7 @@ def report(folder: Path) -> None:
     Parameters
     ----------
     folder
-        A folder that `unspoken run` made.
+        a folder that `unspoken run` made
     """
     from unspoken.report import print_summary, write_report
 

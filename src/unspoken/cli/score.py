@@ -13,9 +13,9 @@ def score(*, input: Path, output: Path, overwrite: Overwrite = False) -> None:
     Parameters
     ----------
     input
-        JSONL with generated and gold.
+        JSONL with generated and gold
     output
-        The same records with pred and correct.
+        the same records with pred and correct
     """
     from unspoken.measure.score import score_file
     from unspoken.report import print_metrics

@@ -44,7 +44,7 @@ def flags_of(verb: App) -> list[VerbFlag]:
         return []
     keys = _keys(verb.default_command)
     flags = []
-    for each in verb.assemble_argument_collection():
+    for each in verb.assemble_argument_collection(parse_docstring=True):
         names = tuple(name for name in each.names if name.startswith("--"))
         if not names or not each.parse:
             continue

@@ -22,12 +22,14 @@ class Verb:
         place: module in this package and function.
         panel: in the help.
         text: what it does, the first line of the function's docstring.
+        example: a command that can be typed.
         aliases: further names.
     """
 
     place: str
     panel: Group
     text: str
+    example: str
     aliases: tuple[str, ...] = ()
 
 
@@ -38,32 +40,146 @@ _MEASURE = Group("Measuring", sort_key=4)
 _USE = Group("Elsewhere", sort_key=5)
 
 VERBS = {
-    "run": Verb("run:run", _BEGIN, "Run every stage of a recipe, or go on with it."),
-    "check": Verb("check:check", _BEGIN, "Say what a recipe will do and what it needs."),
-    "recipes": Verb("recipes:recipes", _BEGIN, "List the recipes that come with unspoken."),
-    "data multiplication": Verb("data:multiplication", _ASK, "Multiplications, worked out."),
-    "data arithmetic": Verb("data:arithmetic", _ASK, "Questions of six categories."),
-    "data gsm8k": Verb("data:gsm8k", _ASK, "GSM8K as question, thought and answer."),
-    "data questions": Verb("data:questions", _ASK, "Questions of a data set or table."),
-    "data icot": Verb("data:icot", _ASK, "Convert the paper's .txt files to JSONL, or back."),
-    "generate": Verb("generate:generate", _ASK, "Have a teacher write chains of thought."),
-    "merge": Verb("merge:merge", _ASK, "Join the traces of several shards."),
-    "vet": Verb("vet:vet", _ASK, "Keep the traces that a student may learn from."),
+    "run": Verb(
+        "run:run",
+        _BEGIN,
+        "Run every stage of a recipe, or go on with it.",
+        "unspoken run quickstart train.max_steps=200 output=runs/short",
+    ),
+    "check": Verb(
+        "check:check",
+        _BEGIN,
+        "Say what a recipe will do and what it needs.",
+        "unspoken check distill-qwen train.batch_size=16",
+    ),
+    "recipes": Verb(
+        "recipes:recipes",
+        _BEGIN,
+        "List the recipes that come with unspoken.",
+        "unspoken recipes quickstart",
+    ),
+    "data multiplication": Verb(
+        "data:multiplication",
+        _ASK,
+        "Multiplications, worked out.",
+        "unspoken data multiplication --digits 4 4 --num_train 80800 --output data/4x4",
+    ),
+    "data arithmetic": Verb(
+        "data:arithmetic",
+        _ASK,
+        "Questions of six categories.",
+        "unspoken data arithmetic --output data",
+    ),
+    "data gsm8k": Verb(
+        "data:gsm8k",
+        _ASK,
+        "GSM8K as question, thought and answer.",
+        "unspoken data gsm8k --source FOLDER --output data/gsm8k",
+    ),
+    "data questions": Verb(
+        "data:questions",
+        _ASK,
+        "Questions of a data set or table.",
+        "unspoken data questions --input openai/gsm8k --subset main --output data/questions.jsonl",
+    ),
+    "data icot": Verb(
+        "data:icot",
+        _ASK,
+        "Convert the paper's .txt files to JSONL, or back.",
+        "unspoken data icot --input train.txt --output train.jsonl",
+    ),
+    "generate": Verb(
+        "generate:generate",
+        _ASK,
+        "Have a teacher write chains of thought.",
+        "unspoken generate --teacher_dir models/teacher --input data/raw_questions.jsonl "
+        "--output data/cot_dataset.jsonl --max_new_tokens 512",
+    ),
+    "merge": Verb(
+        "merge:merge",
+        _ASK,
+        "Join the traces of several shards.",
+        "unspoken merge traces-1-of-2.jsonl traces-2-of-2.jsonl --output traces.jsonl",
+    ),
+    "vet": Verb(
+        "vet:vet",
+        _ASK,
+        "Keep the traces that a student may learn from.",
+        "unspoken vet --input data/traces.jsonl --test data/test_questions.jsonl "
+        "--output data/cot_dataset.jsonl",
+    ),
     "distil": Verb(
-        "distil:distil", _TRAIN, "Train a student on a teacher's traces.", aliases=("distill",)
+        "distil:distil",
+        _TRAIN,
+        "Train a student on a teacher's traces.",
+        "unspoken distil --student_dir models/student --data data/cot_dataset.jsonl "
+        "--out_dir results/student_cot_lora --epochs 3 --lr 2e-4",
+        aliases=("distill",),
     ),
     "internalize": Verb(
-        "internalize:internalize", _TRAIN, "Remove a model's chain of thought while it trains."
+        "internalize:internalize",
+        _TRAIN,
+        "Remove a model's chain of thought while it trains.",
+        "unspoken internalize --epochs 10 --batch_size 32 --learning_rate 5e-5 "
+        "--model_name gpt2-medium",
     ),
-    "evaluate": Verb("evaluate:evaluate", _MEASURE, "Ask a model and measure its answers."),
-    "score": Verb("score:score", _MEASURE, "Judge existing answers without a model."),
-    "compare": Verb("compare:compare", _MEASURE, "Compare answers to the same questions."),
-    "report": Verb("report:report", _MEASURE, "Write the report of a run again."),
-    "export": Verb("export:export", _USE, "Write a model folder that other software serves."),
-    "download": Verb("download:download", _USE, "Fetch models from the hub."),
-    "launch slurm": Verb("launch_slurm:slurm", _USE, "Run a recipe on a SLURM cluster."),
-    "launch sagemaker": Verb("launch_sagemaker:sagemaker", _USE, "Run a recipe on SageMaker."),
-    "shard": Verb("shard:shard", _USE, "Write a teacher's traces in shares, in jobs of an array."),
+    "evaluate": Verb(
+        "evaluate:evaluate",
+        _MEASURE,
+        "Ask a model and measure its answers.",
+        "unspoken evaluate --base_model models/student --lora_model results/student_cot_lora "
+        "--input data/test_questions.jsonl --output results/predictions.jsonl",
+    ),
+    "score": Verb(
+        "score:score",
+        _MEASURE,
+        "Judge existing answers without a model.",
+        "unspoken score --input answers.jsonl --output judged.jsonl",
+    ),
+    "compare": Verb(
+        "compare:compare",
+        _MEASURE,
+        "Compare answers to the same questions.",
+        "unspoken compare results/before.jsonl results/after.jsonl",
+    ),
+    "report": Verb(
+        "report:report",
+        _MEASURE,
+        "Write the report of a run again.",
+        "unspoken report runs/quickstart",
+    ),
+    "export": Verb(
+        "export:export",
+        _USE,
+        "Write a model folder that other software serves.",
+        "unspoken export --model runs/quickstart/internalized/model --output served",
+    ),
+    "download": Verb(
+        "download:download",
+        _USE,
+        "Fetch models from the hub.",
+        "unspoken download --teacher Qwen/Qwen2.5-14B-Instruct --student Qwen/Qwen2.5-7B "
+        "--out_dir models",
+    ),
+    "launch slurm": Verb(
+        "launch_slurm:slurm",
+        _USE,
+        "Run a recipe on a SLURM cluster.",
+        "unspoken launch slurm distill-qwen --time 08:00:00 --gpus_per_node 4 --cpus_per_task 32",
+    ),
+    "launch sagemaker": Verb(
+        "launch_sagemaker:sagemaker",
+        _USE,
+        "Run a recipe on SageMaker.",
+        "unspoken launch sagemaker distill-qwen --role arn:aws:iam::111122223333:role/unspoken "
+        "--bucket my-bucket --instance_type ml.g5.12xlarge --dry_run",
+    ),
+    "shard": Verb(
+        "shard:shard",
+        _USE,
+        "Write a teacher's traces in shares, in jobs of an array.",
+        "unspoken shard distill-qwen --shard 3/16",
+    ),
 }
 #: Names of flags: --num_train; --num-train is made the same before it is read.
 _AS_THEY_ARE = Parameter(name_transform=lambda name: name, negative=())
@@ -91,6 +207,7 @@ def application(verbs: Iterable[str] = VERBS) -> App:
         app = App(
             name=[last, *verb.aliases],
             help=text,
+            help_epilogue=f"Example: {verb.example}",
             group=group,
             sort_key=number,
             default_parameter=_AS_THEY_ARE,

@@ -1,0 +1,60 @@
+"""Flags are frozen, described and the same in both training verbs."""
+
+from __future__ import annotations
+
+import inspect
+import shlex
+
+import pytest
+
+from helpers.flags import FILE, all_flags, flag_lines
+from unspoken.cli.flags import default_of, field_of
+from unspoken.cli.main import parse
+from unspoken.cli.options import Training
+from unspoken.cli.verbs import VERBS, application, find_verb
+
+APP = application()
+
+
+def test_no_flag_comes_goes_or_changes_unnoticed() -> None:
+    wanted = FILE.read_text(encoding="utf-8").splitlines()
+    assert flag_lines() == wanted, "PYTHONPATH=tests python tests/helpers/flags.py"
+
+
+def test_every_flag_has_a_help_text() -> None:
+    bare = [f"{verb} {flag.names[0]}" for verb, flag in all_flags() if not flag.help]
+    assert bare == []
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_the_list_of_verbs_says_what_a_verb_says_of_itself(name: str) -> None:
+    command = find_verb(APP, name).default_command
+    assert (inspect.getdoc(command) or "").splitlines()[0] == VERBS[name].text
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_every_verb_has_an_example_that_can_be_typed(name: str) -> None:
+    words = shlex.split(VERBS[name].example)
+    assert words[: 1 + len(name.split())] == ["unspoken", *name.split()]
+    parse(words[1:])
+
+
+def test_both_training_verbs_take_the_same_words() -> None:
+    names = {verb: {} for verb in ("distil", "internalize")}
+    for verb, flag in all_flags():
+        if verb in names:
+            names[verb][flag.name] = set(flag.names)
+    removal = {"removal", "delta", "per", "smoothing", "baselines"}
+    assert names["internalize"].keys() - names["distil"].keys() == removal
+    assert names["distil"].keys() - names["internalize"].keys() == {"resume_from_checkpoint"}
+    for flag in names["distil"].keys() & names["internalize"].keys():
+        assert names["distil"][flag] == names["internalize"][flag]
+    assert {"--lr", "--learning_rate"} in names["distil"].values()
+    assert {"--out_dir", "--output"} in names["internalize"].values()
+
+
+def test_a_setting_is_described_once() -> None:
+    flag = Training.flags["learning_rate"]
+    assert field_of("train.learning_rate").default == default_of(flag) == 5e-5
+    shown = {each.name: each.help for verb, each in all_flags() if verb == "internalize"}
+    assert shown["learning_rate"] == field_of("train.learning_rate").description

@@ -1,0 +1,31 @@
+"""Every flag of every verb, as tests/cli/flags.txt has them; run this file to write them there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from helpers.paths import ROOT
+from unspoken.cli.spelling import VerbFlag, flags_of
+from unspoken.cli.verbs import VERBS, application, find_verb
+
+FILE = ROOT / "tests" / "cli" / "flags.txt"
+
+
+def all_flags() -> Iterator[tuple[str, VerbFlag]]:
+    """Yields verb and flag."""
+    app = application()
+    for verb in VERBS:
+        for flag in flags_of(find_verb(app, verb)):
+            yield verb, flag
+
+
+def flag_lines() -> list[str]:
+    """A line for each flag: verb, its names, and the default that the help shows."""
+    return [
+        f"{verb}: {' '.join(flag.names)}{'' if flag.default is None else f' = {flag.default}'}"
+        for verb, flag in all_flags()
+    ]
+
+
+if __name__ == "__main__":
+    FILE.write_text("\n".join(flag_lines()) + "\n", encoding="utf-8")
