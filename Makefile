@@ -40,6 +40,7 @@ check: install-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(BIN)/complexipy
 
 map: install-dev
 	PYTHONPATH=tests $(BIN)/python tests/helpers/file_map.py
