@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from helpers.sagemaker import FLAGS, REGION, command, write_recipe
+from unspoken.cli.main import main
 from unspoken.common.errors import RecipeError
 from unspoken.launch.sagemaker.clients import LaunchError
 
@@ -81,3 +82,24 @@ def test_importing_the_launcher_imports_no_boto3() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (("--role", "x"), "--role: found 'x'; needed: a role's ARN; correct it"),
+        (("--retries", "31"), "--retries: found 31; needed: at least 0, at most 30; correct it"),
+        (("--tag", "a"), "--tag: found 'a'; needed: key=value, such as team=research; correct it"),
+        (
+            ("--max-wait-s", "9"),
+            "--max_wait_s: found 9 without --spot; needed: --spot, which waits",
+        ),
+    ],
+)
+def test_a_setting_that_cannot_be_is_told_as_its_flag(
+    flags: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["launch", "sagemaker", "recipes/quickstart.yaml", *flags])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith(f"error: {told}")

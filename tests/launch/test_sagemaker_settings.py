@@ -14,7 +14,7 @@ from unspoken.launch.sagemaker.image import has_gpu, image_uri, num_processes, t
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"role": ""}, "role: found nothing; needed: it; give it; see docs/sagemaker.md"),
+        ({"role": ""}, "role: found nothing; needed: it for every job; see docs/sagemaker.md"),
         ({"role": "unspoken"}, "role: found 'unspoken'; needed: a role's ARN"),
         ({"bucket": "s3://b"}, "bucket: found 's3://b'"),
         ({"instance_type": "g5.xlarge"}, "instance_type: found 'g5.xlarge'"),

@@ -140,3 +140,20 @@ def test_a_batch_that_the_processes_cannot_share_is_not_submitted(
         "error: train.batch_size: found 16; it must be a multiple of the 6 processes "
         "(--nodes 2 --gpus_per_node 3); set it to 12"
     ) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (("--nodes", "0"), "--nodes: found 0; needed: at least 1; correct it"),
+        (("--nodes", "x"), "--nodes: found 'x'; needed: a valid integer"),
+        ((), "--time: found nothing; needed: the time limit of a job, such as --time 08:00:00"),
+    ],
+)
+def test_an_option_that_cannot_be_is_told_as_its_flag(
+    tmp_path: Path, flags: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["launch", "slurm", str(written_recipe(tmp_path)), *flags])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith(f"error: {told}")

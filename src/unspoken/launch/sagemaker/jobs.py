@@ -125,7 +125,7 @@ def follow(
     sagemaker, reader, status = client("sagemaker", region), LogReader(name, region), ""
     while True:
         try:
-            job = _look(sagemaker, reader, say, poll_s, patience_s)
+            job = _poll(sagemaker, reader, say, poll_s, patience_s)
         except LaunchError as error:
             if not status and not isinstance(error, UnreachableError):  # perhaps there is no job
                 raise
@@ -140,7 +140,7 @@ def follow(
         time.sleep(poll_s)
 
 
-def _look(
+def _poll(
     sagemaker: Any,
     reader: LogReader,
     say: Callable[[str], None],
@@ -217,7 +217,7 @@ def fetch(
         if not items:
             raise LaunchError(f"{place}: nothing is there; the job {name} left no results")
         _download(store, bucket, prefix, items, partial)
-    write_folder(output, lambda folder: _move(partial / "files", folder))
+    write_folder(output, lambda folder: _move_results(partial / "files", folder))
     shutil.rmtree(partial)
     return sorted(path for path in output.rglob("*") if path.is_file())
 
@@ -249,7 +249,7 @@ def _download(
         write_text(notes, json.dumps(fetched))
 
 
-def _move(source: Path, folder: Path) -> None:
+def _move_results(source: Path, folder: Path) -> None:
     """Everything in `source` to `folder`; archives, as jobs that others created have, unpacked."""
     for path in source.iterdir():
         path.rename(folder / path.name)

@@ -75,14 +75,14 @@ def pack(
     mapped = list(overrides)
     for key, local in _local_paths(recipe):
         mapped.append(f"{key}={json.dumps(places.of(key, local))}")
-    phases = list(_mapped_phases(recipe, places))
+    phases = list(_map_phases(recipe, places))
     content = path.read_bytes()
     if phases != recipe.phases:  # last and as a whole: data.train=... would change every phase
         override = f"phases={json.dumps(phases)}"
         if len(override) <= MAX_OVERRIDE:
             mapped.append(override)
         else:
-            content, mapped = _resolved(recipe, mapped, phases), []
+            content, mapped = _resolve(recipe, mapped, phases), []
     extras = {name for one in plan(recipe).trainings for name in one.recipe.train.trackers}
     if config_file is not None and "ACCELERATE_USE_DEEPSPEED" in environment(config_file):
         extras.add("deepspeed")
@@ -92,7 +92,7 @@ def pack(
     return Package(path.name, (code, *places.channels), tuple(mapped), _needs_no_hub(recipe))
 
 
-def _resolved(recipe: Recipe, overrides: list[str], phases: list[dict[str, Any]]) -> bytes:
+def _resolve(recipe: Recipe, overrides: list[str], phases: list[dict[str, Any]]) -> bytes:
     """The recipe as YAML with all overrides in it: for phases that are too long to be one."""
     values = recipe.model_dump(mode="json", exclude_unset=True)
     for override in overrides:
@@ -101,7 +101,7 @@ def _resolved(recipe: Recipe, overrides: list[str], phases: list[dict[str, Any]]
     return text.encode()
 
 
-def _mapped_phases(recipe: Recipe, places: _Places) -> Iterator[dict[str, Any]]:
+def _map_phases(recipe: Recipe, places: _Places) -> Iterator[dict[str, Any]]:
     """The phases with the container's places of their own files."""
     for number, phase in enumerate(recipe.phases, start=1):
         data = dict(phase.get("data") or {})
@@ -112,7 +112,7 @@ def _mapped_phases(recipe: Recipe, places: _Places) -> Iterator[dict[str, Any]]:
             if local.exists():
                 data[name] = places.of(f"phases-{number}.data.{name}", local)
             elif name != "source":  # which may also be a name on the hub
-                raise _no_file(f"phases[{number - 1}].data.{name}", local)
+                raise _missing_file(f"phases[{number - 1}].data.{name}", local)
         yield {**phase, "data": data} if data else phase
 
 
@@ -186,7 +186,7 @@ def _local_paths(recipe: Recipe) -> Iterator[tuple[str, Path]]:
         path = getattr(recipe.data, name)
         if path is not None:
             if not path.is_file():
-                raise _no_file(f"data.{name}", path)
+                raise _missing_file(f"data.{name}", path)
             yield f"data.{name}", path
     if recipe.data.source is not None and Path(recipe.data.source).exists():
         yield "data.source", Path(recipe.data.source)
@@ -196,11 +196,11 @@ def _local_paths(recipe: Recipe) -> Iterator[tuple[str, Path]]:
             yield from _model_paths("teacher.model", recipe.teacher.model)
         if recipe.teacher.few_shot is not None:
             if not recipe.teacher.few_shot.is_file():
-                raise _no_file("teacher.few_shot", recipe.teacher.few_shot)
+                raise _missing_file("teacher.few_shot", recipe.teacher.few_shot)
             yield "teacher.few_shot", recipe.teacher.few_shot
 
 
-def _no_file(key: str, path: Path) -> DataError:
+def _missing_file(key: str, path: Path) -> DataError:
     return DataError(f"{key}: {path}: no such file; needed: a file to upload; correct the path")
 
 

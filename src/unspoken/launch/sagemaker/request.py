@@ -27,7 +27,7 @@ def channel_prefix(settings: JobSettings, channel: Channel) -> str:
     return f"{settings.prefix}/{kind}/{channel.sha256[:32]}/"
 
 
-def checkpoints(settings: JobSettings, job_name: str = "") -> str:
+def checkpoints_uri(settings: JobSettings, job_name: str = "") -> str:
     """Where the checkpoints of a job go that starts from nothing; without a name, those of all."""
     return f"s3://{settings.bucket}/{settings.prefix}/checkpoints/{job_name}"
 
@@ -66,11 +66,11 @@ def training_job_request(
         },
         "HyperParameters": _hyperparameters(package),
         "Environment": _environment(package),
-        "InputDataConfig": [_input(settings, channel) for channel in package.channels],
+        "InputDataConfig": [_channel_input(settings, channel) for channel in package.channels],
         # a folder and not an archive: packing a large model costs paid minutes
         "OutputDataConfig": {"S3OutputPath": f"{base}/output", "CompressionType": "NONE"},
         "CheckpointConfig": {
-            "S3Uri": checkpoints(settings, settings.resume or job_name),
+            "S3Uri": checkpoints_uri(settings, settings.resume or job_name),
             "LocalPath": "/opt/ml/checkpoints",
         },
         "ResourceConfig": _resources(settings),
@@ -122,7 +122,7 @@ def _environment(package: Package) -> dict[str, str]:
     return {**values, "HF_HUB_OFFLINE": "1"} if package.offline else values
 
 
-def _input(settings: JobSettings, channel: Channel) -> dict[str, Any]:
+def _channel_input(settings: JobSettings, channel: Channel) -> dict[str, Any]:
     return {
         "ChannelName": channel.name,
         "InputMode": "File",

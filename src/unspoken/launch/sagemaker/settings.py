@@ -190,8 +190,8 @@ class JobSettings:
                 raise SettingError(
                     name,
                     found="nothing",
-                    needed="it",
-                    remedy="give it; see docs/sagemaker.md, Before the first job",
+                    needed="it for every job",
+                    remedy="see docs/sagemaker.md, Before the first job",
                 )
 
 

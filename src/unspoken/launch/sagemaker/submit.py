@@ -21,7 +21,7 @@ from unspoken.launch.sagemaker.image import num_processes
 from unspoken.launch.sagemaker.jobs import ENDED, command, describe, find_job, follow
 from unspoken.launch.sagemaker.pack import Package, pack
 from unspoken.launch.sagemaker.prices import cost_lines
-from unspoken.launch.sagemaker.request import channel_prefix, checkpoints, training_job_request
+from unspoken.launch.sagemaker.request import channel_prefix, checkpoints_uri, training_job_request
 from unspoken.launch.sagemaker.settings import JobSettings
 from unspoken.launch.sagemaker.upload import Store, upload_channels
 from unspoken.recipe import Recipe, load_recipe
@@ -170,7 +170,7 @@ def submit(
             remedy="choose another, or leave it out",
         )
     if settings.resume:
-        place = _checkpoints_of(settings.resume, settings, store, launch.region)
+        place = _find_checkpoints(settings.resume, settings, store, launch.region)
         request["CheckpointConfig"] = {**request["CheckpointConfig"], "S3Uri": place}
         say(f"goes on from {place}")
     known = sagemaker.meta.service_model.shape_for("TrainingInstanceType").enum
@@ -219,7 +219,7 @@ def _require_bucket(store: Store, region: str) -> None:
         )
 
 
-def _checkpoints_of(name: str, settings: JobSettings, store: Store, region: str) -> str:
+def _find_checkpoints(name: str, settings: JobSettings, store: Store, region: str) -> str:
     """Where a job that has ended saved its checkpoints; a resumed one saves where the first did.
 
     Raises:
@@ -235,11 +235,11 @@ def _checkpoints_of(name: str, settings: JobSettings, store: Store, region: str)
             remedy=f"wait, or {command('--stop', name, region)}",
         )
     place = str(job.get("CheckpointConfig", {}).get("S3Uri", "no checkpoints"))
-    if not place.startswith(checkpoints(settings)):
+    if not place.startswith(checkpoints_uri(settings)):
         raise SettingError(
             "resume",
             found=f"{name} with {place}",
-            needed=f"checkpoints in {checkpoints(settings)}, where the role may write",
+            needed=f"checkpoints in {checkpoints_uri(settings)}, where the role may write",
             remedy=f"give the {setting('bucket')} and {setting('prefix')} of that job",
         )
     key = place.removeprefix(f"s3://{store.bucket}/").rstrip("/") + "/"

@@ -140,7 +140,7 @@ def _jobs(launch: SlurmLaunch) -> Iterator[_JobRequest]:
         )
     count, at_once = options.shards
     # GPU partitions often refuse jobs without one, so the small first job has one, too
-    first = _alone(options, min(1, options.gpus_per_node))
+    first = _share_of_node(options, min(1, options.gpus_per_node))
     yield _JobRequest(
         "prepare",
         "First of three jobs: data" + (", and a teacher from scratch." if teacher.train else "."),
@@ -153,7 +153,7 @@ def _jobs(launch: SlurmLaunch) -> Iterator[_JobRequest]:
     yield _JobRequest(
         "generate",
         f"Second of three jobs, {count} times: each writes its share of the teacher's traces.",
-        **_alone(options, gpus),
+        **_share_of_node(options, gpus),
         verbs=(
             f'shard {{recipe}} --shard "$SLURM_ARRAY_TASK_ID/{count}"'
             + (f" --at_once {at_once}" if at_once else ""),
@@ -167,7 +167,7 @@ def _jobs(launch: SlurmLaunch) -> Iterator[_JobRequest]:
     )
 
 
-def _alone(options: SlurmOptions, gpus: int) -> dict[str, Any]:
+def _share_of_node(options: SlurmOptions, gpus: int) -> dict[str, Any]:
     """A job of one process that has so many GPUs of a node, and its part of the rest."""
     cpus, mem = options.of_shard(gpus)
     return {"nodes": 1, "gpus": gpus, "processes": 1, "cpus": cpus, "mem": mem}
@@ -268,10 +268,10 @@ def _commands(launch: SlurmLaunch, job: _JobRequest) -> Iterator[str]:
                 f"unspoken.launch.torchrun --nnodes={nodes} --nproc_per_node={job.processes} "
                 '--master_addr="$head" --master_port="$port" -m unspoken'
             )
-        yield f"{srun} {_python(launch, job)} -m {module} {arguments}"
+        yield f"{srun} {_python_command(launch, job)} -m {module} {arguments}"
 
 
-def _python(launch: SlurmLaunch, job: _JobRequest) -> str:
+def _python_command(launch: SlurmLaunch, job: _JobRequest) -> str:
     """How unspoken's Python is called on a compute node."""
     options = launch.options
     if options.container is not None:

@@ -32,7 +32,7 @@ class SlurmError(UnspokenError):
 def launch_folder(recipe: Recipe) -> Path:
     """The folder of the next launch of a run; not made yet."""
     taken = [int(path.name) for path in _launches(recipe)]
-    return _parent(recipe) / str(max(taken, default=0) + 1)
+    return _launches_folder(recipe) / str(max(taken, default=0) + 1)
 
 
 def submit(launch: SlurmLaunch, recipe_file: Path) -> list[tuple[str, str]]:
@@ -59,11 +59,11 @@ def submit(launch: SlurmLaunch, recipe_file: Path) -> list[tuple[str, str]]:
         write_text(launch.run / RECIPE_FILE, dump_recipe(launch.recipe))  # now it is a run's
     with locked(launch.folder.parent / "launch"):
         _refuse_running(launch.recipe)
-        _write(launch, scripts, recipe_file)
-        return _submit(launch.folder, scripts)
+        _write_scripts(launch, scripts, recipe_file)
+        return _submit_all(launch.folder, scripts)
 
 
-def _submit(folder: Path, scripts: Sequence[Script]) -> list[tuple[str, str]]:
+def _submit_all(folder: Path, scripts: Sequence[Script]) -> list[tuple[str, str]]:
     """All jobs, or none when one is refused or the user presses Ctrl-C."""
     jobs: list[tuple[str, str]] = []
     try:
@@ -107,8 +107,8 @@ def status_lines(recipe: Recipe) -> Iterator[str]:
     for job in json.loads((folder / "jobs.json").read_text()):
         done = _ask("scontrol", "--oneliner", "show", "job", job["id"])
         records = [line for line in done.stdout.splitlines() if "JobState=" in line]
-        for record in sorted(records, key=_task):
-            yield f"{job['name']} {_described(record)}"
+        for record in sorted(records, key=_task_number):
+            yield f"{job['name']} {_describe_record(record)}"
         if "Invalid job id" in done.stderr:
             yield f"{job['name']} {job['id']}: SLURM has forgotten it, so it has ended"
         elif not records:
@@ -119,11 +119,11 @@ def status_lines(recipe: Recipe) -> Iterator[str]:
         yield from (f"  {line}" for line in events.read_text().splitlines()[-20:])
 
 
-def _described(record: str) -> str:
-    """One record of scontrol, for people.
+def _describe_record(record: str) -> str:
+    """A line for people from one record of scontrol.
 
     Example:
-        >>> _described("JobId=18 JobState=PENDING Reason=BeginTime Restarts=1 ExitCode=0:0")
+        >>> _describe_record("JobId=18 JobState=PENDING Reason=BeginTime Restarts=1 ExitCode=0:0")
         '18: PENDING (BeginTime), requeued 1 times'
     """
     fields = dict(re.findall(r"(?<!\S)(\w+)=(\S*)", record))
@@ -140,18 +140,18 @@ def _described(record: str) -> str:
     return line
 
 
-def _task(record: str) -> int:
+def _task_number(record: str) -> int:
     match = re.search(r"ArrayTaskId=(\d+)", record)
     return int(match[1]) if match else 0
 
 
-def _parent(recipe: Recipe) -> Path:
+def _launches_folder(recipe: Recipe) -> Path:
     return working_directory() / recipe.folder / "slurm"
 
 
 def _launches(recipe: Recipe) -> list[Path]:
     """The folders of earlier launches, in their order."""
-    found = _parent(recipe).glob("[0-9]*")
+    found = _launches_folder(recipe).glob("[0-9]*")
     return sorted((path for path in found if path.name.isdigit()), key=lambda path: int(path.name))
 
 
@@ -174,7 +174,7 @@ def _refuse_running(recipe: Recipe) -> None:
             )
 
 
-def _write(launch: SlurmLaunch, scripts: Sequence[Script], recipe_file: Path) -> None:
+def _write_scripts(launch: SlurmLaunch, scripts: Sequence[Script], recipe_file: Path) -> None:
     try:
         launch.folder.mkdir()
     except FileExistsError:
