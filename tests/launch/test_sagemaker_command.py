@@ -91,7 +91,7 @@ def test_importing_the_launcher_imports_no_boto3() -> None:
         (("--retries", "31"), "--retries: found 31; needed: at least 0, at most 30; correct it"),
         (("--tag", "a"), "--tag: found 'a'; needed: key=value, such as team=research; correct it"),
         (
-            ("--max-wait-s", "9"),
+            ("--max_wait_s", "9"),
             "--max_wait_s: found 9 without --spot; needed: --spot, which waits",
         ),
     ],
