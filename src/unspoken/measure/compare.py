@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from unspoken.common.errors import DataError
+from unspoken.common.errors import DataError, setting
 from unspoken.common.files import AnyPath
 from unspoken.data.jsonl import read_jsonl, require_text
 from unspoken.measure.stats import mcnemar_exact, wilson_interval
@@ -155,8 +155,8 @@ def _read(path: Path) -> _Records:
         if question in lines:
             raise DataError(
                 f"{where}: question: found one that stands in line {lines[question]} already; "
-                "needed: one answer to each question; ask again without --num_samples, or keep "
-                'only the lines with "sample": 0'
+                "needed: one answer to each question; ask again without "
+                f'{setting("num_samples")}, or keep only the lines with "sample": 0'
             )
         if "correct" not in record:
             raise DataError(

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from unspoken.common.errors import OutputExistsError
+from unspoken.common.errors import OutputExistsError, setting
 from unspoken.common.files import sha256, write_text
 from unspoken.common.locks import locked
 from unspoken.common.version import __version__
@@ -74,6 +74,10 @@ class Download:
     def num_missing_bytes(self) -> int:
         """Bytes still to be fetched; half files count with what is missing of them."""
         return sum(file.size - _have(self, file) for file in self.missing)
+
+    def holds(self, *, with_code: bool) -> bool:
+        """Whether all files are here, the Python files, too, where they are wanted."""
+        return not self.missing and self.with_code >= with_code
 
     @staticmethod
     def read(folder: str | Path) -> Download | None:
@@ -136,24 +140,17 @@ def plan_download(
     if folder.is_symlink():  # to where there is room; what it leads to may not be there yet
         folder = folder.resolve()
     asked = revision or "main"
-    known = Download.read(folder)
-    if known is None and folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise OutputExistsError(
-            f"{folder}: exists already and is no download of unspoken; needed: a new folder; name "
-            "another --out_dir, or move it away"
-        )
-    complete = known is not None and not known.missing and known.with_code >= with_code
-    if known is not None:
-        _require_same(known, repo, asked if _COMMIT.fullmatch(asked) else known.commit)
-        if complete and known.commit == asked:
-            return replace(known, hub_asked=False)
-        with_code = with_code or known.with_code
+    known = _read_known(folder, repo, asked)
+    whole = known if known is not None and known.holds(with_code=with_code) else None
+    if whole is not None and whole.commit == asked:
+        return replace(whole, hub_asked=False)
+    with_code = with_code or (known is not None and known.with_code)
     try:
         listing = list_model(repo, asked, with_code=with_code)
     except HubUnreachableError:
-        if known is not None and complete and known.revision == asked:
-            return replace(known, hub_asked=False)
-        raise
+        if whole is None or whole.revision != asked:
+            raise
+        return replace(whole, hub_asked=False)
     if known is not None:
         _require_same(known, repo, listing.commit)
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
@@ -188,7 +185,7 @@ def require_space(plans: Sequence[Download]) -> None:
             raise DownloadError(
                 f"{place}: found {free / _GB:.2f} GB free; needed: {needed / _GB:.2f} GB more for "
                 f"{' and '.join(plan.repo for plan in group)} ({present / _GB:.2f} GB are there "
-                "already); make room or name another --out_dir"
+                f"already); make room or name another {setting('out_dir')}"
             )
 
 
@@ -203,7 +200,7 @@ def finish_download(plan: Download) -> Download:
         return plan
     with locked(plan.folder):
         known = Download.read(plan.folder)
-        if known is not None and not known.missing and known.with_code >= plan.with_code:
+        if known is not None and known.holds(with_code=plan.with_code):
             _require_same(known, plan.repo, plan.commit)
             return known  # by another process meanwhile
         return _finish(plan, _staging(plan.folder))
@@ -265,13 +262,30 @@ def verify_download(folder: Path) -> Download:
     return record
 
 
+def _read_known(folder: Path, repo: str, revision: str) -> Download | None:
+    """The record in a folder that may hold this revision; None where nothing is there yet.
+
+    Raises:
+        OutputExistsError: it holds something else.
+    """
+    known = Download.read(folder)
+    if known is not None:
+        _require_same(known, repo, revision if _COMMIT.fullmatch(revision) else known.commit)
+    elif folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise OutputExistsError(
+            f"{folder}: exists already and is no download of unspoken; needed: a new folder; name "
+            f"another {setting('out_dir')}, or move it away"
+        )
+    return known
+
+
 def _require_same(known: Download, repo: str, commit: str) -> None:
     """A folder is never changed to another model or commit: something may depend on it."""
     if (known.repo, known.commit) != (repo, commit):
         raise OutputExistsError(
             f"{known.folder}: holds {known.repo} at commit {known.commit}; needed: a new folder "
-            f"for {repo} at commit {commit}; name another --out_dir, keep what is there with the "
-            "revision set to its commit, or remove the folder"
+            f"for {repo} at commit {commit}; name another {setting('out_dir')}, keep what is there "
+            "with the revision set to its commit, or remove the folder"
         )
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from unspoken.common.errors import UnspokenError
+from unspoken.common.errors import UnspokenError, setting
 
 _CODE = (".py", ".cpp", ".cu", ".cuh", ".h", ".so", ".pyd", ".dll")
 #: Weights in other formats than the one that is taken.
@@ -25,6 +25,8 @@ _OTHER_WEIGHTS = (
     ".tflite", ".mlmodel", ".pkl",
 )  # fmt: skip
 _TIMEOUT_S = 20
+
+WeightFormat = Literal["safetensors", "bin"]
 _BLOCK = 1 << 20
 
 
@@ -65,7 +67,7 @@ class Listing:
 
     commit: str
     files: tuple[HubFile, ...]
-    weights: Literal["safetensors", "bin"]
+    weights: WeightFormat
 
 
 def list_model(repo: str, revision: str, *, with_code: bool) -> Listing:
@@ -106,9 +108,7 @@ def list_model(repo: str, revision: str, *, with_code: bool) -> Listing:
     return Listing(str(info.sha), files, weights)
 
 
-def choose_files(
-    paths: Sequence[str], *, with_code: bool
-) -> tuple[list[str], Literal["safetensors", "bin"] | None]:
+def choose_files(paths: Sequence[str], *, with_code: bool) -> tuple[list[str], WeightFormat | None]:
     """The files that are needed, and the format of the weights among them (None: there are none).
 
     Safetensors are taken alone where there are some: other formats hold the same weights again,
@@ -118,23 +118,28 @@ def choose_files(
         >>> choose_files(["config.json", "model.safetensors", "pytorch_model.bin"], with_code=False)
         (['config.json', 'model.safetensors'], 'safetensors')
     """
-    tensors = [path for path in paths if path.endswith(".safetensors")]
-    if any(not _consolidated(path) for path in tensors):
-        tensors = [path for path in tensors if not _consolidated(path)]  # the same weights again
-    pickles = [path for path in paths if re.search(r"(^|/)(pytorch|adapter)_model.*\.bin$", path)]
-    weights = tensors or pickles
+    weights, kind = _weights_among(paths)
     kept = set(weights)
-    chosen = [
-        path
-        for path in paths
-        if path in kept
-        or not (
-            path.endswith((".safetensors", *_OTHER_WEIGHTS))
-            or path == ".gitattributes"
-            or (is_code(path) and not with_code)
-        )
-    ]
-    return chosen, "safetensors" if tensors else "bin" if pickles else None
+    chosen = [path for path in paths if path in kept or _is_needed(path, with_code=with_code)]
+    return chosen, kind
+
+
+def _weights_among(paths: Sequence[str]) -> tuple[list[str], WeightFormat | None]:
+    """The files with weights that are taken, and their format."""
+    tensors = [path for path in paths if path.endswith(".safetensors")]
+    # consolidated files hold the same weights again
+    tensors = [path for path in tensors if not _consolidated(path)] or tensors
+    if tensors:
+        return tensors, "safetensors"
+    pickles = [path for path in paths if re.search(r"(^|/)(pytorch|adapter)_model.*\.bin$", path)]
+    return pickles, "bin" if pickles else None
+
+
+def _is_needed(path: str, *, with_code: bool) -> bool:
+    """Whether a file that holds no weights is taken."""
+    if path == ".gitattributes" or path.endswith((".safetensors", *_OTHER_WEIGHTS)):
+        return False
+    return with_code or not is_code(path)
 
 
 def _consolidated(path: str) -> bool:
@@ -270,7 +275,7 @@ def _broken(repo: str, path: str | None, error: Exception) -> DownloadError:
     if isinstance(error, OSError) and error.filename is not None:
         return DownloadError(
             f"{error.filename}: cannot be written ({error.strerror}); needed: a folder that you "
-            "may write to; name another --out_dir"
+            f"may write to; name another {setting('out_dir')}"
         )
     kind = type(error).__name__
     if path is not None:

@@ -10,7 +10,7 @@ prompt is the one that training used there. That is exact where all prompts are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -100,29 +100,47 @@ def load_model(
         torch.manual_seed(seed)
     own = settings.name if is_adapter(settings.name) else None
     model: Any
+    devices: dict[str, Any] = {}
     if settings.config is not None:
         attention = settings.attn_implementation
         extra = {"attn_implementation": attention} if attention else {}
-        model, devices = _from_config(settings.config, tokenizer, extra), {}
+        model = _from_config(settings.config, tokenizer, extra)
     else:
         devices = _devices(settings, spread=spread and purpose == "ask")
         model = _from_pretrained(settings, own, dtype, purpose, devices)
     _require_vocabulary(model, tokenizer, settings)
     if purpose == "ask":
         _keep_end_tokens_alone(model)
-    for folder in (own, adapter):
-        if folder is not None:
-            model = lay_over(model, folder, trainable=lora is not None)
-    if lora is not None and own is None:
-        model = add_adapter(model, lora, quantized=settings.quantization is not None)
+    model = _with_adapters(model, [own, adapter], settings, lora)
     if purpose == "ask":
         with _explained("model", settings.name):
             return _on_its_device(model, devices).eval()
     if purpose == "merge":
-        model = model.merge_and_unload(safe_merge=True) if own or adapter else model
-        model = model if dtype == "auto" else model.to(getattr(torch, dtype))
+        model = _merged(model, dtype)
     _set_special_tokens(model, tokenizer)
     return model
+
+
+def _with_adapters(
+    model: Any,
+    folders: Sequence[str | Path | None],
+    settings: recipe.Model,
+    lora: recipe.Lora | None,
+) -> Any:
+    """The model with the adapters in these folders; with fresh ones, where they are asked for."""
+    for folder in filter(None, folders):
+        model = lay_over(model, folder, trainable=lora is not None)
+    if lora is None or is_adapter(settings.name):
+        return model
+    return add_adapter(model, lora, quantized=settings.quantization is not None)
+
+
+def _merged(model: Any, dtype: str) -> Any:
+    """The weights with what an adapter adds to them, in this dtype."""
+    import torch
+
+    merged = model.merge_and_unload(safe_merge=True) if hasattr(model, "peft_config") else model
+    return merged if dtype == "auto" else merged.to(getattr(torch, dtype))
 
 
 def _from_pretrained(

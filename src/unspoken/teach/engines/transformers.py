@@ -147,9 +147,8 @@ class TransformersEngine:
                 return
             chosen = [(requests[number], prompts[number]) for number in chunk]
             replies = self._chunk(chosen, sampling)
-            for number, reply in zip(chunk, replies, strict=True):
-                if number not in skip:
-                    yield number, reply
+            answered = zip(chunk, replies, strict=True)
+            yield from ((number, reply) for number, reply in answered if number not in skip)
 
     def _chunk(
         self, chosen: list[tuple[Request, list[int]]], sampling: Sampling
