@@ -40,18 +40,14 @@ def write_together(
     """
     from accelerate.utils import broadcast_object_list, gather_object
 
-    folder = shares_folder(output)
     count = 1
     if process.is_main_process:
-        is_begun = output.exists() and not overwrite
-        if is_begun or overwrite:  # is_begun: a kill came between joining shares and removing them
-            shutil.rmtree(folder, ignore_errors=True)
-        if not (is_begun or alone):
-            count = _count_begun_shares(output) or process.num_processes
+        count = _begin_shares(output, process.num_processes, alone=alone, overwrite=overwrite)
     count = broadcast_object_list([count])[0]
-    shares = {shard_path(folder / output.name, (i, count)): (i, count) for i in range(1, count + 1)}
-    if count == 1:
-        shares = {output: (1, 1)}
+    shares = {output: (1, 1)}
+    if count > 1:
+        place = shares_folder(output) / output.name
+        shares = {shard_path(place, (i, count)): (i, count) for i in range(1, count + 1)}
     own: list[GenerateSummary] = []
     for file, share in list(shares.items())[process.process_index :: process.num_processes]:
         own.append(write(file, share))
@@ -60,7 +56,7 @@ def write_together(
     together = _sum_up(gather_object(own), output)
     if count > 1 and process.is_main_process and not together.interrupted:
         merge_traces(list(shares), output, overwrite=overwrite)
-        shutil.rmtree(folder)
+        shutil.rmtree(shares_folder(output))
     process.wait_for_everyone()
     return together
 
@@ -75,6 +71,19 @@ def remove_traces(output: Path) -> None:
     shutil.rmtree(shares_folder(output), ignore_errors=True)
     for path in (output, settings_path(output)):
         path.unlink(missing_ok=True)
+
+
+def _begin_shares(output: Path, num_processes: int, *, alone: bool, overwrite: bool) -> int:
+    """Removes shares that do not count any more; returns how many there are to be.
+
+    Those that were begun, or one for each process; one alone is `output` itself.
+    """
+    is_begun = output.exists() and not overwrite
+    if is_begun or overwrite:  # is_begun: a kill came between joining shares and removing them
+        shutil.rmtree(shares_folder(output), ignore_errors=True)
+    if is_begun or alone:
+        return 1
+    return _count_begun_shares(output) or num_processes
 
 
 def _count_begun_shares(output: Path) -> int:
