@@ -13,7 +13,7 @@ from unspoken.cli.output import silence_libraries
 
 def export(
     *,
-    model: Annotated[str, Parameter(name=["--model", "--base-model"])],
+    model: Annotated[str, Parameter(name=["--model", "--base_model"])],
     output: Path,
     lora_model: Path | None = None,
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",

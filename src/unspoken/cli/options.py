@@ -142,8 +142,8 @@ class Training(Options, panel=_TRAINING):
         """
         names = ("batch_size", "micro_batch_size", "gradient_accumulation_steps")
         for name in names:
-            if (getattr(self, name) or 1) < 1:
-                found = getattr(self, name)
+            found = getattr(self, name)
+            if found is not None and found < 1:
                 raise SettingError(name, found=found, needed="at least 1", remedy="raise it")
         whole: Any = self.batch_size
         part: Any = self.micro_batch_size

@@ -109,7 +109,7 @@ def spelling_of(flags: Iterable[VerbFlag], typed: Sequence[str]) -> Spelling:
         typed: its words, as the user typed them.
     """
     known = {setting: flag for flag in flags for setting in flag.settings}
-    overrides = {word.partition("=")[0] for word in typed if not word.startswith("-")}
+    overrides = {word.partition("=")[0] for word in typed if "=" in word}
     words = dict(typed_flags(typed))
 
     def spell(name: str, value: str | None) -> str:

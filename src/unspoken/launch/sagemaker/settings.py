@@ -91,7 +91,7 @@ _Tags = Annotated[
 _Subnets = Annotated[tuple[_Id, ...], Field(max_length=16), Parameter(show_default=False)]
 _Groups = Annotated[tuple[_Id, ...], Field(max_length=5), Parameter(show_default=False)]
 #: At most 28 days.
-_RunTime = Annotated[int, Field(ge=1, le=2_419_200), Parameter(name=["--max-run-s", "--max-run"])]
+_RunTime = Annotated[int, Field(ge=1, le=2_419_200), Parameter(name=["--max_run_s", "--max_run"])]
 
 
 @checked

@@ -1,0 +1,120 @@
+"""An error names a setting as its reader gave it: a flag, as typed, or a recipe's key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from unspoken.cli.main import main
+from unspoken.cli.spelling import flags_of, spelling_of, with_known_flags
+from unspoken.cli.verbs import VERBS, application, find_verb
+from unspoken.common.errors import RecipeError, setting
+
+APP = application()
+FLAGS = {verb: flags_of(find_verb(APP, verb)) for verb in VERBS}
+
+
+def told(verb: str, typed: str, name: str, value: object = None) -> str:
+    """A setting as the verb with these words spells it."""
+    return RecipeError(setting(name, value)).told(spelling_of(FLAGS[verb], typed.split()))
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_setting_of_a_verb_is_spelled_as_its_flag(verb: str) -> None:
+    for flag in FLAGS[verb]:
+        dashed = "--" + flag.names[-1][2:].replace("_", "-")
+        for name in flag.settings:
+            assert told(verb, verb, name) == flag.names[0], name
+            assert told(verb, f"{verb} {dashed} 1", name) == dashed
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_what_is_no_flag_of_the_verb_is_told_as_a_key(verb: str) -> None:
+    assert told(verb, verb, "schedule.window", 3) == "schedule.window=3"
+
+
+@pytest.mark.parametrize(
+    ("verb", "typed", "name", "expected"),
+    [
+        ("run", "run quickstart", "teacher.temperature", "teacher.temperature=1"),
+        ("check", "check quickstart", "train.learning_rate", "train.learning_rate=1"),
+        ("run", "run quickstart", "output", "output=1"),
+        ("run", "run quickstart", "overwrite", "--overwrite 1"),
+        ("run", "run quickstart --from distil", "from", "--from 1"),
+        ("internalize", "internalize --lr 0", "train.learning_rate", "--lr 1"),
+        ("internalize", "internalize", "train.learning_rate", "--learning_rate 1"),
+        ("internalize", "internalize train.learning_rate=0", "train.learning_rate",
+         "train.learning_rate=1"),
+        ("internalize", "internalize", "evaluate.batch_size", "evaluate.batch_size=1"),
+        ("distil", "distil", "train.learning_rate", "--lr 1"),
+        ("distil", "distil", "model.name", "--student_dir 1"),
+        ("distil", "distil --save-steps 0", "train.checkpoint_every", "--save-steps 1"),
+        ("generate", "generate", "teacher_dir", "--teacher_dir 1"),
+        ("evaluate", "evaluate", "lora_model", "--lora_model 1"),
+        ("launch slurm", "launch slurm", "gpus_per_node", "--gpus_per_node 1"),
+    ],
+)  # fmt: skip
+def test_flags_and_keys(verb: str, typed: str, name: str, expected: str) -> None:
+    assert told(verb, typed, name, 1) == expected
+
+
+def test_a_switch_is_spelled_without_a_value() -> None:
+    assert told("run", "run x", "overwrite", True) == "--overwrite"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("internalize --learning_rate 0", "error: --learning_rate: found 0.0; input should be"),
+        ("internalize --lr 0", "error: --lr: found 0.0; input should be greater than 0"),
+        ("internalize --task multiplication train.learning_rate=0",
+         "error: train.learning_rate: found 0; "),
+        ("run quickstart train.learning_rate=0", "error: train.learning_rate: found 0; "),
+        ("check quickstart train.learning_rat=1", "error: train.learning_rat: unknown key; "),
+        ("distil --student_dir x --out_dir y --data z --r 0", "error: --r: found 0; "),
+        ("distil --student_dir x --out_dir y --data z --lora-r 0", "error: --lora-r: found 0; "),
+        ("distil --student_dir x --out_dir y --data z --per_device_train_batch_size 0",
+         "error: --per_device_train_batch_size: found 0; needed: at least 1"),
+        ("distil --student_dir x --out_dir y", "error: --data: found nothing to learn from"),
+        ("distil --student_dir x --data z", "error: --out_dir: missing"),
+        ("internalize --digits 0 4", "error: --digits.0.0: found 0; "),
+        ("internalize --lr 1 --learning-rate 2", "error: --lr, --learning-rate: found more than"),
+        ("distil --student_dir x --model_name y", "error: --student_dir, --model_name: found more"),
+        ("distil --student_dir x --out_dir y --output z", "error: --out_dir, --output: found more"),
+        ("internalize --batch_size 7 --gradient_accumulation_steps 2 --task multiplication",
+         "error: --batch_size: found 7 with --gradient_accumulation_steps 2, "),
+        ("distil --student_dir x --out_dir y --data z --batch_size 8 --micro_batch_size 3",
+         "error: --batch_size (8) must be a multiple of --micro_batch_size (3)"),
+        ("distil --student_dir x --out_dir y --data z --full_finetuning --r 8",
+         "error: --full_finetuning: found it with --r, which is for adapters"),
+        ("shard distil --shard 5/4", "error: distil: no such recipe"),
+        ("shard quickstart --merge 0", "error: --merge: found 0; needed: at least 1"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_told_in_the_words_that_were_typed(
+    words: str, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(words.split())
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith(expected)
+
+
+def test_a_recipe_names_its_file_and_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("data: {task: multiplication}\nmodel: {name: x}\ntrain:\n  epochs: 0\n")
+    for words in (["run", str(file)], ["internalize", str(file), "--lr", "1"]):
+        with pytest.raises(SystemExit):
+            main(words)
+        assert f"{file}:4: train.epochs: found 0" in capsys.readouterr().err
+
+
+def test_both_spellings_of_known_flags_are_one_and_the_rest_stays() -> None:
+    flags = FLAGS["launch slurm"]
+    words = ["quickstart", "--gpus-per-node=4", "--extra", "--cpus-per-task=3", "--no-such-flag"]
+    assert with_known_flags(words, flags) == [
+        "quickstart", "--gpus_per_node=4", "--extra", "--cpus-per-task=3", "--no-such-flag",
+    ]  # fmt: skip

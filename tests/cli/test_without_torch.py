@@ -1,0 +1,57 @@
+"""What a login node or a laptop does without torch works where torch cannot be imported."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+GUARD = """
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "transformers", "accelerate", "peft"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Refuse())
+"""
+VERB = GUARD + "from unspoken.cli.main import main\nmain(sys.argv[1:])"
+
+
+def python(code: str, *words: object) -> str:
+    """Runs code where torch is refused; returns what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["unspoken", "unspoken.recipe", "unspoken.recipe.shipped", "unspoken.report",
+     "unspoken.launch.slurm", "unspoken.cli.verbs"],
+)  # fmt: skip
+def test_modules_are_imported(module: str) -> None:
+    python(f"{GUARD}\nimport {module}")
+
+
+def test_help_and_recipes() -> None:
+    assert "unspoken run quickstart" in python(VERB, "--help")
+    for verb in ("run", "distil", "internalize", "generate", "evaluate", "score", "report"):
+        assert f"unspoken {verb}" in python(VERB, verb, "--help")
+    assert "quickstart" in python(VERB, "recipes")
+    assert "name: quickstart" in python(VERB, "recipes", "quickstart")
+
+
+def test_score_and_compare(tmp_path: Path) -> None:
+    answers = tmp_path / "answers.jsonl"
+    records = [{"question": f"{n} + 1", "generated": f"A: {n}", "gold": "2"} for n in (2, 3)]
+    answers.write_text("".join(json.dumps(record) + "\n" for record in records))
+    judged = tmp_path / "judged.jsonl"
+    assert "50" in python(VERB, "score", "--input", answers, "--output", judged)
+    assert "questions: 2" in python(VERB, "compare", judged, judged)
