@@ -8,7 +8,7 @@ import pytest
 
 from helpers.paths import RECIPES
 from helpers.recipes import tiny_qwen2, tiny_recipe
-from unspoken.check import check_recipe
+from unspoken.check.recipe import check_recipe
 from unspoken.common.errors import DataError, ModelError, RecipeError
 from unspoken.data.tasks import arithmetic
 from unspoken.parallel.world import require_processes
@@ -24,7 +24,7 @@ SERVER: dict[str, Any] = {
 
 
 def said(recipe: Any) -> str:
-    return "\n".join(check_recipe(recipe))
+    return "\n".join(map(str, check_recipe(recipe)))
 
 
 def write(path: Path, records: list[dict[str, Any]]) -> str:
@@ -244,7 +244,7 @@ def test_missing_bitsandbytes_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "bitsandbytes is installed" in said(recipe) or "not installed here" in said(recipe)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert "pip install bitsandbytes before the run" in next(
-        line for line in check_recipe(recipe) if line.startswith("few bits")
+        finding.text for finding in check_recipe(recipe) if finding.kind == "machine"
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from helpers.paths import RECIPES
 from helpers.recipes import tiny_gpt2, tiny_recipe
-from unspoken.check import check_recipe
+from unspoken.check.recipe import check_recipe
 from unspoken.common.errors import DataError, OutputExistsError, RecipeError, UnspokenError
 from unspoken.common.locks import locked
 from unspoken.recipe import load_recipe, recipe_from
@@ -256,14 +256,14 @@ def test_shipped_recipes_run_end_to_end_on_a_tiny_model(
     ]
     model = f"model.name={tiny_gpt2(tmp_path / 'tiny')}"
     recipe = load_recipe(RECIPES / f"{name}.yaml", [*short, model])
-    assert any("steps: at most 6" in line for line in check_recipe(recipe))
+    assert any("steps: at most 6" in finding.text for finding in check_recipe(recipe))
     folder = run(recipe)
     assert list(folder.glob("internalized/**/evaluation.json"))
     assert (folder / "report.html").exists()
 
 
 def test_check_says_what_a_run_will_do(tmp_path: Path) -> None:
-    lines = "\n".join(check_recipe(tiny_recipe(tmp_path / "run", baselines=True)))
+    lines = "\n".join(map(str, check_recipe(tiny_recipe(tmp_path / "run", baselines=True))))
     assert "models: internalized, explicit, no_cot" in lines
     assert "prompt 6, thought 8, answer 6" in lines
     assert "steps: at most 24 of 16 examples; 31 per epoch" in lines

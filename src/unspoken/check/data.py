@@ -125,6 +125,28 @@ def _gsm8k(data: Data) -> Sample:
 
 def _files(recipe: Recipe) -> Sample:
     data = recipe.data
+    train, asked = _require_files(data)
+    some, note = _training(recipe, train)
+    questions = {name: iter_split_questions(path) for name, path in asked.items()}
+    check_leaks({**questions, "train": (one.question for one in some)}, allow=data.allow_leaks)
+    sizes = {name: sum(1 for _ in iter_split_questions(path)) for name, path in asked.items()}
+    num_held = 0
+    if "valid" not in asked and some[0].answer:  # without a gold answer nothing can validate
+        num_held = min(data.num_valid, len({one.question for one in some}) // 10)
+    if num_held:
+        note += f"; {num_held:,} of them are held out for validation"
+    num_valid, num_test = sizes.get("valid", num_held), sizes.get("test", 0)
+    note += "".join(f"; {count:,} {name} questions" for name, count in sizes.items())
+    if "test" not in asked:
+        end = "validation questions are asked at the end" if num_valid else "nothing is measured"
+        note += f"; no test file, so {end}"
+    thoughts: Thoughts = "learned" if any(one.thought for one in some) else "none"
+    count = len(some) - num_held
+    return Sample(some, count, num_valid, num_test, note, thoughts, tuple(asked.values()))
+
+
+def _require_files(data: Data) -> tuple[Path, dict[str, Path]]:
+    """The training file, and those of the other splits; raises DataError where one is missing."""
     if data.train is None:
         raise DataError("data.train: missing")
     given = {"train": data.train, "valid": data.valid, "test": data.test}
@@ -132,26 +154,7 @@ def _files(recipe: Recipe) -> Sample:
     for name, path in files.items():
         if not path.is_file():
             raise DataError(f"data.{name}: {path}: no such file; correct data.{name}")
-    asked = {name: path for name, path in files.items() if name != "train"}
-    some, note = _training(recipe, data.train)
-    questions = {name: iter_split_questions(path) for name, path in asked.items()}
-    check_leaks({**questions, "train": (one.question for one in some)}, allow=data.allow_leaks)
-    sizes = {name: sum(1 for _ in iter_split_questions(path)) for name, path in asked.items()}
-    num_held = 0
-    if "valid" not in files and some[0].answer:  # without a gold answer nothing can validate
-        num_held = min(data.num_valid, len({one.question for one in some}) // 10)
-        if num_held:
-            note += f"; {num_held:,} of them are held out for validation"
-    num_valid, num_test = sizes.get("valid", num_held), sizes.get("test", 0)
-    for name, count in sizes.items():
-        note += f"; {count:,} {name} questions"
-    if "test" not in files:
-        note += "; no test file, so " + (
-            "validation questions are asked at the end" if num_valid else "nothing is measured"
-        )
-    thoughts: Thoughts = "learned" if any(one.thought for one in some) else "none"
-    count = len(some) - num_held
-    return Sample(some, count, num_valid, num_test, note, thoughts, tuple(asked.values()))
+    return files.pop("train"), files
 
 
 def _training(recipe: Recipe, path: Path) -> tuple[list[Example], str]:

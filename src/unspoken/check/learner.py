@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from unspoken.check.data import Sample, Thoughts
+from unspoken.check.finding import Finding
 from unspoken.common.errors import DataError, ModelError
+from unspoken.data.example import Example
 from unspoken.models.adapter import add_adapter, base_of, is_adapter
 from unspoken.models.load import build_empty, load_tokenizer
 from unspoken.models.template import Template
-from unspoken.recipe import Recipe
+from unspoken.recipe import Model, Recipe
 from unspoken.train.dataset import CoTDataset
 from unspoken.train.encode import encode_examples
 from unspoken.train.fit import require_fit
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -32,8 +38,8 @@ class Learner:
         thoughts: whose they are, as in `Sample`.
     """
 
-    model: Any
-    tokenizer: Any
+    model: PreTrainedModel | PeftModel
+    tokenizer: PreTrainedTokenizerBase
     num_parameters: int
     num_trained: int
     dataset: CoTDataset
@@ -41,35 +47,20 @@ class Learner:
     thoughts: Thoughts
 
 
-def build(recipe: Recipe, sample: Sample) -> Generator[str, None, Learner | None]:
+def build_learner(recipe: Recipe, sample: Sample) -> Generator[Finding, None, Learner | None]:
     """Yields what is known of model and tokens; returns None where the model is not here.
 
     Raises:
         UnspokenError: model, data and recipe do not fit together; the message says how.
     """
-    settings = recipe.model
-    adapter = settings.name if is_adapter(settings.name) else None
+    adapter = recipe.model.name if is_adapter(recipe.model.name) else None
     try:
-        base = (
-            settings
-            if adapter is None
-            else settings.model_copy(
-                update={"name": base_of(adapter), "tokenizer": settings.tokenizer or adapter}
-            )
-        )
-        tokenizer = load_tokenizer(base)
-        model = build_empty(base, tokenizer)
+        model, tokenizer = _build_empty(recipe.model, adapter)
     except ModelError as error:
-        is_here = adapter is None and Path(str(settings.name)).is_dir()
-        if is_here or settings.tokenizer == "characters":
+        is_here = adapter is None and Path(str(recipe.model.name)).is_dir()
+        if is_here or recipe.model.tokenizer == "characters":
             raise  # another machine would not help
-        missing = settings.local_files_only and not Path(str(settings.name)).is_dir()
-        yield "model: not known here: " + (
-            f"{settings.name}: no such folder; correct model.name, or download it first where "
-            "there is a network: unspoken download --student NAME --out_dir models"
-            if missing
-            else str(error)
-        )
+        yield Finding("unknown here", f"model: not known here: {_absence(recipe.model, error)}")
         return None
     total = sum(parameter.numel() for parameter in model.parameters())
     note = f"model: {model.config.model_type}, {total / 1e6:,.1f} M parameters"
@@ -78,23 +69,39 @@ def build(recipe: Recipe, sample: Sample) -> Generator[str, None, Learner | None
         model = _with_adapter(model, recipe, adapter)
         trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
         note += f"; adapters of {trained / 1e6:,.2f} M are trained, {trained / total:.2%} of them"
-    yield note
+    yield Finding("model", note)
     if not sample.examples:
         return None
-    template = Template(recipe.template, tokenizer)
-    whole = {"tokenizer": tokenizer, "template": template, "max_length": recipe.data.max_length}
-    if sample.thoughts == "learned":
-        dataset = encode_examples(sample.examples, **whole)
-        require_fit(recipe, model, dataset, num_processes=1, num_valid=sample.num_valid or 0)
-    else:
-        dataset, known = yield from _stand_in(recipe, model, sample, whole)
-        sample = sample if known else replace(sample, thoughts="none")
+    dataset, thoughts = yield from _encode(recipe, model, tokenizer, sample)
     share = len(dataset) / (len(dataset) + dataset.num_dropped)
-    yield _tokens(dataset, sample, share)
-    return Learner(model, tokenizer, total, trained, dataset, share, sample.thoughts)
+    yield Finding("model", _tokens(dataset, replace(sample, thoughts=thoughts), share))
+    return Learner(model, tokenizer, total, trained, dataset, share, thoughts)
 
 
-def _with_adapter(model: Any, recipe: Recipe, adapter: str | None) -> Any:
+def _build_empty(
+    settings: Model, adapter: str | None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The model without weights, and its tokenizer; of an adapter, the model that it belongs to."""
+    if adapter is not None:
+        own = {"name": base_of(adapter), "tokenizer": settings.tokenizer or adapter}
+        settings = settings.model_copy(update=own)
+    tokenizer = load_tokenizer(settings)
+    return build_empty(settings, tokenizer), tokenizer
+
+
+def _absence(settings: Model, error: ModelError) -> str:
+    """Why the model is not here, and what to do."""
+    if not settings.local_files_only or Path(str(settings.name)).is_dir():
+        return str(error)
+    return (
+        f"{settings.name}: no such folder; correct model.name, or download it first where "
+        "there is a network: unspoken download --student NAME --out_dir models"
+    )
+
+
+def _with_adapter(
+    model: PreTrainedModel, recipe: Recipe, adapter: str | None
+) -> PreTrainedModel | PeftModel:
     """The model with fresh adapters, or with a folder's own; raises as `add_adapter`."""
     import torch
 
@@ -106,26 +113,37 @@ def _with_adapter(model: Any, recipe: Recipe, adapter: str | None) -> Any:
         return get_peft_model(model, PeftConfig.from_pretrained(str(adapter)))
 
 
-def _stand_in(
-    recipe: Recipe, model: Any, sample: Sample, whole: dict[str, Any]
-) -> Generator[str, None, tuple[CoTDataset, bool]]:
-    """The examples as tokens, and whether with thoughts.
+def _encode(
+    recipe: Recipe,
+    model: PreTrainedModel | PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    sample: Sample,
+) -> Generator[Finding, None, tuple[CoTDataset, Thoughts]]:
+    """The sample as tokens, and whose the thoughts in it are.
 
-    What does not fit whatever the teacher writes is an error; what may not fit is said.
+    What does not fit whatever a teacher writes is an error; what may not fit is said.
     """
-    fit = {"num_processes": 1, "num_valid": sample.num_valid or 0}
+    template = Template(recipe.template, tokenizer)
+
+    def encode(examples: Sequence[Example]) -> CoTDataset:
+        dataset = encode_examples(
+            examples, tokenizer=tokenizer, template=template, max_length=recipe.data.max_length
+        )
+        require_fit(recipe, model, dataset, num_processes=1, num_valid=sample.num_valid or 0)
+        return dataset
+
+    if sample.thoughts == "learned":
+        return encode(sample.examples), "learned"
     bare = [replace(one, thought="", answer=one.answer or "0") for one in sample.examples]
-    questions = encode_examples(bare, **whole)
-    require_fit(recipe, model, questions, **fit)
+    questions = encode(bare)
     if sample.thoughts == "none":
-        return questions, False
+        return questions, "none"
     try:
-        dataset = encode_examples(sample.examples, **whole)
-        require_fit(recipe, model, dataset, **fit)
+        return encode(sample.examples), "stand-in"
     except (DataError, ModelError) as error:
-        yield f"warning: with the task's thoughts in place of the teacher's: {error}"
-        return questions, False
-    return dataset, True
+        text = f"warning: with the task's thoughts in place of the teacher's: {error}"
+        yield Finding("warning", text)
+        return questions, "none"
 
 
 def _tokens(dataset: CoTDataset, sample: Sample, share: float) -> str:

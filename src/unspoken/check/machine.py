@@ -5,23 +5,23 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator
 
+from unspoken.check.finding import Finding
 from unspoken.common.errors import RecipeError
 from unspoken.models.quantization import has_bitsandbytes
 from unspoken.recipe import Recipe, Train
-from unspoken.recipe.plan import plan
+from unspoken.recipe.plan import Plan
 
 
-def check_machine(recipe: Recipe) -> Iterator[str]:
+def check_machine(recipe: Recipe, planned: Plan) -> Iterator[Finding]:
     """Yields whether 4-bit weights and 8-bit optimizers can be used here.
 
     Raises:
         RecipeError: a precision or tracker that cannot be used here.
     """
-    trainings = plan(recipe).trainings
-    for training in trainings:
+    for training in planned.trainings:
         _require_precision(training.section_of("precision"), training.recipe.train)
         _require_trackers(training.section_of("trackers"), training.recipe.train)
-    wanted = {one.key("optimizer"): one.recipe.train.optimizer for one in trainings}
+    wanted = {one.key("optimizer"): one.recipe.train.optimizer for one in planned.trainings}
     wanted = {place: name for place, name in wanted.items() if name.endswith("_8bit")}
     if recipe.model.quantization is not None:
         wanted["model.quantization"] = recipe.model.quantization
@@ -31,12 +31,13 @@ def check_machine(recipe: Recipe) -> Iterator[str]:
     if wanted:
         what = ", ".join(f"{place}: {value}" for place, value in wanted.items())
         if has_bitsandbytes():
-            yield f"few bits ({what}): bitsandbytes is installed"
+            said = "bitsandbytes is installed"
         else:
-            yield (
-                f"few bits ({what}): needs bitsandbytes, which is not installed here; "
-                "pip install bitsandbytes before the run"
+            said = (
+                "needs bitsandbytes, which is not installed here; pip install bitsandbytes "
+                "before the run"
             )
+        yield Finding("machine", f"few bits ({what}): {said}")
 
 
 def _require_precision(place: str, train: Train) -> None:

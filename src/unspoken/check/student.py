@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from unspoken.check.data import Sample
-from unspoken.check.learner import Learner, build
+from unspoken.check.finding import Finding
+from unspoken.check.learner import Learner, build_learner
 from unspoken.data.jsonl import json_line
 from unspoken.recipe import Recipe
-from unspoken.recipe.plan import plan
+from unspoken.recipe import Schedule as Removal
+from unspoken.recipe.plan import Training
 from unspoken.train.dataset import CoTDataset
 from unspoken.train.fit import count_steps
-from unspoken.train.schedule import ALL, Schedule, ScheduleState
+from unspoken.train.schedule import ALL, MOST_LEVELS, Schedule, ScheduleState, level_interval
 
 #: Bytes of a weight that is not trained itself.
 _FROZEN_BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0}
@@ -27,148 +29,170 @@ _TRAINED_BYTES = {"adamw": 16, "adamw_8bit": 10, "paged_adamw_8bit": 10, "sgd": 
 
 
 @dataclass(frozen=True)
-class Training:
-    """One training of the run: its settings, and optimizer steps at the most."""
+class CountedTraining:
+    """One training of the plan, and how long it is.
 
-    name: str
-    recipe: Recipe
+    Attributes:
+        training: as the plan has it.
+        num_steps: optimizer steps at the most.
+        steps_per_epoch: of them, in one pass over the data.
+    """
+
+    training: Training
     num_steps: int
     steps_per_epoch: int
 
 
-def check_student(recipe: Recipe, sample: Sample) -> Iterator[str]:
+def check_students(
+    recipe: Recipe, students: Sequence[Training], sample: Sample, *, elsewhere: bool = False
+) -> Iterator[Finding]:
     """Yields what the student's trainings are and take.
 
     Args:
         recipe: of one phase.
+        students: the plan's trainings in it, in their order.
         sample: what it learns from; with a teacher, one example for each trace.
+        elsewhere: another machine will train it, so this one is not timed.
 
     Raises:
         UnspokenError: model, data and recipe do not fit together; the message says how.
     """
-    learner = yield from build(recipe, sample)
+    learner = yield from build_learner(recipe, sample)
     if not sample.num_train:
         return
     share = 1.0 if learner is None else learner.share
-    trainings = list(_trainings(recipe, round(sample.num_train * share)))
-    for training in trainings:
-        if training.name in ("distil", "internalize") or len(trainings) == 1:
-            label = f"[{training.name}] " if recipe.distil is not None else ""
-            yield label + steps_line(training)
-    if recipe.distil is not None and len(trainings) > 1:
-        others = [one for one in trainings if one.name not in ("distil", "internalize")]
-        if others:
-            names = ", ".join(one.name for one in others)
-            yield (
-                f"baselines: as many steps for {names} as for all this together, at most "
-                f"{others[0].num_steps:,}"
-            )
+    trainings = count_trainings(students, round(sample.num_train * share))
+    yield from _lengths(trainings, distils=recipe.distil is not None)
     if learner is None:
         return
     if learner.thoughts != "none":
-        yield from _removal(recipe, learner.dataset, trainings)
-        yield _work(learner, trainings)
+        yield from _removal(learner.dataset, trainings)
+        yield _work(learner, trainings, elsewhere=elsewhere)
     yield _memory(recipe, learner, trainings)
     yield _disk(recipe, learner, sample, trainings)
 
 
-def steps_line(training: Training) -> str:
-    """How long a training is at the most."""
-    size = training.recipe.train.batch_size
-    return (
-        f"steps: at most {training.num_steps:,} of {size} examples; "
-        f"{training.steps_per_epoch:,} per epoch"
-    )
-
-
-def training_of(name: str, recipe: Recipe, num_train: int) -> Training:
-    """The training of a recipe on so many examples."""
-    steps_per_epoch = max(1, num_train // recipe.train.batch_size)
-    return Training(name, recipe, count_steps(recipe, steps_per_epoch), steps_per_epoch)
-
-
-def _trainings(recipe: Recipe, num_train: int) -> Iterator[Training]:
-    """All trainings of the student in one phase; those that are to be as long as others are."""
-    most: dict[Path, int] = {}
-    for one in plan(recipe).students:
-        training = training_of(
-            one.stage if one.stage != "baselines" else one.name, one.recipe, num_train
-        )
+def count_trainings(students: Iterable[Training], num_train: int) -> list[CountedTraining]:
+    """How long trainings on so many examples are; some are as long as others together."""
+    counted: dict[Path, CountedTraining] = {}
+    for one in students:
+        steps_per_epoch = max(1, num_train // one.recipe.train.batch_size)
         if one.as_many_steps_as:
-            training = replace(training, num_steps=sum(most[f] for f in one.as_many_steps_as))
-        most[one.folder] = training.num_steps
-        yield training
+            num_steps = sum(counted[folder].num_steps for folder in one.as_many_steps_as)
+        else:
+            num_steps = count_steps(one.recipe, steps_per_epoch)
+        counted[one.folder] = CountedTraining(one, num_steps, steps_per_epoch)
+    return list(counted.values())
 
 
-def _removal(recipe: Recipe, dataset: CoTDataset, trainings: list[Training]) -> Iterator[str]:
-    found = next((one for one in trainings if one.name == "internalize"), None)
-    if found is None or recipe.schedule.removal != "linear":
-        return
-    unit = dataset.longest_thought if recipe.schedule.unit == "token" else dataset.most_steps
-    schedule = Schedule(recipe.schedule, unit, found.steps_per_epoch, found.num_steps)
-    end = schedule.advance(ScheduleState(), found.num_steps - 1).removed
-    yield (
-        f"removal: {'everything' if end >= ALL else f'{end} of {unit}'} removed at the end of "
-        "the run" + ("" if end >= ALL else "; give more epochs or a larger schedule.delta")
+def describe_length(counted: CountedTraining) -> str:
+    """How long a training is at the most, for people."""
+    return (
+        f"steps: at most {counted.num_steps:,} of {counted.training.recipe.train.batch_size} "
+        f"examples; {counted.steps_per_epoch:,} per epoch"
     )
 
 
-def _work(learner: Learner, trainings: list[Training]) -> str:
+def _lengths(trainings: list[CountedTraining], *, distils: bool) -> Iterator[Finding]:
+    """Of the trainings that have a length of their own, and of the baselines."""
+    for one in trainings:
+        if not one.training.as_many_steps_as:
+            part = one.training.stage if distils else ""
+            yield Finding("steps", describe_length(one), part)
+    others = [one for one in trainings if one.training.as_many_steps_as]
+    if distils and others:
+        names = ", ".join(one.training.name for one in others)
+        yield Finding(
+            "steps",
+            f"baselines: as many steps for {names} as for all this together, at most "
+            f"{others[0].num_steps:,}",
+        )
+
+
+def _removal(dataset: CoTDataset, trainings: list[CountedTraining]) -> Iterator[Finding]:
+    """How much of the thought a schedule that counts steps removes."""
+    for one in trainings:
+        settings = one.training.recipe.schedule
+        if settings.removal != "linear":
+            continue
+        longest = _longest(settings, dataset)
+        schedule = Schedule(settings, longest, one.steps_per_epoch, one.num_steps)
+        end = schedule.advance(ScheduleState(), one.num_steps - 1).removed
+        yield Finding(
+            "steps",
+            f"removal: {'everything' if end >= ALL else f'{end} of {longest}'} removed at the end "
+            "of the run" + ("" if end >= ALL else "; give more epochs or a larger schedule.delta"),
+        )
+
+
+def _longest(schedule: Removal, dataset: CoTDataset) -> int:
+    """What there is to remove, in the schedule's unit."""
+    return dataset.longest_thought if schedule.unit == "token" else dataset.most_steps
+
+
+def _work(learner: Learner, trainings: list[CountedTraining], *, elsewhere: bool) -> Finding:
     # forward and back through all weights, and gradients of those that are trained
     per_token = 4.0 * learner.num_parameters + 2.0 * learner.num_trained
-    examples = sum(one.recipe.train.batch_size * one.num_steps for one in trainings)
+    examples = sum(one.training.recipe.train.batch_size * one.num_steps for one in trainings)
     operations = per_token * float(learner.dataset.lengths.mean()) * examples
-    rate = measured_rate()
-    hours = operations / rate / 3600
-    least = f"{hours:,.1f} h" if hours >= 1 else f"{max(1, math.ceil(60 * hours))} min"
-    return (
+    text = (
         f"work: at most {operations:.1e} floating-point operations for all "
-        f"{len(trainings)} trainings of the student, thoughts counted whole; this machine reaches "
-        f"{rate / 1e9:,.0f} GFLOP/s in large matrix products, so {least} would be enough only at "
-        "full use"
+        f"{len(trainings)} trainings of the student, thoughts counted whole"
     )
+    if not elsewhere:
+        rate = measure_rate()
+        hours = operations / rate / 3600
+        least = f"{hours:,.1f} h" if hours >= 1 else f"{max(1, math.ceil(60 * hours))} min"
+        text += (
+            f"; this machine reaches {rate / 1e9:,.0f} GFLOP/s in large matrix products, so "
+            f"{least} would be enough only at full use"
+        )
+    return Finding("work", text)
 
 
-def _memory(recipe: Recipe, learner: Learner, trainings: list[Training]) -> str:
+def _memory(recipe: Recipe, learner: Learner, trainings: list[CountedTraining]) -> Finding:
     train = recipe.train
     frozen = _NF4_BYTES if recipe.model.quantization else _FROZEN_BYTES[train.precision]
     size = (learner.num_parameters if learner.num_trained < learner.num_parameters else 0) * frozen
-    size += max(_TRAINED_BYTES[one.recipe.train.optimizer] for one in trainings) * (
-        learner.num_trained
-    )
+    optimizers = {one.training.recipe.train.optimizer for one in trainings}
+    size += max(_TRAINED_BYTES[name] for name in optimizers) * learner.num_trained
     longest = f"up to {int(learner.dataset.lengths.max())} tokens"
     if learner.thoughts == "none":
         longest = "prompt, thought and answer"
-    return (
+    return Finding(
+        "memory",
         f"memory: {size / 1e9:,.2f} GB for weights, gradients and optimizer, and activations for "
-        f"{train.micro_batch_size or train.batch_size} examples of {longest}"
+        f"{train.micro_batch_size or train.batch_size} examples of {longest}",
     )
 
 
-def _disk(recipe: Recipe, learner: Learner, sample: Sample, trainings: list[Training]) -> str:
+def _disk(
+    recipe: Recipe, learner: Learner, sample: Sample, trainings: list[CountedTraining]
+) -> Finding:
     """Levels that are kept, the checkpoints of one training at a time, and the data."""
     folder = 4.0 * learner.num_trained
-    num_folders = sum(_num_levels(one, learner) for one in trainings)
-    kept = max(one.recipe.train.keep_checkpoints for one in trainings) + 1  # one being written
+    num_folders = sum(_count_levels(one.training, learner) for one in trainings)
+    kept = max(one.training.recipe.train.keep_checkpoints for one in trainings)
+    kept += 1  # one is being written
     line = sum(len(json_line(one.to_record())) for one in sample.examples) / len(sample.examples)
     copies = 1 if recipe.teacher is None else 3  # questions, traces, what is kept of them
-    return (
+    return Finding(
+        "disk",
         f"disk: up to {num_folders} model folders of {_size(folder)} in the end; while it runs, "
         f"{_size(3 * folder * kept)} more for checkpoints; data of about "
-        f"{_size(line * sample.num_train * copies)}"
+        f"{_size(line * sample.num_train * copies)}",
     )
 
 
-def _num_levels(training: Training, learner: Learner) -> int:
+def _count_levels(training: Training, learner: Learner) -> int:
     """Model folders that a training leaves at the most: one for each kept level of removal."""
-    schedule, every = training.recipe.schedule, training.recipe.train.level_every
+    schedule = training.recipe.schedule
     if schedule.removal in ("none", "all"):
         return 1
     if learner.thoughts == "none":
-        return 18  # about 16 by default, the first and the last
-    dataset = learner.dataset
-    longest = dataset.longest_thought if schedule.unit == "token" else dataset.most_steps
-    every = max(1, math.ceil(longest / 16)) if every is None else every
+        return 2 + MOST_LEVELS  # the first and the last, and those between by default
+    longest = _longest(schedule, learner.dataset)
+    every = level_interval(training.recipe.train.level_every, longest)
     return 2 + (longest // every if every else 0)
 
 
@@ -185,8 +209,8 @@ def _size(num_bytes: float) -> str:
 
 
 @cache
-def measured_rate() -> float:
-    """Floating-point operations per second of a large fp32 matrix product here."""
+def measure_rate() -> float:
+    """Multiplies large fp32 matrices here; returns floating-point operations per second."""
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"

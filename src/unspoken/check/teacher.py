@@ -9,17 +9,20 @@ from dataclasses import replace
 from typing import Any
 
 from unspoken.check.data import Sample
-from unspoken.check.learner import Learner, build
-from unspoken.check.student import steps_line, training_of
-from unspoken.check.writing import Asking, lines_of_cost, lines_written, request_for
+from unspoken.check.finding import Finding
+from unspoken.check.learner import Learner, build_learner
+from unspoken.check.student import count_trainings, describe_length
+from unspoken.check.writing import Asking, count_cost, count_written, make_request
 from unspoken.common.errors import DataError, ModelError, RecipeError, settings_of
 from unspoken.data.example import Example
 from unspoken.data.overlap import QuestionIndex
+from unspoken.measure.sampling import MAX_NEW_TOKENS
 from unspoken.models.card import ModelCard
 from unspoken.models.local import base_folder, local_folder
 from unspoken.models.template import Template
 from unspoken.recipe import Recipe, Teacher
-from unspoken.recipe.plan import plan
+from unspoken.recipe.layout import TEACHER
+from unspoken.recipe.plan import Teaching, Training
 from unspoken.teach.engines import Engine
 from unspoken.teach.engines.make import IN_RECIPE, EngineOptions, make_engine
 from unspoken.teach.engines.openai import DEFAULT_KEY, OpenAIEngine
@@ -27,10 +30,10 @@ from unspoken.teach.engines.worked import solution
 from unspoken.teach.prompts import PromptWriter, make_prompt_writer
 from unspoken.train.checkpoint import model_card
 
-_DEFAULT_LIMIT = 512  # tokens, for a teacher whose unspoken.json says nothing
 
-
-def check_teacher(recipe: Recipe, teacher: Teacher, sample: Sample) -> Generator[str, None, Sample]:
+def check_teacher(
+    recipe: Recipe, teaching: Teaching, sample: Sample
+) -> Generator[Finding, None, Sample]:
     """Yields what is known of the teacher; returns what the student learns from at the most.
 
     Raises:
@@ -38,6 +41,26 @@ def check_teacher(recipe: Recipe, teacher: Teacher, sample: Sample) -> Generator
             do.
     """
     _require_pattern(recipe)
+    teacher, is_known = teaching.settings, sample.num_train > 0
+    asking = _asking(teacher, sample)
+    if is_known:
+        gold = _gold(recipe, teacher, asking.questions)
+        text = f"teacher is asked: {asking.num_questions:,} questions, {gold}"
+        yield Finding("teacher", text)
+    yield from _warnings(recipe, sample)
+    asking = yield from _check_engine(recipe, teaching, sample, asking)
+    if is_known and asking.limit is not None:
+        if teaching.is_asked_the_test:
+            limits = [n for n in (sample.num_asked, recipe.evaluate.limit) if n is not None]
+            asking = replace(asking, num_test=min(limits, default=0))
+        yield from count_written(teacher, asking)
+        if teacher.engine == "openai":
+            yield from count_cost(recipe, teacher, asking)
+    return _keep_all(recipe, teaching, sample, asking)
+
+
+def _asking(teacher: Teacher, sample: Sample) -> Asking:
+    """The questions that a teacher is asked; raises DataError where none are left for that."""
     total, share = sample.num_train, teacher.num_train or 0
     if total and total <= share:
         raise DataError(
@@ -46,42 +69,40 @@ def check_teacher(recipe: Recipe, teacher: Teacher, sample: Sample) -> Generator
         )
     # of a task there may be fewer here than the teacher learns from; any of them do then
     questions = list(sample.examples[share:] or sample.examples)
-    asking = Asking(questions, total - share, 0, None, None)
-    if total:
-        yield f"teacher is asked: {total - share:,} questions, {_gold(recipe, teacher, questions)}"
-    yield from _warnings(recipe, sample)
-    teaching = plan(recipe).teaching
-    if teaching is not None and teaching.training is not None:
-        learner = yield from _from_scratch(recipe, teacher, teaching.training.recipe, sample)
-        if learner is not None:
-            asking = replace(asking, limit=_scratch_limit(recipe, teacher, learner))
-    elif teacher.engine == "worked":
-        _require_solutions(recipe, teacher, questions)
-        yield "teacher: worked solutions; no model is asked and no tokens are paid for"
-    elif teacher.engine == "openai":
-        asking = yield from _server(teacher, asking)
-    else:
-        asking = yield from _folder(teacher, asking)
-    if asking.limit is not None and not teacher.from_scratch and teacher.evaluate:
-        limits = [n for n in (sample.num_asked, recipe.evaluate.limit) if n is not None]
-        asking = replace(asking, num_test=min(limits, default=0))
-    if total and asking.limit is not None:
-        yield from lines_written(teacher, asking)
-        if teacher.engine == "openai":
-            yield from lines_of_cost(recipe, teacher, asking)
-    return _kept(recipe, teacher, sample, asking)
+    return Asking(questions, total - share, 0, None, None)
 
 
-def _kept(recipe: Recipe, teacher: Teacher, sample: Sample, asking: Asking) -> Sample:
+def _check_engine(
+    recipe: Recipe, teaching: Teaching, sample: Sample, asking: Asking
+) -> Generator[Finding, None, Asking]:
+    """Yields who is asked; returns how, with the limit of a trace where tokens are counted."""
+    teacher = teaching.settings
+    if teaching.training is not None:
+        learner = yield from _check_training(recipe, teacher, teaching.training, sample)
+        if learner is None:
+            return asking
+        return replace(asking, limit=_scratch_limit(recipe, teacher, learner))
+    if teacher.engine == "openai":
+        return (yield from _check_server(teacher, asking))
+    if teacher.engine == "transformers":
+        return (yield from _check_folder(teacher, asking))
+    _require_solutions(recipe, teacher, asking.questions)
+    text = "teacher: worked solutions; no model is asked and no tokens are paid for"
+    yield Finding("teacher", text)
+    return asking
+
+
+def _keep_all(recipe: Recipe, teaching: Teaching, sample: Sample, asking: Asking) -> Sample:
     """One example for each trace, as if all were kept."""
+    teacher = teaching.settings
     per_question = min(
         teacher.samples_per_question, recipe.vet.max_per_question or teacher.samples_per_question
     )
     known = any(one.thought for one in asking.questions)
     if not known and teacher.engine == "worked":  # as `unspoken.teach.engines.worked` solves them
         known = True
-        asking = replace(asking, questions=[_solved(one) for one in asking.questions])
-    own = known and (teacher.from_scratch or teacher.engine == "worked")
+        asking = replace(asking, questions=[_solve(one) for one in asking.questions])
+    own = known and (teaching.training is not None or teacher.engine == "worked")
     return replace(
         sample,
         examples=asking.questions,
@@ -90,28 +111,32 @@ def _kept(recipe: Recipe, teacher: Teacher, sample: Sample, asking: Asking) -> S
     )
 
 
-def _solved(question: Example) -> Example:
+def _solve(question: Example) -> Example:
+    """The question with the solution that unspoken works out."""
     from unspoken.measure.answers import split_answer
 
-    thought, answer = split_answer(solution(request_for(0, question, None))) or ("", "")
+    thought, answer = split_answer(solution(make_request(0, question, None))) or ("", "")
     return replace(question, thought=thought, answer=question.answer or answer)
 
 
-def _warnings(recipe: Recipe, sample: Sample) -> Iterator[str]:
-    """What the traces may be dropped for, or may not fit, whatever the teacher writes."""
+def _warnings(recipe: Recipe, sample: Sample) -> Iterator[Finding]:
+    """Yields what the traces may be dropped for, or may not fit, whatever the teacher writes."""
     if recipe.schedule.positions == "gap" and recipe.vet.pattern is None:
-        yield (
+        yield Finding(
+            "warning",
             "warning: schedule.positions: gap needs thoughts of one length, and vet.pattern is "
-            "empty; a teacher that writes others stops the run after it was asked; set vet.pattern"
+            "empty; a teacher that writes others stops the run after it was asked; set vet.pattern",
         )
     files = [path for path in sample.files if path.suffix != ".txt"]
     if files:
         index = QuestionIndex(files, recipe.vet.overlap)
         found = sum(index.find(one.question) is not None for one in sample.examples)
         if found:
-            yield (
+            yield Finding(
+                "warning",
                 f"warning: {found:,} questions are like one that models are measured with "
-                "(vet.overlap), so their traces will be dropped; leave them out and save the tokens"
+                "(vet.overlap), so their traces will be dropped; leave them out and save "
+                "the tokens",
             )
 
 
@@ -145,10 +170,10 @@ def _gold(recipe: Recipe, teacher: Teacher, questions: list[Example]) -> str:
     return f"{some} with a gold answer: the majority of samples decides the others"
 
 
-def _from_scratch(
-    recipe: Recipe, teacher: Teacher, learning: Recipe, sample: Sample
-) -> Generator[str, None, Learner | None]:
-    """What the teacher's own training is, as `unspoken run` does it."""
+def _check_training(
+    recipe: Recipe, teacher: Teacher, training: Training, sample: Sample
+) -> Generator[Finding, None, Learner | None]:
+    """Yields what the training of a teacher from scratch takes; returns what learns there."""
     share = teacher.num_train or 0
     lessons = list(sample.examples[:share])
     for line, one in enumerate(lessons, start=1):
@@ -160,25 +185,32 @@ def _from_scratch(
                 "teacher.model.name"
             )
     own = replace(sample, examples=lessons, num_train=share, thoughts="learned")
-    lines = build(learning, own)
-    while True:  # its lines, marked as the teacher's
-        try:
-            yield f"[teacher] {next(lines)}"
-        except StopIteration as end:
-            learner: Learner | None = end.value
-            break
+    learner = yield from _mark(build_learner(training.recipe, own), TEACHER)
     count = share if learner is None else round(share * learner.share)
-    yield f"[teacher] {steps_line(training_of('teacher', learning, count))}"
+    (counted,) = count_trainings([training], count)
+    yield Finding("steps", describe_length(counted), TEACHER)
     return learner
 
 
+def _mark(
+    findings: Generator[Finding, None, Learner | None], part: str
+) -> Generator[Finding, None, Learner | None]:
+    """Yields findings as those of a part of the run; returns what their generator returns."""
+    while True:
+        try:
+            yield replace(next(findings), part=part)
+        except StopIteration as end:
+            return end.value
+
+
 def _scratch_limit(recipe: Recipe, teacher: Teacher, learner: Learner) -> int:
-    """Tokens that its unspoken.json will allow a trace."""
+    """Tokens of a trace that the unspoken.json of a teacher from scratch will allow."""
     template = Template(recipe.template, learner.tokenizer)
     card = model_card(learner.dataset, learner.tokenizer, template, removed=0, step=0)
-    room = getattr(learner.model.config, "max_position_embeddings", None)
-    longest = int(learner.dataset.prompt_lengths.max())
-    fits = card.max_new_tokens if room is None else min(card.max_new_tokens, room - longest)
+    positions = getattr(learner.model.config, "max_position_embeddings", None)
+    fits = card.max_new_tokens
+    if positions is not None:
+        fits = min(fits, positions - int(learner.dataset.prompt_lengths.max()))
     return teacher.max_new_tokens or fits
 
 
@@ -190,10 +222,10 @@ def _require_solutions(recipe: Recipe, teacher: Teacher, questions: list[Example
     make_prompt_writer("none", teacher.system_prompt, teacher.few_shot)
     for index, question in enumerate(questions):
         if not (recipe.data.task != "jsonl" or question.thought):
-            solution(request_for(index, question, None))
+            solution(make_request(index, question, None))
 
 
-def _folder(teacher: Teacher, asking: Asking) -> Generator[str, None, Asking]:
+def _check_folder(teacher: Teacher, asking: Asking) -> Generator[Finding, None, Asking]:
     """A local teacher; that it is not here is said, and not an error."""
     model = teacher.model
     name = "" if model is None else str(model.name)
@@ -202,8 +234,8 @@ def _folder(teacher: Teacher, asking: Asking) -> Generator[str, None, Asking]:
         folder = local_folder(name, "teacher.model.name")
         base_folder(folder, "teacher.model.name")
     except ModelError as error:
-        yield f"teacher: not known here: {error}"
-        return replace(asking, limit=limit or _DEFAULT_LIMIT)
+        yield Finding("unknown here", f"teacher: not known here: {error}")
+        return replace(asking, limit=limit or MAX_NEW_TOKENS)
     card = ModelCard.read(folder)
     options = EngineOptions(
         teacher_dir=name,
@@ -212,10 +244,11 @@ def _folder(teacher: Teacher, asking: Asking) -> Generator[str, None, Asking]:
     )
     with settings_of(IN_RECIPE):
         engine = make_engine("transformers", options)
-    yield f"teacher: {name}, in {folder}, asked in style {engine.style}"
+    text = f"teacher: {name}, in {folder}, asked in style {engine.style}"
+    yield Finding("teacher", text)
     return replace(
         asking,
-        limit=limit or (card.max_new_tokens if card is not None else _DEFAULT_LIMIT),
+        limit=limit or (card.max_new_tokens if card is not None else MAX_NEW_TOKENS),
         writer=_writer(engine, teacher),
     )
 
@@ -224,7 +257,7 @@ def _writer(engine: Engine, teacher: Teacher) -> PromptWriter:
     return make_prompt_writer(engine.style, teacher.system_prompt, teacher.few_shot)
 
 
-def _server(teacher: Teacher, asking: Asking) -> Generator[str, None, Asking]:
+def _check_server(teacher: Teacher, asking: Asking) -> Generator[Finding, None, Asking]:
     """A teacher on a server, which is not contacted; of the key only whether there is one."""
     keys = {"base_url", "concurrency", "requests_per_minute", "max_cost", "price_prompt"}
     options: dict[str, Any] = teacher.model_dump(include=keys | {"price_completion", "prompt"})
@@ -235,14 +268,19 @@ def _server(teacher: Teacher, asking: Asking) -> Generator[str, None, Asking]:
     with settings_of(IN_RECIPE):
         engine = make_engine("openai", EngineOptions(model=name, **options))
     where = engine.server.shown if isinstance(engine, OpenAIEngine) else ""
-    yield f"teacher: {name} at {where} (not contacted), asked in style {engine.style}"
-    if teacher.api_key_env is not None:
-        yield f"teacher.api_key_env: {teacher.api_key_env} is " + (
-            "set" if has_key else f"not set here; export {teacher.api_key_env}=... before the run"
-        )
-    elif has_key:
-        yield f"teacher.api_key_env: empty, so the key in {DEFAULT_KEY} is sent"
-    else:
-        yield f"teacher.api_key_env: empty, and {DEFAULT_KEY} is not set, so no key is sent"
-    limit = teacher.max_new_tokens or _DEFAULT_LIMIT
+    text = f"teacher: {name} at {where} (not contacted), asked in style {engine.style}"
+    yield Finding("teacher", text)
+    yield Finding("teacher", f"teacher.api_key_env: {_key(teacher.api_key_env, has_key)}")
+    limit = teacher.max_new_tokens or MAX_NEW_TOKENS
     return replace(asking, limit=limit, writer=_writer(engine, teacher))
+
+
+def _key(variable: str | None, has_key: bool) -> str:
+    """Which key a server gets, for people, and never the key itself."""
+    if variable is not None and has_key:
+        return f"{variable} is set"
+    if variable is not None:
+        return f"{variable} is not set here; export {variable}=... before the run"
+    if has_key:
+        return f"empty, so the key in {DEFAULT_KEY} is sent"
+    return f"empty, and {DEFAULT_KEY} is not set, so no key is sent"

@@ -23,7 +23,7 @@ def check(recipe: Path, *overrides: str) -> None:
 
     loaded = load_recipe(recipe, overrides)
     silence_libraries()
-    from unspoken.check import check_recipe
+    from unspoken.check.recipe import check_recipe
 
-    for line in check_recipe(loaded):
-        print(line)
+    for finding in check_recipe(loaded):
+        print(finding)

@@ -18,7 +18,6 @@ from unspoken.launch.slurm.options import SlurmOptions
 
 if TYPE_CHECKING:
     from unspoken.launch.slurm.render import SlurmLaunch
-    from unspoken.recipe import Recipe
 
 _DEFAULT = SlurmOptions()
 
@@ -90,12 +89,14 @@ def _notes(launch: SlurmLaunch) -> Iterator[str]:
         UnspokenError: the recipe cannot run as it stands.
     """
     from unspoken.check.offline import require_models_here
+    from unspoken.check.recipe import check_recipe
 
     _require_deepspeed(launch)
     require_models_here(launch.recipe)
-    for line in dict.fromkeys(_findings(launch.recipe)):
-        if "not known here" in line or "from the hub" in line:
-            yield f"{line}; jobs have no network"
+    findings = check_recipe(launch.recipe, elsewhere=True)
+    unknown = [finding.text for finding in findings if finding.kind == "unknown here"]
+    for text in dict.fromkeys(unknown):
+        yield f"{text}; jobs have no network"
     options = launch.options
     asks_for_cpus = any(line.startswith(("-c", "--cpus-per-")) for line in options.extra)
     if options.gpus_per_node and options.cpus_per_task is None and not asks_for_cpus:
@@ -116,21 +117,3 @@ def _require_deepspeed(launch: SlurmLaunch) -> None:
             "pip install 'unspoken[deepspeed]' where there is a network, or use "
             "configs/fsdp2.yaml, which needs nothing"
         )
-
-
-def _findings(recipe: Recipe) -> Iterator[str]:
-    """Yields what `unspoken check` finds, without the machine: another one will run it.
-
-    Raises:
-        UnspokenError: the recipe cannot run as it stands.
-    """
-    from unspoken.check.data import read_sample
-    from unspoken.check.student import check_student
-    from unspoken.check.teacher import check_teacher
-
-    for phase in recipe.resolved_phases():
-        sample = read_sample(phase)
-        yield f"data: {sample.note}"
-        if phase.teacher is not None:
-            sample = yield from check_teacher(phase, phase.teacher, sample)
-        yield from check_student(phase, sample)

@@ -10,6 +10,9 @@ from pydantic import Field, model_validator
 from unspoken.common.errors import SettingError, setting
 from unspoken.common.settings import checked
 
+#: Tokens of a reply at the most, where nothing says how long one may be.
+MAX_NEW_TOKENS = 512
+
 
 @checked
 class Sampling:
@@ -26,7 +29,7 @@ class Sampling:
         SettingError: for values that make no sense.
     """
 
-    max_new_tokens: Annotated[int, Field(ge=1)] = 512
+    max_new_tokens: Annotated[int, Field(ge=1)] = MAX_NEW_TOKENS
     temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     seed: int = 0

@@ -104,11 +104,13 @@ class Teaching:
     """Who writes the thoughts; what is written comes to be traces, which are then vetted.
 
     Attributes:
+        settings: the recipe's section.
         title: who that is, for people.
         training: of a teacher from scratch, which is measured as every trained model is.
         is_asked_the_test: whether a teacher that was not trained here is measured, too.
     """
 
+    settings: Teacher
     title: str
     training: Training | None
     is_asked_the_test: bool
@@ -179,7 +181,7 @@ def _teaching(recipe: Recipe, teacher: Teacher) -> Teaching:
         title = "from scratch"
         training = Training(TEACHER, TEACHER, 0, Path(TEACHER), learning, "teacher.train")
     asked = training is None and teacher.engine != "worked" and teacher.evaluate
-    return Teaching(title, training, asked)
+    return Teaching(teacher, title, training, asked)
 
 
 def _students(recipe: Recipe, phases: tuple[Phase, ...]) -> Iterator[Training]:

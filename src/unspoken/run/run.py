@@ -111,10 +111,8 @@ def _teach(
     """Has the teacher write; returns the splits with what it wrote."""
     from unspoken.run.teacher import TeacherStages
 
-    if recipe.teacher is None:
-        return splits
     trained = train_teacher(run, teaching.training, splits, progress=progress)
-    stages = TeacherStages(run, recipe, recipe.teacher, splits, trained, progress=progress)
+    stages = TeacherStages(run, recipe, teaching.settings, splits, trained, progress=progress)
     vetted = stages.vet(stages.generate())
     if teaching.is_asked_the_test:
         stages.evaluate()

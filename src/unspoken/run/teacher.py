@@ -17,7 +17,7 @@ from unspoken.common.interrupt import EXIT_INTERRUPTED, end_if_asked
 from unspoken.data.example import Example
 from unspoken.data.jsonl import read_jsonl, write_jsonl
 from unspoken.measure.predictions import Prediction, judge, summarize
-from unspoken.measure.sampling import Sampling
+from unspoken.measure.sampling import MAX_NEW_TOKENS, Sampling
 from unspoken.models.card import ModelCard
 from unspoken.models.fingerprint import fingerprint
 from unspoken.recipe import Recipe, Teacher
@@ -37,7 +37,6 @@ _INCIDENTAL = {
     "concurrency", "requests_per_minute", "max_cost", "price_prompt", "price_completion",
     "evaluate",
 }  # fmt: skip
-_DEFAULT_LIMIT = 512  # tokens, for a teacher whose unspoken.json says nothing
 
 
 class TeacherStages:
@@ -307,7 +306,7 @@ class TeacherStages:
 
     def _limit(self) -> int:
         card = ModelCard.read(self._source()) if self._source() else None
-        trained = card.max_new_tokens if card is not None else _DEFAULT_LIMIT
+        trained = card.max_new_tokens if card is not None else MAX_NEW_TOKENS
         return self.teacher.max_new_tokens or trained
 
     def _source(self) -> str:

@@ -37,7 +37,7 @@ from unspoken.train.dataset import CoTDataset
 from unspoken.train.fit import count_steps, require_fit
 from unspoken.train.log import TrainingLog
 from unspoken.train.optimizer import learning_rate_of, make_optimizer
-from unspoken.train.schedule import ALL, Schedule, ScheduleState, sample_offsets
+from unspoken.train.schedule import ALL, Schedule, ScheduleState, level_interval, sample_offsets
 
 
 @dataclass(frozen=True)
@@ -380,9 +380,7 @@ class StepwiseInternalization:
 
     def _keeps(self, removed: int) -> bool:
         """Whether the best model of this level is kept."""
-        every = self.settings.level_every
-        if every is None:
-            every = max(1, math.ceil(self.schedule.longest / 16))
+        every = level_interval(self.settings.level_every, self.schedule.longest)
         is_end = removed >= ALL or removed == self.schedule.initial().removed
         return is_end or (every > 0 and removed % every == 0)
 

@@ -21,6 +21,8 @@ from unspoken import recipe
 
 #: More than any thought has: everything is removed.
 ALL = 2**30
+#: Levels of removal whose best models are kept, or so, where the recipe does not say which.
+MOST_LEVELS = 16
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,18 @@ class Schedule:
         limit = self.settings.remove_all_beyond
         gone = removed >= self.longest or (limit is not None and removed >= limit)
         return ALL if gone else removed
+
+
+def level_interval(level_every: int | None, longest: int) -> int:
+    """From one kept level of removal to the next; 0: only the first and the last are kept.
+
+    Args:
+        level_every: of the recipe's section train.
+        longest: what there is to remove, in the schedule's unit.
+    """
+    if level_every is not None:
+        return level_every
+    return max(1, math.ceil(longest / MOST_LEVELS))
 
 
 def sample_offsets(seed: int, step: int, size: int, smoothing: float | None) -> np.ndarray:
