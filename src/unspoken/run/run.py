@@ -89,7 +89,7 @@ def _run_stages(run: RunFolder, recipe: Recipe, command: str, started: str, prog
         _write_environment(recipe, splits, command, started)
     if planned.teaching is not None:
         splits = [_teach(run, recipe, planned.teaching, splits[0], progress=progress)]
-    _train_students(run, planned, splits, progress=progress)
+    train_students(run, planned, splits, progress=progress)
     _measure_others(run, planned, splits, progress=progress)
     process.wait_for_everyone()
     if process.is_main_process:
@@ -119,7 +119,7 @@ def _teach(
     return vetted
 
 
-def _train_students(run: RunFolder, planned: Plan, splits: list[Splits], *, progress: bool) -> None:
+def train_students(run: RunFolder, planned: Plan, splits: list[Splits], *, progress: bool) -> None:
     """Trains every student of the plan, each from the model and for the steps that it says."""
     done: dict[Path, dict[str, Any]] = {}
     for training in planned.students:
