@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from helpers.run_folders import make_run
+
 GUARD = """
 import sys
 
@@ -55,3 +57,20 @@ def test_score_and_compare(tmp_path: Path) -> None:
     judged = tmp_path / "judged.jsonl"
     assert "50" in python(VERB, "score", "--input", answers, "--output", judged)
     assert "questions: 2" in python(VERB, "compare", judged, judged)
+
+
+def test_the_report_of_a_finished_run(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    make_run(folder)
+    assert "internalized" in python(VERB, "report", folder)
+    assert (folder / "report.html").is_file()
+
+
+def test_the_jobs_of_a_run(tmp_path: Path) -> None:
+    """It was never launched, which is what it says; no library is asked for that."""
+    words = ["launch", "slurm", "quickstart", f"output={tmp_path / 'run'}", "--status"]
+    done = subprocess.run(
+        [sys.executable, "-c", VERB, *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "was not launched on SLURM" in done.stderr
