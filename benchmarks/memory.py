@@ -140,10 +140,9 @@ def stage_batches(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]
 
 def stage_train(folder: Path, arguments: argparse.Namespace, micro: int) -> dict[str, Any]:
     """Optimizer steps of the whole loop: nothing removed, half, everything."""
-    from unspoken.common.interrupt import StopRequest
     from unspoken.train.checkpoint import TrainState
     from unspoken.train.loop import StepwiseInternalization
-    from unspoken.train.schedule import ALL, ScheduleState
+    from unspoken.train.schedule import ALL, RemovalState
 
     case = _case(
         f"train.micro_batch_size={micro}",
@@ -162,10 +161,9 @@ def stage_train(folder: Path, arguments: argparse.Namespace, micro: int) -> dict
             progress=False,
         )
         trainer.model.train()
-        trainer.stop = StopRequest()  # not entered: a signal ends the benchmark as usual
         for step in range(arguments.steps):
             removed = (0, 123, ALL)[step * 3 // arguments.steps]
-            trainer._step(TrainState(step=step, schedule=ScheduleState(removed=removed)))
+            trainer.step(TrainState(step=step, schedule=RemovalState(removed=removed)))
     parameters = sum(p.numel() for p in trainer.bare_model.parameters())
     own = 16 * parameters / MIB
     figures = watch.figures()

@@ -38,12 +38,11 @@ import torch
 from cases import CASES, CLOCKS, Case, load_case, write_results
 from torch.profiler import ProfilerActivity, profile
 
-from unspoken.common.interrupt import StopRequest
 from unspoken.train.checkpoint import TrainState
 from unspoken.train.collate import collate
 from unspoken.train.dataset import CoTDataset
 from unspoken.train.loop import StepwiseInternalization
-from unspoken.train.schedule import ALL, ScheduleState, sample_offsets
+from unspoken.train.schedule import ALL, RemovalState, sample_offsets
 
 NUM_EXAMPLES = {"quickstart": 79_500, "gpt2": 1_024}
 TOLERANCE = {"fp32": 1e-4, "tf32": 1e-2, "bf16": 2e-2}
@@ -169,8 +168,8 @@ class Pair:
 
     def step_unspoken(self, step: int, removed: int) -> float:
         """unspoken's step, as its loop calls it."""
-        state = TrainState(step=step, schedule=ScheduleState(removed=removed))
-        return self.unspoken._step(state).loss
+        state = TrainState(step=step, schedule=RemovalState(removed=removed))
+        return self.unspoken.step(state).loss
 
     def step_plain(self, step: int, removed: int) -> float:
         """The same step, the straightforward way."""
@@ -343,7 +342,6 @@ def measure_case(name: str, arguments: argparse.Namespace, folder: Path) -> dict
     figures["micro_batch_size"] = plain.micro
     figures["num_parameters"] = sum(p.numel() for p in model.parameters())
     figures["matmul_gflops_per_s"] = matmul_rates(pair, precision)
-    trainer.stop = StopRequest()  # not entered: a signal ends the benchmark as usual
     step = 0
     for removed in (0, longest // 2, ALL):
         steps = range(step, step + num_warmup + num_steps)

@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from helpers.recipes import tiny_qwen2
 from unspoken.cli.main import call, main
-from unspoken.cli.running import best_precision
 from unspoken.common.errors import ModelError, RecipeError
 from unspoken.models.adapter import is_adapter
 from unspoken.recipe import load_recipe
@@ -172,14 +170,3 @@ def test_a_rank_that_the_student_does_not_have_is_refused(tmp_path: Path) -> Non
     flags = {"student_dir": str(out), "out_dir": tmp_path / "second", "quantization": "none"}
     with pytest.raises(RecipeError, match=r"lora.r: found 16, but .* is an adapter with 8"):
         distil(tmp_path, r=16, **flags)
-
-
-def test_automatic_precision_is_the_best_of_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert best_precision("fp16") == "fp16"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert best_precision("auto") == "fp32"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
-    assert best_precision("auto") == "bf16"
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
-    assert best_precision("auto") == "fp16"

@@ -13,6 +13,7 @@ from helpers.recipes import tiny_recipe
 from unspoken.data.tasks.multiplication import examples
 from unspoken.models.load import load_model, load_tokenizer
 from unspoken.models.template import Template
+from unspoken.train.checkpoint import TrainState
 from unspoken.train.encode import encode_examples
 from unspoken.train.loop import StepwiseInternalization, TrainResult
 
@@ -33,6 +34,17 @@ def trainer(recipe: Any, folder: Path, **arguments: Any) -> StepwiseInternalizat
         progress=False,
         **arguments,
     )
+
+
+def stop_after(step: int, recipe: Any, folder: Path, **arguments: Any) -> StepwiseInternalization:
+    """A trainer that is asked to stop in this step, counted from 0, as by SIGTERM."""
+
+    def watch(moment: str, state: TrainState) -> None:
+        if moment == "step" and state.step >= step:
+            stopping.request_stop()
+
+    stopping = trainer(recipe, folder, watch=watch, **arguments)
+    return stopping
 
 
 def run(folder: Path, **sections: Any) -> TrainResult:

@@ -1,4 +1,4 @@
-"""Several processes train as one: the file is also what torchrun starts in them."""
+"""Several processes train, answer and write as one."""
 
 from __future__ import annotations
 
@@ -19,20 +19,17 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from torch.distributed.tensor import DTensor
 
 from helpers.paths import ROOT
 from helpers.recipes import tiny_recipe
-from helpers.training import NO_DROPOUT, losses, trainer
-from unspoken.common.errors import DataError, RecipeError
+from helpers.training import NO_DROPOUT, losses, trainer, weights
+from helpers.worker import answer
+from unspoken.common.errors import RecipeError
 from unspoken.data.jsonl import write_jsonl
 from unspoken.data.tasks.multiplication import examples
-from unspoken.measure.evaluate import EvaluateOptions, evaluate_folder
 from unspoken.models.load import load_model
 from unspoken.models.tokenizer import character_tokenizer
-from unspoken.parallel.processes import Processes
-from unspoken.parallel.world import precision_note
-from unspoken.recipe import Model
+from unspoken.parallel.start import start_processes
 from unspoken.teach.traces.together import shares_folder
 
 SETTINGS: dict[str, Any] = {
@@ -68,8 +65,8 @@ TWO_RESETS: dict[str, Any] = {
 }
 
 
-#: This file is also what the processes run.
-IMPORTS = {"PYTHONPATH": str(ROOT / "tests")}
+#: Processes find tests/helpers, and what this one finds.
+IMPORTS = {"PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])}
 
 
 def torchrun(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -98,97 +95,6 @@ def alone(*arguments: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, **IMPORTS},
         timeout=300,
     )
-
-
-def train_worker(job: Path) -> None:
-    """One process: trains from scratch, and goes on from a checkpoint of one process."""
-    from accelerate import PartialState
-
-    values = json.loads(job.read_text())
-    process = PartialState(cpu=True)
-    for name, stop_after, sections in values["runs"]:
-        folder = job.parent / name
-        part = trainer(tiny_recipe(folder, **sections), folder)
-        if process.is_main_process:
-            facts = {
-                "wrapped": type(part.model).__name__,
-                "optimizer": type(part.optimizer.optimizer).__name__,
-                "held": sum(_local(p).numel() for p in part.bare_model.parameters()),
-                "all": sum(_numel(p) for p in part.bare_model.parameters()),
-                "sharded": all(isinstance(p, DTensor) for p in part.bare_model.parameters()),
-            }
-            (job.parent / f"{name}.json").write_text(json.dumps(facts))
-        step = part._step
-
-        def stopping(state: Any, part: Any = part, step: Any = step, last: int = stop_after) -> Any:
-            part.stop.requested = state.step >= last
-            return step(state)
-
-        part._step = stopping  # type: ignore[method-assign]
-        try:
-            part.run()
-        except SystemExit:
-            assert stop_after < part.num_steps
-    process.destroy_process_group()
-
-
-def answer(model: Path, folder: Path, process: Any = None) -> list[dict[str, Any]]:
-    """Greedy answers, then two samples of each question; their figures."""
-    questions = list(examples([(2, 2)], 60, 0, 30)["test"])
-    return [
-        evaluate_folder(
-            Model(name=str(model)),
-            questions,
-            folder / f"samples-{num_samples}.jsonl",
-            EvaluateOptions(
-                batch_size=4, num_latency=1, num_samples=num_samples, temperature=temperature
-            ),
-            process=process,
-        )
-        for num_samples, temperature in ((1, 0.0), (2, 1.0))
-    ]
-
-
-def answer_worker(job: Path) -> None:
-    """One process: answers its share."""
-    from accelerate import PartialState
-
-    process = PartialState(cpu=True)
-    figures = answer(Path(json.loads(job.read_text())["model"]), job.parent, process)
-    if process.is_main_process:
-        (job.parent / "figures.json").write_text(json.dumps(figures))
-    process.destroy_process_group()
-
-
-def fail_worker(job: Path) -> None:
-    """One process: the second fails as a user's mistake does, while the first waits for it."""
-    from accelerate import PartialState
-
-    from unspoken.cli import main as cli
-    from unspoken.cli import score
-
-    def fail() -> None:
-        process = PartialState(cpu=True)
-        if process.process_index == 1:
-            raise DataError("questions.jsonl:3: found no question; needed: one; write it")
-        process.wait_for_everyone()
-
-    score.score = fail
-    cli.main(["score"])
-
-
-def _local(parameter: Any) -> Any:
-    """What this process holds of it for good."""
-    parameter = getattr(parameter, "ds_tensor", parameter)
-    return parameter.to_local() if hasattr(parameter, "to_local") else parameter
-
-
-def _numel(parameter: Any) -> int:
-    return getattr(parameter, "ds_numel", parameter.numel())
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "model.safetensors")
 
 
 def close(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
@@ -259,7 +165,7 @@ def test_every_way_trains_as_one_process_and_any_number_goes_on(
     lora = adapter(tmp_path / "base")
     runs = [["scratch", 99, TWO_RESETS], ["resumed", 17, TWO_RESETS], ["adapter", 99, lora]]
     (tmp_path / "job.json").write_text(json.dumps({"runs": runs}))
-    done = torchrun(__file__, "train", str(tmp_path / "job.json"), **WAYS[way])
+    done = torchrun("-m", "helpers.worker", "train", str(tmp_path / "job.json"), **WAYS[way])
     assert done.returncode == 0, done.stdout + done.stderr
     expected = losses(one)
     removed = [json.loads(line)["removed"] for line in (one / "metrics.jsonl").open()]
@@ -297,7 +203,7 @@ def test_every_way_trains_as_one_process_and_any_number_goes_on(
 def test_two_processes_answer_as_one(tmp_path: Path, one: Path) -> None:
     expected = answer(one / "model", tmp_path / "one")
     (tmp_path / "job.json").write_text(json.dumps({"model": str(one / "model")}))
-    done = torchrun(__file__, "answer", str(tmp_path / "job.json"))
+    done = torchrun("-m", "helpers.worker", "answer", str(tmp_path / "job.json"))
     assert done.returncode == 0, done.stdout + done.stderr
     for name in ("samples-1.jsonl", "samples-2.jsonl"):
         assert (tmp_path / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
@@ -411,7 +317,7 @@ def test_one_question_is_enough_for_many_processes(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_failing_process_ends_all_with_its_error_first(tmp_path: Path) -> None:
-    done = torchrun(__file__, "fail", str(tmp_path / "none"))
+    done = torchrun("-m", "helpers.worker", "fail", str(tmp_path / "none"))
     assert done.returncode != 0
     error = "error: questions.jsonl:3: found no question; needed: one; write it\n"
     assert error in done.stderr
@@ -512,7 +418,7 @@ def test_what_does_not_work_is_refused_with_what_does(
     for key, value in environment.items():
         monkeypatch.setenv(key, value)
     with pytest.raises(RecipeError, match=re.escape(message)):
-        Processes(tiny_recipe(tmp_path, **sections), tmp_path)
+        start_processes(tiny_recipe(tmp_path, **sections), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -530,29 +436,14 @@ def test_what_deepspeed_cannot_do_here_is_refused(
     monkeypatch.setenv("ACCELERATE_DEEPSPEED_ZERO_STAGE", "3")
     monkeypatch.setenv(name, value)
     with pytest.raises(RecipeError, match=message):
-        Processes(tiny_recipe(tmp_path), tmp_path)
-
-
-def test_the_recipes_precision_counts_and_another_one_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    recipe = tiny_recipe(tmp_path, train={"precision": "bf16"})
-    monkeypatch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)
-    assert precision_note(recipe) is None
-    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
-    assert "the recipe counts (train.precision=fp16 changes it" in str(precision_note(recipe))
-    assert Processes(recipe, tmp_path).accelerator.mixed_precision == "bf16"
-    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
-    assert precision_note(recipe) is None
+        start_processes(tiny_recipe(tmp_path), tmp_path)
 
 
 def test_the_launchers_accumulation_does_not_change_the_loss(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
-    assert Processes(tiny_recipe(tmp_path), tmp_path).accelerator.gradient_accumulation_steps == 1
-
-
-if __name__ == "__main__":
-    WORKERS = {"train": train_worker, "answer": answer_worker, "fail": fail_worker}
-    WORKERS[sys.argv[1]](Path(sys.argv[2]))
+    assert (
+        start_processes(tiny_recipe(tmp_path), tmp_path).accelerator.gradient_accumulation_steps
+        == 1
+    )

@@ -93,7 +93,9 @@ def test_end_token_is_learned_although_it_pads(tokenizer: Any) -> None:
 
 def test_steps_are_removed_whole(dataset: CoTDataset, tokenizer: Any) -> None:
     def thought(removed: int, side: Literal["left", "right"]) -> str:
-        batch = collate(dataset, np.array([0]), np.array([removed]), unit="step", side=side)
+        index, steps = np.array([0]), np.array([removed])
+        tokens = dataset.tokens_removed(index, steps, side=side, unit="step")
+        batch = collate(dataset, index, tokens, side=side)
         text = tokenizer.decode(batch.input_ids[0], skip_special_tokens=True)
         return text.removeprefix("1*2=").removesuffix("#2")
 

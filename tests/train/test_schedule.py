@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 
 from unspoken import recipe
-from unspoken.train.schedule import ALL, Schedule, ScheduleState, sample_offsets
+from unspoken.train.schedule import ALL, Removal, RemovalState, sample_offsets
 
 
 def levels(settings: recipe.Schedule, num_steps: int, **kwargs: int) -> list[int]:
     """`removed` at every step, with a loss that never recovers unless the test says so."""
-    schedule = Schedule(
+    removal = Removal(
         settings, **{"longest": 10, "steps_per_epoch": 4, **kwargs}, num_steps=num_steps
     )
-    state, seen = schedule.initial(), []
+    state, seen = removal.initial(), []
     for step in range(num_steps):
         seen.append(state.removed)
-        state = schedule.advance(state, step + 1, loss=1.0)
+        state = removal.advance(state, step + 1, loss=1.0)
     return seen
 
 
@@ -55,11 +55,11 @@ def test_warmup_start_and_remove_all_beyond() -> None:
 
 def test_adaptive_holds_until_the_loss_has_recovered() -> None:
     settings = recipe.Schedule(removal="adaptive", loss_below=0.1, window=3)
-    schedule = Schedule(settings, longest=3, steps_per_epoch=1, num_steps=100)
-    state, held = schedule.initial(), []
+    removal = Removal(settings, longest=3, steps_per_epoch=1, num_steps=100)
+    state, held = removal.initial(), []
     for step, loss in enumerate([0.0, 0.0, 0.0, 9, 9, 0.05, 0.05, 0.05, 0.0, 0.0, 0.0, 9]):
         held.append(state.removed)
-        state = schedule.advance(state, step + 1, loss=loss)
+        state = removal.advance(state, step + 1, loss=loss)
     # three good steps at 0; two bad ones delay level 1; then the last level
     assert held == [0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 2, ALL]
     assert state.removed == ALL
@@ -67,20 +67,20 @@ def test_adaptive_holds_until_the_loss_has_recovered() -> None:
 
 def test_adaptive_forgets_losses_of_the_level_before() -> None:
     settings = recipe.Schedule(removal="adaptive", loss_below=0.1, window=2)
-    schedule = Schedule(settings, longest=9, steps_per_epoch=1, num_steps=100)
-    state = ScheduleState(removed=0, held=1, losses=[0.0])
-    state = schedule.advance(state, 2, loss=0.0)
+    removal = Removal(settings, longest=9, steps_per_epoch=1, num_steps=100)
+    state = RemovalState(removed=0, held=1, losses=[0.0])
+    state = removal.advance(state, 2, loss=0.0)
     assert (state.removed, state.held, state.losses) == (1, 0, [])
-    assert schedule.advance(state, 3, loss=0.0).removed == 1
+    assert removal.advance(state, 3, loss=0.0).removed == 1
 
 
 def test_adaptive_by_accuracy_needs_a_measurement_of_this_level() -> None:
     settings = recipe.Schedule(removal="adaptive", accuracy_above=0.9, window=1)
-    schedule = Schedule(settings, longest=9, steps_per_epoch=1, num_steps=100)
-    state = schedule.advance(schedule.initial(), 1, loss=9.0)
+    removal = Removal(settings, longest=9, steps_per_epoch=1, num_steps=100)
+    state = removal.advance(removal.initial(), 1, loss=9.0)
     assert state.removed == 0
-    assert schedule.advance(state, 2, loss=9.0, accuracy=0.89).removed == 0
-    assert schedule.advance(state, 2, loss=9.0, accuracy=0.9).removed == 1
+    assert removal.advance(state, 2, loss=9.0, accuracy=0.89).removed == 0
+    assert removal.advance(state, 2, loss=9.0, accuracy=0.9).removed == 1
 
 
 def test_limits_remove_or_stop() -> None:
@@ -99,13 +99,13 @@ def test_a_stopped_schedule_stays_stopped() -> None:
     settings = recipe.Schedule(
         removal="adaptive", loss_below=0.1, window=1, max_hold=2, at_limit="stop"
     )
-    schedule = Schedule(settings, longest=9, steps_per_epoch=1, num_steps=100)
-    state = schedule.initial()
+    removal = Removal(settings, longest=9, steps_per_epoch=1, num_steps=100)
+    state = removal.initial()
     for step in range(1, 4):
-        state = schedule.advance(state, step, loss=1.0)
+        state = removal.advance(state, step, loss=1.0)
     assert state.stopped
     for step in range(4, 9):
-        state = schedule.advance(state, step, loss=0.0)
+        state = removal.advance(state, step, loss=0.0)
     assert state.removed == 0
 
 
@@ -130,8 +130,8 @@ def test_a_criterion_that_is_met_comes_before_a_limit() -> None:
     settings = recipe.Schedule(
         removal="adaptive", loss_below=0.1, window=2, max_hold=2, at_limit="stop"
     )
-    schedule = Schedule(settings, longest=9, steps_per_epoch=1, num_steps=9)
-    state = schedule.advance(ScheduleState(held=1, losses=[0.0]), 2, loss=0.0)
+    removal = Removal(settings, longest=9, steps_per_epoch=1, num_steps=9)
+    state = removal.advance(RemovalState(held=1, losses=[0.0]), 2, loss=0.0)
     assert (state.removed, state.stopped) == (1, False)
 
 
@@ -139,16 +139,16 @@ def test_steps_of_the_warm_up_are_not_holding() -> None:
     settings = recipe.Schedule(
         removal="adaptive", loss_below=0.1, window=2, max_hold=4, at_limit="stop", warmup_steps=10
     )
-    schedule = Schedule(settings, longest=9, steps_per_epoch=1, num_steps=99)
-    state = schedule.initial()
+    removal = Removal(settings, longest=9, steps_per_epoch=1, num_steps=99)
+    state = removal.initial()
     for step in range(1, 11):
-        state = schedule.advance(state, step, loss=1.0)
+        state = removal.advance(state, step, loss=1.0)
     assert (state.held, state.stopped) == (0, False)
 
 
 def test_reset_only_when_something_was_removed() -> None:
-    schedule = Schedule(recipe.Schedule(), longest=9, steps_per_epoch=1, num_steps=9)
-    assert schedule.reset_needed(ScheduleState(removed=1), ScheduleState(removed=2))
-    assert not schedule.reset_needed(ScheduleState(removed=2), ScheduleState(removed=2, held=5))
-    off = Schedule(recipe.Schedule(reset_optimizer=False), 9, 1, 9)
-    assert not off.reset_needed(ScheduleState(removed=1), ScheduleState(removed=2))
+    removal = Removal(recipe.Schedule(), longest=9, steps_per_epoch=1, num_steps=9)
+    assert removal.reset_needed(RemovalState(removed=1), RemovalState(removed=2))
+    assert not removal.reset_needed(RemovalState(removed=2), RemovalState(removed=2, held=5))
+    off = Removal(recipe.Schedule(reset_optimizer=False), 9, 1, 9)
+    assert not off.reset_needed(RemovalState(removed=1), RemovalState(removed=2))

@@ -14,12 +14,12 @@ from unspoken.check.data import Sample
 from unspoken.check.finding import Finding
 from unspoken.check.learner import Learner, build_learner
 from unspoken.data.jsonl import json_line
-from unspoken.recipe import Recipe
-from unspoken.recipe import Schedule as Removal
+from unspoken.parallel.precision import resolve_precision
+from unspoken.recipe import Recipe, Schedule
 from unspoken.recipe.plan import Training
 from unspoken.train.dataset import CoTDataset
 from unspoken.train.fit import count_steps
-from unspoken.train.schedule import ALL, MOST_LEVELS, Schedule, ScheduleState, level_interval
+from unspoken.train.schedule import ALL, MOST_LEVELS, Removal, RemovalState, level_interval
 
 #: Bytes of a weight that is not trained itself.
 _FROZEN_BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0}
@@ -116,8 +116,8 @@ def _removal(dataset: CoTDataset, trainings: list[CountedTraining]) -> Iterator[
         if settings.removal != "linear":
             continue
         longest = _longest(settings, dataset)
-        schedule = Schedule(settings, longest, one.steps_per_epoch, one.num_steps)
-        end = schedule.advance(ScheduleState(), one.num_steps - 1).removed
+        removal = Removal(settings, longest, one.steps_per_epoch, one.num_steps)
+        end = removal.advance(RemovalState(), one.num_steps - 1).removed
         yield Finding(
             "steps",
             f"removal: {'everything' if end >= ALL else f'{end} of {longest}'} removed at the end "
@@ -125,7 +125,7 @@ def _removal(dataset: CoTDataset, trainings: list[CountedTraining]) -> Iterator[
         )
 
 
-def _longest(schedule: Removal, dataset: CoTDataset) -> int:
+def _longest(schedule: Schedule, dataset: CoTDataset) -> int:
     """What there is to remove, in the schedule's unit."""
     return dataset.longest_thought if schedule.unit == "token" else dataset.most_steps
 
@@ -152,7 +152,8 @@ def _work(learner: Learner, trainings: list[CountedTraining], *, elsewhere: bool
 
 def _memory(recipe: Recipe, learner: Learner, trainings: list[CountedTraining]) -> Finding:
     train = recipe.train
-    frozen = _NF4_BYTES if recipe.model.quantization else _FROZEN_BYTES[train.precision]
+    precision = resolve_precision(recipe).train.precision
+    frozen = _NF4_BYTES if recipe.model.quantization else _FROZEN_BYTES[precision]
     size = (learner.num_parameters if learner.num_trained < learner.num_parameters else 0) * frozen
     optimizers = {one.training.recipe.train.optimizer for one in trainings}
     size += max(_TRAINED_BYTES[name] for name in optimizers) * learner.num_trained

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from unspoken.cli.flags import nested
 from unspoken.cli.options import Checkpoint, Data, Lora, Replace, RunFolder, Student, Training
-from unspoken.cli.running import best_precision, run_and_report
+from unspoken.cli.running import run_and_report
 from unspoken.common.errors import RecipeError, SettingError, setting
 from unspoken.parallel.world import is_main_process, read_world
 
@@ -112,7 +112,6 @@ def distil(
         accumulation=ACCUMULATION,
         processes=read_world().size,
     )
-    values["train"]["precision"] = best_precision(values["train"]["precision"])
     recipe = recipe_from(values, overrides, where="")
     try:
         if is_main_process():

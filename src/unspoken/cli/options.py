@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal, NoReturn
 from cyclopts import Group, Parameter
 
 from unspoken.cli.flags import Options, flag
-from unspoken.cli.running import best_precision
 from unspoken.common.errors import SettingError, setting
 
 _DATA = Group("Data", sort_key=1)
@@ -116,12 +115,7 @@ class Training(Options, panel=_TRAINING):
     learning_rate = flag("train.learning_rate", "--lr")
     warmup_steps = flag("train.warmup_steps")
     optimizer = flag("train.optimizer")
-    precision = flag(
-        "train.precision",
-        kind=Literal["auto", "fp32", "bf16", "fp16"],
-        to_recipe=best_precision,
-        help="of the arithmetic; auto: bf16 on a GPU that has it, else fp16, fp32 without a GPU",
-    )
+    precision = flag("train.precision")
     gradient_checkpointing = flag("train.gradient_checkpointing")
     checkpoint_every = flag("train.checkpoint_every", "--save_steps")
     seed = flag("seed")

@@ -33,14 +33,3 @@ def run_and_report(
     )
     if is_main_process():
         print_summary(page.parent)
-
-
-def best_precision(name: str) -> str:
-    """The precision of that name; auto: the best that this machine has."""
-    if name != "auto":
-        return name
-    import torch
-
-    if not torch.cuda.is_available():
-        return "fp32"
-    return "bf16" if torch.cuda.is_bf16_supported() else "fp16"

@@ -93,19 +93,6 @@ def read_way(environment: Mapping[str, str] | None = None) -> Way:
     return "fsdp2"
 
 
-def precision_note(recipe: Recipe) -> str | None:
-    """A line for people where the launcher's mixed precision is not the recipe's, which counts."""
-    asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
-    asked = "fp32" if asked == "no" else asked
-    if "ACCELERATE_MIXED_PRECISION" not in os.environ or asked == recipe.train.precision:
-        return None
-    return (
-        f"note: accelerate's configuration says mixed_precision {asked}, the recipe train.precision"
-        f" {recipe.train.precision}; the recipe counts (train.precision={asked} changes it, or "
-        f"--precision {asked} of unspoken distil)"
-    )
-
-
 def is_set(name: str, environment: Mapping[str, str] = os.environ) -> bool:
     """Whether a variable of the environment says yes."""
     return environment.get(name, "false").lower() in ("1", "true", "yes")

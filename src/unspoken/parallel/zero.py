@@ -1,37 +1,180 @@
-"""DeepSpeed's ZeRO: its settings from the recipe, its weights and optimizer state as torch's.
+"""DeepSpeed's ZeRO: gradients and optimizer state are shared out, under stage 3 weights, too.
 
-Each process steps flat pieces of fp32 weights. Under stages 1 and 2 there is one for each parameter
-group, and a parameter may lie in it whole, in part or not at all; under stage 3 every parameter is
-cut into equal shares, the last of them padded. `unspoken.parallel.processes` asks here for what one
-process would have. Importing this module does not import deepspeed.
+Each process steps flat pieces of fp32 weights instead of the model's parameters; `deepspeed.utils`
+gathers what one process would have of a parameter, and puts it back. Importing this module does
+not import deepspeed.
 """
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import importlib
-import itertools
+import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from accelerate.utils import DeepSpeedPlugin
 
 from unspoken.common.errors import RecipeError
+from unspoken.parallel.processes import Processes, torch_optimizer
 from unspoken.parallel.world import read_world
 from unspoken.recipe import Recipe
 
+if TYPE_CHECKING:
+    from unspoken.parallel.processes import AnyModel
 
-def plugin(recipe: Recipe) -> Any:
-    """Accelerate's, from the launcher's settings; what the recipe decides is the recipe's."""
-    import torch
-    from accelerate.utils import DeepSpeedPlugin
 
+class ZeroProcesses(Processes):
+    """DeepSpeed's engine, which does the backward pass, the clipping and the step itself."""
+
+    way = "zero"
+
+    def __init__(self, recipe: Recipe, folder: Path) -> None:
+        """Joins the processes; see `Processes`.
+
+        Raises:
+            RecipeError: the launcher asks for something that unspoken was never tried with.
+        """
+        plugin = deepspeed_plugin(recipe)
+        self.shares_weights = plugin.zero_stage == 3
+        # the engine sees to precision
+        super().__init__(recipe, folder, mixed_precision="no", deepspeed_plugin=plugin)
+        keep_from_transformers()
+        self._groups: list[list[torch.nn.Parameter]] = []
+
+    def prepare(self, model: Any, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
+        """The engine to call, and a wrapper of its optimizer."""
+        self._groups = [list(group["params"]) for group in optimizer.param_groups]
+        logging.getLogger("DeepSpeed").setLevel(logging.WARNING)  # it would list its settings
+        return super().prepare(model, optimizer)
+
+    @contextlib.contextmanager
+    def micro_batch(self, model: Any, *, last: bool) -> Iterator[None]:
+        """A block with one forward and backward pass; the engine counts none of them itself."""
+        model.set_gradient_accumulation_boundary(is_boundary=last)
+        yield
+
+    def backward(self, model: Any, loss: torch.Tensor) -> None:
+        """Adds the gradient of this loss."""
+        model.backward(loss, scale_wrt_gas=False)
+
+    def step(self, model: Any, optimizer: Any, max_norm: float) -> float:
+        """The engine's step, which clips by the norm in its settings; returns the norm before."""
+        model.step()
+        norm = float(model.get_global_grad_norm() or 0.0)
+        return norm if norm >= 0 else float("nan")  # DeepSpeed says -1
+
+    def reset(self, optimizer: Any) -> None:
+        """Makes the optimizer's moments and its count of steps 0.
+
+        DeepSpeed keeps views of them, so they cannot be dropped; the next step is the same.
+        """
+        for moments in torch_optimizer(optimizer).state.values():
+            for value in moments.values():
+                value.zero_()
+
+    def gather_weights(self, model: AnyModel, *, everywhere: bool) -> dict[str, torch.Tensor]:
+        """Whole copies of weights and buffers, by name; see `Processes.gather_weights`."""
+        wanted = everywhere or self.accelerator.is_main_process
+        weights = {}
+        for name, share in model.state_dict(keep_vars=True).items():
+            with _deepspeed().zero.GatheredParameters([share]):
+                if wanted:
+                    whole = share.detach()
+                    weights[name] = whole.clone() if everywhere else whole.to("cpu", copy=True)
+        return weights
+
+    def optimizer_state(self, model: AnyModel, optimizer: Any) -> dict[str, Any]:
+        """The state_dict of one process' optimizer, in the main process at least."""
+        flat = torch_optimizer(optimizer)
+        kept = next(iter(flat.state.values()), {})  # the same keys and count for every piece
+        if kept:
+            self._link_moments(flat)
+        gather = _deepspeed().utils.safe_get_full_optimizer_state
+        state: dict[int, dict[str, Any]] = {}
+        for number, parameter in enumerate(self._parameters() if kept else ()):
+            for key, value in sorted(kept.items()):
+                whole = value.clone() if value.ndim == 0 else gather(parameter, key)
+                if self.accelerator.is_main_process:  # or each would need memory for all
+                    state.setdefault(number, {})[key] = whole.cpu()
+        groups, begin = [], 0
+        for group, parameters in zip(flat.param_groups, self._groups, strict=True):
+            end = begin + len(parameters)
+            groups.append({**group, "params": list(range(begin, end))})
+            begin = end
+        return {"state": state, "param_groups": groups}
+
+    def load_optimizer_state(self, model: AnyModel, optimizer: Any, state: dict[str, Any]) -> None:
+        """Puts what `optimizer_state` returned into the optimizer, each process its share.
+
+        Moments only exist after a first step, and DeepSpeed has no function that makes them.
+        """
+        flat, moments = torch_optimizer(optimizer), state["state"]
+        if not moments:
+            return
+        if self.shares_weights:
+            pieces = optimizer.optimizer.fp32_partitioned_groups_flat
+        else:
+            pieces = [group["params"][0] for group in flat.param_groups]
+        kept = next(iter(moments.values()))
+        for piece in pieces:
+            flat.state[piece] = {
+                key: torch.zeros_like(piece) if value.ndim else value.to(piece.device, copy=True)
+                for key, value in kept.items()
+            }
+        self._link_moments(flat)
+        for number, parameter in enumerate(self._parameters()):
+            for key, value in moments.get(number, {}).items():
+                if value.ndim > 0:
+                    self._put(parameter, key, value.to(self.accelerator.device))
+
+    def _link_moments(self, flat: torch.optim.Optimizer) -> None:
+        """Lets DeepSpeed find the moments of each parameter in those of the flat pieces.
+
+        It does so itself after the first step under stage 3. Under the others it does it once the
+        first parameter group has stepped, when the second one has no moments yet.
+        """
+        if not self.shares_weights:
+            link = _deepspeed().utils.lazy_init_hp_params_optimizer_state
+            for group, parameters in zip(flat.param_groups, self._groups, strict=True):
+                link(parameters, group["params"][0], flat.state)
+
+    def _put(self, parameter: Any, key: str, moment: torch.Tensor) -> None:
+        """Puts this process' share of a moment of a parameter where DeepSpeed keeps it."""
+        utils = _deepspeed().utils
+        if not self.shares_weights:
+            utils.safe_set_full_optimizer_state(parameter, moment, key)
+            return
+        # The function for whole moments fails where they are no multiple of the processes.
+        size = utils.safe_get_local_optimizer_state(parameter, key).numel()
+        world = self.accelerator
+        padded = F.pad(moment.flatten(), (0, size * world.num_processes - moment.numel()))
+        share = padded.narrow(0, size * world.process_index, size)
+        utils.safe_set_local_optimizer_state(parameter, share, key)
+
+    def _parameters(self) -> Iterator[torch.nn.Parameter]:
+        """The trained parameters, in the order in which torch's state_dict numbers them."""
+        for group in self._groups:
+            yield from group
+
+
+def deepspeed_plugin(recipe: Recipe) -> DeepSpeedPlugin:
+    """Accelerate's, from the launcher's settings; what the recipe decides is the recipe's.
+
+    Raises:
+        RecipeError: the launcher asks for something that unspoken was never tried with.
+    """
     if not torch.cuda.is_available():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     # two for each collective of stage 3, which is DeepSpeed's to call
     warnings.filterwarnings("ignore", r".*torch\.distributed\..* is deprecated", FutureWarning)
-    made: Any = DeepSpeedPlugin()
-    config = made.deepspeed_config
+    plugin = DeepSpeedPlugin()
+    config: Any = plugin.deepspeed_config
     sharing = config["zero_optimization"]
     stage = int(sharing.get("stage", 2))
     if stage not in (1, 2, 3):
@@ -62,7 +205,7 @@ def plugin(recipe: Recipe) -> Any:
             "dtype": "bfloat16",
             "lower_precision_safe_modules": [],
         }
-    return made
+    return plugin
 
 
 def keep_from_transformers() -> None:
@@ -73,132 +216,5 @@ def keep_from_transformers() -> None:
     unset_hf_deepspeed_config()
 
 
-def shares_weights(zero: Any) -> bool:
-    """Whether this is stage 3: no process has a whole weight outside of its layer's turn."""
-    return hasattr(zero, "fp32_partitioned_groups_flat")
-
-
-def whole_weight(parameter: Any) -> Any:
-    """A copy of a weight or buffer, whole; all processes must call it."""
-    if not hasattr(parameter, "ds_id"):
-        return parameter.detach()
-    deepspeed = importlib.import_module("deepspeed.runtime.zero")
-    with deepspeed.GatheredParameters([parameter]):
-        return parameter.detach().clone()
-
-
-def forget(zero: Any) -> None:
-    """Lets go of the pieces of moments that were forgotten; they would be kept in memory."""
-    if shares_weights(zero):
-        return
-    zero._hp_optimizer_states_linked = False
-    for parameter in (parameter for group in zero.bit16_groups for parameter in group):
-        if parameter._hp_mapping is not None:
-            parameter._hp_mapping.optim_fragment = None
-
-
-class _Piece(NamedTuple):
-    """What a parameter has in this process's flat piece of its group, if anything.
-
-    Attributes:
-        number: the parameter's number in torch's state_dict.
-        shape: of the whole parameter.
-        here, there: where its part begins in the flat piece, and in the whole parameter.
-        size: of that part, in elements; 0 if nothing of it is here.
-    """
-
-    number: int
-    shape: Any
-    here: int = 0
-    there: int = 0
-    size: int = 0
-
-    def of_flat(self, flat: Any) -> Any:
-        return flat.narrow(0, self.here, self.size)
-
-    def of_whole(self, whole: Any) -> Any:
-        return whole.view(-1).narrow(0, self.there, self.size)
-
-
-def _pieces(zero: Any) -> Iterator[tuple[int, Any, list[_Piece]]]:
-    """(number of the parameter group, flat piece, what is in it), in the order of torch's."""
-    numbers = itertools.count()
-    if shares_weights(zero):
-        pairs = zip(zero.fp32_partitioned_groups_flat, zero.fp16_groups, strict=True)
-        for index, (flat, group) in enumerate(pairs):
-            yield zero.sub_group_to_group_id[index], flat, list(_equal_shares(group, numbers))
-    else:
-        pairs = zip(zero.single_partition_of_fp32_groups, zero.bit16_groups, strict=True)
-        for index, (flat, group) in enumerate(pairs):
-            yield index, flat, list(_cut_anywhere(group, numbers))
-
-
-def _equal_shares(group: Any, numbers: Iterator[int]) -> Iterator[_Piece]:
-    """Stage 3."""
-    import torch
-
-    rank, here = torch.distributed.get_rank(), 0
-    for parameter, number in zip(group, numbers, strict=False):
-        share = parameter.partition_numel()
-        there = min(rank * share, parameter.ds_numel)
-        size = min(share, parameter.ds_numel - there)  # without the padding
-        yield _Piece(number, parameter.ds_shape, here, there, size)
-        here += share
-
-
-def _cut_anywhere(group: Any, numbers: Iterator[int]) -> Iterator[_Piece]:
-    """Stages 1 and 2."""
-    for parameter, number in zip(group, numbers, strict=False):
-        if (mapping := parameter._hp_mapping) is None:
-            yield _Piece(number, parameter.shape)
-        else:
-            here, there = mapping.hp_fragment_address, mapping.lp_fragment_address
-            yield _Piece(number, parameter.shape, here.start, there.start, here.numel)
-
-
-def whole_state(zero: Any) -> dict[str, Any]:
-    """DeepSpeed's optimizer state in the form of torch's state_dict; calling a value gathers it."""
-    state: dict[int, dict[str, Callable[[], Any]]] = {}
-    groups: list[dict[str, Any]] = [
-        {**{key: value for key, value in group.items() if key != "params"}, "params": []}
-        for group in zero.optimizer.param_groups
-    ]
-    for number, flat, pieces in _pieces(zero):
-        groups[number]["params"] += [piece.number for piece in pieces]
-        moments = zero.optimizer.state.get(flat, {})
-        for piece in pieces if moments else ():
-            state[piece.number] = {
-                key: functools.partial(_gathered, piece, value, is_moment=value.shape == flat.shape)
-                for key, value in moments.items()
-            }
-    return {"state": state, "param_groups": groups}
-
-
-def _gathered(piece: _Piece, value: Any, *, is_moment: bool) -> Any:
-    """A parameter's moment from the processes' pieces; its own copy of a number, such as the step,
-    which DeepSpeed counts once for all."""
-    import torch
-
-    if not is_moment:
-        return value.clone()
-    whole = torch.zeros(piece.shape, dtype=value.dtype, device=value.device)
-    piece.of_whole(whole).copy_(piece.of_flat(value))
-    torch.distributed.all_reduce(whole)
-    return whole
-
-
-def load_state(zero: Any, saved: dict[str, Any]) -> None:
-    """The opposite of `whole_state`."""
-    import torch
-
-    for _, flat, pieces in _pieces(zero):
-        moments: dict[str, Any] = {}
-        for piece in pieces:
-            for key, value in saved["state"].get(piece.number, {}).items():
-                if value.shape != piece.shape:
-                    moments[key] = value.to(flat.device, copy=True)
-                    continue
-                moment = moments.setdefault(key, torch.zeros_like(flat))
-                piece.of_flat(moment).copy_(piece.of_whole(value.to(flat.device)))
-        if moments:
-            zero.optimizer.state[flat] = moments
+def _deepspeed() -> Any:
+    return importlib.import_module("deepspeed")

@@ -277,8 +277,10 @@ class Train(Section):
     max_grad_norm: Annotated[float, Field(gt=0)] = Field(
         default=1.0, description="longer gradients are scaled down to this norm"
     )
-    precision: Literal["fp32", "bf16", "fp16"] = Field(
-        "fp32", description="of the arithmetic; weights and optimizer state are always fp32"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "fp32",
+        description="of the arithmetic; weights and optimizer state are always fp32; auto: bf16 on "
+        "a GPU that has it, fp16 on another, fp32 without one",
     )
     gradient_checkpointing: bool = Field(
         default=False, description="less memory, about 30 % slower"

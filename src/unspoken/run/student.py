@@ -105,9 +105,10 @@ def _train(
     """Trains, and returns what stage.json says of it."""
     import torch
 
-    from unspoken.parallel.world import precision_note
+    from unspoken.parallel.precision import precision_note, resolve_precision
     from unspoken.train.loop import StepwiseInternalization
 
+    recipe = resolve_precision(recipe)
     if note := precision_note(recipe):
         run.say(note)
     tokenizer = load_tokenizer(recipe.model)
@@ -152,6 +153,7 @@ def _train(
     values = {
         "level": result.level,
         "state": asdict(result.state),
+        "precision": result.precision,
         "num_parameters": sum(p.numel() for p in model.parameters()),
         "num_trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "num_train": len(train),

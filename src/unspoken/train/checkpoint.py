@@ -14,6 +14,7 @@ import contextlib
 import json
 import random
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -30,10 +31,12 @@ from unspoken.models.template import Template
 from unspoken.recipe import layout
 from unspoken.train.dataset import CoTDataset
 from unspoken.train.gap import gap_closed, move_positions
-from unspoken.train.schedule import ALL, ScheduleState
+from unspoken.train.schedule import ALL, RemovalState
 
 if TYPE_CHECKING:
-    from unspoken.parallel.processes import Processes
+    from transformers import PreTrainedTokenizerBase
+
+    from unspoken.parallel.processes import AnyModel, Processes
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class TrainState:
     """
 
     step: int = 0
-    schedule: ScheduleState = field(default_factory=ScheduleState)
+    schedule: RemovalState = field(default_factory=RemovalState)
     all_removed_at: int | None = None
     best: dict[str, dict[str, Any]] = field(default_factory=dict)
     seconds: float = 0.0
@@ -61,7 +64,7 @@ class TrainState:
     @staticmethod
     def from_json(values: dict[str, Any]) -> TrainState:
         """The state that `dataclasses.asdict` took apart."""
-        return TrainState(**{**values, "schedule": ScheduleState(**values["schedule"])})
+        return TrainState(**{**values, "schedule": RemovalState(**values["schedule"])})
 
 
 class Checkpoints:
@@ -73,7 +76,7 @@ class Checkpoints:
         processes: Processes,
         *,
         dataset: CoTDataset,
-        tokenizer: Any,
+        tokenizer: PreTrainedTokenizerBase,
         template: Template,
         schedule: recipe.Schedule,
     ) -> None:
@@ -106,7 +109,7 @@ class Checkpoints:
         """Where the best model of a level stands."""
         return layout.level_folder(self.folder, level_name(removed))
 
-    def load_weights(self, model: Any) -> None:
+    def load_weights(self, model: AnyModel) -> None:
         """Puts the last checkpoint's weights into the model, before it is wrapped."""
         if self.resumed_from is None:
             return
@@ -115,7 +118,7 @@ class Checkpoints:
             removed = self._saved_state().schedule.removed
             move_positions(model, self.dataset, removed, back=True)
 
-    def restore(self, optimizer: Any) -> TrainState | None:
+    def restore(self, model: AnyModel, optimizer: Any) -> TrainState | None:
         """Optimizer, scaler and random states of the last checkpoint; returns its state."""
         if self.resumed_from is None:
             return None
@@ -125,20 +128,20 @@ class Checkpoints:
             weights_only=True,
             mmap=self.processes.way != "ddp",  # each process takes its share only
         )
-        self.processes.load_optimizer_state(optimizer, saved["optimizer"])
+        self.processes.load_optimizer_state(model, optimizer, saved["optimizer"])
         if self.accelerator.scaler is not None and saved["scaler"]:
             self.accelerator.scaler.load_state_dict(saved["scaler"])
         if len(saved["random"]) == self.accelerator.num_processes:
             restore_random_state(saved["random"][self.accelerator.process_index])
         return self._saved_state()
 
-    def save(self, model: Any, optimizer: Any, state: TrainState, keep: int) -> None:
+    def save(self, model: AnyModel, optimizer: Any, state: TrainState, keep: int) -> None:
         """A checkpoint from which the same recipe goes on; older ones than the last `keep` go."""
         from accelerate.utils import gather_object
 
         scaler = self.accelerator.scaler
         values = {
-            "optimizer": self.processes.optimizer_state(optimizer),
+            "optimizer": self.processes.optimizer_state(model, optimizer),
             "scaler": scaler.state_dict() if scaler else None,
             "random": gather_object([random_state()]),
         }
@@ -152,7 +155,7 @@ class Checkpoints:
             for old in layout.checkpoints_in(self.folder)[:-keep]:
                 shutil.rmtree(old)
 
-    def save_level(self, model: Any, state: TrainState, figures: dict[str, Any]) -> None:
+    def save_level(self, model: AnyModel, state: TrainState, figures: dict[str, Any]) -> None:
         """The best model so far of the level at which `state` is, with its validation figures."""
 
         def write(folder: Path) -> None:
@@ -168,13 +171,20 @@ class Checkpoints:
         self.accelerator.wait_for_everyone()
         return target
 
-    def gap_closed(self, model: Any, removed: int) -> contextlib.AbstractContextManager[None]:
+    def gap_closed(self, model: AnyModel, removed: int) -> contextlib.AbstractContextManager[None]:
         """Within the block, plain `generate` behaves as training at this level did."""
         if self.schedule.positions == "natural":
             return contextlib.nullcontext()
         return gap_closed(model, self.dataset, removed)
 
-    def _write(self, folder: Path, model: Any, state: TrainState, extra: Any) -> None:
+    def _write(
+        self,
+        folder: Path,
+        model: AnyModel,
+        state: TrainState,
+        extra: Callable[[Path], None],
+    ) -> None:
+        """A model folder with its card, and what `extra` writes beside it."""
         with self.processes.whole(model) as whole:
             if self.accelerator.is_main_process:
                 removed = state.schedule.removed
@@ -243,15 +253,21 @@ def restore_random_state(state: dict[str, Any]) -> None:
 
 
 def model_card(
-    dataset: CoTDataset, tokenizer: Any, template: Template, removed: int, step: int
+    dataset: CoTDataset,
+    tokenizer: PreTrainedTokenizerBase,
+    template: Template,
+    removed: int,
+    step: int,
 ) -> ModelCard:
     """The card for a model at this level of removal.
 
     The limit on new tokens leaves room for a thought that grew by a few tokens.
     """
-    prompt = tokenizer.decode(dataset.prompts([0])[0])
+    prompt = str(tokenizer.decode(dataset.prompts([0])[0]))
     start = tokenizer.bos_token
-    if start and template.adds_special_tokens:  # the tokenizer adds it again when it is asked
+    if (
+        isinstance(start, str) and template.adds_special_tokens
+    ):  # the tokenizer adds it again when it is asked
         prompt = prompt.removeprefix(start)
     everything = removed >= dataset.longest_thought
     kept = max(0, dataset.longest_thought - removed)

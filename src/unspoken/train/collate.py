@@ -73,17 +73,16 @@ def collate(
     removed: np.ndarray,
     *,
     side: Literal["left", "right"] = "left",
-    unit: Literal["token", "step"] = "token",
     positions: Literal["natural", "gap"] = "natural",
 ) -> Batch:
-    """The batch of these examples with `removed[i]` tokens (or steps) of each thought gone.
+    """The batch of these examples with `removed[i]` tokens of each thought gone.
 
     Args:
         dataset: encoded spans.
         indices: int, (B,): which examples.
-        removed: int, (B,): how many; more than there are removes all.
+        removed: int, (B,): how many tokens; more than there are removes all. Where a schedule
+            counts steps, `CoTDataset.tokens_removed` says how many tokens they are.
         side: `left` removes the first ones (the paper), `right` the last ones.
-        unit: what is counted, tokens or steps (lines or equations).
         positions: `natural`: later tokens move up; `gap`: they keep the position that they had.
 
     Example:
@@ -93,7 +92,7 @@ def collate(
     prompt = dataset.prompt_lengths[indices].astype(np.int64)  # (B,)
     thought = dataset.thought_lengths[indices].astype(np.int64)
     answer = dataset.answer_lengths[indices].astype(np.int64)
-    gone = dataset.tokens_removed(indices, removed, side=side, unit=unit)  # (B,)
+    gone = np.minimum(removed, thought)  # (B,)
     kept = thought - gone
     lengths = prompt + kept + answer
     cut = prompt if side == "left" else prompt + kept  # (B,) column where tokens are left out

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from unspoken.common.errors import ModelError, RecipeError
+from unspoken.common.errors import ModelError, RecipeError, setting
 from unspoken.parallel.world import require_batches
 from unspoken.recipe import Recipe
 from unspoken.train.dataset import CoTDataset
 from unspoken.train.gap import require_gap_support
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
 
 
 def count_steps(recipe: Recipe, steps_per_epoch: int) -> int:
@@ -20,15 +25,57 @@ def count_steps(recipe: Recipe, steps_per_epoch: int) -> int:
     return min(limit for limit in limits if limit is not None)
 
 
+@dataclass(frozen=True)
+class Length:
+    """How long a training is.
+
+    Attributes:
+        num_steps: optimizer steps at the most.
+        settle_steps: it ends so many steps after everything was removed, if that is earlier; None:
+            it does not.
+    """
+
+    num_steps: int
+    settle_steps: int | None = None
+
+    @staticmethod
+    def of(recipe: Recipe, steps_per_epoch: int, exactly: int | None = None) -> Length:
+        """The length that a recipe asks for.
+
+        Args:
+            recipe: its section `train` counts.
+            steps_per_epoch: of its data.
+            exactly: so many steps, whatever the recipe says.
+        """
+        if exactly is not None:
+            return Length(exactly)
+        return Length(count_steps(recipe, steps_per_epoch), recipe.train.settle_steps)
+
+    def last_step(self, all_removed_at: int | None) -> int:
+        """The number of steps after which training ends.
+
+        Args:
+            all_removed_at: step at which the last token went, or None.
+        """
+        if self.settle_steps is None or all_removed_at is None:
+            return self.num_steps
+        return min(self.num_steps, all_removed_at + self.settle_steps)
+
+
 def require_fit(
-    recipe: Recipe, model: Any, train: CoTDataset, *, num_processes: int, num_valid: int
+    recipe: Recipe,
+    model: PreTrainedModel | PeftModel,
+    train: CoTDataset,
+    *,
+    num_processes: int,
+    num_valid: int,
 ) -> None:
     """Checks what only shows when model, data and recipe come together."""
     require_batches(recipe.train, num_processes)
     if recipe.schedule.accuracy_above is not None and not num_valid:
         raise RecipeError(
-            "schedule.accuracy_above needs validation questions; give data.valid, or use "
-            "schedule.loss_below"
+            f"{setting('schedule.accuracy_above')} needs validation questions; give "
+            f"{setting('data.valid')}, or use {setting('schedule.loss_below')}"
         )
     if "logits_to_keep" not in inspect.signature(type(model).forward).parameters and not hasattr(
         model, "peft_config"
@@ -42,7 +89,7 @@ def require_fit(
     if limit is not None and longest > limit:
         raise ModelError(
             f"the longest example has {longest} tokens but the model {limit} positions; "
-            f"set data.max_length={limit}, or take a model with more positions"
+            f"set {setting('data.max_length', limit)}, or take a model with more positions"
         )
     if recipe.schedule.positions == "gap" and recipe.schedule.removal != "none":
         require_gap_support(model, train, recipe.schedule)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 from pathlib import Path
@@ -10,12 +11,31 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from tqdm import tqdm
 
+from unspoken.common.errors import RecipeError, setting
 from unspoken.common.files import write_text
 from unspoken.common.progress import bar_intervals
+from unspoken.recipe import Recipe
 from unspoken.recipe.layout import METRICS_FILE
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+
+def require_trackers(recipe: Recipe) -> None:
+    """Refuses a tracker that is not installed; Accelerate drops it without a word."""
+    for tracker in recipe.train.trackers:
+        if importlib.util.find_spec(tracker) is None:
+            raise RecipeError(
+                f"{setting('train.trackers')}: {tracker} is not installed; pip install "
+                f"'unspoken[{tracker}]', or leave it out"
+            )
+
+
+def start_trackers(accelerator: Accelerator, recipe: Recipe) -> None:
+    """Tells the recipe's trackers what is trained."""
+    if recipe.train.trackers:
+        settings = _flat(recipe.model_dump(mode="json"))
+        accelerator.init_trackers("unspoken", config=settings)
 
 
 class TrainingLog:
@@ -89,3 +109,14 @@ def _step_of(line: str) -> float:
         return int(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):  # a line that a crash cut off
         return float("inf")
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A recipe's values under keys such as `train.batch_size`."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value if isinstance(value, int | float | str) else str(value)
+    return flat

@@ -26,7 +26,7 @@ MOST_LEVELS = 16
 
 
 @dataclass(frozen=True)
-class ScheduleState:
+class RemovalState:
     """Where the removal stands.
 
     Attributes:
@@ -45,15 +45,20 @@ class ScheduleState:
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """Removal over a run; `longest` is the number of tokens (or steps) in the longest thought.
+class Removal:
+    """Removal over a run, as a recipe's section `schedule` asks for it.
+
+    Attributes:
+        settings: that section.
+        longest: tokens (or steps, with unit `step`) in the longest thought.
+        steps_per_epoch, num_steps: optimizer steps in an epoch, and in the run.
 
     Example:
         >>> settings = recipe.Schedule(removal="linear", delta=2)
-        >>> schedule = Schedule(settings, longest=5, steps_per_epoch=4, num_steps=12)
-        >>> states = [schedule.initial()]
+        >>> removal = Removal(settings, longest=5, steps_per_epoch=4, num_steps=12)
+        >>> states = [removal.initial()]
         >>> for step in range(11):
-        ...     states.append(schedule.advance(states[-1], step + 1, loss=0.1))
+        ...     states.append(removal.advance(states[-1], step + 1, loss=0.1))
         >>> [state.removed if state.removed < ALL else "all" for state in states]
         [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 'all', 'all']
     """
@@ -63,20 +68,20 @@ class Schedule:
     steps_per_epoch: int
     num_steps: int
 
-    def initial(self) -> ScheduleState:
+    def initial(self) -> RemovalState:
         """The state at step 0."""
         removal = self.settings.removal
         if removal == "none":
-            return ScheduleState()
-        return ScheduleState(removed=ALL if removal == "all" else self._full(self.settings.start))
+            return RemovalState()
+        return RemovalState(removed=ALL if removal == "all" else self._full(self.settings.start))
 
     def advance(
         self,
-        state: ScheduleState,
+        state: RemovalState,
         step: int,
         loss: float | None = None,
         accuracy: float | None = None,
-    ) -> ScheduleState:
+    ) -> RemovalState:
         """The state for `step`, after a step at `state` with this loss per kept token.
 
         Args:
@@ -91,17 +96,17 @@ class Schedule:
             limited = self._limit_reached(state) and self.settings.at_limit == "stop"
             return replace(state, stopped=state.stopped or limited)
         beyond = max(0, state.held - self.settings.window) if state.removed < ALL else 0
-        return ScheduleState(removed, 0, [], state.held_in_all + beyond)
+        return RemovalState(removed, 0, [], state.held_in_all + beyond)
 
-    def finished(self, state: ScheduleState) -> bool:
+    def finished(self, state: RemovalState) -> bool:
         """Whether nothing is left to remove."""
         return state.removed >= ALL
 
-    def reset_needed(self, before: ScheduleState, after: ScheduleState) -> bool:
+    def reset_needed(self, before: RemovalState, after: RemovalState) -> bool:
         """Whether the optimizer forgets its moments between these two states."""
         return self.settings.reset_optimizer and before.removed != after.removed
 
-    def _observed(self, state: ScheduleState, step: int, loss: float | None) -> ScheduleState:
+    def _observed(self, state: RemovalState, step: int, loss: float | None) -> RemovalState:
         if step <= self.settings.warmup_steps:  # nothing is held yet
             return state
         losses = state.losses
@@ -109,7 +114,7 @@ class Schedule:
             losses = [*losses, loss][-self.settings.window :]
         return replace(state, held=state.held + 1, losses=losses)
 
-    def _removed(self, state: ScheduleState, step: int, accuracy: float | None) -> int:
+    def _removed(self, state: RemovalState, step: int, accuracy: float | None) -> int:
         removal = self.settings.removal
         if removal in ("none", "all") or self.finished(state):
             return state.removed
@@ -134,7 +139,7 @@ class Schedule:
             period = max(1, self.num_steps - settings.warmup_steps)
         return self._full(settings.start + math.floor(delta * done / period))
 
-    def _may_remove(self, state: ScheduleState, step: int, accuracy: float | None) -> bool:
+    def _may_remove(self, state: RemovalState, step: int, accuracy: float | None) -> bool:
         settings = self.settings
         if state.stopped or step < settings.warmup_steps or state.held < settings.window:
             return False
@@ -142,7 +147,7 @@ class Schedule:
             return True
         return self._limit_reached(state) and settings.at_limit == "remove"
 
-    def _recovered(self, state: ScheduleState, accuracy: float | None) -> bool:
+    def _recovered(self, state: RemovalState, accuracy: float | None) -> bool:
         """Whether every criterion that is set holds at this level."""
         settings = self.settings
         if settings.accuracy_above is not None and (
@@ -153,7 +158,7 @@ class Schedule:
             return True
         return len(state.losses) > 0 and _mean(state.losses) < settings.loss_below
 
-    def _limit_reached(self, state: ScheduleState) -> bool:
+    def _limit_reached(self, state: RemovalState) -> bool:
         settings = self.settings
         if settings.removal != "adaptive" or self.finished(state):
             return False

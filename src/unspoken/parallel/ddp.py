@@ -1,0 +1,33 @@
+"""Every process has the whole model and the whole optimizer state; also one process alone."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from unspoken.parallel.processes import Processes
+from unspoken.recipe import Recipe
+
+
+class DdpProcesses(Processes):
+    """Torch's DDP: gradients are exchanged after the last micro-batch of a step."""
+
+    way = "ddp"
+
+    def __init__(self, recipe: Recipe, folder: Path) -> None:
+        """Joins the processes; see `Processes`."""
+        mixed = recipe.train.precision.replace("fp32", "no")
+        super().__init__(recipe, folder, mixed_precision=mixed, fsdp_plugin=None)
+
+    def micro_batch(self, model: Any, *, last: bool) -> contextlib.AbstractContextManager[Any]:
+        """A block in which gradients are exchanged after the step's last backward pass only."""
+        return contextlib.nullcontext() if last else self.accelerator.no_sync(model)
+
+    def optimizer_state(self, model: Any, optimizer: Any) -> dict[str, Any]:
+        """The optimizer's own state_dict."""
+        return optimizer.state_dict()
+
+    def load_optimizer_state(self, model: Any, optimizer: Any, state: dict[str, Any]) -> None:
+        """The opposite of `optimizer_state`."""
+        optimizer.load_state_dict(state)

@@ -1,0 +1,77 @@
+"""The arithmetic of a training: asked for, and had."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from helpers.recipes import tiny_recipe
+from helpers.training import run
+from unspoken.common.errors import RecipeError
+from unspoken.parallel.precision import precision_note, resolve_precision
+from unspoken.parallel.start import start_processes
+from unspoken.run.student import deciding
+
+
+def pretend_gpu(monkeypatch: pytest.MonkeyPatch, *, bf16: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bf16)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="fp16 is fine on a GPU")
+def test_fp16_on_a_cpu_is_refused_with_a_way_out(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"train.precision.*bf16"):
+        run(tmp_path, train={"precision": "fp16"})
+
+
+def test_auto_is_what_the_machine_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = tiny_recipe(tmp_path, train={"precision": "auto"})
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve_precision(recipe).train.precision == "fp32"
+    pretend_gpu(monkeypatch, bf16=False)
+    assert resolve_precision(recipe).train.precision == "fp16"
+    pretend_gpu(monkeypatch, bf16=True)
+    assert resolve_precision(recipe).train.precision == "bf16"
+    assert recipe.train.precision == "auto"
+
+
+def test_a_precision_that_was_asked_for_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny_recipe(tmp_path, train={"precision": "fp32"})
+    pretend_gpu(monkeypatch, bf16=True)
+    assert resolve_precision(recipe) == recipe
+
+
+def test_auto_on_another_gpu_is_the_same_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that was queued again may get another GPU; what decides is what was asked for."""
+    recipe = tiny_recipe(tmp_path, train={"precision": "auto"})
+    decided = []
+    for bf16 in (True, False):
+        pretend_gpu(monkeypatch, bf16=bf16)
+        resolve_precision(recipe)
+        decided.append(deciding(recipe))
+    assert decided[0] == decided[1]
+
+
+def test_the_precision_of_a_finished_training_is_told(tmp_path: Path) -> None:
+    resolved = resolve_precision(tiny_recipe(tmp_path, train={"precision": "auto"}))
+    result = run(tmp_path, train={"precision": "auto", "max_steps": 2})
+    assert result.precision == resolved.train.precision
+
+
+def test_the_recipes_precision_counts_and_another_one_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny_recipe(tmp_path, train={"precision": "bf16"})
+    monkeypatch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)
+    assert precision_note(recipe) is None
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
+    assert "the recipe counts (train.precision=fp16 changes it" in str(precision_note(recipe))
+    assert start_processes(recipe, tmp_path).accelerator.mixed_precision == "bf16"
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    assert precision_note(recipe) is None

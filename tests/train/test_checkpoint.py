@@ -1,0 +1,111 @@
+"""Resumed equals uninterrupted, bit for bit, however a run was stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from helpers.recipes import tiny_recipe
+from helpers.training import events, losses, run, same, stop_after, trainer, weights
+from unspoken.common.interrupt import EXIT_INTERRUPTED
+
+
+@pytest.mark.parametrize("positions", ["natural", "gap"])
+def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, positions: str) -> None:
+    """From every checkpoint; with dropout, resets, and the gap's moved position table; before
+    validations, too, which are made up for."""
+    sections: dict[str, Any] = {"schedule": {"positions": positions, "delta": 16}}
+    whole = run(tmp_path / "whole", **sections, train={"keep_checkpoints": 9})
+    recipe = tiny_recipe(tmp_path / "parts", **sections)
+    for step in (5, 6, 11, 13, 18, 23):
+        with pytest.raises(SystemExit) as stopped:
+            stop_after(step, recipe, tmp_path / "parts").run()
+        assert stopped.value.code == EXIT_INTERRUPTED
+    parts = trainer(recipe, tmp_path / "parts").run()
+    assert same(weights(whole.folder), weights(parts.folder))
+    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
+    assert parts.state.best == whole.state.best
+    assert events(tmp_path / "parts") == events(tmp_path / "whole")
+
+
+def _recipe_file(folder: Path, **sections: Any) -> Path:
+    recipe = tiny_recipe(folder / "run", **sections)
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
+    return path
+
+
+def _start(recipe: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "unspoken", "run", str(recipe)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ
+    )
+
+
+def _wait_for_step(folder: Path, step: int, process: subprocess.Popen[str]) -> None:
+    path = folder / "run" / "internalized" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if path.exists() and f'"step": {step}' in path.read_text():
+            return
+        time.sleep(0.005)
+    raise AssertionError(f"step {step} was never reached: {process.communicate()[0]}")
+
+
+@pytest.mark.slow
+def test_killed_with_signal_9_and_resumed_gives_identical_weights(tmp_path: Path) -> None:
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+    settings: dict[str, Any] = {"train": {"max_steps": 300, "checkpoint_every": 7}}
+    whole = _start(_recipe_file(tmp_path / "whole", **settings))
+    output, _ = whole.communicate(timeout=300)
+    assert whole.returncode == 0, output
+    recipe = _recipe_file(tmp_path / "killed", **settings)
+    for step in (16, 151):
+        process = _start(recipe)
+        _wait_for_step(tmp_path / "killed", step, process)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+    last = _start(recipe)
+    output, _ = last.communicate(timeout=300)
+    assert last.returncode == 0, output
+    folders = [tmp_path / name / "run" / "internalized" for name in ("whole", "killed")]
+    assert same(weights(folders[0] / "model"), weights(folders[1] / "model"))
+    assert losses(folders[0]) == losses(folders[1])
+
+
+@pytest.mark.slow
+def test_sigterm_saves_and_exits_with_its_own_status(tmp_path: Path) -> None:
+    recipe = _recipe_file(tmp_path, train={"max_steps": 2000, "checkpoint_every": 1000})
+    process = _start(recipe)
+    _wait_for_step(tmp_path, 20, process)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == EXIT_INTERRUPTED, output
+    assert "the same command goes on" in output
+    assert list((tmp_path / "run" / "internalized").glob("checkpoint-*"))
+
+
+def test_a_last_level_that_was_lost_is_saved_again(tmp_path: Path) -> None:
+    """As a job may leave it whose files were being copied when it was stopped."""
+    first = run(tmp_path, schedule={"delta": 40}, train={"checkpoint_every": 24})
+    expected, checkpoint = weights(first.folder), tmp_path / "checkpoint-24"
+    shutil.rmtree(tmp_path / "model")
+    shutil.rmtree(tmp_path / "levels" / "removed-all")
+    state = json.loads((checkpoint / "state.json").read_text())
+    del state["best"]["all"]
+    (checkpoint / "state.json").write_text(json.dumps(state))
+    again = run(tmp_path, schedule={"delta": 40}, train={"checkpoint_every": 24})
+    assert same(weights(again.folder), expected)
+    assert "all" in again.state.best

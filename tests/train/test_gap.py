@@ -1,0 +1,32 @@
+"""Positions with a gap are refused where they could not be exported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from helpers.training import run
+from unspoken.common.errors import ModelError
+
+
+def test_gap_is_refused_where_it_could_not_be_exported(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"prompts of one length.*positions: natural"):
+        run(tmp_path, data={"digits": [[2, 2], [1, 2]]}, schedule={"positions": "gap"})
+    llama = {
+        "tokenizer": "characters",
+        "config": {
+            "model_type": "llama",
+            "hidden_size": 16,
+            "intermediate_size": 16,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+        },
+    }
+    with pytest.raises(ModelError, match=r"llama has none.*positions: natural"):
+        run(tmp_path, model=llama, schedule={"positions": "gap"})
+
+
+def test_gap_needs_the_left_side(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"schedule.side: left.*found token and right"):
+        run(tmp_path, schedule={"positions": "gap", "side": "right"})

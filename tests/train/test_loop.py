@@ -1,0 +1,143 @@
+"""The loop: same losses however a batch is cut, what ends it, what it refuses to save."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from helpers.recipes import tiny_recipe
+from helpers.training import NO_DROPOUT, events, losses, run, same, trainer, weights
+from unspoken.common.errors import TrainingError
+from unspoken.common.interrupt import EXIT_INTERRUPTED
+from unspoken.train.checkpoint import TrainState
+
+
+def test_accumulating_gives_the_same_losses_as_one_large_batch(tmp_path: Path) -> None:
+    run(tmp_path / "whole", model=NO_DROPOUT)
+    run(tmp_path / "parts", model=NO_DROPOUT, train={"micro_batch_size": 2})
+    assert losses(tmp_path / "parts") == pytest.approx(losses(tmp_path / "whole"), abs=2e-5)
+
+
+def test_same_seed_same_weights_and_another_seed_others(tmp_path: Path) -> None:
+    first = run(tmp_path / "a")
+    again = run(tmp_path / "b")
+    other = run(tmp_path / "c", seed=1)
+    assert same(weights(first.folder), weights(again.folder))
+    assert not same(weights(first.folder), weights(other.folder))
+
+
+def test_a_validation_that_a_signal_cuts_off_is_made_again(tmp_path: Path) -> None:
+    """Which may take longer than there is between SIGTERM and SIGKILL."""
+    sections: dict[str, Any] = {"schedule": {"delta": 16}, "evaluate": {"batch_size": 2}}
+    whole = run(tmp_path / "whole", **sections)
+    recipe = tiny_recipe(tmp_path / "parts", **sections)
+    num_cut_off = 0
+
+    def stopped_in_its_next_validation() -> bool:
+        made_up_for = num_cut_off == 0
+
+        def watch(moment: str, state: TrainState) -> None:
+            nonlocal made_up_for
+            if moment == "validation":
+                if made_up_for:
+                    part.request_stop()
+                made_up_for = True
+
+        part = trainer(recipe, tmp_path / "parts", watch=watch)
+        try:
+            part.run()
+        except SystemExit as stopped:
+            assert stopped.code == EXIT_INTERRUPTED
+            return True
+        return False
+
+    while stopped_in_its_next_validation():
+        num_cut_off += 1
+    assert num_cut_off == [event for _, event in events(tmp_path / "whole")].count("valid") > 2
+    parts = trainer(recipe, tmp_path / "parts").run()
+    assert same(weights(whole.folder), weights(parts.folder))
+    assert events(tmp_path / "parts") == events(tmp_path / "whole")
+
+
+def test_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+    recipe = tiny_recipe(tmp_path)
+
+    def poison(moment: str, state: TrainState) -> None:
+        if moment == "step" and state.step == 8:
+            with torch.no_grad():
+                next(broken.bare_model.parameters()).fill_(float("nan"))
+
+    broken = trainer(recipe, tmp_path, watch=poison)
+    with pytest.raises(TrainingError, match=r"step 9: the loss is nan.*checkpoint-6"):
+        broken.run()
+    kept = sorted(tmp_path.glob("checkpoint-*"))
+    assert [folder.name for folder in kept] == ["checkpoint-6"]
+    assert all(torch.isfinite(tensor).all() for tensor in weights(kept[0]).values())
+
+
+def test_gradient_that_is_not_finite_is_never_saved(tmp_path: Path) -> None:
+    def poison(moment: str, state: TrainState) -> None:
+        if moment == "step" and state.step == 11:
+            next(broken.bare_model.parameters()).register_hook(lambda found: found * float("nan"))
+
+    broken = trainer(tiny_recipe(tmp_path), tmp_path, watch=poison)
+    with pytest.raises(TrainingError, match=r"step 12: the gradient norm is nan.*checkpoint-6"):
+        broken.run()
+    kept = sorted(tmp_path.glob("checkpoint-*"))
+    assert [folder.name for folder in kept] == ["checkpoint-6"]
+
+
+def test_run_ends_after_settling_and_the_rate_decays(tmp_path: Path) -> None:
+    result = run(
+        tmp_path,
+        schedule={"removal": "adaptive", "loss_below": 99.0, "window": 1, "delta": 5},
+        train={"settle_steps": 6},
+    )
+    assert result.state.all_removed_at is not None
+    assert result.state.step == result.state.all_removed_at + 6
+    lines = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+    rates = [line["learning_rate"] for line in lines if line["event"] == "train"][-6:]
+    assert rates == pytest.approx([1e-3 * (1 - i / 6) for i in range(6)])
+
+
+def test_fixed_number_of_steps_for_a_baseline(tmp_path: Path) -> None:
+    recipe = tiny_recipe(tmp_path, schedule={"removal": "all"})
+    result = trainer(recipe, tmp_path, num_steps=7).run()
+    assert result.state.step == 7
+    assert result.level == "all"
+
+
+def test_gradient_checkpointing_changes_nothing(tmp_path: Path) -> None:
+    run(tmp_path / "plain", model=NO_DROPOUT)
+    run(tmp_path / "saving", model=NO_DROPOUT, train={"gradient_checkpointing": True})
+    assert losses(tmp_path / "saving") == pytest.approx(losses(tmp_path / "plain"), abs=1e-6)
+
+
+def test_a_model_without_spare_positions_can_still_be_asked(tmp_path: Path) -> None:
+    exact = {**NO_DROPOUT, "config": {**NO_DROPOUT["config"], "n_positions": 20}}
+    assert run(tmp_path, model=exact, train={"max_steps": 2}).state.step == 2
+
+
+def test_label_logits_give_the_loss_of_the_whole_sequence(tmp_path: Path) -> None:
+    """Against transformers' own loss, computed from all logits."""
+    recipe = tiny_recipe(tmp_path, model=NO_DROPOUT, schedule={"removal": "none"})
+    one = trainer(recipe, tmp_path)
+    indices = one.train.batch_indices(0, 16, recipe.seed)
+    rows = one.train.prompts(range(len(one.train)))
+    total = count = 0.0
+    for index in indices:
+        start, length = int(one.train.starts[index]), int(one.train.lengths[index])
+        ids = torch.tensor([one.train.tokens[start : start + length].tolist()])
+        labels = ids.clone()
+        labels[:, : len(rows[index])] = -100
+        learned = int((labels != -100).sum())
+        with torch.no_grad():
+            loss = one.bare_model(input_ids=ids, labels=labels).loss
+        total += float(loss) * learned
+        count += learned
+    one.run()
+    assert losses(tmp_path)[0] == pytest.approx(total / count, abs=1e-5)
