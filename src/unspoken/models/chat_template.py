@@ -7,10 +7,13 @@ cannot be rendered exactly is left out: a wrong template would cost accuracy, an
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING
 
 from unspoken.common.errors import ModelError
 from unspoken.models.template import Template, encode_prompts
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 #: Rendered and encoded both ways before a template is believed.
 PROBES = (
@@ -48,7 +51,7 @@ _SQUEEZED = (
 )
 
 
-def chat_template(template: Template, tokenizer: Any) -> str:
+def chat_template(template: Template, tokenizer: PreTrainedTokenizerBase) -> str:
     """The Jinja template; the tokenizer's own one for `chat`.
 
     It writes the start token itself where the tokenizer adds one to plain text, because servers
@@ -88,7 +91,7 @@ def _text(text: str) -> str:
     return "{{- " + json.dumps(text) + " -}}" if text else ""
 
 
-def _start(template: Template, tokenizer: Any) -> str:
+def _start(template: Template, tokenizer: PreTrainedTokenizerBase) -> str:
     """The tokens that the tokenizer puts before a text by itself, as text."""
     text = template.prompt("1")
     asked = encode_prompts([text], tokenizer, template)[0]
@@ -96,7 +99,9 @@ def _start(template: Template, tokenizer: Any) -> str:
     return "".join(tokenizer.convert_ids_to_tokens(asked[: len(asked) - len(bare)]))
 
 
-def _is_same(jinja: str, question: str, template: Template, tokenizer: Any) -> bool:
+def _is_same(
+    jinja: str, question: str, template: Template, tokenizer: PreTrainedTokenizerBase
+) -> bool:
     ids = tokenizer.apply_chat_template(
         [{"role": "user", "content": question}],
         chat_template=jinja,

@@ -22,6 +22,8 @@ from unspoken.data.example import Example
 from unspoken.recipe.sections import TemplateName
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from unspoken.data.example import Example
 
 
@@ -98,7 +100,9 @@ def squeeze(text: str) -> str:
     return re.sub(r"(?<![^\W\d_]) +(?![^\W\d_ ])", "", text)
 
 
-def encode_prompts(prompts: Sequence[str], tokenizer: Any, template: Template) -> list[list[int]]:
+def encode_prompts(
+    prompts: Sequence[str], tokenizer: PreTrainedTokenizerBase, template: Template
+) -> list[list[int]]:
     """Token ids of rendered prompts, as a plain `tokenizer(prompt)` gives them.
 
     A start token that the tokenizer adds by itself stays; an end token at the end does not.

@@ -7,10 +7,10 @@ unspoken installed.
 from __future__ import annotations
 
 import string
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 #: The symbols of the default alphabet.
 PRINTABLE = string.digits + string.ascii_letters + string.punctuation + " \n"
@@ -19,7 +19,7 @@ PRINTABLE = string.digits + string.ascii_letters + string.punctuation + " \n"
 CHARACTERS = "characters"
 
 
-def is_character_tokenizer(tokenizer: Any) -> bool:
+def is_character_tokenizer(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether this is the tokenizer below and was not loaded from a folder."""
     return getattr(tokenizer, "name_or_path", None) == CHARACTERS
 

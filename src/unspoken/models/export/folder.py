@@ -12,7 +12,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from unspoken.common.errors import ModelError, OutputExistsError, setting, settings_of
 from unspoken.common.files import TEMPORARY, write_folder
@@ -20,6 +20,9 @@ from unspoken.models.adapter import base_of, require_adapter
 from unspoken.models.card import CARD_FILE, ModelCard
 from unspoken.models.local import base_folder, local_folder
 from unspoken.recipe import Model
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -191,7 +194,7 @@ def _require_free(output: Path, sources: Sources, overwrite: bool) -> None:
         )
 
 
-def _require_same_ids(folder: Path, tokenizer: Any) -> None:
+def _require_same_ids(folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
     """Checks that the tokenizer in the folder is what it was.
 
     For some architectures, such as Qwen2, transformers takes a tokenizer class of its own choice
