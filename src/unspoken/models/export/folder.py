@@ -204,7 +204,7 @@ def _require_same_ids(folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
 
     from unspoken.models.chat_template import PROBES
 
-    texts = list(PROBES)
+    texts: Any = list(PROBES)
     loaded: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
     if loaded(texts)["input_ids"] != tokenizer(texts)["input_ids"]:
         kind = AutoConfig.from_pretrained(str(folder), local_files_only=True).model_type
