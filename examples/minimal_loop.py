@@ -12,7 +12,7 @@ offset o of its own, P(o = k) = (1 - e^-lambda) e^(-lambda k), which lets a few 
 the step from one level to the next is smaller. Whenever floor(delta t / T) grows, AdamW forgets its
 moments: they belong to another objective.
 
-    python examples/minimal_loop.py               about two minutes on a laptop
+    python examples/minimal_loop.py               two or three minutes on a laptop
     python examples/minimal_loop.py --steps 20    seconds, and nothing learned
 
 `unspoken.train.loop` is this loop with what long runs need: several processes, mixed precision,
@@ -93,9 +93,7 @@ def train(model: GPT2LMHeadModel, dataset: CoTDataset, num_steps: int) -> list[f
         if state.removed != before.removed or step + 1 == num_steps:
             gone = "all" if before.removed >= ALL else before.removed
             right = measure_accuracy(model)
-            print(
-                f"step {step + 1:5}  removed {gone:>3}  loss {loss.item():.3f}  right {right:.0%}"
-            )
+            print(f"step {step + 1:5}  removed {gone:>3}  loss {losses[-1]:.3f}  right {right:.0%}")
     return losses
 
 
@@ -110,5 +108,5 @@ def measure_accuracy(model: GPT2LMHeadModel) -> float:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Stepwise Internalization on one page.")
-    parser.add_argument("--steps", type=int, default=4000, help="optimizer steps (default 4000)")
+    parser.add_argument("--steps", type=int, default=3000, help="optimizer steps (default 3000)")
     train(make_model(), make_dataset(), parser.parse_args().steps)
