@@ -14,6 +14,7 @@ from helpers.recipes import tiny_recipe
 from unspoken.check.student import count_trainings
 from unspoken.recipe import load_recipe
 from unspoken.recipe.plan import Plan, plan
+from unspoken.recipe.records import TrainingRecord, TrainingState
 from unspoken.report.read.missing import planned_models
 from unspoken.run import run as running
 
@@ -69,7 +70,7 @@ def test_run_trains_what_check_counts_and_the_report_expects(
 
     def train(run: Any, stage: str, recipe: Any, splits: Any, folder: Path, **rest: Any) -> Any:
         trained[folder] = rest["num_steps"]
-        return _Trained(10)
+        return TrainingRecord(state=TrainingState(step=10))
 
     monkeypatch.setattr(running, "train_and_measure", train)
     run: Any = type("Run", (), {"path": Path("runs")})()
@@ -85,14 +86,6 @@ def test_run_trains_what_check_counts_and_the_report_expects(
         assert trained[Path("runs") / one.folder] == number, "as many as those really took"
     measured = {one.name for one in (*planned.trainings, *planned.only_measured)}
     assert set(planned_models(planned, Path("runs"))) - {"teacher"} == measured - {"teacher"}
-
-
-class _Trained(dict[str, Any]):
-    """What training leaves, as far as the walk through the plan looks at it."""
-
-    def __init__(self, steps: int) -> None:
-        super().__init__(state={"step": steps})
-        self.state = self["state"]
 
 
 def test_settings_are_named_where_the_user_wrote_them(tmp_path: Path) -> None:

@@ -114,11 +114,11 @@ def test_from_a_stage_runs_it_and_all_after_it_again(tmp_path: Path) -> None:
     said: list[str] = []
     run_recipe(recipe, start="baselines", progress=False, say=said.append)
     assert said[:2] == ["data: done", "internalize: done"]
-    assert [line.split(":")[0] for line in said if "(--from)" in line] == [
+    assert [line.split(":")[0] for line in said if "(as asked)" in line] == [
         "baselines (explicit)",
         "baselines (no_cot)",
     ]
-    with pytest.raises(RecipeError, match=r"--from: found 'traning'.*internalize"):
+    with pytest.raises(RecipeError, match=r"from: found 'traning'.*internalize"):
         run_recipe(recipe, start="traning", progress=False)
 
 

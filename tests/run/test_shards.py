@@ -160,7 +160,7 @@ def test_a_server_is_shared_by_what_runs_at_once(
     }
     recipe = tiny_recipe(tmp_path / "run", **{**WORKED, "teacher": server})
     seen: list[Any] = []
-    monkeypatch.setattr(shards, "_opened", lambda share: seen.append(share.teacher))
+    monkeypatch.setattr(shards, "open_prepared", lambda share, **_: seen.append(share.teacher))
     write_shard(recipe, (1, 16), at_once=4)
     write_shard(recipe, (1, 16))
     write_shard(recipe, (1, 2), at_once=4)

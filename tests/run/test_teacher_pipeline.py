@@ -132,7 +132,7 @@ def test_a_second_run_does_nothing_and_a_change_reruns_what_depends_on_it(tmp_pa
     assert "internalize: runs again (model.sha256:" in said[5]
     said = run(teacher_recipe(tmp_path / "run", distil=distil), start="vet")
     assert said[1] == "generate: done"
-    assert "vet: runs again (--from)" in said[2]
+    assert "vet: runs again (as asked)" in said[2]
     said = run(teacher_recipe(tmp_path / "run", distil=distil, vet={"max_tokens": 50}))
     assert "vet: runs again (vet.max_tokens: None -> 50)" in said[2]
     assert said[3] == "distil: done", "the same traces were kept"

@@ -172,6 +172,7 @@ class TrainingRecord(StageRecord):
         started_from: folder of the stage whose model it went on from.
         level: of removal that the final model belongs to: `all`, or `0007`.
         state: where it ended.
+        precision: that it was trained in, where the settings leave that to the machine.
         num_train, num_dropped: examples that were learned from, and that were too long.
         longest_thought: in tokens, of all examples.
         model_sha256: of the final model's weights.
@@ -183,6 +184,7 @@ class TrainingRecord(StageRecord):
     started_from: str | None = None
     level: str | None = None
     state: TrainingState = TrainingState()
+    precision: str | None = None
     num_parameters: int | None = None
     num_trained_parameters: int | None = None
     num_train: int | None = None

@@ -6,7 +6,7 @@ A user's own files are only read. What unspoken makes of them stands in the run 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,14 @@ from unspoken.data.example import iter_examples, iter_questions
 from unspoken.data.jsonl import json_line, read_jsonl, require_text
 from unspoken.data.leaks import check_leaks
 from unspoken.recipe import Data, Recipe, Vet
+from unspoken.recipe.layout import (
+    DATASET_FILE,
+    QUESTIONS_FILE,
+    REJECTED_FILE,
+    TEACHER_FILE,
+    split_file,
+)
+from unspoken.recipe.records import DataRecord
 
 
 @dataclass(frozen=True)
@@ -39,36 +47,40 @@ class Splits:
     repeats: bool = False
 
     @property
-    def asked(self) -> dict[str, Path]:
-        """The files whose questions a model is measured with."""
+    def held_out(self) -> dict[str, Path]:
+        """The files whose questions nothing may learn from, by name of the split."""
         return {n: p for n, p in (("valid", self.valid), ("test", self.test)) if p is not None}
+
+    @property
+    def measured(self) -> tuple[str, Path] | None:
+        """The split that models are measured with and its file: test, else valid, else None."""
+        return list(self.held_out.items())[-1] if self.held_out else None
 
     def with_train(self, path: Path, digest: str, *, repeats: bool) -> Splits:
         """Splits with these questions to measure with, and other examples to learn from."""
         return replace(self, train=path, hashes={**self.hashes, "train": digest}, repeats=repeats)
 
-    def to_json(self, run: Path) -> dict[str, Any]:
-        """Plain values that `from_json` reads; files of the run folder relative to it."""
-        names = ("train", "valid", "test", "teacher")
-        paths = {name: getattr(self, name) for name in names}
+    def to_record(self, run: Path, vetted: dict[str, Any] | None = None) -> DataRecord:
+        """What stage.json says of them; files of the run folder are named relative to it."""
+        paths = {"train": self.train, "valid": self.valid, "test": self.test}
         files = {
             name: str(path.relative_to(run) if path.is_relative_to(run) else path.absolute())
-            for name, path in paths.items()
+            for name, path in {**paths, "teacher": self.teacher}.items()
             if path is not None
         }
-        return {"files": files, "sha256": self.hashes, "repeats": self.repeats}
+        return DataRecord(files=files, sha256=self.hashes, repeats=self.repeats, vetted=vetted)
 
     @staticmethod
-    def from_json(values: dict[str, Any], run: Path) -> Splits:
-        """What `to_json` took apart."""
-        files = {name: run / path for name, path in values["files"].items()}
+    def from_record(record: DataRecord, run: Path) -> Splits:
+        """The splits that `to_record` took apart."""
+        files = {name: run / path for name, path in (record.files or {}).items()}
         return Splits(
             files["train"],
             files.get("valid"),
             files.get("test"),
-            values["sha256"],
+            record.sha256,
             files.get("teacher"),
-            values["repeats"],
+            record.repeats,
         )
 
 
@@ -94,45 +106,66 @@ def data_settings(recipe: Recipe) -> dict[str, Any]:
     return settings
 
 
-def make_data(recipe: Recipe, folder: Path) -> tuple[Splits, dict[str, Any]]:
-    """The files of the recipe's data, checked for leaks; and figures about them, for the report.
+def make_data(
+    recipe: Recipe, folder: Path, hashes: Mapping[str, str]
+) -> tuple[Splits, dict[str, Any] | None]:
+    """The files of the recipe's data, checked for leaks; and what vetting kept, if it was needed.
+
+    Args:
+        recipe: with the section data.
+        folder: for the files that are made.
+        hashes: SHA-256 of the files that the recipe names, by split, as in `data_settings`.
 
     Raises:
         DataError: a file cannot be used, or the splits share questions.
     """
     data = recipe.data
     folder.mkdir(parents=True, exist_ok=True)
-    files: dict[str, Path | None]
-    figures: dict[str, Any] = {}
-    repeats = False
+    vetted = None
     if data.task == "jsonl":
-        given = {"train": data.train, "valid": data.valid, "test": data.test}
-        files = {name: path and as_jsonl(path, data, name, folder) for name, path in given.items()}
-        if recipe.teacher is None and files["train"] and is_traces(files["train"]):
-            repeats = True
-            files["train"], figures["vetted"] = _vet(
-                recipe.vet, files["train"], files["test"], folder
-            )
-        if files["train"] and not files["valid"] and data.num_valid and _answered(files["train"]):
-            files.update(_hold_out(files["train"], folder, data.num_valid, recipe.seed))
+        files, vetted = _take_files(recipe, folder)
     else:
-        files = {name: folder / f"{name}.jsonl" for name in ("train", "valid", "test")}
-        _make(data, recipe.seed, folder)
-        if not data.num_valid:
-            files["valid"] = None
+        files = _make_files(data, recipe.seed, folder)
     if recipe.teacher is not None and recipe.teacher.num_train is not None:
         files.update(_share(files["train"], folder, recipe.teacher.num_train))
     found = {name: path for name, path in files.items() if path is not None}
+    given = {data.train: "train", data.valid: "valid", data.test: "test"}
+    known = {path: hashes[name] for path, name in given.items() if name in hashes}
     splits = Splits(
         found["train"],
         files["valid"],
         files["test"],
-        {name: sha256(path) for name, path in found.items()},
+        {name: known.get(path) or sha256(path) for name, path in found.items()},
         files.get("teacher"),
-        repeats,
+        repeats=vetted is not None,
     )
     _check_leaks(recipe, splits)
-    return splits, figures
+    return splits, vetted
+
+
+def _take_files(
+    recipe: Recipe, folder: Path
+) -> tuple[dict[str, Path | None], dict[str, Any] | None]:
+    """The user's files as they are or converted; and what vetting kept, where they are traces."""
+    data, vetted = recipe.data, None
+    given = {"train": data.train, "valid": data.valid, "test": data.test}
+    files = {name: path and as_jsonl(path, data, name, folder) for name, path in given.items()}
+    train = files["train"]
+    if train and recipe.teacher is None and is_traces(train):
+        train, vetted = _vet(recipe.vet, train, files["test"], folder)
+        files["train"] = train
+    if train and not files["valid"] and data.num_valid and _answered(train):
+        files.update(_hold_out(train, folder, data.num_valid, recipe.seed))
+    return files, vetted
+
+
+def _make_files(data: Data, seed: int, folder: Path) -> dict[str, Path | None]:
+    """The files of one of unspoken's own tasks."""
+    _make(data, seed, folder)
+    files: dict[str, Path | None] = {
+        name: split_file(folder, name) for name in ("train", "valid", "test")
+    }
+    return files if data.num_valid else {**files, "valid": None}
 
 
 def _make(data: Data, seed: int, folder: Path) -> None:
@@ -176,13 +209,13 @@ def _answered(path: Path) -> bool:
 def _vet(rules: Vet, path: Path, test: Path | None, folder: Path) -> tuple[Path, dict[str, Any]]:
     from unspoken.teach.vet import VetRules, vet_traces
 
-    target = folder / "dataset.jsonl"
+    target = folder / DATASET_FILE
     tests = [test] if test is not None else []
     summary = vet_traces([path], target, VetRules(**rules.model_dump()), test=tests, overwrite=True)
     if not summary.num_kept:
         raise DataError(
             f"{path}: none of its {summary.num_traces} traces can be learned from (reasons in "
-            f"{folder / 'rejected.jsonl'}); needed: traces that end in 'Final Answer: ...'"
+            f"{folder / REJECTED_FILE}); needed: traces that end in 'Final Answer: ...'"
         )
     return target, summary.to_json()
 
@@ -191,7 +224,7 @@ def _share(train: Path | None, folder: Path, count: int) -> dict[str, Path | Non
     """The first `count` examples for a teacher from scratch; questions alone of the others."""
     if train is None:
         return {}
-    parts = {"teacher": folder / "teacher.jsonl", "train": folder / "questions.jsonl"}
+    parts = {"teacher": folder / TEACHER_FILE, "train": folder / QUESTIONS_FILE}
     total = 0
     with (
         atomic_output(parts["teacher"], overwrite=True) as examples,
@@ -226,9 +259,9 @@ def _hold_out(train: Path, folder: Path, count: int, seed: int) -> dict[str, Pat
     chosen = {unique[i] for i in random.Random(seed).sample(range(len(unique)), count)}
     lines = train.read_bytes().splitlines(keepends=True)  # blank ones stand at the end only
     first = {question: i for i, question in reversed(list(enumerate(questions)))}
-    parts: dict[str, Path | None] = {name: folder / f"{name}.jsonl" for name in ("train", "valid")}
+    parts: dict[str, Path | None] = {name: split_file(folder, name) for name in ("train", "valid")}
     for name, wanted in (("train", False), ("valid", True)):
-        with atomic_output(folder / f"{name}.jsonl", overwrite=True) as file:
+        with atomic_output(split_file(folder, name), overwrite=True) as file:
             for i, (raw, question) in enumerate(zip(lines, questions, strict=False)):
                 if (question in chosen) == wanted and not (wanted and first[question] != i):
                     file.write(raw if raw.endswith(b"\n") else raw + b"\n")
@@ -239,7 +272,7 @@ def as_jsonl(path: Path, data: Data, split: str, folder: Path) -> Path:
     """The file itself, or what unspoken converted it to: the paper's .txt files, raw GSM8K."""
     from unspoken.data.tasks import gsm8k, icot
 
-    target = folder / f"given-{split}.jsonl"
+    target = split_file(folder, f"given-{split}")
     if path.suffix == ".txt":
         icot.convert(path, target, overwrite=True)
         return target
@@ -253,7 +286,7 @@ def check_phases(splits: list[Splits], allow: bool) -> None:
     """One model goes through all phases: what an earlier one trains on, no later one may ask."""
     for number, later in enumerate(splits):
         for before, earlier in enumerate(splits[:number]):
-            asked = {f"{name} of phase {number + 1}": path for name, path in later.asked.items()}
+            asked = {f"{name} of phase {number + 1}": path for name, path in later.held_out.items()}
             questions = {name: iter_split_questions(path) for name, path in asked.items()}
             questions[f"train of phase {before + 1}"] = iter_split_questions(earlier.train)
             check_leaks(questions, allow=allow)
@@ -261,7 +294,7 @@ def check_phases(splits: list[Splits], allow: bool) -> None:
 
 def _check_leaks(recipe: Recipe, splits: Splits) -> None:
     """Looks for shared questions; reads training examples as training will."""
-    questions = {name: iter_split_questions(path) for name, path in splits.asked.items()}
+    questions = {name: iter_split_questions(path) for name, path in splits.held_out.items()}
     if recipe.teacher is None:  # a line that cannot be learned from is found here
         allow = recipe.data.allow_empty_thoughts
         train = iter_examples(splits.train, allow_empty_thought=allow, unique=not splits.repeats)

@@ -1,7 +1,8 @@
 """The run folder: which stages are done, with what settings, and what is set aside.
 
 A stage is done when its stage.json says so with the settings and inputs that it has now. The main
-process decides and writes; the others hear of it.
+process decides and writes; the others hear of it. Where hosts see different files, they get what
+the first one has whenever a stage is opened and when it is done.
 """
 
 from __future__ import annotations
@@ -12,17 +13,26 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from unspoken.common.errors import RecipeError
+from unspoken.common.errors import SettingError
 from unspoken.common.files import write_text
 from unspoken.common.interrupt import end_if_asked
 from unspoken.common.memory import peak_memory, reset_peak
 from unspoken.recipe import Recipe, dump_recipe
-from unspoken.recipe.layout import STAGES, require_run_folder
+from unspoken.recipe.layout import OLD, RECIPE_FILE, STAGE_FILE, STAGES, require_run_folder
+from unspoken.recipe.records import PeakMemory, StageRecord
 from unspoken.run.changes import changes
 from unspoken.run.resume import resume_from
+from unspoken.run.share import share_run_folder
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
+
+Record = TypeVar("Record", bound=StageRecord)
+Value = TypeVar("Value")
 
 
 class RunFolder:
@@ -39,7 +49,7 @@ class RunFolder:
     def __init__(
         self,
         recipe: Recipe,
-        process: Any,
+        process: PartialState,
         *,
         overwrite: bool = False,
         start: str | None = None,
@@ -50,7 +60,7 @@ class RunFolder:
 
         Args:
             recipe: names it, and is written into it.
-            process: Accelerate's PartialState.
+            process: this one among all.
             overwrite: stages that run again replace what they left, instead of setting it aside.
             start: this stage and all after it run again.
             resume: a checkpoint that the distil stage goes on from.
@@ -58,11 +68,11 @@ class RunFolder:
 
         Raises:
             OutputExistsError: the folder holds files that are no run.
-            RecipeError: there is no such stage.
+            SettingError: there is no such stage.
         """
         if start is not None and start not in STAGES:
-            raise RecipeError(
-                f"--from: found {start!r}; needed: one of {', '.join(STAGES)}; correct it"
+            raise SettingError(
+                "from", found=repr(start), needed=f"one of {', '.join(STAGES)}", remedy="correct it"
             )
         self.path, self.process, self.overwrite = recipe.folder, process, overwrite
         self.start, self.did_something = start, False
@@ -73,7 +83,7 @@ class RunFolder:
 
     def write_recipe(self, recipe: Recipe) -> None:
         """Writes recipe.yaml, once its data are known to be there."""
-        saved, text = self.path / "recipe.yaml", dump_recipe(recipe)
+        saved, text = self.path / RECIPE_FILE, dump_recipe(recipe)
         if self.process.is_main_process and not (saved.exists() and saved.read_text() == text):
             self.recipe_changed = True
             write_text(saved, text)
@@ -83,74 +93,99 @@ class RunFolder:
         if self.process.is_main_process:
             self._say(text)
 
-    def on_main(self, make: Callable[[], Any]) -> Any:
+    def on_main(self, make: Callable[[], Value]) -> Value:
         """What the main process makes, in every process; all must call it."""
-        return broadcast([make() if self.process.is_main_process else None])[0]
+        from accelerate.utils import broadcast_object_list
+
+        holder: list[Any] = [make() if self.process.is_main_process else None]
+        return broadcast_object_list(holder)[0]
+
+    def share(self) -> None:
+        """Gives other hosts the files that the first one has, where they see different ones."""
+        share_run_folder(self.path, self.process)
 
     def forced(self, stage: str) -> bool:
-        """Whether `--from` makes this stage run again."""
+        """Whether the run is to begin again at this stage, or at one before it."""
         return self.start is not None and STAGES.index(stage) >= STAGES.index(self.start)
 
-    def open(self, stage: str, folder: Path, settings: dict[str, Any]) -> Stage:
+    def open(
+        self,
+        stage: str,
+        folder: Path,
+        kind: type[Record],
+        settings: dict[str, Any],
+        *,
+        begins: str = "runs",
+    ) -> Stage[Record]:
         """The stage in `folder`: done, half done, or new after what was there is set aside.
+
+        All processes call this.
 
         Args:
             stage: one of `STAGES`.
             folder: of the stage, within the run folder.
+            kind: of its record.
             settings: everything that decides what it produces, with hashes of its inputs.
+            begins: what is said of a stage that has not begun.
         """
         end_if_asked()
         settings = json.loads(json.dumps(settings))
-        values = self.on_main(lambda: self._settle(stage, folder, settings))
-        self.did_something |= values is None or values["status"] != "done"
-        return Stage(folder, settings, values, self.process)
+        known = self.on_main(lambda: self._settle(stage, folder, kind, settings, begins))
+        self.share()
+        self.did_something |= known is None or not known.is_done
+        return Stage(self, folder, kind, settings, known)
 
-    def _settle(self, stage: str, folder: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
-        """The stage.json that still holds, or None where the stage begins anew."""
-        name = folder.relative_to(self.path)
-        several = stage == "baselines" or len(name.parts) > 1
-        title = f"{stage} ({name})" if several else stage
-        path = folder / "stage.json"
+    def _settle(
+        self, stage: str, folder: Path, kind: type[Record], settings: dict[str, Any], begins: str
+    ) -> Record | None:
+        """The record that still holds, or None where the stage begins anew."""
         if stage == "distil" and self._resume is not None:
             resume_from(self._resume, folder, settings)
-        known = json.loads(path.read_text()) if path.exists() else None
-        if known is None:
-            return self._taken_back(title, folder, settings, "runs", stage)
-        changed = changes(known["settings"], settings)
-        if changed or self.forced(stage):
-            why = "; ".join(changed[:3]) if changed else "--from"
-            where = self.set_aside(folder)
-            again = f"runs again ({why}); what was there {where}"
-            return self._taken_back(title, folder, settings, again, stage)
-        self._say(f"{title}: {'done' if known['status'] == 'done' else 'goes on'}")
-        return known
-
-    def _taken_back(
-        self, title: str, folder: Path, settings: dict[str, Any], otherwise: str, stage: str
-    ) -> dict[str, Any] | None:
-        """What was set aside when these same settings were left; None where there is nothing."""
-        name = folder.relative_to(self.path)
-        places = [self.path / "old" / str(number) / name for number in reversed(self._numbers())]
-        if self.forced(stage) or folder.exists():
-            places = []
-        for status, word in (("done", "done"), ("running", "goes on")):
-            for place in places:
-                path = place / "stage.json"
-                if not path.exists():
-                    continue
-                known = json.loads(path.read_text())
-                if known["status"] == status and not changes(known["settings"], settings):
-                    folder.parent.mkdir(parents=True, exist_ok=True)
-                    place.rename(folder)
-                    self.recipe_changed = True
-                    self._say(f"{title}: {word}, taken back from {place}")
-                    return known
-        self._say(f"{title}: {otherwise}")
+        title = self._title(stage, folder)
+        known = kind.read(folder / STAGE_FILE)
+        if known is not None:
+            changed = changes(known.settings, settings)
+            if not changed and not self.forced(stage):
+                self._say(f"{title}: {'done' if known.is_done else 'goes on'}")
+                return known
+            why = "; ".join(changed[:3]) if changed else "as asked"
+            begins = f"{begins} again ({why}); what was there {self.set_aside(folder)}"
+        if not self.forced(stage) and not folder.exists():
+            place = self._find_set_aside(folder, kind, settings)
+            if place is not None:
+                known = self._take_back(place, folder, kind)
+                word = "done" if known is not None and known.is_done else "goes on"
+                self._say(f"{title}: {word}, taken back from {place}")
+                return known
+        self._say(f"{title}: {begins}")
         return None
+
+    def _title(self, stage: str, folder: Path) -> str:
+        """What a stage is called where several belong to it."""
+        name = folder.relative_to(self.path)
+        return f"{stage} ({name})" if stage == "baselines" or len(name.parts) > 1 else stage
+
+    def _find_set_aside(
+        self, folder: Path, kind: type[Record], settings: dict[str, Any]
+    ) -> Path | None:
+        """Where a stage with these same settings was set aside: one that is done, else the last."""
+        name = folder.relative_to(self.path)
+        places = [self.path / OLD / str(number) / name for number in reversed(self._numbers())]
+        records = {place: kind.read(place / STAGE_FILE) for place in places}
+        same = [p for p, one in records.items() if one and not changes(one.settings, settings)]
+        done = [place for place in same if (one := records[place]) is not None and one.is_done]
+        return next(iter([*done, *same]), None)
+
+    def _take_back(self, place: Path, folder: Path, kind: type[Record]) -> Record | None:
+        """Moves a stage from where it was set aside; returns its record."""
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        place.rename(folder)
+        self.recipe_changed = True
+        return kind.read(folder / STAGE_FILE)
 
     def _numbers(self) -> list[int]:
         """Of the folders in old/, the oldest first."""
-        names = [path.name for path in (self.path / "old").glob("[0-9]*")]
+        names = [path.name for path in (self.path / OLD).glob("[0-9]*")]
         return sorted(int(name) for name in names if name.isdigit())
 
     def set_aside(self, path: Path) -> str:
@@ -159,82 +194,79 @@ class RunFolder:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
             return "is replaced"
         if self._aside is None:
-            self._aside = self.path / "old" / str(max(self._numbers(), default=0) + 1)
+            self._aside = self.path / OLD / str(max(self._numbers(), default=0) + 1)
         target = self._aside / path.relative_to(self.path)
         target.parent.mkdir(parents=True, exist_ok=True)
         path.rename(target)
         return f"is kept in {target}"
 
 
-class Stage:
+class Stage(Generic[Record]):
     """One stage, opened.
 
     Attributes:
         folder: where it writes.
-        done: its stage.json where there was nothing to do when it was opened, else None.
-        finished: its stage.json once it is done.
+        done: its record where there was nothing to do when it was opened, else None.
     """
 
     def __init__(
         self,
+        run: RunFolder,
         folder: Path,
+        kind: type[Record],
         settings: dict[str, Any],
-        known: dict[str, Any] | None,
-        process: Any,
+        known: Record | None,
     ) -> None:
-        known = known or {}
         self.folder = folder
-        self.done = known if known.get("status") == "done" else None
-        self.finished: dict[str, Any] = self.done or {}
-        self._settings, self._process = settings, process
-        self._seconds_before, self._begin = known.get("seconds", 0.0), 0.0
-        killed = known.get("status") == "running" and not known.get("paused")
-        self._cut_off = killed or known.get("cut_off", False)
+        self.done = known if known is not None and known.is_done else None
+        self._run, self._kind, self._settings = run, kind, settings
+        self._begin, self._is_finished = time.perf_counter(), False
+        self._seconds_before = known.seconds or 0.0 if known is not None else 0.0
+        is_killed = known is not None and not known.is_done and not known.paused
+        self._cut_off = is_killed or (known is not None and known.cut_off)
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """The time and memory of the block are the stage's, also when it is interrupted.
 
-        What a `kill -9` cuts off is not counted; stage.json then has `cut_off`.
+        What a `kill -9` cuts off is not counted; stage.json then has `cut_off`. After the block,
+        all hosts have what the stage left.
         """
         reset_peak()
         self._begin = time.perf_counter()
-        self._write({"status": "running"})
+        self._write(self._kind(status="running"))
         try:
             yield
         except BaseException:
-            self._write({"status": "running", "paused": True})
+            if not self._is_finished:
+                self._write(self._kind(status="running", paused=True))
             raise
+        self._run.share()
 
-    def finish(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Marks the stage done; `values` say what came out. Returns the whole stage.json."""
+    def finish(self, outcome: Record) -> Record:
+        """Marks the stage done; returns its whole record.
+
+        Args:
+            outcome: what came out; everything that all stages have is filled in.
+        """
         now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-        done = {"status": "done", "finished": now, "peak_memory_bytes": peak_memory(), **values}
-        self.finished = self._write(done)
-        return self.finished
+        if outcome.peak_memory_bytes == PeakMemory():
+            outcome = replace(outcome, peak_memory_bytes=PeakMemory(**peak_memory()))
+        self._is_finished = True
+        return self._write(replace(outcome, status="done", finished=now))
 
     @property
     def seconds(self) -> float:
         """That the stage took up to now, over all runs."""
         return self._seconds_before + time.perf_counter() - self._begin
 
-    def _write(self, values: dict[str, Any]) -> dict[str, Any]:
-        whole = {
-            "status": values["status"],
-            "settings": self._settings,
-            "seconds": round(self.seconds, 3),
-            **values,
-            **({"cut_off": True} if self._cut_off else {}),
-        }
-        if self._process.is_main_process:
-            write_text(self.folder / "stage.json", json.dumps(whole, indent=2))
-        return whole
-
-
-def broadcast(values: list[Any]) -> list[Any]:
-    """The main process' values, in every process."""
-    from accelerate.utils import broadcast_object_list
-
-    holder: list[Any] = [values]
-    broadcast_object_list(holder)
-    return holder[0]
+    def _write(self, record: Record) -> Record:
+        record = replace(
+            record,
+            settings=self._settings,
+            seconds=round(self.seconds, 3),
+            cut_off=self._cut_off,
+        )
+        if self._run.process.is_main_process:
+            record.write(self.folder / STAGE_FILE)
+        return record

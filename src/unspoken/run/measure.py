@@ -6,17 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-from unspoken.common.files import write_text
 from unspoken.common.interrupt import end_if_asked
 from unspoken.data.example import read_questions
 from unspoken.measure.evaluate import EvaluateOptions, evaluate_folder
 from unspoken.models.card import ModelCard
 from unspoken.models.fingerprint import fingerprint
-from unspoken.recipe import Recipe
-from unspoken.recipe.sections import Evaluate
+from unspoken.recipe import Evaluate, Model, Recipe
+from unspoken.recipe.layout import EVALUATION_FILE, MODEL, PREDICTIONS_FILE, UNTRAINED
+from unspoken.recipe.records import Evaluation
 from unspoken.run.data import Splits
 from unspoken.run.folder import RunFolder
-from unspoken.run.student import deciding, model_in
 
 
 def evaluate_stage(
@@ -25,7 +24,7 @@ def evaluate_stage(
     splits: Splits,
     folder: Path,
     *,
-    model_sha256: str,
+    model_sha256: str | None,
     progress: bool = True,
 ) -> None:
     """Asks the model in `folder`/model the test questions; writes predictions and evaluation.json.
@@ -39,31 +38,30 @@ def evaluate_stage(
         model_sha256: of its weights; the main process must know it.
         progress: show a bar.
     """
-    model_folder = folder / "model"
-    if not splits.asked:
+    if splits.measured is None:
         run.say(f"evaluate {folder.relative_to(run.path)}: no test and no validation questions")
         return
-    split, path = asked(splits)
-    wanted = {
+    split, path = splits.measured
+    settings = {
         "model_sha256": model_sha256,
         "split": split,
         "data_sha256": splits.hashes[split],
         "evaluate": recipe.evaluate.model_dump(mode="json"),
     }
-    if run.on_main(lambda: already(run, folder, wanted)):
+    if evaluation_holds(run, folder, settings):
         return
+    set_aside_evaluation(run, folder)
     metrics = evaluate_folder(
-        model_in(model_folder, recipe.model),
+        model_in(folder / MODEL, recipe.model),
         read_questions(path, limit=recipe.evaluate.limit),
-        folder / "predictions.jsonl",
+        folder / PREDICTIONS_FILE,
         _options(recipe.evaluate, recipe.evaluate.max_new_tokens),
         dtype=recipe.evaluate.dtype,
         overwrite=True,
         process=run.process,
         progress=f"evaluate {folder.name}" if progress else None,
     )
-    if run.process.is_main_process:
-        keep(folder, wanted, metrics)
+    write_evaluation(run, folder, settings, metrics)
 
 
 def evaluate_untrained(
@@ -83,14 +81,14 @@ def evaluate_untrained(
     """
     import torch
 
-    folder = run.path / "untrained"
-    if not splits.asked:
+    folder = run.path / UNTRAINED
+    if splits.measured is None:
         return
-    split, path = asked(splits)
+    split, path = splits.measured
     card, name = ModelCard.read(like), recipe.model.name
     limit = recipe.evaluate.max_new_tokens or (card.max_new_tokens if card else None)
-    wanted = {
-        "model": deciding(recipe)["model"],
+    settings = {
+        "model": recipe.model.model_dump(mode="json", exclude={"local_files_only"}),
         "fingerprint": fingerprint(Path(name)) if name and Path(name).is_dir() else None,
         "seed": recipe.seed,
         "template": recipe.template,
@@ -99,13 +97,14 @@ def evaluate_untrained(
         "data_sha256": splits.hashes[split],
         "evaluate": recipe.evaluate.model_dump(mode="json"),
     }
-    if run.on_main(lambda: already(run, folder, wanted)):
+    if evaluation_holds(run, folder, settings):
         return
+    set_aside_evaluation(run, folder)
     torch.manual_seed(recipe.seed)  # of weights that are drawn, the same as training's
     metrics = evaluate_folder(
         recipe.model,
         read_questions(path, limit=recipe.evaluate.limit),
-        folder / "predictions.jsonl",
+        folder / PREDICTIONS_FILE,
         _options(recipe.evaluate, limit),
         template=recipe.template,
         dtype=recipe.evaluate.dtype,
@@ -113,8 +112,7 @@ def evaluate_untrained(
         process=run.process,
         progress="evaluate untrained" if progress else None,
     )
-    if run.process.is_main_process:
-        keep(folder, wanted, metrics)
+    write_evaluation(run, folder, settings, metrics)
 
 
 def _options(settings: Evaluate, limit: int | None) -> EvaluateOptions:
@@ -122,31 +120,55 @@ def _options(settings: Evaluate, limit: int | None) -> EvaluateOptions:
     return EvaluateOptions(limit, settings.batch_size, settings.num_latency)
 
 
-def asked(splits: Splits) -> tuple[str, Path]:
-    """The split that models are measured with, and its file: the test split if there is one."""
-    return list(splits.asked.items())[-1]
+def model_in(folder: Path, settings: Model) -> Model:
+    """A model that training wrote, loaded with the recipe's other settings."""
+    own = {"name": str(folder), "config": None, "tokenizer": None, "alphabet": None}
+    return settings.model_copy(update={**own, "revision": None, "local_files_only": True})
 
 
-def already(
-    run: RunFolder, folder: Path, wanted: dict[str, Any], *, forced: bool | None = None
+def evaluation_holds(
+    run: RunFolder, folder: Path, settings: dict[str, Any], *, forced: bool | None = None
 ) -> bool:
-    """Whether evaluation.json still holds; where it does not, it is set aside."""
+    """Whether there is an evaluation with these settings, and no wish for another one.
+
+    All processes call this, and hear what the main one finds.
+
+    Args:
+        run: the run folder.
+        folder: of what was measured.
+        settings: everything that decides the result.
+        forced: there is such a wish; None: as the stage `evaluate` is begun again or not.
+    """
     end_if_asked()
-    target = folder / "evaluation.json"
     forced = run.forced("evaluate") if forced is None else forced
-    if target.exists() and not forced:
-        known = json.loads(target.read_text())
-        if known["settings"] == json.loads(json.dumps(wanted)):
-            return True
-    for name in ("evaluation.json", "predictions.jsonl"):
-        if (folder / name).exists():
-            run.set_aside(folder / name)
+
+    def holds() -> bool:
+        known = Evaluation.read(folder / EVALUATION_FILE)
+        return known is not None and known.settings == json.loads(json.dumps(settings))
+
+    return not forced and run.on_main(holds)
+
+
+def set_aside_evaluation(run: RunFolder, folder: Path) -> None:
+    """Makes place for a new evaluation, and says that it begins."""
     run.did_something = True
     run.say(f"evaluate ({folder.relative_to(run.path)}): runs")
-    return False
+    if run.process.is_main_process:
+        for path in (folder / EVALUATION_FILE, folder / PREDICTIONS_FILE):
+            if path.exists():
+                run.set_aside(path)
 
 
-def keep(folder: Path, wanted: dict[str, Any], metrics: dict[str, Any]) -> None:
-    """Writes evaluation.json."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "evaluation.json", json.dumps({"settings": wanted, **metrics}, indent=2))
+def write_evaluation(
+    run: RunFolder, folder: Path, settings: dict[str, Any], metrics: dict[str, Any]
+) -> None:
+    """Writes evaluation.json; the main process does.
+
+    Args:
+        run: the run folder.
+        folder: of what was measured.
+        settings: everything that decided the result.
+        metrics: as `Metrics.to_json` gives them; a teacher's may have a `cost`.
+    """
+    if run.process.is_main_process:
+        Evaluation(settings=settings, **metrics).write(folder / EVALUATION_FILE)

@@ -9,6 +9,7 @@ from typing import Any
 from unspoken.common.errors import ModelError, setting
 from unspoken.common.files import link_folder
 from unspoken.recipe import layout
+from unspoken.recipe.records import StageRecord
 from unspoken.run.changes import changes
 
 
@@ -36,15 +37,14 @@ def resume_from(checkpoint: Path, folder: Path, settings: dict[str, Any]) -> Non
             f"({' and '.join(layout.CHECKPOINT_FILES)}); needed: one of {folder}: {there}; "
             "or leave it out to go on from the newest"
         )
-    path = folder / layout.STAGE_FILE
-    known = json.loads(path.read_text()) if path.exists() else None
-    if known is not None and (changed := changes(known["settings"], settings)):
+    known = StageRecord.read(folder / layout.STAGE_FILE)
+    if known is not None and (changed := changes(known.settings, settings)):
         raise ModelError(
             f"{given}: its training was begun with other settings "
             f"({'; '.join(changed[:3])}); needed: the same ones; give those, or leave it out to "
             "begin anew"
         )
-    if known is not None and known["status"] == "done":
+    if known is not None and known.is_done:
         raise ModelError(
             f"{given}: training in {folder} is done; needed: a run "
             f"that was interrupted; to train on, give its model as {setting('student_dir')} and "

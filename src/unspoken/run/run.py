@@ -7,7 +7,6 @@ import datetime
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from unspoken.common.files import link_folder, write_text
 from unspoken.common.interrupt import carry_signals_over
@@ -28,12 +27,11 @@ from unspoken.recipe.layout import (
     level_folder,
 )
 from unspoken.recipe.plan import OnlyMeasured, Plan, Teaching, plan
+from unspoken.recipe.records import DataRecord, TrainingRecord
 from unspoken.run.data import Splits, check_phases, data_settings, make_data
-from unspoken.run.folder import RunFolder, broadcast
-from unspoken.run.measure import evaluate_stage, evaluate_untrained
-from unspoken.run.share import share_run_folder
-from unspoken.run.student import model_in
-from unspoken.run.teaching import train_and_measure, train_teacher
+from unspoken.run.folder import RunFolder
+from unspoken.run.measure import evaluate_stage, evaluate_untrained, model_in
+from unspoken.run.student import train_and_measure, train_teacher
 from unspoken.train.checkpoint import level_name
 
 
@@ -109,10 +107,11 @@ def _teach(
     run: RunFolder, recipe: Recipe, teaching: Teaching, splits: Splits, *, progress: bool
 ) -> Splits:
     """Has the teacher write; returns the splits with what it wrote."""
-    from unspoken.run.teacher import TeacherStages
+    from unspoken.run.teacher import Asker, TeacherStages
 
     trained = train_teacher(run, teaching.training, splits, progress=progress)
-    stages = TeacherStages(run, recipe, teaching.settings, splits, trained, progress=progress)
+    asker = Asker(recipe, teaching.settings, trained, progress=progress)
+    stages = TeacherStages(run, asker, splits)
     vetted = stages.vet(stages.generate())
     if teaching.is_asked_the_test:
         stages.evaluate()
@@ -121,14 +120,14 @@ def _teach(
 
 def train_students(run: RunFolder, planned: Plan, splits: list[Splits], *, progress: bool) -> None:
     """Trains every student of the plan, each from the model and for the steps that it says."""
-    done: dict[Path, dict[str, Any]] = {}
+    done: dict[Path, TrainingRecord] = {}
     for training in planned.students:
         recipe, start = training.recipe, None
         if training.starts_from is not None:
             start = done[training.starts_from]
             model = model_in(run.path / training.starts_from / MODEL, recipe.model)
             recipe = recipe.model_copy(update={"model": model})
-        counted = [done[folder]["state"]["step"] for folder in training.as_many_steps_as]
+        counted = [done[folder].state.step or 0 for folder in training.as_many_steps_as]
         done[training.folder] = train_and_measure(
             run,
             training.stage,
@@ -147,7 +146,6 @@ def _measure_others(run: RunFolder, planned: Plan, splits: list[Splits], *, prog
         if model.name == EXPLICIT:
             _borrow_explicit(run, model, splits[model.phase], progress=progress)
         else:
-            share_run_folder(run.path, run.process)
             like = run.path / model.source / MODEL
             evaluate_untrained(run, model.recipe, splits[model.phase], like, progress=progress)
 
@@ -157,35 +155,41 @@ def _borrow_explicit(
 ) -> None:
     """Takes the internalized run's best model from before any removal as the explicit one."""
     level = level_folder(run.path / explicit.source, level_name(0))
-    target, digest = run.path / explicit.folder, None
-    if run.process.is_main_process and level.is_dir():  # other hosts may not see the levels
-        digest = weights_hash(level)
+    target = run.path / explicit.folder
+
+    def borrow() -> str | None:
+        if not level.is_dir():
+            return None
         if (target / STAGE_FILE).exists():  # one that was trained
             run.set_aside(target)
         link_folder(level, target / MODEL)
-    digest = broadcast([digest])[0]
+        return weights_hash(level)
+
+    digest = run.on_main(borrow)  # other hosts may not see the levels
     if digest is None:  # it was lost with a job, while training went on
         run.say(
             "explicit: the model before any removal is not there any more; "
             "baselines.explicit=train trains one"
         )
         return
-    share_run_folder(run.path, run.process)
+    run.share()
     evaluate_stage(run, explicit.recipe, splits, target, model_sha256=digest, progress=progress)
 
 
 def data_stage(run: RunFolder, recipe: Recipe, folder: Path) -> Splits:
     """The files, made or found done; the main process makes them."""
-    stage = run.open("data", folder, run.on_main(lambda: data_settings(recipe)))
+    settings = run.on_main(lambda: data_settings(recipe))
+    stage = run.open("data", folder, DataRecord, settings)
 
-    def made() -> Splits:
-        if stage.done is None:
-            with stage.running():
-                splits, figures = make_data(recipe, folder)
-                stage.finish({**splits.to_json(run.path), **figures})
-        return Splits.from_json(stage.finished, run.path)
+    def make() -> DataRecord:
+        splits, vetted = make_data(recipe, folder, settings["sha256"])
+        return stage.finish(splits.to_record(run.path, vetted))
 
-    return run.on_main(made)
+    record = stage.done
+    if record is None:
+        with stage.running():
+            record = run.on_main(make)
+    return Splits.from_record(record, run.path)
 
 
 def _report_is_old(folder: Path) -> bool:

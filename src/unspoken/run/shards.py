@@ -12,7 +12,7 @@ import contextlib
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,14 @@ from unspoken.common.files import write_text
 from unspoken.common.interrupt import carry_signals_over
 from unspoken.common.locks import locked
 from unspoken.parallel.world import join_processes, leave_processes
-from unspoken.recipe import Recipe, Teacher
+from unspoken.recipe import Recipe, Teacher, layout
 from unspoken.recipe.plan import plan
+from unspoken.recipe.records import DataRecord, TracesRecord, TrainingRecord
 from unspoken.run.data import Splits, data_settings
-from unspoken.run.folder import RunFolder
+from unspoken.run.folder import Record, RunFolder
 from unspoken.run.run import data_stage
-from unspoken.run.teacher import TeacherStages
-from unspoken.run.teaching import train_teacher
+from unspoken.run.student import train_teacher
+from unspoken.run.teacher import Asker, TeacherStages, trace_settings
 from unspoken.teach.traces.merge import merge_traces
 from unspoken.teach.traces.settings import read_settings, settings_path
 from unspoken.teach.traces.together import shares_folder
@@ -50,26 +51,21 @@ def prepare(
         UnspokenError: for everything else that the user can mend.
         SystemExit: with EXIT_INTERRUPTED after SIGTERM or SIGINT, when all is saved.
     """
-
     teacher = _teacher_of(recipe)
     process = join_processes()
-
-    def told(line: str) -> None:  # of this stage nothing but its settings is made here
-        say(line.replace("generate: runs", "generate: prepared", 1))
-
-    run = RunFolder(recipe, process, say=told)
+    run = RunFolder(recipe, process, say=say)
     with contextlib.ExitStack() as stack:
         stack.enter_context(carry_signals_over())
         if process.is_main_process:
-            stack.enter_context(locked(run.path / "run"))
-        splits = data_stage(run, recipe, run.path / "data")
+            stack.enter_context(locked(run.path / layout.LOCKED))
+        splits = data_stage(run, recipe, run.path / layout.DATA)
         teaching = plan(recipe).teaching
         trained = train_teacher(run, teaching and teaching.training, splits, progress=progress)
-        stages = _Share(run, recipe, teacher, splits, trained)
-        stage = run.open("generate", stages.trace_folder, stages.trace_settings())
+        stages = TeacherStages(run, Asker(recipe, teacher, trained), splits)
+        stage = stages.open_generate(begins="prepared")
         if stage.done is None:
             if process.is_main_process:
-                _refuse_part(stages.trace_folder / "traces.jsonl")
+                _refuse_part(stage.folder / layout.TRACES_FILE)
             with stage.running():
                 pass  # so that the settings are there, and unspoken run goes on in this folder
     leave_processes(process)
@@ -92,10 +88,16 @@ def write_shard(
     """
     teacher = _teacher_of(recipe)
     share = teacher.model_copy(update=_part_of_limits(teacher, shard[1], at_once))
-    stages = _opened(recipe.model_copy(update={"teacher": share}))
-    if stages is None:
+    opened = open_prepared(recipe.model_copy(update={"teacher": share}), progress=progress)
+    if opened is None:
         return None
-    return stages.write(shard, progress=progress)
+    asker, splits, _ = opened
+    target = _share_path(recipe, shard)
+    seconds = _seconds_of(_seconds_path(target))
+    summary = asker.ask(splits.train, target, share.temperature, shard=shard, bar=progress)
+    text = json.dumps({"seconds": round(seconds + summary.seconds, 3)})
+    write_text(_seconds_path(target), text + "\n")
+    return summary
 
 
 def merge(recipe: Recipe, count: int) -> str:
@@ -107,19 +109,20 @@ def merge(recipe: Recipe, count: int) -> str:
         DataError: a share is missing or not whole; the message names the traces. Or another
             process works in the run folder.
     """
-    _teacher_of(recipe)
-    with locked(recipe.folder / "run"):
-        stages, done = _opened(recipe), "all traces are there already"
-        if stages is not None:
-            target = stages.trace_folder / "traces.jsonl"
-            shares = [stages.path((number, count)) for number in range(1, count + 1)]
+    folder = recipe.folder / layout.TRACES
+    with locked(recipe.folder / layout.LOCKED):
+        opened, done = open_prepared(recipe), "all traces are there already"
+        if opened is not None:
+            shares = [_share_path(recipe, (number, count)) for number in range(1, count + 1)]
             _require_shares(shares)
-            _add_seconds(
-                stages.trace_folder / "stage.json", [_seconds_path(path) for path in shares]
-            )
+            # as long as the shares together: so long were machines paid for
+            seconds = sum(_seconds_of(_seconds_path(path)) for path in shares)
+            prepared = replace(opened[2], seconds=round(seconds, 3))
+            prepared.write(folder / layout.STAGE_FILE)
+            target = folder / layout.TRACES_FILE
             merged = merge_traces(shares, target, overwrite=True)
             done = f"{merged.num_samples:,} traces of {count} shares are joined in {target}"
-        shutil.rmtree(recipe.folder / "traces" / "shards", ignore_errors=True)
+        shutil.rmtree(folder / layout.SHARDS, ignore_errors=True)
     return f"generate: {done}"
 
 
@@ -133,65 +136,49 @@ def _require_shares(shares: list[Path]) -> None:
             )
 
 
-@dataclass(frozen=True)
-class _Onlooker:
-    """A process that works for a run and writes none of the files that all of it shares."""
-
-    is_main_process: bool = False
+def _share_path(recipe: Recipe, shard: tuple[int, int]) -> Path:
+    """The traces of a share; those of the only one have a name of their own, too."""
+    return shard_path(recipe.folder / layout.TRACES / layout.SHARDS / layout.TRACES_FILE, shard)
 
 
-class _Share(TeacherStages):
-    """The teacher's stages, of which one share of one stage is done here."""
-
-    def path(self, shard: tuple[int, int]) -> Path:
-        """The traces of a share; those of the only one have a name of their own, too."""
-        return shard_path(self.trace_folder / "shards" / "traces.jsonl", shard)
-
-    def write(self, shard: tuple[int, int], *, progress: bool) -> GenerateSummary:
-        """Asks the teacher the questions of a share, and adds up the time that it takes."""
-        target, temperature = self.path(shard), self.teacher.temperature
-        seconds = _seconds_of(_seconds_path(target))
-        summary = self._write(self.splits.train, target, temperature, shard=shard, bar=progress)
-        text = json.dumps({"seconds": round(seconds + summary.seconds, 3)})
-        write_text(_seconds_path(target), text + "\n")
-        return summary
-
-
-def _opened(recipe: Recipe) -> _Share | None:
+def open_prepared(
+    recipe: Recipe, *, progress: bool = True
+) -> tuple[Asker, Splits, TracesRecord] | None:
     """The stage as `prepare` left it; None where its traces are there as a whole.
+
+    Reads only: the files that all of the run shares are others' to write.
 
     Raises:
         DataError: it is not there, or belongs to other settings.
     """
-    teacher = _teacher_of(recipe)
-    data = _stage_of(recipe, "data", data_settings(recipe))
-    splits = Splits.from_json(data, recipe.folder)
+    teacher, run = _teacher_of(recipe), recipe.folder
+    data = _require_record(run / layout.DATA, DataRecord, data_settings(recipe))
+    splits = Splits.from_record(data, run)
     trained = None
     if teacher.from_scratch:
-        trained = _stage_of(recipe, "teacher", None)
-    run = RunFolder(recipe, _Onlooker())
-    stages = _Share(run, recipe, teacher, splits, trained)
-    stage = _stage_of(recipe, "traces", stages.trace_settings(), done=False)
-    return None if stage["status"] == "done" or _is_whole(stages.trace_folder) else stages
+        trained = _require_record(run / layout.TEACHER, TrainingRecord, None)
+    asker = Asker(recipe, teacher, trained, progress=progress)
+    folder, settings = run / layout.TRACES, trace_settings(asker, splits)
+    record = _require_record(folder, TracesRecord, settings, done=False)
+    return None if record.is_done or _is_whole(folder) else (asker, splits, record)
 
 
-def _stage_of(
-    recipe: Recipe, name: str, settings: dict[str, Any] | None, *, done: bool = True
-) -> dict[str, Any]:
-    """stage.json of a folder that `prepare` made; with these settings, where some are given."""
-    path = recipe.folder / name / "stage.json"
-    try:
-        values = json.loads(path.read_text())
-    except FileNotFoundError:
-        values = None
-    as_it_was = settings is None or values is None or values["settings"] == _plain(settings)
-    if values is None or not as_it_was or (done and values["status"] != "done"):
-        found = "no such file" if values is None else "not done" if as_it_was else "other settings"
+def _require_record(
+    folder: Path, kind: type[Record], settings: dict[str, Any] | None, *, done: bool = True
+) -> Record:
+    """The record of a stage that `prepare` left; with these settings, where some are given."""
+    path = folder / layout.STAGE_FILE
+    record = kind.read(path)
+    is_same = settings is None or (
+        record is not None and record.settings == json.loads(json.dumps(settings))
+    )
+    if record is None or not is_same or (done and not record.is_done):
+        found = "no such file" if record is None else "not done" if is_same else "other settings"
         raise DataError(
             f"{path}: found {found}; needed: what this recipe's shares have in common; run "
             "unspoken shard RECIPE --prepare first, with the same settings"
         )
-    return values
+    return record
 
 
 def _teacher_of(recipe: Recipe) -> Teacher:
@@ -227,7 +214,7 @@ def _refuse_part(path: Path) -> None:
 
 def _is_whole(folder: Path) -> bool:
     """Whether every trace of the stage is in its file."""
-    path = folder / "traces.jsonl"
+    path = folder / layout.TRACES_FILE
     if not path.exists():
         return False
     plan = read_settings(path)[1]
@@ -241,14 +228,3 @@ def _seconds_path(share: Path) -> Path:
 
 def _seconds_of(path: Path) -> float:
     return json.loads(path.read_text())["seconds"] if path.exists() else 0.0
-
-
-def _add_seconds(stage: Path, shares: list[Path]) -> None:
-    """The stage took as long as its shares together: so long were machines paid for."""
-    values = json.loads(stage.read_text())
-    values["seconds"] = round(sum(map(_seconds_of, shares)), 3)
-    write_text(stage, json.dumps(values, indent=2))
-
-
-def _plain(settings: dict[str, Any]) -> Any:
-    return json.loads(json.dumps(settings))

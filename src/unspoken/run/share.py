@@ -11,10 +11,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unspoken.parallel.world import read_world
 from unspoken.recipe import layout
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
 
 #: Set to 1 by `unspoken.launch.container.entry` where there are several hosts.
 SEPARATE_FILES = "UNSPOKEN_SEPARATE_FILES"
@@ -31,7 +34,7 @@ def has_separate_files() -> bool:
     return os.environ.get(SEPARATE_FILES) == "1"
 
 
-def share_run_folder(folder: Path, process: Any) -> None:
+def share_run_folder(folder: Path, process: PartialState) -> None:
     """Makes the run folder on every other host like the first one's; a collective call.
 
     One process of each other host receives. There, files that the first host does not have are
@@ -39,7 +42,7 @@ def share_run_folder(folder: Path, process: Any) -> None:
 
     Args:
         folder: the run folder, by the same name on every host.
-        process: Accelerate's PartialState.
+        process: this one among all.
     """
     if not has_separate_files() or process.num_processes == 1:
         return
@@ -80,7 +83,7 @@ def _shared(folder: Path, run: Path) -> Iterator[Path]:
             yield path
 
 
-def _send(path: Path, state: tuple[int, int], process: Any, *, write: bool) -> None:
+def _send(path: Path, state: tuple[int, int], process: PartialState, *, write: bool) -> None:
     """One file from the first process to those that write it; all take part."""
     import torch
     from torch import distributed

@@ -1,9 +1,9 @@
-"""One training stage: examples in, a model folder out."""
+"""A model trained and measured: every student's way, and a new teacher's."""
 
 from __future__ import annotations
 
 import gc
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,14 @@ from unspoken.models.card import ModelCard
 from unspoken.models.fingerprint import fingerprint, weights_hash
 from unspoken.models.load import load_model, load_tokenizer, require_reloadable_tokenizer
 from unspoken.models.template import Template
-from unspoken.recipe import Lora, Model, Recipe
+from unspoken.recipe import Lora, Recipe
+from unspoken.recipe.layout import MODEL
+from unspoken.recipe.plan import Training
+from unspoken.recipe.records import PeakMemory, TrainingRecord, TrainingState
 from unspoken.run.data import Splits
 from unspoken.run.folder import RunFolder
-from unspoken.run.share import has_separate_files, share_run_folder
+from unspoken.run.measure import evaluate_stage
+from unspoken.run.share import has_separate_files
 from unspoken.train.checkpoint import remove_checkpoints
 from unspoken.train.encode import encode_file
 
@@ -36,6 +40,44 @@ _INCIDENTAL = {
 _WEIGHTS = ("*.safetensors", "*.bin")
 
 
+def train_and_measure(
+    run: RunFolder,
+    name: str,
+    recipe: Recipe,
+    splits: Splits,
+    folder: Path,
+    *,
+    num_steps: int | None = None,
+    start: TrainingRecord | None = None,
+    progress: bool = True,
+) -> TrainingRecord:
+    """Trains one model and asks it the test questions; returns the record of its training.
+
+    The arguments are those of `train_stage`; all processes call this.
+    """
+    record = train_stage(
+        run, name, recipe, splits, folder, num_steps=num_steps, start=start, progress=progress
+    )
+    evaluate_stage(run, recipe, splits, folder, model_sha256=record.model_sha256, progress=progress)
+    run.process.wait_for_everyone()
+    return record
+
+
+def train_teacher(
+    run: RunFolder, training: Training | None, splits: Splits, *, progress: bool = True
+) -> TrainingRecord | None:
+    """Trains a teacher from scratch and measures it; returns the record of its training.
+
+    None for another teacher, which has no training.
+    """
+    if training is None or splits.teacher is None:
+        return None
+    own = splits.with_train(splits.teacher, splits.hashes["teacher"], repeats=False)
+    return train_and_measure(
+        run, training.stage, training.recipe, own, run.path / training.folder, progress=progress
+    )
+
+
 def train_stage(
     run: RunFolder,
     name: str,
@@ -44,38 +86,42 @@ def train_stage(
     folder: Path,
     *,
     num_steps: int | None = None,
-    start: dict[str, Any] | None = None,
+    start: TrainingRecord | None = None,
     progress: bool = True,
-) -> dict[str, Any]:
-    """Trains one model in `folder`, goes on with it, or finds it done; returns its stage.json.
+) -> TrainingRecord:
+    """Trains one model in `folder`, goes on with it, or finds it done; returns its record.
 
     Args:
         run: the run folder.
-        name: of the stage, for `--from`.
+        name: of the stage, one of `STAGES`.
         recipe: its model, schedule and train are those of this stage.
         splits: examples and validation questions.
         folder: within the run folder.
         num_steps: exactly so many optimizer steps, whatever the recipe says.
-        start: stage.json of the stage whose model this one starts from, if there is one.
+        start: the training whose model this one starts from, if there is one.
         progress: show a bar.
     """
-    share_run_folder(run.path, run.process)
     recipe = _as_the_model_needs(run, recipe)
-    stage = run.open(name, folder, _settings(recipe, splits, num_steps, start))
-    if stage.done is not None:
-        if run.process.is_main_process:  # what a kill between "done" and the removal left
+    settings = _training_settings(recipe, splits, num_steps, start)
+    stage = run.open(name, folder, TrainingRecord, settings)
+    record, is_main = stage.done, run.process.is_main_process
+    if record is not None:
+        if is_main:  # what a kill between "done" and the removal left
             remove_checkpoints(folder)
-        return stage.done
-    share_run_folder(run.path, run.process)  # opening may have set aside what was sent
+        return record
     with stage.running():
-        values = _train(run, recipe, splits, folder, num_steps=num_steps, progress=progress)
-        values["started_from"] = start and start["folder"]
-        values["folder"] = str(folder.relative_to(run.path))
-        done = stage.finish(values)
-    if run.process.is_main_process:
-        remove_checkpoints(folder)
-    run.process.wait_for_everyone()
-    return done
+        outcome = _train(run, recipe, splits, folder, num_steps=num_steps, progress=progress)
+        record = stage.finish(
+            replace(
+                outcome,
+                folder=str(folder.relative_to(run.path)),
+                started_from=start and start.folder,
+            )
+        )
+        if is_main:
+            remove_checkpoints(folder)
+        run.process.wait_for_everyone()
+    return record
 
 
 def _as_the_model_needs(run: RunFolder, recipe: Recipe) -> Recipe:
@@ -101,8 +147,8 @@ def _train(
     *,
     num_steps: int | None,
     progress: bool,
-) -> dict[str, Any]:
-    """Trains, and returns what stage.json says of it."""
+) -> TrainingRecord:
+    """Trains, and returns what came out."""
     import torch
 
     from unspoken.parallel.precision import precision_note, resolve_precision
@@ -150,55 +196,43 @@ def _train(
         progress=progress,
     )
     result = trainer.run()
-    values = {
-        "level": result.level,
-        "state": asdict(result.state),
-        "precision": result.precision,
-        "num_parameters": sum(p.numel() for p in model.parameters()),
-        "num_trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
-        "num_train": len(train),
-        "num_dropped": train.num_dropped,
-        "longest_thought": train.longest_thought,
-        "peak_memory_bytes": result.peak_memory_bytes,
-        "model_sha256": weights_hash(result.folder) if run.process.is_main_process else None,
-        "model_bytes": _weights_bytes(result.folder),
-        "base_bytes": _base_bytes(result.folder),
-    }
+    outcome = TrainingRecord(
+        level=result.level,
+        state=TrainingState(**asdict(result.state)),
+        precision=result.precision,
+        num_parameters=sum(p.numel() for p in model.parameters()),
+        num_trained_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        num_train=len(train),
+        num_dropped=train.num_dropped,
+        longest_thought=train.longest_thought,
+        peak_memory_bytes=PeakMemory(**result.peak_memory_bytes),
+        model_sha256=weights_hash(result.folder) if run.process.is_main_process else None,
+        model_bytes=_weights_bytes(result.folder),
+        base_bytes=_base_bytes(result.folder),
+    )
     trainer.accelerator.free_memory()
     del trainer, model  # they refer to each other, and the next model needs their memory
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    return values
+    return outcome
 
 
-def model_in(folder: Path, settings: Model) -> Model:
-    """A model that training wrote, loaded with the recipe's other settings."""
-    own = {"name": str(folder), "config": None, "tokenizer": None, "alphabet": None}
-    return settings.model_copy(update={**own, "revision": None, "local_files_only": True})
-
-
-def deciding(recipe: Recipe) -> dict[str, Any]:
-    """The settings that decide what training produces."""
+def _training_settings(
+    recipe: Recipe, splits: Splits, num_steps: int | None, start: TrainingRecord | None
+) -> dict[str, Any]:
+    """Everything that decides what a training stage produces."""
     sections = {"seed", "template", "model", "lora", "schedule", "train"}
     values = recipe.model_dump(mode="json", include=sections)
     for section, keys in _INCIDENTAL.items():
         for key in keys:
             values[section].pop(key)
-    return values
-
-
-def _settings(
-    recipe: Recipe, splits: Splits, num_steps: int | None, start: dict[str, Any] | None
-) -> dict[str, Any]:
-    """Everything that decides what a training stage produces."""
-    values = deciding(recipe)
     hashes = {name: splits.hashes[name] for name in ("train", "valid") if name in splits.hashes}
     values["data"] = {"max_length": recipe.data.max_length, **hashes}
     values["num_steps"] = num_steps
     name = recipe.model.name
     if start is not None:  # by what is in them: a run folder may be moved
-        values["model"] |= {"name": f"{start['folder']}/model", "sha256": start["model_sha256"]}
+        values["model"] |= {"name": f"{start.folder}/{MODEL}", "sha256": start.model_sha256}
     elif name is not None and Path(name).is_dir():
         values["model"] |= {"name": Path(name).name, "fingerprint": fingerprint(Path(name))}
     return values
