@@ -51,19 +51,10 @@ def download(
         finish_download,
         plan_download,
         require_space,
-        verify_download,
     )
 
     if verify is not None:
-        if teacher is not None or student is not None:
-            raise RecipeError(
-                "--verify: found it with --teacher or --student; needed: either; give it alone"
-            )
-        record = verify_download(verify)
-        print(
-            f"{verify}: {record.repo} at commit {record.commit}, {len(record.files)} files, every "
-            "SHA-256 as it was downloaded"
-        )
+        _verify(verify, teacher, student)
         return
     wanted = [("teacher", teacher, teacher_revision), ("student", student, student_revision)]
     for name, repo, revision in wanted:
@@ -92,6 +83,21 @@ def download(
         hint = _code_hint(done)
         if hint is not None:
             print(f"note: {hint}")
+
+
+def _verify(folder: Path, teacher: str | None, student: str | None) -> None:
+    """Compares a folder with its download.json and prints that they agree, or raises."""
+    from unspoken.models.download import verify_download
+
+    if teacher is not None or student is not None:
+        raise RecipeError(
+            "--verify: found it with --teacher or --student; needed: either; give it alone"
+        )
+    record = verify_download(folder)
+    print(
+        f"{folder}: {record.repo} at commit {record.commit}, {len(record.files)} files, every "
+        "SHA-256 as it was downloaded"
+    )
 
 
 def _before(plan: Download) -> list[str]:
