@@ -181,6 +181,7 @@ def _train(
             steps=recipe.schedule.unit == "step",
             allow_empty_thought=recipe.data.allow_empty_thoughts,
             unique=not splits.repeats,
+            digest=splits.hashes["train"],
             progress=progress,
         )
     examples = read_questions(splits.valid, limit=recipe.train.num_valid) if splits.valid else []

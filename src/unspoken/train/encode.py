@@ -59,6 +59,7 @@ def encode_file(
     steps: bool = True,
     allow_empty_thought: bool = False,
     unique: bool = True,
+    digest: str | None = None,
     cache: Path | None = None,
     num_workers: int | None = None,
     progress: bool = True,
@@ -73,6 +74,7 @@ def encode_file(
         steps: find where steps end, which removal by `step` needs; it takes some time.
         allow_empty_thought: take examples whose thought is empty; else they are errors.
         unique: a question that stands there twice is an error; else it may, with other thoughts.
+        digest: SHA-256 of the file, where it is known already.
         cache: folder for encoded files; default $UNSPOKEN_CACHE or ~/.cache/unspoken.
         num_workers: processes; default all cores for a large file and one for a small one.
         progress: show a bar.
@@ -82,7 +84,7 @@ def encode_file(
     """
     cache = cache or default_cache()
     encoder = _Encoder(tokenizer, template, max_length, steps)
-    key = _cache_key(path, encoder)
+    key = _cache_key(digest or sha256(path), encoder)
     folder = cache / "datasets" / key
     if not (folder / "meta.json").exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -328,14 +330,14 @@ def _open(folder: Path) -> CoTDataset:
     )
 
 
-def _cache_key(path: Path, encoder: _Encoder) -> str:
+def _cache_key(digest: str, encoder: _Encoder) -> str:
     tokenizer, template = encoder.tokenizer, encoder.template
     backend = getattr(tokenizer, "backend_tokenizer", None)
     vocabulary = backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab())
     chat = str(getattr(tokenizer, "chat_template", None)) if template.name == "chat" else ""
     settings = [
         _FORMAT,
-        sha256(path),
+        digest,
         template.name,
         chat,
         encoder.max_length,
