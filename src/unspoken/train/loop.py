@@ -32,8 +32,9 @@ from unspoken.train.checkpoint import Checkpoints, TrainState, level_name
 from unspoken.train.collate import IGNORE, collate
 from unspoken.train.dataset import CoTDataset
 from unspoken.train.fit import Length, require_fit
+from unspoken.train.learning_rate import LearningRate
 from unspoken.train.log import TrainingLog, require_trackers, start_trackers
-from unspoken.train.optimizer import LearningRate, make_optimizer
+from unspoken.train.optimizer import make_optimizer
 from unspoken.train.schedule import ALL, Removal, RemovalState, sample_offsets
 from unspoken.train.validate import Validation
 
@@ -158,7 +159,7 @@ class StepwiseInternalization:
         if self.accelerator.num_processes > 1:  # or every process would draw the same dropout
             torch.manual_seed(self.recipe.seed + self.accelerator.process_index)
         optimizer = make_optimizer(model, self.recipe)
-        self.learning_rate = LearningRate(optimizer, self.recipe, self.length)
+        self.learning_rate = LearningRate(self.recipe, self.length)
         wrapped: Any = torch.compile(model, dynamic=True) if self.settings.compile else model
         self.model, self.optimizer = self.processes.prepare(wrapped, optimizer)
 

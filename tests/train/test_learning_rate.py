@@ -1,0 +1,33 @@
+"""Our schedules are those of transformers, at every step, to the bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from helpers.recipes import tiny_recipe
+from unspoken.train.fit import Length
+from unspoken.train.learning_rate import LearningRate
+
+SCHEDULES = ("constant", "constant_with_warmup", "linear", "cosine", "polynomial")
+
+
+@pytest.mark.parametrize("warmup", [0, 1, 7, 0.25])
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_schedule_is_transformers_own(tmp_path: Path, schedule: str, warmup: float) -> None:
+    from transformers import get_scheduler
+
+    num_steps, rate = 40, 3e-4
+    train = {"lr_schedule": schedule, "warmup_steps": warmup, "learning_rate": rate}
+    recipe = tiny_recipe(tmp_path, train=train)
+    ours = LearningRate(recipe, Length(num_steps, settle_steps=None))
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=rate)
+    num_warmup = round(warmup * num_steps) if 0 < warmup < 1 else int(warmup)
+    theirs = get_scheduler(
+        schedule, optimizer, num_warmup_steps=num_warmup, num_training_steps=num_steps
+    ).lr_lambdas[0]
+    assert [ours.factor(step) for step in range(num_steps + 3)] == [
+        theirs(step) for step in range(num_steps + 3)
+    ]
