@@ -30,10 +30,10 @@ quickstart: install
 	$(BIN)/unspoken run recipes/quickstart.yaml
 
 test: install-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-fast: install-dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist loadfile -m unit
 
 check: install-dev
 	$(BIN)/ruff check .

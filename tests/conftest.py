@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from helpers.paths import SHARED_DATA
+from helpers.tiers import no_new_processes, sort_by_tier
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers of xdist share the cores
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["UNSPOKEN_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+def pytest_configure() -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job ignores it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    sort_by_tier(items)
+
+
+@pytest.fixture(autouse=True)
+def _units_start_no_process(request: pytest.FixtureRequest) -> Iterator[None]:
+    if request.node.get_closest_marker("unit") is None:
+        yield
+        return
+    with no_new_processes():
+        yield
 
 
 @pytest.fixture(scope="session")

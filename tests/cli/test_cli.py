@@ -34,6 +34,7 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     return error
 
 
+@pytest.mark.integration
 def test_help_does_not_import_torch() -> None:
     code = (
         "import sys\nfrom unspoken.cli.main import main\n"
@@ -147,7 +148,7 @@ def test_score_judges_without_a_model(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "50" in capsys.readouterr().out
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_raw_gsm8k_through_all_of_the_removal_and_evaluate(
     tmp_path: Path, shared_data: Path
 ) -> None:

@@ -12,6 +12,8 @@ from helpers.recipes import tiny_gpt2
 from unspoken.cli.main import main
 from unspoken.recipe import load_recipe
 
+pytestmark = pytest.mark.integration
+
 SEED = shlex.split("internalize --epochs 10 --batch_size 32 --learning_rate 5e-5 --model_name")
 
 
@@ -45,7 +47,6 @@ def test_without_network_and_source_it_says_what_it_would_need(
     assert not list(tmp_path.glob("runs/*"))
 
 
-@pytest.mark.slow
 def test_with_a_source_it_goes_through_all_phases(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,8 @@ from unspoken.models.adapter import is_adapter
 from unspoken.recipe import load_recipe
 from unspoken.run.resume import resume_from
 
+pytestmark = pytest.mark.integration
+
 
 def traces(folder: Path, count: int = 40) -> Path:
     """Question and cot alone, as the seed has them; two that cannot be learned from."""
@@ -104,7 +106,6 @@ def test_changed_flags_run_again_and_keep_the_adapter_of_before(tmp_path: Path) 
     assert kept.read_bytes() == before
 
 
-@pytest.mark.slow
 def test_an_interrupted_run_resumes_from_a_named_checkpoint(tmp_path: Path) -> None:
     """Stopped by SIGTERM; resumed from an older checkpoint; the adapter is that of a whole run."""
     student, data = tiny_qwen2(tmp_path / "student"), traces(tmp_path)

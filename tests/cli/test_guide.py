@@ -20,6 +20,8 @@ from unspoken.data.jsonl import read_jsonl, write_jsonl
 from unspoken.models.adapter import is_adapter
 from unspoken.recipe import load_recipe
 
+pytestmark = pytest.mark.integration
+
 GUIDE = (ROOT / "docs" / "distil.md").read_text(encoding="utf-8")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 OVERRIDE = re.compile(r"[a-z_]+(\.[a-z_]+)*=.+")
@@ -114,7 +116,6 @@ def num_lines(path: str) -> int:
     return len(Path(path).read_text(encoding="utf-8").splitlines())
 
 
-@pytest.mark.slow
 def test_the_commands_by_hand_run_one_after_the_other(workplace: Path) -> None:
     for number in (3, 4, 5, 6):
         for line in commands(section(number), "bash"):

@@ -52,6 +52,7 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build("sdist", tmp_path_factory.mktemp("sdist"))
 
 
+@pytest.mark.integration
 def test_the_wheel_holds_the_package_and_every_recipe_and_config(wheel: set[str]) -> None:
     code = {path.relative_to(ROOT / "src").as_posix() for path in (ROOT / "src").rglob("*.py")}
     assert code <= wheel
@@ -67,6 +68,7 @@ def test_the_wheel_holds_the_package_and_every_recipe_and_config(wheel: set[str]
     assert {name.split("/")[0] for name in wheel if "dist-info" not in name} == {"unspoken"}
 
 
+@pytest.mark.integration
 def test_the_sdist_holds_everything_that_is_tracked(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
@@ -80,7 +82,7 @@ def test_the_sdist_holds_everything_that_is_tracked(sdist: Path) -> None:
     assert not missing
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_an_installed_unspoken_runs_the_quickstart_from_an_empty_folder(
     sdist: Path, tmp_path: Path
 ) -> None:

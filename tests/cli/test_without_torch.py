@@ -33,6 +33,7 @@ def python(code: str, *words: object) -> str:
     return done.stdout
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "module",
     ["unspoken", "unspoken.recipe", "unspoken.recipe.shipped", "unspoken.report",
@@ -42,6 +43,7 @@ def test_modules_are_imported(module: str) -> None:
     python(f"{GUARD}\nimport {module}")
 
 
+@pytest.mark.integration
 def test_help_and_recipes() -> None:
     assert "unspoken run quickstart" in python(VERB, "--help")
     for verb in ("run", "distil", "internalize", "generate", "evaluate", "score", "report"):
@@ -50,6 +52,7 @@ def test_help_and_recipes() -> None:
     assert "name: quickstart" in python(VERB, "recipes", "quickstart")
 
 
+@pytest.mark.integration
 def test_score_and_compare(tmp_path: Path) -> None:
     answers = tmp_path / "answers.jsonl"
     records = [{"question": f"{n} + 1", "generated": f"A: {n}", "gold": "2"} for n in (2, 3)]
@@ -59,6 +62,7 @@ def test_score_and_compare(tmp_path: Path) -> None:
     assert "questions: 2" in python(VERB, "compare", judged, judged)
 
 
+@pytest.mark.integration
 def test_the_report_of_a_finished_run(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     make_run(folder)
@@ -66,6 +70,7 @@ def test_the_report_of_a_finished_run(tmp_path: Path) -> None:
     assert (folder / "report.html").is_file()
 
 
+@pytest.mark.integration
 def test_the_jobs_of_a_run(tmp_path: Path) -> None:
     """It was never launched, which is what it says; no library is asked for that."""
     words = ["launch", "slurm", "quickstart", f"output={tmp_path / 'run'}", "--status"]

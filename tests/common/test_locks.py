@@ -24,6 +24,7 @@ with locked(Path(sys.argv[1])):
 """
 
 
+@pytest.mark.integration
 def test_a_second_process_is_told_who_has_the_file_and_a_killed_one_leaves_no_lock(
     tmp_path: Path,
 ) -> None:
@@ -65,6 +66,7 @@ def test_a_block_that_fails_gives_the_lock_back(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
 def test_a_file_system_without_locks_is_said_once(number: int, tmp_path: Path) -> None:
     code = """if True:
@@ -79,6 +81,7 @@ def test_a_file_system_without_locks_is_said_once(number: int, tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.integration
 def test_the_warning_reaches_a_user_of_the_command_line(tmp_path: Path) -> None:
     (tmp_path / "questions.jsonl").write_text('{"question": "2 1 * 3"}\n')
     code = "from unspoken.cli.main import main; main(sys.argv[1:])"

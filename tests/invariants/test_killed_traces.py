@@ -53,7 +53,7 @@ def start_slow(output: Path) -> subprocess.Popen[str]:
     return process
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_kill_9_at_ten_random_moments_loses_and_doubles_nothing(tmp_path: Path) -> None:
     whole, output = tmp_path / "whole.jsonl", tmp_path / "traces.jsonl"
     start_slow(whole).communicate()
@@ -104,7 +104,7 @@ for line in sys.stdin:
 """
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_a_model_that_is_killed_ten_times_writes_what_it_writes_at_a_stretch(
     tmp_path: Path, tokenizer: Any
 ) -> None:
@@ -162,6 +162,7 @@ def test_a_model_that_is_killed_ten_times_writes_what_it_writes_at_a_stretch(
     assert len({record["cot"] for record in read(output)}) > 100
 
 
+@pytest.mark.integration
 def test_sigterm_ends_after_the_running_batch_and_can_go_on(tmp_path: Path) -> None:
     output = tmp_path / "traces.jsonl"
     process = start_slow(output)

@@ -84,7 +84,7 @@ def metrics(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_two_hosts_train_are_stopped_and_go_on(
     tmp_path: Path, launched: list[subprocess.Popen[str]]
 ) -> None:
@@ -159,7 +159,7 @@ def test_two_hosts_train_are_stopped_and_go_on(
         assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_hosts_agree_where_a_resumed_job_has_another_setting(
     tmp_path: Path, launched: list[subprocess.Popen[str]]
 ) -> None:
@@ -208,7 +208,7 @@ def number_of(path: Path) -> int:
     return int(path.name.rpartition("-")[2])
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_a_bad_recipe_leaves_its_one_line_reason(tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path)
     root = lay_out(tmp_path / "ml", recipe, "train.learning_rat=1e-3")

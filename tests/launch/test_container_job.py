@@ -82,6 +82,7 @@ def test_a_failure_is_one_short_line(tmp_path: Path) -> None:
     assert len(text) <= 1001
 
 
+@pytest.mark.integration
 def test_a_container_starts_with_the_standard_library_alone() -> None:
     source = str(ROOT / "src")
     code = f"import sys; sys.path.insert(0, {source!r}); import unspoken.launch.container.entry"

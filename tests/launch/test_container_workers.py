@@ -59,6 +59,7 @@ def test_a_failure_right_before_sigterm_is_its_consequence(
     assert (root / "output" / "failure").read_text() == "lost its partner\n"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("left", ["sleep 60 &", "setsid sleep 5 &"])
 def test_a_job_ends_when_its_run_does(left: str, tmp_path: Path) -> None:
     """A process that outlives the run holds its output open; that must not be waited for."""
@@ -115,6 +116,7 @@ def test_of_a_progress_bar_only_the_end_is_kept() -> None:
         assert list(lines_of(stream)) == ["one", "100 %", "two", "end"]
 
 
+@pytest.mark.integration
 def test_workers_are_found_through_their_parent() -> None:
     code = "import subprocess, sys; p = subprocess.Popen(['sleep', '30']); print(p.pid, flush=True)"
     code += "; p.wait()"

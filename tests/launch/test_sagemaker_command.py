@@ -75,6 +75,7 @@ def test_help_shows_no_empty_defaults(capsys: pytest.CaptureFixture[str]) -> Non
     assert 'default: ""' not in told
 
 
+@pytest.mark.integration
 def test_importing_the_launcher_imports_no_boto3() -> None:
     code = (
         "import sys, unspoken, unspoken.launch.sagemaker.submit, unspoken.cli.launch_sagemaker\n"

@@ -39,6 +39,7 @@ def test_the_same_code_gives_the_same_archive(tmp_path: Path) -> None:
     assert not any("__pycache__" in name for name in names)
 
 
+@pytest.mark.integration
 def test_the_archive_runs_without_anything_else_of_the_project(tmp_path: Path) -> None:
     archive = code_archive(write_recipe(tmp_path), ["numpy"])
     with tarfile.open(fileobj=io.BytesIO(archive)) as opened:

@@ -23,7 +23,7 @@ from unspoken.cli.main import main
 from unspoken.recipe import load_recipe
 from unspoken.run.run import run_recipe
 
-pytestmark = [pytest.mark.slow, pytest.mark.slurm]
+pytestmark = pytest.mark.cluster
 
 _DAEMONS = ("munged", "slurmctld", "slurmd")
 _PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
@@ -280,7 +280,7 @@ def test_a_failed_job_ends_those_that_wait_for_it_and_says_why(
         assert ended(later, 20) == "CANCELLED"
         assert job(later)["Reason"] == "DependencyNeverSatisfied"
     log = launched.log(f"prepare-{prepare}")
-    assert f"error: {questions}" in log
+    assert f"error: data.train={questions}: " in log
     assert "Traceback" not in log
     assert "failed with exit status 2; jobs that wait for this one are cancelled" in log
     capsys.readouterr()

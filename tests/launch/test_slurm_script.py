@@ -35,6 +35,7 @@ def last_event(folder: Path) -> str:
     return (folder / "run/slurm/1/events.log").read_text().splitlines()[-1]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("status", "state", "restarts", "ends"),
     [
@@ -61,6 +62,7 @@ def test_what_follows_an_exit_status(
     assert done.stderr == ""
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("status", "told"),
     [
@@ -86,6 +88,7 @@ def test_the_status_of_a_run_that_ends_while_it_is_asked_to_stop_counts(
     assert done.returncode == (75 if status == 143 else status)
 
 
+@pytest.mark.integration
 def test_a_run_is_asked_to_stop_once_it_has_a_step(tmp_path: Path, fakes: Path) -> None:
     (text,) = scripts(tmp_path).values()
     late = "if [ $(grep -c steps calls) -gt 2 ]; then echo 7.0; else echo 7.batch; fi"
@@ -100,6 +103,7 @@ def test_a_run_is_asked_to_stop_once_it_has_a_step(tmp_path: Path, fakes: Path) 
     assert calls == ["srun", "squeue", "squeue", "squeue", "scancel", "squeue", "requeue"]
 
 
+@pytest.mark.integration
 def test_tasks_get_the_environment_also_where_sbatch_takes_none(
     tmp_path: Path, fakes: Path
 ) -> None:
@@ -109,6 +113,7 @@ def test_tasks_get_the_environment_also_where_sbatch_takes_none(
     assert (tmp_path / "seen").read_text() == "ALL yes\n"
 
 
+@pytest.mark.integration
 def test_a_failing_setup_line_ends_the_job_before_anything_runs(
     tmp_path: Path, fakes: Path
 ) -> None:

@@ -65,6 +65,7 @@ def test_folders_are_named_as_the_shell_names_them(
     assert working_directory() == tmp_path / "real"
 
 
+@pytest.mark.integration
 def test_a_leftover_lock_of_a_run_blocks_no_launch(tmp_path: Path, launch: SlurmLaunch) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / ".run.lock").touch()
@@ -80,6 +81,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, launch: SlurmL
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["notes.txt"]
 
 
+@pytest.mark.integration
 def test_nothing_is_submitted_where_squeue_does_not_answer(
     tmp_path: Path, launch: SlurmLaunch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,6 +93,7 @@ def test_nothing_is_submitted_where_squeue_does_not_answer(
     submit(launch, tmp_path / "recipe.yaml")  # what the first one left is in nobody's way
 
 
+@pytest.mark.integration
 def test_a_job_is_forgotten_only_where_slurm_says_so(
     tmp_path: Path, launch: SlurmLaunch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,6 +105,7 @@ def test_a_job_is_forgotten_only_where_slurm_says_so(
     assert next(status_lines(launch.recipe)).startswith("prepare 1: SLURM has forgotten it")
 
 
+@pytest.mark.integration
 def test_jobs_are_cancelled_when_one_behind_them_is_refused(
     tmp_path: Path, launch: SlurmLaunch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,6 +117,7 @@ def test_jobs_are_cancelled_when_one_behind_them_is_refused(
     assert jobs_of(launch) == ["1", "2"]  # so that one can look what became of them
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_launch_leaves_no_jobs_behind(
     tmp_path: Path, launch: SlurmLaunch, monkeypatch: pytest.MonkeyPatch, number: int
@@ -126,6 +131,7 @@ def test_an_interrupted_launch_leaves_no_jobs_behind(
     assert calls[-1] == "scancel 1"
 
 
+@pytest.mark.integration
 def test_two_launches_of_a_run_at_once_are_one_too_many(
     tmp_path: Path, launch: SlurmLaunch
 ) -> None:

@@ -35,7 +35,7 @@ def start_node(code: str, **environment: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 @pytest.mark.parametrize("status", [0, 2, 75])
 def test_a_node_exits_as_its_processes_do_and_notes_a_failure(tmp_path: Path, status: int) -> None:
     code = f"import os, sys; sys.exit({status} if os.environ['RANK'] == '1' else 0)"
@@ -54,7 +54,7 @@ def test_a_node_exits_as_its_processes_do_and_notes_a_failure(tmp_path: Path, st
     assert told.endswith("ended with exit status 2\n" if status == 2 else "")
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("shutdown_s", "exits", "ends"),
     [(60, 75, (75, True, "")), (60, 2, (2, True, "ended with exit status 2")),

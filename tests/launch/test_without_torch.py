@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 from helpers.recipes import tiny_recipe
@@ -50,11 +51,13 @@ def python(folder: Path, code: str, **environment: str) -> subprocess.CompletedP
     )
 
 
+@pytest.mark.integration
 def test_the_guard_sees_an_import(tmp_path: Path) -> None:
     done = python(tmp_path, "import transformers")
     assert (done.returncode, done.stderr) == (1, "imported transformers\n")
 
 
+@pytest.mark.integration
 def test_every_module_of_the_slurm_launcher_is_imported_without_torch(tmp_path: Path) -> None:
     done = python(tmp_path, EVERY_MODULE)
     assert done.returncode == 0, done.stderr
@@ -62,6 +65,7 @@ def test_every_module_of_the_slurm_launcher_is_imported_without_torch(tmp_path: 
     assert names == ["options", "render", "submit"]
 
 
+@pytest.mark.integration
 def test_jobs_are_asked_about_without_torch(tmp_path: Path) -> None:
     recipe = tiny_recipe(tmp_path / "run").model_dump(mode="json", exclude_unset=True)
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))

@@ -587,6 +587,7 @@ def test_a_timeout_of_math_verify_is_a_wrong_answer(monkeypatch):
     assert answers_equal("\\sqrt{8}", "2\\sqrt{2}") is False
 
 
+@pytest.mark.integration
 def test_math_verify_is_imported_only_when_it_is_asked():
     code = (
         "import sys; from unspoken.measure.answers import answers_equal as e\n"

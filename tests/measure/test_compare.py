@@ -147,6 +147,7 @@ def test_the_command_prints_a_table_and_writes_json(
     compare(first, second, output=output, overwrite=True)
 
 
+@pytest.mark.integration
 def test_comparing_needs_no_torch() -> None:
     code = (
         "import sys, unspoken.measure.compare\n"

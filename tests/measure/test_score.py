@@ -55,7 +55,7 @@ def test_an_output_is_replaced_only_on_request(tmp_path):
     source = write(tmp_path / "in.jsonl", RECORDS)
     output = tmp_path / "out.jsonl"
     output.write_text("precious\n")
-    with pytest.raises(OutputExistsError, match=r"out\.jsonl.*--overwrite"):
+    with pytest.raises(OutputExistsError, match=r"out\.jsonl.*overwrite=true"):
         score_file(source, output)
     assert output.read_text() == "precious\n"
     score_file(source, output, overwrite=True)

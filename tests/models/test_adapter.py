@@ -2,17 +2,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from helpers.adapters import recipe
-from helpers.training import losses, trainer
+from helpers.training import losses, stop_after, trainer
 from unspoken.common.errors import RecipeError
 from unspoken.models.adapter import base_of, choose_targets, is_adapter
 from unspoken.run.run import run_recipe
+
+pytestmark = pytest.mark.integration
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "qwen2"])
@@ -59,16 +60,8 @@ def test_resuming_a_lora_run_is_exact(tmp_path: Path) -> None:
 
     def adapter(folder: Path, *stops: int) -> dict[str, torch.Tensor]:
         for stop in stops:
-            part = trainer(made, folder)
-            step = part._step
-
-            def stopping(state: Any, part: Any = part, step: Any = step, last: int = stop) -> Any:
-                part.stop.requested = state.step >= last
-                return step(state)
-
-            part._step = stopping  # type: ignore[method-assign]
             with pytest.raises(SystemExit):
-                part.run()
+                stop_after(stop, made, folder).run()
         return load_file(trainer(made, folder).run().folder / "adapter_model.safetensors")
 
     whole, parts = adapter(tmp_path / "whole"), adapter(tmp_path / "parts", 7, 12)

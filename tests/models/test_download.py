@@ -210,6 +210,7 @@ def test_a_damaged_file_is_fetched_again_alone(hub: Hub, tmp_path: Path) -> None
     assert (folder / "tokenizer.json").read_bytes() == FILES["tokenizer.json"]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("ignore_range", [False, True])
 def test_after_a_kill_it_goes_on_in_the_middle_of_a_file(
     hub: Hub, tmp_path: Path, ignore_range: bool

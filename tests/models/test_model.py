@@ -95,6 +95,7 @@ def test_generate_after_export_continues_as_with_the_gap(parts: tuple[Any, CoTDa
     assert generated.tolist() == ids.tolist()
 
 
+@pytest.mark.integration
 def test_saved_folder_loads_in_plain_transformers_without_unspoken(
     parts: tuple[Any, CoTDataset], tokenizer: Any, tmp_path: Path
 ) -> None:

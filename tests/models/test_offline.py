@@ -8,8 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from helpers.adapters import recipe
 from unspoken.data.example import read_questions
+
+pytestmark = pytest.mark.integration
 
 #: Every way out is written down with the stack: a library may catch the error and go on.
 GUARD = """

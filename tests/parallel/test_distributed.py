@@ -113,7 +113,7 @@ def run(folder: Path, launch: Callable[..., subprocess.CompletedProcess[str]]) -
     return folder / "run"
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
     """Same global batch: same losses, levels, validation; with accumulation and resets."""
     one, two = run(tmp_path / "one", alone), run(tmp_path / "two", torchrun)
@@ -153,7 +153,7 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 @pytest.mark.parametrize("way", WAYS)
 def test_every_way_trains_as_one_process_and_any_number_goes_on(
     tmp_path: Path, one: Path, way: str
@@ -199,7 +199,7 @@ def test_every_way_trains_as_one_process_and_any_number_goes_on(
             assert (facts["held"] < 0.6 * facts["all"]) == (way == "zero3")
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_two_processes_answer_as_one(tmp_path: Path, one: Path) -> None:
     expected = answer(one / "model", tmp_path / "one")
     (tmp_path / "job.json").write_text(json.dumps({"model": str(one / "model")}))
@@ -215,7 +215,7 @@ def test_two_processes_answer_as_one(tmp_path: Path, one: Path) -> None:
     assert not list(tmp_path.glob(".*"))
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_the_verbs_share_questions_out_among_the_launchers_processes(
     tmp_path: Path, one: Path
 ) -> None:
@@ -268,7 +268,7 @@ def test_the_verbs_share_questions_out_among_the_launchers_processes(
     assert done.stdout.count("predictions: ") == 1
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_ctrl_c_under_a_launcher_saves_and_goes_on(tmp_path: Path) -> None:
     """A terminal's Ctrl-C reaches the processes twice: from it, and from torchrun."""
     recipe = tiny_recipe(
@@ -304,7 +304,7 @@ def _group(launcher: int) -> list[int]:
     return [launcher, *map(int, children)]
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_one_question_is_enough_for_many_processes(tmp_path: Path) -> None:
     """To validate with, and to be tested with."""
     recipe = tiny_recipe(
@@ -315,7 +315,7 @@ def test_one_question_is_enough_for_many_processes(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_a_failing_process_ends_all_with_its_error_first(tmp_path: Path) -> None:
     done = torchrun("-m", "helpers.worker", "fail", str(tmp_path / "none"))
     assert done.returncode != 0
@@ -325,7 +325,7 @@ def test_a_failing_process_ends_all_with_its_error_first(tmp_path: Path) -> None
     assert "exitcode  : 2" in done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_two_processes_generate_as_one(tmp_path: Path, one: Path) -> None:
     """And what nobody can go on with, here traces that are all wrong, ends both of them."""
     teacher = {"engine": "transformers", "model": {"name": str(one / "model")}, "batch_size": 8}
@@ -352,7 +352,7 @@ def test_two_processes_generate_as_one(tmp_path: Path, one: Path) -> None:
     assert traces[0].replace(b"/one/", b"/two/") == traces[1].replace(b"/one/", b"/two/")
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 @pytest.mark.parametrize("name", ["ddp", "fsdp2", "zero2", "zero3"])
 def test_every_config_trains_the_quickstarts_student(tmp_path: Path, name: str) -> None:
     """Through accelerate launch and the whole pipeline."""

@@ -46,6 +46,7 @@ def test_no_other_module_reads_torchruns_variables() -> None:
     assert {name for name in readers if not name.startswith("launch/")} == {"parallel/world.py"}
 
 
+@pytest.mark.integration
 def test_a_world_is_read_without_torch() -> None:
     code = "import sys, unspoken.parallel.world; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -86,6 +87,7 @@ def test_deepspeed_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatc
         read_way()
 
 
+@pytest.mark.integration
 def test_deepspeed_is_not_imported_where_nobody_asks_for_it() -> None:
     code = (
         "import sys, unspoken.cli.main, unspoken.train.loop; sys.exit('deepspeed' in sys.modules)"

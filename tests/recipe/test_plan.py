@@ -131,6 +131,7 @@ def test_distilling_alone_says_how_long_the_baselines_are(tmp_path: Path) -> Non
     assert trainings_of(planned) == [DISTILLED, ("no_cot", None, ("distilled",))]
 
 
+@pytest.mark.integration
 def test_plan_and_what_launchers_ask_need_no_torch() -> None:
     code = (
         "import sys, unspoken.recipe.plan, unspoken.check.offline, unspoken.launch.slurm.submit;"

@@ -36,6 +36,7 @@ def test_every_shipped_recipe_parses_and_survives_a_round_trip(path: Path, tmp_p
     assert len(recipe.resolved_phases()) == max(1, len(recipe.phases))
 
 
+@pytest.mark.integration
 def test_importing_recipes_does_not_import_torch() -> None:
     code = "import sys, unspoken.recipe; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

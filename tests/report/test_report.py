@@ -387,6 +387,7 @@ def test_names_keep_clear_of_the_curve():
     assert low == 90
 
 
+@pytest.mark.integration
 def test_report_does_not_import_torch(full):
     code = (
         "import sys; from pathlib import Path; from unspoken.report import write_report;"

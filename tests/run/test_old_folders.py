@@ -14,6 +14,8 @@ from unspoken.recipe.records import Evaluation, StageRecord, TrainingRecord
 from unspoken.report import write_report
 from unspoken.run.run import run_recipe
 
+pytestmark = pytest.mark.integration
+
 
 def change_records(folder: Path, **values: Any) -> None:
     """Rewrites every record as another version would have: None removes a field."""

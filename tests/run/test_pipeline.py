@@ -11,10 +11,18 @@ import pytest
 from helpers.paths import RECIPES
 from helpers.recipes import tiny_gpt2, tiny_recipe
 from unspoken.check.recipe import check_recipe
-from unspoken.common.errors import DataError, OutputExistsError, RecipeError, UnspokenError
+from unspoken.common.errors import (
+    DataError,
+    OutputExistsError,
+    RecipeError,
+    SettingError,
+    UnspokenError,
+)
 from unspoken.common.locks import locked
 from unspoken.recipe import load_recipe, recipe_from
 from unspoken.run.run import run_recipe
+
+pytestmark = pytest.mark.integration
 
 
 def run(recipe: Any) -> Path:
@@ -228,7 +236,6 @@ def test_phases_hand_one_model_on(tmp_path: Path) -> None:
         assert (folder / variant / "2-larger" / "evaluation.json").exists()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -273,7 +280,7 @@ def test_check_says_what_a_run_will_do(tmp_path: Path) -> None:
 
 def test_check_finds_what_would_stop_a_run(tmp_path: Path) -> None:
     many = tiny_recipe(tmp_path / "run", data={"num_train": 10**6})
-    with pytest.raises(DataError, match=r"8,100|8100"):
+    with pytest.raises(SettingError, match=r"8,100|8100"):
         list(check_recipe(many))
 
 

@@ -15,6 +15,8 @@ from unspoken.run import shards
 from unspoken.run.run import run_recipe
 from unspoken.run.shards import merge, prepare, write_shard
 
+pytestmark = pytest.mark.integration
+
 SCRATCH: dict[str, Any] = {
     "teacher": {
         "num_train": 400,

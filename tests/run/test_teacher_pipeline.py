@@ -21,6 +21,8 @@ from unspoken.run.run import run_recipe
 from unspoken.teach.engines import Reply, Request, Style, Usage
 from unspoken.teach.engines.worked import solution
 
+pytestmark = pytest.mark.integration
+
 DISTIL = {"max_steps": 8, "settle_steps": None}
 _STUDENTS = ("distilled", "internalized")
 
@@ -302,7 +304,6 @@ def test_internalizing_a_distilled_adapter_by_flags(
     assert (model / "adapter_model.safetensors").read_bytes() != before
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["distill-qwen", "think-qwen3"])
 def test_shipped_teacher_recipes_run_end_to_end_on_a_tiny_model(name: str, tmp_path: Path) -> None:
     """The student is a tiny random model; worked solutions stand in for the teacher."""
@@ -331,7 +332,6 @@ def test_shipped_teacher_recipes_run_end_to_end_on_a_tiny_model(name: str, tmp_p
     assert run(recipe)[-1].startswith("nothing to do")
 
 
-@pytest.mark.slow
 def test_several_processes_run_a_teachers_stages_together(tmp_path: Path) -> None:
     values = teacher_recipe(tmp_path / "run", baselines={"untrained": True}).model_dump(mode="json")
     off = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
@@ -357,7 +357,6 @@ def test_several_processes_run_a_teachers_stages_together(tmp_path: Path) -> Non
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
 
 
-@pytest.mark.slow
 def test_several_processes_ask_a_teacher_together_also_again_and_for_the_test(
     tmp_path: Path,
 ) -> None:

@@ -657,6 +657,7 @@ def test_an_option_that_is_missing_or_not_for_this_engine_is_named(
         make_engine(engine, EngineOptions(**options))
 
 
+@pytest.mark.integration
 def test_making_an_engine_imports_nothing_heavy() -> None:
     code = (
         "import sys; from unspoken.teach.engines.make import make_engine; make_engine('worked'); "
@@ -666,7 +667,7 @@ def test_making_an_engine_imports_nothing_heavy() -> None:
     assert done.stdout == "[]\n"
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 @pytest.mark.skipif(
     not all(importlib.util.find_spec(name) for name in ("fastapi", "uvicorn", "openai")),
     reason="the extra 'serving' of transformers (fastapi, uvicorn, openai) is not installed",

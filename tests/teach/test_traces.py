@@ -185,6 +185,7 @@ def test_the_seeds_questions_have_right_worked_solutions(tmp_path: Path) -> None
         assert record["cot"].splitlines()[-1] == f"Final Answer: {question['answer']}"
 
 
+@pytest.mark.integration
 def test_two_processes_do_not_write_one_file(tmp_path: Path) -> None:
     output = tmp_path / "traces.jsonl"
     code = (

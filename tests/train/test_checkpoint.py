@@ -62,7 +62,7 @@ def _wait_for_step(folder: Path, step: int, process: subprocess.Popen[str]) -> N
     raise AssertionError(f"step {step} was never reached: {process.communicate()[0]}")
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_killed_with_signal_9_and_resumed_gives_identical_weights(tmp_path: Path) -> None:
     for name in ("whole", "killed"):
         (tmp_path / name).mkdir()
@@ -85,7 +85,7 @@ def test_killed_with_signal_9_and_resumed_gives_identical_weights(tmp_path: Path
     assert losses(folders[0]) == losses(folders[1])
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_sigterm_saves_and_exits_with_its_own_status(tmp_path: Path) -> None:
     recipe = _recipe_file(tmp_path, train={"max_steps": 2000, "checkpoint_every": 1000})
     process = _start(recipe)

@@ -49,6 +49,7 @@ def test_file_and_memory_give_the_same_and_the_cache_is_used(
     assert isinstance(again.tokens, np.memmap)
 
 
+@pytest.mark.integration
 def test_worker_processes_give_the_same_after_the_parent_has_tokenized(
     tmp_path: Path, tokenizer: Any
 ) -> None:

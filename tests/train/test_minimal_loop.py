@@ -15,6 +15,8 @@ from helpers.recipes import tiny_recipe
 from helpers.training import losses
 from unspoken.train.loop import StepwiseInternalization
 
+pytestmark = pytest.mark.integration
+
 EXAMPLE = ROOT / "examples" / "minimal_loop.py"
 
 

@@ -153,7 +153,9 @@ class StepwiseInternalization:
         self.checkpoints.load_weights(model)
         self.processes.remember(model)
         if self.settings.gradient_checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
+            # its name of before transformers 5.2x, too
+            enable: Any = getattr(model, "activation_checkpointing_enable", None)
+            (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
             if self.recipe.lora is not None:  # or no gradient would reach the first adapters
                 model.enable_input_require_grads()
         if self.accelerator.num_processes > 1:  # or every process would draw the same dropout
