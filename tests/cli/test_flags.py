@@ -10,7 +10,7 @@ import pytest
 from helpers.flags import FILE, all_flags, flag_lines
 from unspoken.cli.flags import default_of, field_of
 from unspoken.cli.main import parse
-from unspoken.cli.options import Training
+from unspoken.cli.options import TrainingFlags
 from unspoken.cli.verbs import VERBS, application, find_verb
 
 APP = application()
@@ -54,7 +54,7 @@ def test_both_training_verbs_take_the_same_words() -> None:
 
 
 def test_a_setting_is_described_once() -> None:
-    flag = Training.flags["learning_rate"]
+    flag = TrainingFlags.flags["learning_rate"]
     assert field_of("train.learning_rate").default == default_of(flag) == 5e-5
     shown = {each.name: each.help for verb, each in all_flags() if verb == "internalize"}
     assert shown["learning_rate"] == field_of("train.learning_rate").description

@@ -9,7 +9,15 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from unspoken.cli.flags import nested
-from unspoken.cli.options import Checkpoint, Data, Lora, Replace, RunFolder, Student, Training
+from unspoken.cli.options import (
+    Checkpoint,
+    DataFlags,
+    LoraFlags,
+    Replace,
+    RunFolderFlags,
+    StudentFlags,
+    TrainingFlags,
+)
 from unspoken.cli.running import run_and_report
 from unspoken.common.errors import RecipeError, SettingError, setting
 from unspoken.parallel.world import is_main_process, read_world
@@ -32,12 +40,12 @@ PER_DEVICE, ACCUMULATION = 2, 4
 _ALL_WEIGHTS = {"model.quantization": None, "train.optimizer": "adamw"}
 
 
-class DistilData(Data, defaults=DEFAULTS):
+class DistilDataFlags(DataFlags, defaults=DEFAULTS):
     """What is learned from."""
 
 
-class DistilStudent(
-    Student,
+class DistilStudentFlags(
+    StudentFlags,
     defaults=DEFAULTS,
     required=("model_name",),
     names={"model_name": ("--student_dir", "--model_name")},
@@ -45,8 +53,8 @@ class DistilStudent(
     """Who learns."""
 
 
-class DistilTraining(
-    Training,
+class DistilTrainingFlags(
+    TrainingFlags,
     defaults={
         **DEFAULTS,
         "train.batch_size": f"{PER_DEVICE * ACCUMULATION} for each process",
@@ -62,17 +70,19 @@ class DistilTraining(
     """How it learns."""
 
 
-class DistilFolder(RunFolder, required=("output",), names={"output": ("--out_dir", "--output")}):
+class DistilFolderFlags(
+    RunFolderFlags, required=("output",), names={"output": ("--out_dir", "--output")}
+):
     """Where it goes."""
 
 
 def distil(
     *overrides: str,
-    student: Annotated[DistilStudent, Parameter(name="*")],
-    folder: Annotated[DistilFolder, Parameter(name="*")],
-    data: Annotated[DistilData, Parameter(name="*")] = DistilData(),  # noqa: B008
-    lora: Annotated[Lora, Parameter(name="*")] = Lora(),  # noqa: B008
-    training: Annotated[DistilTraining, Parameter(name="*")] = DistilTraining(),  # noqa: B008
+    student: Annotated[DistilStudentFlags, Parameter(name="*")],
+    folder: Annotated[DistilFolderFlags, Parameter(name="*")],
+    data: Annotated[DistilDataFlags, Parameter(name="*")] = DistilDataFlags(),  # noqa: B008
+    lora: Annotated[LoraFlags, Parameter(name="*")] = LoraFlags(),  # noqa: B008
+    training: Annotated[DistilTrainingFlags, Parameter(name="*")] = DistilTrainingFlags(),  # noqa: B008
     resume_from_checkpoint: Checkpoint = None,
     overwrite: Replace = False,
 ) -> None:
@@ -124,7 +134,7 @@ def distil(
         print(f"student: {recipe.folder}")
 
 
-def _refuse_adapter_flags(student: Student, lora: Lora) -> None:
+def _refuse_adapter_flags(student: StudentFlags, lora: LoraFlags) -> None:
     """Raises RecipeError for flags that are for adapters, beside --full_finetuning."""
     given = [name for name in lora.given() if name != "full_finetuning"]
     beside = [setting(name) for name in given]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from unspoken.cli.options import AskedModel, Measuring, Overwrite, ShortSampling
+from unspoken.cli.options import AskedModelFlags, EvaluateSamplingFlags, MeasuringFlags, Overwrite
 from unspoken.cli.output import silence_libraries
 from unspoken.common.errors import SettingError, settings_of
 from unspoken.common.interrupt import EXIT_INTERRUPTED
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 def evaluate(
     *,
-    model: Annotated[AskedModel, Parameter(name="*")],
+    model: Annotated[AskedModelFlags, Parameter(name="*")],
     input: Path,
     output: Path,
-    measuring: Annotated[Measuring, Parameter(name="*")] = Measuring(),  # noqa: B008
-    sampling: Annotated[ShortSampling, Parameter(name="*")] = ShortSampling(),  # noqa: B008
+    measuring: Annotated[MeasuringFlags, Parameter(name="*")] = MeasuringFlags(),  # noqa: B008
+    sampling: Annotated[EvaluateSamplingFlags, Parameter(name="*")] = EvaluateSamplingFlags(),  # noqa: B008
     overwrite: Overwrite = False,
 ) -> None:
     """Ask a model and measure its answers.
@@ -79,7 +79,7 @@ def evaluate(
         print(f"predictions: {output}")
 
 
-def _model(options: AskedModel) -> Model:
+def _model(options: AskedModelFlags) -> Model:
     """The section of a recipe that names the model."""
     from unspoken.recipe import Model
 

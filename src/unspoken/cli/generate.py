@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from unspoken.cli.options import Asking, Engine, Overwrite, Portion, Questions, Sampling
+from unspoken.cli.options import (
+    AskingFlags,
+    EngineFlags,
+    Overwrite,
+    PortionFlags,
+    QuestionFlags,
+    SamplingFlags,
+)
 from unspoken.cli.output import silence_libraries
 from unspoken.cli.traces import parse_shard, summary_lines
 from unspoken.common.errors import SettingError
@@ -25,11 +32,11 @@ def generate(
     input: str,
     output: Path,
     engine: EngineName = "transformers",
-    options: Annotated[Engine, Parameter(name="*")] = Engine(),  # noqa: B008
-    columns: Annotated[Questions, Parameter(name="*")] = Questions(),  # noqa: B008
-    portion: Annotated[Portion, Parameter(name="*")] = Portion(),  # noqa: B008
-    asking: Annotated[Asking, Parameter(name="*")] = Asking(),  # noqa: B008
-    sampling: Annotated[Sampling, Parameter(name="*")] = Sampling(),  # noqa: B008
+    options: Annotated[EngineFlags, Parameter(name="*")] = EngineFlags(),  # noqa: B008
+    columns: Annotated[QuestionFlags, Parameter(name="*")] = QuestionFlags(),  # noqa: B008
+    portion: Annotated[PortionFlags, Parameter(name="*")] = PortionFlags(),  # noqa: B008
+    asking: Annotated[AskingFlags, Parameter(name="*")] = AskingFlags(),  # noqa: B008
+    sampling: Annotated[SamplingFlags, Parameter(name="*")] = SamplingFlags(),  # noqa: B008
     overwrite: Overwrite = False,
 ) -> None:
     """Have a teacher write chains of thought.
@@ -86,11 +93,13 @@ def generate(
         sys.exit(EXIT_INTERRUPTED)
 
 
-def _trace_settings(portion: Portion, asking: Asking, sampling: Sampling) -> dict[str, Any]:
+def _trace_settings(
+    portion: PortionFlags, asking: AskingFlags, sampling: SamplingFlags
+) -> dict[str, Any]:
     """The arguments of `generate_traces` that decide what traces are written."""
-    from unspoken.measure.sampling import Sampling as HowToSample
+    from unspoken.measure.sampling import Sampling
 
-    settings = {**asking.given(), **portion.given(), "sampling": HowToSample(**sampling.given())}
+    settings = {**asking.given(), **portion.given(), "sampling": Sampling(**sampling.given())}
     settings.pop("shard", None)
     return settings
 

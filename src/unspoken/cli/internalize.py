@@ -8,7 +8,15 @@ import yaml
 from cyclopts import Parameter
 
 from unspoken.cli.flags import nested
-from unspoken.cli.options import Data, Lora, Removal, Replace, RunFolder, Student, Training
+from unspoken.cli.options import (
+    DataFlags,
+    LoraFlags,
+    RemovalFlags,
+    Replace,
+    RunFolderFlags,
+    StudentFlags,
+    TrainingFlags,
+)
 from unspoken.cli.running import run_and_report
 from unspoken.common.errors import RecipeError, SettingError, setting
 from unspoken.parallel.world import read_world
@@ -27,26 +35,26 @@ DEFAULTS = {
 _GSM8K = {"data.max_length": 150, "schedule.delta": 1, "schedule.remove_all_beyond": 39}
 
 
-class InternalizeStudent(Student, defaults=DEFAULTS):
+class InternalizeStudentFlags(StudentFlags, defaults=DEFAULTS):
     """Who learns."""
 
 
-class InternalizeTraining(Training, defaults=DEFAULTS):
+class InternalizeTrainingFlags(TrainingFlags, defaults=DEFAULTS):
     """How it learns."""
 
 
-class InternalizeFolder(RunFolder, defaults=DEFAULTS):
+class InternalizeFolderFlags(RunFolderFlags, defaults=DEFAULTS):
     """Where it goes."""
 
 
 def internalize(
     *arguments: str,
-    data: Annotated[Data, Parameter(name="*")] = Data(),  # noqa: B008
-    student: Annotated[InternalizeStudent, Parameter(name="*")] = InternalizeStudent(),  # noqa: B008
-    lora: Annotated[Lora, Parameter(name="*")] = Lora(),  # noqa: B008
-    training: Annotated[InternalizeTraining, Parameter(name="*")] = InternalizeTraining(),  # noqa: B008
-    removal: Annotated[Removal, Parameter(name="*")] = Removal(),  # noqa: B008
-    folder: Annotated[InternalizeFolder, Parameter(name="*")] = InternalizeFolder(),  # noqa: B008
+    data: Annotated[DataFlags, Parameter(name="*")] = DataFlags(),  # noqa: B008
+    student: Annotated[InternalizeStudentFlags, Parameter(name="*")] = InternalizeStudentFlags(),  # noqa: B008
+    lora: Annotated[LoraFlags, Parameter(name="*")] = LoraFlags(),  # noqa: B008
+    training: Annotated[InternalizeTrainingFlags, Parameter(name="*")] = InternalizeTrainingFlags(),  # noqa: B008
+    removal: Annotated[RemovalFlags, Parameter(name="*")] = RemovalFlags(),  # noqa: B008
+    folder: Annotated[InternalizeFolderFlags, Parameter(name="*")] = InternalizeFolderFlags(),  # noqa: B008
     overwrite: Replace = False,
 ) -> None:
     """Remove a model's chain of thought while it trains.
@@ -95,7 +103,7 @@ def _split(arguments: tuple[str, ...]) -> tuple[str | None, list[str]]:
     return (recipes[0] if recipes else None), [each for each in arguments if "=" in each]
 
 
-def _base(recipe_file: str | None, data: Data) -> tuple[dict[str, Any], yaml.Node | None]:
+def _base(recipe_file: str | None, data: DataFlags) -> tuple[dict[str, Any], yaml.Node | None]:
     """The values that flags are laid over, and where they stand in a file."""
     from unspoken.recipe import load_values
 
@@ -108,7 +116,7 @@ def _base(recipe_file: str | None, data: Data) -> tuple[dict[str, Any], yaml.Nod
     return {"name": "internalize", "data": {}, **values}, None
 
 
-def _refuse_files_alone(data: Data) -> None:
+def _refuse_files_alone(data: DataFlags) -> None:
     for name in ("valid", "test"):
         if getattr(data, name) is not None:
             raise SettingError(
@@ -120,7 +128,7 @@ def _refuse_files_alone(data: Data) -> None:
             )
 
 
-def _flags_of_student(student: Student) -> dict[str, Any]:
+def _flags_of_student(student: StudentFlags) -> dict[str, Any]:
     """What a model that unspoken trained says of itself, such as a distilled student."""
     from unspoken.models.adapter import is_adapter
     from unspoken.models.card import ModelCard
@@ -134,7 +142,7 @@ def _flags_of_student(student: Student) -> dict[str, Any]:
     return flags
 
 
-def _batches(training: Training, values: dict[str, Any]) -> dict[str, Any]:
+def _batches(training: TrainingFlags, values: dict[str, Any]) -> dict[str, Any]:
     """The batch and its parts, where flags tell how many forward passes it takes."""
     base = values.get("train", {})
     return training.batches(

@@ -46,7 +46,7 @@ Flag = Annotated[bool, Parameter(show_default=False)]
 _TARGETS = ("auto", "all-linear")
 
 
-class Data(Options, panel=_DATA):
+class DataFlags(Options, panel=_DATA):
     """What is learned from: files, or a task that unspoken makes or converts itself."""
 
     data = flag("data.train")
@@ -61,7 +61,7 @@ class Data(Options, panel=_DATA):
     max_length = flag("data.max_length")
 
 
-class Student(Options, panel=_MODEL):
+class StudentFlags(Options, panel=_MODEL):
     """The model that learns."""
 
     model_name = flag(
@@ -79,7 +79,7 @@ class Student(Options, panel=_MODEL):
     local_files_only = flag("model.local_files_only")
 
 
-class Lora(Options, panel=_LORA):
+class LoraFlags(Options, panel=_LORA):
     """Whether an adapter is trained, and which."""
 
     lora_r = flag("lora.r", "--r")
@@ -89,8 +89,6 @@ class Lora(Options, panel=_LORA):
         "lora.target_modules",
         kind=list[str],
         to_recipe=lambda names: names[0] if len(names) == 1 and names[0] in _TARGETS else names,
-        help="names of the modules that get an adapter, or all-linear; auto: the attention and MLP "
-        "projections under this architecture's names",
     )
     full_finetuning = flag(None, kind=bool, help="train all weights instead of an adapter")
 
@@ -99,7 +97,7 @@ class Lora(Options, panel=_LORA):
         return self.to_recipe().get("lora")
 
 
-class Training(Options, panel=_TRAINING):
+class TrainingFlags(Options, panel=_TRAINING):
     """How it is trained."""
 
     epochs = flag("train.epochs")
@@ -178,7 +176,7 @@ def _largest(whole: int, micro: int | None, processes: int) -> int | None:
     return None if micro is None else math.gcd(max(1, whole // processes), micro)
 
 
-class Removal(Options, panel=_REMOVAL):
+class RemovalFlags(Options, panel=_REMOVAL):
     """When thought tokens go."""
 
     removal = flag("schedule.removal")
@@ -193,7 +191,7 @@ class Removal(Options, panel=_REMOVAL):
     )
 
 
-class RunFolder(Options, panel=_OUTPUT):
+class RunFolderFlags(Options, panel=_OUTPUT):
     """Where it goes."""
 
     output = flag(
@@ -203,7 +201,7 @@ class RunFolder(Options, panel=_OUTPUT):
     )
 
 
-class Questions(Options, panel=_DATA):
+class QuestionFlags(Options, panel=_DATA):
     """Which records of a data set are questions, and under which names."""
 
     subset = flag(None, kind=str, help="of a data set that has several, such as main")
@@ -212,7 +210,7 @@ class Questions(Options, panel=_DATA):
     answer_field = flag(None, kind=str, help="where the gold answer stands", default="answer")
 
 
-class Engine(Options, panel=_ENGINE):
+class EngineFlags(Options, panel=_ENGINE):
     """Who is asked; each engine has flags of its own."""
 
     teacher_dir = flag(
@@ -240,7 +238,7 @@ class Engine(Options, panel=_ENGINE):
     )
 
 
-class Sampling(Options, panel=_SAMPLING):
+class SamplingFlags(Options, panel=_SAMPLING):
     """How the next token is chosen."""
 
     max_new_tokens = flag("teacher.max_new_tokens", help="limit per answer", default=512)
@@ -249,7 +247,7 @@ class Sampling(Options, panel=_SAMPLING):
     seed = flag("seed", help="same seed, same draws")
 
 
-class Vetting(Options, panel=_VETTING):
+class VettingFlags(Options, panel=_VETTING):
     """Which traces a student may learn from."""
 
     majority = flag("vet.majority")
@@ -259,8 +257,8 @@ class Vetting(Options, panel=_VETTING):
     max_per_question = flag("vet.max_per_question")
 
 
-class ShortSampling(Sampling):
-    """As `Sampling`, with the limit that the model's own card sets."""
+class EvaluateSamplingFlags(SamplingFlags):
+    """How the next token is chosen, up to the limit that the model's own card sets."""
 
     max_new_tokens = flag(
         "evaluate.max_new_tokens",
@@ -268,7 +266,7 @@ class ShortSampling(Sampling):
     )
 
 
-class Asking(Options, panel=_SAMPLING):
+class AskingFlags(Options, panel=_SAMPLING):
     """What a teacher is shown, and how often it answers."""
 
     samples_per_question = flag("teacher.samples_per_question")
@@ -276,7 +274,7 @@ class Asking(Options, panel=_SAMPLING):
     system_prompt = flag("teacher.system_prompt")
 
 
-class Portion(Options, panel=_PORTION):
+class PortionFlags(Options, panel=_PORTION):
     """Which of the questions are asked."""
 
     start_index = flag(None, kind=int, help="index of the first question", default=0)
@@ -289,7 +287,7 @@ class Portion(Options, panel=_PORTION):
     )
 
 
-class AskedModel(Options, panel=_MODEL, required=("base_model",)):
+class AskedModelFlags(Options, panel=_MODEL, required=("base_model",)):
     """The model that is measured."""
 
     base_model = flag(
@@ -314,7 +312,7 @@ class AskedModel(Options, panel=_MODEL, required=("base_model",)):
     trust_remote_code = flag("model.trust_remote_code")
 
 
-class Measuring(Options, panel=_MEASURING):
+class MeasuringFlags(Options, panel=_MEASURING):
     """How much is asked, and how it is timed."""
 
     num_samples = flag(

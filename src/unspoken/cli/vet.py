@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from unspoken.cli.options import Overwrite, Vetting
+from unspoken.cli.options import Overwrite, VettingFlags
 
 if TYPE_CHECKING:
     from unspoken.teach.vet import VetSummary
@@ -22,7 +22,7 @@ def vet(
     test: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
     rejected: Path | None = None,
     failed: Path | None = None,
-    rules: Annotated[Vetting, Parameter(name="*")] = Vetting(),  # noqa: B008
+    rules: Annotated[VettingFlags, Parameter(name="*")] = VettingFlags(),  # noqa: B008
     overwrite: Overwrite = False,
 ) -> None:
     """Keep the traces that a student may learn from.

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
-#: The names of Llama, Qwen2, Mistral and many others.
+#: The names of Llama, Qwen2, Mistral and many others. They are those of the first description of
+#: distilling here, so gate_proj, the third of an MLP, gets an adapter only where it is named.
 _USUAL = ("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj")
 
 
@@ -143,7 +144,7 @@ def lay_over(
 
 
 def choose_targets(names: Iterable[str]) -> list[str]:
-    """The seed's projections where the model has them, else every linear layer in its blocks.
+    """The usual projections where the model has them, else every linear layer in its blocks.
 
     Example:
         >>> choose_targets(["q_proj", "gate_proj", "down_proj", "score"])

@@ -160,7 +160,9 @@ class Lora(Section):
     )
     target_modules: Literal["auto", "all-linear"] | list[str] = Field(
         default="auto",
-        description="auto: the attention and MLP projections under this architecture's names",
+        description="which modules get an adapter: names, or all-linear; auto: q, k, v, o, up and "
+        "down projections where the model has them (not gate_proj), else every linear layer of "
+        "its blocks",
     )
 
 
@@ -172,8 +174,9 @@ class Schedule(Section):
     )
     delta: Annotated[float, Field(gt=0)] | None = Field(
         default=None,
-        description="linear: tokens removed per epoch (default 8) or over the run (default all "
-        "there are); adaptive: tokens removed at once (default 1)",
+        description="linear: tokens removed per epoch (default 8) or over the run (default 1.25 "
+        "times all there are, gone after 80 % of the steps); adaptive: tokens removed at once "
+        "(default 1)",
     )
     per: Literal["epoch", "run"] = Field(
         default="epoch", description="linear: what delta counts for"
