@@ -27,7 +27,7 @@ MADE = {
     "recipe.yaml", "mine.yaml", "README.md", "accelerate.yaml",
 }  # fmt: skip
 TOP = {path.name for path in ROOT.iterdir()} - {"runs", "data", "models", "results"}
-SUFFIXES = {".py", ".md", ".toml", ".yaml", ".sh", ".sbatch"}
+SUFFIXES = {".py", ".md", ".toml", ".yaml", ".sh", ".jinja"}
 
 
 def spans(document: Path) -> Iterator[str]:

@@ -64,7 +64,7 @@ def test_the_wheel_holds_the_package_and_every_recipe_and_config(wheel: set[str]
     assert len(shipped) == 13
     assert shipped == {name for name in wheel if name.startswith("unspoken/recipe/files/")}
     assert "unspoken/py.typed" in wheel
-    assert "unspoken/launch/slurm/slurm.sbatch" in wheel
+    assert "unspoken/launch/slurm/slurm.sbatch.jinja" in wheel
     assert {name.split("/")[0] for name in wheel if "dist-info" not in name} == {"unspoken"}
 
 

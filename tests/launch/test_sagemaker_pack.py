@@ -33,7 +33,7 @@ def test_the_same_code_gives_the_same_archive(tmp_path: Path) -> None:
         names = archive.getnames()
     assert {
         "unspoken/launch/container/entry.py",
-        "unspoken/launch/slurm/slurm.sbatch",
+        "unspoken/launch/slurm/slurm.sbatch.jinja",
         "recipes/tiny.yaml",
     } <= set(names)
     assert not any("__pycache__" in name for name in names)

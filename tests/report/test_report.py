@@ -29,7 +29,7 @@ from unspoken.common.errors import DataError
 from unspoken.report import print_metrics, print_summary, write_report
 from unspoken.report.read.results import TrainPoint
 from unspoken.report.read.run import read_run
-from unspoken.report.show import names, numbers
+from unspoken.report.show import numbers, plot_labels
 from unspoken.report.show.conclusion import conclude
 from unspoken.report.show.plots import MOST_POINTS, thinned
 from unspoken.report.show.summary import summary_lines
@@ -381,7 +381,7 @@ def test_long_logs_are_thinned():
 
 def test_names_keep_clear_of_the_curve():
     flat = [(2.0, 98.0), (10.0, 97.0)]
-    ((height, right), (low, _)) = names.beside_points([(2.0, 98.0), (2.0, 90.0)], flat)
+    ((height, right), (low, _)) = plot_labels.beside_points([(2.0, 98.0), (2.0, 90.0)], flat)
     assert right
     assert height > 98
     assert low == 90
@@ -396,6 +396,6 @@ def test_report_does_not_import_torch(full):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("module", [numbers, names])
+@pytest.mark.parametrize("module", [numbers, plot_labels])
 def test_examples_in_docstrings(module):
     assert doctest.testmod(module).failed == 0

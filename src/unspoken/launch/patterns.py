@@ -1,4 +1,4 @@
-"""Texts that must look like something: a part of a setting's type."""
+"""Types for settings whose text must match a pattern, such as the name of a job."""
 
 from __future__ import annotations
 

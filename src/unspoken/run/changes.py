@@ -1,4 +1,4 @@
-"""Settings of stages, then and now."""
+"""Which settings of a stage changed since it was done, such as `train.epochs: 3 -> 5`."""
 
 from __future__ import annotations
 

@@ -25,6 +25,7 @@ from unspoken.recipe.layout import (
     split_file,
 )
 from unspoken.recipe.records import DataRecord
+from unspoken.run.folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,22 @@ def data_settings(recipe: Recipe) -> dict[str, Any]:
     if recipe.teacher is not None:
         settings["teacher"] = {"num_train": recipe.teacher.num_train}
     return settings
+
+
+def data_stage(run: RunFolder, recipe: Recipe, folder: Path) -> Splits:
+    """Makes the files of one phase, or finds them made; the main process makes them."""
+    settings = run.on_main(lambda: data_settings(recipe))
+    stage = run.open("data", folder, DataRecord, settings)
+
+    def make() -> DataRecord:
+        splits, vetted = make_data(recipe, folder, settings["sha256"])
+        return stage.finish(splits.to_record(run.path, vetted))
+
+    record = stage.done
+    if record is None:
+        with stage.running():
+            record = run.on_main(make)
+    return Splits.from_record(record, run.path)
 
 
 def make_data(

@@ -104,7 +104,7 @@ class RunFolder:
         """Gives other hosts the files that the first one has, where they see different ones."""
         share_run_folder(self.path, self.process)
 
-    def forced(self, stage: str) -> bool:
+    def is_forced(self, stage: str) -> bool:
         """Whether the run is to begin again at this stage, or at one before it."""
         return self.start is not None and STAGES.index(stage) >= STAGES.index(self.start)
 
@@ -130,12 +130,12 @@ class RunFolder:
         """
         end_if_asked()
         settings = json.loads(json.dumps(settings))
-        known = self.on_main(lambda: self._settle(stage, folder, kind, settings, begins))
+        known = self.on_main(lambda: self._find_or_begin(stage, folder, kind, settings, begins))
         self.share()
         self.did_something |= known is None or not known.is_done
         return Stage(self, folder, kind, settings, known)
 
-    def _settle(
+    def _find_or_begin(
         self, stage: str, folder: Path, kind: type[Record], settings: dict[str, Any], begins: str
     ) -> Record | None:
         """The record that still holds, or None where the stage begins anew."""
@@ -145,17 +145,16 @@ class RunFolder:
         known = kind.read(folder / STAGE_FILE)
         if known is not None:
             changed = changes(known.settings, settings)
-            if not changed and not self.forced(stage):
-                self._say(f"{title}: {'done' if known.is_done else 'goes on'}")
+            if not changed and not self.is_forced(stage):
+                self._say(f"{title}: {_progress(known)}")
                 return known
             why = "; ".join(changed[:3]) if changed else "as asked"
             begins = f"{begins} again ({why}); what was there {self.set_aside(folder)}"
-        if not self.forced(stage) and not folder.exists():
+        if not self.is_forced(stage) and not folder.exists():
             place = self._find_set_aside(folder, kind, settings)
             if place is not None:
                 known = self._take_back(place, folder, kind)
-                word = "done" if known is not None and known.is_done else "goes on"
-                self._say(f"{title}: {word}, taken back from {place}")
+                self._say(f"{title}: {_progress(known)}, taken back from {place}")
                 return known
         self._say(f"{title}: {begins}")
         return None
@@ -199,6 +198,11 @@ class RunFolder:
         target.parent.mkdir(parents=True, exist_ok=True)
         path.rename(target)
         return f"is kept in {target}"
+
+
+def _progress(record: StageRecord | None) -> str:
+    """What is said of a stage that needs not begin anew."""
+    return "done" if record is not None and record.is_done else "goes on"
 
 
 class Stage(Generic[Record]):

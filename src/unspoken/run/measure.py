@@ -1,4 +1,8 @@
-"""How finished models do on the test questions; only this module and the teacher's read them."""
+"""How finished models do on the test questions: each model answers them once, to be measured.
+
+The teacher answers them in `unspoken.run.teacher`. Vetting and the leak check read them, too, but
+only to keep them out of what is learned.
+"""
 
 from __future__ import annotations
 
@@ -127,7 +131,7 @@ def model_in(folder: Path, settings: Model) -> Model:
 
 
 def evaluation_holds(
-    run: RunFolder, folder: Path, settings: dict[str, Any], *, forced: bool | None = None
+    run: RunFolder, folder: Path, settings: dict[str, Any], *, is_forced: bool | None = None
 ) -> bool:
     """Whether there is an evaluation with these settings, and no wish for another one.
 
@@ -137,16 +141,16 @@ def evaluation_holds(
         run: the run folder.
         folder: of what was measured.
         settings: everything that decides the result.
-        forced: there is such a wish; None: as the stage `evaluate` is begun again or not.
+        is_forced: there is such a wish; None: as the stage `evaluate` is begun again or not.
     """
     end_if_asked()
-    forced = run.forced("evaluate") if forced is None else forced
+    is_forced = run.is_forced("evaluate") if is_forced is None else is_forced
 
     def holds() -> bool:
         known = Evaluation.read(folder / EVALUATION_FILE)
         return known is not None and known.settings == json.loads(json.dumps(settings))
 
-    return not forced and run.on_main(holds)
+    return not is_forced and run.on_main(holds)
 
 
 def set_aside_evaluation(run: RunFolder, folder: Path) -> None:

@@ -27,8 +27,8 @@ from unspoken.recipe.layout import (
     level_folder,
 )
 from unspoken.recipe.plan import OnlyMeasured, Plan, Teaching, plan
-from unspoken.recipe.records import DataRecord, TrainingRecord
-from unspoken.run.data import Splits, check_phases, data_settings, make_data
+from unspoken.recipe.records import TrainingRecord
+from unspoken.run.data import Splits, check_phases, data_stage
 from unspoken.run.folder import RunFolder
 from unspoken.run.measure import evaluate_stage, evaluate_untrained, model_in
 from unspoken.run.student import train_and_measure, train_teacher
@@ -94,7 +94,7 @@ def _run_stages(run: RunFolder, recipe: Recipe, command: str, started: str, prog
         if run.did_something:
             _write_environment(recipe, splits, command, started)
         changed = run.did_something or run.recipe_changed
-        if changed or run.forced("report") or _report_is_old(run.path):
+        if changed or run.is_forced("report") or _report_is_old(run.path):
             write_report(run.path)
         else:
             run.say(
@@ -122,9 +122,9 @@ def train_students(run: RunFolder, planned: Plan, splits: list[Splits], *, progr
     """Trains every student of the plan, each from the model and for the steps that it says."""
     done: dict[Path, TrainingRecord] = {}
     for training in planned.students:
-        recipe, start = training.recipe, None
+        recipe, started_from = training.recipe, None
         if training.starts_from is not None:
-            start = done[training.starts_from]
+            started_from = done[training.starts_from]
             model = model_in(run.path / training.starts_from / MODEL, recipe.model)
             recipe = recipe.model_copy(update={"model": model})
         counted = [done[folder].state.step or 0 for folder in training.as_many_steps_as]
@@ -135,7 +135,7 @@ def train_students(run: RunFolder, planned: Plan, splits: list[Splits], *, progr
             splits[training.phase],
             run.path / training.folder,
             num_steps=sum(counted) if counted else None,
-            start=start,
+            started_from=started_from,
             progress=progress,
         )
 
@@ -174,22 +174,6 @@ def _borrow_explicit(
         return
     run.share()
     evaluate_stage(run, explicit.recipe, splits, target, model_sha256=digest, progress=progress)
-
-
-def data_stage(run: RunFolder, recipe: Recipe, folder: Path) -> Splits:
-    """The files, made or found done; the main process makes them."""
-    settings = run.on_main(lambda: data_settings(recipe))
-    stage = run.open("data", folder, DataRecord, settings)
-
-    def make() -> DataRecord:
-        splits, vetted = make_data(recipe, folder, settings["sha256"])
-        return stage.finish(splits.to_record(run.path, vetted))
-
-    record = stage.done
-    if record is None:
-        with stage.running():
-            record = run.on_main(make)
-    return Splits.from_record(record, run.path)
 
 
 def _report_is_old(folder: Path) -> bool:

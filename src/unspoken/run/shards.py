@@ -24,9 +24,8 @@ from unspoken.parallel.world import join_processes, leave_processes
 from unspoken.recipe import Recipe, Teacher, layout
 from unspoken.recipe.plan import plan
 from unspoken.recipe.records import DataRecord, TracesRecord, TrainingRecord
-from unspoken.run.data import Splits, data_settings
+from unspoken.run.data import Splits, data_settings, data_stage
 from unspoken.run.folder import Record, RunFolder
-from unspoken.run.run import data_stage
 from unspoken.run.student import train_teacher
 from unspoken.run.teacher import Asker, TeacherStages, trace_settings
 from unspoken.teach.traces.merge import merge_traces

@@ -48,7 +48,7 @@ def train_and_measure(
     folder: Path,
     *,
     num_steps: int | None = None,
-    start: TrainingRecord | None = None,
+    started_from: TrainingRecord | None = None,
     progress: bool = True,
 ) -> TrainingRecord:
     """Trains one model and asks it the test questions; returns the record of its training.
@@ -56,7 +56,14 @@ def train_and_measure(
     The arguments are those of `train_stage`; all processes call this.
     """
     record = train_stage(
-        run, name, recipe, splits, folder, num_steps=num_steps, start=start, progress=progress
+        run,
+        name,
+        recipe,
+        splits,
+        folder,
+        num_steps=num_steps,
+        started_from=started_from,
+        progress=progress,
     )
     evaluate_stage(run, recipe, splits, folder, model_sha256=record.model_sha256, progress=progress)
     run.process.wait_for_everyone()
@@ -86,7 +93,7 @@ def train_stage(
     folder: Path,
     *,
     num_steps: int | None = None,
-    start: TrainingRecord | None = None,
+    started_from: TrainingRecord | None = None,
     progress: bool = True,
 ) -> TrainingRecord:
     """Trains one model in `folder`, goes on with it, or finds it done; returns its record.
@@ -98,11 +105,11 @@ def train_stage(
         splits: examples and validation questions.
         folder: within the run folder.
         num_steps: exactly so many optimizer steps, whatever the recipe says.
-        start: the training whose model this one starts from, if there is one.
+        started_from: the training whose model this one starts from, if there is one.
         progress: show a bar.
     """
     recipe = _as_the_model_needs(run, recipe)
-    settings = _training_settings(recipe, splits, num_steps, start)
+    settings = _training_settings(recipe, splits, num_steps, started_from)
     stage = run.open(name, folder, TrainingRecord, settings)
     record, is_main = stage.done, run.process.is_main_process
     if record is not None:
@@ -115,7 +122,7 @@ def train_stage(
             replace(
                 outcome,
                 folder=str(folder.relative_to(run.path)),
-                started_from=start and start.folder,
+                started_from=started_from and started_from.folder,
             )
         )
         if is_main:
@@ -220,7 +227,7 @@ def _train(
 
 
 def _training_settings(
-    recipe: Recipe, splits: Splits, num_steps: int | None, start: TrainingRecord | None
+    recipe: Recipe, splits: Splits, num_steps: int | None, started_from: TrainingRecord | None
 ) -> dict[str, Any]:
     """Everything that decides what a training stage produces."""
     sections = {"seed", "template", "model", "lora", "schedule", "train"}
@@ -232,8 +239,11 @@ def _training_settings(
     values["data"] = {"max_length": recipe.data.max_length, **hashes}
     values["num_steps"] = num_steps
     name = recipe.model.name
-    if start is not None:  # by what is in them: a run folder may be moved
-        values["model"] |= {"name": f"{start.folder}/{MODEL}", "sha256": start.model_sha256}
+    if started_from is not None:  # by what is in them: a run folder may be moved
+        values["model"] |= {
+            "name": f"{started_from.folder}/{MODEL}",
+            "sha256": started_from.model_sha256,
+        }
     elif name is not None and Path(name).is_dir():
         values["model"] |= {"name": Path(name).name, "fingerprint": fingerprint(Path(name))}
     return values

@@ -346,13 +346,13 @@ class TeacherStages:
         }
         for key in ("temperature", "top_p", "samples_per_question"):  # the test is asked greedily
             settings["teacher"].pop(key)
-        forced = run.start in ("data", "teacher", "evaluate")
-        if evaluation_holds(run, folder, settings, forced=forced):
+        is_forced = run.start in ("data", "teacher", "evaluate")
+        if evaluation_holds(run, folder, settings, is_forced=is_forced):
             return
         set_aside_evaluation(run, folder)
         answers = folder / ANSWERS_FILE
         begun, wish = folder / ASKING_FILE, json.dumps(settings, sort_keys=True)
-        is_begun = not forced and begun.exists() and begun.read_text() == wish
+        is_begun = not is_forced and begun.exists() and begun.read_text() == wish
         if not run.on_main(lambda: is_begun):
             if run.process.is_main_process:
                 folder.mkdir(parents=True, exist_ok=True)

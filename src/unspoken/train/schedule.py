@@ -73,7 +73,9 @@ class Removal:
         removal = self.settings.removal
         if removal == "none":
             return RemovalState()
-        return RemovalState(removed=ALL if removal == "all" else self._full(self.settings.start))
+        if removal == "all":
+            return RemovalState(removed=ALL)
+        return RemovalState(removed=self._all_if_nothing_left(self.settings.start))
 
     def advance(
         self,
@@ -122,7 +124,7 @@ class Removal:
             return max(state.removed, self._linear(step))
         if not self._may_remove(state, step, accuracy):
             return state.removed
-        return self._full(state.removed + max(1, round(self.settings.delta or 1)))
+        return self._all_if_nothing_left(state.removed + max(1, round(self.settings.delta or 1)))
 
     def _linear(self, step: int) -> int:
         """floor(delta * t / T), t counted from the end of the warm-up period.
@@ -137,7 +139,7 @@ class Removal:
         else:
             delta = settings.delta or 1.25 * (self.longest - settings.start)
             period = max(1, self.num_steps - settings.warmup_steps)
-        return self._full(settings.start + math.floor(delta * done / period))
+        return self._all_if_nothing_left(settings.start + math.floor(delta * done / period))
 
     def _may_remove(self, state: RemovalState, step: int, accuracy: float | None) -> bool:
         settings = self.settings
@@ -170,7 +172,7 @@ class Removal:
         )
         return over or over_all
 
-    def _full(self, removed: int) -> int:
+    def _all_if_nothing_left(self, removed: int) -> int:
         """`removed`, or ALL where that removes everything."""
         limit = self.settings.remove_all_beyond
         gone = removed >= self.longest or (limit is not None and removed >= limit)

@@ -1,4 +1,4 @@
-"""What is asked of SLURM for a run, and what of it cannot be."""
+"""The settings of `unspoken launch slurm`, and which values SLURM would refuse."""
 
 from __future__ import annotations
 

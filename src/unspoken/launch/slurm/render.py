@@ -179,7 +179,7 @@ def _render(launch: SlurmLaunch, job: _JobRequest) -> str:
     options, folder = launch.options, launch.folder
     source = (
         resources.files("unspoken.launch.slurm")
-        .joinpath("slurm.sbatch")
+        .joinpath("slurm.sbatch.jinja")
         .read_text(encoding="utf-8")
     )
     # autoescape is for HTML; every value here is quoted for the shell where it is put in

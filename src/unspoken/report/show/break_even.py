@@ -16,7 +16,7 @@ from unspoken.report.read.costs import StageCost
 from unspoken.report.read.results import RunResult
 from unspoken.report.read.vetting import Traces
 from unspoken.report.show.numbers import exact, money
-from unspoken.report.show.staged import NAMES
+from unspoken.report.show.teacher_words import NAMES
 
 _STUDENTS = (INTERNALIZED, DISTILLED)
 

@@ -12,7 +12,7 @@ from unspoken.recipe.layout import DISTILLED, EXPLICIT, INTERNALIZED, NO_COT, TE
 from unspoken.recipe.records import Evaluation
 from unspoken.report.read.results import SPLITS, TRAINED_ONLY, PhaseResult, VariantResult
 from unspoken.report.show.numbers import mean, percent, whole
-from unspoken.report.show.staged import staged_lead, unfinished
+from unspoken.report.show.teacher_words import staged_lead, unfinished
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from unspoken.report.read.run import read_run
 from unspoken.report.show.break_even import BreakEven, break_even
 from unspoken.report.show.conclusion import Conclusion, conclude
 from unspoken.report.show.samples import Sample, choose_samples
-from unspoken.report.show.staged import shares, traces_lines
 from unspoken.report.show.table import Group, Row, make_categories, make_costs_table, make_table
+from unspoken.report.show.teacher_words import shares, traces_lines
 
 if TYPE_CHECKING:
     from unspoken.report.show.plots import Plot
@@ -55,7 +55,7 @@ def write_report(folder: Path) -> Path:
         DataError: it is not a run folder, or a file in it is broken.
     """
     # matplotlib takes a while to import
-    from unspoken.report.show.names import COLOURS
+    from unspoken.report.show.plot_labels import COLOURS
     from unspoken.report.show.plots import draw_plots, plotted_series
 
     run = read_run(folder)

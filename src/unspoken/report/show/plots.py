@@ -30,7 +30,13 @@ from unspoken.recipe.layout import (
     UNTRAINED,
 )
 from unspoken.report.read.results import PhaseResult, TrainPoint, VariantResult
-from unspoken.report.show.names import COLOURS, beside_points, lead_to_name, name_ends, write_name
+from unspoken.report.show.plot_labels import (
+    COLOURS,
+    beside_points,
+    lead_to_name,
+    name_ends,
+    write_name,
+)
 
 _MARKERS = {
     TEACHER: "P",

@@ -1,4 +1,4 @@
-"""Names in the plots: at the lines and points themselves, where they cover nothing."""
+"""Labels in the plots: a model's name and colour, at its line or point, where it covers nothing."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def name_ends(
         ends: x, y and whose line.
         least_gap: between two names, as a share of the axis' height.
     """
-    axis.get_ylim()  # settles autoscaling, on which the transform depends
+    axis.get_ylim()  # ends autoscaling, on which the transform depends
     shares = (axis.transScale + axis.transLimits).transform([(x, y) for x, y, _ in ends])[:, 1]
     last = max(x for x, _, _ in ends)
     for (_, _, variant), share in zip(ends, apart(list(shares), least_gap), strict=True):
