@@ -41,7 +41,7 @@ SEED, BATCH_SIZE, LEARNING_RATE, MAX_NORM = 0, 64, 1e-3, 1.0
 
 # `12*34=` in digits, least significant first: prompt 21*43=, thought 840+0630, answer #8040.
 TOKENIZER, TEMPLATE = character_tokenizer("0123456789*=+()#"), Template("compact")
-SPLITS = examples([(2, 2)], 7000, 0, 200, seed=SEED)
+SPLITS = examples([(2, 2)], num_train=7000, num_valid=0, num_test=200, seed=SEED)
 
 # All of the thought is gone after 80 % of the steps; lambda = 4 offsets one example in 55.
 SCHEDULE = Schedule(removal="linear", per="run", smoothing=4.0)

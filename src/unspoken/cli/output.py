@@ -1,4 +1,4 @@
-"""What verbs print, and what libraries do not."""
+"""How verbs print a line, and how the messages of the libraries they call are switched off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`unspoken report`: the page of a run again."""
+"""`unspoken report`: writes report.html, report.json and plots of a run folder again."""
 
 from __future__ import annotations
 

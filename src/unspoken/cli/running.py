@@ -1,4 +1,4 @@
-"""Runs a recipe, for the three verbs that do."""
+"""Runs a recipe and prints its result: what `run`, `distil` and `internalize` have in common."""
 
 from __future__ import annotations
 

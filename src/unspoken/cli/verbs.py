@@ -1,4 +1,4 @@
-"""All verbs: where they stand, and what each does in one line.
+"""The list of all verbs: which function each calls, its line in the help and an example.
 
 A verb's module is imported when it is called, so `unspoken --help` answers at once.
 """
@@ -99,20 +99,20 @@ VERBS = {
         "merge:merge",
         _ASK,
         "Join the traces of several shards.",
-        "unspoken merge traces-1-of-2.jsonl traces-2-of-2.jsonl --output traces.jsonl",
+        "unspoken merge data/cot_dataset-*.jsonl --output data/cot_dataset.jsonl",
     ),
     "vet": Verb(
         "vet:vet",
         _ASK,
         "Keep the traces that a student may learn from.",
-        "unspoken vet --input data/traces.jsonl --test data/test_questions.jsonl "
-        "--output data/cot_dataset.jsonl",
+        "unspoken vet --input data/cot_dataset.jsonl --test data/test_questions.jsonl "
+        "--output data/dataset.jsonl",
     ),
     "distil": Verb(
         "distil:distil",
         _TRAIN,
         "Train a student on a teacher's traces.",
-        "unspoken distil --student_dir models/student --data data/cot_dataset.jsonl "
+        "unspoken distil --student_dir models/student --data data/dataset.jsonl "
         "--out_dir results/student_cot_lora --epochs 3 --lr 2e-4",
         aliases=("distill",),
     ),

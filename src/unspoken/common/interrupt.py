@@ -1,7 +1,14 @@
 """SIGTERM and Ctrl-C end a run after the step it is in, with everything saved.
 
-Each step of the work has a `StopRequest` around it. Work of several steps has `carry_signals_over`
-around them all, so that a signal that came too late for one step counts before the next.
+Each step of the work has a `StopRequest` around it, which its owner asks and obeys:
+
+- `train.loop` after every optimizer step, and within validation: saves a checkpoint;
+- `teach.traces.write` when its engine has ended the batch; the traces are in the file by then;
+- `launch.slurm.submit` between jobs: cancels those that it submitted.
+
+Work of several steps, a run (`run.run`) or its preparation (`run.shards`), has `carry_signals_over`
+around them all, so that a signal that came too late for one step counts before the next, where
+`end_if_asked` obeys it. Whoever saved exits with EXIT_INTERRUPTED.
 """
 
 from __future__ import annotations

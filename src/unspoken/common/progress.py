@@ -1,4 +1,4 @@
-"""How often bars are drawn."""
+"""How often a progress bar is drawn: twice a second in a terminal, rarely into a log file."""
 
 from __future__ import annotations
 

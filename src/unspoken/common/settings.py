@@ -1,4 +1,4 @@
-"""Settings that are checked once, by their types: pydantic's dataclasses, our errors."""
+"""Dataclasses whose values pydantic checks when they are made; what is wrong is a SettingError."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights of few bits: what they need, and how they are made."""
+"""4-bit weights (NF4) by bitsandbytes: whether it is there, and how a model is loaded with it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """question, thought, answer -> the three spans of text that a model reads and writes.
 
 Prompts are rendered here and nowhere else: training, evaluation and the documented prompt of an
-exported model are the same string, and `tests/test_template.py` holds them to it.
+exported model are the same string, and `tests/models/test_template.py` holds them to it.
 
 plain       `{question}\\n` | `{thought}\\n` | `#### {answer}`
 compact     `{question}=` | `{thought}` | `#{answer}`, without spaces around digits and signs

@@ -1,4 +1,4 @@
-"""Every process has the whole model and the whole optimizer state; also one process alone."""
+"""Torch's DDP: every process has the whole model and optimizer state; also one process alone."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Weights, gradients and optimizer state are shared out: torch's fully_shard.
+"""Torch's FSDP2: weights, gradients and optimizer state are split over the processes.
 
-Gradients are shared out after every micro-batch: whole ones would not fit. What one process would
+torch's `fully_shard` does it. Gradients are shared out after every micro-batch: whole ones would
+not fit. What one process would
 have comes from torch.distributed.checkpoint.state_dict, which names parameters where an
 optimizer's own state_dict, and so our checkpoints, number them.
 """

@@ -1,8 +1,8 @@
 """What a launcher started: how many processes, how they work together, whether a recipe fits them.
 
-`accelerate launch` and torchrun say it in environment variables. They are read here and nowhere
-else, and what cannot work is refused before anything begins. Importing this module does not import
-torch.
+`accelerate launch` and torchrun say it in environment variables. They are read here, but for the
+launcher's precision (`precision.py`), and what cannot work is refused before anything begins.
+Importing this module does not import torch.
 """
 
 from __future__ import annotations

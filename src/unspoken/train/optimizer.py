@@ -1,4 +1,4 @@
-"""The optimizer of a recipe."""
+"""The optimizer that a recipe names, such as AdamW, over the weights that are trained."""
 
 from __future__ import annotations
 

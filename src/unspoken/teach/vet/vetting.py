@@ -1,4 +1,4 @@
-"""The files of vetting: traces in; what is kept, what is rejected and what failed out.
+"""Vets files of traces: writes what is kept, what is rejected and which questions failed.
 
 The last step of vetting. Files are read a line at a time, and once more where samples vote and for
 the questions that failed, so a million traces fit in memory.
