@@ -157,21 +157,21 @@ def test_raw_gsm8k_through_all_of_the_removal_and_evaluate(
     model = tiny_gpt2(tmp_path / "tiny")
     raw = shared_data / "gsm8k"
     small = tmp_path / "train.jsonl"
-    small.write_text("".join((raw / "train.jsonl").read_text().splitlines(True)[:400]))
+    small.write_text("".join((raw / "train.jsonl").read_text().splitlines(True)[:96]))
     done = unspoken(
         "internalize", "--epochs", 10, "--batch_size", 32, "--learning_rate", "5e-5",
         "--model_name", model, "--data", small, "--test", raw / "test.jsonl",
         "--delta", 60, "--output", tmp_path / "run", "--max_length", 500,
-        "evaluate.limit=20", "evaluate.num_latency=1",
+        "evaluate.limit=4", "evaluate.num_latency=1", "train.num_valid=4",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     stage = json.loads((tmp_path / "run/internalized/stage.json").read_text())
     assert stage["level"] == "all"
     done = unspoken(
         "evaluate", "--model", tmp_path / "run/internalized/model", "--input", raw / "test.jsonl",
-        "--output", tmp_path / "predictions.jsonl", "--limit", 50, "--num_latency", 2,
+        "--output", tmp_path / "predictions.jsonl", "--limit", 20, "--num_latency", 2,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     records = [json.loads(line) for line in (tmp_path / "predictions.jsonl").open()]
-    assert len(records) == 50
+    assert len(records) == 20
     assert records[0]["gold"] == "18"

@@ -66,12 +66,12 @@ def _wait_for_step(folder: Path, step: int, process: subprocess.Popen[str]) -> N
 def test_killed_with_signal_9_and_resumed_gives_identical_weights(tmp_path: Path) -> None:
     for name in ("whole", "killed"):
         (tmp_path / name).mkdir()
-    settings: dict[str, Any] = {"train": {"max_steps": 300, "checkpoint_every": 7}}
+    settings: dict[str, Any] = {"train": {"max_steps": 120, "checkpoint_every": 7}}
     whole = _start(_recipe_file(tmp_path / "whole", **settings))
     output, _ = whole.communicate(timeout=300)
     assert whole.returncode == 0, output
     recipe = _recipe_file(tmp_path / "killed", **settings)
-    for step in (16, 151):
+    for step in (16, 61):
         process = _start(recipe)
         _wait_for_step(tmp_path / "killed", step, process)
         process.send_signal(signal.SIGKILL)

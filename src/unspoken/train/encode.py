@@ -15,7 +15,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -27,6 +27,9 @@ from unspoken.data.example import Example, iter_examples
 from unspoken.models.template import Template, encode_prompts, rust_tokenizer, token_ids
 from unspoken.models.tokenizer import is_character_tokenizer
 from unspoken.train.dataset import CoTDataset
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 #: Raise when the meaning of the cached arrays changes.
 _FORMAT = 2
@@ -52,7 +55,7 @@ _ARRAYS = (
 
 def encode_file(
     path: Path,
-    tokenizer: Any,
+    tokenizer: PreTrainedTokenizerBase,
     template: Template,
     *,
     max_length: int | None = None,
@@ -110,7 +113,7 @@ def encode_file(
 
 def encode_examples(
     examples: Sequence[Example],
-    tokenizer: Any,
+    tokenizer: PreTrainedTokenizerBase,
     template: Template,
     *,
     max_length: int | None = None,
@@ -148,7 +151,7 @@ class _Chunk(NamedTuple):
 class _Encoder:
     """Examples -> _Chunk; a value that can be sent to a worker process."""
 
-    tokenizer: Any
+    tokenizer: PreTrainedTokenizerBase
     template: Template
     max_length: int | None
     steps: bool
@@ -167,7 +170,7 @@ class _Encoder:
             thoughts, step_ends = _encode_with_steps(texts, self.tokenizer)
         else:
             thoughts, step_ends = token_ids(self.tokenizer, texts), [()] * len(texts)
-        end = self.tokenizer.eos_token_id
+        end = int(self.tokenizer.eos_token_id)  # pyright: ignore[reportArgumentType]
         self._require_known(examples, prompts, thoughts, answers)
         flat: list[int] = []
         lengths, kept_ends, rows = [], [], []
@@ -266,7 +269,7 @@ def _joined(chunks: Sequence[_Chunk], where: str, max_length: int | None) -> dic
 
 
 def _encode_with_steps(
-    texts: Sequence[str], tokenizer: Any
+    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase
 ) -> tuple[list[list[int]], list[Sequence[int]]]:
     """Token ids, and for each text 0 and the number of tokens up to the end of each step."""
     if not tokenizer.is_fast:

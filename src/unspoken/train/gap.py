@@ -10,10 +10,15 @@ from unspoken import recipe
 from unspoken.common.errors import ModelError
 
 if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
     from unspoken.train.dataset import CoTDataset
 
 
-def require_gap_support(model: Any, dataset: CoTDataset, schedule: recipe.Schedule) -> None:
+def require_gap_support(
+    model: PreTrainedModel | PeftModel, dataset: CoTDataset, schedule: recipe.Schedule
+) -> None:
     """Checks that a model trained with gaps can be exported exactly.
 
     Raises:
@@ -43,7 +48,9 @@ def require_gap_support(model: Any, dataset: CoTDataset, schedule: recipe.Schedu
 
 
 @contextmanager
-def gap_closed(model: Any, dataset: CoTDataset, removed: int) -> Iterator[None]:
+def gap_closed(
+    model: PreTrainedModel | PeftModel, dataset: CoTDataset, removed: int
+) -> Iterator[None]:
     """Within the block, plain `generate` behaves as training with gaps did."""
     move_positions(model, dataset, removed)
     try:
@@ -52,7 +59,9 @@ def gap_closed(model: Any, dataset: CoTDataset, removed: int) -> Iterator[None]:
         move_positions(model, dataset, removed, back=True)
 
 
-def move_positions(model: Any, dataset: CoTDataset, removed: int, *, back: bool = False) -> None:
+def move_positions(
+    model: PreTrainedModel | PeftModel, dataset: CoTDataset, removed: int, *, back: bool = False
+) -> None:
     """Moves the rows of the position table over the gap, or back again.
 
     Row prompt_length + i becomes what row prompt_length + removed + i was. It is a permutation,
@@ -69,7 +78,7 @@ def move_positions(model: Any, dataset: CoTDataset, removed: int, *, back: bool 
         table.copy_(table[torch.argsort(order) if back else order])
 
 
-def _position_table(model: Any) -> Any:
+def _position_table(model: PreTrainedModel | PeftModel) -> Any:
     """The weight of a GPT-2-like learned position embedding, (positions, width), or None."""
     for name, module in model.named_modules():
         if name.rpartition(".")[2] == "wpe":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from unspoken.data.example import Example
 from unspoken.measure.evaluate import EvaluateOptions, evaluate
@@ -13,6 +13,9 @@ from unspoken.recipe import Recipe
 from unspoken.train.checkpoint import Checkpoints, TrainState, level_name, model_card
 from unspoken.train.log import TrainingLog
 from unspoken.train.schedule import ALL, Removal, level_interval
+
+if TYPE_CHECKING:
+    from unspoken.parallel.processes import AnyModel
 
 
 class Validation:
@@ -47,7 +50,7 @@ class Validation:
         return is_end or (every > 0 and removed % every == 0)
 
     def run(
-        self, model: Any, state: TrainState, log: TrainingLog, *, is_last: bool
+        self, model: AnyModel, state: TrainState, log: TrainingLog, *, is_last: bool
     ) -> tuple[TrainState, float | None]:
         """Measures the level at which `state` is; its best model so far is kept.
 
@@ -80,7 +83,7 @@ class Validation:
             state = replace(state, best={**state.best, level_name(removed): figures})
         return state, metrics.accuracy
 
-    def _measure(self, model: Any, removed: int) -> Metrics:
+    def _measure(self, model: AnyModel, removed: int) -> Metrics:
         """Greedy answers at this level; every process answers its share of the questions."""
         there = self.checkpoints
         gone = there.tokens_gone(removed)
