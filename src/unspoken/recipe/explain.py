@@ -14,7 +14,7 @@ from unspoken.common.errors import setting
 
 
 @dataclass(frozen=True)
-class Place:
+class RecipeSource:
     """Where a recipe's values come from.
 
     Attributes:
@@ -43,7 +43,7 @@ class Place:
         return any(key == each or key.startswith(f"{each}.") for each in self.given)
 
 
-def explain(problem: Any, place: Place, recipe: type[BaseModel]) -> str:
+def explain(problem: Any, place: RecipeSource, recipe: type[BaseModel]) -> str:
     """One line for one pydantic problem: place, what was found, what is needed."""
     path = [str(part) for part in problem["loc"]]
     message = problem["msg"].removeprefix("Value error, ")

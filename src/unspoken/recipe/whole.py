@@ -9,7 +9,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from unspoken.common.errors import RecipeError, setting
-from unspoken.recipe.explain import Place, explain
+from unspoken.recipe.explain import RecipeSource, explain
 from unspoken.recipe.merge import merge, switched
 from unspoken.recipe.sections import (
     Baselines,
@@ -171,6 +171,6 @@ def validate(
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        place = Place(where, nodes, given)
+        place = RecipeSource(where, nodes, given)
         lines = [explain(problem, place, Recipe) for problem in error.errors()]
         raise RecipeError("\n".join(dict.fromkeys(lines))) from None

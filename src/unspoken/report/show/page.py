@@ -19,7 +19,7 @@ from unspoken.report.read.results import PhaseResult, RunResult
 from unspoken.report.read.run import read_run
 from unspoken.report.show.break_even import BreakEven, break_even
 from unspoken.report.show.conclusion import Conclusion, conclude
-from unspoken.report.show.samples import Sample, choose_samples
+from unspoken.report.show.samples import AnswersShown, choose_samples
 from unspoken.report.show.table import Group, Row, make_categories, make_costs_table, make_table
 from unspoken.report.show.teacher_words import shares, traces_lines
 
@@ -31,7 +31,7 @@ _FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Section:
+class PageSection:
     """One phase of the page."""
 
     phase: PhaseResult
@@ -42,7 +42,7 @@ class Section:
     categories: list[Row]
     plots: list[Plot]
     series: dict[str, Any]
-    samples: list[Sample]
+    samples: list[AnswersShown]
 
 
 def write_report(folder: Path) -> Path:
@@ -60,7 +60,7 @@ def write_report(folder: Path) -> Path:
 
     run = read_run(folder)
     sections = [
-        Section(
+        PageSection(
             phase=phase,
             conclusion=conclude(phase),
             measured_on=_measured_on(phase),
@@ -82,7 +82,7 @@ def write_report(folder: Path) -> Path:
 
 
 def _render(
-    run: RunResult, sections: list[Section], paid: list[BreakEven], colours: dict[str, str]
+    run: RunResult, sections: list[PageSection], paid: list[BreakEven], colours: dict[str, str]
 ) -> str:
     from jinja2 import Environment, StrictUndefined
 
@@ -150,7 +150,7 @@ def _facts(run: RunResult) -> list[tuple[str, list[str]]]:
     return [(name, lines) for name, lines in facts if any(lines)]
 
 
-def _values(run: RunResult, sections: list[Section], paid: list[BreakEven]) -> dict[str, Any]:
+def _values(run: RunResult, sections: list[PageSection], paid: list[BreakEven]) -> dict[str, Any]:
     """report.json: the table, the curves and where they come from."""
     return {
         "format": _FORMAT,
@@ -167,7 +167,7 @@ def _values(run: RunResult, sections: list[Section], paid: list[BreakEven]) -> d
     }
 
 
-def _phase_values(section: Section) -> dict[str, Any]:
+def _phase_values(section: PageSection) -> dict[str, Any]:
     phase = section.phase
     pairs = [
         (name, rival)

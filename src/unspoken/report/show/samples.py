@@ -38,7 +38,7 @@ class Written:
 
 
 @dataclass(frozen=True)
-class Sample:
+class AnswersShown:
     """One question, its gold answer, and the models' texts side by side."""
 
     question: str
@@ -46,19 +46,21 @@ class Sample:
     written: list[Written]
 
 
-def choose_samples(phase: PhaseResult) -> list[Sample]:
+def choose_samples(phase: PhaseResult) -> list[AnswersShown]:
     """The first questions of every combination of right and wrong, in the order of the file."""
     answers = {name: phase.variants[name].predictions for name in _shown(phase)}
     answers = {name: records for name, records in answers.items() if records}
     most = {1: 2 * _PER_KIND, 2: _PER_KIND}.get(len(answers), 1)
-    kinds: dict[_Kind, list[Sample]] = {}
+    kinds: dict[_Kind, list[AnswersShown]] = {}
     for found in _by_question(answers):
         verdicts = tuple(record.get("correct") for record in reversed(found.values()))
         same = kinds.setdefault(verdicts, [])
         if len(same) < most:
             record = list(found.values())[-1]
             written = [_written(name, one) for name, one in found.items()]
-            same.append(Sample(str(record.get("question")), str(record.get("gold") or ""), written))
+            same.append(
+                AnswersShown(str(record.get("question")), str(record.get("gold") or ""), written)
+            )
     order = sorted(kinds, key=lambda kind: [str(value) for value in kind], reverse=True)
     return [sample for kind in order for sample in kinds[kind]]
 
