@@ -1,4 +1,4 @@
-"""The loop: same losses however a batch is cut, what ends it, what it refuses to save."""
+"""The loop: what ends it, and what it refuses to save."""
 
 from __future__ import annotations
 
@@ -14,12 +14,6 @@ from helpers.training import NO_DROPOUT, events, losses, run, same, trainer, wei
 from unspoken.common.errors import TrainingError
 from unspoken.common.interrupt import EXIT_INTERRUPTED
 from unspoken.train.checkpoint import TrainState
-
-
-def test_accumulating_gives_the_same_losses_as_one_large_batch(tmp_path: Path) -> None:
-    run(tmp_path / "whole", model=NO_DROPOUT)
-    run(tmp_path / "parts", model=NO_DROPOUT, train={"micro_batch_size": 2})
-    assert losses(tmp_path / "parts") == pytest.approx(losses(tmp_path / "whole"), abs=2e-5)
 
 
 def test_same_seed_same_weights_and_another_seed_others(tmp_path: Path) -> None:

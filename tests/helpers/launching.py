@@ -1,0 +1,100 @@
+"""Runs of one process, and of two that torchrun starts."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from helpers.paths import ROOT
+from helpers.recipes import tiny_recipe
+from helpers.training import NO_DROPOUT
+
+SETTINGS: dict[str, Any] = {
+    "model": NO_DROPOUT,
+    "schedule": {"delta": 60, "smoothing": 0.7},
+    "train": {"micro_batch_size": 4, "max_steps": 40},
+    "baselines": True,
+}
+
+
+#: As accelerate launch sets them for the files in configs/.
+WAYS = {
+    "ddp": {},
+    "fsdp2": {
+        "ACCELERATE_USE_FSDP": "true",
+        "FSDP_VERSION": "2",
+        "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+        "FSDP_RESHARD_AFTER_FORWARD": "true",
+    },
+    "zero2": {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "2"},
+    "zero3": {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "3"},
+}
+
+
+#: Micro-batches, removals (so resets) at steps 8 and 16, checkpoints there and in between.
+TWO_RESETS: dict[str, Any] = {
+    "model": {**NO_DROPOUT, "config": {**NO_DROPOUT["config"], "n_layer": 2}},
+    "schedule": {"delta": 4, "positions": "gap"},
+    "train": {
+        "micro_batch_size": 4,
+        "checkpoint_every": 4,
+        "keep_checkpoints": 9,
+        "max_grad_norm": 0.5,
+    },
+}
+
+
+#: Processes find tests/helpers, and what this one finds.
+IMPORTS = {"PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])}
+
+
+def torchrun(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Two processes on the loopback interface."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    launcher = ["--nproc_per_node=2", "--master_addr=127.0.0.1", f"--master_port={port}"]
+    return subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", *launcher, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **IMPORTS, "OMP_NUM_THREADS": "1", **environment},
+        timeout=300,
+    )
+
+
+def alone(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """One process."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **IMPORTS},
+        timeout=300,
+    )
+
+
+def close(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(
+        torch.allclose(one[name], other[name], atol=2e-5) for name in one
+    )
+
+
+def run_recipe_of(folder: Path, launch: Callable[..., subprocess.CompletedProcess[str]]) -> Path:
+    recipe = tiny_recipe(folder / "run", **SETTINGS)
+    path = folder / "recipe.yaml"
+    folder.mkdir()
+    path.write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
+    done = launch("-m", "unspoken", "run", str(path))
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
