@@ -90,6 +90,20 @@ def test_the_numbers_of_quickstart() -> None:
     assert f"no_cot as for all this together, at most {both:,}" in text
 
 
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ({"task": "arithmetic", "categories": ["riddles"]}, "data.categories: found"),
+        ({"task": "gsm8k", "source": "nowhere"}, "nowhere: no such folder; .* correct data.source"),
+    ],
+)
+def test_settings_are_named_as_in_the_recipe(
+    tmp_path: Path, data: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises((DataError, RecipeError), match=expected):
+        said(asking(tmp_path, data=data))
+
+
 def test_a_leak_in_given_questions_is_found(tmp_path: Path) -> None:
     questions = [{"question": f"{i} + 1?", "answer": str(i + 1)} for i in range(20)]
     data = {

@@ -9,7 +9,7 @@ import pytest
 
 from helpers.paths import RECIPES
 from unspoken.common.errors import RecipeError
-from unspoken.recipe import Recipe, dump_recipe, load_recipe, parse_override, recipe_from
+from unspoken.recipe import Data, Recipe, dump_recipe, load_recipe, parse_override, recipe_from
 
 FILES = sorted(RECIPES.glob("*.yaml"))
 
@@ -156,10 +156,23 @@ def test_switching_one_baseline_off_leaves_the_other() -> None:
         ("schedule.max_hold=3", "at least schedule.window"),
         ("train.settle_steps=0", "greater than 0"),
         ("data.train=mine.jsonl", "data.task=jsonl"),
+        ("teacher={engine: worked, top_p: 0.9}", "teacher.top_p: found 0.9 with temperature 0"),
+        ("vet.pattern=(", "vet.pattern: found '(', which is no regular expression"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(override: str, expected: str) -> None:
     assert expected in error(SMALL, override)
+
+
+def test_a_teacher_that_is_asked_again_draws_then() -> None:
+    teacher = recipe_from(SMALL, ["teacher={engine: worked, top_p: 0.9, retries: 1}"]).teacher
+    assert teacher is not None and teacher.top_p == 0.9
+
+
+def test_sizes_are_those_of_the_task() -> None:
+    assert recipe_from(SMALL, ["data={task: gsm8k, num_valid: 0}"]).data.num_valid == 0
+    sizes = Data.model_validate({"task": "gsm8k"}), Data.model_validate({"task": "arithmetic"})
+    assert [data.num_valid for data in sizes] == [500, 0]
 
 
 def test_a_recipe_does_not_change_after_reading() -> None:

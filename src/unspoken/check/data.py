@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from unspoken.common.errors import DataError
+from typing_extensions import assert_never
+
+from unspoken.common.errors import DataError, settings_of
 from unspoken.data.example import Example, extract_gold, read_examples
 from unspoken.data.jsonl import read_jsonl
 from unspoken.data.leaks import check_leaks
-from unspoken.recipe import Data, Recipe
+from unspoken.recipe import Data, Recipe, Vet
 from unspoken.recipe.layout import DATASET_FILE
-from unspoken.run.data import is_traces, iter_split_questions
+from unspoken.run.data import iter_split_questions, kind_of, num_held_out
 
 #: Examples that a task is sampled with.
 _SAMPLE = 400
@@ -57,6 +59,7 @@ class Sample:
         return self.num_valid if self.num_test == 0 else self.num_test
 
 
+@settings_of(Data.names_in("data"))
 def read_sample(recipe: Recipe) -> Sample:
     """The data of one phase.
 
@@ -69,8 +72,10 @@ def read_sample(recipe: Recipe) -> Sample:
     if data.task == "arithmetic":
         return _arithmetic(data, recipe.seed)
     if data.task == "gsm8k":
-        return _gsm8k(data)
-    return _files(recipe)
+        return _gsm8k(data, recipe.seed)
+    if data.task == "jsonl":
+        return _files(recipe)
+    assert_never(data.task)
 
 
 def _multiplication(data: Data, seed: int) -> Sample:
@@ -108,19 +113,20 @@ def _held(num_valid: int, num_test: int) -> str:
     return f"; {num_valid:,} to validate and {num_test:,} to test with"
 
 
-def _gsm8k(data: Data) -> Sample:
-    from unspoken.data.tasks.gsm8k import parse
+def _gsm8k(data: Data, seed: int) -> Sample:
+    from unspoken.data.tasks.gsm8k import hold_out, parse, raw_folder, read_folder
 
-    if data.source is None or not Path(data.source).is_dir():
+    folder = raw_folder(data.source)
+    if folder is None:
         note = "GSM8K from the hub; sizes are known once it is fetched"
         return Sample([], 0, data.num_valid, None, note)
-    path = Path(data.source) / "train.jsonl"
-    some = [parse(r, data.thought, f"{path}:{line}") for line, r in read_jsonl(path)]
-    num_test = sum(1 for _ in read_jsonl(Path(data.source) / "test.jsonl"))
-    count = len(some) - data.num_valid
+    raw, test = read_folder(folder)
+    some = [parse(record, data.thought, f"{raw.place}:{line}") for line, record in raw.read()]
+    train, _ = hold_out(some, data.num_valid, seed)
+    num_test = sum(1 for _ in test.read())
     held = _held(data.num_valid, num_test)
-    note = f"GSM8K from {data.source}, {count:,} training examples{held}"
-    return Sample(some, count, data.num_valid, num_test, note)
+    note = f"GSM8K from {folder}, {len(train):,} training examples{held}"
+    return Sample(train, len(train), data.num_valid, num_test, note)
 
 
 def _files(recipe: Recipe) -> Sample:
@@ -132,7 +138,7 @@ def _files(recipe: Recipe) -> Sample:
     sizes = {name: sum(1 for _ in iter_split_questions(path)) for name, path in asked.items()}
     num_held = 0
     if "valid" not in asked and some[0].answer:  # without a gold answer nothing can validate
-        num_held = min(data.num_valid, len({one.question for one in some}) // 10)
+        num_held = num_held_out({one.question for one in some}, data.num_valid)
     if num_held:
         note += f"; {num_held:,} of them are held out for validation"
     num_valid, num_test = sizes.get("valid", num_held), sizes.get("test", 0)
@@ -161,15 +167,15 @@ def _training(recipe: Recipe, path: Path) -> tuple[list[Example], str]:
     """The examples of the training file, as the run will read it, and what to say of them."""
     from unspoken.data.tasks import gsm8k, icot
 
-    data = recipe.data
-    if path.suffix == ".txt":
+    data, kind = recipe.data, kind_of(path)
+    if kind == "icot":
         some = list(icot.iter_lines(path))
-    elif gsm8k.is_raw(path):
+    elif kind == "gsm8k":
         some = [gsm8k.parse(r, data.thought, f"{path}:{line}") for line, r in read_jsonl(path)]
     elif recipe.teacher is not None:
         some = _questions(path)
         return some, f"{len(some):,} questions in {path}"
-    elif is_traces(path):
+    elif kind == "traces":
         return _vetted(path, recipe)
     else:
         some = read_examples(path, allow_empty_thought=data.allow_empty_thoughts)
@@ -191,6 +197,7 @@ def _questions(path: Path) -> list[Example]:
     ]
 
 
+@settings_of(Vet.names_in("vet"))
 def _vetted(path: Path, recipe: Recipe) -> tuple[list[Example], str]:
     """The given traces that the run will keep, and how many of them it will not."""
     from unspoken.teach.vet import VetRules, vet_traces

@@ -64,9 +64,9 @@ def _missing_model(model: Model) -> str | None:
 
 
 def _takes_gsm8k_from_hub(recipe: Recipe) -> bool:
-    from unspoken.data.tasks.gsm8k import HUB_NAME
+    from unspoken.data.tasks.gsm8k import HUB_NAME, raw_folder
 
-    if recipe.data.task != "gsm8k" or recipe.data.source not in (None, HUB_NAME):
+    if recipe.data.task != "gsm8k" or raw_folder(recipe.data.source) is not None:
         return False
     from datasets.config import HF_DATASETS_CACHE
 

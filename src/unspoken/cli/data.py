@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from unspoken.cli.options import Flag, Overwrite
+from unspoken.recipe.sections import SIZES
 
 
 def multiplication(
@@ -52,9 +53,9 @@ def multiplication(
 def arithmetic(
     *,
     output: Path,
-    num_train: int = 377,
-    num_test: int = 95,
-    num_valid: int = 0,
+    num_train: int = SIZES["arithmetic"]["num_train"],
+    num_test: int = SIZES["arithmetic"]["num_test"],
+    num_valid: int = SIZES["arithmetic"]["num_valid"],
     difficulty: Literal["easy", "medium", "hard"] = "medium",
     categories: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     with_thoughts: Flag = False,
@@ -106,7 +107,7 @@ def gsm8k(
     output: Path,
     source: Annotated[str | None, Parameter(name=["--source", "--input"])] = None,
     thought: Literal["equations", "sentences"] = "equations",
-    num_valid: int = 500,
+    num_valid: int = SIZES["gsm8k"]["num_valid"],
     seed: int = 0,
     overwrite: Overwrite = False,
 ) -> None:

@@ -16,10 +16,22 @@ Natural = Annotated[int, Field(ge=0)]
 TemplateName = Literal["plain", "compact", "qa", "chat"]
 
 
+#: What a task makes where a recipe or the command line does not say how much.
+SIZES = {
+    "arithmetic": {"num_train": 377, "num_valid": 0, "num_test": 95},
+    "gsm8k": {"num_valid": 500},
+}
+
+
 class Section(BaseModel):
     """A part of a recipe: unknown keys are errors and values cannot change after reading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def names_in(cls, section: str) -> dict[str, str]:
+        """Names of its settings -> their keys in a recipe, for `settings_of`."""
+        return {name: f"{section}.{name}" for name in cls.model_fields}
 
 
 class Data(Section):
@@ -44,8 +56,8 @@ class Data(Section):
     )
     num_valid: Natural = Field(
         default=1_000,
-        description="validation examples (arithmetic: default 0); of a jsonl file without a "
-        "validation file so many are held out, a tenth at the most; 0: none",
+        description="validation examples (arithmetic: default 0, gsm8k: 500); of a jsonl file "
+        "without a validation file so many are held out, a tenth at the most; 0: none",
     )
     num_test: Positive = Field(
         default=1_000,
@@ -81,8 +93,8 @@ class Data(Section):
     @model_validator(mode="before")
     @classmethod
     def _sizes_of_the_task(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("task") == "arithmetic":
-            return {"num_train": 377, "num_valid": 0, "num_test": 95, **values}
+        if isinstance(values, dict):
+            return {**SIZES.get(str(values.get("task")), {}), **values}
         return values
 
     @model_validator(mode="after")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from unspoken.common.errors import setting
 from unspoken.recipe.sections import Model, Natural, Positive, Section, Train
 
 Price = Annotated[float, Field(ge=0)]
@@ -123,6 +125,12 @@ class Teacher(Section):
                 f"teacher.samples_per_question: found {self.samples_per_question} with temperature "
                 "0, which makes them all the same; set teacher.temperature, such as 0.7"
             )
+        if self.top_p < 1 and self.temperature == 0 and not self.retries:
+            raise ValueError(
+                f"{setting('teacher.top_p')}: found {self.top_p} with temperature 0 and no retries,"
+                f" which do not look at it; set {setting('teacher.temperature')}, such as 0.7, or "
+                "leave it out"
+            )
         return self
 
 
@@ -145,6 +153,17 @@ class Vet(Section):
     max_per_question: Positive | None = Field(
         default=None, description="keep no more traces of a question than this"
     )
+
+    @model_validator(mode="after")
+    def _a_regular_expression(self) -> Vet:
+        try:
+            re.compile(self.pattern or "")
+        except re.error as error:
+            raise ValueError(
+                f"{setting('vet.pattern')}: found {self.pattern!r}, which is no regular expression "
+                f"({error}); needed: one that matches a whole thought; correct it"
+            ) from None
+        return self
 
 
 class Costs(Section):

@@ -6,12 +6,12 @@ A user's own files are only read. What unspoken makes of them stands in the run 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from unspoken.common.errors import DataError
+from unspoken.common.errors import DataError, settings_of
 from unspoken.common.files import atomic_output, sha256
 from unspoken.data.example import iter_examples, iter_questions
 from unspoken.data.jsonl import json_line, read_jsonl, require_text
@@ -26,6 +26,10 @@ from unspoken.recipe.layout import (
 )
 from unspoken.recipe.records import DataRecord
 from unspoken.run.folder import RunFolder
+
+#: What a user's file holds: the paper's lines, raw GSM8K, a teacher's traces, or examples or
+#: questions as unspoken writes them.
+FileKind = Literal["icot", "gsm8k", "traces", "unspoken"]
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,7 @@ def data_stage(run: RunFolder, recipe: Recipe, folder: Path) -> Splits:
     return Splits.from_record(record, run.path)
 
 
+@settings_of(Data.names_in("data"))
 def make_data(
     recipe: Recipe, folder: Path, hashes: Mapping[str, str]
 ) -> tuple[Splits, dict[str, Any] | None]:
@@ -168,7 +173,7 @@ def _take_files(
     given = {"train": data.train, "valid": data.valid, "test": data.test}
     files = {name: path and as_jsonl(path, data, name, folder) for name, path in given.items()}
     train = files["train"]
-    if train and recipe.teacher is None and is_traces(train):
+    if train and recipe.teacher is None and kind_of(train) == "traces":
         train, vetted = _vet(recipe.vet, train, files["test"], folder)
         files["train"] = train
     if train and not files["valid"] and data.num_valid and _answered(train):
@@ -178,14 +183,6 @@ def _take_files(
 
 def _make_files(data: Data, seed: int, folder: Path) -> dict[str, Path | None]:
     """The files of one of unspoken's own tasks."""
-    _make(data, seed, folder)
-    files: dict[str, Path | None] = {
-        name: split_file(folder, name) for name in ("train", "valid", "test")
-    }
-    return files if data.num_valid else {**files, "valid": None}
-
-
-def _make(data: Data, seed: int, folder: Path) -> None:
     from unspoken.data.tasks.arithmetic import write_arithmetic
     from unspoken.data.tasks.gsm8k import write_gsm8k
     from unspoken.data.tasks.multiplication import write_multiplication
@@ -205,16 +202,27 @@ def _make(data: Data, seed: int, folder: Path) -> None:
             with_thoughts=True,
             overwrite=True,
         )
-    else:
+    elif data.task == "gsm8k":
         write_gsm8k(
             folder, data.source, data.thought, num_valid=data.num_valid, seed=seed, overwrite=True
         )
+    else:
+        raise AssertionError(f"task {data.task} makes no files")
+    splits = ("train", "valid", "test") if data.num_valid else ("train", "test")
+    return {"valid": None, **{name: split_file(folder, name) for name in splits}}
 
 
-def is_traces(path: Path) -> bool:
-    """Whether a file holds a teacher's traces: `cot` with the final answer in it, no `thought`."""
-    first = next(iter(read_jsonl(path)), None)
-    return first is not None and "cot" in first[1] and "thought" not in first[1]
+def kind_of(path: Path) -> FileKind:
+    """What a user's file holds, as its suffix and its first record tell."""
+    from unspoken.data.tasks import gsm8k
+
+    if path.suffix == ".txt":
+        return "icot"
+    if gsm8k.is_raw(path):
+        return "gsm8k"
+    # traces have a `cot` with the final answer in it, and no `thought`
+    _, first = next(read_jsonl(path))
+    return "traces" if "cot" in first and "thought" not in first else "unspoken"
 
 
 def _answered(path: Path) -> bool:
@@ -223,6 +231,7 @@ def _answered(path: Path) -> bool:
     return first is not None and "answer" in first[1]
 
 
+@settings_of(Vet.names_in("vet"))
 def _vet(rules: Vet, path: Path, test: Path | None, folder: Path) -> tuple[Path, dict[str, Any]]:
     from unspoken.teach.vet import VetRules, vet_traces
 
@@ -270,7 +279,7 @@ def _hold_out(train: Path, folder: Path, count: int, seed: int) -> dict[str, Pat
         require_text(record, "question", f"{train}:{line}") for line, record in read_jsonl(train)
     ]
     unique = list(dict.fromkeys(questions))
-    count = min(count, len(unique) // 10)
+    count = num_held_out(unique, count)
     if not count:
         return {}
     chosen = {unique[i] for i in random.Random(seed).sample(range(len(unique)), count)}
@@ -285,18 +294,23 @@ def _hold_out(train: Path, folder: Path, count: int, seed: int) -> dict[str, Pat
     return parts
 
 
+def num_held_out(questions: Collection[str], most: int) -> int:
+    """How many of these different questions validate where no file does; at most a tenth."""
+    return min(most, len(questions) // 10)
+
+
 def as_jsonl(path: Path, data: Data, split: str, folder: Path) -> Path:
     """The file itself, or what unspoken converted it to: the paper's .txt files, raw GSM8K."""
     from unspoken.data.tasks import gsm8k, icot
 
-    target = split_file(folder, f"given-{split}")
-    if path.suffix == ".txt":
+    target, kind = split_file(folder, f"given-{split}"), kind_of(path)
+    if kind == "icot":
         icot.convert(path, target, overwrite=True)
-        return target
-    if gsm8k.is_raw(path):
+    elif kind == "gsm8k":
         gsm8k.convert(path, target, data.thought, overwrite=True)
-        return target
-    return path
+    else:
+        return path
+    return target
 
 
 def check_phases(splits: list[Splits], allow: bool) -> None:

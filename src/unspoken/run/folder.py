@@ -1,8 +1,9 @@
 """The run folder: which stages are done, with what settings, and what is set aside.
 
-A stage is done when its stage.json says so with the settings and inputs that it has now. The main
-process decides and writes; the others hear of it. Where hosts see different files, they get what
-the first one has whenever a stage is opened and when it is done.
+A stage is done when its stage.json says so with the settings and inputs that it has now, as
+`unspoken.run.settings` compares them. The main process decides and writes; the others hear of it.
+Where hosts see different files, they get what the first one has whenever a stage is opened and
+when it is done.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from unspoken.common.memory import peak_memory, reset_peak
 from unspoken.recipe import Recipe, dump_recipe
 from unspoken.recipe.layout import OLD, RECIPE_FILE, STAGE_FILE, STAGES, require_run_folder
 from unspoken.recipe.records import PeakMemory, StageRecord
-from unspoken.run.changes import changes
 from unspoken.run.resume import resume_from
+from unspoken.run.settings import changes
 from unspoken.run.share import share_run_folder
 
 if TYPE_CHECKING:

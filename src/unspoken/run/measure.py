@@ -6,7 +6,6 @@ only to keep them out of what is learned.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from unspoken.recipe.layout import EVALUATION_FILE, MODEL, PREDICTIONS_FILE, UNT
 from unspoken.recipe.records import Evaluation
 from unspoken.run.data import Splits
 from unspoken.run.folder import RunFolder
+from unspoken.run.settings import MODEL_INCIDENTAL, changes
 
 
 def evaluate_stage(
@@ -92,7 +92,7 @@ def evaluate_untrained(
     card, name = ModelCard.read(like), recipe.model.name
     limit = recipe.evaluate.max_new_tokens or (card.max_new_tokens if card else None)
     settings = {
-        "model": recipe.model.model_dump(mode="json", exclude={"local_files_only"}),
+        "model": recipe.model.model_dump(mode="json", exclude=MODEL_INCIDENTAL),
         "fingerprint": fingerprint(Path(name)) if name and Path(name).is_dir() else None,
         "seed": recipe.seed,
         "template": recipe.template,
@@ -148,7 +148,7 @@ def evaluation_holds(
 
     def holds() -> bool:
         known = Evaluation.read(folder / EVALUATION_FILE)
-        return known is not None and known.settings == json.loads(json.dumps(settings))
+        return known is not None and not changes(known.settings, settings)
 
     return not is_forced and run.on_main(holds)
 

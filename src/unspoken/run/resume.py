@@ -10,7 +10,7 @@ from unspoken.common.errors import ModelError, setting
 from unspoken.common.files import link_folder
 from unspoken.recipe import layout
 from unspoken.recipe.records import StageRecord
-from unspoken.run.changes import changes
+from unspoken.run.settings import changes
 
 
 def resume_from(checkpoint: Path, folder: Path, settings: dict[str, Any]) -> None:

@@ -26,6 +26,7 @@ from unspoken.recipe.plan import plan
 from unspoken.recipe.records import DataRecord, TracesRecord, TrainingRecord
 from unspoken.run.data import Splits, data_settings, data_stage
 from unspoken.run.folder import Record, RunFolder
+from unspoken.run.settings import changes
 from unspoken.run.student import train_teacher
 from unspoken.run.teacher import Asker, TeacherStages, trace_settings
 from unspoken.teach.traces.merge import merge_traces
@@ -168,9 +169,7 @@ def _require_record(
     """The record of a stage that `prepare` left; with these settings, where some are given."""
     path = folder / layout.STAGE_FILE
     record = kind.read(path)
-    is_same = settings is None or (
-        record is not None and record.settings == json.loads(json.dumps(settings))
-    )
+    is_same = settings is None or (record is not None and not changes(record.settings, settings))
     if record is None or not is_same or (done and not record.is_done):
         found = "no such file" if record is None else "not done" if is_same else "other settings"
         raise DataError(

@@ -20,23 +20,11 @@ from unspoken.recipe.records import PeakMemory, TrainingRecord, TrainingState
 from unspoken.run.data import Splits
 from unspoken.run.folder import RunFolder
 from unspoken.run.measure import evaluate_stage
+from unspoken.run.settings import MODEL_INCIDENTAL, TRAIN_INCIDENTAL
 from unspoken.run.share import has_separate_files
 from unspoken.train.checkpoint import remove_checkpoints
 from unspoken.train.encode import encode_file
 
-#: Settings that do not change what a stage produces; they may differ when a run is resumed.
-_INCIDENTAL = {
-    "train": [
-        "checkpoint_every",
-        "keep_checkpoints",
-        "log_every",
-        "trackers",
-        "threads",
-        "micro_batch_size",
-        "gradient_checkpointing",  # memory for time, the same steps
-    ],
-    "model": ["local_files_only"],
-}
 _WEIGHTS = ("*.safetensors", "*.bin")
 
 
@@ -231,10 +219,8 @@ def _training_settings(
 ) -> dict[str, Any]:
     """Everything that decides what a training stage produces."""
     sections = {"seed", "template", "model", "lora", "schedule", "train"}
-    values = recipe.model_dump(mode="json", include=sections)
-    for section, keys in _INCIDENTAL.items():
-        for key in keys:
-            values[section].pop(key)
+    incidental = {"train": TRAIN_INCIDENTAL, "model": MODEL_INCIDENTAL}
+    values = recipe.model_dump(mode="json", include=sections, exclude=incidental)
     hashes = {name: splits.hashes[name] for name in ("train", "valid") if name in splits.hashes}
     values["data"] = {"max_length": recipe.data.max_length, **hashes}
     values["num_steps"] = num_steps

@@ -20,7 +20,7 @@ from unspoken.measure.predictions import Prediction, judge, summarize
 from unspoken.measure.sampling import MAX_NEW_TOKENS, Sampling
 from unspoken.models.card import ModelCard
 from unspoken.models.fingerprint import fingerprint
-from unspoken.recipe import Recipe, Teacher
+from unspoken.recipe import Recipe, Teacher, Vet
 from unspoken.recipe.layout import (
     ANSWERS_FILE,
     ASKING_FILE,
@@ -38,19 +38,13 @@ from unspoken.recipe.records import TracesRecord, TrainingRecord, VettedRecord
 from unspoken.run.data import Splits
 from unspoken.run.folder import RunFolder, Stage
 from unspoken.run.measure import evaluation_holds, set_aside_evaluation, write_evaluation
+from unspoken.run.settings import TEACHER_INCIDENTAL
 from unspoken.run.share import has_separate_files
 from unspoken.teach.engines import Engine
 from unspoken.teach.engines.make import IN_RECIPE, EngineOptions, make_engine
 from unspoken.teach.traces.together import remove_traces, write_together
 from unspoken.teach.traces.write import GenerateSummary, generate_traces
 from unspoken.teach.vet import VetRules, VetSummary, vet_traces
-
-#: Settings of the teacher that do not decide what it writes for the questions.
-_INCIDENTAL = {
-    "train", "num_train", "retries", "retry_temperature", "batch_size", "api_key_env",
-    "concurrency", "requests_per_minute", "max_cost", "price_prompt", "price_completion",
-    "evaluate",
-}  # fmt: skip
 
 
 class Asker:
@@ -91,7 +85,7 @@ class Asker:
 
     def settings(self) -> dict[str, Any]:
         """Everything that decides the teacher's words, apart from the questions."""
-        values = self.teacher.model_dump(mode="json", exclude=_INCIDENTAL)
+        values = self.teacher.model_dump(mode="json", exclude=TEACHER_INCIDENTAL)
         values["seed"] = self.recipe.seed
         if self._trained is not None:
             values["model"] = {"sha256": self._trained.model_sha256}
@@ -318,6 +312,7 @@ class TeacherStages:
         digest = self.run.on_main(lambda: sha256(folder / DATASET_FILE))
         return VettedRecord(**summary.to_json(), **asked_again, sha256=digest)
 
+    @settings_of(Vet.names_in("vet"))
     def _select(self, files: list[Path], folder: Path) -> VetSummary:
         return self.run.on_main(
             lambda: vet_traces(

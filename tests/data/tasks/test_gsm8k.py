@@ -131,9 +131,14 @@ def test_a_repeated_question_is_an_error(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_no_validation_split(tmp_path):
+    content = write_gsm8k(tmp_path / "out", write_raw(tmp_path / "raw"), num_valid=0)
+    assert (content["counts"]["train"], content["counts"]["valid"]) == (30, 0)
+
+
 def test_settings_that_cannot_be(tmp_path):
     raw = write_raw(tmp_path / "raw")
-    with pytest.raises(SettingError, match=r"^num_valid: found 30; needed: 1 to 29"):
+    with pytest.raises(SettingError, match=r"^num_valid: found 30; needed: 0 to 29"):
         write_gsm8k(tmp_path / "out", raw, num_valid=30)
     with pytest.raises(SettingError, match=r"^thought: found 'prose'; needed: equations or"):
         write_gsm8k(tmp_path / "out", raw, "prose")  # pyright: ignore[reportArgumentType]

@@ -25,6 +25,7 @@ from unspoken.common.errors import DataError, SettingError, setting
 from unspoken.common.files import AnyPath, refuse_existing
 from unspoken.data.example import Example, unique_questions, write_examples
 from unspoken.data.jsonl import json_line, read_jsonl, require_text, write_dataset
+from unspoken.recipe.sections import SIZES
 
 Style: TypeAlias = Literal["equations", "sentences"]
 
@@ -157,7 +158,7 @@ def write_gsm8k(
     source: AnyPath | None = None,
     thought: Style = "equations",
     *,
-    num_valid: int = 500,
+    num_valid: int = SIZES["gsm8k"]["num_valid"],
     seed: int = 0,
     overwrite: bool = False,
 ) -> dict[str, Any]:
@@ -188,12 +189,13 @@ def write_gsm8k(
     names = ("train.jsonl", "valid.jsonl", "test.jsonl", "dataset.json")
     refuse_existing([Path(output) / name for name in names], overwrite=overwrite)
     made_from: dict[str, str] = {}
-    raw = _read_hub() if source is None or str(source) == HUB_NAME else _read_folder(Path(source))
+    folder = raw_folder(source)
+    raw = _read_hub() if folder is None else read_folder(folder)
     training, test = (
         list(unique_questions(split.place, partial(_number_examples, split, thought, made_from)))
         for split in raw
     )
-    train, valid = _take_out(training, num_valid, seed)
+    train, valid = hold_out(training, num_valid, seed)
     splits = {"train": train, "valid": valid, "test": test}
     description = {
         "task": "gsm8k",
@@ -211,15 +213,24 @@ def write_gsm8k(
     return write_dataset(output, pieces, description, overwrite=overwrite)
 
 
-def _take_out(
+def raw_folder(source: AnyPath | None) -> Path | None:
+    """The folder that a source names; None where GSM8K comes from the hub."""
+    return None if source is None or str(source) == HUB_NAME else Path(source)
+
+
+def hold_out(
     training: list[Example], num_valid: int, seed: int
 ) -> tuple[list[Example], list[Example]]:
-    """Returns the examples that stay and the ones that validate, both in their order."""
-    if not 1 <= num_valid < len(training):
+    """Returns the examples that stay and the ones that validate, both in their order.
+
+    Raises:
+        SettingError: there are not so many.
+    """
+    if not 0 <= num_valid < len(training):
         raise SettingError(
             "num_valid",
             found=num_valid,
-            needed=f"1 to {len(training) - 1}, as there are {len(training)} training examples",
+            needed=f"0 to {len(training) - 1}, as there are {len(training)} training examples",
             remedy="choose another number",
         )
     chosen = set(random.Random(seed).sample(range(len(training)), num_valid))
@@ -229,7 +240,7 @@ def _take_out(
     )
 
 
-class _Raw(NamedTuple):
+class RawSplit(NamedTuple):
     """One raw split: its name, the place that errors name, and what reads it from the start."""
 
     split: str
@@ -238,7 +249,7 @@ class _Raw(NamedTuple):
 
 
 def _number_examples(
-    raw: _Raw, style: Style, made_from: dict[str, str]
+    raw: RawSplit, style: Style, made_from: dict[str, str]
 ) -> Iterator[tuple[int, Example]]:
     """Yields (line number, example), and notes under its id what its thought was made from."""
     for line, record in raw.read():
@@ -248,7 +259,8 @@ def _number_examples(
         yield line, replace(example, id=name)
 
 
-def _read_folder(folder: Path) -> tuple[_Raw, _Raw]:
+def read_folder(folder: Path) -> tuple[RawSplit, RawSplit]:
+    """The raw training and test split in a folder; raises DataError where there is none."""
     if not folder.is_dir():
         raise DataError(
             f"{folder}: no such folder; needed: a folder with the raw train.jsonl and test.jsonl, "
@@ -256,12 +268,12 @@ def _read_folder(folder: Path) -> tuple[_Raw, _Raw]:
         )
     train, test = folder / "train.jsonl", folder / "test.jsonl"
     return (
-        _Raw("train", str(train), partial(read_jsonl, train)),
-        _Raw("test", str(test), partial(read_jsonl, test)),
+        RawSplit("train", str(train), partial(read_jsonl, train)),
+        RawSplit("test", str(test), partial(read_jsonl, test)),
     )
 
 
-def _read_hub() -> tuple[_Raw, _Raw]:
+def _read_hub() -> tuple[RawSplit, RawSplit]:
     import datasets
 
     try:
@@ -274,6 +286,6 @@ def _read_hub() -> tuple[_Raw, _Raw]:
             f"network and give their folder with {setting('source')}"
         ) from error
     return (
-        _Raw("train", f"{HUB_NAME}/train", lambda: enumerate(loaded["train"], start=1)),
-        _Raw("test", f"{HUB_NAME}/test", lambda: enumerate(loaded["test"], start=1)),
+        RawSplit("train", f"{HUB_NAME}/train", lambda: enumerate(loaded["train"], start=1)),
+        RawSplit("test", f"{HUB_NAME}/test", lambda: enumerate(loaded["test"], start=1)),
     )

@@ -262,4 +262,6 @@ def _from_hub(model: Model) -> bool:
 
 
 def _data_from_hub(data: Data) -> bool:
-    return data.task == "gsm8k" and not (data.source and Path(data.source).exists())
+    from unspoken.data.tasks.gsm8k import raw_folder
+
+    return data.task == "gsm8k" and raw_folder(data.source) is None

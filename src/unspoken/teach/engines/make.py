@@ -9,6 +9,7 @@ from typing import Literal
 
 from unspoken.common.errors import SettingError, setting
 from unspoken.common.settings import checked
+from unspoken.recipe import Teacher
 from unspoken.teach.engines import Engine
 from unspoken.teach.engines.budget import Limits
 
@@ -59,11 +60,7 @@ class EngineOptions:
 
 #: What a recipe calls the options, and what else decides how a teacher is asked.
 IN_RECIPE = {
-    **{name: f"teacher.{name}" for name in (
-        "engine", "prompt", "base_url", "api_key_env", "concurrency", "requests_per_minute",
-        "max_cost", "price_prompt", "price_completion", "batch_size", "dtype", "temperature",
-        "top_p", "max_new_tokens", "samples_per_question", "system_prompt", "few_shot",
-    )},
+    **Teacher.names_in("teacher"),
     "teacher_dir": "teacher.model.name",
     "model": "teacher.model.name",
     "quantization": "teacher.model.quantization",

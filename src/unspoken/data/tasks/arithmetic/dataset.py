@@ -22,9 +22,12 @@ from unspoken.data.jsonl import json_line, write_dataset
 from unspoken.data.leaks import normalize
 from unspoken.data.tasks.arithmetic.categories import CATEGORIES
 from unspoken.data.tasks.arithmetic.form import LEVELS, Form
+from unspoken.recipe.sections import SIZES
 
 SPLITS = ("train", "valid", "test")
 _QUESTION_FILES = {"train": "raw_questions", "valid": "valid_questions", "test": "test_questions"}
+
+_SIZES = SIZES["arithmetic"]
 
 #: Draws in a row without a new question, after which (nearly) none are left.
 MAX_REPETITIONS = 20_000
@@ -137,9 +140,9 @@ def _hash(text: str) -> int:
 
 
 def generate(
-    num_train: int = 377,
-    num_test: int = 95,
-    num_valid: int = 0,
+    num_train: int = _SIZES["num_train"],
+    num_test: int = _SIZES["num_test"],
+    num_valid: int = _SIZES["num_valid"],
     *,
     difficulty: str = "medium",
     categories: Sequence[str] | None = None,
@@ -183,9 +186,9 @@ def generate(
 def write_arithmetic(
     output: AnyPath,
     *,
-    num_train: int = 377,
-    num_test: int = 95,
-    num_valid: int = 0,
+    num_train: int = _SIZES["num_train"],
+    num_test: int = _SIZES["num_test"],
+    num_valid: int = _SIZES["num_valid"],
     difficulty: str = "medium",
     categories: Sequence[str] | None = None,
     seed: int = 0,

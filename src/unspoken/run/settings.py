@@ -1,0 +1,54 @@
+"""What decides whether a stage is run again: the keys that do not, and the comparison of the rest.
+
+A stage's settings stand in its stage.json or evaluation.json. What a stage is given that decides
+nothing of what it leaves is not among them, and may differ when a run is resumed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+#: Of a section `model`: where the files come from decides nothing.
+MODEL_INCIDENTAL = {"local_files_only"}
+#: Of a section `train`.
+TRAIN_INCIDENTAL = {
+    "checkpoint_every", "keep_checkpoints", "log_every", "trackers", "threads",
+    "micro_batch_size", "gradient_checkpointing",  # memory for time, the same steps
+}  # fmt: skip
+#: Of the section `teacher`: those that do not decide what it writes for the questions.
+TEACHER_INCIDENTAL = {
+    "train", "num_train", "retries", "retry_temperature", "batch_size", "api_key_env",
+    "concurrency", "requests_per_minute", "max_cost", "price_prompt", "price_completion",
+    "evaluate",
+}  # fmt: skip
+#: Settings that once counted, and stand in stage.json files of then.
+_COUNTED_ONCE = {"train.micro_batch_size", "train.gradient_checkpointing"}
+
+
+def changes(old: dict[str, Any] | None, new: dict[str, Any]) -> list[str]:
+    """One text for each setting that differs, such as `train.epochs: 3 -> 5`; none: as before.
+
+    Args:
+        old: as read from JSON.
+        new: as they are now, before they are JSON.
+    """
+    return [
+        f"{key}: {_short(one)} -> {_short(other)}"
+        for key, one, other in _pairs(old, json.loads(json.dumps(new)))
+        if key not in _COUNTED_ONCE
+    ]
+
+
+def _pairs(old: Any, new: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            yield from _pairs(old.get(key), new.get(key), f"{prefix}.{key}" if prefix else key)
+    elif old != new:
+        yield prefix, old, new
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
