@@ -32,11 +32,11 @@ def test_dry_run_prints_and_writes_nothing(
 def test_a_recipe_that_would_fail_is_not_submitted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recipe = written_recipe(tmp_path, teacher={"engine": "worked"}, vet={"pattern": "("})
+    recipe = written_recipe(tmp_path, data={"num_train": 10**6})
     with pytest.raises(SystemExit) as caught:
         main(["launch", "slurm", str(recipe), "--time", "10", "--dry_run"])
     assert caught.value.code == 2
-    assert "error: vet.pattern: found '('" in capsys.readouterr().err
+    assert "error: data.digits: found sizes of which 8,100 problems" in capsys.readouterr().err
 
 
 def launch_dry(recipe: Path, *flags: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from typing import Any
@@ -40,7 +39,6 @@ def check_teacher(
         UnspokenError: the teacher cannot be asked as the recipe stands; the message says what to
             do.
     """
-    _require_pattern(recipe)
     teacher, is_known = teaching.settings, sample.num_train > 0
     asking = _asking(teacher, sample)
     if is_known:
@@ -138,16 +136,6 @@ def _warnings(recipe: Recipe, sample: Sample) -> Iterator[Finding]:
                 "(vet.overlap), so their traces will be dropped; leave them out and save "
                 "the tokens",
             )
-
-
-def _require_pattern(recipe: Recipe) -> None:
-    try:
-        re.compile(recipe.vet.pattern or "")
-    except re.error as error:
-        raise RecipeError(
-            f"vet.pattern: found {recipe.vet.pattern!r}, which is no regular expression ({error}); "
-            "needed: one that matches a whole thought; correct it"
-        ) from None
 
 
 def _gold(recipe: Recipe, teacher: Teacher, questions: list[Example]) -> str:
