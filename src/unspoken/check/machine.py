@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 
 from unspoken.check.finding import Finding
-from unspoken.common.errors import RecipeError
 from unspoken.models.quantization import has_bitsandbytes
-from unspoken.recipe import Recipe, Train
+from unspoken.parallel.precision import require_precision
+from unspoken.recipe import Recipe
 from unspoken.recipe.plan import Plan
+from unspoken.train.log import require_trackers
 
 
 def check_machine(recipe: Recipe, planned: Plan) -> Iterator[Finding]:
@@ -19,8 +19,8 @@ def check_machine(recipe: Recipe, planned: Plan) -> Iterator[Finding]:
         RecipeError: a precision or tracker that cannot be used here.
     """
     for training in planned.trainings:
-        _require_precision(training.section_of("precision"), training.recipe.train)
-        _require_trackers(training.section_of("trackers"), training.recipe.train)
+        require_precision(training.recipe.train, training.section_of("precision"))
+        require_trackers(training.recipe.train, training.section_of("trackers"))
     wanted = {one.key("optimizer"): one.recipe.train.optimizer for one in planned.trainings}
     wanted = {place: name for place, name in wanted.items() if name.endswith("_8bit")}
     if recipe.model.quantization is not None:
@@ -38,22 +38,3 @@ def check_machine(recipe: Recipe, planned: Plan) -> Iterator[Finding]:
                 "before the run"
             )
         yield Finding("machine", f"few bits ({what}): {said}")
-
-
-def _require_precision(place: str, train: Train) -> None:
-    import torch
-
-    if train.precision == "fp16" and not torch.cuda.is_available():
-        raise RecipeError(
-            f"{place}.precision: found fp16 on a machine without a GPU; needed: bf16 or fp32; "
-            f"set {place}.precision=bf16"
-        )
-
-
-def _require_trackers(place: str, train: Train) -> None:
-    for tracker in train.trackers:
-        if importlib.util.find_spec(tracker) is None:
-            raise RecipeError(
-                f"{place}.trackers: {tracker} is not installed; pip install 'unspoken[{tracker}]', "
-                "or leave it out"
-            )

@@ -12,6 +12,7 @@ from unspoken.cli.options import AskedModelFlags, EvaluateSamplingFlags, Measuri
 from unspoken.cli.output import silence_libraries
 from unspoken.common.errors import SettingError, settings_of
 from unspoken.common.interrupt import EXIT_INTERRUPTED
+from unspoken.common.machine import has_bfloat16
 from unspoken.parallel.world import is_main_process
 
 if TYPE_CHECKING:
@@ -90,7 +91,4 @@ def _dtype(name: str) -> str:
     """The dtype of that name; auto: the best that this machine has."""
     if name != "auto":
         return name
-    import torch
-
-    has_bfloat16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    return "bfloat16" if has_bfloat16 else "float32"
+    return "bfloat16" if has_bfloat16() else "float32"

@@ -14,6 +14,13 @@ from typing import Any
 from unspoken.common.version import __version__
 
 
+def has_bfloat16() -> bool:
+    """Whether there is a GPU that computes in bfloat16."""
+    import torch
+
+    return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+
+
 def environment() -> dict[str, Any]:
     """Versions, git revision and machine, for reports and benchmarks."""
     import torch

@@ -19,6 +19,9 @@ from unspoken.common.errors import DataError
 from unspoken.common.files import AnyPath
 from unspoken.data.jsonl import read_jsonl, require_text, shorten, write_jsonl
 
+#: What stands before the answer in the last line of a worked solution.
+FINAL_ANSWER = "Final Answer:"
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
@@ -200,7 +203,7 @@ def extract_solution(record: Mapping[str, Any], where: str) -> str | None:
     last = solution.rpartition("\n")[2].lower()
     if not answer or "####" in last or "final answer" in last:
         return solution
-    return f"{solution}\nFinal Answer: {extract_gold(answer)}".lstrip()
+    return f"{solution}\n{FINAL_ANSWER} {extract_gold(answer)}".lstrip()
 
 
 def extract_gold(answer: str) -> str:

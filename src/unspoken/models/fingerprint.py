@@ -9,19 +9,13 @@ from pathlib import Path
 from unspoken.common.files import sha256
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
-
-
 #: Files that decide what a model says; notes and reports beside them do not.
 _DECIDING = (
     "config.json", "generation_config.json", "adapter_config.json", "tokenizer*", "vocab*",
     "merges.txt", "special_tokens_map.json", "added_tokens.json", "chat_template*", "*.model",
     "*.jinja", "*.py", "unspoken.json", "*.index.json",
 )  # fmt: skip
-
-
 _SAMPLES = 64  # places of a weight file that are read
-
-
 _SAMPLE_BYTES = 16_384
 
 

@@ -6,6 +6,7 @@ import importlib.util
 from typing import TYPE_CHECKING
 
 from unspoken.common.errors import SettingError
+from unspoken.common.machine import has_bfloat16
 
 if TYPE_CHECKING:
     from transformers import BitsAndBytesConfig
@@ -40,10 +41,9 @@ def nf4() -> BitsAndBytesConfig:
     import torch
     from transformers import BitsAndBytesConfig
 
-    can_bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.bfloat16 if can_bf16 else torch.float32,
+        bnb_4bit_compute_dtype=torch.bfloat16 if has_bfloat16() else torch.float32,
     )

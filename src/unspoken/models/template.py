@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unspoken.common.errors import ModelError
-from unspoken.data.example import Example
+from unspoken.data.example import FINAL_ANSWER, Example
 from unspoken.recipe.sections import TemplateName
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Template:
         prompt = self.prompt(example.question)
         if self.name in ("plain", "qa"):
             thought = f"{example.thought}\n" if example.thought else ""
-            marker = "####" if self.name == "plain" else "Final Answer:"
+            marker = "####" if self.name == "plain" else FINAL_ANSWER
             return Spans(prompt, thought, f"{marker} {example.answer}")
         if self.name == "compact":
             return Spans(prompt, squeeze(example.thought), f"#{squeeze(example.answer)}")

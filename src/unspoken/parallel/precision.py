@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from unspoken.common.errors import SettingError, setting
-from unspoken.recipe import Recipe
+from unspoken.common.machine import has_bfloat16
+from unspoken.recipe import Recipe, Train
 
 
 def resolve_precision(recipe: Recipe) -> Recipe:
@@ -20,21 +21,30 @@ def resolve_precision(recipe: Recipe) -> Recipe:
     """
     import torch
 
-    asked = recipe.train.precision
-    if asked == "fp16" and not torch.cuda.is_available():
-        raise SettingError(
-            "train.precision",
-            found="fp16 on a machine without a GPU",
-            needed="bf16 or fp32",
-            remedy=f"set {setting('train.precision', 'bf16')}",
-        )
-    if asked != "auto":
+    require_precision(recipe.train)
+    if recipe.train.precision != "auto":
         return recipe
-    precision = "fp32"
-    if torch.cuda.is_available():
-        precision = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    precision = "bf16" if has_bfloat16() else "fp16" if torch.cuda.is_available() else "fp32"
     train = recipe.train.model_copy(update={"precision": precision})
     return recipe.model_copy(update={"train": train})
+
+
+def require_precision(train: Train, place: str = "train") -> None:
+    """Refuses fp16 without a GPU.
+
+    Args:
+        train: the section.
+        place: of it in the recipe.
+    """
+    import torch
+
+    if train.precision == "fp16" and not torch.cuda.is_available():
+        raise SettingError(
+            f"{place}.precision",
+            found="fp16 on a machine without a GPU",
+            needed="bf16 or fp32",
+            remedy=f"set {setting(f'{place}.precision', 'bf16')}",
+        )
 
 
 def precision_note(recipe: Recipe) -> str | None:

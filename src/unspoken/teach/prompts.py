@@ -13,7 +13,7 @@ from typing import Any
 
 from unspoken.common.errors import DataError, setting
 from unspoken.common.files import AnyPath
-from unspoken.data.example import extract_solution
+from unspoken.data.example import FINAL_ANSWER, extract_solution
 from unspoken.data.jsonl import read_jsonl, require_text
 from unspoken.teach.engines import Message, Prompt, Style
 
@@ -21,7 +21,7 @@ from unspoken.teach.engines import Message, Prompt, Style
 #: it is a format: traces made with it can be compared.
 INSTRUCTION = (
     "You are a careful reasoning assistant. Solve the problem step-by-step and end with a line "
-    "that starts with 'Final Answer:'."
+    f"that starts with '{FINAL_ANSWER}'."
 )
 #: In a plain prompt a model without an end goes on with a question of its own.
 NEXT_QUESTION = "\nQ:"

@@ -14,19 +14,24 @@ from tqdm import tqdm
 from unspoken.common.errors import RecipeError, setting
 from unspoken.common.files import write_text
 from unspoken.common.progress import bar_intervals
-from unspoken.recipe import Recipe
+from unspoken.recipe import Recipe, Train
 from unspoken.recipe.layout import METRICS_FILE
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-def require_trackers(recipe: Recipe) -> None:
-    """Refuses a tracker that is not installed; Accelerate drops it without a word."""
-    for tracker in recipe.train.trackers:
+def require_trackers(train: Train, place: str = "train") -> None:
+    """Refuses a tracker that is not installed; Accelerate drops it without a word.
+
+    Args:
+        train: the section.
+        place: of it in the recipe.
+    """
+    for tracker in train.trackers:
         if importlib.util.find_spec(tracker) is None:
             raise RecipeError(
-                f"{setting('train.trackers')}: {tracker} is not installed; pip install "
+                f"{setting(f'{place}.trackers')}: {tracker} is not installed; pip install "
                 f"'unspoken[{tracker}]', or leave it out"
             )
 

@@ -116,7 +116,7 @@ class StepwiseInternalization:
         Raises:
             UnspokenError: model, data and recipe do not fit together; the message says how.
         """
-        require_trackers(recipe)
+        require_trackers(recipe.train)
         self.recipe = recipe = resolve_precision(recipe)
         self.settings, self.folder, self.train = recipe.train, folder, train
         self.progress, self.watch = progress, watch or (lambda moment, state: None)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from unspoken.common.errors import DataError, setting
-from unspoken.data.example import extract_gold, extract_solution
+from unspoken.data.example import FINAL_ANSWER, extract_gold, extract_solution
 from unspoken.data.tasks import arithmetic, multiplication
 from unspoken.measure.sampling import Sampling
 from unspoken.teach.engines import Reply, Request, Style, Usage
@@ -60,7 +60,7 @@ def solution(request: Request) -> str:
         return found
     try:
         example = multiplication.solve_question(request.question)
-        return f"{example.thought}\nFinal Answer: {extract_gold(example.answer)}"
+        return f"{example.thought}\n{FINAL_ANSWER} {extract_gold(example.answer)}"
     except DataError:
         pass
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unspoken.common.errors import DataError
-from unspoken.data.example import Example
+from unspoken.data.example import FINAL_ANSWER, Example
 from unspoken.data.tasks.arithmetic import (
     ages,
     algebra,
@@ -66,4 +66,4 @@ def write_cot(example: Example) -> str:
         >>> write_cot(Example("What is 3 + 4?", "Step 1: Add 4: 3 + 4 = 7", "7"))
         'Step 1: Add 4: 3 + 4 = 7\\nFinal Answer: 7'
     """
-    return f"{example.thought}\nFinal Answer: {example.answer}"
+    return f"{example.thought}\n{FINAL_ANSWER} {example.answer}"
