@@ -121,12 +121,8 @@ class ZeroProcesses(Processes):
             pieces = optimizer.optimizer.fp32_partitioned_groups_flat
         else:
             pieces = [group["params"][0] for group in flat.param_groups]
-        kept = next(iter(moments.values()))
         for piece in pieces:
-            flat.state[piece] = {
-                key: torch.zeros_like(piece) if value.ndim else value.to(piece.device, copy=True)
-                for key, value in kept.items()
-            }
+            flat.state[piece] = _moments_like(piece, next(iter(moments.values())))
         self._link_moments(flat)
         for number, parameter in enumerate(self._parameters()):
             for key, value in moments.get(number, {}).items():
@@ -161,6 +157,14 @@ class ZeroProcesses(Processes):
         """The trained parameters, in the order in which torch's state_dict numbers them."""
         for group in self._groups:
             yield from group
+
+
+def _moments_like(piece: torch.Tensor, kept: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Moments of a flat piece, all 0, with the numbers of a parameter's, such as its step."""
+    return {
+        key: torch.zeros_like(piece) if value.ndim else value.to(piece.device, copy=True)
+        for key, value in kept.items()
+    }
 
 
 def deepspeed_plugin(recipe: Recipe) -> DeepSpeedPlugin:
