@@ -11,7 +11,7 @@ from unspoken.common.errors import ModelError
 
 
 def test_gap_is_refused_where_it_could_not_be_exported(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"prompts of one length.*positions: natural"):
+    with pytest.raises(ModelError, match=r"prompts of one length.*positions=natural"):
         run(tmp_path, data={"digits": [[2, 2], [1, 2]]}, schedule={"positions": "gap"})
     llama = {
         "tokenizer": "characters",
@@ -23,7 +23,7 @@ def test_gap_is_refused_where_it_could_not_be_exported(tmp_path: Path) -> None:
             "num_attention_heads": 2,
         },
     }
-    with pytest.raises(ModelError, match=r"llama has none.*positions: natural"):
+    with pytest.raises(ModelError, match=r"llama has none.*positions=natural"):
         run(tmp_path, model=llama, schedule={"positions": "gap"})
 
 

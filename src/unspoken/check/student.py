@@ -15,7 +15,7 @@ from unspoken.check.finding import Finding
 from unspoken.check.learner import Learner, build_learner
 from unspoken.data.jsonl import json_line
 from unspoken.parallel.precision import resolve_precision
-from unspoken.recipe import Recipe, Schedule
+from unspoken.recipe import Recipe
 from unspoken.recipe.plan import Training
 from unspoken.train.dataset import CoTDataset
 from unspoken.train.fit import count_steps
@@ -115,7 +115,7 @@ def _removal(dataset: CoTDataset, trainings: list[CountedTraining]) -> Iterator[
         settings = one.training.recipe.schedule
         if settings.removal != "linear":
             continue
-        longest = _longest(settings, dataset)
+        longest = dataset.longest(settings.unit)
         removal = Removal(settings, longest, one.steps_per_epoch, one.num_steps)
         end = removal.advance(RemovalState(), one.num_steps - 1).removed
         yield Finding(
@@ -123,11 +123,6 @@ def _removal(dataset: CoTDataset, trainings: list[CountedTraining]) -> Iterator[
             f"removal: {'everything' if end >= ALL else f'{end} of {longest}'} removed at the end "
             "of the run" + ("" if end >= ALL else "; give more epochs or a larger schedule.delta"),
         )
-
-
-def _longest(schedule: Schedule, dataset: CoTDataset) -> int:
-    """What there is to remove, in the schedule's unit."""
-    return dataset.longest_thought if schedule.unit == "token" else dataset.most_steps
 
 
 def _work(learner: Learner, trainings: list[CountedTraining], *, elsewhere: bool) -> Finding:
@@ -192,7 +187,7 @@ def _count_levels(training: Training, learner: Learner) -> int:
         return 1
     if learner.thoughts == "none":
         return 2 + MOST_LEVELS  # the first and the last, and those between by default
-    longest = _longest(schedule, learner.dataset)
+    longest = learner.dataset.longest(schedule.unit)
     every = level_interval(training.recipe.train.level_every, longest)
     return 2 + (longest // every if every else 0)
 

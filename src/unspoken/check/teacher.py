@@ -17,6 +17,7 @@ from unspoken.data.example import Example
 from unspoken.data.overlap import QuestionIndex
 from unspoken.measure.sampling import MAX_NEW_TOKENS
 from unspoken.models.card import ModelCard
+from unspoken.models.load import num_positions
 from unspoken.models.local import base_folder, local_folder
 from unspoken.models.template import Template
 from unspoken.recipe import Recipe, Teacher
@@ -195,7 +196,7 @@ def _scratch_limit(recipe: Recipe, teacher: Teacher, learner: Learner) -> int:
     """Tokens of a trace that the unspoken.json of a teacher from scratch will allow."""
     template = Template(recipe.template, learner.tokenizer)
     card = model_card(learner.dataset, learner.tokenizer, template, removed=0, step=0)
-    positions = getattr(learner.model.config, "max_position_embeddings", None)
+    positions = num_positions(learner.model)
     fits = card.max_new_tokens
     if positions is not None:
         fits = min(fits, positions - int(learner.dataset.prompt_lengths.max()))

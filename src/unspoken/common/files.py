@@ -6,12 +6,13 @@ Everything is written under a temporary name beside its place, forced to disk an
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 from unspoken.common.errors import DataError, OutputExistsError, setting
 
@@ -164,3 +165,35 @@ def sha256(
         place = setting(named, path) if named else path
         raise DataError(f"{place}: no such file; needed: a file; correct the path") from None
     return digest.hexdigest()
+
+
+def read_text(path: Path) -> str | None:
+    """The text of a file, or None where there is none.
+
+    Raises:
+        DataError: it cannot be read as UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from None
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The object in a JSON file, or None where there is none.
+
+    Raises:
+        DataError: it is not a JSON object.
+    """
+    text = read_text(path)
+    if text is None:
+        return None
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}:{error.lineno}: not JSON ({error.msg}); remove the file") from None
+    if not isinstance(values, dict):
+        raise DataError(f"{path}: not a JSON object; remove the file and run again")
+    return values

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unspoken.common.errors import DataError
+from unspoken.models.load import num_positions
 
 if TYPE_CHECKING:
     import torch
@@ -121,11 +122,6 @@ def decode(
     ended = criterion.ended if criterion else [None] * len(prompts)
     written = output[:, longest:].tolist()
     return [_completion(row, ends, end) for row, end in zip(written, ended, strict=True)]
-
-
-def num_positions(model: PreTrainedModel | PeftModel) -> int | None:
-    """Tokens that the model has positions for, prompt and completion together; None: no limit."""
-    return getattr(model.config, "max_position_embeddings", None) or None
 
 
 def _limit(model: PreTrainedModel | PeftModel, longest: int, max_new_tokens: int) -> int:

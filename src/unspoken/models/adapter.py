@@ -77,8 +77,8 @@ def require_same_adapter(adapter: str, settings: recipe.Lora) -> None:
         wanted = getattr(settings, name)
         if name in settings.model_fields_set and wanted != has:
             raise RecipeError(
-                f"lora.{name}: found {wanted}, but {adapter} is an adapter with {has}, which is "
-                "trained on as it is; leave it out, or start from the base model"
+                f"{setting(f'lora.{name}')}: found {wanted}, but {adapter} is an adapter with "
+                f"{has}, which is trained on as it is; leave it out, or start from the base model"
             )
 
 
@@ -98,8 +98,10 @@ def add_adapter(
         targets = choose_targets(names)
     elif isinstance(targets, list) and not set(targets) <= set(names):
         raise RecipeError(
-            f"lora.target_modules: the model has no {', '.join(sorted(set(targets) - set(names)))};"
-            f" it has {', '.join(sorted(set(names)))}; or set lora.target_modules: auto"
+            f"{setting('lora.target_modules')}: the model has no "
+            f"{', '.join(sorted(set(targets) - set(names)))};"
+            f" it has {', '.join(sorted(set(names)))}; or set "
+            f"{setting('lora.target_modules', 'auto')}"
         )
     if quantized:
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)

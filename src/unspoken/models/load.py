@@ -325,6 +325,11 @@ def _keep_end_tokens_alone(model: Any) -> None:
     model.generation_config = GenerationConfig(eos_token_id=model.generation_config.eos_token_id)
 
 
+def num_positions(model: PreTrainedModel | PeftModel) -> int | None:
+    """Tokens that the model has positions for, prompt and completion together; None: no limit."""
+    return getattr(model.config, "max_position_embeddings", None) or None
+
+
 def save_model(
     model: PreTrainedModel | PeftModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -332,7 +337,7 @@ def save_model(
     card: ModelCard,
 ) -> None:
     """Writes a folder that transformers and vLLM load without unspoken."""
-    limit = getattr(model.config, "max_position_embeddings", None)
+    limit = num_positions(model)
     if limit is not None:  # a model that does not stop must not run out of positions
         num_prompt_tokens = len(tokenizer(card.example_prompt)["input_ids"])
         card = replace(

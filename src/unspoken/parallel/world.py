@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from unspoken.common.errors import RecipeError
+from unspoken.common.errors import RecipeError, setting
 from unspoken.recipe import Recipe, Train
 from unspoken.recipe.plan import plan
 
@@ -171,23 +171,26 @@ def require_way(
     advice = "or start with configs/ddp.yaml"
     if recipe.model.quantization is not None:
         raise RecipeError(
-            f"model.quantization: found {recipe.model.quantization} under {way}, which shares out "
-            f"weights of ordinary types only; set model.quantization=null, {advice}"
+            f"{setting('model.quantization')}: found {recipe.model.quantization} under {way}, "
+            f"which shares out weights of ordinary types only; set "
+            f"{setting('model.quantization', 'null')}, {advice}"
         )
     if train.optimizer.endswith("8bit"):
         raise RecipeError(
-            f"{place}.optimizer: found {train.optimizer} under {way}, which shares out the state "
-            f"of torch's optimizers only; set {place}.optimizer=adamw, {advice}"
+            f"{setting(f'{place}.optimizer')}: found {train.optimizer} under {way}, which shares "
+            f"out the state of torch's optimizers only; set "
+            f"{setting(f'{place}.optimizer', 'adamw')}, {advice}"
         )
     if train.precision == "fp16":
         raise RecipeError(
-            f"{place}.precision: found fp16 under {way}, whose loss scaling unspoken does not "
-            f"know; set {place}.precision=bf16, {advice}"
+            f"{setting(f'{place}.precision')}: found fp16 under {way}, whose loss scaling "
+            f"unspoken does not know; set "
+            f"{setting(f'{place}.precision', 'bf16')}, {advice}"
         )
     if train.compile:
         raise RecipeError(
-            f"{place}.compile: found it under {way}, where it was never tried; leave it out, "
-            f"{advice}"
+            f"{setting(f'{place}.compile')}: found it under {way}, where it was never "
+            f"tried; leave it out, {advice}"
         )
 
 

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from unspoken.common.errors import DataError
-from unspoken.common.files import write_text
+from unspoken.common.files import read_json, write_text
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -39,20 +39,9 @@ class _Record:
         Raises:
             DataError: it is no record, or one of a newer unspoken.
         """
-        try:
-            text = path.read_text(encoding="utf-8")
-        except FileNotFoundError:
+        values = read_json(path)
+        if values is None:
             return None
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from None
-        try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise DataError(
-                f"{path}:{error.lineno}: not JSON ({error.msg}); remove the file"
-            ) from None
-        if not isinstance(values, dict):
-            raise DataError(f"{path}: not a JSON object; remove the file and run again")
         version = values.get("version", 0)
         if not isinstance(version, int) or version > VERSION:
             raise DataError(

@@ -37,11 +37,6 @@ class Batch:
     position_ids: np.ndarray | None
     label_columns: np.ndarray
 
-    @property
-    def num_labels(self) -> int:
-        """Tokens in the loss."""
-        return int((self.labels != IGNORE).sum())
-
     def tensors(self, device: torch.device | str) -> dict[str, torch.Tensor]:
         """The model's arguments, on `device`.
 

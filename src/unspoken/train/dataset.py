@@ -58,6 +58,10 @@ class CoTDataset:
         """Steps (lines or equations) in the thought that has most."""
         return int((self.step_starts[1:] - self.step_starts[:-1]).max()) - 1
 
+    def longest(self, unit: Literal["token", "step"]) -> int:
+        """What there is to remove of the longest thought, in a schedule's unit."""
+        return self.longest_thought if unit == "token" else self.most_steps
+
     def tokens_removed(
         self,
         indices: np.ndarray,

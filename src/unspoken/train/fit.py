@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from unspoken.common.errors import ModelError, RecipeError, setting
+from unspoken.models.load import num_positions
 from unspoken.parallel.world import require_batches
 from unspoken.recipe import Recipe
 from unspoken.train.dataset import CoTDataset
@@ -85,7 +86,7 @@ def require_fit(
             "choose another model"
         )
     longest = int(train.lengths.max())
-    limit = getattr(model.config, "max_position_embeddings", None)
+    limit = num_positions(model)
     if limit is not None and longest > limit:
         raise ModelError(
             f"the longest example has {longest} tokens but the model {limit} positions; "

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from unspoken import recipe
-from unspoken.common.errors import ModelError
+from unspoken.common.errors import ModelError, setting
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -24,11 +24,11 @@ def require_gap_support(
     Raises:
         ModelError: it cannot, with the reason.
     """
-    advice = "set schedule.positions: natural"
+    advice = f"set {setting('schedule.positions', 'natural')}"
     if _position_table(model) is None:
         raise ModelError(
-            f"schedule.positions: gap needs a learned position table that can be moved; "
-            f"{model.config.model_type} has none (rotary or relative positions); {advice}"
+            f"{setting('schedule.positions')}: gap needs a learned position table that can be "
+            f"moved; {model.config.model_type} has none (rotary or relative positions); {advice}"
         )
     for span, lengths in (
         ("prompts", dataset.prompt_lengths),
@@ -36,9 +36,9 @@ def require_gap_support(
     ):
         if lengths.min() != lengths.max():
             raise ModelError(
-                f"schedule.positions: gap needs {span} of one length, found {lengths.min()} to "
-                f"{lengths.max()} tokens: where the gap ends would depend on the question, and "
-                f"plain generate cannot know it; {advice}"
+                f"{setting('schedule.positions')}: gap needs {span} of one length, found "
+                f"{lengths.min()} to {lengths.max()} tokens: where the gap ends would depend on "
+                f"the question, and plain generate cannot know it; {advice}"
             )
     if schedule.unit != "token" or schedule.side != "left":
         raise ModelError(

@@ -132,7 +132,7 @@ class StepwiseInternalization:
         )
         steps_per_epoch = train.steps_per_epoch(recipe.train.batch_size)
         self.length = Length.of(recipe, steps_per_epoch, exactly=num_steps)
-        longest = train.longest_thought if recipe.schedule.unit == "token" else train.most_steps
+        longest = train.longest(recipe.schedule.unit)
         self.removal = Removal(recipe.schedule, longest, steps_per_epoch, self.length.num_steps)
         self.checkpoints = Checkpoints(
             folder,

@@ -7,39 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from unspoken.common.errors import DataError
-
-
-def read_text(path: Path) -> str | None:
-    """The text of a file, or None where there is none.
-
-    Raises:
-        DataError: it cannot be read as UTF-8.
-    """
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from None
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a JSON file, or None where there is none.
-
-    Raises:
-        DataError: it is not a JSON object.
-    """
-    text = read_text(path)
-    if text is None:
-        return None
-    try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{error.lineno}: not JSON ({error.msg}); remove the file") from None
-    if not isinstance(values, dict):
-        raise DataError(f"{path}: not a JSON object; remove the file and run again")
-    return values
+from unspoken.common.files import read_text
 
 
 def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:

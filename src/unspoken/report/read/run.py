@@ -13,11 +13,12 @@ from typing import Any
 import yaml
 
 from unspoken.common.errors import DataError
+from unspoken.common.files import read_json, read_text
 from unspoken.recipe import layout
 from unspoken.recipe.plan import Plan
 from unspoken.recipe.records import DataRecord, Evaluation, TrainingRecord, TrainingState
 from unspoken.report.read.costs import read_costs
-from unspoken.report.read.files import read_json, read_lines, read_text
+from unspoken.report.read.files import read_lines
 from unspoken.report.read.missing import missing_parts, planned_models, read_plan
 from unspoken.report.read.results import (
     CORE,

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from unspoken import recipe
 from unspoken.common.errors import ModelError, SettingError, setting, settings_of
-from unspoken.measure.decode import Completion, Draws, StopTexts, decode, num_positions
+from unspoken.measure.decode import Completion, Draws, StopTexts, decode
 from unspoken.measure.sampling import Sampling
 from unspoken.models.card import ModelCard
 from unspoken.models.fingerprint import fingerprint
-from unspoken.models.load import load_model, load_tokenizer
+from unspoken.models.load import load_model, load_tokenizer, num_positions
 from unspoken.models.local import base_folder, local_folder
 from unspoken.models.template import Template
 from unspoken.teach.engines import (
