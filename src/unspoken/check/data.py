@@ -142,13 +142,19 @@ def _files(recipe: Recipe) -> Sample:
     if num_held:
         note += f"; {num_held:,} of them are held out for validation"
     num_valid, num_test = sizes.get("valid", num_held), sizes.get("test", 0)
-    note += "".join(f"; {count:,} {name} questions" for name, count in sizes.items())
-    if "test" not in asked:
-        end = "validation questions are asked at the end" if num_valid else "nothing is measured"
-        note += f"; no test file, so {end}"
+    note += _describe_others(sizes, num_valid)
     thoughts: Thoughts = "learned" if any(one.thought for one in some) else "none"
     count = len(some) - num_held
     return Sample(some, count, num_valid, num_test, note, thoughts, tuple(asked.values()))
+
+
+def _describe_others(sizes: dict[str, int], num_valid: int) -> str:
+    """What to say of the files beside that of the training examples."""
+    note = "".join(f"; {count:,} {name} questions" for name, count in sizes.items())
+    if "test" not in sizes:
+        end = "validation questions are asked at the end" if num_valid else "nothing is measured"
+        note += f"; no test file, so {end}"
+    return note
 
 
 def _require_files(data: Data) -> tuple[Path, dict[str, Path]]:

@@ -21,6 +21,7 @@ from unspoken.cli.options import (
 from unspoken.cli.running import run_and_report
 from unspoken.common.errors import RecipeError, SettingError, setting
 from unspoken.parallel.world import is_main_process, read_world
+from unspoken.recipe.layout import DISTILLED, MODEL, RECIPE_FILE, STAGE_FILE
 
 #: What flags and overrides leave open, as the usual scripts have it.
 DEFAULTS = {
@@ -149,8 +150,8 @@ def _refuse_adapter_flags(student: StudentFlags, lora: LoraFlags) -> None:
 
 def _hide_model(folder: Path) -> None:
     """Takes the finished student's second names out of OUT_DIR: another one may come there."""
-    if (folder / "recipe.yaml").exists():  # a run's; never files of somebody else
-        for path in (folder / "distilled" / "model").glob("*"):
+    if (folder / RECIPE_FILE).exists():  # a run's; never files of somebody else
+        for path in (folder / DISTILLED / MODEL).glob("*"):
             (folder / path.name).unlink(missing_ok=True)
 
 
@@ -158,6 +159,6 @@ def _show_model(folder: Path) -> None:
     """Gives the finished student's files their second names in OUT_DIR."""
     from unspoken.common.files import link_files
 
-    status = folder / "distilled" / "stage.json"
+    status = folder / DISTILLED / STAGE_FILE
     if status.exists() and json.loads(status.read_text())["status"] == "done":
-        link_files(folder / "distilled" / "model", folder)
+        link_files(folder / DISTILLED / MODEL, folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from unspoken.common.errors import DataError
+from unspoken.recipe.layout import RECIPE_FILE
 
 
 def report(folder: Path) -> None:
@@ -19,7 +20,7 @@ def report(folder: Path) -> None:
     """
     from unspoken.report import print_summary, write_report
 
-    if not (folder / "recipe.yaml").is_file():
+    if not (folder / RECIPE_FILE).is_file():
         raise DataError(
             f"{folder}: no recipe.yaml in it; give a run folder, such as runs/quickstart"
         )

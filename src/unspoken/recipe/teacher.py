@@ -120,6 +120,10 @@ class Teacher(Section):
                 "teacher.train and teacher.num_train are for a teacher from scratch; found them "
                 "without teacher.model.config; leave them out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _draws_that_differ(self) -> Teacher:
         if self.samples_per_question > 1 and self.temperature == 0:
             raise ValueError(
                 f"teacher.samples_per_question: found {self.samples_per_question} with temperature "
