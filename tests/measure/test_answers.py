@@ -7,14 +7,13 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
 from unspoken.measure import answers
 from unspoken.measure.answers import answers_equal, digit_accuracy, extract_answer, split_answer
 from unspoken.measure.answers.clean import clean
-from unspoken.measure.answers.symbolic import _load_math_verify, _math_expression
+from unspoken.measure.answers.symbolic import load_math_verify, to_math_expression
 
 EXTRACTION = [
     # Markers.
@@ -176,11 +175,10 @@ def test_a_split_has_the_answer_that_is_extracted(text):
 
 
 @pytest.mark.parametrize("filler", ["*", " ", "the ", "\n", "---\n", "#### ", "\\boxed{", "$"])
+@pytest.mark.timeout(60)  # a moment; a rule that backtracks takes hours
 def test_splitting_a_degenerate_text_takes_no_time(filler):
     text = f"Step 1 {filler * 20_000} Final Answer: 36"
-    start = time.perf_counter()
     assert split_answer(text) is not None
-    assert time.perf_counter() - start < 5
 
 
 EQUAL = [
@@ -516,12 +514,11 @@ def test_unequal(predicted, gold):
         "a) " * 600 + "5",
     ],
 )
+@pytest.mark.timeout(60)
 def test_an_answer_that_could_take_for_ever_is_just_wrong(tower):
-    start = time.monotonic()
     assert not answers_equal(tower, "\\sqrt{2}")
     assert not answers_equal("x^2", tower)
-    assert _math_expression(clean(tower)) == ""
-    assert time.monotonic() - start < 5
+    assert to_math_expression(clean(tower)) == ""
 
 
 DEGENERATE = {
@@ -538,11 +535,10 @@ DEGENERATE = {
 
 
 @pytest.mark.parametrize("text", DEGENERATE.values(), ids=DEGENERATE.keys())
+@pytest.mark.timeout(60)  # a second or two; a rule that backtracks takes hours
 def test_a_degenerate_text_takes_little_time(text):
-    start = time.monotonic()
     answers_equal(extract_answer(text), "36")
     answers_equal(text, "36")
-    assert time.monotonic() - start < 5
 
 
 def test_equality_works_off_the_main_thread(monkeypatch):
@@ -563,7 +559,7 @@ def test_equality_works_off_the_main_thread(monkeypatch):
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs setitimer")
 def test_the_alarm_is_used_only_where_it_is_free(monkeypatch):
     handed = []
-    math_verify = _load_math_verify()
+    math_verify = load_math_verify()
     monkeypatch.setattr(
         math_verify, "verify", lambda *_, timeout_seconds, **__: handed.append(timeout_seconds)
     )
@@ -578,7 +574,7 @@ def test_the_alarm_is_used_only_where_it_is_free(monkeypatch):
 
 
 def test_a_timeout_of_math_verify_is_a_wrong_answer(monkeypatch):
-    math_verify = _load_math_verify()
+    math_verify = load_math_verify()
 
     def time_out(*_, **__):
         raise math_verify.errors.TimeoutException

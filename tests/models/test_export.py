@@ -185,6 +185,7 @@ def predictions(tmp_path: Path) -> list[str]:
     return [json.loads(line)["generated"] for line in path.read_text().splitlines()]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("kind", "learning_rate"), [("gpt2", 3e-2), ("qwen2", 3e-3)])
 def test_an_adapter_and_its_export_answer_without_unspoken_as_unspoken_measured(
     tmp_path: Path, kind: str, learning_rate: float

@@ -31,10 +31,10 @@ _LETTER_RUN = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{2,}")
 
 def equal_by_math_verify(first: str, second: str) -> bool:
     """Returns math-verify's verdict on two expressions that it can be trusted with, else False."""
-    expressions = [_math_expression(answer) for answer in (first, second)]
+    expressions = [to_math_expression(answer) for answer in (first, second)]
     if not all(expressions):
         return False
-    math_verify = _load_math_verify()
+    math_verify = load_math_verify()
     timeout_s = _MATH_TIMEOUT_S if _alarm_is_free() else None
     config = [math_verify.LatexExtractionConfig()]
     try:
@@ -59,12 +59,12 @@ def equal_by_math_verify(first: str, second: str) -> bool:
 
 
 @lru_cache(maxsize=1)
-def _load_math_verify() -> Any:
+def load_math_verify() -> Any:
     """Returns math_verify, imported at the first need: that takes most of a second."""
     import math_verify
     import math_verify.errors
 
-    # It warns that it runs without its alarm; _math_expression bounds the work instead.
+    # It warns that it runs without its alarm; to_math_expression bounds the work instead.
     logging.getLogger("math_verify").setLevel(logging.ERROR)
     return math_verify
 
@@ -81,7 +81,7 @@ def _alarm_is_free() -> bool:
     )
 
 
-def _math_expression(text: str) -> str:
+def to_math_expression(text: str) -> str:
     """Returns the LaTeX to hand to math-verify, or "" for what it should not see.
 
     Refused: words, ratios, spaced digits, equations, percent (it judges those wrongly), and what
