@@ -7,6 +7,9 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.t
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 
+# a file of tests goes to one worker, one worker to a core; files with slow tiers come first
+IN_PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
+
 .PHONY: quickstart test test-fast check map same format bench install install-dev clean
 
 install: $(INSTALLED)
@@ -30,10 +33,10 @@ quickstart: install
 	$(BIN)/unspoken run recipes/quickstart.yaml
 
 test: install-dev
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest $(IN_PARALLEL) --durations=10
 
 test-fast: install-dev
-	$(BIN)/python -m pytest -n auto --dist loadfile -m unit
+	$(BIN)/python -m pytest $(IN_PARALLEL) -m unit
 
 check: install-dev
 	$(BIN)/ruff check .

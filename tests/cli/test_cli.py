@@ -162,7 +162,7 @@ def test_raw_gsm8k_through_all_of_the_removal_and_evaluate(
         "internalize", "--epochs", 10, "--batch_size", 32, "--learning_rate", "5e-5",
         "--model_name", model, "--data", small, "--test", raw / "test.jsonl",
         "--delta", 60, "--output", tmp_path / "run", "--max_length", 500,
-        "evaluate.limit=4", "evaluate.num_latency=1", "train.num_valid=4",
+        "evaluate.limit=4", "evaluate.num_latency=1", "data.num_valid=0",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     stage = json.loads((tmp_path / "run/internalized/stage.json").read_text())

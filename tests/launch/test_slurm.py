@@ -173,7 +173,7 @@ class Launched:
         path = self.folder / "events.log"
         return path.read_text() if path.exists() else ""
 
-    def happened(self, text: str, timeout_s: float = 60) -> None:
+    def happened(self, text: str, timeout_s: float = 180) -> None:
         until(lambda: text in self.events(), timeout_s, f"{text!r} in events.log")
 
     def log(self, name: str) -> str:
@@ -207,7 +207,7 @@ def test_a_run_goes_on_after_the_time_limit_as_if_nothing_had_been(tmp_path: Pat
     launched = Launched(tmp_path / "own", recipe, "--time=1", "--save_s=30", "--cpus_per_task=1")
     run = launched.jobs["run"]
     metrics = launched.run / "internalized" / "metrics.jsonl"
-    until(lambda: metrics.exists() and len(metrics.read_text()) > 500, 60, "some steps")
+    until(lambda: metrics.exists() and len(metrics.read_text()) > 500, 180, "some steps")
     # held until its time is nearly over, so that the limit comes in the middle on any machine
     slurm("scancel", "--signal=STOP", run)
     reference = uninterrupted(launched, tmp_path / "reference")
@@ -330,7 +330,7 @@ def test_a_cancelled_job_does_not_come_back(tmp_path: Path) -> None:
     launched = Launched(tmp_path / "own", recipe, "--time=10")
     run = launched.jobs["run"]
     metrics = launched.run / "internalized" / "metrics.jsonl"
-    until(lambda: metrics.exists() and len(metrics.read_text()) > 500, 60, "some steps")
+    until(lambda: metrics.exists() and len(metrics.read_text()) > 500, 180, "some steps")
     slurm("scancel", run)
     assert ended(run) == "CANCELLED"
     launched.happened("ended by SLURM")
