@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unspoken.common.files import write_text
 from unspoken.data.example import Example
 from unspoken.data.tasks.multiplication import generate
 from unspoken.models.load import load_model, load_tokenizer
@@ -112,8 +113,10 @@ def run_cases(
         arguments.device = "cuda" if torch.cuda.is_available() else "cpu"
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    results = {name: measure_case(name, arguments) for name in arguments.cases}
-    write_results(arguments.output, results, load)
+    results = {}
+    for name in arguments.cases:
+        results[name] = measure_case(name, arguments)
+        write_results(arguments.output, results, load)
 
 
 def write_results(path: Path | None, results: Any, load_before: tuple[float, ...]) -> None:
@@ -131,7 +134,7 @@ def write_results(path: Path | None, results: Any, load_before: tuple[float, ...
         "results": results,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(_rounded(values), indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(_rounded(values), indent=1) + "\n")
 
 
 def _rounded(value: Any) -> Any:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from cases import CLOCKS, Case, load_case, run_cases
 
 from unspoken import recipe
@@ -29,6 +30,7 @@ from unspoken.measure.predictions import Prediction, judge
 from unspoken.models.card import ModelCard
 from unspoken.models.load import load_model
 
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 #: Questions for unspoken, and how many of them are asked one at a time.
 QUESTIONS = {
     ("quickstart", "explicit"): (256, 256),
@@ -61,12 +63,25 @@ def one_at_a_time(
     return predictions
 
 
-def require_same(ours: Sequence[Prediction], theirs: Sequence[Prediction], case: Case) -> None:
-    """Stops where the generated token ids differ; every id but padding is a character."""
+def count_different(
+    ours: Sequence[Prediction], theirs: Sequence[Prediction], case: Case, exact: bool
+) -> int:
+    """How many answers differ in their token ids; every id but padding is a character.
+
+    Args:
+        ours, theirs: as many of `ours` count as there are of `theirs`.
+        case: its tokenizer.
+        exact: stop at the first. On a GPU, and in bf16, batches of another size are added up in
+            another order, and a random model's two best tokens are often equal but for rounding.
+    """
+    different = 0
     for number, (one, other) in enumerate(zip(ours, theirs, strict=False)):
         same_ids = case.tokenizer(one.generated) == case.tokenizer(other.generated)
         if not same_ids or one != other:
-            raise SystemExit(f"question {number}: answers differ:\n{one}\n{other}")
+            if exact:
+                raise SystemExit(f"question {number}: answers differ:\n{one}\n{other}")
+            different += 1
+    return different
 
 
 def measure(
@@ -93,12 +108,15 @@ def measure(
     begin = clock()
     theirs = one_at_a_time(model, case, examples[:num_alone], max_new_tokens)
     seconds_alone = clock() - begin
-    require_same(ours, theirs, case)
+    exact = model.device.type == "cpu" and model.dtype == torch.float32
+    different = count_different(ours, theirs, case, exact)
     rates = {"unspoken": len(ours) / seconds, "one_at_a_time": len(theirs) / seconds_alone}
     figures = {
         "output": kind,
         "num_questions": len(ours),
         "num_questions_one_at_a_time": len(theirs),
+        "num_different": different,
+        "dtype": str(model.dtype).removeprefix("torch."),
         **settings,
         "mean_tokens": metrics.mean_tokens,
         "accuracy": metrics.accuracy,
@@ -110,7 +128,7 @@ def measure(
         f"{case.name:>10}, {kind}: {metrics.mean_tokens:.0f} tokens each: unspoken "
         f"{rates['unspoken']:,.2f} questions/s (batch {min(batch_size, len(ours))}), one at a time "
         f"{rates['one_at_a_time']:,.2f}, ratio {figures['ratio']:.1f}; same tokens for "
-        f"{len(theirs)} questions",
+        f"{len(theirs) - different} of {len(theirs)} questions",
         flush=True,
     )
     return figures
@@ -134,7 +152,7 @@ def measure_case(name: str, arguments: argparse.Namespace) -> list[dict[str, Any
         settings = recipe.Model(name=str(arguments.model), local_files_only=True)
         model = load_model(settings, case.tokenizer)
         limits = {"trained": card.max_new_tokens if card else limits["explicit"]}
-    model = model.to(arguments.device).eval()
+    model = model.to(arguments.device, DTYPES[arguments.dtype]).eval()
     results = []
     for kind, limit in limits.items():
         if kind not in ("trained", *arguments.outputs):
@@ -160,6 +178,7 @@ def main() -> None:
     parser.add_argument("--questions", type=int, help="for unspoken; default 256, gpt2 explicit 64")
     parser.add_argument("--alone", type=int, help="of them one at a time; default 256, gpt2 32, 4")
     parser.add_argument("--batch_size", type=int, help="default: the quickstart's 250; gpt2 256")
+    parser.add_argument("--dtype", choices=tuple(DTYPES), default="float32")
     parser.add_argument("--layers", type=int, help="gpt2 only: fewer layers, to try the script")
     run_cases(parser, measure_case)
 

@@ -46,6 +46,8 @@ from unspoken.train.schedule import ALL, RemovalState, sample_offsets
 
 NUM_EXAMPLES = {"quickstart": 79_500, "gpt2": 1_024}
 TOLERANCE = {"fp32": 1e-4, "tf32": 1e-2, "bf16": 2e-2}
+#: 10^9 per second, dense bf16, SXM cards.
+BF16_PEAK = {"H100": 989_000.0, "H200": 989_000.0, "A100": 312_000.0}
 GROUPS = {
     "matrix products": r"aten::(mm|addmm|bmm|baddbmm|matmul|linear)$|mkldnn|gemm",
     "attention": r"scaled_dot_product|flash|efficient_attention",
@@ -173,7 +175,7 @@ class Pair:
 
     def step_plain(self, step: int, removed: int) -> float:
         """The same step, the straightforward way."""
-        rate = self.unspoken._learning_rate(TrainState(step=step))
+        rate = self.unspoken.learning_rate.at(step, None)
         return self.plain.step(*self.batch(step, removed), rate)
 
 
@@ -199,8 +201,6 @@ def measure_level(
         ours, loss = timed(lambda s=step: pair.step_unspoken(s, removed), pair.clock)
         theirs, other = timed(lambda s=step: pair.step_plain(s, removed), pair.clock)
         worst = max(worst, abs(loss - other))
-        if worst > tolerance:
-            raise SystemExit(f"step {step}: losses differ: {loss} and {other}")
         if number >= num_warmup:
             seconds["unspoken"].append(ours)
             seconds["plain"].append(theirs)
@@ -220,6 +220,7 @@ def measure_level(
         "flops_per_step": statistics.mean(work),
         "gflops_per_s": {way: statistics.mean(work) / s / 1e9 for way, s in median.items()},
         "largest_loss_difference": worst,
+        "losses_agree": worst <= tolerance,
     }
 
 
@@ -316,20 +317,23 @@ def matmul_rate(pair: Pair, dtype: torch.dtype, shape: tuple[int, int, int]) -> 
 # --- the run ------------------------------------------------------------------------------------
 
 
-def measure_case(name: str, arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """All figures of one case."""
+def measure_case(
+    name: str, arguments: argparse.Namespace, plain_precision: str, folder: Path
+) -> dict[str, Any]:
+    """All figures of one case, against the straightforward way in one precision."""
     precision, device = arguments.precision, arguments.device
+    torch.backends.cuda.matmul.allow_tf32 = plain_precision == "tf32"
     case = load_case(name, *_overrides(name, arguments))
     model = case.model()
     dataset = case.dataset(NUM_EXAMPLES[name])
-    plain = Straightforward(case, copy.deepcopy(model), dataset, device, arguments.plain_precision)
+    plain = Straightforward(case, copy.deepcopy(model), dataset, device, plain_precision)
     trainer = StepwiseInternalization(
         model,
         case.tokenizer,
         case.template,
         case.recipe,
         train=dataset,
-        folder=folder / name,
+        folder=folder / f"{name}-{plain_precision}",
         progress=False,
     )
     trainer.model.train()
@@ -337,10 +341,11 @@ def measure_case(name: str, arguments: argparse.Namespace, folder: Path) -> dict
     num_warmup = 1 if name == "gpt2" else 3
     num_steps = arguments.steps or (2 if name == "gpt2" else 30)
     longest = dataset.longest_thought
-    tolerance = max(TOLERANCE[precision], TOLERANCE[arguments.plain_precision])
+    tolerance = max(TOLERANCE[precision], TOLERANCE[plain_precision])
     figures: dict[str, Any] = {"batch_size": case.recipe.train.batch_size, "levels": []}
     figures["micro_batch_size"] = plain.micro
     figures["num_parameters"] = sum(p.numel() for p in model.parameters())
+    figures["precision"] = {"unspoken": precision, "plain": plain_precision}
     figures["matmul_gflops_per_s"] = matmul_rates(pair, precision)
     step = 0
     for removed in (0, longest // 2, ALL):
@@ -352,6 +357,13 @@ def measure_case(name: str, arguments: argparse.Namespace, folder: Path) -> dict
         level["share_of_matmul_rate"] = {
             way: value / rate for way, value in level["gflops_per_s"].items()
         }
+        if (peak := peak_gflops()) is not None:
+            level["share_of_peak"] = {
+                way: value / peak for way, value in level["gflops_per_s"].items()
+            }
+        if device == "cuda":
+            level["peak_memory_mib"] = peak_memory_mib(pair, step, removed)
+            step += 1
         figures["levels"].append(level)
         show_level(name, level)
         if removed in (0, ALL):
@@ -368,6 +380,24 @@ def measure_case(name: str, arguments: argparse.Namespace, folder: Path) -> dict
             show_profile(level["where_time_goes"])
             step += count
     return figures
+
+
+def peak_gflops() -> float | None:
+    """10^9 operations per second of dense bf16 products by the vendor's data sheet, where known."""
+    name = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    return next((rate for gpu, rate in BF16_PEAK.items() if gpu in name), None)
+
+
+def peak_memory_mib(pair: Pair, step: int, removed: int) -> dict[str, float]:
+    """GPU memory at the peak of one more step of each way, both models and optimizers included."""
+    ways = {"unspoken": pair.step_unspoken, "plain": pair.step_plain}
+    peaks = {}
+    for way, run in ways.items():
+        torch.cuda.reset_peak_memory_stats()
+        run(step, removed)
+        torch.cuda.synchronize()
+        peaks[way] = torch.cuda.max_memory_allocated() / 2**20
+    return peaks
 
 
 def matmul_rates(pair: Pair, precision: str) -> dict[str, float]:
@@ -425,7 +455,8 @@ def main() -> None:
     parser.add_argument(
         "--plain_precision",
         choices=tuple(TOLERANCE),
-        help="of the straightforward way; default as --precision",
+        nargs="+",
+        help="of the straightforward way, one after the other; default as --precision",
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument(
@@ -443,13 +474,20 @@ def main() -> None:
         arguments.device = "cuda" if torch.cuda.is_available() else "cpu"
     if arguments.device == "cpu":
         os.environ["ACCELERATE_USE_CPU"] = "true"
-    arguments.plain_precision = arguments.plain_precision or arguments.precision
-    torch.backends.cuda.matmul.allow_tf32 = arguments.plain_precision == "tf32"
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
+    results: dict[str, Any] = {}
+    agree = True
     with tempfile.TemporaryDirectory() as folder:
-        results = {name: measure_case(name, arguments, Path(folder)) for name in arguments.cases}
-    write_results(arguments.output, results, load)
+        for name in arguments.cases:
+            for plain in arguments.plain_precision or [arguments.precision]:
+                figures = measure_case(name, arguments, plain, Path(folder))
+                several = len(arguments.plain_precision or "-") > 1
+                results[f"{name}, {plain}" if several else name] = figures
+                write_results(arguments.output, results, load)
+                agree &= all(level["losses_agree"] for level in figures["levels"])
+    if not agree:
+        raise SystemExit("the losses of both ways differ by more than rounding; see above")
 
 
 if __name__ == "__main__":
