@@ -110,6 +110,7 @@ def test_plots_are_png_files_and_reproducible(full):
     write_report(full)
     again = [(full / "report.html").read_bytes(), *(path.read_bytes() for path in pictures)]
     assert first == again
+    assert b"mathdefault" not in first[0]  # labels are numbers, not formulas
 
 
 def test_finding_of_a_good_run(full):

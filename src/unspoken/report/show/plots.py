@@ -16,9 +16,9 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import LogFormatterSciNotation, MaxNLocator, StrMethodFormatter
 
 from unspoken.recipe.layout import (
     DISTILLED,
@@ -112,8 +112,8 @@ def draw_plots(phase: PhaseResult, folder: Path) -> list[Plot]:
                 continue
             figure, caption = drawn
             png = folder / PLOTS / f"{stem}.png"
-            FigureCanvasAgg(figure).draw()
-            figure.set_layout_engine("none")  # it is laid out; both files shall look the same
+            # once and not by each file, which would draw it twice for it; both look the same
+            ConstrainedLayoutEngine().execute(figure)
             figure.savefig(png, format="png", dpi=200, facecolor="white", metadata={})
             plots.append(
                 Plot(stem, title, caption, _svg(figure, stem, title), f"{PLOTS}/{stem}.png")
@@ -138,7 +138,7 @@ def _svg(figure: Figure, name: str, title: str) -> str:
 
 
 def _figure(height: float, rows: int = 1, **options: Any) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(5.2, height), layout="constrained")
+    figure = Figure(figsize=(5.2, height))
     axes = figure.subplots(rows, 1, squeeze=False, **options)[:, 0]
     for axis in axes:
         axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
@@ -291,6 +291,7 @@ def _loss_over_steps(phase: PhaseResult) -> tuple[Figure, str] | None:
     axis.set_yscale("log")
     axis.set_xlabel("optimizer steps")
     axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.yaxis.set_minor_formatter(_PlainLogFormatter())
     ends = []
     for variant in shown:
         steps, means = smoothed(variant.train)
@@ -311,6 +312,13 @@ def _loss_over_steps(phase: PhaseResult) -> tuple[Figure, str] | None:
     name_ends(axis, ends, least_gap=0.1)
     marks = "Grey marks: thought tokens are removed." if changes else ""
     return figure, f"Running mean. {marks}".strip()
+
+
+class _PlainLogFormatter(LogFormatterSciNotation):
+    """Labels as `0.4` where the parent has formulas, which take longer than the rest of a plot."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
 
 
 def _students(phase: PhaseResult) -> list[VariantResult]:
