@@ -56,7 +56,20 @@ def test_a_wrong_name_gets_suggestions(
     name: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.yaml").write_text("")
+    (tmp_path / "mine.yaml").write_text("# a recipe\ndata:\n  task: gsm8k\n")
     with pytest.raises(RecipeError) as caught:
         find_recipe(name)
     assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["settings.yml", ".pre-commit.yaml", ".pre-commit-config.yml"])
+def test_only_recipes_are_suggested(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "settings.yaml").write_text("colour: blue\n")
+    (tmp_path / ".pre-commit-config.yaml").write_text("repos: []\ndata: {}\n")
+    with pytest.raises(RecipeError, match="no such recipe") as caught:
+        find_recipe(name)
+    assert "settings.yaml" not in str(caught.value)
+    assert "config.yaml" not in str(caught.value)

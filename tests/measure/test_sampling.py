@@ -13,7 +13,10 @@ from unspoken.measure.sampling import Sampling
     ("settings", "message"),
     [
         ({"max_new_tokens": 0}, "max_new_tokens: found 0; needed: at least 1; correct it"),
-        ({"temperature": -1}, "temperature: found -1; needed: at least 0; correct it"),
+        (
+            {"temperature": -1},
+            "temperature: found -1; needed: at least 0, at most 1000; correct it",
+        ),
         ({"temperature": float("nan")}, "temperature: found nan; needed: at least 0"),
         ({"temperature": float("inf")}, "temperature: found inf; needed: at least 0"),
         ({"temperature": 1, "top_p": 0}, "top_p: found 0; needed: above 0, at most 1"),

@@ -1,15 +1,34 @@
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from pydantic import BaseModel, TypeAdapter
 
 from helpers.paths import RECIPES
 from unspoken.common.errors import RecipeError
-from unspoken.recipe import Data, Recipe, dump_recipe, load_recipe, parse_override, recipe_from
+from unspoken.launch.sagemaker.settings import JobSettings
+from unspoken.launch.slurm.options import SlurmOptions
+from unspoken.measure.evaluate import EvaluateOptions
+from unspoken.measure.sampling import Sampling
+from unspoken.recipe import (
+    Data,
+    Recipe,
+    Section,
+    dump_recipe,
+    load_recipe,
+    parse_override,
+    recipe_from,
+)
+from unspoken.teach.engines.budget import Limits
+from unspoken.teach.engines.make import EngineOptions
+from unspoken.teach.traces.settings import Selection
+from unspoken.teach.vet.rules import VetRules
 
 FILES = sorted(RECIPES.glob("*.yaml"))
 
@@ -63,7 +82,7 @@ def test_overrides_win_and_are_read_as_yaml() -> None:
         ("learning_rate=3", "did you mean 'train.learning_rate'"),
         ("trainn.epochs=3", "did you mean 'train'"),
         ("train.epochs=x", "train.epochs: found 'x'"),
-        ("train.batch_size=0", "greater than 0"),
+        ("train.batch_size=0", "greater than or equal to 1"),
         ("template=fancy", "found 'fancy'"),
         ("train.micro_batch_size=5", "multiple"),
         ("nothing", "needed section.key=value"),
@@ -154,7 +173,7 @@ def test_switching_one_baseline_off_leaves_the_other() -> None:
     ("override", "expected"),
     [
         ("schedule.max_hold=3", "at least schedule.window"),
-        ("train.settle_steps=0", "greater than 0"),
+        ("train.settle_steps=0", "greater than or equal to 1"),
         ("data.train=mine.jsonl", "data.task=jsonl"),
         ("teacher={engine: worked, top_p: 0.9}", "teacher.top_p: found 0.9 with temperature 0"),
         ("vet.pattern=(", "vet.pattern: found '(', which is no regular expression"),
@@ -179,3 +198,113 @@ def test_a_recipe_does_not_change_after_reading() -> None:
     recipe: Recipe = recipe_from(SMALL)
     with pytest.raises(ValueError, match="frozen"):
         recipe.seed = 3  # type: ignore[misc]
+
+
+def _numbers(schema: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every number within a JSON schema, with the way to it."""
+    if isinstance(schema, dict):
+        if schema.get("type") in ("number", "integer"):
+            yield key, schema
+        for name, each in schema.items():
+            yield from _numbers(each, f"{key}.{name}")
+    elif isinstance(schema, list):
+        for name, each in enumerate(schema):
+            yield from _numbers(each, f"{key}.{name}")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        Recipe, EngineOptions, EvaluateOptions, JobSettings, Limits, Sampling, Selection,
+        SlurmOptions, VetRules,
+    ],
+)  # fmt: skip
+def test_every_number_has_bounds(kind: type) -> None:
+    numbers = dict(_numbers(TypeAdapter(kind).json_schema()))
+    lower, upper = {"minimum", "exclusiveMinimum"}, {"maximum", "exclusiveMaximum"}
+    without = [key for key, one in numbers.items() if not (lower & {*one} and upper & {*one})]
+    assert numbers and not without
+
+
+def _keys_of_numbers(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, bool]]:
+    """The keys of a recipe that are numbers, and whether it is a list or a pair of them."""
+    for name, field in section.model_fields.items():
+        kinds = [part for part in (field.annotation, *get_args(field.annotation)) if part]
+        inner = next(
+            (one for one in kinds if isinstance(one, type) and issubclass(one, Section)), None
+        )
+        if inner is not None:
+            yield from _keys_of_numbers(inner, f"{prefix}{name}.")
+        elif "digits" in name or "betas" in name:
+            yield prefix + name, True
+        elif any(kind in (int, float) for one in kinds for kind in (one, *get_args(one))):
+            yield prefix + name, False
+
+
+@pytest.mark.parametrize(("key", "is_pair"), list(_keys_of_numbers(Recipe)))
+def test_no_number_is_endless_or_true(key: str, is_pair: bool) -> None:
+    whole = {**SMALL, "lora": {}, "teacher": {"engine": "worked", "model": {"name": "x"}}}
+    for value in (math.inf, -math.inf, math.nan, 10**400, "1e400", True, False, "inf", -1, 10**20):
+        given: Any = [value, value] if is_pair else value
+        for part in reversed(key.split(".")):
+            given = {part: [given] if part == "digits" else given}
+        with pytest.raises(RecipeError) as caught:
+            recipe_from(whole, [given])
+        lines = [line for line in str(caught.value).splitlines() if line.startswith(key)]
+        assert lines and all("input should be" in line and len(line) < 300 for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.epochs=1:30", "train.epochs: found '1:30'"),
+        ("train.epochs=true", "train.epochs: found True; input should be a number, not true or"),
+        ("train.betas=[0.9, true]", "train.betas.1: found True"),
+        ("train.betas=[0.9, 1.0]", "train.betas.1: found 1.0; input should be less than 1"),
+        ("train.betas=[0.9, .inf]", "is not a YAML value (found '.inf'"),
+        ("schedule.smoothing=1e-300", "should be 0 or at least 1e-09"),
+        ("seed=2024-01-01", "seed: found '2024-01-01'"),
+        ("train={epochs: 1, epochs: 2}", "'epochs' a second time"),
+        (f"seed={'9' * 5000}", "a number of 5000 digits"),
+        (f"seed={'[' * 5000}", "nested deeper"),
+        (f"{'.'.join('a' * 1000)}=1", "needed section.key=value"),
+        (f"description=[{', '.join(['1'] * 10_000)}]", "description: found [1, 1"),
+        (f"{'x' * 10_000}=1", "unknown key"),
+        ("vet.pattern=" + "'" + "(" * 5_000 + "'", "no regular expression"),
+        ("model.config={model_type: gpt2, n_layer: {a: .inf}}", "no finite number"),
+        ("model={config: {model_type: gpt2, x: !!set {a}}, tokenizer: x}", "the tag"),
+        ("name=../../x", "which names a folder of runs/"),
+        ("name=a/b", "which names a folder of runs/"),
+        (r"name=a\b", "which names a folder of runs/"),
+        ("name='..'", "which names a folder of runs/"),
+        ("name=''", "which names a folder of runs/"),
+        (r'name="a\nb"', "which names a folder of runs/"),
+        (f"name={'x' * 300}", "at most 200 bytes"),
+        ("phases=[{name: ../x}]", "phases[0]: name: found '../x'"),
+        ("data.digits=[[4, 1000000000000]]", "data.digits.0.1: found 1000000000000; input should"),
+    ],
+)  # fmt: skip
+def test_values_that_cannot_be_are_told_in_a_short_line(override: str, message: str) -> None:
+    told = error(SMALL, override)
+    assert message in told
+    assert all(len(line) < 400 for line in told.splitlines())
+
+
+def test_a_number_in_the_configuration_of_a_model_is_finite() -> None:
+    config: dict[str, Any] = {"model_type": "gpt2", "deep": [{"er": math.inf}]}
+    told = error({**SMALL, "model": {"config": config, "tokenizer": "characters"}})
+    assert "'model.config.deep.0.er': found inf; needed: text, a finite number" in told
+
+
+def test_of_many_mistakes_the_first_are_told() -> None:
+    told = error({**SMALL, **{f"key{i}": i for i in range(1_000)}}).splitlines()
+    assert len(told) == 21
+    assert "and 980 problems more" in told[-1]
+
+
+def test_a_file_that_is_no_text_or_endless_is_no_recipe(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    for content in (b"\xff\xfe\x00", b"a: 1\n" * 2_000_000, bytes(10_000_000)):
+        path.write_bytes(content)
+        with pytest.raises(RecipeError, match=r"recipe.yaml"):
+            load_recipe(path)

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import functools
 import re
+import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -30,6 +31,7 @@ Spelling = Callable[[str, "str | None"], str]
 
 # From Unicode's private use area, which no text of a user's holds by accident.
 _OPEN, _IS, _CLOSE = "\ue000", "\ue001", "\ue002"
+_MOST_BITS = 10_000
 _SETTING = re.compile(f"{_OPEN}([^{_OPEN}{_CLOSE}]*?)(?:{_IS}([^{_OPEN}{_CLOSE}]*))?{_CLOSE}")
 
 
@@ -53,6 +55,24 @@ def as_flag(name: str, value: str | None) -> str:
     """As on the command line: `--name`, or `--name value`; a switch has no value."""
     flag = f"--{name.rpartition('.')[2]}"
     return flag if value in (None, "true") else f"{flag} {value}"
+
+
+class _Short(reprlib.Repr):
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxdict, self.maxlist, self.maxtuple = 4, 30, 30, 30
+        self.maxstring = self.maxlong = self.maxother = 200
+
+
+def shorten(value: object, limit: int = 60) -> str:
+    """A value as Python would write it: one line, and no longer than an error may be."""
+    if isinstance(value, str | bytes):
+        text = repr(value[: limit + 1])
+    elif isinstance(value, int) and value.bit_length() > _MOST_BITS:  # Python refuses to write it
+        text = f"a number of {value.bit_length():,} bits"
+    else:  # what is nested is not written out before it is cut
+        text = _Short().repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
 class UnspokenError(Exception):

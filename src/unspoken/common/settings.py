@@ -4,17 +4,63 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar, overload
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Annotated, Any, TypeVar, get_args, get_origin, overload
 
-import annotated_types  # this and typing_extensions come with pydantic
-from pydantic import ConfigDict, Field, ValidationError
+import annotated_types  # this, pydantic_core and typing_extensions come with pydantic
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 from typing_extensions import dataclass_transform
 
-from unspoken.common.errors import SettingError
+from unspoken.common.errors import SettingError, shorten
 
 Kind = TypeVar("Kind")
+
+
+def _refuse_truth(value: Any) -> Any:
+    """`true` is a number to Python, and a slip of the pen to whoever wrote it."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("number_type", "Input should be a number, not true or false")
+    return value
+
+
+def _refuse_nearly_nothing(value: float) -> float:
+    """What is divided by it would overflow."""
+    if 0 < value < TINY:
+        raise PydanticCustomError(
+            "number_range", "Input should be 0 or at least {least}", {"least": TINY}
+        )
+    return value
+
+
+#: No count and no measure comes near these; beyond them arithmetic overflows, hours later.
+LARGEST, TINY = 10**12, 1e-9
+LARGEST_SEED = 2**62
+#: That are made by unspoken, all in memory.
+MOST_EXAMPLES = 10**8
+#: Of a factor.
+MOST_DIGITS = 1_000
+
+_NUMBER, _NOTICED = BeforeValidator(_refuse_truth), AfterValidator(_refuse_nearly_nothing)
+#: Numbers of settings. Every one has bounds: what has none trains for a night and then fails.
+Natural = Annotated[int, Field(ge=0, le=LARGEST), _NUMBER]
+Positive = Annotated[int, Field(ge=1, le=LARGEST), _NUMBER]
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED), _NUMBER]
+NumExamples = Annotated[int, Field(ge=1, le=MOST_EXAMPLES), _NUMBER]
+NumExamplesOrNone = Annotated[int, Field(ge=0, le=MOST_EXAMPLES), _NUMBER]
+NumDigits = Annotated[int, Field(ge=1, le=MOST_DIGITS), _NUMBER]
+PositiveNumber = Annotated[float, Field(gt=0, le=LARGEST), _NUMBER, _NOTICED]
+NumberFromZero = Annotated[float, Field(ge=0, le=LARGEST), _NUMBER, _NOTICED]
+#: 0 takes the likeliest token.
+Temperature = Annotated[float, Field(ge=0, le=1_000), _NUMBER, _NOTICED]
+#: Of a whole: some of it, or all but some.
+Share = Annotated[float, Field(gt=0, le=1), _NUMBER, _NOTICED]
+ShareBelowOne = Annotated[float, Field(ge=0, lt=1), _NUMBER]
+#: What stands for no bound in a message.
+_UNBOUNDED = (LARGEST, LARGEST_SEED)
 #: What pydantic puts before the text of a ValueError of ours, which says what is needed.
 _BY_US = "Value error, "
 
@@ -46,7 +92,9 @@ def checked(kind: type[Any] | None = None, *, kw_only: bool = False) -> Any:
     """
     if kind is None:
         return functools.partial(checked, kw_only=kw_only)
-    made: Any = dataclass(kind, frozen=True, kw_only=kw_only, config=ConfigDict(extra="forbid"))
+    made: Any = dataclass(
+        kind, frozen=True, kw_only=kw_only, config=ConfigDict(extra="forbid", allow_inf_nan=False)
+    )
     build = made.__init__
 
     @functools.wraps(build)
@@ -74,36 +122,48 @@ def setting_error(kind: Any, error: ValidationError) -> Exception:
     field = fields.get(name)
     if field is None:  # an argument that there is not, or one too many
         return TypeError(f"{kind.__name__}: {name}: {problem['msg']}")
-    bounds = ", ".join(_bounds(field.metadata))
-    if problem["type"].endswith(("_parsing", "_type", "_from_float")):
+    bounds = ", ".join(_bounds(_metadata(field.annotation, field.metadata)))
+    if problem["type"].endswith(("_parsing", "_type", "_from_float", "_range")):
         bounds = ""
     value = problem["input"]
+    if problem["type"] == "less_than_equal" and problem["ctx"]["le"] in _UNBOUNDED:
+        bounds = f"at most {problem['ctx']['le']}"
     if problem["type"] == "too_long":
         limits = problem["ctx"]
         value, bounds = limits["actual_length"], f"at most {limits['max_length']}"
     return SettingError(
         str(name),
-        found=repr(value) if isinstance(value, str) and not bounds else value,
+        found=value if isinstance(value, float | os.PathLike) else shorten(value),
         needed=bounds or problem["msg"].removeprefix("Input should be ").removeprefix(_BY_US),
         remedy="correct it",
     )
 
 
+def _metadata(kind: Any, outer: Iterable[Any]) -> Iterator[Any]:
+    """What annotations say of a field, and of the kinds that it may have: `Positive | None`."""
+    yield from outer
+    for part in get_args(kind):
+        if get_origin(part) is Annotated:
+            yield from _metadata(get_args(part)[0], part.__metadata__)
+
+
 def _bounds(metadata: Iterable[Any]) -> Iterable[str]:
     """What annotations say of a number, in words."""
     for each in metadata:
-        if isinstance(each, annotated_types.Ge):
+        if isinstance(each, FieldInfo):
+            yield from _bounds(each.metadata)
+        elif isinstance(each, annotated_types.Ge):
             yield f"at least {each.ge}"
         elif isinstance(each, annotated_types.Gt):
             yield f"above {each.gt}"
-        elif isinstance(each, annotated_types.Le):
+        elif isinstance(each, annotated_types.Le) and each.le not in _UNBOUNDED:
             yield f"at most {each.le}"
         elif isinstance(each, annotated_types.Lt):
             yield f"below {each.lt}"
 
 
-def require_at_least(least: int, **settings: int) -> None:
-    """Refuses whole numbers that are too small, by the names of the settings.
+def require_at_least(least: int, most: int = LARGEST, /, **settings: int) -> None:
+    """Refuses whole numbers that are too small or too large, by the names of the settings.
 
     Raises:
         SettingError: for the first of them.
@@ -111,3 +171,7 @@ def require_at_least(least: int, **settings: int) -> None:
     for name, value in settings.items():
         if value < least:
             raise SettingError(name, found=value, needed=f"at least {least}", remedy="raise it")
+        if value > most:
+            raise SettingError(
+                name, found=shorten(value), needed=f"at most {most:,}", remedy="lower it"
+            )

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from unspoken.common.errors import DataError
+from unspoken.common.errors import DataError, shorten
 from unspoken.common.files import AnyPath
-from unspoken.data.jsonl import read_jsonl, require_text, shorten, write_jsonl
+from unspoken.data.jsonl import read_jsonl, require_text, write_jsonl
 
 #: What stands before the answer in the last line of a worked solution.
 FINAL_ANSWER = "Final Answer:"

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from unspoken.common.errors import DataError
+from unspoken.common.errors import DataError, shorten
 from unspoken.common.files import AnyPath, atomic_output, refuse_existing
 from unspoken.common.version import __version__
 
@@ -179,12 +179,6 @@ def _describe(value: object) -> str:
     if isinstance(value, str):
         return f"the text {shorten(value)}"
     return "a list" if isinstance(value, list) else "an object"
-
-
-def shorten(value: object, limit: int = 60) -> str:
-    """Returns the value as Python would write it: one line, and no longer than an error may be."""
-    text = repr(value[: limit + 1] if isinstance(value, str) else value)
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
 def json_line(record: Mapping[str, Any]) -> bytes:

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 from tqdm import tqdm
 
 from unspoken import recipe
@@ -18,7 +18,7 @@ from unspoken.common.files import refuse_existing
 from unspoken.common.interrupt import Interrupted
 from unspoken.common.locks import locked
 from unspoken.common.progress import bar_intervals
-from unspoken.common.settings import checked
+from unspoken.common.settings import Natural, Positive, Seed, Share, Temperature, checked
 from unspoken.data.example import Example
 from unspoken.data.jsonl import write_jsonl
 from unspoken.measure.decode import Completion, Draws, decode
@@ -57,13 +57,13 @@ class EvaluateOptions:
         SettingError: for values that make no sense.
     """
 
-    max_new_tokens: Annotated[int | None, Field(ge=1)] = None
-    batch_size: Annotated[int, Field(ge=1)] = 64
-    num_latency: Annotated[int, Field(ge=0)] = 0
-    num_samples: int = 1
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
+    max_new_tokens: Positive | None = None
+    batch_size: Positive = 64
+    num_latency: Natural = 0
+    num_samples: Positive = 1
+    temperature: Temperature = 0.0
+    top_p: Share = 1.0
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def _samples_that_can_be(self) -> EvaluateOptions:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from unspoken.common.errors import SettingError, setting
-from unspoken.common.settings import checked
+from unspoken.common.settings import Positive, Seed, Share, Temperature, checked
 
 #: Tokens of a reply at the most, where nothing says how long one may be.
 MAX_NEW_TOKENS = 512
@@ -29,10 +28,10 @@ class Sampling:
         SettingError: for values that make no sense.
     """
 
-    max_new_tokens: Annotated[int, Field(ge=1)] = MAX_NEW_TOKENS
-    temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    seed: int = 0
+    max_new_tokens: Positive = MAX_NEW_TOKENS
+    temperature: Temperature = 0.0
+    top_p: Share = 1.0
+    seed: Seed = 0
     stop: tuple[str, ...] = ()
 
     @model_validator(mode="after")

@@ -10,7 +10,10 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from unspoken.common.errors import setting
+from unspoken.common.errors import setting, shorten
+
+#: Signs of a name in a message.
+_LONGEST = 80
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class RecipeSource:
 
 def explain(problem: Any, place: RecipeSource, recipe: type[BaseModel]) -> str:
     """One line for one pydantic problem: place, what was found, what is needed."""
-    path = [str(part) for part in problem["loc"]]
+    path = [_name(part) for part in problem["loc"]]
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         return f"{place.of(path)}: unknown key; {_suggest(path, recipe)}"
@@ -53,7 +56,13 @@ def explain(problem: Any, place: RecipeSource, recipe: type[BaseModel]) -> str:
         return f"{place.of(path)}: missing; this section or key is needed"
     if problem["type"] == "value_error":
         return f"{place.of(path)}: {message}" if place.where else message
-    return f"{place.of(path)}: found {problem['input']!r}; {message[0].lower()}{message[1:]}"
+    return f"{place.of(path)}: found {shorten(problem['input'])}; {message[0].lower()}{message[1:]}"
+
+
+def _name(part: object) -> str:
+    """A part of a key, as a line can show it."""
+    text = str(part)
+    return text if text.isprintable() and len(text) <= _LONGEST else shorten(text, _LONGEST)
 
 
 def _setting_of(path: list[str]) -> str:

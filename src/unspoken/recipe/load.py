@@ -9,10 +9,13 @@ from typing import Any
 import yaml
 
 from unspoken.common.errors import RecipeError
+from unspoken.common.plain_yaml import read_yaml
 from unspoken.recipe.merge import dotted_keys, merge, parse_override, switched
 from unspoken.recipe.shipped import find_recipe
 from unspoken.recipe.whole import Recipe, validate
 
+#: More than `read_yaml` takes, and so that a device or a file of weights does not fill the memory.
+_MOST_BYTES = 5_000_000
 #: What an override changes in every phase.
 _PER_PHASE = {"template", "data", "schedule", "train", "evaluate"}
 
@@ -36,17 +39,13 @@ def load_values(path: str | Path) -> tuple[dict[str, Any], yaml.Node | None]:
     """The plain values in a recipe file, and where they stand in it; raises RecipeError."""
     path = find_recipe(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: cannot be read as UTF-8 text: {error}") from None
-    try:
-        values = yaml.safe_load(text)
-        nodes = yaml.compose(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "unreadable"
-        raise RecipeError(f"{path}{line}: not YAML ({problem}); mend this line") from None
+        with path.open("rb") as file:
+            text = file.read(_MOST_BYTES).decode("utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise RecipeError(
+            f"{path}: cannot be read as UTF-8 text: {error}; needed: a recipe; name another file"
+        ) from None
+    values, nodes = read_yaml(text, str(path))
     if not isinstance(values, dict):
         raise RecipeError(f"{path}: found {type(values).__name__}, needed sections such as `data:`")
     return values, nodes

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import yaml
-
-from unspoken.common.errors import RecipeError
+from unspoken.common.errors import RecipeError, shorten
+from unspoken.common.plain_yaml import read_yaml
 
 #: Keys whose value is replaced as a whole: merging two model configurations would mix them.
 _WHOLE = {"config"}
+#: Levels that a key such as teacher.train.epochs may have.
+_DEEPEST = 10
 #: Setting one of these in an override unsets the other.
 _RIVALS = {"name": "config", "config": "name"}
 
@@ -59,14 +60,18 @@ def parse_override(text: str) -> dict[str, Any]:
     The value is read as YAML, so lists, numbers, true, null and quoted strings all work.
     """
     key, separator, value = text.partition("=")
-    if not separator or not all(part.isidentifier() for part in key.split(".")):
+    parts = key.split(".")
+    if not separator or len(parts) > _DEEPEST or not all(part.isidentifier() for part in parts):
         raise RecipeError(
-            f"override '{text}': needed section.key=value, such as train.learning_rate=1e-4"
+            f"override {shorten(text)}: needed section.key=value, such as train.learning_rate=1e-4"
         )
     try:
-        parsed: Any = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise RecipeError(f"override '{text}': '{value}' is not a YAML value; quote it") from None
-    for part in reversed(key.split(".")):
+        parsed: Any = read_yaml(value, "")[0]
+    except RecipeError as error:
+        reason = str(error).removeprefix(":1: ").lstrip(": ")
+        raise RecipeError(
+            f"override {shorten(text)}: {shorten(value)} is not a YAML value ({reason}); quote it"
+        ) from None
+    for part in reversed(parts):
         parsed = {part: parsed}
     return parsed

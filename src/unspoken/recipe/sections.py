@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from unspoken.common.errors import setting
-
-Positive = Annotated[int, Field(gt=0)]
-Natural = Annotated[int, Field(ge=0)]
+from unspoken.common.errors import setting, shorten
+from unspoken.common.settings import (
+    Natural,
+    NumberFromZero,
+    NumDigits,
+    NumExamples,
+    NumExamplesOrNone,
+    Positive,
+    PositiveNumber,
+    Share,
+    ShareBelowOne,
+)
 
 #: How question, thought and answer are put together; `unspoken.models.template` renders them.
 TemplateName = Literal["plain", "compact", "qa", "chat"]
@@ -26,12 +35,27 @@ SIZES = {
 class Section(BaseModel):
     """A part of a recipe: unknown keys are errors and values cannot change after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @classmethod
     def names_in(cls, section: str) -> dict[str, str]:
         """Names of its settings -> their keys in a recipe, for `settings_of`."""
         return {name: f"{section}.{name}" for name in cls.model_fields}
+
+
+def _require_plain(value: Any, key: str, deepest: int = 20) -> None:
+    """Refuses what no configuration of a model holds, wherever it stands in a free section."""
+    if isinstance(value, dict | list | tuple) and deepest:
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        for name, each in pairs:
+            _require_plain(each, f"{key}.{name}", deepest - 1)
+        return
+    is_finite = not isinstance(value, float) or math.isfinite(value)
+    if not isinstance(value, str | int | float | bool | None) or not is_finite:
+        raise ValueError(
+            f"{shorten(key)}: found {shorten(value)}; needed: text, a finite number, true, false, "
+            f"null, or a list or section of these; correct it"
+        )
 
 
 class Data(Section):
@@ -41,8 +65,10 @@ class Data(Section):
         default="jsonl",
         description="a task that unspoken makes or converts itself, or your own JSONL files",
     )
-    digits: list[tuple[Positive, Positive]] = Field(
-        default=[(4, 4)], description="multiplication: digits of both factors; several sizes mix"
+    digits: list[tuple[NumDigits, NumDigits]] = Field(
+        default=[(4, 4)],
+        max_length=100,
+        description="multiplication: digits of both factors; several sizes mix",
     )
     difficulty: Literal["easy", "medium", "hard"] = Field(
         default="medium", description="arithmetic: size of the numbers and number of steps"
@@ -50,16 +76,16 @@ class Data(Section):
     categories: list[str] | None = Field(
         default=None, description="arithmetic: only these of the six; empty: all"
     )
-    num_train: Positive = Field(
+    num_train: NumExamples = Field(
         default=808_000,
         description="multiplication, arithmetic (default 377): size of the training split",
     )
-    num_valid: Natural = Field(
+    num_valid: NumExamplesOrNone = Field(
         default=1_000,
         description="validation examples (arithmetic: default 0, gsm8k: 500); of a jsonl file "
         "without a validation file so many are held out, a tenth at the most; 0: none",
     )
-    num_test: Positive = Field(
+    num_test: NumExamples = Field(
         default=1_000,
         description="multiplication, arithmetic (default 95): held-out test examples",
     )
@@ -152,10 +178,12 @@ class Model(Section):
                 "exactly one of model.name (a hub name or folder) and model.config (from scratch) "
                 f"is needed; found {'both' if self.name else 'neither'}"
             )
+        if self.config is not None:
+            _require_plain(self.config, "model.config")
         if self.config is not None and "model_type" not in self.config:
             raise ValueError(
                 "model.config needs model_type, such as gpt2; "
-                f"found only {', '.join(self.config) or 'nothing'}"
+                f"found only {shorten(', '.join(map(str, self.config)), 200)}"
             )
         if self.config is not None and self.tokenizer is None:
             raise ValueError("model.config needs model.tokenizer: 'characters', a folder or a name")
@@ -167,7 +195,7 @@ class Lora(Section):
 
     r: Positive = Field(default=8, description="rank")
     alpha: Positive = Field(default=16, description="scale: alpha / r")
-    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+    dropout: ShareBelowOne = Field(
         default=0.05, description="share of the adapter's inputs that is dropped in training"
     )
     target_modules: Literal["auto", "all-linear"] | list[str] = Field(
@@ -184,7 +212,7 @@ class Schedule(Section):
     removal: Literal["none", "all", "linear", "adaptive"] = Field(
         default="linear", description="none: explicit CoT; all: no CoT from the first step"
     )
-    delta: Annotated[float, Field(gt=0)] | None = Field(
+    delta: PositiveNumber | None = Field(
         default=None,
         description="linear: tokens removed per epoch (default 8) or over the run (default 1.25 "
         "times all there are, gone after 80 % of the steps); adaptive: tokens removed at once "
@@ -197,7 +225,7 @@ class Schedule(Section):
         default="token", description="what is removed at once: a token, or a line or equation"
     )
     side: Literal["left", "right"] = Field(default="left", description="where removal starts")
-    smoothing: Annotated[float, Field(gt=0)] | None = Field(
+    smoothing: PositiveNumber | None = Field(
         default=4.0, description="lambda of the random offset; null: no offset"
     )
     positions: Literal["natural", "gap"] = Field(
@@ -212,11 +240,11 @@ class Schedule(Section):
     reset_optimizer: bool = Field(
         default=True, description="forget AdamW's moments at every removal"
     )
-    loss_below: Annotated[float, Field(gt=0)] | None = Field(
+    loss_below: PositiveNumber | None = Field(
         default=None,
         description="adaptive: remove once the mean loss of kept tokens is below this (0.06)",
     )
-    accuracy_above: Annotated[float, Field(gt=0, le=1)] | None = Field(
+    accuracy_above: Share | None = Field(
         default=None,
         description="adaptive: remove once validation accuracy at this level has reached this; "
         "with both criteria, both must hold",
@@ -257,7 +285,7 @@ class Schedule(Section):
 class Train(Section):
     """The training loop. Batch sizes count examples over all processes."""
 
-    epochs: Annotated[float, Field(gt=0)] | None = Field(
+    epochs: PositiveNumber | None = Field(
         default=None, description="passes over the data; the shorter of epochs and max_steps counts"
     )
     max_steps: Positive | None = Field(default=None, description="optimizer steps at the most")
@@ -270,13 +298,11 @@ class Train(Section):
     micro_batch_size: Positive | None = Field(
         default=None, description="examples per forward pass and process; empty: no accumulation"
     )
-    learning_rate: Annotated[float, Field(gt=0)] = Field(
-        default=5e-5, description="learning rate, at its highest"
-    )
+    learning_rate: PositiveNumber = Field(default=5e-5, description="learning rate, at its highest")
     lr_schedule: Literal["constant", "linear", "cosine", "polynomial", "constant_with_warmup"] = (
         Field(default="constant_with_warmup", description="how it goes on after the warm-up")
     )
-    warmup_steps: Annotated[float, Field(ge=0)] = Field(
+    warmup_steps: NumberFromZero = Field(
         default=0, description="linear warm-up; below 1: the share of all steps"
     )
     settle_decay: bool = Field(
@@ -285,11 +311,11 @@ class Train(Section):
     optimizer: Literal["adamw", "adamw_8bit", "paged_adamw_8bit", "sgd"] = Field(
         default="adamw", description="8-bit ones keep their state in a quarter of the memory"
     )
-    weight_decay: Annotated[float, Field(ge=0)] = Field(
+    weight_decay: NumberFromZero = Field(
         default=0.01, description="decoupled from the gradient, as AdamW has it"
     )
-    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="of AdamW")
-    max_grad_norm: Annotated[float, Field(gt=0)] = Field(
+    betas: tuple[ShareBelowOne, ShareBelowOne] = Field(default=(0.9, 0.999), description="of AdamW")
+    max_grad_norm: PositiveNumber = Field(
         default=1.0, description="longer gradients are scaled down to this norm"
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(

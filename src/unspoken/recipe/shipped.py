@@ -10,11 +10,15 @@ import itertools
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
-
-from unspoken.common.errors import RecipeError
+from unspoken.common.errors import RecipeError, shorten
+from unspoken.common.plain_yaml import read_yaml
 
 _INSTALLED = Path(__file__).parent / "files"
+#: What a file of this kind has at its top level, and other YAML files have not.
+_KEYS = {
+    "recipes": ("data:", "model:", "train:", "teacher:", "phases:"),
+    "configs": ("compute_environment:", "distributed_type:", "mixed_precision:"),
+}
 _CHECKOUT = Path(__file__).parents[3]
 
 
@@ -60,11 +64,29 @@ def _find(name_or_path: str | Path, shipped: Mapping[str, Path], what: str, plur
         return shipped[name]
     if path.exists() and not path.is_dir():  # such as <(unspoken recipes quickstart)
         return path
-    here = [str(file) for folder in (path.parent, Path(plural)) for file in folder.glob("*.yaml")]
-    near = difflib.get_close_matches(name, here, n=1, cutoff=0.5)
+    here = [str(file) for folder in (path.parent, Path(plural)) for file in _list(folder)]
+    near = difflib.get_close_matches(name[:200], here, n=5, cutoff=0.5)
+    near = [each for each in near if _begins_a_line(Path(each), _KEYS[plural])]
     near = near or difflib.get_close_matches(path.stem, shipped, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}?" if near else f"unspoken has {', '.join(shipped)}"
-    raise RecipeError(f"{name}: no such {what}; {hint}")
+    raise RecipeError(f"{shorten(name)[1:-1]}: no such {what}; {hint}")
+
+
+def _list(folder: Path) -> list[Path]:
+    """Its YAML files; none where it cannot be looked into, and none that are hidden."""
+    try:
+        return [file for file in folder.glob("*.yaml") if not file.name.startswith(".")]
+    except OSError:
+        return []
+
+
+def _begins_a_line(file: Path, keys: tuple[str, ...]) -> bool:
+    """Whether one of some keys stands at the top level of a YAML file."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return False
+    return any(line.startswith(keys) for line in lines)
 
 
 def describe(file: Path) -> str:
@@ -73,4 +95,4 @@ def describe(file: Path) -> str:
     if text.startswith("#"):
         lines = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
         return " ".join(line.lstrip("# ") for line in lines)
-    return " ".join(str(yaml.safe_load(text).get("description", "")).split())
+    return " ".join(str(read_yaml(text, str(file))[0].get("description", "")).split())

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
-from unspoken.common.errors import setting
-from unspoken.recipe.sections import Model, Natural, Positive, Section, Train
+from unspoken.common.errors import setting, shorten
+from unspoken.common.settings import (
+    Natural,
+    NumberFromZero,
+    Positive,
+    PositiveNumber,
+    Share,
+    Temperature,
+)
+from unspoken.recipe.sections import Model, Section, Train
 
-Price = Annotated[float, Field(ge=0)]
+Price = NumberFromZero
 
 
 class Teacher(Section):
@@ -44,10 +52,8 @@ class Teacher(Section):
     samples_per_question: Positive = Field(
         default=1, description="traces of each question; more than one needs a temperature"
     )
-    temperature: Annotated[float, Field(ge=0)] = Field(
-        default=0.0, description="0 takes the likeliest token"
-    )
-    top_p: Annotated[float, Field(gt=0, le=1)] = Field(
+    temperature: Temperature = Field(default=0.0, description="0 takes the likeliest token")
+    top_p: Share = Field(
         default=1.0,
         description="with a temperature: only the likeliest tokens with this much probability "
         "together",
@@ -59,9 +65,7 @@ class Teacher(Section):
     retries: Natural = Field(
         default=0, description="times that questions without a kept trace are asked again"
     )
-    retry_temperature: Annotated[float, Field(gt=0)] = Field(
-        default=0.7, description="temperature of the retries"
-    )
+    retry_temperature: PositiveNumber = Field(default=0.7, description="temperature of the retries")
     batch_size: Positive = Field(
         default=64, description="transformers: questions at once; halved when memory runs out"
     )
@@ -75,7 +79,7 @@ class Teacher(Section):
         default=None, description="openai: environment variable that holds the key"
     )
     concurrency: Positive = Field(default=8, description="openai: requests at a time")
-    requests_per_minute: Annotated[float, Field(gt=0)] | None = Field(
+    requests_per_minute: PositiveNumber | None = Field(
         default=None, description="openai: requests at the most; empty: no limit"
     )
     max_cost: Price | None = Field(
@@ -149,7 +153,7 @@ class Vet(Section):
     pattern: str | None = Field(
         default=None, description="drop thoughts that this regular expression does not match whole"
     )
-    overlap: Annotated[float, Field(gt=0, le=1)] = Field(
+    overlap: Share = Field(
         default=0.5,
         description="drop questions that share runs of 8 words, so much of them, with a test "
         "question of the same numbers",
@@ -162,10 +166,10 @@ class Vet(Section):
     def _a_regular_expression(self) -> Vet:
         try:
             re.compile(self.pattern or "")
-        except re.error as error:
+        except (re.error, RecursionError, OverflowError) as error:
             raise ValueError(
-                f"{setting('vet.pattern')}: found {self.pattern!r}, which is no regular expression "
-                f"({error}); needed: one that matches a whole thought; correct it"
+                f"{setting('vet.pattern')}: found {shorten(self.pattern)}, which is no regular "
+                f"expression ({error}); needed: one that matches a whole thought; correct it"
             ) from None
         return self
 

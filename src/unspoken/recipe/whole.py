@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from unspoken.common.errors import RecipeError, setting
+from unspoken.common.errors import RecipeError, setting, shorten
+from unspoken.common.settings import Seed
 from unspoken.recipe.explain import RecipeSource, explain
 from unspoken.recipe.merge import merge, switched
 from unspoken.recipe.sections import (
@@ -17,7 +18,6 @@ from unspoken.recipe.sections import (
     Evaluate,
     Lora,
     Model,
-    Natural,
     Schedule,
     Section,
     TemplateName,
@@ -32,6 +32,26 @@ _WHOLE_RECIPE = {
 }  # fmt: skip
 
 
+_LONGEST_NAME = 200
+#: That are told of one recipe.
+_MOST_PROBLEMS = 20
+
+
+def _require_folder_name(name: str) -> str:
+    """A name that is one folder of runs/, on every file system."""
+    if (
+        name in ("", ".", "..")
+        or not name.isprintable()
+        or len(name.encode()) > _LONGEST_NAME
+        or set("/\\") & set(name)
+    ):
+        raise ValueError(
+            f"found {shorten(name)}, which names a folder of runs/; needed: at most "
+            f"{_LONGEST_NAME} bytes without / and \\; correct it, or set output: FOLDER"
+        )
+    return name
+
+
 class Recipe(Section):
     """One experiment, whole.
 
@@ -39,9 +59,11 @@ class Recipe(Section):
     over this one, and starts from the model that the phase before it ended with.
     """
 
-    name: str = Field(default="run", description="names the run folder and the report")
+    name: Annotated[str, AfterValidator(_require_folder_name)] = Field(
+        default="run", description="names the run folder and the report"
+    )
     description: str = Field(default="", description="a sentence for the report")
-    seed: Natural = Field(default=0, description="same seed, same data, draws and losses")
+    seed: Seed = Field(default=0, description="same seed, same data, draws and losses")
     output: Path | None = Field(default=None, description="run folder; empty: runs/<name>")
     template: TemplateName = Field(
         default="plain",
@@ -66,7 +88,7 @@ class Recipe(Section):
     evaluate: Evaluate = Evaluate()
     baselines: Baselines = Baselines()
     costs: Costs = Costs()
-    phases: list[dict[str, Any]] = Field(default_factory=list)
+    phases: list[dict[str, Any]] = Field(default_factory=list, max_length=100)
 
     @model_validator(mode="after")
     def _adapters_fit(self) -> Recipe:
@@ -141,8 +163,8 @@ class Recipe(Section):
                 )
             if not str(phase.get("name", "phase")).replace("-", "").replace("_", "").isalnum():
                 raise RecipeError(
-                    f"phases[{number}]: name: found {phase['name']!r}; it names a folder: use "
-                    "letters, digits, - and _"
+                    f"phases[{number}]: name: found {shorten(phase['name'])}; it names a folder: "
+                    "use letters, digits, - and _"
                 )
         base = self.model_dump(mode="json", exclude={"phases"}, exclude_unset=True)
         return [
@@ -172,5 +194,8 @@ def validate(
         return Recipe.model_validate(values)
     except ValidationError as error:
         place = RecipeSource(where, nodes, given)
-        lines = [explain(problem, place, Recipe) for problem in error.errors()]
+        problems = error.errors(include_url=False)
+        lines = [explain(problem, place, Recipe) for problem in problems[:_MOST_PROBLEMS]]
+        if more := len(problems) - _MOST_PROBLEMS:
+            lines += [f"{where}: and {more} problems more; mend these first"] if more > 0 else []
         raise RecipeError("\n".join(dict.fromkeys(lines))) from None

@@ -24,9 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from unspoken.common.errors import DataError, SettingError, setting
+from unspoken.common.errors import DataError, SettingError, setting, shorten
 from unspoken.common.files import AnyPath, refuse_existing
-from unspoken.common.settings import require_at_least
+from unspoken.common.settings import LARGEST_SEED, MOST_DIGITS, MOST_EXAMPLES, require_at_least
 from unspoken.data.example import Example
 from unspoken.data.jsonl import write_dataset
 
@@ -173,7 +173,9 @@ def generate(
         SettingError: for a setting that cannot be, or more problems than there are.
     """
     sizes = _check_sizes(digits)
-    require_at_least(0, num_train=num_train, num_valid=num_valid, num_test=num_test, seed=seed)
+    counts = {"num_train": num_train, "num_valid": num_valid, "num_test": num_test}
+    require_at_least(0, MOST_EXAMPLES, **counts)
+    require_at_least(0, LARGEST_SEED, seed=seed)
     counts = {"train": num_train, "valid": num_valid, "test": num_test}
     shares = _share_out(sizes, counts)
     drawn = [
@@ -251,8 +253,8 @@ def _check_sizes(digits: Sequence[Size]) -> tuple[Size, ...]:
     sizes: list[Size] = []
     problem = None if digits else "no size"
     for pair in digits:
-        if len(pair) != 2 or min(pair) < 1:
-            problem = " ".join(map(str, pair)) or "nothing"
+        if len(pair) != 2 or min(pair) < 1 or max(pair) > MOST_DIGITS:
+            problem = shorten(" ".join(map(shorten, pair))) if pair else "nothing"
             break
         size = (int(pair[0]), int(pair[1]))
         if size in sizes:
@@ -263,7 +265,7 @@ def _check_sizes(digits: Sequence[Size]) -> tuple[Size, ...]:
         raise SettingError(
             "digits",
             found=problem,
-            needed="pairs of whole numbers of at least 1, each pair once",
+            needed=f"pairs of whole numbers from 1 to {MOST_DIGITS:,}, each pair once",
             remedy="give such as 4 4",
         )
     return tuple(sizes)

@@ -14,7 +14,7 @@ from cyclopts import Parameter
 from pydantic import AfterValidator, Field, model_validator
 
 from unspoken.common.errors import SettingError, setting
-from unspoken.common.settings import checked
+from unspoken.common.settings import Positive, checked
 from unspoken.launch.patterns import matching
 from unspoken.launch.sagemaker.image import has_gpu
 
@@ -132,15 +132,15 @@ class JobSettings:
     role: _Role = ""
     bucket: _Bucket = ""
     instance_type: _InstanceType = ""
-    instance_count: Annotated[int, Field(ge=1)] = 1
+    instance_count: Annotated[Positive, Field(le=10_000)] = 1
     spot: bool = False
     region: str | None = None
     config_file: str | Path | None = None
     torch: str | None = None
     image: _Image | None = None
-    volume_size_gb: Annotated[int, Field(ge=1)] = 100
+    volume_size_gb: Annotated[Positive, Field(le=65_536)] = 100
     max_run_s: _RunTime = 86_400
-    max_wait_s: int | None = None
+    max_wait_s: Positive | None = None
     warm_pool_s: Annotated[int, Field(ge=0, le=21_600)] = 0
     retries: Annotated[int, Field(ge=0, le=30)] = 0
     tag: _Tags = ()

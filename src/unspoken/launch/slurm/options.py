@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from pydantic import AfterValidator, Field, model_validator
 
 from unspoken.common.errors import SettingError, setting
-from unspoken.common.settings import checked
+from unspoken.common.settings import Natural, Positive, checked
 from unspoken.launch.patterns import matching
 
 _UNIT_S = {"days": 86_400, "hours": 3_600, "minutes": 60, "seconds": 1}
@@ -83,8 +83,8 @@ _Memory = Annotated[str, matching(_MEMORY, "a whole number with K, M, G or T, su
 _Line = Annotated[str, matching(r"[^\n]*", "one line, such as 'module load cuda'")]
 _Option = Annotated[str, matching(r"-[^\n]*", "one line, such as '--constraint=a100'")]
 _Options = Annotated[tuple[_Option, ...], Parameter(allow_leading_hyphen=True)]
-_OneOrMore = Annotated[int, Field(ge=1)]
-_NoneOrMore = Annotated[int, Field(ge=0)]
+_OneOrMore = Annotated[Positive, Field(le=1_000_000)]
+_NoneOrMore = Annotated[Natural, Field(le=1_000_000)]
 
 
 @checked
@@ -141,7 +141,7 @@ class SlurmOptions:
     setup: tuple[_Line, ...] = ()
     mail_user: _Word | None = None
     extra: _Options = ()
-    save_s: Annotated[int, Field(ge=30)] = 300
+    save_s: Annotated[Positive, Field(ge=30)] = 300
     max_requeues: _NoneOrMore = 100
 
     @model_validator(mode="after")

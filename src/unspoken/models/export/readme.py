@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from unspoken.common.errors import RecipeError
+from unspoken.common.plain_yaml import read_yaml
 from unspoken.common.version import __version__
 from unspoken.models.card import ModelCard
 from unspoken.models.download import Download
@@ -76,8 +78,8 @@ def _run_of(folder: Path) -> tuple[Path | None, dict[str, Any]]:
         path = parent / layout.RECIPE_FILE
         if path.is_file() and (parent / layout.ENVIRONMENT_FILE).is_file():
             try:
-                values = yaml.safe_load(path.read_text(encoding="utf-8"))
-            except (OSError, yaml.YAMLError):
+                values, _ = read_yaml(path.read_text(encoding="utf-8"), str(path))
+            except (OSError, ValueError, RecipeError):
                 return None, {}
             return (parent, values) if isinstance(values, dict) else (None, {})
     return None, {}

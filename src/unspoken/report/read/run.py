@@ -10,10 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from unspoken.common.errors import DataError
 from unspoken.common.files import read_json, read_text
+from unspoken.common.plain_yaml import read_yaml
 from unspoken.recipe import layout
 from unspoken.recipe.plan import Plan
 from unspoken.recipe.records import DataRecord, Evaluation, TrainingRecord, TrainingState
@@ -43,10 +42,7 @@ def read_run(folder: Path) -> RunResult:
         raise DataError(
             f"{folder}: holds no {layout.RECIPE_FILE}; needed: the folder of an `unspoken run`"
         )
-    try:
-        recipe = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise DataError(f"{path}: not YAML: {error}") from None
+    recipe, _ = read_yaml(text, str(path))
     if not isinstance(recipe, dict):
         raise DataError(f"{path}: holds no settings; needed: a recipe")
     environment = read_json(folder / layout.ENVIRONMENT_FILE) or {}

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from unspoken.common.errors import SettingError, setting
-from unspoken.common.settings import checked
+from unspoken.common.settings import NumberFromZero, Positive, PositiveNumber, checked
 from unspoken.teach.engines import Reply, Request, Usage
 
 _PER = 1_000_000  # prices are for so many tokens
@@ -28,11 +27,11 @@ class Limits:
         SettingError: for values that make no sense.
     """
 
-    concurrency: Annotated[int, Field(ge=1)] = 8
-    requests_per_minute: Annotated[float | None, Field(gt=0)] = None
-    max_cost: Annotated[float | None, Field(gt=0)] = None
-    price_prompt: Annotated[float | None, Field(ge=0)] = None
-    price_completion: Annotated[float | None, Field(ge=0)] = None
+    concurrency: Positive = 8
+    requests_per_minute: PositiveNumber | None = None
+    max_cost: PositiveNumber | None = None
+    price_prompt: NumberFromZero | None = None
+    price_completion: NumberFromZero | None = None
 
     @model_validator(mode="after")
     def _a_cost_that_can_be_counted(self) -> Limits:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Literal
 
 from unspoken.common.errors import SettingError, setting
-from unspoken.common.settings import checked
+from unspoken.common.settings import NumberFromZero, Positive, PositiveNumber, checked
 from unspoken.recipe import Teacher
 from unspoken.teach.engines import Engine
 from unspoken.teach.engines.budget import Limits
@@ -19,8 +19,6 @@ EngineName = Literal["transformers", "openai", "worked"]
 @checked(kw_only=True)
 class EngineOptions:
     """What an engine needs to know; each is a flag of `unspoken generate` by the same name.
-
-    Bounds of numbers are checked by the engine that looks at them.
 
     Attributes:
         teacher_dir: transformers: model or adapter folder, or the hub name of a model that was
@@ -47,12 +45,12 @@ class EngineOptions:
     base_url: str | None = None
     model: str | None = None
     api_key_env: str | None = None
-    concurrency: int = 8
-    requests_per_minute: float | None = None
-    max_cost: float | None = None
-    price_prompt: float | None = None
-    price_completion: float | None = None
-    batch_size: int = 64
+    concurrency: Positive = 8
+    requests_per_minute: PositiveNumber | None = None
+    max_cost: PositiveNumber | None = None
+    price_prompt: NumberFromZero | None = None
+    price_completion: NumberFromZero | None = None
+    batch_size: Positive = 64
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     quantization: Literal["nf4"] | None = None
     trust_remote_code: bool = False

@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from unspoken.common.errors import DataError, OutputExistsError, SettingError, setting
+from unspoken.common.errors import (
+    DataError,
+    OutputExistsError,
+    SettingError,
+    setting,
+    shorten,
+)
 from unspoken.common.files import AnyPath, write_text
-from unspoken.common.settings import checked
+from unspoken.common.settings import Natural, Positive, checked
 from unspoken.common.version import __version__
-from unspoken.data.jsonl import shorten
 from unspoken.measure.sampling import Sampling
 from unspoken.teach.engines import Engine
 from unspoken.teach.prompts import PromptWriter
@@ -33,10 +38,10 @@ class Selection:
         SettingError: for values that make no sense.
     """
 
-    start_index: Annotated[int, Field(ge=0)] = 0
-    num_samples: Annotated[int | None, Field(ge=1)] = None
-    samples_per_question: Annotated[int, Field(ge=1)] = 1
-    shard: tuple[int, int] = (1, 1)
+    start_index: Natural = 0
+    num_samples: Positive | None = None
+    samples_per_question: Positive = 1
+    shard: tuple[Natural, Natural] = (1, 1)
 
     @model_validator(mode="after")
     def _shard_is_one_of_them(self) -> Selection:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
 from unspoken.common.errors import SettingError
-from unspoken.common.settings import checked
+from unspoken.common.settings import Positive, Share, checked
 from unspoken.data.overlap import OVERLAP
 
 
@@ -30,17 +29,17 @@ class VetRules:
     """
 
     majority: bool = False
-    max_tokens: Annotated[int | None, Field(ge=1)] = None
+    max_tokens: Positive | None = None
     pattern: re.Pattern[str] | None = None
-    overlap: Annotated[float, Field(gt=0, le=1)] = OVERLAP
-    max_per_question: Annotated[int | None, Field(ge=1)] = None
+    overlap: Share = OVERLAP
+    max_per_question: Positive | None = None
 
     @field_validator("pattern", mode="before")
     @classmethod
     def _compile(cls, value: str | re.Pattern[str] | None) -> re.Pattern[str] | None:
         try:
             return None if value is None else re.compile(value)
-        except re.error as error:
+        except (re.error, RecursionError, OverflowError) as error:
             raise SettingError(
                 "pattern",
                 found=f"{value!r}, which is no regular expression ({error})",

@@ -16,7 +16,7 @@ from typing import Any
 
 from unspoken.common.errors import DataError, SettingError, setting
 from unspoken.common.files import AnyPath, refuse_existing
-from unspoken.common.settings import require_at_least
+from unspoken.common.settings import LARGEST_SEED, MOST_EXAMPLES, require_at_least
 from unspoken.data.example import Example
 from unspoken.data.jsonl import json_line, write_dataset
 from unspoken.data.leaks import normalize
@@ -252,8 +252,9 @@ def _begin_drawing(
             needed=", ".join(LEVELS),
             remedy="name one of them",
         )
-    require_at_least(1, num_train=counts["train"])
-    require_at_least(0, num_valid=counts["valid"], num_test=counts["test"], seed=seed)
+    require_at_least(1, MOST_EXAMPLES, num_train=counts["train"])
+    require_at_least(0, MOST_EXAMPLES, num_valid=counts["valid"], num_test=counts["test"])
+    require_at_least(0, LARGEST_SEED, seed=seed)
     return _Drawing(difficulty, _choose_categories(categories), seed)
 
 
