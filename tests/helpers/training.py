@@ -13,6 +13,7 @@ from helpers.recipes import tiny_recipe
 from unspoken.data.tasks.multiplication import examples
 from unspoken.models.load import load_model, load_tokenizer
 from unspoken.models.template import Template
+from unspoken.parallel.processes import Processes
 from unspoken.train.checkpoint import TrainState
 from unspoken.train.encode import encode_examples
 from unspoken.train.loop import StepwiseInternalization, TrainResult
@@ -50,6 +51,12 @@ def stop_after(step: int, recipe: Any, folder: Path, **arguments: Any) -> Stepwi
 def run(folder: Path, **sections: Any) -> TrainResult:
     recipe = tiny_recipe(folder, **sections)
     return trainer(recipe, folder).run()
+
+
+def dtype_of_products(processes: Processes) -> torch.dtype:
+    """Of what fp32 matrices give in the arithmetic of a training step."""
+    with processes.arithmetic():
+        return (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
 
 
 def losses(folder: Path) -> list[float]:

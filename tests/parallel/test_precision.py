@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from helpers.recipes import tiny_recipe
-from helpers.training import run
+from helpers.training import dtype_of_products, run
 from unspoken.common.errors import RecipeError
 from unspoken.parallel.precision import precision_note, resolve_precision
 from unspoken.parallel.start import start_processes
@@ -72,6 +72,6 @@ def test_the_recipes_precision_counts_and_another_one_is_said(
     assert precision_note(recipe) is None
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
     assert "the recipe counts (train.precision=fp16 changes it" in str(precision_note(recipe))
-    assert start_processes(recipe, tmp_path).accelerator.mixed_precision == "bf16"
+    assert dtype_of_products(start_processes(recipe, tmp_path)) == torch.bfloat16
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
     assert precision_note(recipe) is None

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
 from typing import Any
 
 from unspoken.parallel.processes import Processes
-from unspoken.recipe import Recipe
 
 
 class DdpProcesses(Processes):
     """Torch's DDP: gradients are exchanged after the last micro-batch of a step."""
 
     way = "ddp"
-
-    def __init__(self, recipe: Recipe, folder: Path) -> None:
-        """Joins the processes; see `Processes`."""
-        mixed = recipe.train.precision.replace("fp32", "no")
-        super().__init__(recipe, folder, mixed_precision=mixed, fsdp_plugin=None)
 
     def micro_batch(self, model: Any, *, last: bool) -> contextlib.AbstractContextManager[Any]:
         """A block in which gradients are exchanged after the step's last backward pass only."""

@@ -43,12 +43,16 @@ class Fsdp2Processes(Processes):
             RecipeError: the launcher asks for something that unspoken was never tried with.
         """
         plugin = fsdp_plugin(recipe.train.precision)
-        mixed = recipe.train.precision.replace("fp32", "no")
-        super().__init__(recipe, folder, mixed_precision=mixed, fsdp_plugin=plugin)
+        super().__init__(recipe, folder, fsdp_plugin=plugin)
         # Without GPUs, and from a process's second model on, Accelerate forgets the plugin and
         # makes plain DDP of it.
         self.accelerator.state.fsdp_plugin = plugin
         self.accelerator.state.distributed_type = DistributedType.FSDP
+
+    def clip(self, max_norm: float) -> torch.Tensor:
+        """Scales the gradients so that their norm is at most `max_norm`; returns it before."""
+        norm: Any = super().clip(max_norm)
+        return norm.full_tensor()
 
     def gather_weights(self, model: AnyModel, *, everywhere: bool) -> dict[str, torch.Tensor]:
         """Whole copies of the weights, by name; see `Processes.gather_weights`."""

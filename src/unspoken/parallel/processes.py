@@ -44,35 +44,38 @@ class Processes(ABC):
         way: how they work together.
         shares_weights: whether no process has all weights for good.
         precision: of the arithmetic: fp32, bf16 or fp16.
-        accelerator: Accelerate's.
+        accelerator: Accelerate's. Precision is none of its business: its way of bf16 and fp16 makes
+            fp32 copies of all logits, casts weights in every pass, and waits for the GPU twice a
+            step to ask for the scale.
+        scaler: of the loss and the gradients in fp16, else None.
     """
 
     way: ClassVar[Way]
     shares_weights: bool = False
 
-    def __init__(
-        self, recipe: Recipe, folder: Path, *, mixed_precision: str, **plugins: Any
-    ) -> None:
+    def __init__(self, recipe: Recipe, folder: Path, **plugins: Any) -> None:
         """Joins the processes that the launcher started.
 
         Args:
             recipe: its precision and trackers count, not the launcher's.
             folder: of the run, for trackers.
-            mixed_precision: what Accelerate is to see to: no, bf16 or fp16.
             plugins: Accelerate's, for this way.
         """
         self.precision = recipe.train.precision
         join_processes()
         AcceleratorState._reset_state()  # phases and baselines follow each other in one process
         self.accelerator = Accelerator(
-            mixed_precision=mixed_precision,
+            mixed_precision="no",
             log_with=list(recipe.train.trackers) or None,  # pyright: ignore[reportArgumentType]
             project_dir=folder,
             # or the launcher's number would divide the loss
             gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
             **plugins,
         )
+        device = self.accelerator.device.type
+        self.scaler = torch.amp.GradScaler(device) if self.precision == "fp16" else None
         self._shell: Any = None
+        self._trained: list[torch.nn.Parameter] = []
 
     def remember(self, model: AnyModel) -> None:
         """Keeps the model's structure where weights are shared out; before anything wraps it."""
@@ -81,7 +84,13 @@ class Processes(ABC):
 
     def prepare(self, model: Any, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
         """The model to call and the optimizer to step."""
-        return self.accelerator.prepare(model, optimizer)
+        model, optimizer = self.accelerator.prepare(model, optimizer)
+        self._trained = [each for each in model.parameters() if each.requires_grad]
+        return model, optimizer
+
+    def arithmetic(self) -> contextlib.AbstractContextManager[Any]:
+        """A block with all micro-batches of a step; each weight is cast once within it."""
+        return self.autocast()
 
     def micro_batch(self, model: Any, *, last: bool) -> contextlib.AbstractContextManager[Any]:
         """A block with the forward and the backward pass of one micro-batch.
@@ -94,20 +103,35 @@ class Processes(ABC):
 
     def backward(self, model: Any, loss: torch.Tensor) -> None:
         """Adds the gradient of this loss; over the processes, gradients become their mean."""
-        self.accelerator.backward(loss)
+        with torch.autocast(self.accelerator.device.type, enabled=False):
+            (loss if self.scaler is None else self.scaler.scale(loss)).backward()
 
-    def step(self, model: Any, optimizer: Any, max_norm: float) -> float:
-        """Clips the gradients, steps, and forgets them; returns their norm before clipping.
+    def step(self, model: Any, optimizer: Any, max_norm: float) -> torch.Tensor:
+        """Clips the gradients, steps, and forgets them; nothing of it waits for the GPU.
 
         Args:
             model, optimizer: as `prepare` returned them.
             max_norm: of the gradients over all processes.
+
+        Returns:
+            The norm of the gradients before clipping, a scalar. Where it is not finite in fp16,
+            the scaler left the step out.
         """
-        norm: Any = self.accelerator.clip_grad_norm_(model.parameters(), max_norm)
-        norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
-        optimizer.step()
-        optimizer.zero_grad()
-        return float(norm)
+        plain = torch_optimizer(optimizer)
+        if self.scaler is not None:
+            self.scaler.unscale_(plain)
+        norm = self.clip(max_norm)
+        if self.scaler is None:
+            plain.step()
+        else:
+            self.scaler.step(plain)
+            self.scaler.update()
+        plain.zero_grad()
+        return norm
+
+    def clip(self, max_norm: float) -> torch.Tensor:
+        """Scales the gradients so that their norm is at most `max_norm`; returns it before."""
+        return torch.nn.utils.clip_grad_norm_(self._trained, max_norm)
 
     def reset(self, optimizer: Any) -> None:
         """Forgets the optimizer's moments, not the weights."""
@@ -122,11 +146,13 @@ class Processes(ABC):
 
         Args:
             model: that was given to `prepare`.
-            everywhere: in all processes, on their devices; else on the CPU where weights are
-                shared out.
+            everywhere: in all processes, on their devices and in the arithmetic of training; else
+                on the CPU where weights are shared out.
         """
+        arithmetic = self.autocast() if everywhere else contextlib.nullcontext()
         if not self.shares_weights:
-            yield model
+            with arithmetic:
+                yield model
             return
         weights = self.gather_weights(model, everywhere=everywhere)
         if not (everywhere or self.accelerator.is_main_process):
@@ -135,11 +161,11 @@ class Processes(ABC):
         plain = copy.deepcopy(self._shell)
         plain.load_state_dict(weights, assign=True)
         plain.tie_weights()
-        with self.autocast() if everywhere else contextlib.nullcontext():
+        with arithmetic:
             yield plain.to(self.accelerator.device) if everywhere else plain
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
-        """The arithmetic of training for a model that Accelerate did not wrap."""
+        """A block in which models compute in the precision of training, each weight cast once."""
         if self.precision == "fp32":
             return contextlib.nullcontext()
         dtype = torch.bfloat16 if self.precision == "bf16" else torch.float16

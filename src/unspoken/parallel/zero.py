@@ -42,8 +42,7 @@ class ZeroProcesses(Processes):
         """
         plugin = deepspeed_plugin(recipe)
         self.shares_weights = plugin.zero_stage == 3
-        # the engine sees to precision
-        super().__init__(recipe, folder, mixed_precision="no", deepspeed_plugin=plugin)
+        super().__init__(recipe, folder, deepspeed_plugin=plugin)
         keep_from_transformers()
         self._groups: list[list[torch.nn.Parameter]] = []
 
@@ -52,6 +51,10 @@ class ZeroProcesses(Processes):
         self._groups = [list(group["params"]) for group in optimizer.param_groups]
         logging.getLogger("DeepSpeed").setLevel(logging.WARNING)  # it would list its settings
         return super().prepare(model, optimizer)
+
+    def arithmetic(self) -> contextlib.AbstractContextManager[Any]:
+        """A block with all micro-batches of a step; the engine itself sees to precision."""
+        return contextlib.nullcontext()
 
     @contextlib.contextmanager
     def micro_batch(self, model: Any, *, last: bool) -> Iterator[None]:
@@ -63,11 +66,12 @@ class ZeroProcesses(Processes):
         """Adds the gradient of this loss."""
         model.backward(loss, scale_wrt_gas=False)
 
-    def step(self, model: Any, optimizer: Any, max_norm: float) -> float:
+    def step(self, model: Any, optimizer: Any, max_norm: float) -> torch.Tensor:
         """The engine's step, which clips by the norm in its settings; returns the norm before."""
         model.step()
         norm = float(model.get_global_grad_norm() or 0.0)
-        return norm if norm >= 0 else float("nan")  # DeepSpeed says -1
+        norm = norm if norm >= 0 else float("nan")  # DeepSpeed says -1
+        return torch.full((), norm, device=self.accelerator.device)
 
     def reset(self, optimizer: Any) -> None:
         """Makes the optimizer's moments and its count of steps 0.

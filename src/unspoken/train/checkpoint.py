@@ -129,8 +129,8 @@ class Checkpoints:
             mmap=self.processes.way != "ddp",  # each process takes its share only
         )
         self.processes.load_optimizer_state(model, optimizer, saved["optimizer"])
-        if self.accelerator.scaler is not None and saved["scaler"]:
-            self.accelerator.scaler.load_state_dict(saved["scaler"])
+        if self.processes.scaler is not None and saved["scaler"]:
+            self.processes.scaler.load_state_dict(saved["scaler"])
         if len(saved["random"]) == self.accelerator.num_processes:
             restore_random_state(saved["random"][self.accelerator.process_index])
         return self._saved_state()
@@ -139,7 +139,7 @@ class Checkpoints:
         """A checkpoint from which the same recipe goes on; older ones than the last `keep` go."""
         from accelerate.utils import gather_object
 
-        scaler = self.accelerator.scaler
+        scaler = self.processes.scaler
         values = {
             "optimizer": self.processes.optimizer_state(model, optimizer),
             "scaler": scaler.state_dict() if scaler else None,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Literal
 
 import numpy as np
@@ -43,7 +43,7 @@ class CoTDataset:
     def __len__(self) -> int:
         return len(self.starts)
 
-    @property
+    @cached_property
     def lengths(self) -> np.ndarray:
         """Tokens of each example, (n,) int32."""
         return self.prompt_lengths + self.thought_lengths + self.answer_lengths

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
 
 from unspoken.common.errors import TrainingError, setting
 from unspoken.common.interrupt import EXIT_INTERRUPTED, Interrupted, StopRequest
@@ -29,11 +28,12 @@ from unspoken.parallel.start import start_processes
 from unspoken.parallel.world import read_world
 from unspoken.recipe import Recipe
 from unspoken.train.checkpoint import Checkpoints, TrainState, level_name
-from unspoken.train.collate import IGNORE, collate
+from unspoken.train.collate import collate
 from unspoken.train.dataset import CoTDataset
 from unspoken.train.fit import Length, require_fit
 from unspoken.train.learning_rate import LearningRate
 from unspoken.train.log import TrainingLog, require_trackers, start_trackers
+from unspoken.train.loss import negative_log_likelihood
 from unspoken.train.optimizer import make_optimizer
 from unspoken.train.schedule import ALL, Removal, RemovalState, sample_offsets
 from unspoken.train.validate import Validation
@@ -224,32 +224,44 @@ class StepwiseInternalization:
         # Gradients become the mean over processes; their sum is wanted.
         total = self._backward(indices[mine], removed[mine], scale=world / num_labels)
         norm = self.processes.step(self.model, self.optimizer, settings.max_grad_norm)
-        # One message for both, and the only time a step waits for the GPU.
-        stopping = torch.tensor(float(self.stop.requested), device=total.device)
-        sums: Any = self.accelerator.reduce(torch.stack([total, stopping]), "sum")
-        nll, stop = sums.tolist()
+        nll, stop, norm = self._exchange(total, norm)
         seconds = time.perf_counter() - begin
         return StepFigures(nll / num_labels, rate, norm, int(lengths.sum()), seconds, stop > 0)
+
+    def _exchange(self, total: torch.Tensor, norm: torch.Tensor) -> tuple[float, float, float]:
+        """The loss summed over the processes, how many are asked to stop, and the norm.
+
+        One message, and the only time that a step waits for the GPU.
+
+        Args:
+            total: this process' summed loss, a scalar.
+            norm: of the gradients over all processes, the same in each of them, a scalar.
+        """
+        stopping = torch.full_like(total, float(self.stop.requested))
+        sums: Any = self.accelerator.reduce(torch.stack([total, stopping]), "sum")
+        nll, stop, before_clipping = torch.cat([sums, norm.to(total)[None]]).tolist()
+        return nll, stop, before_clipping
 
     def _backward(self, indices: np.ndarray, removed: np.ndarray, scale: float) -> torch.Tensor:
         """Adds `scale` times the gradient of these examples; returns their summed loss."""
         schedule, device = self.recipe.schedule, self.accelerator.device
         micro = self.settings.micro_batch_size or len(indices)
         total = torch.zeros((), device=device)
-        for start in range(0, len(indices), micro):
-            part = slice(start, start + micro)
-            batch = collate(
-                self.train,
-                indices[part],
-                removed[part],
-                side=schedule.side,
-                positions=schedule.positions,
-            )
-            inputs = batch.tensors(device)
-            with self.processes.micro_batch(self.model, last=part.stop >= len(indices)):
-                nll = negative_log_likelihood(self.model, inputs)
-                self.processes.backward(self.model, nll * scale)
-            total += nll.detach()
+        with self.processes.arithmetic():
+            for start in range(0, len(indices), micro):
+                part = slice(start, start + micro)
+                batch = collate(
+                    self.train,
+                    indices[part],
+                    removed[part],
+                    side=schedule.side,
+                    positions=schedule.positions,
+                )
+                inputs = batch.tensors(device)
+                with self.processes.micro_batch(self.model, last=part.stop >= len(indices)):
+                    nll = negative_log_likelihood(self.model, inputs)
+                    self.processes.backward(self.model, nll * scale)
+                total += nll.detach()
         return total
 
     def _advance(self, state: TrainState) -> TrainState:
@@ -351,7 +363,7 @@ class StepwiseInternalization:
     def _require_finite(self, step: int, figures: StepFigures) -> None:
         """Raises a TrainingError where a step went wrong; nothing of it is saved."""
         values = {"loss": figures.loss, "gradient norm": figures.gradient_norm}
-        if self.accelerator.scaler is not None:  # fp16: the scaler skips steps that overflow
+        if self.processes.scaler is not None:  # fp16: the scaler skips steps that overflow
             del values["gradient norm"]
         for what, value in values.items():
             if math.isfinite(value):
@@ -363,18 +375,3 @@ class StepwiseInternalization:
                 f"{setting('train.learning_rate')}, or use {setting('train.precision')}: bf16 "
                 "instead of fp16"
             )
-
-
-def negative_log_likelihood(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Sum over the batch's label tokens of -log P(token), a scalar; the paper's loss.
-
-    Args:
-        model: called with `inputs`, labels left out.
-        inputs: as `Batch.tensors` gives them; labels (B, C) of the columns in logits_to_keep.
-    """
-    arguments = {name: tensor for name, tensor in inputs.items() if name != "labels"}
-    logits = model(**arguments, use_cache=False).logits  # (B, C, V)
-    labels = inputs["labels"]  # (B, C)
-    return F.cross_entropy(
-        logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORE, reduction="sum"
-    )
