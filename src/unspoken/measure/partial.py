@@ -20,6 +20,7 @@ from unspoken.data.example import Example
 from unspoken.measure.predictions import Prediction
 from unspoken.models.adapter import base_of, is_adapter
 from unspoken.models.fingerprint import fingerprint
+from unspoken.models.local import is_local
 
 
 class PartialPredictions:
@@ -114,7 +115,7 @@ def fingerprint_of(
         "adapter": adapter,
         "tokenizer": model.tokenizer,
     }
-    folders = {role: Path(name) for role, name in names.items() if name and Path(name).is_dir()}
+    folders = {role: Path(str(name)) for role, name in names.items() if is_local(name)}
     decides = {
         "unspoken": __version__,
         "model": model.model_dump(mode="json"),

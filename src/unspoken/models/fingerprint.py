@@ -19,14 +19,17 @@ _SAMPLES = 64  # places of a weight file that are read
 _SAMPLE_BYTES = 16_384
 
 
-def fingerprint(folder: Path) -> str:
+def fingerprint(model: Path) -> str:
     """A hash that differs when the model does; a copy elsewhere has the same one.
+
+    Args:
+        model: its folder, or its GGUF file.
 
     Small files are read as a whole. Weights are sampled at 64 places, which tells a model that
     was trained again from the one before and takes no minutes for a large one.
     """
     digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
+    for path in sorted(model.iterdir()) if model.is_dir() else [model]:
         if path.suffix in _WEIGHTS:
             digest.update(f"{path.name} {path.stat().st_size}".encode())
             digest.update(_samples(path))

@@ -20,6 +20,7 @@ from unspoken import recipe
 from unspoken.common.errors import ModelError, setting
 from unspoken.models.adapter import add_adapter, base_of, is_adapter, lay_over
 from unspoken.models.card import ModelCard
+from unspoken.models.gguf import find_gguf, from_gguf, model_from_gguf, tokenizer_from_gguf
 from unspoken.models.quantization import nf4, require_bitsandbytes
 from unspoken.models.tokenizer import character_tokenizer
 from unspoken.parallel.world import read_world
@@ -44,7 +45,10 @@ def load_tokenizer(settings: recipe.Model) -> PreTrainedTokenizerBase:
         return character_tokenizer(settings.alphabet)
     name = str(settings.tokenizer or settings.name)
     with _explained("tokenizer", name):
-        tokenizer = AutoTokenizer.from_pretrained(name, **_source(settings))
+        file = find_gguf(name)
+        tokenizer = (
+            tokenizer_from_gguf(file) if file else _pretrained(AutoTokenizer, name, settings)
+        )
     if tokenizer.eos_token_id is None:
         raise ModelError(
             f"tokenizer {name!r} has no end token, so a model could never learn to stop; "
@@ -67,7 +71,7 @@ def load_model(
     lora: recipe.Lora | None = None,
     spread: bool = False,
 ) -> Any:
-    """The model, from a folder, the hub or, from scratch, a configuration.
+    """The model, from a folder, a GGUF file, the hub or, from scratch, a configuration.
 
     A folder that holds a PEFT adapter is loaded together with the model that it belongs to.
 
@@ -162,21 +166,24 @@ def _from_pretrained(
         extra["quantization_config"] = nf4()
     with _explained("model", settings.name, purpose):
         base = base_of(own) if own else str(settings.name)
-        return AutoModelForCausalLM.from_pretrained(
-            base,
-            dtype=_dtype(base, settings, dtype, purpose),
-            **_source(settings),
-            **{key: value for key, value in extra.items() if value is not None},
-        )
+        extra = {key: value for key, value in extra.items() if value is not None}
+        extra["dtype"] = _dtype(base, settings, dtype, purpose)
+        if file := find_gguf(base):
+            return model_from_gguf(file, base, **extra)
+        return _pretrained(AutoModelForCausalLM, base, settings, **extra)
 
 
-def _source(settings: recipe.Model) -> dict[str, Any]:
-    """Arguments of every `from_pretrained`: where it may look, and what it may run."""
-    return {
-        "revision": settings.revision,
-        "trust_remote_code": settings.trust_remote_code,
-        "local_files_only": settings.local_files_only,
-    }
+def _pretrained(kind: Any, name: str, settings: recipe.Model, **arguments: Any) -> Any:
+    """What `kind.from_pretrained` makes of a name, with where it may look and what it may run."""
+    if file := find_gguf(name):
+        return from_gguf(kind, file, **arguments)
+    return kind.from_pretrained(
+        name,
+        revision=settings.revision,
+        trust_remote_code=settings.trust_remote_code,
+        local_files_only=settings.local_files_only,
+        **arguments,
+    )
 
 
 def _devices(settings: recipe.Model, *, spread: bool) -> dict[str, Any]:
@@ -208,7 +215,7 @@ def _dtype(base: str, settings: recipe.Model, dtype: str, purpose: Purpose) -> t
     wanted = getattr(torch, dtype)
     if purpose != "merge":
         return wanted
-    config: Any = AutoConfig.from_pretrained(base, **_source(settings))
+    config = _pretrained(AutoConfig, base, settings)
     return torch.promote_types(config.dtype or torch.float32, wanted)
 
 
@@ -247,7 +254,7 @@ def build_empty(settings: recipe.Model, tokenizer: PreTrainedTokenizerBase) -> P
         if settings.config is not None:
             return _from_config(settings.config, tokenizer, {})
         with _explained("model", settings.name):
-            config = AutoConfig.from_pretrained(str(settings.name), **_source(settings))
+            config = _pretrained(AutoConfig, str(settings.name), settings)
         return AutoModelForCausalLM.from_config(config)
 
 

@@ -1,29 +1,41 @@
-"""Model folders on this machine, found without a network."""
+"""Models on this machine, folders and GGUF files, found without a network."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from unspoken.common.errors import ModelError, setting
+from unspoken.common.errors import ModelError, setting, settings_of
 from unspoken.models.adapter import base_of, is_adapter
+from unspoken.models.gguf import find_gguf, is_gguf
+
+
+def is_local(name: str | Path | None) -> bool:
+    """Whether a model's name is a folder or a GGUF file here, and not a name on the hub."""
+    return bool(name) and (Path(str(name)).is_dir() or is_gguf(name))
 
 
 def local_folder(name: str, named: str = "model") -> Path:
     """The folder of a model: itself, or where an earlier download of a hub name is kept.
 
+    A GGUF file stands for itself: it holds what a folder does.
+
     Args:
-        name: of the folder, or on the hub.
+        name: of the folder or file, or on the hub.
         named: the setting that holds it, for messages.
 
     Raises:
         ModelError: there is no such folder, or it holds neither a model nor an adapter.
     """
     path = Path(name)
+    with settings_of({"model.name": named}):
+        if find_gguf(path):
+            return path
     if path.is_dir():
         if not any((path / file).is_file() for file in ("config.json", "adapter_config.json")):
             raise ModelError(
                 f"{setting(named, name)}: found no config.json in it; needed: a Hugging Face "
-                "model folder; name the folder with config.json and the weights"
+                "model folder, or one with a GGUF file; name the folder with config.json and the "
+                "weights"
             )
         return path
     from huggingface_hub import snapshot_download

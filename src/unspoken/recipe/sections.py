@@ -141,10 +141,10 @@ class Data(Section):
 
 
 class Model(Section):
-    """The model that learns: a hub name, a folder, or a configuration to start from scratch."""
+    """The model that learns: a hub name, a folder or GGUF file, or a configuration from scratch."""
 
     name: str | None = Field(
-        default=None, description="hub name or folder; empty: built from `config`"
+        default=None, description="hub name, folder or GGUF file; empty: built from `config`"
     )
     config: dict[str, Any] | None = Field(
         default=None,
@@ -152,7 +152,8 @@ class Model(Section):
     )
     tokenizer: str | None = Field(
         default=None,
-        description="hub name, folder or 'characters'; empty: the one that comes with `name`",
+        description="hub name, folder, GGUF file or 'characters'; empty: the one that comes "
+        "with `name`",
     )
     alphabet: str | None = Field(
         default=None, description="tokenizer 'characters': its symbols (default: printable ASCII)"

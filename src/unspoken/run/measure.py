@@ -14,6 +14,7 @@ from unspoken.data.example import read_questions
 from unspoken.measure.evaluate import EvaluateOptions, evaluate_folder
 from unspoken.models.card import ModelCard
 from unspoken.models.fingerprint import fingerprint
+from unspoken.models.local import is_local
 from unspoken.recipe import Evaluate, Model, Recipe
 from unspoken.recipe.layout import EVALUATION_FILE, MODEL, PREDICTIONS_FILE, UNTRAINED
 from unspoken.recipe.records import Evaluation
@@ -93,7 +94,7 @@ def evaluate_untrained(
     limit = recipe.evaluate.max_new_tokens or (card.max_new_tokens if card else None)
     settings = {
         "model": recipe.model.model_dump(mode="json", exclude=MODEL_INCIDENTAL),
-        "fingerprint": fingerprint(Path(name)) if name and Path(name).is_dir() else None,
+        "fingerprint": fingerprint(Path(str(name))) if is_local(name) else None,
         "seed": recipe.seed,
         "template": recipe.template,
         "max_new_tokens": limit,

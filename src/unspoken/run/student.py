@@ -11,7 +11,9 @@ from unspoken.data.example import read_questions
 from unspoken.models.adapter import base_of, is_adapter, require_same_adapter
 from unspoken.models.card import ModelCard
 from unspoken.models.fingerprint import fingerprint, weights_hash
+from unspoken.models.gguf import find_gguf
 from unspoken.models.load import load_model, load_tokenizer, require_reloadable_tokenizer
+from unspoken.models.local import is_local
 from unspoken.models.template import Template
 from unspoken.recipe import Lora, Recipe
 from unspoken.recipe.layout import MODEL
@@ -230,7 +232,7 @@ def _training_settings(
             "name": f"{started_from.folder}/{MODEL}",
             "sha256": started_from.model_sha256,
         }
-    elif name is not None and Path(name).is_dir():
+    elif name is not None and is_local(name):
         values["model"] |= {"name": Path(name).name, "fingerprint": fingerprint(Path(name))}
     return values
 
@@ -240,8 +242,10 @@ def _weights_bytes(folder: Path) -> int:
 
 
 def _base_bytes(folder: Path) -> int | None:
-    """The size of the model that an adapter belongs to, where it is a folder here."""
+    """The size of the model that an adapter belongs to, where it is on this machine."""
     if not is_adapter(str(folder)):
         return None
     base = Path(base_of(str(folder)))
+    if file := find_gguf(base):
+        return file.stat().st_size
     return _weights_bytes(base) if base.is_dir() else None

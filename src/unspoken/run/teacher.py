@@ -20,6 +20,7 @@ from unspoken.measure.predictions import Prediction, judge, summarize
 from unspoken.measure.sampling import MAX_NEW_TOKENS, Sampling
 from unspoken.models.card import ModelCard
 from unspoken.models.fingerprint import fingerprint
+from unspoken.models.local import is_local
 from unspoken.recipe import Recipe, Teacher, Vet
 from unspoken.recipe.layout import (
     ANSWERS_FILE,
@@ -89,7 +90,7 @@ class Asker:
         values["seed"] = self.recipe.seed
         if self._trained is not None:
             values["model"] = {"sha256": self._trained.model_sha256}
-        elif self.teacher.engine == "transformers" and Path(self._source).is_dir():
+        elif self.teacher.engine == "transformers" and is_local(self._source):
             values["model"]["fingerprint"] = fingerprint(Path(self._source))
         if self.teacher.few_shot is not None:
             values["few_shot"] = sha256(self.teacher.few_shot, named="teacher.few_shot")

@@ -23,6 +23,8 @@ from unspoken.common.errors import DataError, ModelError, RecipeError
 from unspoken.launch.accelerate_environment import environment
 from unspoken.launch.container.job import ACCELERATE_FILE
 from unspoken.launch.sagemaker.upload import Channel, LocalFile, files_below, local_files
+from unspoken.models.gguf import find_gguf
+from unspoken.models.local import is_local
 from unspoken.recipe import Data, Model, Recipe, parse_override
 from unspoken.recipe.merge import merge
 from unspoken.recipe.plan import plan
@@ -86,6 +88,8 @@ def pack(
     extras = {name for one in plan(recipe).trainings for name in one.recipe.train.trackers}
     if config_file is not None and "ACCELERATE_USE_DEEPSPEED" in environment(config_file):
         extras.add("deepspeed")
+    if any(find_gguf(local) for _, local in _local_paths(recipe)):
+        extras.add("gguf")
     archive = code_archive(path, requirements_of(extras), content, config_file)
     digest = hashlib.sha256(archive).hexdigest()
     code = Channel("code", (LocalFile("code.tar", digest, len(archive), content=archive),))
@@ -209,7 +213,7 @@ def _model_paths(key: str, model: Model) -> Iterator[tuple[str, Path]]:
         value = getattr(model, name)
         if value is None or value == "characters":
             continue
-        if Path(value).is_dir():
+        if is_local(value):
             _require_whole_model(f"{key}.{name}", Path(value))
             yield f"{key}.{name}", Path(value)
         elif model.local_files_only or value.startswith((".", "/", "~")):
@@ -258,7 +262,7 @@ def _needs_no_hub(recipe: Recipe) -> bool:
 
 def _from_hub(model: Model) -> bool:
     names: list[Any] = [model.name, model.tokenizer]
-    return any(name and name != "characters" and not Path(name).is_dir() for name in names)
+    return any(name and name != "characters" and not is_local(name) for name in names)
 
 
 def _data_from_hub(data: Data) -> bool:

@@ -14,6 +14,7 @@ from unspoken.common.plain_yaml import read_yaml
 from unspoken.common.version import __version__
 from unspoken.models.card import ModelCard
 from unspoken.models.download import Download
+from unspoken.models.local import is_local
 from unspoken.recipe import layout
 
 _FURTHEST = 5  # folders between a model and the run folder, levels and phases counted
@@ -54,7 +55,7 @@ def read_story(base: Path, adapter: Path | None) -> Story:
     record = Download.read(named) if named else None
     if record is not None:
         label, repo, commit = record.repo, record.repo, record.commit
-    elif named is not None and Path(named).is_dir():
+    elif named is not None and is_local(named):
         label, repo, commit = Path(named).resolve().name, None, None
     else:
         label, repo, commit = named, named, section.get("revision")
