@@ -22,9 +22,15 @@ CONFIGS: dict[str, dict[str, Any]] = {
 }
 
 
-def base_model(folder: Path, kind: str = "qwen2") -> Path:
-    """A tiny random model in a local folder, as one from the hub would be."""
-    config = {"model_type": kind, **CONFIGS[kind]}
+def base_model(folder: Path, kind: str = "qwen2", **sizes: Any) -> Path:
+    """A tiny random model in a local folder, as one from the hub would be.
+
+    Args:
+        folder: receives it.
+        kind: its model type.
+        sizes: in place of those in `CONFIGS`.
+    """
+    config = {"model_type": kind, **CONFIGS[kind], **sizes}
     settings = tiny_recipe(folder, model={"config": config}).model
     tokenizer = character_tokenizer()
     load_model(settings, tokenizer, seed=0).save_pretrained(folder)

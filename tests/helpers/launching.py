@@ -56,12 +56,15 @@ TWO_RESETS: dict[str, Any] = {
 IMPORTS = {"PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])}
 
 
-def torchrun(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Two processes on the loopback interface."""
+def torchrun(
+    *arguments: str, num_processes: int = 2, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Processes on the loopback interface, with these variables."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    launcher = ["--nproc_per_node=2", "--master_addr=127.0.0.1", f"--master_port={port}"]
+    launcher = [f"--nproc_per_node={num_processes}", f"--master_port={port}"]
+    launcher.append("--master_addr=127.0.0.1")
     return subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", *launcher, *arguments],
         capture_output=True,

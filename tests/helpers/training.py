@@ -19,13 +19,15 @@ from unspoken.train.encode import encode_examples
 from unspoken.train.loop import StepwiseInternalization, TrainResult
 
 
-def trainer(recipe: Any, folder: Path, **arguments: Any) -> StepwiseInternalization:
-    """A trainer on freshly made data and a freshly made model."""
+def trainer(
+    recipe: Any, folder: Path, *, dtype: str = "float32", **arguments: Any
+) -> StepwiseInternalization:
+    """A trainer on freshly made data and a freshly made model, its weights of this dtype."""
     data = examples(recipe.data.digits, 500, 20, 30, seed=recipe.seed)
     tokenizer = load_tokenizer(recipe.model)
     template = Template(recipe.template, tokenizer)
     return StepwiseInternalization(
-        load_model(recipe.model, tokenizer, seed=recipe.seed, lora=recipe.lora),
+        load_model(recipe.model, tokenizer, seed=recipe.seed, lora=recipe.lora, dtype=dtype),
         tokenizer,
         template,
         recipe,

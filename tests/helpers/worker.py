@@ -14,21 +14,21 @@ from helpers.training import stop_after
 from unspoken.common.errors import DataError
 from unspoken.data.tasks.multiplication import examples
 from unspoken.measure.evaluate import EvaluateOptions, evaluate_folder
+from unspoken.parallel.world import join_processes
 from unspoken.recipe import Model
 
 
 def train(job: Path) -> None:
     """One process: trains from scratch, and goes on from a checkpoint of one process."""
-    from accelerate import PartialState
-
     values = json.loads(job.read_text())
-    process = PartialState(cpu=True)
+    process = join_processes()
     for name, stop_step, sections in values["runs"]:
         folder = job.parent / name
         part = stop_after(stop_step, tiny_recipe(folder, **sections), folder)
         if process.is_main_process:
             facts = {
                 "wrapped": type(part.model).__name__,
+                "device": part.accelerator.device.type,
                 "optimizer": type(part.optimizer.optimizer).__name__,
                 "held": sum(local_part(p).numel() for p in part.bare_model.parameters()),
                 "all": sum(num_elements(p) for p in part.bare_model.parameters()),
