@@ -178,8 +178,8 @@ def test_a_batch_that_does_not_fit_is_halved_and_the_answers_stay(
     settings = tiny_recipe(tmp_path, model={**SMALL, "config": config}).model
     card = ModelCard("plain", removed=0, max_new_tokens=8, step=0, example_prompt="1")
     save_model(load_model(settings, tokenizer, seed=0), tokenizer, tmp_path / "model", card)
-    path = tmp_path / "questions.jsonl"
-    write_jsonl(path, ({"question": f"{n} + " * 150 + "1"} for n in range(100, 164)))
+    path, length = tmp_path / "questions.jsonl", 150 if device == "cuda" else 20
+    write_jsonl(path, ({"question": f"{n} + " * length + "1"} for n in range(100, 164)))
 
     def written(batch_size: int) -> list[str]:
         output = tmp_path / f"{batch_size}.jsonl"
