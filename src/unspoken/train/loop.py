@@ -27,6 +27,7 @@ from unspoken.parallel.precision import resolve_precision
 from unspoken.parallel.start import start_processes
 from unspoken.parallel.world import read_world
 from unspoken.recipe import Recipe
+from unspoken.train.attention import mask_of_ones, unpadded
 from unspoken.train.checkpoint import Checkpoints, TrainState, level_name
 from unspoken.train.collate import collate
 from unspoken.train.dataset import CoTDataset
@@ -247,7 +248,7 @@ class StepwiseInternalization:
         schedule, device = self.recipe.schedule, self.accelerator.device
         micro = self.settings.micro_batch_size or len(indices)
         total = torch.zeros((), device=device)
-        with self.processes.arithmetic():
+        with self.processes.arithmetic(), unpadded():
             for start in range(0, len(indices), micro):
                 part = slice(start, start + micro)
                 batch = collate(
@@ -258,6 +259,7 @@ class StepwiseInternalization:
                     positions=schedule.positions,
                 )
                 inputs = batch.tensors(device)
+                inputs |= mask_of_ones(self.bare_model, inputs["input_ids"])
                 with self.processes.micro_batch(self.model, last=part.stop >= len(indices)):
                     nll = negative_log_likelihood(self.model, inputs)
                     self.processes.backward(self.model, nll * scale)
