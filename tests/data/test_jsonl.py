@@ -1,4 +1,8 @@
+import bz2
+import gzip
 import json
+import lzma
+from pathlib import Path
 
 import pytest
 
@@ -154,3 +158,53 @@ def test_require_text_allows_empty_text_only_with_leave():
     assert require_text({"a": ""}, "a", "here", allow_empty=True) == ""
     with pytest.raises(DataError, match="here: a: found an empty text"):
         require_text({"a": ""}, "a", "here")
+
+
+def test_a_file_that_gzip_compressed_is_read_as_if_it_were_not(tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"a": 1}\n{"a": 2}\n'))
+    assert list(read_jsonl(path)) == [(1, {"a": 1}), (2, {"a": 2})]
+    other = path.rename(tmp_path / "data.jsonl")  # by what it holds, not by its name
+    assert [record["a"] for _, record in read_jsonl(other)] == [1, 2]
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "head"])
+def test_a_damaged_gzip_file_is_told(tmp_path: Path, damage: str) -> None:
+    whole = gzip.compress(b"".join(b'{"a": %d}\n' % i for i in range(5_000)))
+    path = tmp_path / "data.jsonl.gz"
+    damaged = {
+        "cut": whole[:-50],
+        "changed": whole[:200] + bytes(50) + whole[250:],
+        "head": whole[:5],
+    }
+    path.write_bytes(damaged[damage])
+    with pytest.raises(DataError, match=r"data.jsonl.gz: found a gzip file that is cut off or dam"):
+        list(read_jsonl(path))
+
+
+@pytest.mark.parametrize(
+    ("start", "found"),
+    [
+        (bz2.compress(b"x"), "a file that bzip2 compressed; needed: .*; unpack it"),
+        (lzma.compress(b"x"), "a file that xz compressed"),
+        (b"\x28\xb5\x2f\xfd\x00", "a file that zstd compressed"),
+        (b"PK\x03\x04\x14\x00", "a ZIP archive, or a table of a spreadsheet"),
+        (b"PAR1\x15\x04", "a Parquet file"),
+        (b"ARROW1\x00\x00", "an Arrow file"),
+        (b"%PDF-1.7\n", "a PDF"),
+        (b"SQLite format 3\x00", "an SQLite database"),
+        ('{"a": 1}\n'.encode("utf-16"), "UTF-16; needed: .*iconv -f utf-16"),
+    ],
+)
+def test_what_is_no_text_is_called_what_it_is(tmp_path: Path, start: bytes, found: str) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_bytes(start)
+    with pytest.raises(DataError, match=f"data.jsonl: found {found}"):
+        list(read_jsonl(path))
+
+
+def test_a_field_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_text('{"a": 1}\n{"question": "q", "answer": "1", "answer": "2"}\n')
+    with pytest.raises(DataError, match=r"data.jsonl:2: found the field 'answer' twice in one"):
+        list(read_jsonl(path))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -171,3 +172,52 @@ def test_a_misspelled_file_is_not_looked_for_on_the_hub(
     path = write_jsonl(tmp_path / "questions.jsonl", GSM8K)
     with pytest.raises(SettingError, match=r"^split: found test with .*questions\.jsonl"):
         read_questions_from(path, split="test")
+
+
+@pytest.mark.parametrize("header", ["question,answer,answer", "question,question,answer"])
+def test_a_column_that_stands_twice_is_named(tmp_path: Path, header: str) -> None:
+    path = tmp_path / "train.csv"
+    path.write_text(f"{header}\n1,2,3\n")
+    double = header.split(",")[1]
+    for source in (path, tmp_path):
+        with pytest.raises(DataError, match=rf"train.csv:1: found the column '{double}' 2 times"):
+            read_questions_from(source)
+
+
+def test_nameless_columns_of_a_spreadsheet_do_not_count(tmp_path: Path) -> None:
+    path = tmp_path / "train.csv"
+    path.write_text("question,answer,,\n1,2,,\n\n3,4,,\n")
+    assert [one["answer"] for one in read_questions_from(path)] == ["2", "4"]
+
+
+@pytest.mark.parametrize("name", ["q.CSV", "q.csv.gz", "q.Csv.GZ", "q.tsv", "q.TSV"])
+def test_tables_are_known_by_their_names_however_written(tmp_path: Path, name: str) -> None:
+    comma = "\t" if "tsv" in name.lower() else ","
+    content = f"question{comma}answer\n1 + 1{comma}2\n".encode()
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(content) if "gz" in name.lower() else content)
+    assert read_questions_from(path) == [{"question": "1 + 1", "answer": "2"}]
+
+
+@pytest.mark.parametrize("name", ["q.JSON", "q.json.gz", "q.jsonl.gz", "Q.JSONL"])
+def test_json_is_known_by_its_name_however_written(tmp_path: Path, name: str) -> None:
+    text = json.dumps(GSM8K) if "jsonl" not in name.lower() else json.dumps(GSM8K[0])
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(text.encode()) if "gz" in name else text.encode())
+    assert read_questions_from(path)[:1] == GSM8K[:1]
+
+
+@pytest.mark.parametrize("name", ["q.csv", "q.json", "q.jsonl", "nowhere.csv.gz", "q.tsv"])
+def test_what_is_no_text_or_not_there_is_told(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if "nowhere" not in name:
+        path.write_bytes(b"PK\x03\x04\xff\xff")
+    with pytest.raises(DataError, match=r"found a ZIP archive|no such file"):
+        read_questions_from(path)
+
+
+def test_a_row_with_too_few_cells_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "q.csv"
+    path.write_text("question,answer\n1,2\n3\n")
+    with pytest.raises(DataError, match=r"q.csv:3: found 1 cells; needed: 2"):
+        read_questions_from(path)

@@ -9,7 +9,7 @@ import pytest
 
 from helpers.paths import CONFIGS
 from helpers.slurm import directives, scripts
-from unspoken.common.errors import RecipeError
+from unspoken.common.errors import RecipeError, SettingError
 
 
 def test_every_flag_becomes_an_option_of_sbatch(tmp_path: Path) -> None:
@@ -115,6 +115,7 @@ def test_accelerates_configuration_reaches_the_processes(tmp_path: Path) -> None
         scripts(tmp_path, config_file=Path("nowhere.yaml"), gpus_per_node=4)
 
 
+@pytest.mark.integration
 def test_container_environment_and_setup(tmp_path: Path) -> None:
     image = tmp_path / "unspoken image.sif"
     image.touch()
@@ -130,7 +131,9 @@ def test_container_environment_and_setup(tmp_path: Path) -> None:
     (venv / "bin" / "activate").touch()
     (text,) = scripts(tmp_path, venv=venv, setup=("module load cuda",)).values()
     lines = text.splitlines()
-    setup = next(n for n, line in enumerate(lines) if line.startswith("module load cuda || fail "))
+    setup = next(
+        n for n, line in enumerate(lines) if line.startswith("eval 'module load cuda' || fail ")
+    )
     assert lines[setup + 1].startswith(f"source {venv}/bin/activate || fail ")
     assert " python3 -m unspoken run " in text
 
@@ -144,3 +147,25 @@ def test_only_a_job_that_others_wait_for_says_so(tmp_path: Path) -> None:
     (text,) = scripts(tmp_path).values()
     assert told not in text
     assert 'note "failed: $*; see $log"' in text
+
+
+@pytest.mark.integration  # bash reads them
+@pytest.mark.parametrize(
+    "line",
+    [
+        "if [ -d /scratch ]; then",
+        "echo 'half",
+        'echo "half',
+        "for x in 1 2; do",
+        "case x in",
+        "f() {",
+        "cat <<END",
+        "(",
+        "fi",
+        "a && && b",
+        "$(",
+    ],
+)
+def test_a_line_of_setup_that_the_shell_cannot_read_is_refused(tmp_path: Path, line: str) -> None:
+    with pytest.raises(SettingError, match=r"setup: found .*which bash cannot read"):
+        scripts(tmp_path, setup=("module load cuda", line))

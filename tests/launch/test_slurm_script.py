@@ -114,11 +114,25 @@ def test_tasks_get_the_environment_also_where_sbatch_takes_none(
 
 
 @pytest.mark.integration
+@pytest.mark.parametrize(
+    "line",
+    [
+        "false 'it is'",
+        "false  # the newest, they say",
+        "false # it's",
+        "false \\",
+        "false; # one",
+        "true && false",
+        "if true; then false; fi # in one line",
+        "(exit 3)",
+        "source nowhere.sh # not there",
+    ],
+)
 def test_a_failing_setup_line_ends_the_job_before_anything_runs(
-    tmp_path: Path, fakes: Path
+    tmp_path: Path, fakes: Path, line: str
 ) -> None:
-    (text,) = scripts(tmp_path, setup=("false 'it is'",)).values()
+    (text,) = scripts(tmp_path, setup=(line,)).values()
     done = run_script(fakes, text)
     assert done.returncode == 1
-    assert "failed: this line of setup: false 'it is'" in done.stdout
+    assert f"failed: this line of setup: {line}" in done.stdout
     assert not (tmp_path / "calls").exists()

@@ -14,6 +14,7 @@ from unspoken.check.student import count_trainings, describe_length
 from unspoken.check.writing import Asking, count_cost, count_written, make_request
 from unspoken.common.errors import DataError, ModelError, RecipeError, settings_of
 from unspoken.data.example import Example
+from unspoken.data.jsonl import kind_of_name
 from unspoken.data.overlap import QuestionIndex
 from unspoken.measure.sampling import MAX_NEW_TOKENS
 from unspoken.models.card import ModelCard
@@ -126,7 +127,7 @@ def _warnings(recipe: Recipe, sample: Sample) -> Iterator[Finding]:
             "warning: schedule.positions: gap needs thoughts of one length, and vet.pattern is "
             "empty; a teacher that writes others stops the run after it was asked; set vet.pattern",
         )
-    files = [path for path in sample.files if path.suffix != ".txt"]
+    files = [path for path in sample.files if kind_of_name(path) != ".txt"]
     if files:
         index = QuestionIndex(files, recipe.vet.overlap)
         found = sum(index.find(one.question) is not None for one in sample.examples)

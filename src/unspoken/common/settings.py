@@ -133,10 +133,17 @@ def setting_error(kind: Any, error: ValidationError) -> Exception:
         value, bounds = limits["actual_length"], f"at most {limits['max_length']}"
     return SettingError(
         str(name),
-        found=value if isinstance(value, float | os.PathLike) else shorten(value),
+        found=_shown(value, is_number=bool(bounds)),
         needed=bounds or problem["msg"].removeprefix("Input should be ").removeprefix(_BY_US),
         remedy="correct it",
     )
+
+
+def _shown(value: Any, *, is_number: bool) -> object:
+    """A value as its reader wrote it; a number may come as text, from the command line."""
+    if isinstance(value, str) and is_number:
+        return value[:60]
+    return value if isinstance(value, float | os.PathLike) else shorten(value)
 
 
 def _metadata(kind: Any, outer: Iterable[Any]) -> Iterator[Any]:

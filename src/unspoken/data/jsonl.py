@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from unspoken.common.errors import DataError, shorten
 from unspoken.common.files import AnyPath, atomic_output, refuse_existing
@@ -28,7 +30,12 @@ def read_jsonl(path: AnyPath, *, allow_empty: bool = False) -> Iterator[tuple[in
     """
     for line, text in read_lines(path, needed="one JSON object a line", allow_empty=allow_empty):
         try:
-            record = json.loads(text)
+            record = json.loads(text, object_pairs_hook=_unique)
+        except _DoubleFieldError as error:
+            raise DataError(
+                f"{path}:{line}: found the field {error} twice in one object; needed: every field "
+                "once; delete or rename one of them"
+            ) from None
         except json.JSONDecodeError as error:
             raise DataError(
                 f"{path}:{line}: not JSON: {error.msg} at column {error.colno}, found "
@@ -48,12 +55,25 @@ def read_jsonl(path: AnyPath, *, allow_empty: bool = False) -> Iterator[tuple[in
         yield line, record
 
 
+class _DoubleFieldError(Exception):
+    """A field that stands twice in an object; which of its values counts, nobody can tell."""
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _DoubleFieldError(shorten(next(name for name in names if names.count(name) > 1)))
+    return values
+
+
 def read_lines(
     path: AnyPath, *, needed: str, allow_empty: bool = False
 ) -> Iterator[tuple[int, str]]:
     """Yields (line number, text without its line end) for every line of a UTF-8 file.
 
-    Lines end with LF or CRLF; a byte order mark is skipped; blank lines at the end are fine.
+    Lines end with LF or CRLF; a byte order mark is skipped; blank lines at the end are fine. A file
+    that gzip compressed is read as if it were not.
 
     Args:
         path: the file.
@@ -67,7 +87,7 @@ def read_lines(
     blank = 0
     line = 0
     offset = 0
-    with _open(Path(path), needed) as file:
+    with open_data(Path(path), f"a file with {needed}") as file:
         for line, raw in enumerate(file, start=1):
             text = _decode(raw, path, line, offset)
             offset += len(raw)
@@ -86,27 +106,72 @@ def read_lines(
         )
 
 
+#: How files begin that are no text; and what is done about it.
+_NO_TEXT = {
+    b"BZh": "a file that bzip2 compressed; unpack it",
+    b"\xfd7zXZ": "a file that xz compressed; unpack it",
+    b"\x28\xb5\x2f\xfd": "a file that zstd compressed; unpack it",
+    b"7z\xbc\xaf": "a 7-Zip archive; unpack it",
+    b"PK\x03\x04": "a ZIP archive, or a table of a spreadsheet; unpack it, or export it as CSV",
+    b"PAR1": "a Parquet file; give it its name, .parquet",
+    b"ARROW1": "an Arrow file; give it its name, .arrow",
+    b"%PDF": "a PDF; take the text itself",
+    b"SQLite format 3": "an SQLite database; export what is needed of it",
+    b"\xff\xfe": "UTF-16; save it as UTF-8, for example with iconv -f utf-16 -t utf-8",
+    b"\xfe\xff": "UTF-16; save it as UTF-8, for example with iconv -f utf-16 -t utf-8",
+}
+_GZIP = b"\x1f\x8b"
+
+
+def kind_of_name(path: Path) -> str:
+    """The end of a file's name that says what it holds, in small letters: `A.CSV.gz` is .csv."""
+    name = path.name.lower()
+    return Path(name.removesuffix(".gz")).suffix
+
+
 @contextmanager
-def _open(path: Path, needed: str) -> Iterator[BinaryIO]:
+def open_data(path: Path, needed: str) -> Iterator[BinaryIO]:
+    """Opens a file of text to read its bytes, unpacked where gzip compressed it.
+
+    Args:
+        path: the file.
+        needed: what it should be, for the errors.
+
+    Raises:
+        DataError: it is missing, no file, cannot be read, or is known to be something else.
+    """
     if not path.exists():
         raise DataError(
-            f"{path}: no such file; needed: a file with {needed}; correct the path or make the file"
+            f"{path}: no such file; needed: {needed}; correct the path or make the file"
         )
     if not path.is_file():
         kind = "a folder" if path.is_dir() else "something that is not a file"
         raise DataError(
-            f"{path}: found {kind}; needed: a file with {needed}; name a file"
+            f"{path}: found {kind}; needed: {needed}; name a file"
             + (" in that folder" if path.is_dir() else "")
         )
     try:
         file = path.open("rb")
+        with file:
+            start = file.read(16)
     except OSError as error:
         raise DataError(
             f"{path}: cannot be opened ({error.strerror}); needed: a file that you may read; "
             "correct its permissions"
         ) from error
-    with file:
-        yield file
+    for sign, what in _NO_TEXT.items():
+        if start.startswith(sign):
+            found, _, remedy = what.partition("; ")
+            raise DataError(f"{path}: found {found}; needed: {needed}; {remedy}")
+    is_packed = start.startswith(_GZIP)
+    try:
+        with gzip.open(path) if is_packed else path.open("rb") as file:
+            yield cast(BinaryIO, file)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(
+            f"{path}: found a gzip file that is cut off or damaged ({error}); needed: the whole "
+            "file; copy it again"
+        ) from None
 
 
 def _decode(raw: bytes, path: AnyPath, line: int, offset: int) -> str:

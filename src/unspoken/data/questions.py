@@ -8,18 +8,20 @@ gold in it, `unspoken.data.example.extract_gold` says.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from unspoken.common.errors import DataError, SettingError, setting
+from unspoken.common.errors import DataError, SettingError, setting, shorten
 from unspoken.common.files import AnyPath
-from unspoken.data.jsonl import read_jsonl, require_text
+from unspoken.data.jsonl import kind_of_name, open_data, read_jsonl, require_text
 
-_SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".arrow", ".txt")
+_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".txt")
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
@@ -46,7 +48,7 @@ def read_questions_from(
     """Reads the questions of a source, in its order.
 
     Args:
-        source: a JSONL, JSON, CSV, Parquet or Arrow file; a folder that
+        source: a JSONL, JSON, CSV, TSV, Parquet or Arrow file (text also with .gz); a folder that
             `datasets.Dataset.save_to_disk` wrote or `datasets.load_dataset` reads; or a name on
             the Hugging Face hub, such as openai/gsm8k.
         subset: of a data set with several, such as main.
@@ -66,7 +68,7 @@ def read_questions_from(
     path = Path(source)
     if path.is_dir():
         rows = _read_folder(path, subset, split, (question_field, answer_field))
-    elif path.is_file() or path.suffix in _SUFFIXES or not _HUB_NAME.fullmatch(str(source)):
+    elif path.is_file() or kind_of_name(path) in _SUFFIXES or not _HUB_NAME.fullmatch(str(source)):
         if subset is not None or split != "train":
             name, value = ("subset", subset) if subset is not None else ("split", split)
             raise SettingError(
@@ -145,23 +147,25 @@ def _is_plain(value: Any) -> bool:
 
 
 def _read_file(path: Path) -> Iterator[_Row]:
-    if path.suffix == ".csv":
+    kind = kind_of_name(path)
+    if kind in (".csv", ".tsv"):
         return _read_csv(path)
-    if path.suffix in (".parquet", ".arrow") and path.is_file():
+    if kind in (".parquet", ".arrow") and path.is_file():
         return _read_table(path)
-    if path.suffix == ".json" and path.is_file() and _begins_with_bracket(path):
+    if kind == ".json" and path.is_file() and _begins_with_bracket(path):
         return _read_json(path)
     return (_Row(f"{path}:{line}", record, True) for line, record in read_jsonl(path))
 
 
 def _begins_with_bracket(path: Path) -> bool:
-    with path.open("rb") as file:
+    with open_data(path, "a JSON file") as file:
         return file.read(1_000).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
 
 
 def _read_json(path: Path) -> Iterator[_Row]:
     try:
-        records = json.loads(path.read_text(encoding="utf-8-sig"))
+        with open_data(path, "a JSON file") as file:
+            records = json.loads(file.read().decode("utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise _cannot_read(path, error, "a JSON list of objects") from error
     for number, record in enumerate(records, start=1):
@@ -173,25 +177,40 @@ def _read_json(path: Path) -> Iterator[_Row]:
 
 def _read_csv(path: Path) -> Iterator[_Row]:
     """Cells as the text that they are: 007 is not 7, and NA is not nothing."""
+    needed = "a CSV file in UTF-8 with a line of names"
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            for row in reader:
+        with open_data(path, needed) as file:
+            text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+            comma = "\t" if kind_of_name(path) == ".tsv" else ","
+            reader = csv.reader(text, strict=True, delimiter=comma)
+            names = next(reader, [])
+            _require_names_once(names, f"{path}:{reader.line_num}")
+            for cells in filter(None, reader):  # blank lines are fine
                 where = f"{path}:{reader.line_num}"
-                if None in row:
+                if len(cells) != len(names):
                     raise DataError(
-                        f"{where}: found {len(row) - 1 + len(row[None])} cells; needed: "
-                        f"{len(row) - 1}, as in the first line; put texts with commas in quotes"
+                        f"{where}: found {len(cells)} cells; needed: {len(names)}, as in the first "
+                        "line; put texts with commas in quotes"
                     )
-                yield _Row(where, row)
+                yield _Row(where, dict(zip(names, cells, strict=True)))
     except (OSError, ValueError, csv.Error) as error:
-        raise _cannot_read(path, error, "a CSV file in UTF-8 with a line of names") from error
+        raise _cannot_read(path, error, needed) from error
+
+
+def _require_names_once(names: Sequence[str], where: str) -> None:
+    """Which of two columns of one name counts, nobody can tell; nameless ones count nowhere."""
+    double = [name for name, count in Counter(names).items() if count > 1 and name.strip()]
+    if double:
+        raise DataError(
+            f"{where}: found the column {shorten(double[0])} {names.count(double[0])} times; "
+            "needed: every name once; rename or delete the others"
+        )
 
 
 def _read_table(path: Path) -> Iterator[_Row]:
     import datasets
 
-    kind = path.suffix.removeprefix(".")
+    kind = kind_of_name(path).removeprefix(".")
     try:
         table: Any = datasets.load_dataset(kind, data_files=str(path), split="train")
     except Exception as error:  # which one differs between versions and formats
@@ -209,7 +228,10 @@ def _read_folder(
 
     saved = any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
     options: dict[str, Any] = {}
-    if not saved and _is_all_csv(folder):  # cells stay the text that they are, as in _read_csv
+    tables = [] if saved else _csv_files(folder)
+    for path in tables:
+        next(_read_csv(path), None)  # a column that stands twice would get another name
+    if tables:  # cells stay the text that they are, as in _read_csv
         options = {"converters": dict.fromkeys(texts, str), "keep_default_na": False}
     try:
         if saved:
@@ -227,9 +249,10 @@ def _read_folder(
     return _number_rows(f"{folder} ({split})", table)
 
 
-def _is_all_csv(folder: Path) -> bool:
-    kinds = {path.suffix for path in folder.rglob("*") if path.suffix in _SUFFIXES}
-    return kinds == {".csv"}
+def _csv_files(folder: Path) -> list[Path]:
+    """The CSV files of a folder, where it holds no data of another kind."""
+    files = [path for path in folder.rglob("*") if kind_of_name(path) in _SUFFIXES]
+    return files if {kind_of_name(path) for path in files} == {".csv"} else []
 
 
 def _pick_split(folder: Path, loaded: Any, subset: str | None, split: str) -> Any:

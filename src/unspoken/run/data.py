@@ -14,7 +14,7 @@ from typing import Any, Literal
 from unspoken.common.errors import DataError, settings_of
 from unspoken.common.files import atomic_output, sha256
 from unspoken.data.example import iter_examples, iter_questions
-from unspoken.data.jsonl import json_line, read_jsonl, require_text
+from unspoken.data.jsonl import json_line, kind_of_name, open_data, read_jsonl, require_text
 from unspoken.data.leaks import check_leaks
 from unspoken.recipe import Data, Recipe, Vet
 from unspoken.recipe.layout import (
@@ -216,7 +216,7 @@ def kind_of(path: Path) -> FileKind:
     """What a user's file holds, as its suffix and its first record tell."""
     from unspoken.data.tasks import gsm8k
 
-    if path.suffix == ".txt":
+    if kind_of_name(path) == ".txt":
         return "icot"
     if gsm8k.is_raw(path):
         return "gsm8k"
@@ -283,7 +283,8 @@ def _hold_out(train: Path, folder: Path, count: int, seed: int) -> dict[str, Pat
     if not count:
         return {}
     chosen = {unique[i] for i in random.Random(seed).sample(range(len(unique)), count)}
-    lines = train.read_bytes().splitlines(keepends=True)  # blank ones stand at the end only
+    with open_data(train, "a file of examples") as file:
+        lines = file.read().splitlines(keepends=True)  # blank ones stand at the end only
     first = {question: i for i, question in reversed(list(enumerate(questions)))}
     parts: dict[str, Path | None] = {name: split_file(folder, name) for name in ("train", "valid")}
     for name, wanted in (("train", False), ("valid", True)):
@@ -340,5 +341,5 @@ def iter_split_questions(path: Path) -> Iterator[str]:
     """The questions of a file in any form that unspoken reads."""
     from unspoken.data.tasks.icot import iter_lines
 
-    examples = iter_lines(path) if path.suffix == ".txt" else iter_questions(path)
+    examples = iter_lines(path) if kind_of_name(path) == ".txt" else iter_questions(path)
     return (example.question for example in examples)

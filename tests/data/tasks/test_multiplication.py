@@ -216,6 +216,10 @@ def test_nothing_is_overwritten_without_leave(tmp_path):
         ([(4,)], r"^digits: found 4; needed: pairs"),
         ([(0, 2)], r"^digits: found 0 2; needed: pairs"),
         ([(2, 2), (2, 2)], r"^digits: found 2 2 twice"),
+        (
+            [(10**9, 2)],
+            r"^digits: found 1000000000 2; needed: pairs of whole numbers from 1 to 1,0",
+        ),
     ],
 )
 def test_sizes_that_cannot_be(digits, message):

@@ -14,7 +14,7 @@ from pathlib import Path
 from unspoken.common.errors import DataError, setting
 from unspoken.common.files import AnyPath, atomic_output, refuse_existing
 from unspoken.data.example import Example, iter_examples, unique_questions, write_examples
-from unspoken.data.jsonl import read_lines, require_text
+from unspoken.data.jsonl import kind_of_name, read_lines, require_text
 
 _FORM = "question||thought #### answer"
 
@@ -103,7 +103,7 @@ def convert(input: AnyPath, output: AnyPath, *, overwrite: bool = False) -> int:
         OutputExistsError: if the output exists and `overwrite` is false.
     """
     source, target = Path(input), Path(output)
-    direction = (source.suffix.lower(), target.suffix.lower())
+    direction = (kind_of_name(source), target.suffix.lower())
     if direction not in ((".txt", ".jsonl"), (".jsonl", ".txt")):
         raise DataError(
             f"{setting('output', target)}: found {direction[0] or 'no suffix'} -> "

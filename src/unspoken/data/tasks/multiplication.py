@@ -254,7 +254,7 @@ def _check_sizes(digits: Sequence[Size]) -> tuple[Size, ...]:
     problem = None if digits else "no size"
     for pair in digits:
         if len(pair) != 2 or min(pair) < 1 or max(pair) > MOST_DIGITS:
-            problem = shorten(" ".join(map(shorten, pair))) if pair else "nothing"
+            problem = " ".join(map(shorten, pair))[:60] or "nothing"
             break
         size = (int(pair[0]), int(pair[1]))
         if size in sizes:

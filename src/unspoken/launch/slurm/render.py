@@ -11,6 +11,8 @@ import functools
 import os
 import re
 import shlex
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from unspoken.common.errors import RecipeError, SettingError
+from unspoken.common.errors import RecipeError, SettingError, shorten
 from unspoken.common.interrupt import EXIT_INTERRUPTED
 from unspoken.common.version import __version__
 from unspoken.launch.accelerate_environment import environment
@@ -103,6 +105,7 @@ def render_scripts(launch: SlurmLaunch) -> list[Script]:
     """
     launch.options.require_time()
     _check_paths(launch)
+    _check_setup(launch.options.setup)
     return [Script(job.name, _render(launch, job)) for job in _jobs(launch)]
 
 
@@ -116,6 +119,23 @@ def _check_paths(launch: SlurmLaunch) -> None:
                 f"{str(path)!r}: found {found[0]!r} in the name; needed: a folder whose name "
                 "sbatch and apptainer can read; choose another with output=FOLDER, or launch from "
                 "another"
+            )
+
+
+def _check_setup(lines: Sequence[str]) -> None:
+    """Each line is a whole command of the shell: the script checks each by itself."""
+    bash = shutil.which("bash")
+    for line in lines if bash else ():
+        done = subprocess.run(
+            [bash, "-n", "-c", line], stdin=subprocess.DEVNULL, capture_output=True, check=False
+        )
+        if done.returncode or done.stderr:  # of a missing end of << it only warns
+            told = " ".join(done.stderr.decode(errors="replace").split())
+            raise SettingError(
+                "setup",
+                found=f"{shorten(line)}, which bash cannot read ({told:.200})",
+                needed="one whole command, such as 'module load cuda'",
+                remedy="correct it; several commands go into one line, with ; or &&",
             )
 
 
@@ -185,10 +205,9 @@ def _render(launch: SlurmLaunch, job: _JobRequest) -> str:
     # autoescape is for HTML; every value here is quoted for the shell where it is put in
     templates = Environment(undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
     templates.filters["sh"] = shlex.quote
-    setup = list(options.setup)
+    activate = None
     if options.venv is not None:
-        activate = launch.directory / options.venv / "bin" / "activate"
-        setup.append(f"source {shlex.quote(str(activate))}")
+        activate = shlex.quote(str(launch.directory / options.venv / "bin" / "activate"))
     head = '$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)'
     return templates.from_string(source).render(
         name=job.name,
@@ -200,7 +219,8 @@ def _render(launch: SlurmLaunch, job: _JobRequest) -> str:
         log_prefix=shlex.quote(str(folder / job.name)),
         events=shlex.quote(str(folder / "events.log")),
         exit_interrupted=EXIT_INTERRUPTED,
-        setup=setup,
+        setup=options.setup,
+        activate=activate,
         cpus_per_task=job.cpus,
         threads=max(1, (job.cpus or 1) // job.processes),
         torchrun=_uses_torchrun(job),

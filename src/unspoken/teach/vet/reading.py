@@ -18,7 +18,7 @@ from typing import Any
 
 from unspoken.common.files import AnyPath
 from unspoken.data.example import extract_gold
-from unspoken.data.jsonl import read_jsonl, require_text
+from unspoken.data.jsonl import open_data, read_jsonl, require_text
 from unspoken.measure.answers import split_answer
 
 #: What `unspoken generate` writes about a trace, and not about its question.
@@ -153,7 +153,7 @@ def _find_torn_tail(path: Path) -> tuple[int, bytes]:
     """Returns how many whole lines a file has, and the bytes of a torn one after them."""
     num_lines, last = 0, b""
     try:
-        with path.open("rb") as file:
+        with open_data(path, "a file with one JSON object a line") as file:
             for num_lines, last in enumerate(file, start=1):  # noqa: B007
                 pass
     except OSError:  # read_jsonl says what is wrong
