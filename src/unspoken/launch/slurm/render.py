@@ -125,7 +125,9 @@ def _check_paths(launch: SlurmLaunch) -> None:
 def _check_setup(lines: Sequence[str]) -> None:
     """Each line is a whole command of the shell: the script checks each by itself."""
     bash = shutil.which("bash")
-    for line in lines if bash else ():
+    if bash is None:  # the cluster's own will say
+        return
+    for line in lines:
         done = subprocess.run(
             [bash, "-n", "-c", line], stdin=subprocess.DEVNULL, capture_output=True, check=False
         )
