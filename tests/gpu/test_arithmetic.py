@@ -101,12 +101,12 @@ def test_the_scale_of_fp16_survives_a_checkpoint(tmp_path: Path) -> None:
 
 def _set_scale(training: StepwiseInternalization, scale: float) -> None:
     """Sets what fp16's losses are multiplied by."""
-    scaler: Any = training.accelerator.scaler
+    scaler: Any = training.processes.scaler
     scaler.load_state_dict({**scaler.state_dict(), "scale": scale})
 
 
 def _scale_of(training: StepwiseInternalization) -> float:
-    scaler: Any = training.accelerator.scaler
+    scaler: Any = training.processes.scaler
     return scaler.get_scale()
 
 
