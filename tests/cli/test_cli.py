@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -11,16 +10,6 @@ import pytest
 
 from helpers.paths import ROOT
 from unspoken.cli.main import main
-
-
-def unspoken(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "unspoken", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ,
-    )
 
 
 def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
@@ -157,21 +146,18 @@ def test_raw_gsm8k_through_all_of_the_removal_and_evaluate(
     model = tiny_gpt2(tmp_path / "tiny")
     raw = shared_data / "gsm8k"
     small = tmp_path / "train.jsonl"
-    small.write_text("".join((raw / "train.jsonl").read_text().splitlines(True)[:96]))
-    done = unspoken(
-        "internalize", "--epochs", 10, "--batch_size", 32, "--learning_rate", "5e-5",
-        "--model_name", model, "--data", small, "--test", raw / "test.jsonl",
-        "--delta", 60, "--output", tmp_path / "run", "--max_length", 500,
-        "evaluate.limit=4", "evaluate.num_latency=1", "data.num_valid=0",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    small.write_text("".join((raw / "train.jsonl").read_text().splitlines(True)[:64]))
+    main(
+        f"internalize --epochs 10 --batch_size 32 --learning_rate 5e-5 --model_name {model} "
+        f"--data {small} --test {raw / 'test.jsonl'} --delta 60 --output {tmp_path / 'run'} "
+        "--max_length 500 evaluate.limit=4 evaluate.num_latency=1 data.num_valid=0".split()
+    )
     stage = json.loads((tmp_path / "run/internalized/stage.json").read_text())
     assert stage["level"] == "all"
-    done = unspoken(
-        "evaluate", "--model", tmp_path / "run/internalized/model", "--input", raw / "test.jsonl",
-        "--output", tmp_path / "predictions.jsonl", "--limit", 20, "--num_latency", 2,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    main(
+        f"evaluate --model {tmp_path / 'run/internalized/model'} --input {raw / 'test.jsonl'} "
+        f"--output {tmp_path / 'predictions.jsonl'} --limit 20 --num_latency 2".split()
+    )
     records = [json.loads(line) for line in (tmp_path / "predictions.jsonl").open()]
     assert len(records) == 20
     assert records[0]["gold"] == "18"

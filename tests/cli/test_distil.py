@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from helpers.processes import Forked, alone
 from helpers.recipes import tiny_qwen2
 from unspoken.cli.main import call, main
 from unspoken.common.errors import ModelError, RecipeError
@@ -112,29 +111,24 @@ def test_an_interrupted_run_resumes_from_a_named_checkpoint(tmp_path: Path) -> N
 
     def command(out: Path, *more: str) -> list[str]:
         return [
-            sys.executable, "-m", "unspoken", "distil", "--student_dir", str(student), "--data",
-            str(data), "--out_dir", str(out), "--epochs", "12", "--save_steps", "5", *more,
+            "-m", "unspoken", "distil", "--student_dir", str(student), "--data",
+            str(data), "--out_dir", str(out), "--epochs", "6", "--save_steps", "5", *more,
             "train.threads=1", "train.keep_checkpoints=9",
         ]  # fmt: skip
 
     out = tmp_path / "out"
-    process = subprocess.Popen(command(out), stderr=subprocess.DEVNULL)
+    process = Forked(*command(out))
     while not (out / "distilled" / "checkpoint-10").exists():
         assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
-    assert process.wait() == 75
+    assert process.wait().returncode == 75
     checkpoint = str(out / "checkpoint-5")  # as the seed writes it; it stands in distilled/
-    done = subprocess.run(
-        command(out, "--resume_from_checkpoint", checkpoint),
-        check=False,
-        capture_output=True,
-        text=True,
-    )
+    done = alone(*command(out, "--resume_from_checkpoint", checkpoint))
     assert done.returncode == 0, done.stderr
     assert "distil: goes on" in done.stdout
     assert (out / "distilled" / "newer-checkpoint-10").is_dir()
-    subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
+    assert alone(*command(tmp_path / "whole")).returncode == 0
     name = "adapter_model.safetensors"
     assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     (tmp_path / "c").mkdir()
@@ -144,7 +138,7 @@ def test_an_interrupted_run_resumes_from_a_named_checkpoint(tmp_path: Path) -> N
     with pytest.raises(ModelError, match=r"is done; needed: a run that was interrupted"):
         resume_from(tmp_path / "c", out / "distilled", settings)
     other = {**settings, "train": {**settings["train"], "epochs": 4}}
-    with pytest.raises(ModelError, match=r"begun with other settings \(train.epochs: 12.0 -> 4\)"):
+    with pytest.raises(ModelError, match=r"begun with other settings \(train.epochs: 6.0 -> 4\)"):
         resume_from(tmp_path / "c", out / "distilled", other)
 
 

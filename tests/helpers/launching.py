@@ -1,4 +1,4 @@
-"""Runs of one process, and of two that torchrun starts."""
+"""Runs that one process and two are compared in, and torchrun itself."""
 
 from __future__ import annotations
 
@@ -71,18 +71,6 @@ def torchrun(
         text=True,
         check=False,
         env={**os.environ, **IMPORTS, "OMP_NUM_THREADS": "1", **environment},
-        timeout=300,
-    )
-
-
-def alone(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """One process."""
-    return subprocess.run(
-        [sys.executable, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, **IMPORTS},
         timeout=300,
     )
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from helpers.processes import Forked
 from helpers.recipes import tiny_recipe
 from helpers.training import events, losses, run, same, stop_after, trainer, weights
 from unspoken.common.interrupt import EXIT_INTERRUPTED
@@ -45,41 +43,35 @@ def _recipe_file(folder: Path, **sections: Any) -> Path:
     return path
 
 
-def _start(recipe: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "unspoken", "run", str(recipe)]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ
-    )
+def _start(recipe: Path) -> Forked:
+    return Forked("-m", "unspoken", "run", str(recipe))
 
 
-def _wait_for_step(folder: Path, step: int, process: subprocess.Popen[str]) -> None:
+def _wait_for_step(folder: Path, step: int, process: Forked) -> None:
     path = folder / "run" / "internalized" / "metrics.jsonl"
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
         if path.exists() and f'"step": {step}' in path.read_text():
             return
-        time.sleep(0.005)
-    raise AssertionError(f"step {step} was never reached: {process.communicate()[0]}")
+        time.sleep(0.01)
+    raise AssertionError(f"step {step} was never reached: {process.wait()}")
 
 
 @pytest.mark.integration
 def test_killed_with_signal_9_and_resumed_gives_identical_weights(tmp_path: Path) -> None:
     for name in ("whole", "killed"):
         (tmp_path / name).mkdir()
-    settings: dict[str, Any] = {"train": {"max_steps": 120, "checkpoint_every": 7}}
-    whole = _start(_recipe_file(tmp_path / "whole", **settings))
-    output, _ = whole.communicate(timeout=300)
-    assert whole.returncode == 0, output
+    settings: dict[str, Any] = {"train": {"max_steps": 80, "checkpoint_every": 7}}
+    whole = _start(_recipe_file(tmp_path / "whole", **settings)).wait()
+    assert whole.returncode == 0, whole
     recipe = _recipe_file(tmp_path / "killed", **settings)
-    for step in (16, 61):
+    for step in (16, 41):
         process = _start(recipe)
         _wait_for_step(tmp_path / "killed", step, process)
         process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
-    last = _start(recipe)
-    output, _ = last.communicate(timeout=300)
-    assert last.returncode == 0, output
+        assert process.wait().returncode == -signal.SIGKILL
+    last = _start(recipe).wait()
+    assert last.returncode == 0, last
     folders = [tmp_path / name / "run" / "internalized" for name in ("whole", "killed")]
     assert same(weights(folders[0] / "model"), weights(folders[1] / "model"))
     assert losses(folders[0]) == losses(folders[1])
@@ -91,9 +83,9 @@ def test_sigterm_saves_and_exits_with_its_own_status(tmp_path: Path) -> None:
     process = _start(recipe)
     _wait_for_step(tmp_path, 20, process)
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == EXIT_INTERRUPTED, output
-    assert "the same command goes on" in output
+    done = process.wait()
+    assert done.returncode == EXIT_INTERRUPTED, done
+    assert "the same command goes on" in done.stdout + done.stderr
     assert list((tmp_path / "run" / "internalized").glob("checkpoint-*"))
 
 

@@ -14,11 +14,10 @@ from safetensors.torch import load_file
 from helpers.launching import (
     TWO_RESETS,
     WAYS,
-    alone,
     close,
     run_recipe_of,
-    torchrun,
 )
+from helpers.processes import alone, together
 from helpers.recipes import tiny_recipe
 from helpers.training import losses, trainer, weights
 from helpers.worker import answer
@@ -37,7 +36,7 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.cluster
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
     """Same global batch: same losses, levels, validation; with accumulation and resets."""
-    one, two = run_recipe_of(tmp_path / "one", alone), run_recipe_of(tmp_path / "two", torchrun)
+    one, two = run_recipe_of(tmp_path / "one", alone), run_recipe_of(tmp_path / "two", together)
     for variant in ("internalized", "explicit", "no_cot"):
         expected, found = losses(one / variant), losses(two / variant)
         assert len(expected) == 40
@@ -78,7 +77,7 @@ def test_every_way_trains_as_one_process_and_any_number_goes_on(
     lora = adapter(tmp_path / "base")
     runs = [["scratch", 99, TWO_RESETS], ["resumed", 17, TWO_RESETS], ["adapter", 99, lora]]
     (tmp_path / "job.json").write_text(json.dumps({"runs": runs}))
-    done = torchrun("-m", "helpers.worker", "train", str(tmp_path / "job.json"), **WAYS[way])
+    done = together("-m", "helpers.worker", "train", str(tmp_path / "job.json"), **WAYS[way])
     assert done.returncode == 0, done.stdout + done.stderr
     expected = losses(one)
     removed = [json.loads(line)["removed"] for line in (one / "metrics.jsonl").open()]
@@ -116,7 +115,7 @@ def test_every_way_trains_as_one_process_and_any_number_goes_on(
 def test_two_processes_answer_as_one(tmp_path: Path, one: Path) -> None:
     expected = answer(one / "model", tmp_path / "one")
     (tmp_path / "job.json").write_text(json.dumps({"model": str(one / "model")}))
-    done = torchrun("-m", "helpers.worker", "answer", str(tmp_path / "job.json"))
+    done = together("-m", "helpers.worker", "answer", str(tmp_path / "job.json"))
     assert done.returncode == 0, done.stdout + done.stderr
     for name in ("samples-1.jsonl", "samples-2.jsonl"):
         assert (tmp_path / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
@@ -133,7 +132,7 @@ def test_two_processes_generate_as_one(tmp_path: Path, one: Path) -> None:
     """And what nobody can go on with, here traces that are all wrong, ends both of them."""
     teacher = {"engine": "transformers", "model": {"name": str(one / "model")}, "batch_size": 8}
     traces = []
-    for name, launch in (("one", alone), ("two", torchrun)):
+    for name, launch in (("one", alone), ("two", together)):
         recipe = tiny_recipe(
             tmp_path / name / "run", data={"num_train": 60}, teacher=teacher, distil={}
         )

@@ -18,10 +18,10 @@ import yaml
 from helpers.launching import (
     TWO_RESETS,
     WAYS,
-    alone,
     torchrun,
 )
 from helpers.paths import ROOT
+from helpers.processes import alone, together
 from helpers.recipes import tiny_recipe
 from helpers.training import trainer
 from unspoken.common.errors import RecipeError
@@ -62,7 +62,7 @@ def test_the_verbs_share_questions_out_among_the_launchers_processes(
     assert alone(*share).returncode == 0
     lines = (begun / name).read_text().splitlines(keepends=True)
     (begun / name).write_text("".join(lines[:5]) + lines[5][:20])
-    done = torchrun(*generate(parts))
+    done = together(*generate(parts))
     assert done.returncode == 0, done.stderr
     assert "30 of 30 traces, 25 written now and 5 before" in done.stdout
     names = ["traces.jsonl", "traces.jsonl.settings.json"]
@@ -70,11 +70,11 @@ def test_the_verbs_share_questions_out_among_the_launchers_processes(
     assert (parts / names[0]).read_bytes() == (whole / names[0]).read_bytes()
     own = parts / "traces-00001-of-00016.jsonl"  # which an array may be writing now
     own.write_text("theirs\n")
-    done = torchrun(*generate(parts), "--overwrite")
+    done = together(*generate(parts), "--overwrite")
     assert "30 of 30 traces, 30 written now and 0 before" in done.stdout
     assert (parts / names[0]).read_bytes() == (whole / names[0]).read_bytes()
     assert own.read_text() == "theirs\n"
-    done = torchrun(*generate(parts), "--overwrite", "--shard", "1/2")
+    done = together(*generate(parts), "--overwrite", "--shard", "1/2")
     assert "--shard: found it with 2 processes" in done.stderr
     assert (parts / names[0]).exists()
 
@@ -85,7 +85,7 @@ def test_the_verbs_share_questions_out_among_the_launchers_processes(
         ]  # fmt: skip
 
     assert alone(*evaluate(whole)).returncode == 0
-    done = torchrun(*evaluate(parts))
+    done = together(*evaluate(parts))
     assert done.returncode == 0, done.stderr
     predictions = [(folder / "predictions.jsonl").read_bytes() for folder in (whole, parts)]
     assert predictions[0] == predictions[1]
@@ -135,7 +135,7 @@ def test_one_question_is_enough_for_many_processes(tmp_path: Path) -> None:
         tmp_path / "run", data={"num_valid": 1, "num_test": 1}, train={"max_steps": 12}
     )
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
-    done = torchrun("-m", "unspoken", "run", str(tmp_path / "recipe.yaml"))
+    done = together("-m", "unspoken", "run", str(tmp_path / "recipe.yaml"))
     assert done.returncode == 0, done.stderr
 
 

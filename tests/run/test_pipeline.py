@@ -60,27 +60,30 @@ def test_a_run_leaves_everything_that_a_reader_needs(finished: Path) -> None:
         assert (finished / name).exists()
 
 
-@pytest.mark.parametrize("variant", ["internalized", "explicit", "no_cot"])
-def test_plain_transformers_answers_as_we_do(finished: Path, variant: str) -> None:
+def test_plain_transformers_answers_as_we_do(finished: Path) -> None:
     """In a Python in which unspoken cannot be imported, on the documented prompt."""
     code = f"""
 import json, sys
 sys.modules["unspoken"] = None
 from transformers import AutoModelForCausalLM, AutoTokenizer
-folder = {str(finished / variant)!r}
-tokenizer = AutoTokenizer.from_pretrained(folder + "/model")
-model = AutoModelForCausalLM.from_pretrained(folder + "/model")
-for line in open(folder + "/predictions.jsonl"):
-    record = json.loads(line)
-    inputs = tokenizer(record["question"].replace(" ", "") + "=", return_tensors="pt")
-    size = inputs["input_ids"].shape[1]
-    output = model.generate(**inputs)[0, size:]
-    assert tokenizer.decode(output, skip_special_tokens=True) == record["generated"], record
-    assert len(output) == record["num_tokens"], record
+for variant in ("internalized", "explicit", "no_cot"):
+    folder = {str(finished)!r} + "/" + variant
+    tokenizer = AutoTokenizer.from_pretrained(folder + "/model")
+    model = AutoModelForCausalLM.from_pretrained(folder + "/model")
+    for line in open(folder + "/predictions.jsonl"):
+        record = json.loads(line)
+        inputs = tokenizer(record["question"].replace(" ", "") + "=", return_tensors="pt")
+        size = inputs["input_ids"].shape[1]
+        output = model.generate(**inputs)[0, size:]
+        answer = tokenizer.decode(output, skip_special_tokens=True)
+        assert answer == record["generated"], (variant, record)
+        assert len(output) == record["num_tokens"], (variant, record)
+    print(variant)
 """
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["internalized", "explicit", "no_cot"]
 
 
 def test_a_second_run_does_nothing(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,12 +255,15 @@ def test_shipped_recipes_run_end_to_end_on_a_tiny_model(
     """One override takes the tiny model; the others only make it short."""
     short = [
         "train.max_steps=6",
+        "train.batch_size=4",
+        "train.micro_batch_size=2",
         "train.num_valid=2",
         "data.num_train=200",
         "data.num_test=4",
         "data.max_length=900",
         f"data.source={shared_data / 'gsm8k'}",
         "evaluate.limit=2",
+        "evaluate.max_new_tokens=60",
         "evaluate.num_latency=1",
         f"output={tmp_path / 'run'}",
     ]

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,7 @@ from typing import Any
 import pytest
 
 from helpers.paths import RECIPES
+from helpers.processes import alone, together
 from helpers.recipes import tiny_qwen2, tiny_recipe
 from unspoken.cli.main import main
 from unspoken.common.errors import DataError, ModelError, RecipeError
@@ -314,6 +313,8 @@ def test_shipped_teacher_recipes_run_end_to_end_on_a_tiny_model(name: str, tmp_p
         "data.num_train=24",
         "data.num_valid=4",
         "data.num_test=6",
+        "train.batch_size=8",
+        "train.micro_batch_size=2",
         "train.max_steps=3",
         "distil.max_steps=2",
         "train.num_valid=2",
@@ -338,9 +339,7 @@ def test_several_processes_run_a_teachers_stages_together(tmp_path: Path) -> Non
     values["model"]["config"] |= off  # every process would draw its own dropout
     file = tmp_path / "recipe.yaml"
     file.write_text(dump_recipe(recipe_from(values)))
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
-    command += ["--master_port", "29613", "-m", "unspoken", "run", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = together("-m", "unspoken", "run", str(file))
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("distil: runs\n") == 1
     run(recipe_from({**values, "output": str(tmp_path / "alone")}))
@@ -380,31 +379,28 @@ def test_several_processes_ask_a_teacher_together_also_again_and_for_the_test(
         "retry_temperature": 1.0,
     }
     folders = []
-    for name in ("alone", "together"):
-        folder = tmp_path / name
+    for start in (alone, together):
+        folder = tmp_path / start.__name__
         folder.mkdir()
         recipe = teacher_recipe(
             folder / "run", seed=1, data=data, teacher=teacher, internalize=False
         )
         (folder / "recipe.yaml").write_text(dump_recipe(recipe))
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        command = [*command, "--nproc_per_node", "2"] if name == "together" else [sys.executable]
-        command += ["-m", "unspoken", "run", str(folder / "recipe.yaml")]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = start("-m", "unspoken", "run", str(folder / "recipe.yaml"))
         assert done.returncode == 0, done.stderr[-3000:]
         folders.append(folder / "run")
-    alone, together = folders
-    stage = read(together / "vetted" / "stage.json")
+    one, two = folders
+    stage = read(two / "vetted" / "stage.json")
     assert stage["num_asked_again"] > 0
     assert stage["num_kept"] > 30
-    names = [path.name for path in sorted((alone / "traces").glob("*"))]
+    names = [path.name for path in sorted((one / "traces").glob("*"))]
     assert sum(name.startswith("retry-") for name in names) >= 2  # with its settings beside it
-    assert [path.name for path in sorted((together / "traces").glob("*"))] == names
+    assert [path.name for path in sorted((two / "traces").glob("*"))] == names
     texts = [f"traces/{name}" for name in names if name.endswith(".jsonl")]
     for text in [*texts, "vetted/dataset.jsonl", "teacher/predictions.jsonl"]:
-        assert (alone / text).read_bytes() == (together / text).read_bytes(), text
-    names = sorted(path.name for path in (together / "teacher").iterdir())
-    assert names == sorted(path.name for path in (alone / "teacher").iterdir())
+        assert (one / text).read_bytes() == (two / text).read_bytes(), text
+    names = sorted(path.name for path in (two / "teacher").iterdir())
+    assert names == sorted(path.name for path in (one / "teacher").iterdir())
 
 
 def test_a_teacher_that_is_not_there_is_named_as_the_recipe_has_it(tmp_path: Path) -> None:
