@@ -74,3 +74,19 @@ def test_a_signal_that_came_as_all_work_was_done_is_forgotten() -> None:
             end_if_asked()
         with pytest.raises(KeyboardInterrupt):
             end_if_asked()
+
+
+def test_one_within_another_shares_its_signal() -> None:
+    with carry_signals_over():
+        with StopRequest() as outer:
+            signal.raise_signal(signal.SIGTERM)
+            with StopRequest() as inner:
+                assert inner.requested
+        assert outer.requested
+        with StopRequest(), StopRequest() as inner:  # nobody has heeded it yet
+            assert inner.heed()
+        end_if_asked()
+    with StopRequest() as outer:
+        with StopRequest():
+            signal.raise_signal(signal.SIGTERM)
+        assert outer.heed()  # it came too late for the inner one

@@ -12,8 +12,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import fields
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +19,7 @@ from typing import Any
 import pytest
 import torch
 
+from helpers.servers import FakeServer, openai_engine
 from helpers.teachers import CHAT, build, save
 from unspoken.cli.main import call, main
 from unspoken.cli.merge import merge
@@ -312,75 +311,6 @@ def test_generation_settings_of_a_teacher_do_not_bend_its_answers(
 # --- openai -------------------------------------------------------------------------------------
 
 
-class FakeServer:
-    """An OpenAI-compatible server on loopback: what it answers follows from the question alone.
-
-    `faults` maps the number of a request, from 0, to (status, headers, body) that it gets instead.
-    """
-
-    def __init__(self, port: int = 0, max_requests: int = 400) -> None:
-        self.faults: dict[int, tuple[int, dict[str, str], str]] = {}
-        self.refuse: Callable[[dict[str, Any]], str | None] = lambda body: None
-        self.bodies: list[dict[str, Any]] = []
-        self.keys: set[str | None] = set()
-        self.usage = True
-        self.delay_s = 0.0
-        self.num_open = self.most_open = 0
-        self.lock = threading.Lock()
-        fake = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                size = int(self.headers["Content-Length"])
-                body = json.loads(self.rfile.read(size))
-                with fake.lock:
-                    number = len(fake.bodies)
-                    fake.bodies.append({**body, "path": self.path})
-                    fake.keys.add(self.headers["Authorization"])
-                    fake.num_open += 1
-                    fake.most_open = max(fake.most_open, fake.num_open)
-                time.sleep(fake.delay_s)
-                status, headers, text = fake.answer(number, body, self.headers)
-                if number >= max_requests:
-                    status, text = 400, "too many requests for a test"
-                with fake.lock:
-                    fake.num_open -= 1
-                raw = text.encode()
-                self.send_response(status)
-                for name, value in {**headers, "Content-Length": str(len(raw))}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(raw)
-
-            def log_message(self, format: str, *arguments: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        self.server.daemon_threads = True
-        self.port = self.server.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}/v1"
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
-        self.thread.start()
-
-    def answer(self, number: int, body: Any, headers: Any) -> tuple[int, dict[str, str], str]:
-        if number in self.faults:
-            status, extra, text = self.faults[number]
-            return status, extra, text.replace("KEY", str(headers["Authorization"]))
-        if refusal := self.refuse(body):
-            return 400, {}, refusal
-        asked = body.get("prompt") or body["messages"][-1]["content"]
-        text = f" {asked[::-1]}\nFinal Answer: 2\nQ: next"
-        choice = {"text": text} if "prompt" in body else {"message": {"content": text}}
-        reply: dict[str, Any] = {"choices": [{**choice, "finish_reason": "stop"}]}
-        if self.usage:
-            reply["usage"] = {"prompt_tokens": 100, "completion_tokens": 50}
-        return 200, {}, json.dumps(reply)
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-
-
 @pytest.fixture
 def server() -> Iterator[FakeServer]:
     fake = FakeServer()
@@ -388,15 +318,9 @@ def server() -> Iterator[FakeServer]:
     fake.close()
 
 
-def openai(url: str, **options: Any) -> OpenAIEngine:
-    names = [field.name for field in fields(Limits) if field.name in options]
-    limits = Limits(**{name: options.pop(name) for name in names})
-    return OpenAIEngine(url, "tiny", limits=limits, **{"first_delay_s": 0.02, **options})
-
-
 def test_a_server_is_asked_as_the_api_says(server: FakeServer, tmp_path: Path) -> None:
     chat, plain = tmp_path / "chat.jsonl", tmp_path / "plain.jsonl"
-    generate_traces(openai(server.url), QUESTIONS[:3], chat)
+    generate_traces(openai_engine(server.url), QUESTIONS[:3], chat)
     body = server.bodies[0]
     assert body["path"] == "/v1/chat/completions"
     assert body["messages"][0] == {"role": "system", "content": INSTRUCTION}
@@ -404,7 +328,7 @@ def test_a_server_is_asked_as_the_api_says(server: FakeServer, tmp_path: Path) -
     assert (body["model"], body["max_tokens"], body["temperature"]) == ("tiny", 512, 0.0)
     assert records_of(chat)[0]["cot"] == "2 * 1\nFinal Answer: 2\nQ: next"
     warm = Sampling(max_new_tokens=9, temperature=0.5, top_p=0.9)
-    generate_traces(openai(server.url, style="plain"), QUESTIONS[:3], plain, sampling=warm)
+    generate_traces(openai_engine(server.url, style="plain"), QUESTIONS[:3], plain, sampling=warm)
     body = server.bodies[3]
     assert body["path"] == "/v1/completions"
     assert body["prompt"].startswith(INSTRUCTION)
@@ -428,7 +352,7 @@ def test_passing_faults_are_bridged_and_nothing_is_doubled(
     }
     begin = time.perf_counter()
     output = tmp_path / "traces.jsonl"
-    summary = generate_traces(openai(server.url, concurrency=4), QUESTIONS, output)
+    summary = generate_traces(openai_engine(server.url, concurrency=4), QUESTIONS, output)
     assert time.perf_counter() - begin > 0.4
     assert len(server.bodies) == 25
     assert 1 < server.most_open <= 4
@@ -442,11 +366,11 @@ def test_a_server_that_comes_later_is_waited_for(tmp_path: Path) -> None:
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}/v1"
     with pytest.raises(EngineError, match="no answer in 3 tries, the last one: ConnectionRefused"):
-        generate_traces(openai(url, max_attempts=3), QUESTIONS, tmp_path / "none.jsonl")
+        generate_traces(openai_engine(url, max_attempts=3), QUESTIONS, tmp_path / "none.jsonl")
     later: list[FakeServer] = []
     timer = threading.Timer(0.3, lambda: later.append(FakeServer(port)))
     timer.start()
-    summary = generate_traces(openai(url), QUESTIONS, tmp_path / "traces.jsonl")
+    summary = generate_traces(openai_engine(url), QUESTIONS, tmp_path / "traces.jsonl")
     later[0].close()
     assert summary.num_written == 20
 
@@ -456,11 +380,11 @@ def test_a_server_that_dies_midway_costs_nothing_twice(tmp_path: Path) -> None:
     first.faults = {n: (401, {}, "bad KEY") for n in range(9, 99)}
     output = tmp_path / "traces.jsonl"
     with pytest.raises(EngineError, match="HTTP 401"):
-        generate_traces(openai(first.url, concurrency=1), QUESTIONS, output)
+        generate_traces(openai_engine(first.url, concurrency=1), QUESTIONS, output)
     first.close()
     assert len(records_of(output)) == 9
     second = FakeServer()
-    summary = generate_traces(openai(second.url), QUESTIONS, output)
+    summary = generate_traces(openai_engine(second.url), QUESTIONS, output)
     second.close()
     assert (summary.num_done_before, len(second.bodies)) == (9, 11)
     assert [record["index"] for record in records_of(output)] == list(range(20))
@@ -473,11 +397,11 @@ def test_refused_questions_do_not_hold_up_the_others(server: FakeServer, tmp_pat
     server.refuse = too_long
     output = tmp_path / "traces.jsonl"
     with pytest.raises(EngineError, match=r"2 of 20 samples were refused \(.*context length"):
-        generate_traces(openai(server.url), QUESTIONS, output)
+        generate_traces(openai_engine(server.url), QUESTIONS, output)
     assert len(records_of(output)) == 18
     server.refuse = lambda body: "no such parameter"
     with pytest.raises(EngineError, match="HTTP 400: no such parameter"):
-        generate_traces(openai(server.url), QUESTIONS, tmp_path / "none.jsonl")
+        generate_traces(openai_engine(server.url), QUESTIONS, tmp_path / "none.jsonl")
     assert len(server.bodies) < 50
 
 
@@ -488,7 +412,7 @@ def test_differences_between_servers_are_bridged(server: FakeServer, tmp_path: P
         return "System role not supported" if body["messages"][0]["role"] == "system" else None
 
     server.refuse = picky
-    generate_traces(openai(server.url, concurrency=2), QUESTIONS, tmp_path / "traces.jsonl")
+    generate_traces(openai_engine(server.url, concurrency=2), QUESTIONS, tmp_path / "traces.jsonl")
     (message,) = server.bodies[-1]["messages"]
     assert message["content"].startswith(f"{INSTRUCTION}\n\n1")
     assert len(server.bodies) <= 20 + 4
@@ -498,13 +422,13 @@ def test_separate_reasoning_becomes_a_think_block(server: FakeServer, tmp_path: 
     message = {"reasoning_content": "hm", "content": "Final Answer: 2"}
     choices = [{"message": message, "finish_reason": "length"}]
     server.faults = {0: (200, {}, json.dumps({"choices": choices}))}
-    generate_traces(openai(server.url), QUESTIONS[:1], tmp_path / "traces.jsonl")
+    generate_traces(openai_engine(server.url), QUESTIONS[:1], tmp_path / "traces.jsonl")
     (record,) = records_of(tmp_path / "traces.jsonl")
     assert record["cot"] == "<think>\nhm\n</think>\n\nFinal Answer: 2"
     assert (record["stopped"], record["num_tokens"]) == (False, None)
     server.faults = {1: (200, {}, "{}")}
     with pytest.raises(EngineError, match=r"without choices\[0\]"):
-        generate_traces(openai(server.url), QUESTIONS[:1], tmp_path / "other.jsonl")
+        generate_traces(openai_engine(server.url), QUESTIONS[:1], tmp_path / "other.jsonl")
 
 
 def test_the_spend_limit_is_never_passed_and_counts_earlier_runs(
@@ -516,17 +440,22 @@ def test_the_spend_limit_is_never_passed_and_counts_earlier_runs(
     for limit in (1.5, 2.5):
         with pytest.raises(EngineError, match=r"max_cost=.* samples are missing"):
             generate_traces(
-                openai(server.url, max_cost=limit, **prices), QUESTIONS, output, sampling=sampling
+                openai_engine(server.url, max_cost=limit, **prices),
+                QUESTIONS,
+                output,
+                sampling=sampling,
             )
         spent = 0.2 * len(server.bodies)
         assert limit - 0.5 < spent <= limit
         assert len(records_of(output)) == len(server.bodies)
-    summary = generate_traces(openai(server.url, **prices), QUESTIONS, output, sampling=sampling)
+    summary = generate_traces(
+        openai_engine(server.url, **prices), QUESTIONS, output, sampling=sampling
+    )
     assert summary.cost == pytest.approx(4.0)
     with pytest.raises(RecipeError, match="max_cost: found it without price_prompt"):
-        openai(server.url, max_cost=1)
+        openai_engine(server.url, max_cost=1)
     with pytest.raises(RecipeError, match="concurrency: found 0"):
-        openai(server.url, concurrency=0)
+        openai_engine(server.url, concurrency=0)
 
 
 def test_requests_are_spread_over_the_minute() -> None:
@@ -548,7 +477,7 @@ def test_the_key_is_nowhere_but_in_the_header(
     monkeypatch.setenv("MY_KEY", KEY)
     caplog.set_level(logging.DEBUG)
     server.faults = {0: (500, {}, "KEY"), 1: (429, {}, "KEY"), 22: (401, {}, "bad KEY")}
-    engine = openai(server.url, api_key_env="MY_KEY", concurrency=1)
+    engine = openai_engine(server.url, api_key_env="MY_KEY", concurrency=1)
     generate_traces(engine, QUESTIONS, tmp_path / "traces.jsonl", progress="generate")
     assert server.keys == {f"Bearer {KEY}"}
     with pytest.raises(EngineError) as caught:
@@ -561,16 +490,16 @@ def test_the_key_is_nowhere_but_in_the_header(
     assert not [text for text in seen if KEY in text]
     monkeypatch.setenv("MY_KEY", f"{KEY}\nX-Other: 1")
     with pytest.raises(EngineError, match="one line of ASCII") as broken:
-        openai(server.url, api_key_env="MY_KEY")
+        openai_engine(server.url, api_key_env="MY_KEY")
     assert KEY not in str(broken.value)
     monkeypatch.delenv("MY_KEY")
     with pytest.raises(EngineError, match="found no such environment variable"):
-        openai(server.url, api_key_env="MY_KEY")
+        openai_engine(server.url, api_key_env="MY_KEY")
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     assert Secret("OPENAI_API_KEY", required=False).headers() == {}
     for url in (f"http://user:{KEY}@host/v1", f"http://host/v1?key={KEY}", "host:80", "http://h:x"):
         with pytest.raises(EngineError, match="base_url") as bad:
-            openai(url)
+            openai_engine(url)
         assert KEY not in str(bad.value)
 
 
@@ -582,7 +511,7 @@ def test_a_redirect_does_not_carry_the_key_away(
     server.faults = {n: (302, {"Location": thief.url}, "") for n in range(9)}
     with pytest.raises(EngineError, match="HTTP 302"):
         generate_traces(
-            openai(server.url, api_key_env="MY_KEY"), QUESTIONS, tmp_path / "traces.jsonl"
+            openai_engine(server.url, api_key_env="MY_KEY"), QUESTIONS, tmp_path / "traces.jsonl"
         )
     thief.close()
     assert not thief.bodies

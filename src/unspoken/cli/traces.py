@@ -49,4 +49,7 @@ def summary_lines(summary: GenerateSummary) -> list[str]:
         lines.append(f"cost: {summary.cost:.4f}")
     if summary.interrupted:
         lines.append(f"interrupted: {summary.num_missing:,} are missing; run the command again")
+    if summary.num_retries:
+        again = "retry" if summary.num_retries == 1 else "retries"
+        lines[-1] += f"; {summary.num_retries:,} {again}"
     return lines

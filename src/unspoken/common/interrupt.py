@@ -3,7 +3,9 @@
 Each step of the work has a `StopRequest` around it, which its owner asks and obeys:
 
 - `train.loop` after every optimizer step, and within validation: saves a checkpoint;
-- `teach.traces.write` when its engine has ended the batch; the traces are in the file by then;
+- `teach.traces.write` when its engine has ended the batch, which a server's does within seconds;
+  the traces are in the file by then;
+- `teach.traces.together` while it waits for the other processes;
 - `launch.slurm.submit` between jobs: cancels those that it submitted.
 
 Work of several steps, a run (`run.run`) or its preparation (`run.shards`), has `carry_signals_over`
@@ -17,7 +19,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from types import FrameType, TracebackType
 
@@ -40,6 +42,7 @@ class _Late:
 
 
 _late: ContextVar[_Late | None] = ContextVar("late", default=None)
+_innermost: ContextVar[StopRequest | None] = ContextVar("innermost", default=None)
 
 
 @contextmanager
@@ -60,7 +63,8 @@ class StopRequest:
 
     A second Ctrl-C is obeyed at once, except for the launcher's: torchrun hears the terminal's and
     hands it on to processes that have heard it themselves. Outside the main thread nothing is
-    caught.
+    caught. One within another takes over a signal that the outer one has, and gives back what
+    nobody heeded.
 
     Attributes:
         requested: whether a signal came.
@@ -78,10 +82,16 @@ class StopRequest:
         self._number: int | None = None
         self._echo_until = 0.0
         self._before: dict[int, object] = {}
+        self._outer: StopRequest | None = None
+        self._token: Token[StopRequest | None] | None = None
 
     def __enter__(self) -> StopRequest:
         self._late = _late.get() or _Late()
         self._number, self._late.number = self._late.number, None
+        self._outer = _innermost.get()
+        if self._outer is not None and self._number is None:
+            self._number, self._outer._number = self._outer._number, None
+        self._token = _innermost.set(self)
         self.requested = self._number is not None
         for number in (signal.SIGTERM, signal.SIGINT):
             try:
@@ -98,7 +108,13 @@ class StopRequest:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # pyright: ignore[reportArgumentType]
-        if kind is None and self._number is not None:
+        if self._token is not None:
+            _innermost.reset(self._token)
+        if kind is not None or self._number is None:
+            return
+        if self._outer is not None:
+            self._outer.requested, self._outer._number = True, self._number
+        else:
             self._late.number = self._number
 
     def heed(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from unspoken.common.address import read_address
 from unspoken.common.errors import setting, shorten
 from unspoken.common.settings import (
     Natural,
@@ -109,11 +110,11 @@ class Teacher(Section):
                 "teacher.base_url: missing; engine openai needs the server's address, such as "
                 "http://localhost:8000/v1"
             )
-        if self.base_url is not None and "@" in self.base_url.partition("://")[2].partition("/")[0]:
-            raise ValueError(
-                "teacher.base_url: found a name or password in it, which would stand in files; "
-                "needed: the address alone; name an environment variable in teacher.api_key_env"
-            )
+        if self.base_url is not None:
+            try:
+                read_address(self.base_url, setting("teacher.api_key_env"))
+            except ValueError as error:
+                raise ValueError(f"{setting('teacher.base_url')}: {error}") from None
         if self.from_scratch and (self.train is None or self.num_train is None):
             raise ValueError(
                 "teacher.train and teacher.num_train are needed for a teacher from scratch "

@@ -95,11 +95,15 @@ class Engine(Protocol):
         name: "transformers", "openai" or "worked".
         model: which model answers, for people.
         style: how it wants its prompts.
+        num_retries: how often it had to try again so far.
     """
 
     name: str
     model: str
     style: Style
+
+    @property
+    def num_retries(self) -> int: ...
 
     def settings(self) -> dict[str, Any]:
         """What decides its replies; a file is only continued with equal settings."""

@@ -6,30 +6,28 @@ plain posts one text to completions.
 
 from __future__ import annotations
 
+import functools
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, Literal
 
 from unspoken.common.errors import SettingError, setting
 from unspoken.measure.sampling import Sampling
-from unspoken.teach.engines import (
-    EngineError,
-    Reply,
-    Request,
-    Style,
-    Usage,
-    reply_text,
-    without_system,
-)
+from unspoken.teach.engines import EngineError, Reply, Request, Style, Usage
 from unspoken.teach.engines.budget import Budget, Limits
+from unspoken.teach.engines.dialect import Dialect, Inquiry, read_reply
+from unspoken.teach.engines.exchange import Halt
 from unspoken.teach.engines.server import RefusedError, Secret, Server, StoppedError
 
 #: The variable that is read when none is named; without a value no key is sent.
 DEFAULT_KEY = "OPENAI_API_KEY"
 _HOPELESS = 8  # so many refused requests and none answered: the settings are wrong
-_ONE_REQUEST = (400, 413, 422)  # statuses that can be the fault of this one question
+#: So long what is under way may take when the run is asked to stop; a launcher's time to save is
+#: longer, and a terminal's user expects no more.
+STOP_S = 1.0
 
 
 class OpenAIEngine:
@@ -79,8 +77,12 @@ class OpenAIEngine:
             max_attempts=max_attempts,
             first_delay_s=first_delay_s,
         )
-        self._limit_field = "max_tokens"
-        self._no_system_role = False
+        self._dialect = Dialect()
+
+    @property
+    def num_retries(self) -> int:
+        """Tries after the first ones, of all requests so far."""
+        return self.server.num_retries
 
     def settings(self) -> dict[str, Any]:
         """The model's name; a server may move to another address meanwhile."""
@@ -105,8 +107,9 @@ class OpenAIEngine:
         """Yields replies as they come in; see `Engine.generate`.
 
         After an error nothing new is sent, what is under way is still yielded, and then the error
-        is raised. A request that the server refuses by itself (it is too long, say) does not hold
-        up the others: the refused ones are named at the end.
+        is raised; when `stopping` says so, what is not there within STOP_S is given up. A request
+        that the server refuses by itself (it is too long, say) does not hold up the others: the
+        refused ones are named at the end.
 
         Raises:
             EngineError: the server cannot be reached, refuses, or the money is used up.
@@ -115,28 +118,26 @@ class OpenAIEngine:
         prices = (limits.price_prompt or 0.0, limits.price_completion or 0.0)
         budget = Budget(limits.max_cost, *prices, used)
         work = _Work(deque(n for n in range(len(requests)) if n not in skip))
-        with ThreadPoolExecutor(limits.concurrency) as pool:
-            try:
-                while work.waiting or work.pending:
-                    if stopping():
-                        work.end()
-                    self._send(pool, work, requests, sampling, budget)
-                    if not work.pending:
-                        break
-                    done, _ = wait(work.pending, timeout=0.2, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        number, worst = work.pending.pop(future)
-                        reply = work.result(future, requests[number])
-                        budget.settle(worst, budget.spent_for(reply, worst))
-                        if reply is not None:
-                            yield number, reply
-            finally:
-                work.stop.set()
+        try:
+            while (work.waiting or work.pending) and not work.is_overdue:
+                if stopping():
+                    work.stop()
+                self._send(work, requests, sampling, budget)
+                if not work.pending:
+                    break
+                done, _ = wait(work.pending, timeout=0.2, return_when=FIRST_COMPLETED)
+                for future in done:
+                    number, worst = work.pending.pop(future)
+                    reply = work.result(future, requests[number])
+                    budget.settle(worst, budget.spent_for(reply, worst))
+                    if reply is not None:
+                        yield number, reply
+        finally:
+            work.halt.cut()
         work.raise_problem(budget, len(requests) - len(skip))
 
     def _send(
         self,
-        pool: ThreadPoolExecutor,
         work: _Work,
         requests: Sequence[Request],
         sampling: Sampling,
@@ -153,56 +154,45 @@ class OpenAIEngine:
             def lost(worst: float = worst) -> None:
                 budget.settle(0.0, worst)  # perhaps it is charged
 
-            future = pool.submit(self._ask, request, sampling, work.stop, lost)
-            work.pending[future] = (number, worst)
+            ask = functools.partial(self._ask, request, sampling, work.halt, lost)
+            work.pending[_call_in_thread(ask)] = (number, worst)
 
     def _ask(
-        self,
-        request: Request,
-        sampling: Sampling,
-        stop: threading.Event,
-        lost: Callable[[], None],
+        self, request: Request, sampling: Sampling, halt: Halt, lost: Callable[[], None]
     ) -> Reply:
-        path = "completions" if self.style == "plain" else "chat/completions"
-        while True:
-            body = self._body(request, sampling)
-            try:
-                answer = self.server.post(path, body, stop, lost)
-                break
-            except RefusedError as error:
-                if error.status != 400 or not self._adapt(error.text.lower(), body):
-                    raise
-        return _reply(answer, sampling, self.server.shown)
+        is_plain = self.style == "plain"
+        inquiry = Inquiry(
+            request, sampling, model=self.model, is_plain=is_plain, dialect=self._dialect
+        )
+        path = "completions" if is_plain else "chat/completions"
+        answer = self.server.post(path, inquiry.body, halt, lost=lost, adapt=inquiry.adapt)
+        inquiry.note_answer()
+        try:
+            return read_reply(answer, sampling)
+        except ValueError:
+            lost()
+            shown = self.server.shown
+            fields = self.server.scrub(", ".join(sorted(answer)))[:200]
+            raise RefusedError(
+                f"{shown}: found an answer without choices[0] and its text, with the fields "
+                f"{fields}; needed: an OpenAI-compatible server; correct {setting('base_url')}",
+                "",
+                is_alone=True,
+            ) from None
 
-    def _body(self, request: Request, sampling: Sampling) -> dict[str, Any]:
-        messages = request.prompt.messages
-        body: dict[str, Any] = {
-            "model": self.model,
-            self._limit_field: sampling.max_new_tokens,
-            "temperature": sampling.temperature,
-        }
-        if self.style == "plain":
-            body["prompt"] = request.prompt.text
-        else:
-            body["messages"] = list(without_system(messages) if self._no_system_role else messages)
-        if sampling.temperature > 0:
-            body["seed"] = request.seed
-        if sampling.top_p < 1:
-            body["top_p"] = sampling.top_p
-        if sampling.stop:
-            body["stop"] = list(sampling.stop)
-        return body
 
-    def _adapt(self, refusal: str, body: dict[str, Any]) -> bool:
-        """Whether the next try differs from `body`, because of how servers differ."""
-        if "max_completion_tokens" in refusal and "max_tokens" in body:
-            self._limit_field = "max_completion_tokens"
-            return True
-        has_system = body.get("messages", [{}])[0].get("role") == "system"
-        if "system role" in refusal and has_system:
-            self._no_system_role = True
-            return True
-        return False
+def _call_in_thread(call: Callable[[], Reply]) -> Future[Reply]:
+    """Calls in a thread of its own, which a process that ends does not wait for."""
+    future: Future[Reply] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:  # whoever waits for the result gets it
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
 
 
 class _Work:
@@ -211,15 +201,27 @@ class _Work:
     def __init__(self, waiting: deque[int]) -> None:
         self.waiting = waiting
         self.pending: dict[Future[Reply], tuple[int, float]] = {}
-        self.stop = threading.Event()
+        self.halt = Halt()
         self.refused: list[tuple[str, EngineError]] = []
         self.error: EngineError | None = None
         self.num_answered = 0
+        self._overdue_at: float | None = None
 
     def end(self) -> None:
         """Begins nothing new, not even another try."""
         self.waiting.clear()
-        self.stop.set()
+        self.halt.set()
+
+    def stop(self) -> None:
+        """Begins nothing new, and waits only a moment for what is under way."""
+        self.end()
+        if self._overdue_at is None:
+            self._overdue_at = time.monotonic() + STOP_S
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether what is under way has had its moment."""
+        return self._overdue_at is not None and time.monotonic() > self._overdue_at
 
     def result(self, future: Future[Reply], request: Request) -> Reply | None:
         """The reply, or None for what was stopped or went wrong, which is noted."""
@@ -230,7 +232,7 @@ class _Work:
         except RefusedError as error:
             self.refused.append((request.id, error))
             hopeless = self.num_answered == 0 and len(self.refused) >= _HOPELESS
-            if error.status not in _ONE_REQUEST or hopeless:
+            if not error.is_alone or hopeless:
                 self.error = self.error or error
                 self.end()
             return None
@@ -259,31 +261,3 @@ class _Work:
                 f"request could go beyond the limit; {len(self.waiting)} samples are missing; what "
                 f"is done is kept; raise {setting('max_cost')} and run the same command"
             )
-
-
-def _reply(answer: dict[str, Any], sampling: Sampling, shown: str) -> Reply:
-    """The first choice of an answer; a server's separate reasoning becomes a <think> block."""
-    usage = answer.get("usage") or {}
-    try:
-        choice = answer["choices"][0]
-        message = choice.get("message")
-        if message is None:
-            text = choice["text"] or ""
-        else:
-            text = message.get("content") or ""
-            thought = message.get("reasoning_content") or message.get("reasoning")
-            text = f"<think>\n{thought}\n</think>\n\n{text}" if thought else text
-        reason = str(choice.get("finish_reason") or "unknown")
-        return Reply(
-            text=reply_text(text, sampling.stop),
-            num_prompt_tokens=usage.get("prompt_tokens"),
-            num_tokens=usage.get("completion_tokens"),
-            stopped=reason == "stop",
-            finish_reason=reason,
-        )
-    except (KeyError, IndexError, TypeError, AttributeError):
-        raise EngineError(
-            f"{shown}: found an answer without choices[0] and its text, with the fields "
-            f"{', '.join(sorted(answer))[:200]}; needed: an OpenAI-compatible server; correct "
-            f"{setting('base_url')}"
-        ) from None

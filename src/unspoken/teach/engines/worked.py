@@ -22,6 +22,7 @@ class WorkedEngine:
     name: str = "worked"
     model: str = "worked"
     style: Style = "none"
+    num_retries: int = 0
 
     def settings(self) -> dict[str, Any]:
         """Nothing decides but the questions."""

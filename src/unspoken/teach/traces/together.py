@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unspoken.common.interrupt import StopRequest
+from unspoken.parallel.world import read_world
 from unspoken.teach.traces.merge import merge_traces
 from unspoken.teach.traces.settings import settings_path
 from unspoken.teach.traces.write import GenerateSummary, shard_path
@@ -38,6 +40,22 @@ def write_together(
         alone: the main process does everything.
         overwrite: begin anew, and replace `output` at the end.
     """
+    # Who left at once, with no share or a done one, would tear down those that still save theirs.
+    with StopRequest(is_launched=read_world().is_launched) as stop:
+        summary = _write_shares(write, output, process, alone=alone, overwrite=overwrite)
+        if summary.interrupted:
+            stop.heed()
+    return summary
+
+
+def _write_shares(
+    write: Callable[[Path, tuple[int, int]], GenerateSummary],
+    output: Path,
+    process: PartialState,
+    *,
+    alone: bool,
+    overwrite: bool,
+) -> GenerateSummary:
     from accelerate.utils import broadcast_object_list, gather_object
 
     count = 1
@@ -103,7 +121,7 @@ def _sum_up(summaries: list[GenerateSummary], output: Path) -> GenerateSummary:
     costs = [summary.cost for summary in summaries if summary.cost is not None]
     numbers = (
         "num_wanted", "num_done_before", "num_written", "num_missing", "num_torn_bytes",
-        "num_prompt_tokens", "num_tokens", "tokens_per_s",
+        "num_prompt_tokens", "num_tokens", "tokens_per_s", "num_retries",
     )  # fmt: skip
     sums: dict[str, Any] = {key: sum(getattr(each, key) for each in summaries) for key in numbers}
     return replace(

@@ -55,6 +55,7 @@ class GenerateSummary:
         seconds: that it took.
         cost: of all records, where prices are known.
         interrupted: whether a signal ended it.
+        num_retries: tries of this run after the first ones, where a server had to be asked again.
     """
 
     output: Path
@@ -69,6 +70,7 @@ class GenerateSummary:
     seconds: float
     cost: float | None
     interrupted: bool
+    num_retries: int = 0
 
 
 def generate_traces(
@@ -144,7 +146,7 @@ def _complete(
     progress: str | None,
 ) -> GenerateSummary:
     """Answers what is missing, and sorts the file once it is whole; it is this process's own."""
-    file = TraceFile(path)
+    file, retried_before = TraceFile(path), engine.num_retries
     begin = time.perf_counter()
     with file, StopRequest(is_launched=read_world().is_launched) as stop:
         if file.num_torn_bytes:
@@ -173,6 +175,7 @@ def _complete(
         seconds=seconds,
         cost=engine.cost(Usage(*file.used)),
         interrupted=interrupted,
+        num_retries=engine.num_retries - retried_before,
     )
 
 
@@ -187,7 +190,7 @@ def _add_replies(
     progress: str | None,
 ) -> None:
     """Adds what the engine replies to the requests that are not done, until a signal comes."""
-    before, begin = file.used, time.perf_counter()
+    before, retried_before, begin = file.used, engine.num_retries, time.perf_counter()
     replies = engine.generate(
         requests, sampling, skip=done, used=before, stopping=lambda: stop.requested
     )
@@ -200,7 +203,9 @@ def _add_replies(
             request = requests[number]
             file.add(_make_record(request, reply, engine), request.index, request.sample)
             rate = (file.used.num_tokens - before.num_tokens) / (time.perf_counter() - begin)
-            bar.set_postfix_str(f"{rate:,.0f} tokens/s", refresh=False)
+            retries = engine.num_retries - retried_before
+            again = f", {retries:,} retries" if retries else ""
+            bar.set_postfix_str(f"{rate:,.0f} tokens/s{again}", refresh=False)
             bar.update()
 
 
