@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from helpers.training import NO_DROPOUT, losses, stop_after, trainer
 from unspoken.common.memory import reset_peak
 from unspoken.parallel.precision import resolve_precision
 from unspoken.train.checkpoint import TrainState
-from unspoken.train.collate import Batch
+from unspoken.train.collate import IGNORE, Batch
 from unspoken.train.loop import StepwiseInternalization
+from unspoken.train.loss import summed_cross_entropy
 
 pytestmark = [*ON_A_GPU, pytest.mark.gpu]
 
@@ -30,6 +32,8 @@ BF16 = 6e-2
 FP16 = 1.5e-2
 #: More scale than any gradient bears: fp16 ends at 65504.
 HUGE = 2.0**40
+#: A scale at which no gradient here overflows.
+NO_OVERFLOW = 2.0**8
 
 
 def test_fp32_losses_are_the_cpus(tmp_path: Path, plain: Path) -> None:
@@ -47,7 +51,7 @@ def test_fp16_losses_are_near_the_cpus_fp32(tmp_path: Path) -> None:
     """From a scale at which no gradient overflows: a step that is skipped moves all after it."""
     recipe = tiny_recipe(tmp_path / "fp16", model=SMALL, train={"precision": "fp16"})
     training = trainer(recipe, tmp_path / "fp16")
-    _set_scale(training, 2.0**8)
+    _set_scale(training, NO_OVERFLOW)
     training.run()
     theirs = train_on_the_cpu(tmp_path / "fp32")
     assert 0 < largest_difference(losses(tmp_path / "fp16"), theirs) < FP16
@@ -110,6 +114,50 @@ def _scale_of(training: StepwiseInternalization) -> float:
     return scaler.get_scale()
 
 
+@pytest.mark.usefixtures("cuda")
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_a_step_waits_for_the_gpu_once(tmp_path: Path, precision: str) -> None:
+    """As torch counts it, micro-batches included; the loss must be known for the schedule."""
+    train = {"precision": precision, "micro_batch_size": 4}
+    training = trainer(tiny_recipe(tmp_path, model=SMALL, train=train), tmp_path)
+    training.model.train()
+    for step in range(2):
+        training.step(TrainState(step=step))
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            training.step(TrainState(step=2))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    waits = [f"{each.filename}:{each.lineno}" for each in said if "synchroniz" in str(each.message)]
+    assert len(waits) == 1, waits
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_loss_of_many_logits_in_chunks_is_torchs(device: str, dtype: torch.dtype) -> None:
+    """Above 2^24 logits; the gradient too, which is written where the logits were."""
+    torch.manual_seed(0)
+    drawn = torch.randn(4100, 4100, device=device, dtype=dtype)
+    labels = torch.randint(4100, (4100,), device=device)
+    labels[::7] = IGNORE
+    results = []
+    for loss_of in (summed_cross_entropy, _plain_cross_entropy):
+        leaf = drawn.clone().requires_grad_()
+        loss = loss_of(leaf * 1, labels)
+        (loss / 100).backward()
+        results.append((float(loss), leaf.grad))
+    (ours, gradient), (theirs, expected) = results
+    assert ours == pytest.approx(theirs, rel=1e-5)
+    torch.testing.assert_close(gradient, expected, atol=1e-5, rtol=1e-2)
+
+
+def _plain_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.cross_entropy(
+        logits.float(), labels, ignore_index=IGNORE, reduction="sum"
+    )
+
+
 @pytest.mark.parametrize("positions", [False, True])
 def test_pinned_batches_arrive_as_they_were(device: str, positions: bool) -> None:
     """Copied while the next ones are made; each is looked at when the last one is on its way."""
@@ -164,6 +212,23 @@ def test_micro_batches_are_the_whole_batch(tmp_path: Path, plain: Path) -> None:
 def test_gradient_checkpointing_has_the_same_losses(tmp_path: Path, plain: Path) -> None:
     ours = train(tmp_path, train={"gradient_checkpointing": True})
     assert largest_difference(ours, losses(plain)) < FP32
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_gradient_checkpointing_and_micro_batches_under_autocast(
+    tmp_path: Path, device: str, precision: str
+) -> None:
+    """What is computed again takes the casts of the step, which its micro-batches share."""
+    if precision == "fp16" and device == "cpu":
+        pytest.skip("fp16 is for GPUs")
+    less = {"gradient_checkpointing": True, "micro_batch_size": 4}
+    for name, settings in (("less", less), ("plain", {})):
+        recipe = tiny_recipe(tmp_path, model=SMALL, train={"precision": precision, **settings})
+        training = trainer(recipe, tmp_path / name)
+        if precision == "fp16":
+            _set_scale(training, NO_OVERFLOW)
+        training.run()
+    assert largest_difference(losses(tmp_path / "less"), losses(tmp_path / "plain")) < BF16
 
 
 @pytest.mark.usefixtures("cuda")
