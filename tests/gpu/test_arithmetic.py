@@ -116,10 +116,13 @@ def _scale_of(training: StepwiseInternalization) -> float:
 
 @pytest.mark.usefixtures("cuda")
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_a_step_waits_for_the_gpu_once(tmp_path: Path, precision: str) -> None:
+@pytest.mark.parametrize("positions", ["natural", "gap"])
+def test_a_step_waits_for_the_gpu_once(tmp_path: Path, positions: str, precision: str) -> None:
     """As torch counts it, micro-batches included; the loss must be known for the schedule."""
-    train = {"precision": precision, "micro_batch_size": 4}
-    training = trainer(tiny_recipe(tmp_path, model=SMALL, train=train), tmp_path)
+    train = {"precision": precision, "micro_batch_size": 4, "gradient_checkpointing": True}
+    schedule = {"positions": positions}
+    recipe = tiny_recipe(tmp_path, model=SMALL, train=train, schedule=schedule)
+    training = trainer(recipe, tmp_path)
     training.model.train()
     for step in range(2):
         training.step(TrainState(step=step))
