@@ -18,7 +18,13 @@ pytestmark = pytest.mark.integration
 
 def run(output: Path, *arguments: str) -> tuple[int, dict[str, dict[str, Any]]]:
     """The script's status, and the JSON files by part."""
-    command = [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), "--toy", "--output", str(output)]
+    command = [
+        sys.executable,
+        str(ROOT / "benchmarks" / "gpu.py"),
+        "--toy",
+        "--output",
+        str(output),
+    ]
     status = subprocess.run([*command, *arguments], check=False, timeout=500).returncode
     files = {
         path.stem.removeprefix("gpu-"): json.loads(path.read_text(encoding="utf-8"))

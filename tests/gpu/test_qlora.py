@@ -102,9 +102,13 @@ def test_qlora_with_gradient_checkpointing_has_the_same_losses(tmp_path: Path, b
 
 @pytest.mark.usefixtures("cuda")
 def test_four_bits_take_less_memory_than_32(tmp_path: Path) -> None:
-    """The weights stay in 4 bits while they are trained."""
+    """The weights stay in 4 bits while they are trained.
+
+    At the peak a layer's weights stand there once more as what is multiplied, which at this size is
+    most of it: an H200 took 195 MB instead of 263.
+    """
     wide = base_model(tmp_path / "base", hidden_size=1024, intermediate_size=8192)
-    peaks = []
+    peaks, weights = [], []
     for quantization in (None, "nf4"):
         values = tiny_recipe(tmp_path, train={"max_steps": 2}).model_dump(mode="json")
         model = {"name": str(wide), "quantization": quantization}
@@ -113,8 +117,10 @@ def test_four_bits_take_less_memory_than_32(tmp_path: Path) -> None:
         gc.collect()  # of the training before
         reset_peak()
         peaks.append(training.run().peak_memory_bytes["gpu"])
+        weights.append(training.bare_model.get_memory_footprint())
         del training
-    assert peaks[1] < 0.6 * peaks[0]
+    assert weights[1] < 0.25 * weights[0]
+    assert peaks[1] < peaks[0]
 
 
 def test_distil_leaves_a_4_bit_adapter_that_is_asked_and_exported(

@@ -48,5 +48,5 @@ def test_a_step_waits_once(
             one.step(TrainState(step=1, schedule=RemovalState(removed=2)))
         finally:
             torch.cuda.set_sync_debug_mode(before)
-    waits = [str(each.message) for each in seen if "synchronizing" in str(each.message)]
+    waits = [str(each.message) for each in seen if "called a synchronizing" in str(each.message)]
     assert len(waits) == 1, waits

@@ -20,6 +20,7 @@ import pytest
 
 #: What libraries start by themselves to find out where they are.
 _HARMLESS = {"git", "ldconfig", "gcc", "cc", "ld", "uname", "lscpu", "file", "nvidia-smi"}
+_HARMLESS.add("fc-list")  # matplotlib, the first time on a machine
 _watched = False
 
 
