@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from helpers.paths import ROOT
 
 PARTS = ("works", "step", "scratch", "evaluation", "generation", "smollm2", "decoding")
