@@ -81,8 +81,8 @@ class Part:
 
 
 def works(settings: Settings, output: Path) -> list[str]:
-    """The tests marked gpu; four files at a time on a GPU, whose machines have the cores."""
-    beside = [] if settings.device == "cpu" else ["-n", "4", "--dist", "loadfile"]
+    """The tests marked gpu; eight files at a time on a GPU, whose machines have the cores."""
+    beside = [] if settings.device == "cpu" else ["-n", "8", "--dist", "loadfile"]
     return [
         *("-m", "pytest", "-m", "gpu", str(ROOT / "tests" / "gpu"), "-q", "--durations=8"),
         *("-p", "no:cacheprovider", f"--junitxml={output.with_suffix('.xml')}", *beside),
@@ -107,10 +107,11 @@ def scratch(settings: Settings, output: Path) -> list[str]:
     """4x4 from scratch, until 1,000 held-out questions are right without a thought."""
     overrides = [
         *("schedule.removal=adaptive", "schedule.delta=2", "schedule.positions=gap"),
-        *("schedule.loss_below=0.03", "schedule.window=20", "schedule.max_hold=300"),
+        *("schedule.loss_below=0.03", "schedule.window=20", "schedule.max_hold=200"),
+        "schedule.warmup_steps=1000",
         *("train.precision=auto", "train.epochs=null", "train.max_steps=1000000"),
         *("train.batch_size=128", "train.learning_rate=5e-4", "train.warmup_steps=200"),
-        *("train.settle_steps=5000", "train.evaluate_every=1000", "train.num_valid=1000"),
+        *("train.settle_steps=3000", "train.evaluate_every=1000", "train.num_valid=1000"),
         *("train.level_every=0", "train.checkpoint_every=10000", "evaluate.batch_size=1000"),
         *(f"model.config.{name}_pdrop=0.0" for name in ("resid", "embd", "attn")),
         *("baselines.no_cot=false", "baselines.explicit='off'"),
@@ -151,7 +152,17 @@ def smollm2(settings: Settings, output: Path) -> list[str] | str:
     """A pretrained model: fine-tuned on 100,000 worked solutions, then internalized."""
     if not settings.smollm2.exists():
         return f"{settings.smollm2} is not there: see gpu.md for how it is carried"
-    overrides = [f"model.name={settings.smollm2}"]
+    overrides = [
+        *(
+            f"model.name={settings.smollm2}",
+            "baselines.untrained=false",
+            "evaluate.batch_size=1000",
+        ),
+        *("train.batch_size=256", "train.warmup_steps=20", "train.evaluate_every=1000"),
+        # what two and a half minutes allow: two thirds of an epoch, then half of one
+        *("distil.epochs=null", "distil.max_steps=260", "distil.learning_rate=4e-4"),
+        *("train.epochs=null", "train.max_steps=200", "train.learning_rate=2e-4"),
+    ]
     if settings.toy:
         overrides += [
             *("data.num_train=64", "data.num_valid=8", "data.num_test=8", "train.max_steps=2"),
@@ -327,7 +338,9 @@ def main() -> int:
     names = [part.name for part in PARTS]
     parser.add_argument("--only", nargs="+", choices=names, default=names)
     parser.add_argument(
-        "--seconds", type=float, help="for all parts together: their limits shrink or grow with it"
+        "--seconds",
+        type=float,
+        help="for all parts together: limits shrink or grow with what is left",
     )
     parser.add_argument("--toy", action="store_true", help="sizes that a CPU does in seconds")
     parser.add_argument(
@@ -350,12 +363,13 @@ def main() -> int:
     settings.output.mkdir(parents=True, exist_ok=True)
     parts = [part for part in PARTS if part.name in arguments.only]
     limits = [part.toy_seconds if arguments.toy else part.seconds for part in parts]
-    scale = 1.0 if arguments.seconds is None else arguments.seconds / sum(limits)
-    failed = False
-    for part, limit in zip(parts, limits, strict=True):
-        told = run_part(
-            part, dataclasses.replace(settings, seconds=limit * scale), arguments.revision
-        )
+    begin, failed = time.perf_counter(), False
+    for number, part in enumerate(parts):
+        limit = limits[number]
+        if arguments.seconds is not None:  # what one part leaves, the others get
+            left = arguments.seconds - (time.perf_counter() - begin)
+            limit *= max(0.0, left) / sum(limits[number:])
+        told = run_part(part, dataclasses.replace(settings, seconds=limit), arguments.revision)
         print(f"{part.name:>10}: {told['status']} after {told['seconds']:.0f} s", flush=True)
         for line in [told["reason"]] if "reason" in told else told.get("last_lines", [])[-8:]:
             print(f"{'':>12}{line}", flush=True)
