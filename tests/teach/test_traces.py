@@ -15,6 +15,7 @@ from unspoken.common.locks import locked
 from unspoken.measure.sampling import Sampling
 from unspoken.teach.engines import Usage
 from unspoken.teach.engines.worked import WorkedEngine
+from unspoken.teach.traces.merge import merge_traces
 from unspoken.teach.traces.settings import settings_path
 from unspoken.teach.traces.write import generate_traces
 
@@ -147,6 +148,57 @@ def test_settings_without_sense_are_refused(tmp_path: Path) -> None:
             generate_traces(FakeEngine(), QUESTIONS, output, **options)
         assert caught.value.setting == next(iter(options))
     assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b'{"settings": {}}',
+        b'{"settings": [], "plan": {"start_index": 0, "num_questions": 20}}',
+        b'{"settings": {}, "plan": []}',
+        b'{"settings": {}, "plan": {"start_index": "a", "num_questions": 20}}',
+        b'{"settings": {}, "plan": {"start_index": 0, "num_questions": 1e400}}',
+        b'{"settings": {}, "plan": {"start_index": 0, "num_questions": 20, "shard": [1]}}',
+        b'{"settings": ' + b"[" * 50_000,
+    ],
+)
+def test_damaged_settings_are_named(tmp_path: Path, damage: bytes) -> None:
+    output = tmp_path / "traces.jsonl"
+    generate_traces(FakeEngine(), QUESTIONS, output)
+    settings_path(output).write_bytes(damage)
+    with pytest.raises(DataError, match=r"traces\.jsonl\.settings\.json: cannot be read") as caught:
+        generate_traces(FakeEngine(), QUESTIONS, output)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(DataError, match=r"traces\.jsonl\.settings\.json: cannot be read"):
+        merge_traces([output], tmp_path / "merged.jsonl")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"num_tokens": "5"},
+        {"num_tokens": [5]},
+        {"num_prompt_tokens": 1.5},
+        {"index": 1e400},
+        {"index": None},
+        {"question": ["a"]},
+        {"question": None},
+    ],
+)
+def test_a_damaged_trace_is_named_with_its_line(tmp_path: Path, changed: dict[str, Any]) -> None:
+    output = tmp_path / "traces.jsonl"
+    generate_traces(FakeEngine(), QUESTIONS, output)
+    first, second, *rest = output.read_text().splitlines(keepends=True)
+    for line in (json.dumps({**json.loads(second), **changed}), '{"id": ' + "[" * 50_000 + "]}"):
+        output.write_text("".join([first, f"{line}\n", *rest]))
+        with pytest.raises(DataError, match=r"traces\.jsonl:2: ") as caught:
+            generate_traces(FakeEngine(), QUESTIONS, output)
+        assert "\n" not in str(caught.value)
 
 
 def test_worked_solutions_need_no_model(tmp_path: Path) -> None:

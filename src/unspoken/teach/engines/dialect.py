@@ -169,10 +169,14 @@ def _split_parts(content: Any, depth: int = 0) -> tuple[str, str]:
     if isinstance(content, list):
         pairs = [_split_parts(part, depth + 1) for part in content]
         return "".join(pair[0] for pair in pairs), "".join(pair[1] for pair in pairs)
-    own = next((content[name] for name in _TEXTS if content.get(name) is not None), None)
-    thought, text = _split_parts(own, depth + 1)
+    thought, text = _split_parts(_own_text(content), depth + 1)
     thinks = content.get("type") in _THINKING or content.get("thought") is True
     return (thought + text, "") if thinks else (thought, text)
+
+
+def _own_text(part: Mapping[str, Any]) -> Any:
+    """What a part says itself, under whatever name; None where it says nothing."""
+    return next((part[name] for name in _TEXTS if part.get(name) is not None), None)
 
 
 def _finish_reason(said: Any, num_tokens: int | None, limit: int) -> str:

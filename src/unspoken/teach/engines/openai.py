@@ -130,8 +130,7 @@ class OpenAIEngine:
                     number, worst = work.pending.pop(future)
                     reply = work.result(future, requests[number])
                     budget.settle(worst, budget.spent_for(reply, worst))
-                    if reply is not None:
-                        yield number, reply
+                    yield from [] if reply is None else [(number, reply)]
         finally:
             work.halt.cut()
         work.raise_problem(budget, len(requests) - len(skip))

@@ -109,7 +109,10 @@ class TraceFile:
             line = Line(
                 int(record["index"]), int(sample), offset, len(raw), hash(record["question"])
             )
-        except (ValueError, KeyError, TypeError) as error:
+            for count in ("num_prompt_tokens", "num_tokens"):
+                if type(record.get(count)) not in (int, type(None)):
+                    raise ValueError(f"{count} is no number")
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise DataError(
                 f"{where}: found a line that unspoken generate did not write ({error}); needed: "
                 "one trace a line, with id and index; delete the line, or begin anew with "

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import model_validator
+from pydantic import TypeAdapter, ValidationError, model_validator
+from typing_extensions import TypedDict  # pydantic wants it before Python 3.12
 
 from unspoken.common.errors import (
     DataError,
@@ -73,15 +74,22 @@ class TracePlan:
         shard: (i, n): every n-th question, from the i-th on; (1, 1) is all.
     """
 
-    start_index: int
-    num_questions: int
-    num_samples_per_question: int = 1
-    shard: tuple[int, int] = (1, 1)
+    start_index: Natural
+    num_questions: Natural
+    num_samples_per_question: Positive = 1
+    shard: tuple[Positive, Positive] = (1, 1)
 
     def indices(self) -> range:
         """The indices of the questions."""
         number, count = self.shard
         return range(self.start_index + number - 1, self.start_index + self.num_questions, count)
+
+
+class _Beside(TypedDict):
+    """What stands beside a file of traces."""
+
+    settings: dict[str, Any]
+    plan: TracePlan
 
 
 def settings_path(output: AnyPath) -> Path:
@@ -149,11 +157,11 @@ def read_settings(output: AnyPath) -> tuple[dict[str, Any], TracePlan]:
     """
     beside = settings_path(output)
     try:
-        values = json.loads(beside.read_text(encoding="utf-8"))
-        plan = values["plan"]
-        return values["settings"], TracePlan(**{**plan, "shard": tuple(plan["shard"])})
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        read = TypeAdapter(_Beside).validate_json(beside.read_bytes())
+        return read["settings"], read["plan"]
+    except (OSError, ValidationError) as error:
+        problem = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
         raise DataError(
-            f"{beside}: cannot be read ({error}); needed: what unspoken generate wrote beside "
+            f"{beside}: cannot be read ({problem}); needed: what unspoken generate wrote beside "
             f"{output}; put it back, or make the traces again with {setting('overwrite', True)}"
         ) from None
