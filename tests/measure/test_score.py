@@ -45,10 +45,23 @@ def test_a_file_is_judged(tmp_path):
         "accuracy": 0.5,
         "interval": list(wilson_interval(2, 4)),
         "no_answer": 1,
+        "undecided": 0,
         "output": str(output),
     }
     assert read(output) == score_records(RECORDS)
     assert "ü" in output.read_text(encoding="utf-8")
+
+
+def test_what_nobody_can_tell_is_counted_and_never_right(tmp_path):
+    records = [
+        {"generated": "Final Answer: 9^{9^{9^{9}}}", "gold": "2"},
+        {"generated": "Final Answer: 2", "gold": "2", "undecided": True},
+    ]
+    summary = score_file(write(tmp_path / "in.jsonl", records), tmp_path / "out.jsonl")
+    assert (summary["correct"], summary["undecided"]) == (1, 1)
+    first, second = read(tmp_path / "out.jsonl")
+    assert (first["correct"], first["undecided"]) == (False, True)
+    assert "undecided" not in second
 
 
 def test_an_output_is_replaced_only_on_request(tmp_path):

@@ -1,16 +1,19 @@
 """Two models on the same questions: who is right where the other is wrong, and is it chance?
 
-Reads two files of predictions and pairs them by question. Standard library only.
+Reads two files of predictions and pairs them by question, on disk, so that files of any length
+take the same memory. Standard library only.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import sqlite3
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from unspoken.common.disk_tables import disk_tables, text_key
 from unspoken.common.errors import DataError, setting
 from unspoken.common.files import AnyPath
 from unspoken.data.jsonl import read_jsonl, require_text
@@ -78,7 +81,13 @@ class Comparison:
         return asdict(self)
 
 
-_Records = dict[str, dict[str, Any]]
+#: Of each prediction what is compared: verdict, tokens written, category.
+_Judged = tuple[bool | None, float | None, str | None]
+_PREDICTIONS = (
+    "CREATE TABLE {} (line INTEGER PRIMARY KEY, key BLOB UNIQUE, correct INTEGER, tokens, "
+    "category TEXT)"
+)
+_MAX_EXACT = 2**53
 
 
 def compare_predictions(first: AnyPath, second: AnyPath) -> Comparison:
@@ -92,34 +101,39 @@ def compare_predictions(first: AnyPath, second: AnyPath) -> Comparison:
             twice, and files that have no judged question in common.
     """
     paths = predictions_file(first), predictions_file(second)
-    one, other = map(_read, paths)
-    common = [question for question in one if question in other]
-    if not common:
+    with disk_tables(_PREDICTIONS.format("first"), _PREDICTIONS.format("second")) as tables:
+        num_first, num_second = (
+            _store(path, table, tables)
+            for path, table in zip(paths, ("first", "second"), strict=True)
+        )
+        overall, categories = _Pairs(), dict[str, _Pairs]()
+        num_common = 0
+        for one, other in _common(tables):
+            num_common += 1
+            if one[0] is None or other[0] is None:
+                continue
+            overall.add(one, other)
+            if category := one[2] or other[2]:
+                categories.setdefault(category, _Pairs()).add(one, other)
+    if not num_common:
         raise DataError(
-            f"{paths[1]}: found none of the {len(one):,} questions of {paths[0]}; needed: "
+            f"{paths[1]}: found none of the {num_first:,} questions of {paths[0]}; needed: "
             "predictions for the same questions; name two files of one test set"
         )
-    pairs = [(one[question], other[question]) for question in common]
-    graded = [pair for pair in pairs if None not in (pair[0]["correct"], pair[1]["correct"])]
-    if not graded:
+    if not overall.num_questions:
         raise DataError(
-            f"{paths[0]}: found no gold answer for any of the {len(common):,} questions that "
+            f"{paths[0]}: found no gold answer for any of the {num_common:,} questions that "
             f"{paths[1]} has, too; needed: questions with answers; ask them again with an "
             "input that has the field 'answer'"
         )
-    categories: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = {}
-    for pair in graded:
-        category = pair[0].get("category") or pair[1].get("category")
-        if isinstance(category, str):
-            categories.setdefault(category, []).append(pair)
     return Comparison(
         first=str(paths[0]),
         second=str(paths[1]),
-        num_only_in_first=len(one) - len(common),
-        num_only_in_second=len(other) - len(common),
-        num_ungraded=len(common) - len(graded),
-        overall=_paired(graded),
-        categories={category: _paired(found) for category, found in categories.items()},
+        num_only_in_first=num_first - num_common,
+        num_only_in_second=num_second - num_common,
+        num_ungraded=num_common - overall.num_questions,
+        overall=overall.paired(),
+        categories={category: pairs.paired() for category, pairs in categories.items()},
     )
 
 
@@ -145,16 +159,17 @@ def predictions_file(path: AnyPath) -> Path:
     return found[0]
 
 
-def _read(path: Path) -> _Records:
-    """The records by question, in the order of the file."""
-    records: _Records = {}
-    lines: dict[str, int] = {}
+def _store(path: Path, table: str, tables: sqlite3.Connection) -> int:
+    """Reads a file of predictions into a table, and returns how many there are."""
+    count = 0
     for line, record in read_jsonl(path):
         where = f"{path}:{line}"
         question = require_text(record, "question", where)
-        if question in lines:
+        key = text_key(question)
+        seen = tables.execute(f"SELECT line FROM {table} WHERE key = ?", (key,)).fetchone()
+        if seen:
             raise DataError(
-                f"{where}: question: found one that stands in line {lines[question]} already; "
+                f"{where}: question: found one that stands in line {seen[0]} already; "
                 "needed: one answer to each question; ask again without "
                 f'{setting("num_samples")}, or keep only the lines with "sample": 0'
             )
@@ -168,49 +183,75 @@ def _read(path: Path) -> _Records:
                 f"{where}: correct: found {str(record['correct'])[:60]!r}; needed: true, false or "
                 "null; correct it, or judge the file again with unspoken score"
             )
-        lines[question] = line
-        records[question] = record
-    return records
+        correct, category = record["correct"], record.get("category")
+        values = (line, key, correct, _number(record, "num_tokens"))
+        named = category.encode(errors="replace").decode() if isinstance(category, str) else None
+        tables.execute(f"INSERT INTO {table} VALUES (?, ?, ?, ?, ?)", (*values, named))
+        count += 1
+    return count
 
 
-def _paired(pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> Paired:
-    rights = [(bool(one["correct"]), bool(other["correct"])) for one, other in pairs]
-    both, only_first, only_second = (
-        rights.count(kind) for kind in ((True, True), (True, False), (False, True))
+def _common(tables: sqlite3.Connection) -> Iterator[tuple[_Judged, _Judged]]:
+    """Yields what both files have of each question that is in both, in the first one's order."""
+    rows = tables.execute(
+        "SELECT a.correct, a.tokens, a.category, b.correct, b.tokens, b.category "
+        "FROM first AS a CROSS JOIN second AS b ON a.key = b.key ORDER BY a.line"
     )
-    count = len(pairs)
-    return Paired(
-        num_questions=count,
-        first=_side(both, only_first, [one for one, _ in pairs]),
-        second=_side(both, only_second, [other for _, other in pairs]),
-        difference=(only_second - only_first) / count,
-        interval=paired_interval(
-            both, only_second, only_first, count - both - only_first - only_second
-        ),
-        p_value=mcnemar_exact(only_first, only_second),
-    )
+    for correct, tokens, category, other_correct, other_tokens, other_category in rows:
+        yield (
+            (None if correct is None else bool(correct), tokens, category),
+            (None if other_correct is None else bool(other_correct), other_tokens, other_category),
+        )
 
 
-def _side(num_both: int, num_only: int, records: list[dict[str, Any]]) -> Side:
-    correct, count = num_both + num_only, len(records)
-    return Side(
-        num_correct=correct,
-        accuracy=correct / count,
-        interval=wilson_interval(correct, count),
-        num_only=num_only,
-        mean_tokens=_mean_tokens(records),
-    )
+@dataclass
+class _Pairs:
+    """Counts of pairs of verdicts, by (first is right, second is right), and sums of tokens."""
+
+    counts: dict[tuple[bool, bool], int] = field(default_factory=dict)
+    tokens: list[float | None] = field(default_factory=lambda: [0, 0])
+
+    @property
+    def num_questions(self) -> int:
+        return sum(self.counts.values())
+
+    def add(self, one: _Judged, other: _Judged) -> None:
+        verdicts = bool(one[0]), bool(other[0])
+        self.counts[verdicts] = self.counts.get(verdicts, 0) + 1
+        self.tokens = [
+            None if total is None or tokens is None else total + tokens
+            for total, tokens in zip(self.tokens, (one[1], other[1]), strict=True)
+        ]
+
+    def paired(self) -> Paired:
+        kinds = ((True, True), (True, False), (False, True))
+        both, only_first, only_second = (self.counts.get(kind, 0) for kind in kinds)
+        count = self.num_questions
+        return Paired(
+            num_questions=count,
+            first=self._side(0, both, only_first),
+            second=self._side(1, both, only_second),
+            difference=(only_second - only_first) / count,
+            interval=paired_interval(
+                both, only_second, only_first, count - both - only_first - only_second
+            ),
+            p_value=mcnemar_exact(only_first, only_second),
+        )
+
+    def _side(self, place: int, num_both: int, num_only: int) -> Side:
+        correct, count, tokens = num_both + num_only, self.num_questions, self.tokens[place]
+        return Side(
+            num_correct=correct,
+            accuracy=correct / count,
+            interval=wilson_interval(correct, count),
+            num_only=num_only,
+            mean_tokens=None if tokens is None else tokens / count,
+        )
 
 
-def _mean_tokens(records: list[dict[str, Any]]) -> float | None:
-    tokens = [_number(record, "num_tokens") for record in records]
-    known = [number for number in tokens if number is not None]
-    return sum(known) / len(known) if len(known) == len(tokens) else None
-
-
-def _number(record: Mapping[str, Any], field: str) -> float | None:
-    value = record.get(field)
-    return value if isinstance(value, int | float) else None
+def _number(record: Mapping[str, Any], name: str) -> float | None:
+    value = record.get(name)
+    return value if isinstance(value, int | float) and abs(value) <= _MAX_EXACT else None
 
 
 def paired_interval(

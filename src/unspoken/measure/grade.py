@@ -2,16 +2,16 @@
 
 What is gold: the text of the reference answer as it stands. A whole solution is a gold answer, too,
 where it states its answer with a marker, such as GSM8K's `#### 18`, `Final Answer: 18` or
-`\\boxed{18}`; then that answer is as right as the text. Without a marker the last line of a text is
-not taken for its answer: of the solutions "1\\n2" neither is enough. A text of blanks is no gold
-answer, and what has none is not graded.
+`\\boxed{18}`, of which the last one counts. Where that is all in one line, the line is right, too.
+Without a marker the last line of a text is not taken for its answer: of the solutions "1\\n2"
+neither is enough. A text of blanks is no gold answer, and what has none is not graded.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from unspoken.measure.answers import answers_equal, extract_answer, split_answer
+from unspoken.measure.answers import compare_answers, extract_answer, split_answer
 
 
 class Grade(NamedTuple):
@@ -21,15 +21,20 @@ class Grade(NamedTuple):
         pred: the answer in the text; empty where there is none.
         gold: the reference answer; None without one.
         correct: whether `pred` is right; None without a gold answer.
+        undecided: whether it is only not right because nobody can tell within bounds.
     """
 
     pred: str
     gold: str | None
     correct: bool | None
+    undecided: bool = False
 
 
 def grade(text: str, gold: str | None) -> Grade:
     """The answer in a text, compared with the gold answer, if there is one.
+
+    A number is read out of a sentence ("Natalia sold 72 clips") only where a marker says that the
+    sentence is the answer: the last line of a text may be a step on the way.
 
     Args:
         text: everything that was written, without the end token.
@@ -37,19 +42,39 @@ def grade(text: str, gold: str | None) -> Grade:
 
     Example:
         >>> grade("9 * 2 = 18\\nFinal Answer: $18", "18")
-        Grade(pred='$18', gold='18', correct=True)
-        >>> grade("#### 18", " ")
-        Grade(pred='18', gold=None, correct=None)
+        Grade(pred='$18', gold='18', correct=True, undecided=False)
+        >>> grade("#### 18", " ").correct is None
+        True
     """
-    pred = extract_answer(text)
+    stated = split_answer(text)
+    pred = stated[1] if stated else extract_answer(text)
     if gold is None or not gold.strip():
         return Grade(pred, None, None)
-    return Grade(pred, gold, is_right(pred, gold))
+    verdict = compare_with_gold(pred, gold, sentences=stated is not None)
+    return Grade(pred, gold, verdict is True, verdict is None)
 
 
 def is_right(pred: str, gold: str) -> bool:
     """Whether an answer is the gold one, or the one that a gold solution states."""
-    if answers_equal(pred, gold):
-        return True
+    return compare_with_gold(pred, gold) is True
+
+
+def compare_with_gold(pred: str, gold: str, *, sentences: bool = True) -> bool | None:
+    """Whether an answer is the gold one or the one that a gold solution states; None if unknown.
+
+    Args:
+        pred: an answer, as `extract_answer` finds it.
+        gold: the reference answer, or a solution that states it.
+        sentences: whether a number may be read out of a sentence.
+    """
+    stated = stated_gold(gold)
+    verdicts = [compare_answers(pred, stated, sentences=sentences)]
+    if stated != gold and "\n" not in gold.strip() and verdicts[0] is not True:
+        verdicts.append(compare_answers(pred, gold, sentences=sentences))
+    return True if True in verdicts else None if None in verdicts else False
+
+
+def stated_gold(gold: str) -> str:
+    """The answer that a gold answer states, if it is a whole solution, or else all of it."""
     stated = split_answer(gold)
-    return stated is not None and answers_equal(pred, stated[1])
+    return stated[1] if stated else gold

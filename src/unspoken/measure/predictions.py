@@ -79,13 +79,13 @@ def judge(
         generated: without the end token.
         num_prompt_tokens, num_tokens, stopped, sample: as in `Prediction`.
     """
-    pred, gold, correct = grade(generated, example.answer)
+    found = grade(generated, example.answer)
     return Prediction(
         question=example.question,
         generated=generated,
-        pred=pred,
-        gold=gold,
-        correct=correct,
+        pred=found.pred,
+        gold=found.gold,
+        correct=found.correct,
         num_prompt_tokens=num_prompt_tokens,
         num_tokens=num_tokens,
         stopped=stopped,

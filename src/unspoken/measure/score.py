@@ -1,12 +1,13 @@
 """Judge answers that are already written: `unspoken score`, without any model.
 
 Reads records with `generated` (what a model wrote) and `gold` (the reference answer), adds `pred`
-and `correct`, and keeps everything else.
+and `correct`, and keeps everything else. Of a file one record at a time is held in memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from unspoken.common.files import AnyPath, refuse_existing
@@ -21,7 +22,8 @@ def score_records(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     `pred` is the answer found in `generated`; `correct` says whether it equals `gold`, or the
     answer that a `gold` which is a whole solution states (GSM8K's, with `#### 18` at its end); see
     `unspoken.measure.grade`. Values of `pred` and `correct` that are there already are
-    replaced; their places and all other fields stay.
+    replaced; their places and all other fields stay. Where nobody can tell whether the answer is
+    right (a number such as 9^{9^{9^{9}}}), `correct` is false, and `undecided` is true.
 
     Raises:
         DataError: for a field that is missing or not text, naming the record by its number.
@@ -45,22 +47,33 @@ def score_file(input: AnyPath, output: AnyPath, overwrite: bool = False) -> dict
 
     Returns:
         `count`, `correct`, `accuracy`, `interval` (95 % Wilson, [low, high]), `no_answer` (records
-        in which no answer was found) and `output`.
+        in which no answer was found), `undecided` (records of which nobody can tell; they are not
+        correct) and `output`.
 
     Raises:
         DataError: for a file that cannot be read as it stands, naming file:line and field.
         OutputExistsError: if the output exists and `overwrite` is false.
     """
     refuse_existing([output], overwrite=overwrite)
-    scored = [_scored(record, f"{input}:{line}") for line, record in read_jsonl(input)]
-    write_jsonl(output, scored, overwrite=overwrite)
-    right = Proportion(sum(record["correct"] for record in scored), len(scored))
+    counts: Counter[str] = Counter()
+
+    def judged() -> Iterator[dict[str, Any]]:
+        for line, record in read_jsonl(input):
+            scored = _scored(record, f"{input}:{line}")
+            counts["correct"] += scored["correct"]
+            counts["no_answer"] += not scored["pred"]
+            counts["undecided"] += scored.get("undecided") is True
+            yield scored
+
+    count = write_jsonl(output, judged(), overwrite=overwrite)
+    right = Proportion(counts["correct"], count)
     return {
         "count": right.trials,
         "correct": right.successes,
         "accuracy": right.value,
         "interval": list(right.interval),
-        "no_answer": sum(not record["pred"] for record in scored),
+        "no_answer": counts["no_answer"],
+        "undecided": counts["undecided"],
         "output": str(output),
     }
 
@@ -69,5 +82,7 @@ def _scored(record: Mapping[str, Any], where: str) -> dict[str, Any]:
     # A model may write nothing; a question without a reference cannot be judged.
     generated = require_text(record, "generated", where, allow_empty=True)
     gold = require_text(record, "gold", where)
-    pred, _, correct = grade(generated, gold)
-    return {**record, "pred": pred, "correct": correct}
+    pred, _, correct, undecided = grade(generated, gold)
+    scored = {key: value for key, value in record.items() if key != "undecided"}
+    scored |= {"pred": pred, "correct": correct}
+    return scored | {"undecided": True} if undecided else scored

@@ -12,6 +12,7 @@ from statistics import NormalDist
 from typing import TypeVar
 
 T = TypeVar("T")
+_MAX_EXACT_TRIALS = 10_000
 
 
 def wilson_interval(
@@ -130,12 +131,29 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
     if only_first < 0 or only_second < 0:
         raise ValueError(f"found counts {only_first} and {only_second}, needed: none below 0")
     trials = only_first + only_second
+    if trials > _MAX_EXACT_TRIALS:
+        return min(1.0, 2 * _binomial_tail(min(only_first, only_second), trials))
     tail = ways = 1
     for count in range(min(only_first, only_second)):
         ways = ways * (trials - count) // (count + 1)  # C(trials, count + 1), exactly
         tail += ways
     # Integers up to the division: 0.5 ** 2000 would be 0.
     return min(1.0, 2 * tail / 2**trials)
+
+
+def _binomial_tail(most: int, trials: int) -> float:
+    """Returns the probability of at most so many heads, with a relative error below 1e-8.
+
+    Summed from its greatest term on, for trials whose exact integers would take minutes.
+    """
+    ways = math.lgamma(trials + 1) - math.lgamma(most + 1) - math.lgamma(trials - most + 1)
+    total = term = 1.0
+    for count in range(most, 0, -1):
+        term *= count / (trials - count + 1)
+        total += term
+        if term < total * 1e-17:
+            break
+    return math.exp(ways - trials * math.log(2)) * total
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:

@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from typing import NamedTuple
 
-BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_BRACE = re.compile(
+    r"\\\\(?!boxed|fbox)|\\[{}]|(?P<box>\\(?:boxed|fbox)\s*\{)|(?P<open>\{)|(?P<close>\})",
+    re.DOTALL,
+)
 _BOLD = re.compile(r"(?<![\w)])\*\*(.{1,200}?)\*\*(?![\w(])")
-_WRAPPED = re.compile(r"\$\$?([^$]+)\$\$?|\\\((.*)\\\)|\\\[(.*)\\\]|\"([^\"]*)\"", re.DOTALL)
-_MAX_BOXED_CHARACTERS = 2000
+_WRAPPED = re.compile(
+    r"\$\$?([^$]+)\$\$?|\\\((.*)\\\)|\\\[(.*)\\\]|\"([^\"]*)\"|[“”„]([^“”„]*)[“”]", re.DOTALL
+)
+_CALCULATION = re.compile(r"<<[^<>]*>>")  # GSM8K's notes for a calculator: 9*2=$<<9*2=18>>18
 
 _CHARACTERS = str.maketrans(
     dict.fromkeys("−‐‑‒–—－", "-")
@@ -21,10 +27,13 @@ _CHARACTERS = str.maketrans(
     | dict.fromkeys("：∶", ":")
     | dict.fromkeys("‘’′", "'")
     | dict.fromkeys("\u00a0\u2007\u2009\u202f\u3000", " ")
-    | dict.fromkeys("\u200b\u200e\u200f\ufeff", "")
-    | dict(zip("０１２３４５６７８９，。％＄＝＋μ", "0123456789,.%$=+µ", strict=True))
+    | dict.fromkeys("\u00ad\u200b\u200e\u200f\u2060\ufeff", "")
+    | dict(zip("，；。％＄＝＋μ（）、٪٫٬￥", ",;.%$=+µ(),%.,¥", strict=True))
     | {"π": r"\pi ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "∪": r"\cup "}
+    | {"±": r"\pm ", "∓": r"\mp ", "≠": r"\ne ", "≈": r"\approx ", "∈": r"\in ", "∅": r"\emptyset "}
 )
+# Digits of other scripts: ४२, ٤٢, ３６.
+_FOREIGN_DIGIT = re.compile(r"(?![0-9])\d")
 
 
 def _superscript(run: re.Match[str]) -> str:
@@ -35,52 +44,112 @@ def _vulgar_fraction(sign: re.Match[str]) -> str:
     return f" {unicodedata.normalize('NFKC', sign[0])} ".replace("⁄", "/")
 
 
+# $28$ percent, but not $5 and $6.
+_IN_LINE = r"(?<![\w\\])\$([^$\s](?:[^$]*[^$\s])?)\$(?![0-9])"
+
 _REWRITES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
+        (_IN_LINE, r"\1"),
         (
-            r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox|operatorname)\s*\{([^{}]*)\}",
+            r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mbox|operatorname)"
+            r"\s*\{([^{}]*)\}",
             r" \1 ",
         ),
-        (r"\\(?:left|right|displaystyle)(?![a-zA-Z])", ""),
-        (r"\\!", ""),
-        (r"\\[,;: ]|\\quad(?![a-zA-Z])|~", " "),
-        (r"\{,\}", ","),
-        (r"\\([%$#&])", r"\1"),
+        (r"\\(?:left|right|displaystyle|[bB]igg?[lr]?)(?![a-zA-Z])", ""),
+        (r"(?<!\\)\\!\s*", ""),
+        (r"(?<!\\)\\[,;: ]|\\q?quad|~", " "),
+        (r" ?\{ ?, ?\} ?", ","),
+        (r"(?<!\\)\\([%$#&])", r"\1"),
         (r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![a-zA-Z]))|\\degree(?![a-zA-Z])", "°"),
         (r"\\(?:times|cdot)(?![a-zA-Z])|(?<=[0-9)])\s+[xX]\s+(?=[0-9(])", "*"),
         (r"\\div(?![a-zA-Z])", "/"),
         (r"\*\*", "^"),
-        (r"<=", r"\\le "),
-        (r">=", r"\\ge "),
+        (r"<=|\\leq?(?:slant)?(?![a-zA-Z])", r"\\le "),
+        (r">=|\\geq?(?:slant)?(?![a-zA-Z])", r"\\ge "),
+        (r"!=|\\neq?(?![a-zA-Z])", r"\\ne "),
+        (r"\\lt(?![a-zA-Z])", "<"),
+        (r"\\gt(?![a-zA-Z])", ">"),
         (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
         (r"\\frac\s*([0-9])\s*([0-9])", r" \1/\2 "),
         (r"\\frac\s*\{\s*(-?[0-9.,]+)\s*\}\s*\{\s*(-?[0-9.,]+)\s*\}", r" \1/\2 "),
         (r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+", _superscript),
         (r"[¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞]", _vulgar_fraction),
         (r"√\s*([0-9]+|\([^()]*\))", r"\\sqrt{\1}"),
+        (r"(^|[,;(\[=]\s*|\b(?:and|or|is)\s+)(?i:negative|minus)\s+(?=[$€£¥₹]?\.?[0-9\\])", r"\1-"),
         (r"\s+", " "),
     )
 )
 _NUMBER_AHEAD = r"(?=[-+]?\s*[$€£¥₹]?\s*[-+]?\s*\.?[0-9]|\\(?:sqrt|pi))"
 _LEAD_IN = re.compile(
     rf"([^0-9=]{{0,100}}?\b(?:is|are|was|were|equals|has|have)(?: equal to)?\b:?"
-    rf"|[A-Za-z][A-Za-z ]{{2,40}}:)\s*{_NUMBER_AHEAD}",
+    rf"|[^\W\d_](?:[^\W\d_]| ){{2,40}}:)\s*{_NUMBER_AHEAD}",
     re.IGNORECASE,
 )
 _NEGATION = re.compile(r"\b(?:not|never|no)\b|n't\b", re.IGNORECASE)
 
 
-def braced(text: str, start: int) -> str:
-    """Returns what stands between an opening brace just before `start` and its partner, or ""."""
-    depth = 1
-    for position in range(start, min(len(text), start + _MAX_BOXED_CHARACTERS)):
-        character = text[position]
-        if character in "{}" and text[position - 1] != "\\":
-            depth += 1 if character == "{" else -1
-            if depth == 0:
-                return text[start:position]
-    return ""
+class Box(NamedTuple):
+    r"""A `\boxed{}` in a text, from `start` to `end`; an unclosed one has no content."""
+
+    start: int
+    end: int
+    content: str
+
+
+def find_boxes(text: str) -> list[Box]:
+    """Returns the boxes of a text in the order in which they begin, in one pass over it."""
+    if "boxed" not in text and "fbox" not in text:
+        return []
+    boxes: list[Box] = []
+    opened: list[re.Match[str]] = []
+    for brace in _BRACE.finditer(text):
+        if brace.lastgroup in ("box", "open"):
+            opened.append(brace)
+        elif brace.lastgroup == "close" and opened:
+            start = opened.pop()
+            if start.lastgroup == "box":
+                boxes.append(Box(start.start(), brace.end(), text[start.end() : brace.start()]))
+    boxes += [Box(each.start(), each.end(), "") for each in opened if each.lastgroup == "box"]
+    return sorted(boxes)
+
+
+def last_boxes(text: str, boxes: list[Box]) -> Box | None:
+    r"""Returns the last box that has content, or the list of which it is the last part.
+
+    Boxes between which only commas, "and" or "or" stand are one list, whose content is theirs
+    with commas: `\boxed{3} or \boxed{5}` is `3, 5`. Where each has a name before it, `x =`, the
+    names are kept.
+    """
+    filled = [box for box in boxes if box.content.strip()]
+    if not filled:
+        return None
+    group = [filled.pop()]
+    while filled and _joins(text[filled[-1].end : group[0].start]):
+        group.insert(0, filled.pop())
+    if len(group) == 1 or len({box.content.strip() for box in group}) == 1:
+        return group[-1]
+    heads = (text[max(0, box.start - 20) : box.start] for box in group)
+    names = [_NAME_AHEAD.search(head) for head in heads]
+    parts = [
+        f"{name[1]} = {box.content}" if name and all(names) else box.content
+        for name, box in zip(names, group, strict=True)
+    ]
+    return Box(group[0].start, group[-1].end, ", ".join(parts))
+
+
+_NAME_AHEAD = re.compile(r"([A-Za-z](?:_\{?\w\}?)?)\s*=\s*\$?\s*\Z")
+_BETWEEN = re.compile(
+    r"\\q?quad(?![a-z])|\\text(?![a-z])|\\[()\[\],; ]|[\s${}]|\b[A-Za-z](?:_\{?\w\}?)?\s*=(?!=)"
+)
+_MAX_BETWEEN = 60
+
+
+def _joins(gap: str) -> bool:
+    """Returns whether the text between two boxes says that they are one list."""
+    if len(gap) > _MAX_BETWEEN:
+        return False
+    return re.fullmatch(r"\s*(?:(?:[,;，、]|and|or)\s*)+", _BETWEEN.sub(" ", gap)) is not None
 
 
 def tidy(text: str) -> str:
@@ -91,15 +160,19 @@ def tidy(text: str) -> str:
         text = _BOLD.sub(r"\1", text).strip().strip("*`_").strip()
         if wrapped := _WRAPPED.fullmatch(text):
             text = next(group for group in wrapped.groups() if group is not None)
-        text = text.rstrip(". \t")
+        text = text.rstrip(". \t。")
     return text
 
 
 def clean(answer: str) -> str:
     """Returns an answer in plain signs: no markup, LaTeX spacing, typographic variants."""
-    if box := BOXED.search(answer):
-        answer = braced(answer, box.end()) or answer
-    answer = tidy(answer).translate(_CHARACTERS)
+    if box := last_boxes(answer, find_boxes(answer)):
+        answer = box.content
+    if not answer.isascii():
+        answer = _FOREIGN_DIGIT.sub(lambda digit: str(unicodedata.digit(digit[0])), answer)
+    answer = tidy(_CALCULATION.sub("", answer)).translate(_CHARACTERS)
+    if "\\\\" in answer and "\\begin" not in answer:  # \\frac, escaped once too often
+        answer = re.sub(r"\\\\(?=[A-Za-z(){}[\]])", r"\\", answer)
     for pattern, replacement in _REWRITES:
         answer = pattern.sub(replacement, answer)
     answer = tidy(answer).rstrip(",;: ")

@@ -1,23 +1,45 @@
 """Decide whether two answers say the same: the rules, in the order in which they are asked.
 
-Stands on `clean` and `quantity`; `symbolic` is asked last.
+Stands on `clean`, which takes markup off, and `prose`, which takes words off; then each rule reads
+both answers as one kind of value, with `structure`, `times` and `quantity`, and compares them;
+`expression` is asked last.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
-from unspoken.measure.answers.clean import as_text, clean, without_lead_in
+from unspoken.measure.answers.clean import as_text, clean
+from unspoken.measure.answers.expression import (
+    Undecided,
+    constant_ratio,
+    difference,
+    read_expression,
+    same_value,
+)
+from unspoken.measure.answers.prose import readings
 from unspoken.measure.answers.quantity import (
     MAX_QUANTITY_CHARACTERS,
     NUMERAL,
+    Quantity,
     numeral,
     read_quantity,
     units_agree,
 )
-from unspoken.measure.answers.symbolic import equal_by_math_verify
+from unspoken.measure.answers.structure import (
+    System,
+    is_name,
+    read_list,
+    read_matrix,
+    read_parts,
+    read_system,
+    split_equation,
+    split_list,
+)
+from unspoken.measure.answers.times import equal_clocks, equal_compounds, equal_dates
 
 MAX_ANSWER_CHARACTERS = 2000
 DIGIT_ROW = re.compile(r"-? ?[0-9](?: [0-9])+")
@@ -26,37 +48,69 @@ _RATIO = re.compile(
     rf"(?:the )?(?:ratio (?:is |of )?)?({NUMERAL}(?:(?: ?: ?| to |-to-){NUMERAL})+)",
     re.IGNORECASE,
 )
-_EQUALS_SIGN = re.compile(r"(?<![<>!=:~])=(?!=)")
 _CHOICE = re.compile(
     r"(?:option |choice )?(?:([a-z])|[(\[]([a-z])[)\]]|([a-z])[.:)])"
     r"|(?:option |choice )?(?:[(\[]([a-j])[)\]][.:]?|([a-j])[.:)]) (\S.*)",
     re.IGNORECASE,
 )
 _MAX_CHOICE_CHARACTERS = 200
+_BASED = re.compile(
+    r"([0-9A-Z]+) ?_ ?\{? ?([0-9]{1,2}|[a-z]{3,11}) ?\}?"
+    r"|([0-9A-Z]+),? \(?(?:in )?base[ -]([0-9]{1,2}|[a-z]{3,11})\)?"
+)
+_BASES = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+]
 _ARITHMETIC = re.compile(r"[0-9\s+\-*/^().,{}]+")
 _OPERATION = re.compile(r"[0-9)}]\s*(?:[+*/-]\s*)+[({.0-9]")
+_RELATION = re.compile(r"\\(?:le|ge|ne)(?![a-z])|<|>")
+_TURNED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le", "\\ne": "\\ne"}
+_VARIABLE_K = re.compile(r"(?<=[0-9])k\b")
+_ONE_SIDED, _TWO_SIDED = 3, 5  # parts of x < 7 and of 2 < x < 7
+_MAX_DEPTH = 8
+_MAX_PAIRS = 400
 
 
 def answers_equal(predicted: str, gold: str) -> bool:
-    r"""Returns whether two answers say the same.
+    r"""Returns whether two answers say the same; what cannot be decided is not equal.
 
     The first rule that reads both answers decides; nothing is rounded and nothing is raised.
 
     1. The same text, apart from case, markup, LaTeX spacing and a full stop.
-    2. Equations: two are equal if both sides agree; of an equation beside a plain answer the
-       value counts (`x = 5` and `7 * 8 = 56` are 5 and 56).
-    3. Spaced digits (`1 3 9 4`) are a row of digits: equal to the same digits only, so zeros in
+    2. Words around an answer are taken away: "The total is 84", "84 (total)", "C because ...",
+       "Yes, the claim is true". Of the prediction also "Natalia sold 72 clips", where nothing in
+       the sentence says more than, not, or, twice.
+    3. Equations: each name must have the same values, in any order; an equation that gives one
+       name one value is that value (`x = 5` and `7 * 8 = 56` are 5 and 56). An equation that is
+       still to be solved is no value.
+    4. Dates, times of the day (minutes of two digits, or a.m. and p.m., in both) and quantities
+       in several units (2 hours 30 minutes), which are converted.
+    5. Numbers with a base, matrices, tuples and intervals, part by part; lists and sets, part by
+       part in any order. A part is never equal to the whole.
+    6. Spaced digits (`1 3 9 4`) are a row of digits: equal to the same digits only, so zeros in
        front and at the end count.
-    4. Choice letters: `(B)`, `B.`, `b`, `(B) Paris`.
-    5. Ratios `3:2`, `3 to 2`, proportional to each other; beside a ratio only a fraction `3/2`
+    7. Choice letters: `(B)`, `B.`, `b`, `(B) Paris`.
+    8. Ratios `3:2`, `3 to 2`, proportional to each other; beside a ratio only a fraction `3/2`
        can be equal, not `1.5`.
-    6. Numbers with currency, thousands separators, units, fractions, mixed numbers, percent,
+    9. Numbers with currency, thousands separators, units, fractions, mixed numbers, percent,
        powers of ten. A missing unit agrees with any, so `50%` equals `50` (gold answers of
        percentage questions are often written so) but never `0.5`. Units are not converted.
-    7. Arithmetic that was not carried out (`7 * 8`) is not its value: a model that repeats the
-       question has not answered it. It equals the same numbers in another order, if these give
-       the same value.
-    8. math-verify, for short expressions of other kinds.
+    10. Arithmetic that was not carried out (`7 * 8`) is not its value: a model that repeats the
+        question has not answered it. It equals the same numbers in another order, if these give
+        the same value.
+    11. Expressions that have the same value wherever their variables stand, see `expression`.
 
     An empty answer equals nothing.
 
@@ -70,39 +124,233 @@ def answers_equal(predicted: str, gold: str) -> bool:
         >>> answers_equal("0.33", "1/3"), answers_equal("1 3 9 4", "1 3 9 4 0")
         (False, False)
     """
+    return compare_answers(predicted, gold) is True
+
+
+def compare_answers(predicted: str, gold: str, *, sentences: bool = True) -> bool | None:
+    """Returns whether two answers say the same, as `answers_equal`; None where nobody can tell.
+
+    That is so for numbers beyond all bounds, such as 9^{9^{9^{9}}}, of which the value would
+    be needed. The work for two answers is bounded, whatever they are.
+
+    Args:
+        predicted, gold: as in `answers_equal`.
+        sentences: whether a number may be read out of a sentence of the prediction.
+    """
     if max(len(predicted), len(gold)) > MAX_ANSWER_CHARACTERS:
-        return predicted.strip().casefold() == gold.strip().casefold()
+        same = predicted.strip().casefold() == gold.strip().casefold()
+        return same and bool(gold.strip())
     first, second = clean(predicted), clean(gold)
     if not first or not second:
         return False
     if as_text(first) == as_text(second):
         return True
-    first, second = without_lead_in(first), without_lead_in(second)
-    rules = (
-        _equal_equations,
-        _equal_digit_rows,
-        _equal_choices,
-        _equal_ratios,
-        _equal_quantities,
-        _equal_arithmetic,
-    )
-    for rule in rules:
-        verdict = rule(first, second)
-        if verdict is not None:
-            return verdict
-    return as_text(first) == as_text(second) or equal_by_math_verify(first, second)
-
-
-def _equal_equations(first: str, second: str) -> bool | None:
-    sides = [_EQUALS_SIGN.split(answer) for answer in (first, second)]
-    if len(sides[0]) == len(sides[1]) == 1:
+    pairs = [
+        (one, other)
+        for one in readings(first, sentences=sentences)
+        for other in readings(second, sentences=False)
+    ]
+    try:
+        return any(_Comparison().same(one, other) for one, other in pairs)
+    except Undecided:
         return None
-    if len(sides[0]) > 1 and len(sides[1]) > 1:
-        (left, right), (other_left, other_right) = ((side[0], side[-1]) for side in sides)
-        return (answers_equal(left, other_left) and answers_equal(right, other_right)) or (
-            answers_equal(left, other_right) and answers_equal(right, other_left)
+
+
+class _Comparison:
+    """Compares two cleaned answers and, where they have parts, these; counts the pairs."""
+
+    def __init__(self) -> None:
+        self._num_pairs = 0
+        self._depth = 0
+
+    def same(self, first: str, second: str) -> bool:
+        """Returns whether two answers say the same.
+
+        Raises:
+            Undecided: after too many pairs of parts, and as `same_value` does.
+        """
+        first, second = first.strip(), second.strip()
+        if not first or not second:
+            return False
+        if as_text(first) == as_text(second):
+            return True
+        self._num_pairs += 1
+        if self._num_pairs > _MAX_PAIRS or self._depth > _MAX_DEPTH:
+            raise Undecided
+        self._depth += 1
+        try:
+            verdicts = (rule(first, second) for rule in self._rules())
+            verdict = next((each for each in verdicts if each is not None), False)
+        finally:
+            self._depth -= 1
+        return verdict
+
+    def _rules(self) -> tuple[Callable[[str, str], bool | None], ...]:
+        return (
+            equal_dates,
+            self._equal_choices,
+            self._equal_equations,
+            equal_compounds,
+            equal_clocks,
+            _equal_based,
+            self._equal_matrices,
+            _equal_digit_rows,
+            self._equal_relations,
+            self._equal_parts,
+            self._equal_lists,
+            _equal_ratios,
+            _equal_quantities,
+            _equal_arithmetic,
+            _equal_expressions,
         )
-    return answers_equal(stated_value(first), stated_value(second))
+
+    def _equal_choices(self, first: str, second: str) -> bool | None:
+        first_choice, second_choice = _read_choice(first), _read_choice(second)
+        if first_choice and second_choice:
+            texts = first_choice[1], second_choice[1]
+            same_text = not all(texts) or as_text(texts[0]) == as_text(texts[1])
+            return first_choice[0] == second_choice[0] and same_text
+        if first_choice and first_choice[1]:
+            return self.same(first_choice[1], second)
+        if second_choice and second_choice[1]:
+            return self.same(first, second_choice[1])
+        return None
+
+    def _equal_equations(self, first: str, second: str) -> bool | None:
+        sides = split_equation(first), split_equation(second)
+        if len(sides[0]) == len(sides[1]) == 1:
+            return None
+        system, other_system = read_system(first), read_system(second)
+        if system and other_system:
+            return self._equal_systems(system, other_system)
+        if system and len(sides[1]) == 1:
+            return self._is_solution(system, second)
+        if other_system and len(sides[0]) == 1:
+            return self._is_solution(other_system, first)
+        if len(sides[0]) > 1 and len(sides[1]) > 1:
+            return self._equal_sides(*sides)
+        value = _value_of_equation(first, is_answer=True), _value_of_equation(second)
+        return value[0] is not None and value[1] is not None and self.same(value[0], value[1])
+
+    def _equal_systems(self, first: System, second: System) -> bool:
+        return first.keys() == second.keys() and all(
+            self._equal_in_any_order(_as_algebra(values, first), _as_algebra(second[name], second))
+            for name, values in first.items()
+        )
+
+    def _is_solution(self, system: System, other: str) -> bool:
+        """Whether an answer without names gives the values of a system."""
+        other = _as_interval(_read_relation(other) or []) or other
+        values = [value for _, values in sorted(system.items()) for value in values]
+        if len(system) == len(values) == 1:
+            return as_text(values[0]) == as_text(other) or self.same(
+                _as_algebra(values, system)[0], other
+            )
+        if len({name.partition("_")[0] for name in system}) == 1:  # x = 2, 3 or x_1 = 2, x_2 = 3
+            others = read_list(other)
+            return others is not None and self._equal_in_any_order(
+                _as_algebra(values, system), others
+            )
+        # (2, 3) for x = 2, y = 3: in the order of the alphabet
+        parts = read_parts(other)
+        return (
+            parts is not None
+            and parts.brackets == "()"
+            and len(values) == len(system)
+            and self._equal_in_order(parts.items, values)
+        )
+
+    def _equal_sides(self, first: Sequence[str], second: Sequence[str]) -> bool:
+        left, right, other_left, other_right = first[0], first[-1], second[0], second[-1]
+        if self.same(left, other_left) and self.same(right, other_right):
+            return True
+        if self.same(left, other_right) and self.same(right, other_left):
+            return True
+        if not len(first) == len(second) == 2:
+            return False
+        read = [read_expression(side) for side in (left, right, other_left, other_right)]
+        one, two, three, four = read
+        if one is None or two is None or three is None or four is None:
+            return False
+        zeros = difference(one, two), difference(three, four)
+        # of an equation in one unknown the solution is wanted, not another form
+        is_curve = zeros[0].variables == zeros[1].variables and len(zeros[0].variables) > 1
+        return is_curve and constant_ratio(*zeros) is not None
+
+    def _equal_matrices(self, first: str, second: str) -> bool | None:
+        matrix, other = read_matrix(first), read_matrix(second)
+        if matrix is None and other is None:
+            return None
+        if matrix is None or other is None:
+            return False
+        (kind, rows), (other_kind, other_rows) = matrix, other
+        return (
+            kind == other_kind
+            and [len(row) for row in rows] == [len(row) for row in other_rows]
+            and all(map(self._equal_in_order, rows, other_rows))
+        )
+
+    def _equal_relations(self, first: str, second: str) -> bool | None:
+        relations = _read_relation(first), _read_relation(second)
+        if not any(relations):
+            return None
+        if not all(relations):
+            relation, other = (relations[0], second) if relations[0] else (relations[1], first)
+            interval = _as_interval(relation or [])
+            return interval != "" and self.same(interval, other)
+        one, two = (relation or [] for relation in relations)
+        turned = [_TURNED.get(part, part) for part in reversed(two)]
+        return (
+            self._same_relation(one, two)
+            or self._same_relation(one, turned)
+            or _same_up_to_sign(one, two)
+        )
+
+    def _same_relation(self, first: Sequence[str], second: Sequence[str]) -> bool:
+        return first[1::2] == second[1::2] and self._equal_in_order(first[::2], second[::2])
+
+    def _equal_parts(self, first: str, second: str) -> bool | None:
+        parts, other_parts = read_parts(first), read_parts(second)
+        if parts and other_parts:
+            same_brackets = parts.brackets == other_parts.brackets
+            return same_brackets and self._equal_in_order(parts.items, other_parts.items)
+        if parts is None and other_parts is None:
+            return None
+        # (2, 3) beside 2, 3 without brackets
+        tuple_, other = (parts, second) if parts else (other_parts, first)
+        items = None if read_quantity(other) else split_list(other.strip("{}"))
+        if tuple_ is None or tuple_.brackets != "()" or items is None:
+            return False
+        return self._equal_in_order(tuple_.items, items)
+
+    def _equal_lists(self, first: str, second: str) -> bool | None:
+        lists = [None if read_quantity(answer) else read_list(answer) for answer in (first, second)]
+        if lists[0] is None and lists[1] is None:
+            return None
+        # 12,34,567 is a number, but beside the list 12, 34, 567 it is that list
+        one, other = (
+            read_list(answer) if each is None and "," in answer else each
+            for each, answer in zip(lists, (first, second), strict=True)
+        )
+        return one is not None and other is not None and self._equal_in_any_order(one, other)
+
+    def _equal_in_order(self, first: Sequence[str], second: Sequence[str]) -> bool:
+        return len(first) == len(second) and all(map(self.same, first, second))
+
+    def _equal_in_any_order(self, first: Sequence[str], second: Sequence[str]) -> bool:
+        first, second = _without_repeated_tuples(first), _without_repeated_tuples(second)
+        if len(first) != len(second):
+            return False
+        rest = list(second)
+        for part in first:
+            texts = [as_text(each) for each in rest]
+            found = texts.index(as_text(part)) if as_text(part) in texts else None
+            if found is None:
+                found = next((n for n, each in enumerate(rest) if self.same(part, each)), None)
+            if found is None:
+                return False
+            del rest[found]
+        return True
 
 
 def stated_value(answer: str) -> str:
@@ -110,9 +358,48 @@ def stated_value(answer: str) -> str:
 
     An answer that is no equation is its own value.
     """
-    sides = _EQUALS_SIGN.split(answer)
-    first, last = sides[0].strip(), sides[-1].strip()
+    sides = split_equation(answer)
+    first, last = sides[0], sides[-1]
     return first if len(last) == 1 and last.isalpha() and not first.isalpha() else last
+
+
+def _value_of_equation(answer: str, *, is_answer: bool = False) -> str | None:
+    r"""Returns 56 of 7 * 8 = 56, and None of an equation that is still to be solved.
+
+    Of a prediction such as a + b = 7 the value counts, too: that is what was asked for, while a
+    gold answer such as x + y = 7 may be a line.
+    """
+    sides = split_equation(answer)
+    if len(sides) == 1:
+        return answer
+    if is_name(sides[0]):
+        return sides[-1]
+    left, right = read_expression(sides[0]), read_expression(sides[-1])
+    if left is None:
+        return None if "\\" in sides[0] and right is None else sides[-1]
+    if not left.variables:
+        return sides[-1] if right is None or not right.variables else None
+    is_asked = is_answer and len(left.variables) > 1 and read_quantity(sides[-1]) is not None
+    return sides[-1] if is_asked else None
+
+
+def _as_algebra(values: Sequence[str], system: System) -> list[str]:
+    """Returns values of variables, in which the k of 3k is a letter, not a thousand."""
+    has_words = any(len(name) > 1 and "_" not in name for name in system)
+    return [value if has_words else _VARIABLE_K.sub(" * k", value) for value in values]
+
+
+def _equal_based(first: str, second: str) -> bool | None:
+    numbers = [_BASED.fullmatch(answer) for answer in (first, second)]
+    if not any(numbers):
+        return None
+    found = [_digits_and_base(number) for number in numbers if number]
+    return len(found) == len(numbers) and found[0] == found[1]
+
+
+def _digits_and_base(number: re.Match[str]) -> tuple[str, str]:
+    digits, base = number[1] or number[3], number[2] or number[4]
+    return digits, str(_BASES.index(base)) if base in _BASES else base
 
 
 def _equal_digit_rows(first: str, second: str) -> bool | None:
@@ -122,19 +409,6 @@ def _equal_digit_rows(first: str, second: str) -> bool | None:
     return are_digits and first.replace(" ", "") == second.replace(" ", "")
 
 
-def _equal_choices(first: str, second: str) -> bool | None:
-    first_choice, second_choice = _read_choice(first), _read_choice(second)
-    if first_choice and second_choice:
-        texts = first_choice[1], second_choice[1]
-        same_text = not all(texts) or as_text(texts[0]) == as_text(texts[1])
-        return first_choice[0] == second_choice[0] and same_text
-    if first_choice and first_choice[1]:
-        return answers_equal(first_choice[1], second)
-    if second_choice and second_choice[1]:
-        return answers_equal(first, second_choice[1])
-    return None
-
-
 def _read_choice(text: str) -> tuple[str, str] | None:
     """Returns ("b", "paris") for "(B) Paris", ("b", "") for "B.", None for other answers."""
     match = _CHOICE.fullmatch(text) if len(text) <= _MAX_CHOICE_CHARACTERS else None
@@ -142,6 +416,65 @@ def _read_choice(text: str) -> tuple[str, str] | None:
         return None
     *letters, label = match.groups()
     return next(letter for letter in letters if letter).casefold(), (label or "").casefold()
+
+
+def _read_relation(text: str) -> list[str] | None:
+    r"""Returns ["2", "<", "x", "\\le", "7"] for 2 < x \le 7, None for other answers."""
+    if not _RELATION.search(text) or "=" in text or "," in text:
+        return None
+    parts = re.split(rf"({_RELATION.pattern})", text)
+    stripped = [part.strip() for part in parts]
+    return stripped if all(stripped) and len(stripped) in (_ONE_SIDED, _TWO_SIDED) else None
+
+
+def _same_up_to_sign(first: Sequence[str], second: Sequence[str]) -> bool:
+    """Returns whether two inequalities are one, as x < 1 and -x > -1 are."""
+    if not len(first) == len(second) == 3:
+        return False
+    sides = [read_expression(side) for side in (first[0], first[2], second[0], second[2])]
+    one, two, three, four = sides
+    if one is None or two is None or three is None or four is None:
+        return False
+    ratio = constant_ratio(difference(one, two), difference(three, four))
+    sign = _TURNED.get(second[1]) if ratio == -1 else second[1]
+    return ratio in (1, -1) and first[1] == sign
+
+
+def _without_repeated_tuples(parts: Sequence[str]) -> list[str]:
+    """Returns parts without the tuples that were there before: a solution counts once."""
+    texts = [as_text(part.replace(" ", "")) for part in parts]
+    return [part for n, part in enumerate(parts) if "," not in part or texts[n] not in texts[:n]]
+
+
+def _as_interval(relation: Sequence[str]) -> str:
+    r"""Returns (2, 7] for 2 < x \le 7, and "" for what is no interval of one variable."""
+    if len(relation) == _ONE_SIDED:
+        if not is_name(relation[0]):
+            relation = [_TURNED.get(part, part) for part in reversed(relation)]
+        name, sign, end = relation
+        ends = {">": f"({end}, \\infty)", "\\ge": f"[{end}, \\infty)"}
+        ends |= {"<": f"(-\\infty, {end})", "\\le": f"(-\\infty, {end}]"}
+        return ends.get(sign, "") if is_name(name) else ""
+    if len(relation) == _TWO_SIDED and set(relation[1::2]) <= {"<", "\\le"}:
+        return _as_bounded_interval(*relation)
+    return ""
+
+
+def _as_bounded_interval(low: str, sign: str, name: str, other_sign: str, high: str) -> str:
+    r"""Returns (2, 7] for 2 < x \le 7, and of 2 < |x| the interval on either side of zero."""
+    opened, closed = "(" if sign == "<" else "[", ")" if other_sign == "<" else "]"
+    interval = f"{opened}{low}, {high}{closed}"
+    if re.fullmatch(r"\| ?[A-Za-z] ?\|", name):
+        turned = {"(": ")", "[": "]", ")": "(", "]": "["}
+        mirrored = f"{turned[closed]}{_negative(high)}, {_negative(low)}{turned[opened]}"
+        return f"{mirrored} \\cup {interval}"
+    return interval if is_name(name) else ""
+
+
+def _negative(text: str) -> str:
+    if text.startswith("-"):
+        return text[1:]
+    return f"-{text}" if re.fullmatch(r"[\w./\\{} ]+", text) else f"-({text})"
 
 
 def _equal_ratios(first: str, second: str) -> bool | None:
@@ -160,7 +493,7 @@ def _equal_ratios(first: str, second: str) -> bool | None:
 def _read_ratio(text: str) -> tuple[Fraction, ...]:
     """Returns (3, 2) for "3:2" and "3 to 2", () for other answers."""
     match = _RATIO.fullmatch(text) if len(text) <= MAX_QUANTITY_CHARACTERS else None
-    if match is None:
+    if match is None or re.search(r":0[0-9]", text):  # 3:05 is a time
         return ()
     return tuple(numeral(part.strip()) for part in re.split(r":|-?to-?", match[1].casefold()))
 
@@ -174,12 +507,19 @@ def _fraction_as_ratio(text: str) -> tuple[Fraction, ...]:
 
 
 def _equal_quantities(first: str, second: str) -> bool | None:
-    first_quantity, second_quantity = read_quantity(first), read_quantity(second)
-    if first_quantity is None or second_quantity is None:
+    quantities = _read_number(first), _read_number(second)
+    if quantities[0] is None or quantities[1] is None:
         return None
-    return first_quantity.value == second_quantity.value and units_agree(
-        first_quantity.unit, second_quantity.unit
+    return quantities[0].value == quantities[1].value and units_agree(
+        quantities[0].unit, quantities[1].unit
     )
+
+
+def _read_number(text: str) -> Quantity | None:
+    """Returns the quantity that a text is, also in brackets of its own."""
+    while text.startswith("(") and text.endswith(")"):
+        text = text[1:-1].strip()
+    return read_quantity(text)
 
 
 def _equal_arithmetic(first: str, second: str) -> bool | None:
@@ -187,7 +527,7 @@ def _equal_arithmetic(first: str, second: str) -> bool | None:
     if not any(unevaluated):
         return None
     numbers = [Counter(re.findall(NUMERAL, answer)) for answer in (first, second)]
-    return all(unevaluated) and numbers[0] == numbers[1] and equal_by_math_verify(first, second)
+    return all(unevaluated) and numbers[0] == numbers[1] and _equal_expressions(first, second)
 
 
 def _is_unevaluated(text: str) -> bool:
@@ -196,3 +536,14 @@ def _is_unevaluated(text: str) -> bool:
         and _OPERATION.search(text) is not None
         and read_quantity(text) is None
     )
+
+
+def _equal_expressions(first: str, second: str) -> bool:
+    expressions = []
+    for answer in (first, second):
+        # words are no products of letters
+        if len(answer) > 1 and not re.search(r"[0-9\\+*/^(\[{<>|-]", answer):
+            return False
+        expressions.append(read_expression(answer))
+    one, other = expressions
+    return one is not None and other is not None and same_value(one, other)

@@ -1,13 +1,16 @@
 """Find the final answer in what a model wrote, or in a reference solution.
 
 The first step after decoding: what is found here goes to `equal` and `digits` as the prediction.
+Every step takes time in proportion to the text, whatever the text is.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from typing import NamedTuple
 
-from unspoken.measure.answers.clean import BOXED, braced, tidy
+from unspoken.measure.answers.clean import Box, find_boxes, last_boxes, tidy
 
 _DECORATION = r"[ \t*_`]*"
 _LINE_START = r"^[ \t>*_#`]*"
@@ -15,25 +18,35 @@ _LINE_START = r"^[ \t>*_#`]*"
 _UNQUOTED = r"""(?<!['"“‘\w])"""
 _NOT_FINAL = r"(?<!final\s)"
 _FLAGS = re.IGNORECASE | re.MULTILINE
+# What is so plainly an answer that no colon is needed before it: FINAL ANSWER 42.
+_PLAIN_VALUE = r"(?=\(?[A-J]\)?[.\s*]*$|\\boxed|[-+(\\]*[$€£¥₹]?\s?\.?[0-9][0-9.,/:]*[^\n]{0,40}$)"
 
+_TAG = re.compile(r"<answer>", re.IGNORECASE)
+_TAG_END = re.compile(r"</answer>", re.IGNORECASE)
 _FINAL_ANSWER = re.compile(
     rf"{_UNQUOTED}final\s+answer{_DECORATION}(?:is\b{_DECORATION})?[:：]"
-    rf"|{_LINE_START}final\s+answer{_DECORATION}$",
+    rf"|{_LINE_START}final\s+answer{_DECORATION}$"
+    rf"|{_LINE_START}final\s+answer{_DECORATION}(?:[-–—]+[ \t]+|[=→>]+{_DECORATION})"
+    rf"|{_LINE_START}final\s+answer[ \t*_`]+{_PLAIN_VALUE}"
+    r"|最[终終后後]答案(?:应该|應該)?[ \t*_`]*[:：是为為]+",
     _FLAGS,
 )
 _FINAL_ANSWER_SENTENCE = re.compile(rf"{_UNQUOTED}final\s+answer{_DECORATION}is\b", _FLAGS)
 _HASHES = re.compile(r"(?<!#)####(?!#)")
 _ANSWER = re.compile(
     rf"{_NOT_FINAL}{_UNQUOTED}answer{_DECORATION}(?:is\b{_DECORATION})?[:：]"
-    rf"|^[ \t]*#+[ \t]*answer{_DECORATION}$",
+    rf"|^[ \t]*#+[ \t]*answer{_DECORATION}$"
+    r"|(?<![终終后後])答案(?:应该|應該)?[ \t*_`]*[:：是为為]+",
     _FLAGS,
 )
 _ANSWER_SENTENCE = re.compile(rf"{_NOT_FINAL}{_UNQUOTED}answer{_DECORATION}is\b", _FLAGS)
 _A = re.compile(rf"{_LINE_START}A{_DECORATION}[:：]", _FLAGS)
 
+#: From the most specific kind to the least; None stands for boxes.
 _MARKERS = (
+    _TAG,
     _FINAL_ANSWER,
-    BOXED,
+    None,
     _HASHES,
     _FINAL_ANSWER_SENTENCE,
     _ANSWER,
@@ -53,36 +66,68 @@ _QUESTION = re.compile(
     rf"[ \t]*[0-9]*{_DECORATION}[:：])|^[ \t]*#+[ \t]*(?:question|problem)\b",
     _FLAGS,
 )
-_END_TOKEN = re.compile(r"<\|(?:im_end|endoftext|eot_id|end)\|>|</s>")
+# <|im_end|>, <|return|>, <|end_of_text|>, <｜end▁of▁sentence｜>, <end_of_turn>, </s>, </answer> ...
+_END_TOKEN = re.compile(
+    r"<[|｜](?:im[_▁](?:end|start)|end|end[_▁]?of[_▁]?(?:text|turn|sentence|message|solution)"
+    r"(?:[_▁]token)?|eo[tms](?:[_▁]id)?|return|call|user)[|｜]>"
+    r"|</s>|<eos>|<(?:end|start)_of_turn>|</answer>",
+    re.IGNORECASE,
+)
 _THINK_END = "</think>"
+# A text in OpenAI's Harmony format: channels of which only the final one is spoken.
+_FINAL_CHANNEL = re.compile(r"<\|channel\|>\s*final\b[^<]*<\|message\|>")
+_OTHER_CHANNEL = re.compile(r"<\|channel\|>\s*(?:analysis|commentary)\b[^<]*<\|message\|>")
+_CHANNEL_END = re.compile(r"<\|(?:end|call|return)\|>(?:\s*<\|start\|>[^<]*)?")
 _ONLY_DECORATION = re.compile(r"[\s*_#`$-]*|\\[\[(]")
 # What leads to a marker in its own line: "**", "Thus, the", and before a box "The answer is $".
 _LEAD_IN = re.compile(
     rf"(?:\b(?:so|thus|therefore|hence),?\s+)?(?:\b(?:the|my)\s+)?(?:\b(?:final|correct)\s+)?"
-    rf"(?:\banswer{_DECORATION}(?:is\b)?{_DECORATION}[:：]?)?\s*(?:\\[\[(]|[*_`$>#]*|{BOXED.pattern})\Z",
+    rf"(?:\banswer{_DECORATION}(?:is\b)?{_DECORATION}[:：]?)?\s*(?:\\[\[(]|[*_`$>#]*)\Z",
     re.IGNORECASE,
 )
+_VISIBLE = re.compile(r"\S")
+_CONTENT = re.compile(r"[^\s*_#`$-]")
 _MAX_LEAD_IN = 200
 _ONLY_QUOTED = re.compile(r"[\s>*_#`$]*")
 _RULE = re.compile(r"\s*(?:-{3,}|\*{3,}|_{3,}|#+)\s*")
 _DISPLAY = re.compile(r"\s*(?:\$\$?|\\[\[(])\s*")
 _HEADING = re.compile(r"step\s*[0-9]|[0-9]+[.)]\s+[A-Za-z]", re.IGNORECASE)
+#: Of a line so much is read, and so many markers of one kind are tried, from the last one on.
+_MAX_LINE = 4000
+_MAX_TRIES = 50
+
+
+class Statement(NamedTuple):
+    """An answer that a marker introduces, which begins at `start`; `kind` is None for a box."""
+
+    start: int
+    answer: str
+    kind: re.Pattern[str] | None
+
+
+class _Text(NamedTuple):
+    """A text and its boxes."""
+
+    text: str
+    boxes: list[Box]
 
 
 def extract_answer(text: str) -> str:
     r"""Returns the final answer that a text states, or "" where it states none.
 
-    The most specific kind of marker in the text decides, in this order: `Final Answer:`,
-    `\boxed{}`, `####`, "the final answer is", `Answer:`, "the answer is", `A:` at the start of a
-    line, and, with none of these, a single `#` directly before the end. Markers are
+    The most specific kind of marker in the text decides, in this order: `<answer>`, `Final
+    Answer:`, `\boxed{}`, `####`, "the final answer is", `Answer:`, "the answer is", `A:` at the
+    start of a line, and, with none of these, a single `#` directly before the end. Markers are
     case-insensitive and may stand in Markdown bold or headings. The answer is the first line with
-    content after the marker; a `\boxed{}` in that line is the answer. Without any marker it is
-    the last line with content.
+    content after the marker; a `\boxed{}` in that line is the answer, and several boxes with only
+    commas, "and" or "or" between them are a list. Without any marker it is the last line with
+    content.
 
     Of several markers of that kind the last one with content counts, since a writer who corrects
     himself does so later. Before that the text is cut where the model starts a next question
     by itself (a line such as `Q:` or `### Question:` after an answer), so what it recites there
-    does not count. Text up to `</think>` does not count where something follows it.
+    does not count. Text up to `</think>` does not count where something follows it, nor do
+    channels of a Harmony text other than the final one, nor what follows a token that ends a turn.
 
     A marker with nothing after it (a text cut short) gives "", not the line before it.
 
@@ -98,11 +143,8 @@ def extract_answer(text: str) -> str:
         '18'
     """
     text = _without_recitation(_spoken_part(text))
-    stated = _stated_answer(text)
-    if stated is not None:
-        return stated[1]
-    lines = [line for line in text.splitlines() if not _ONLY_DECORATION.fullmatch(line)]
-    return tidy(lines[-1]) if lines else ""
+    stated = _find_statement(text)
+    return _last_line(text) if stated is None else stated.answer
 
 
 def split_answer(text: str) -> tuple[str, str] | None:
@@ -111,8 +153,8 @@ def split_answer(text: str) -> tuple[str, str] | None:
     The answer is what `extract_answer` returns, but only where a marker introduces it or a
     `<think>` block precedes it: the last line of a text is no answer by itself. The reasoning is
     what stands before the marker, without what leads to it ("Therefore, the"), or what stands in
-    the `<think>` block, if there is anything. A block that never ends, or with nothing after it,
-    states no answer.
+    the `<think>` block or the other channels, if there is anything. A block that never ends, or
+    with nothing after it, states no answer.
 
     Args:
         text: what a teacher wrote.
@@ -125,39 +167,76 @@ def split_answer(text: str) -> tuple[str, str] | None:
         >>> split_answer("Step 1: 0.15 * 240 = 36") is None
         True
     """
-    inside, closed, after = text.rpartition(_THINK_END)
-    inside = inside.strip().removeprefix("<think>").strip()
+    inside, closed, after = _split_thought(text)
     says_nothing = closed and not _END_TOKEN.sub("", after).strip()
     if says_nothing or after.lstrip().startswith("<think>"):
         return None
+    if not closed and _OTHER_CHANNEL.search(text):
+        return None
     spoken = _without_recitation(_spoken_part(text))
-    stated = _stated_answer(spoken)
+    stated = _find_statement(spoken)
     if stated is None:
-        answer = extract_answer(text)
+        answer = _last_line(spoken)
         return (inside, answer) if closed and answer else None
-    match, answer = stated
-    thought = inside or _before(match)
-    return (thought, answer) if answer else None
+    thought = inside or _before(spoken, stated)
+    return (thought, stated.answer) if stated.answer else None
 
 
-def _stated_answer(text: str) -> tuple[re.Match[str], str] | None:
-    """Returns the marker that decides and its answer, "" after markers without one, or None."""
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if not _ONLY_DECORATION.fullmatch(line)]
+    return tidy(lines[-1][:_MAX_LINE]) if lines else ""
+
+
+def _find_statement(text: str) -> Statement | None:
+    """Returns what the deciding marker states, "" after markers without content, or None."""
+    whole = _Text(text, find_boxes(text))
     empty = None
     for marker in _MARKERS:
-        for match in reversed(list(marker.finditer(text))):
-            if answer := _answer_after(match):
-                return match, answer
-            empty = empty or match
+        if marker is None:
+            found = _find_box(whole)
+        else:
+            starts = list(marker.finditer(text))[: -_MAX_TRIES - 1 : -1]
+            stated = (
+                Statement(start.start(), _answer_after(whole, marker, start.end()), marker)
+                for start in starts
+            )
+            found = _first_filled(stated)
+        if found is not None and found.answer:
+            return found
+        empty = empty or found
     if empty is not None:
-        return empty, ""
-    match = _SINGLE_HASH.search(text.rstrip())
-    return (match, tidy(match[1])) if match else None
+        return empty
+    end = text.rstrip()
+    hash_sign = _SINGLE_HASH.search(end, max(0, len(end) - _MAX_LINE))
+    return Statement(hash_sign.start(), tidy(hash_sign[1]), _SINGLE_HASH) if hash_sign else None
 
 
-def _before(match: re.Match[str]) -> str:
-    """Returns the text before a marker, without what only leads to it."""
-    text = match.string[: match.start()]
-    if match.re is _SINGLE_HASH:
+def _first_filled(statements: Iterator[Statement]) -> Statement | None:
+    """Returns the first statement with an answer, or else the first one."""
+    first = None
+    for statement in statements:
+        if statement.answer:
+            return statement
+        first = first or statement
+    return first
+
+
+def _find_box(whole: _Text) -> Statement | None:
+    if not whole.boxes:
+        return None
+    box = last_boxes(whole.text, whole.boxes)
+    if box is None:
+        return Statement(whole.boxes[-1].start, "", None)
+    # Nothing of a box around it is thought.
+    around = [each.start for each in whole.boxes if each.start <= box.start <= box.end <= each.end]
+    start = min(around, default=box.start)
+    return Statement(start, tidy(box.content), None)
+
+
+def _before(text: str, stated: Statement) -> str:
+    """Returns the text before a statement, without what only leads to it."""
+    text = text[: stated.start]
+    if stated.kind is _SINGLE_HASH:
         return text.strip()
     head, line_end, line = text.rpartition("\n")
     # What leads to a marker is short; a search through all of a degenerate line takes for ever.
@@ -166,19 +245,49 @@ def _before(match: re.Match[str]) -> str:
     text = head + line_end + ("" if _ONLY_QUOTED.fullmatch(line) else line)
     lines = text.rstrip().splitlines()
     while lines and (
-        _RULE.fullmatch(lines[-1]) or (match.re is BOXED and _DISPLAY.fullmatch(lines[-1]))
+        _RULE.fullmatch(lines[-1]) or (stated.kind is None and _DISPLAY.fullmatch(lines[-1]))
     ):
         lines.pop()
     return "\n".join(lines).strip()
 
 
+def _split_thought(text: str) -> tuple[str, bool, str]:
+    """Returns a thought that is set apart, whether it has ended, and what follows it."""
+    inside, closed, after = text.rpartition(_THINK_END)
+    if closed:
+        return inside.strip().removeprefix("<think>").strip(), True, after
+    channel = _OTHER_CHANNEL.search(text)
+    if channel is None:
+        return "", False, text
+    spoken = _final_channel(text, channel)
+    if spoken is None:
+        return "", False, text
+    inside = text[channel.end() : len(text) - len(spoken)]
+    end = _CHANNEL_END.search(inside)
+    return inside[: end.start()].strip() if end else "", True, spoken
+
+
+def _final_channel(text: str, other: re.Match[str] | None) -> str | None:
+    """Returns what a Harmony text says in its final channel, or after its other ones."""
+    finals = list(_FINAL_CHANNEL.finditer(text))
+    if finals:
+        return text[finals[-1].end() :]
+    if other is None:
+        return None
+    last = list(_OTHER_CHANNEL.finditer(text))[-1]
+    end = _CHANNEL_END.search(text, last.end())
+    return text[end.end() :] if end and text[end.end() :].strip() else None
+
+
 def _spoken_part(text: str) -> str:
-    """Returns the text after a closed `<think>` block and before an end token written as text."""
+    """Returns the text after a thought that is set apart and before a token that ends a turn."""
     after = text.rpartition(_THINK_END)[2]
     if after.strip():
         text = after
-    end = _END_TOKEN.search(text)
-    return text[: end.start()] if end and text[: end.start()].strip() else text
+    if "<|channel|>" in text:
+        text = _final_channel(text, _OTHER_CHANNEL.search(text)) or text
+    ends = (token.start() for token in _END_TOKEN.finditer(text))
+    return text[: next((end for end in ends if text[:end].strip()), len(text))]
 
 
 def _without_recitation(text: str) -> str:
@@ -187,58 +296,70 @@ def _without_recitation(text: str) -> str:
     An answer is any marker, or one short line alone at the start (a model that answers at once).
     A question before any answer is the asked one, repeated by the model.
     """
-    questions = list(_QUESTION.finditer(text))
+    questions = [question.start() for question in _QUESTION.finditer(text)]
     if not questions:
         return text
-    found = [match.start() for marker in _MARKERS if (match := marker.search(text))]
+    found = [match.start() for marker in _MARKERS if marker and (match := marker.search(text))]
+    found += [box.start for box in find_boxes(text)[:1]]
     first_marker = min(found, default=len(text))
-    for question in questions:
-        head = text[: question.start()].strip()
-        if head and (question.start() > first_marker or _is_short_answer(head)):
-            return text[: question.start()]
-    return text
+    first_content = len(text) - len(text.lstrip())
+    # Only the first question after some content can follow one line alone.
+    following = next((start for start in questions if start > first_content), len(text))
+    if _is_short_answer(text[:following].strip()):
+        return text[:following]
+    return text[: next((start for start in questions if start > first_marker), len(text))]
 
 
 def _is_short_answer(head: str) -> bool:
-    if "\n" in head:
+    if "\n" in head or not head:
         return False
     has_letters = any(character.isalpha() for character in head)
     has_digits = any(character.isdigit() for character in head)
     return not has_letters or len(head.split()) <= (5 if has_digits else 2)
 
 
-def _answer_after(match: re.Match[str]) -> str:
+def _answer_after(whole: _Text, marker: re.Pattern[str], position: int) -> str:
     """Returns the answer that one occurrence of a marker introduces, or ""."""
-    text, marker = match.string, match.re
-    if marker is BOXED:
-        return tidy(braced(text, match.end()))
-    start, end = _first_line_with_content(text, match.end())
-    line = text[start:end]
-    if box := BOXED.search(text, start, end):
-        return tidy(braced(text, box.end()))
-    if marker is _HASHES and _is_heading(line, text[end:]):
+    text = whole.text
+    if marker is _TAG:
+        end = _TAG_END.search(text, position)
+        content = text[position : end.start() if end else len(text)].strip()
+        return "" if _TAG.search(content) else extract_answer(content)
+    start, end = _first_line_with_content(text, position)
+    in_line = [box for box in whole.boxes if start <= box.start < end]
+    if in_line:
+        box = last_boxes(text, in_line)
+        return tidy(box.content) if box else ""
+    line = text[start : min(end, start + _MAX_LINE)]
+    if marker is _HASHES and _is_heading(line, whole.text, end):
         return ""
-    while leading := _LEADING_MARKER.match(line):
-        line = line[leading.end() :]
+    start = 0
+    while leading := _LEADING_MARKER.match(line, start):
+        start = leading.end()
     # "36. I hope it is correct." A decimal point has no space after it.
     sentence_end = r"[.!]\s+(?=[A-Z])"
     if marker not in _SENTENCE_MARKERS:
-        sentence_end = rf"(?<=[\d%)}}$]){sentence_end}"
-    return tidy(re.split(sentence_end, line, maxsplit=1)[0])
+        sentence_end = rf"(?<=[\d%)}}$]){sentence_end}|[.!]\s+(?=I hope\b)"
+    return tidy(re.split(sentence_end, line[start:], maxsplit=1)[0])
 
 
-def _is_heading(line: str, rest: str) -> bool:
+def _is_heading(line: str, text: str, end: int) -> bool:
     """Returns whether what follows `####` is a Markdown heading, not a GSM8K answer."""
     if _HEADING.match(line.strip(" \t*_")):
         return True
-    return not any(character.isdigit() for character in line) and bool(rest.strip())
+    has_digits = any(character.isdigit() for character in line)
+    return not has_digits and _VISIBLE.search(text, end) is not None
 
 
 def _first_line_with_content(text: str, start: int) -> tuple[int, int]:
-    while start < len(text):
+    for _ in range(_MAX_TRIES):
+        content = _CONTENT.search(text, start)
+        if content is None:
+            break
+        start = max(start, text.rfind("\n", 0, content.start()) + 1)
         end = text.find("\n", start)
         end = len(text) if end < 0 else end
         if not _ONLY_DECORATION.fullmatch(text, start, end):
             return start, end
-        start = end + 1
+        start = end
     return len(text), len(text)

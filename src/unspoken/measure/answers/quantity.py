@@ -14,26 +14,72 @@ NUMERAL = (
     r"(?:(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[1-9][0-9]{0,2}(?: [0-9]{3})+(?![0-9])|[0-9]+)"
     r"(?:\.[0-9]*)?|\.[0-9]+)"
 )
+# As other countries write numbers, where that can be read in one way only: 1.234.567,89,
+# 1'250'000, 12,34,567, 12 345,6. And 3,75, which is a number only with a unit: see read_quantity.
+_DECIMAL_COMMA = (
+    r"[1-9][0-9]{0,2}(?:\.[0-9]{3})+,[0-9]+|[1-9][0-9]{0,2}(?:\.[0-9]{3}){2,}(?![0-9.])"
+    r"|[1-9][0-9]{0,2}(?: [0-9]{3})+,[0-9]+|0,[0-9]{3,}(?![0-9,.])"
+)
+_OTHER_GROUPS = (
+    r"[1-9][0-9]{0,2}(?:'[0-9]{3})+(?:[.,][0-9]+)?(?![0-9])"
+    r"|[1-9][0-9]?(?:,[0-9]{2})+,[0-9]{3}(?:\.[0-9]+)?(?![0-9,])"
+)
+_COMMA_WITH_UNIT = r"[0-9]+,(?:[0-9]{1,2}|[0-9]{4,})(?![0-9,.])|[0-9]{4,},[0-9]{3}(?![0-9,.])"
 _TEN_TO = r"10\s*\^\s*[{(]?\s*([+-]?[0-9]{1,3})\s*[})]?"
-_CURRENCY = r"US\$|USD|EUR|GBP|[$€£¥₹]"
-_UNIT = r"[A-Za-z°µΩ%$€£¥₹¢/][A-Za-z°µΩ%$€£¥₹¢'*/^{}0-9. -]*"
+_CODES = r"USD|EUR|GBP|JPY|CNY|RMB|INR|CHF|AUD|CAD|NZD|HKD|SGD|BRL|MXN|SEK|NOK|DKK|PLN|TRY|KRW|ZAR"
+_CURRENCY = (
+    rf"(?:US|AU?|CA?|NZ|HK|SG?|R|MX|NT)\$|(?:{_CODES})(?![A-Za-z])|[Rr]s\.?(?![a-z])|kr\.?(?![a-z])"
+    r"|[$€£¥₹₩₽₺₪₫₱฿₴₦₨]"
+)
+# Units are words of any language; letters of the Latin alphabet have no accent-free stand-in here.
+_UNIT_START = r"[^\W\d_]|[°%/¢$€£¥₹₩₽₺₪₫₱฿₴₦₨]"
+_UNIT = (
+    rf"(?:{_UNIT_START})(?:[^\W_]|[°%/¢$€£¥₹₩₽₺₪₫₱฿₴₦₨'*^{{}}. -]|[\u0300-\u036f\u0900-\u0dff])*"
+)
 _QUANTITY = re.compile(
     rf"([+-]?)\s*({_CURRENCY})?\s*([+-]?)\s*"
     rf"(?:([0-9]+)\s+(?:and\s+)?([0-9]+)\s*/\s*([0-9]+)"
     rf"|({NUMERAL})\s*/\s*([+-]?{NUMERAL})"
     rf"|{_TEN_TO}"
-    rf"|({NUMERAL})(?:[eE]([+-]?[0-9]{{1,3}})|\s*[*xX]\s*{_TEN_TO})?)"
+    rf"|({_DECIMAL_COMMA}|{_OTHER_GROUPS}|{_COMMA_WITH_UNIT}|{NUMERAL})"
+    rf"(?:[eE]([+-]?[0-9]{{1,3}})|\s*[*xX]\s*{_TEN_TO})?)"
     rf"(\s*)({_UNIT})?"
 )
+_IS_DECIMAL_COMMA = re.compile(
+    rf"{_DECIMAL_COMMA}|{_COMMA_WITH_UNIT}|[0-9]+(?:'[0-9]{{3}})+,[0-9]+"
+)
+_NEEDS_UNIT = re.compile(_COMMA_WITH_UNIT)
 MAX_QUANTITY_CHARACTERS = 1000
 _MAX_UNIT_CHARACTERS = 60
 
-_MULTIPLIERS = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+# Words for powers of ten, in the languages in which they are most often met.
+_MULTIPLIERS = {
+    word: power
+    for power, words in {
+        2: "hundred hundreds",
+        3: "thousand thousands tausend mille mil mila thsd тыс тысяч тысяча тысячи",
+        5: "lakh lakhs lac",
+        6: "million millions mio mln millionen millones millón milhões milhão milioni milione "
+        "миллион миллиона миллионов млн",
+        7: "crore crores",
+        9: "billion billions mrd milliard milliards milliarde milliarden miliardi миллиард "
+        "миллиарда миллиардов млрд",
+        12: "trillion trillions",
+    }.items()
+    for word in words.split()
+}
+_CJK_MULTIPLIERS = {"百": 2, "千": 3, "万": 4, "萬": 4, "만": 4, "亿": 8, "億": 8, "억": 8}
+# More than, half, times, parts, or, not: what follows a number in Chinese and makes it another.
+_NOT_CJK_UNITS = re.compile("[多余餘半几幾分至到或和与不约約左右]")
 _MONEY_SUFFIXES = {"k": 3, "m": 6, "b": 9, "bn": 9}
 _ORDINAL_SUFFIXES = {"st", "nd", "rd", "th"}
 # Of each unit its name here, then its other spellings: lower case, singular.
 _UNIT_TABLE = """
-% percent pct; dollar $ us$ usd; euro € eur; pound £ gbp lb lbs; yen ¥ jpy; rupee ₹ inr; cent ¢;
+% percent pct percentage prozent procent procento процент процента процентов;
+dollar $ us$ usd; euro € eur; pound £ gbp lb lbs; yen ¥ jpy 円; yuan cny rmb 元; cent ¢;
+rupee ₹ inr rs rs. ₨; franc chf; real r$ brl; a$ au$ aud; c$ ca$ cad; nz$ nzd; hk$ hkd; s$ sg$ sgd;
+mx$ mxn; nt$; won ₩ krw; ruble ₽; lira ₺ try; shekel ₪; dong ₫; peso ₱; baht ฿; hryvnia ₴; naira ₦;
+kr kr. sek nok dkk; zloty pln; zar;
 mm millimeter millimetre; cm centimeter centimetre; m meter metre; km kms kilometer kilometre;
 inch; foot ft feet; yard yd; mile mi; mg milligram; g gram; kg kgs kilogram kilo; ton tonne;
 ounce oz; ml milliliter millilitre; l liter litre; gallon gal; ms millisecond; second s sec;
@@ -44,12 +90,15 @@ kw kilowatt; kwh; volt v; ohm ω; hz hertz; bit; byte; mb megabyte; gb gigabyte
 _UNIT_OF_WORD = {word: row.split()[0] for row in _UNIT_TABLE.split(";") for word in row.split()}
 _MEASURES = {*_UNIT_OF_WORD, "/", "^2", "^3", "^-1", "^-2"}
 _ATTACHABLE_LETTERS = frozenset("mgslh")
+_FIRST_OTHER_SCRIPT = "\u0400"  # behind Latin and Greek, whose single letters are variables
 _SHORT_WORDS = frozenset(["a", "an", "at", "by", "in", "of", "on", "sq"])
 # Words after a number that make it another number, or no number at all.
 _NOT_UNITS = re.compile(
-    r"or|and|to|than|not|plus|minus|least|most|remainder|mod|hal(?:f|ves)|thirds?"
-    r"|(?:thousand|hundred|ten)ths?|squared|cubed|pi|sqrt|sin|cos|tan|log|ln|exp|infinity"
-    r"|factorial|divided|multiplied"
+    r"or|and|to|than|not|plus|minus|least|most|remainder|mod|hal(?:f|ves)|thirds?|fourths?"
+    r"|(?:thousand|hundred|ten|fif|six|seven|eigh|nin|twelf)ths?|squared|cubed|pi|sqrt|sin|cos"
+    r"|tan|log|ln|exp|infinity|factorial|divided|multiplied|base|zero|below|maybe|perhaps"
+    r"|possibly|either|neither|nor|if|unless|wrong|incorrect|except|without|none?|never"
+    r"|nothing|negative|cannot|impossible|undefined|is|are|was|were|oder|und|bis|ou|et|o|y|e|und"
 )
 
 
@@ -70,17 +119,11 @@ def read_quantity(text: str) -> Quantity | None:
     if match is None:
         return None
     sign, currency, inner_sign, *number, gap, unit = match.groups()
-    whole, top, bottom, numerator, denominator, power, decimal, exponent, scale = number
     try:
-        if whole:
-            value = int(whole) + Fraction(int(top), int(bottom))
-        elif numerator:
-            value = numeral(numerator) / numeral(denominator)
-        elif power:
-            value = Fraction(10) ** int(power)
-        else:
-            value = numeral(decimal) * Fraction(10) ** int(exponent or scale or 0)
+        value = _read_value(*number, has_unit=bool(currency or unit))
     except ZeroDivisionError:
+        return None
+    if value is None:
         return None
     if (sign == "-") != (inner_sign == "-"):
         value = -value
@@ -89,13 +132,41 @@ def read_quantity(text: str) -> Quantity | None:
     if words is None:
         return None
     if currency:
-        name = _UNIT_OF_WORD[currency.casefold()]
+        name = _UNIT_OF_WORD.get(currency.casefold(), currency.casefold())
         words = (name, *(word for word in words if word != name))
-    return Quantity(value * 10**magnitude, words, bool(whole or numerator))
+    return Quantity(value * 10**magnitude, words, bool(number[0] or number[3]))
+
+
+def _read_value(  # noqa: PLR0917
+    whole: str | None,
+    top: str | None,
+    bottom: str | None,
+    numerator: str | None,
+    denominator: str | None,
+    power: str | None,
+    decimal: str | None,
+    exponent: str | None,
+    scale: str | None,
+    *,
+    has_unit: bool,
+) -> Fraction | None:
+    """Returns the value of a number of which each part is given that it has."""
+    if whole and top and bottom:
+        return int(whole) + Fraction(int(top), int(bottom))
+    if numerator and denominator:
+        return numeral(numerator) / numeral(denominator)
+    if power:
+        return Fraction(10) ** int(power)
+    if decimal is None or (_NEEDS_UNIT.fullmatch(decimal) and not has_unit):
+        return None  # 3,75 may be a list
+    return numeral(decimal) * Fraction(10) ** int(exponent or scale or 0)
 
 
 def numeral(text: str) -> Fraction:
-    return Fraction(text.replace(",", "").replace(" ", "").rstrip("."))
+    """Returns the value of a number, with whatever it groups its digits and marks its decimals."""
+    if _IS_DECIMAL_COMMA.fullmatch(text):
+        text = text.replace(".", "").replace(",", ".")
+    return Fraction(re.sub("[, ']", "", text).rstrip("."))
 
 
 def _split_multiplier(unit: str, is_money: bool, has_gap: bool) -> tuple[int, str]:
@@ -107,7 +178,9 @@ def _split_multiplier(unit: str, is_money: bool, has_gap: bool) -> tuple[int, st
         return _MONEY_SUFFIXES[first.casefold()], rest
     if not has_gap and unit.strip() == "k":
         return 3, ""
-    return 0, unit
+    rest = unit.strip().lstrip("".join(_CJK_MULTIPLIERS))
+    power = sum(_CJK_MULTIPLIERS[sign] for sign in unit.strip().removesuffix(rest))
+    return power, rest if power else unit
 
 
 def _read_unit(text: str, has_gap: bool) -> tuple[str, ...] | None:
@@ -116,15 +189,21 @@ def _read_unit(text: str, has_gap: bool) -> tuple[str, ...] | None:
     A letter or two directly after a number are a unit only where they are a known one: `5x` and
     `2xy` are algebra.
     """
-    text = re.sub(r"\bper\b", "/", text.casefold().strip())
+    text = re.sub(r"\b(?:per|pour|por) ?(?=cent\b|ciento\b)", "per", text.casefold().strip())
+    text = re.sub(r"\bpercent(?:age|o)?\b|\bperciento\b", "percent", text)
+    text = re.sub(r"\bper\b", "/", text)
     text = re.sub(r"(?:°|\bdegrees?) ?([cf])(?:elsius|ahrenheit)?\b", r"°\1", text)
     text = re.sub(r"\^\{?(-?[0-9])\}?", r"^\1", text)
     if not text:
         return ()
     if len(text) > _MAX_UNIT_CHARACTERS or re.search(r"(?<!\^)(?<!\^-)[0-9]|[{}]", text):
         return None
-    tokens = re.findall(r"[^\W\d_]+|°[cf]?|[%$€£¥₹¢/]|\^-?[0-9]", text)
+    tokens = re.findall(
+        r"(?:[^\W\d_]|[\u0300-\u036f\u0900-\u0dff])+|°[cf]?|[%/¢$€£¥₹₩₽₺₪₫₱฿₴₦₨]|\^-?[0-9]", text
+    )
     words = [token for token in tokens if token[0].isalpha()]
+    if _NOT_CJK_UNITS.search(text):
+        return None
     if any(_NOT_UNITS.fullmatch(word) for word in words):
         return None
     if not all(_may_be_unit(word, has_gap or word is not tokens[0]) for word in words):
@@ -134,6 +213,8 @@ def _read_unit(text: str, has_gap: bool) -> tuple[str, ...] | None:
 
 def _may_be_unit(word: str, has_gap: bool) -> bool:
     known = _singular(word) in _UNIT_OF_WORD or word in _ORDINAL_SUFFIXES
+    if min(word) >= _FIRST_OTHER_SCRIPT:
+        return True
     if has_gap:
         return known or len(word) >= 3 or word in _SHORT_WORDS
     return known and (len(word) > 1 or word in _ATTACHABLE_LETTERS)
@@ -174,3 +255,9 @@ def units_agree(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
     if all(word in _MEASURES for word in (*first, *second)):
         return first == second
     return set(first) <= set(second) or set(second) <= set(first)
+
+
+def is_measure(text: str) -> bool:
+    """Whether a text is a unit of measurement or money, such as `km/h`, and no other word."""
+    unit = _read_unit(text, has_gap=True)
+    return bool(unit) and all(word in _MEASURES for word in unit or ())

@@ -20,6 +20,7 @@ _WORDS = {
     "leak": "test question",
     "too_long": "too long",
     "wrong_answer": "wrong answer",
+    "undecided": "answer that nobody can judge",
     "no_majority": "no majority among answers",
     "minority": "answer of a minority",
     "off_pattern": "not in the wanted form",

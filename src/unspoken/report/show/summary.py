@@ -92,6 +92,7 @@ def metrics_lines(metrics: dict[str, Any]) -> list[str]:
         "95 % interval": known and interval and numbers.percent_range(interval),
         "digits right": _given(metrics, "digit_accuracy", numbers.percent),
         "no answer found": _given(metrics, "no_answer", numbers.whole),
+        "undecided, not right": metrics.get("undecided") and numbers.whole(metrics["undecided"]),
         "tokens written": _given(metrics, "mean_tokens", numbers.mean, " an answer"),
         "never stopped": _given(metrics, "unstopped", numbers.percent),
         "answers/s, batched": _given(

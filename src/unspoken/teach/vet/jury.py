@@ -6,12 +6,15 @@ Stands between `reading` and `vetting`; `rules` has what can be set.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import groupby
 from typing import Literal, NamedTuple
 
 from unspoken.data.overlap import QuestionIndex
-from unspoken.measure.answers import answers_equal
+from unspoken.measure.grade import compare_with_gold, is_right
 from unspoken.measure.stats import majority
+from unspoken.teach.vet.ledger import Ledger, open_ledger
 from unspoken.teach.vet.reading import TornLine, Trace
 from unspoken.teach.vet.rules import VetRules
 
@@ -24,6 +27,7 @@ Reason = Literal[
     "leak",  # its question is one of a test file
     "too_long",  # more tokens than allowed
     "wrong_answer",  # not the gold answer
+    "undecided",  # nobody can tell whether it is the gold answer
     "no_majority",  # without a gold answer, and no answer has the most votes
     "minority",  # without a gold answer, and another one has the most votes
     "off_pattern",  # the thought has not the wanted form
@@ -39,40 +43,23 @@ class Verdict(NamedTuple):
     detail: str
 
 
-class Vote(NamedTuple):
-    """The answer of most samples of a question, or the problem why there is none."""
-
-    winner: str
-    problem: str
-
-
 class Jury:
     """Judges trace after trace, and counts.
 
     Args:
         rules: those that can be set.
         index: of test questions; None looks for no leaks.
-        votes: key of a question -> its vote; None keeps unverified what has no gold answer.
+        ledger: where it remembers what was kept; with the votes of samples, if they vote.
 
     Attributes:
-        kept_of: key of each question that was read -> how many of its traces were kept.
-        leaks: key of each question that leaks -> where from.
+        ledger: how many traces of each question were kept, and which questions leak.
         num_kept, num_unverified, num_unmeasured, num_torn_bytes, rejected: see `VetSummary`.
     """
 
-    def __init__(
-        self,
-        rules: VetRules,
-        *,
-        index: QuestionIndex | None,
-        votes: Mapping[bytes, Vote] | None,
-    ) -> None:
+    def __init__(self, rules: VetRules, *, index: QuestionIndex | None, ledger: Ledger) -> None:
         self._rules = rules
         self._index = index
-        self._votes = votes
-        self._kept: set[bytes] = set()
-        self.kept_of: dict[bytes, int] = {}
-        self.leaks: dict[bytes, str] = {}
+        self.ledger = ledger
         self.num_kept = 0
         self.num_unverified = 0
         self.num_unmeasured = 0
@@ -95,10 +82,9 @@ class Jury:
 
     def _meet(self, trace: Trace) -> None:
         """Looks a question up when it comes for the first time."""
-        if trace.key not in self.kept_of:
-            self.kept_of[trace.key] = 0
-            if self._index is not None and (found := self._index.find(trace.question)):
-                self.leaks[trace.key] = str(found)
+        if not self.ledger.has_met(trace.key):
+            found = self._index.find(trace.question) if self._index is not None else None
+            self.ledger.meet(trace.key, str(found) if found else "")
 
     def _find_broken_rule(self, trace: Trace) -> Verdict | None:
         """The first rule that a trace breaks, if it breaks one."""
@@ -112,7 +98,7 @@ class Jury:
         )
 
     def _leak(self, trace: Trace) -> Verdict | None:
-        place = self.leaks.get(trace.key)
+        place = self.ledger.leak(trace.key)
         return Verdict("leak", f"the question is {place}") if place else None
 
     def _too_long(self, trace: Trace) -> Verdict | None:
@@ -123,17 +109,19 @@ class Jury:
 
     def _unconfirmed(self, trace: Trace) -> Verdict | None:
         if trace.gold is not None:
-            if _agree(trace.answer, trace.gold):
+            is_gold = trace.answer == trace.gold or compare_with_gold(trace.answer, trace.gold)
+            if is_gold:
                 return None
-            return Verdict("wrong_answer", f"found {trace.answer}, gold is {trace.gold}")
-        if self._votes is None:
+            reason = "undecided" if is_gold is None else "wrong_answer"
+            return Verdict(reason, f"found {trace.answer}, gold is {trace.gold}")
+        if not self._rules.majority:
             return None
-        vote = self._votes[trace.key]
-        if vote.problem:
-            return Verdict("no_majority", vote.problem)
-        if _agree(trace.answer, vote.winner):
+        winner, problem = self.ledger.vote(trace.key)
+        if problem:
+            return Verdict("no_majority", problem)
+        if _agree(trace.answer, winner):
             return None
-        return Verdict("minority", f"found {trace.answer}, most samples say {vote.winner}")
+        return Verdict("minority", f"found {trace.answer}, most samples say {winner}")
 
     def _off_pattern(self, trace: Trace) -> Verdict | None:
         pattern = self._rules.pattern
@@ -142,24 +130,23 @@ class Jury:
         return Verdict("off_pattern", f"the thought does not match {pattern.pattern}")
 
     def _repeated(self, trace: Trace) -> Verdict | None:
-        if trace.whole_key in self._kept:
+        if self.ledger.has_kept(trace.whole_key):
             return Verdict("duplicate", "the same thought and answer were kept before")
         limit = self._rules.max_per_question
-        if self.kept_of[trace.key] == limit:
+        if limit is not None and self.ledger.num_kept_of(trace.key) == limit:
             return Verdict("surplus", f"{limit} of this question were kept before")
         return None
 
     def _keep(self, trace: Trace) -> None:
-        self._kept.add(trace.whole_key)
-        self.kept_of[trace.key] += 1
+        self.ledger.keep(trace.key, trace.whole_key)
         self.num_kept += 1
-        self.num_unverified += trace.gold is None and self._votes is None
+        self.num_unverified += trace.gold is None and not self._rules.majority
         self.num_unmeasured += self._rules.max_tokens is not None and trace.num_tokens is None
 
 
 def _agree(predicted: str, gold: str) -> bool:
-    """`answers_equal`, at once for the many that are written alike."""
-    return predicted == gold != "" or answers_equal(predicted, gold)
+    """Whether two answers are the same, at once for the many that are written alike."""
+    return predicted == gold != "" or is_right(predicted, gold)
 
 
 def _incomplete(trace: Trace) -> Verdict | None:
@@ -179,23 +166,28 @@ def _say_how_stopped(trace: Trace) -> str:
     return f"the teacher was stopped{tokens}" + (f" ({reason})" if reason else "")
 
 
-def count_votes(traces: Iterable[Trace | TornLine]) -> dict[bytes, Vote]:
-    """Returns the vote on each question, of its complete samples without a gold answer."""
-    answers: dict[bytes, list[str]] = {}
-    for trace in traces:
-        if isinstance(trace, Trace) and trace.gold is None and _incomplete(trace) is None:
-            answers.setdefault(trace.key, []).append(trace.answer)
-    return {key: _find_winner(each) for key, each in answers.items()}
+@contextmanager
+def ledger_of(rules: VetRules, traces: Iterable[Trace | TornLine]) -> Iterator[Ledger]:
+    """Opens a ledger; where samples vote, the votes on each question are in it."""
+    with open_ledger() as ledger:
+        if rules.majority:
+            for trace in traces:
+                if isinstance(trace, Trace) and trace.gold is None and _incomplete(trace) is None:
+                    ledger.add_sample(trace.key, trace.answer)
+            for key, samples in groupby(ledger.samples(), lambda sample: sample[0]):
+                ledger.set_vote(key, *_find_winner([answer for _, answer in samples]))
+        yield ledger
 
 
-def _find_winner(answers: list[str]) -> Vote:
+def _find_winner(answers: list[str]) -> tuple[str, str]:
+    """Returns the answer of most samples, or the problem why there is none."""
     if len(answers) == 1:
-        return Vote("", f"{answers[0]} is the answer of the only complete sample")
+        return "", f"{answers[0]} is the answer of the only complete sample"
     winner = majority(answers, _agree)
     others = [answer for answer in answers if not _agree(answer, winner)]
     if others:
         second = majority(others, _agree)
         num_votes = sum(_agree(answer, second) for answer in others)
         if num_votes >= len(answers) - len(others):
-            return Vote("", f"as many samples say {second} as {winner}")
-    return Vote(winner, "")
+            return "", f"as many samples say {second} as {winner}"
+    return winner, ""

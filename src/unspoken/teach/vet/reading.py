@@ -6,7 +6,6 @@ nothing in it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -16,10 +15,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from unspoken.common.disk_tables import text_key
 from unspoken.common.files import AnyPath
 from unspoken.data.example import extract_gold
 from unspoken.data.jsonl import open_data, read_jsonl, require_text
 from unspoken.measure.answers import split_answer
+from unspoken.measure.grade import stated_gold
 
 #: What `unspoken generate` writes about a trace, and not about its question.
 _ABOUT_TRACE = frozenset(
@@ -122,8 +123,7 @@ class Trace:
 
 def compact_key(*texts: str) -> bytes:
     """Returns 16 bytes that are the same for the same texts, whatever their blanks."""
-    joined = "\0".join(" ".join(text.split()) for text in texts)
-    return hashlib.blake2b(joined.encode(), digest_size=16).digest()
+    return text_key(*(" ".join(text.split()) for text in texts))
 
 
 def read_traces(paths: Iterable[AnyPath]) -> Iterator[Trace | TornLine]:
@@ -170,5 +170,12 @@ def _find_torn_tail(path: Path) -> tuple[int, bytes]:
 def _make_trace(record: dict[str, Any], where: str) -> Trace:
     question = require_text(record, "question", where)
     cot = require_text(record, "cot", where, allow_empty=True)
-    gold = extract_gold(require_text(record, "answer", where)) if "answer" in record else None
+    gold = _read_gold(require_text(record, "answer", where)) if "answer" in record else None
     return Trace(record, question, cot, gold)
+
+
+def _read_gold(answer: str) -> str:
+    """The gold answer: what follows ####, what a whole solution states, or all of it."""
+    if "####" not in answer and "\n" in answer.strip():
+        return stated_gold(answer)
+    return extract_gold(answer)

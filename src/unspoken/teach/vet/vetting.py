@@ -1,7 +1,7 @@
 """Vets files of traces: writes what is kept, what is rejected and which questions failed.
 
 The last step of vetting. Files are read a line at a time, and once more where samples vote and for
-the questions that failed, so a million traces fit in memory.
+the questions that failed; what must be remembered of them is on disk, in the `ledger`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from unspoken.common.disk_tables import text_key
 from unspoken.common.errors import DataError, SettingError
 from unspoken.common.files import AnyPath, atomic_output, refuse_existing
 from unspoken.data.jsonl import json_line
 from unspoken.data.overlap import QuestionIndex
 from unspoken.recipe.layout import REJECTED_FILE
-from unspoken.teach.vet.jury import Jury, count_votes
+from unspoken.teach.vet.jury import Jury, ledger_of
 from unspoken.teach.vet.reading import Trace, read_traces
 from unspoken.teach.vet.rules import VetRules
 
@@ -99,12 +100,10 @@ def vet_traces(
     outputs = [output, rejected_path, *([Path(failed)] if failed is not None else [])]
     _refuse_same(inputs, test, outputs)
     refuse_existing(outputs, overwrite=overwrite)
-    jury = Jury(
-        rules,
-        index=QuestionIndex(test, rules.overlap) if test else None,
-        votes=count_votes(read_traces(inputs)) if rules.majority else None,
-    )
+    index = QuestionIndex(test, rules.overlap) if test else None
     with ExitStack() as stack:
+        ledger = stack.enter_context(ledger_of(rules, read_traces(inputs)))
+        jury = Jury(rules, index=index, ledger=ledger)
         # Entered first, so it is the last to take its name: where it is, all the others are.
         kept_file, rejected_file, *failed_file = [
             stack.enter_context(atomic_output(path, overwrite=overwrite)) for path in outputs
@@ -118,19 +117,21 @@ def vet_traces(
         for file in failed_file:
             for record in _iter_failed(inputs, jury):
                 file.write(json_line(record))
-    return _summarize(jury, output, rejected_path, outputs[2] if failed is not None else None)
+        failed_path = outputs[2] if failed is not None else None
+        return _summarize(jury, output, rejected_path, failed_path)
 
 
 def _summarize(
     jury: Jury, output: Path, rejected_output: Path, failed_output: Path | None
 ) -> VetSummary:
     """What a jury has found, once all traces were judged."""
+    num_questions, num_questions_kept, num_questions_leaking = jury.ledger.count_questions()
     return VetSummary(
         num_traces=jury.num_kept + sum(jury.rejected.values()),
         num_kept=jury.num_kept,
-        num_questions=len(jury.kept_of),
-        num_questions_kept=sum(count > 0 for count in jury.kept_of.values()),
-        num_questions_leaking=len(jury.leaks),
+        num_questions=num_questions,
+        num_questions_kept=num_questions_kept,
+        num_questions_leaking=num_questions_leaking,
         num_unverified=jury.num_unverified,
         num_unmeasured=jury.num_unmeasured,
         num_torn_bytes=jury.num_torn_bytes,
@@ -156,21 +157,20 @@ def _refuse_same(
 
 def _iter_failed(inputs: Sequence[AnyPath], jury: Jury) -> Iterator[dict[str, Any]]:
     """Yields the record of each question without a trace that was kept, once, without leaks."""
-    if all(jury.kept_of.values()):
+    ledger = jury.ledger
+    num_questions, num_kept, _ = ledger.count_questions()
+    if num_questions == num_kept:
         return
-    done: set[bytes] = set()
-    ids: set[str] = set()
     for trace in read_traces(inputs):
-        if not isinstance(trace, Trace) or trace.key in done or jury.kept_of[trace.key]:
+        if not isinstance(trace, Trace) or ledger.num_kept_of(trace.key) or ledger.leak(trace.key):
             continue
-        done.add(trace.key)
-        if trace.key in jury.leaks:
+        if not ledger.ask_once(trace.key):
             continue
         record = trace.to_question()
         # unspoken generate takes the index for a missing id, and refuses an id that it met before:
         # here both would happen where the inputs answer several sets of questions.
         name = record.get("id", trace.key.hex()[:8])
-        if name in ids:
+        if not ledger.ask_once(text_key("id", name)):
             name += f"-{trace.key.hex()[:8]}"
-        ids.add(name)
+            ledger.ask_once(text_key("id", name))
         yield {**record, "id": name}

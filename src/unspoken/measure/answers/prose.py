@@ -1,0 +1,239 @@
+"""What an answer in words amounts to: "Natalia sold 72 clips.", "84 (total)", "C because ...".
+
+Stands between `clean` and the rules of `equal`. What is not plainly one value is left as it is, so
+that nothing is read out of "more than 72" or "72 or 73": to miss a right answer costs less than to
+take a wrong one for right.
+"""
+
+from __future__ import annotations
+
+import re
+
+from unspoken.measure.answers.clean import without_lead_in
+from unspoken.measure.answers.quantity import is_measure, read_quantity
+from unspoken.measure.answers.structure import is_name
+from unspoken.measure.answers.times import read_clock
+
+_MAX_CHARACTERS = 300
+_MAX_WORDS = 30
+_HEDGE = re.compile(
+    r"(?:(?:it(?:'s| is) )?(?:about|approximately|approx\.?|around|roughly|circa|ca\.|exactly"
+    r"|just|only|precisely|therefore|thus|hence|simply|also|indeed)|\\approx|\\sim)"
+    r" ?(?=[-+$€£¥₹.\d\\])",
+    re.IGNORECASE,
+)
+_CHOICE_LEAD_IN = re.compile(
+    r"(?:i (?:think|believe|choose|pick|would (?:say|choose|pick))(?: that)? )?"
+    r"(?:(?:it|that)(?: is|'s) |(?:the )?(?:correct |right |best |final )?"
+    r"(?:answer|option|choice|letter|one)(?: (?:is|would be|must be|should be))?:? ?"
+    r"(?:option |choice |letter )?)?"
+    r"(?=[(\[]?[A-Ja-j][)\].:]?(?:$|[\s,.;]))",
+    re.IGNORECASE,
+)
+_LETTER = re.compile(r"[(\[]?[A-J][)\]]?|[(\[][a-j][)\]]")
+_TRUTH = re.compile(r"yes|no|true|false", re.IGNORECASE)
+_REASON = re.compile(
+    r"[,;]? (?:because|since)\b.*|[,;]? as (?:the|it|there|we|he|she|they|this)\b.*"
+)
+_REMARK = re.compile(r"[,;] ?(.+)|(?<=[\w%)}.]) ?\(([^()]+)\)")
+_UNIT_LEAD_IN = re.compile(r"^(?:all )?(?:(?:measured )?in|the unit is)\s+")
+_MAX_UNIT_WORDS = 3
+_CLAUSE = re.compile(
+    r"(?:which|so|in|as|that|after|when|for|the|this|it|making|giving|meaning|thus|hence|given|where"
+    r"|and (?:that|this|it|so)|therefore|with|by|assuming|total|altogether|overall|done|i)\b",
+    re.IGNORECASE,
+)
+_NOT_THE_OTHER = re.compile(r"(?:and )?not (?:option )?\(?[\w$.,%-]{1,20}\)?")
+#: Words that make a number another one than the answer, or no answer at all.
+_REFUSED = re.compile(
+    r"\b(?:not|no|none|nor|neither|never|nothing|nobody|without|cannot|\w+n't|or|either|between|than"
+    r"|if|unless|except|least|most|over|under|above|below|up to|exceeds?|minus|plus|times|divided"
+    r"|multiplied|squared?|cubed?|roots?|power|half|halves|thirds?|quarters?|fourths?|fifths?|twice"
+    r"|thrice|double[sd]?|tripled?|dozens?|hundreds?|thousands?|millions?|billions?|trillions?|factor"
+    r"|multiple|divisible|remainder|mod|modulo|base|log|maybe|perhaps|possibly|probably|guess"
+    r"|unknown|unclear|impossible|undefined|infinite(?:ly)?|insufficient|determined?|wrong|incorrect"
+    r"|false|error|mistake|instead|but|although|however|almost|nearly|one|two|three|four|five|six"
+    r"|seven|eight|nine|ten|eleven|twelve|negative|zero|another|before|after|until|nicht|kein\w*"
+    r"|mehr|weniger|oder|pas|ne|ni|jamais|moins|ou|nunca|sin|menos|não|nem|mas)\b",
+    re.IGNORECASE,
+)
+#: Words after a letter of a choice, or after yes and no, that leave it open.
+_DOUBT = re.compile(
+    r"\b(?:or|either|neither|nor|maybe|perhaps|possibly|wrong|incorrect|false|not|but|instead"
+    r"|and [A-J]|if|unless|except|cannot|\w+n't)\b"
+)
+_NEGATION = re.compile(
+    r"\b(?:not|no|never|none|false|incorrect|wrong|cannot|\w+n't)\b", re.IGNORECASE
+)
+_CONSENT = re.compile(r"\b(?:true|correct|right|yes)\b", re.IGNORECASE)
+#: What stands before a number that is only a name: Step 3.
+_LABEL = re.compile(
+    r"\b(?:steps?|parts?|cases?|rooms?|pages?|chapters?|figures?|tables?|sections?|options?|choices?"
+    r"|questions?|problems?|exercises?|examples?|lines?|rows?|columns?|items?|equations?|methods?"
+    r"|rules?|versions?|rounds?|levels?|stages?|groups?|phase|route|class|grade|bus|gate|war|type"
+    r"|no\.?|player|team|house|box|number)\s*$",
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(
+    r"(?:(?:US|A|R|C)?[$€£¥₹] ?)?-?(?:[0-9][0-9.,']*[0-9]|[0-9])"
+    r"(?:\s*/\s*[0-9]+|:[0-5][0-9](?: ?[ap]\.?m)?| [0-9]+/[0-9]+)?(?:%|°|(?:st|nd|rd|th)\b)?",
+    re.IGNORECASE,
+)
+_DIRECTION = (
+    r"(loss|losses|decrease|decline|drop|reduction|deficit|debt|fall|increase|gain|profit|rise|growth"
+    r"|surplus|raise|discount)\b(?: of| by)?\s*"
+)
+_DIRECTIONS = re.compile(rf"{_DIRECTION}$", re.IGNORECASE)
+_CHANGE = re.compile(rf"(?:an? )?{_DIRECTION}([-$€£¥₹\d].*)|an? ([$€£¥₹\d].*)", re.IGNORECASE)
+_NO_PROSE = re.compile(r"\w\(|[=<>^\\{}\[\]|?*+_]|[.!:;] ")
+_OTHER_SCRIPT = re.compile(r"[^\x00-\u024f€£¥₹°’]")
+_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+_UNIT_END = re.compile(
+    r"[,;.!()]|\b(?:and|so|because|which|that|who|in|at|for|from|by|to|with|on|of|when|during|as|is"
+    r"|are|was|were|each|every|altogether|total|left)\b",
+    re.IGNORECASE,
+)
+_NEAR = 0.02
+_NAMED_APPROXIMATION = re.compile(r"([^=]{1,40}?) ?\\(?:approx|in) ?([^=]+)")
+
+
+def readings(text: str, *, sentences: bool) -> list[str]:
+    """Returns what an answer amounts to: one text, or several where it says the same in two ways.
+
+    Args:
+        text: an answer that `clean` has cleaned.
+        sentences: whether a number may be read out of a sentence; else only words around an
+            answer are taken away.
+    """
+    if len(text) > _MAX_CHARACTERS:
+        return [text]
+    text = without_lead_in(_HEDGE.sub("", text, count=1) if _HEDGE.match(text) else text)
+    text = _HEDGE.sub("", text, count=1) if _HEDGE.match(text) else text
+    if (named := _NAMED_APPROXIMATION.fullmatch(text)) and is_name(named[1]):
+        text = f"{named[1]} = {named[2]}"
+    if change := _CHANGE.fullmatch(text):  # a loss of $5, a 20% decrease
+        text = f"{change[2]} {change[1]}" if change[1] else change[3]
+    if ways := _same_in_several_ways(text):
+        return ways
+    text = _without_choice_lead_in(_without_remark(_without_reason(text)))
+    if sentences and read_quantity(text) is None:
+        text = _number_of_sentence(text) or text
+    return [text]
+
+
+def _same_in_several_ways(text: str) -> list[str]:
+    """Returns the parts of `1/4 or 25%`, `3/4 = 0.75`, `1/4 (25%)`, `1/3 ≈ 0.33`, if they agree."""
+    is_near = "\\approx" in text
+    separator = (
+        r"\s*\\approx\s*" if is_near else r"\s*(?:\bor\b|,? i\.e\.,?|=)\s*|\s*\((?=[^()]+\)$)"
+    )
+    parts = [part.rstrip(") ") for part in re.split(separator, text)]
+    if len(parts) == 1 or not all(parts):
+        return []
+    values = []
+    for part in parts:
+        quantity = read_quantity(part)
+        if quantity is None:
+            return []
+        values.append(quantity.value / (100 if quantity.unit[:1] == ("%",) else 1))
+    if is_near:
+        return parts if abs(values[0] - values[-1]) <= _NEAR * abs(values[0]) else []
+    return parts if len(set(values)) == 1 else []
+
+
+def _without_reason(text: str) -> str:
+    match = _REASON.search(text)
+    head = text[: match.start()].strip() if match else ""
+    return head if head and not _REFUSED.search(head) else text
+
+
+def _without_remark(text: str) -> str:
+    """Returns "84" for "84, which is the total", "84 (total)", "84; done"."""
+    match = _REMARK.search(text)
+    if match is None or (match[2] and match.end() != len(text)):
+        return text
+    head, remark = text[: match.start()].strip(), (match[1] or match[2]).strip()
+    if not _is_plain(head):
+        return text
+    unit = _UNIT_LEAD_IN.sub("", remark)
+    if len(unit.split()) <= _MAX_UNIT_WORDS and is_measure(unit):
+        return f"{head} {unit}"
+    if _NOT_THE_OTHER.fullmatch(remark):
+        return head
+    if _TRUTH.fullmatch(head):
+        return head if _agrees_with_truth(head, remark) else text
+    is_aside = bool(match[2]) or _CLAUSE.match(remark) is not None
+    return head if is_aside and not _changes(head, remark) else text
+
+
+def _agrees_with_truth(head: str, remark: str) -> bool:
+    """Whether a remark goes with the yes or no before it: not "No, it is true"."""
+    says_no = _NEGATION.search(remark) is not None
+    if head.casefold() in ("yes", "true"):
+        return not says_no
+    return says_no or not _CONSENT.search(remark)
+
+
+def _changes(head: str, remark: str) -> bool:
+    """Whether a remark may change the value before it: "84 (thousand)", "84, or 85"."""
+    refused = _DOUBT if _LETTER.fullmatch(head) else _REFUSED
+    return bool(re.search(r"\d|\\|=", remark) or refused.search(remark))
+
+
+def _is_plain(head: str) -> bool:
+    """Whether a text is one value: a number, a time, a letter of a choice, yes or no."""
+    return bool(
+        _LETTER.fullmatch(head)
+        or _TRUTH.fullmatch(head)
+        or read_quantity(head)
+        or read_clock(head)
+        or re.fullmatch(r"[-+]?\\frac\{[^{}]+\}\{[^{}]+\}|[-+]?[0-9]*\\(?:sqrt\{[^{}]+\}|pi)", head)
+    )
+
+
+def _without_choice_lead_in(text: str) -> str:
+    match = _CHOICE_LEAD_IN.match(text)
+    if match is None or not match[0]:
+        return text
+    rest = text[match.end() :]
+    rest = _without_remark(_without_reason(rest))
+    return rest if _LETTER.fullmatch(rest) or re.fullmatch(r"[a-jA-J]", rest) else text
+
+
+def _number_of_sentence(text: str) -> str:
+    """Returns the one number of a sentence with its unit, or "" where there is not just one."""
+    numbers = list(_NUMBER.finditer(text))
+    if len(numbers) != 1 or _NO_PROSE.search(text) or _REFUSED.search(text):
+        return ""
+    number = numbers[0]
+    before, after = text[: number.start()], text[number.end() :]
+    if not _is_sentence(before, after):
+        return ""
+    direction = _DIRECTIONS.search(before)
+    unit = _unit_after(after)
+    noun = f" {direction[1].casefold()}" if direction else ""
+    found = f"{number[0]}{unit}{noun}"
+    return found if read_quantity(found) or not (unit or noun) else ""
+
+
+def _is_sentence(before: str, after: str) -> bool:
+    """Whether these are the words of a sentence around a number that stands by itself."""
+    if re.search(r"[\w.,'-]$", before) or re.match(r"[\w'/:-]|[.,]\d", after):
+        return False
+    # of other scripts the words for "not" and "half" are not known here
+    if _OTHER_SCRIPT.search(before + after) or _LABEL.search(before):
+        return False
+    words = _WORD.findall(before)
+    if len(words) + len(_WORD.findall(after)) > _MAX_WORDS:
+        return False
+    return len(words) > 1 and any(word.islower() for word in words)
+
+
+def _unit_after(after: str) -> str:
+    """Returns the unit that follows a number: the known one, or else all words up to a comma."""
+    phrase = _UNIT_END.split(after, maxsplit=1)[0]
+    words = phrase.split()
+    for length in (4, 3, 2, 1):
+        if len(words) >= length and is_measure(" ".join(words[:length])):
+            return f" {' '.join(words[:length])}"
+    return f" {' '.join(words[:5])}" if words else ""

@@ -1,0 +1,217 @@
+"""Take an answer that has parts to pieces: lists, tuples, intervals, matrices and equations.
+
+`equal` compares what is read here, part by part. Parts are texts: what they are worth is not asked
+here.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_MAX_PARTS = 40
+_MAX_PART_WORDS = 4
+_SEPARATOR = re.compile(
+    r"\\[{}]|\\[lr]angle(?![a-z])|(?P<open>[(\[{])|(?P<close>[)\]}])"
+    r"|(?P<group>(?<=[0-9]),(?=[0-9]{3}(?![0-9])))|(?P<comma>[,;])"
+    r"|(?P<word>(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])|&(?!&))|(?P<cup>\\cup(?![a-z]))"
+)
+_MAYBE_SPACED = re.compile(r",\s|;|(?<![A-Za-z])(?:and|or)(?![A-Za-z])")
+_OPENING, _CLOSING = ("\\{", "\\langle"), ("\\}", "\\rangle")
+_EQUALS_SIGN = re.compile(r"(?<![<>!=:~])=(?!=)")
+_PLUS_MINUS = re.compile(r"\\(pm|mp)(?![a-z]) ?")
+_MATRIX = re.compile(
+    r"\[? ?\\begin ?\{(?P<kind>[a-zA-Z]*matrix|array|cases)\}(?: ?\{[^{}]*\})?(?P<rows>.*)"
+    r"\\end ?\{(?P=kind)\} ?\]?",
+    re.DOTALL,
+)
+_SUBSCRIPT = r"(?:_(?:\{[^{}]{1,12}\}|\w))?"
+_LETTER = rf"(?:[A-Za-z]|\\(?!pi)[a-z]{{2,10}}){_SUBSCRIPT}'{{0,2}}"
+_NAME = re.compile(
+    rf"{_LETTER}"
+    rf"|[fghpqPQRSTVWFGHAEN]{_SUBSCRIPT}(?:\^\{{?-1\}}?|'{{0,2}}) ?\([^()=]{{1,20}}\)"  # f(x), P(A)
+    r"|\\(?:angle|triangle|overline|det|dim) ?\{? ?[A-Za-z ]{1,4}\}?|\|[A-Za-z ]{1,4}\|"
+    r"|[A-Z]{2,4}"  # AB, the length of a line
+    rf"|\( ?{_LETTER}(?: ?, ?{_LETTER})+ ?\)"  # (x, y)
+    r"|[^\W\d_]{3,}(?:'s)?(?: [^\W\d_]+(?:'s)?){0,5}"  # total number of apples
+)
+_PRODUCT = re.compile(r"[abcxyz]{3}")
+_VARIABLE = re.compile(r"\(|\\|.?(?:$|[_( ])")
+_TUPLE_NAME = re.compile(r"\( ?(.+) ?\)")
+
+#: The values of each name, in the order in which they are written.
+System = dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Parts in brackets, such as "(]": a tuple, an interval, a vector; order counts."""
+
+    brackets: str
+    items: tuple[str, ...]
+
+
+def split_list(text: str) -> list[str] | None:
+    r"""Returns the parts between commas, semicolons, and, or, \cup outside of brackets.
+
+    None where there is only one part, or brackets do not match. A comma within a number such as
+    1,234 separates where no other comma has a space after it.
+    """
+    groups_digits = _MAYBE_SPACED.search(text) is not None
+    parts, depth, start = [], 0, 0
+    for sign in _SEPARATOR.finditer(text):
+        depth += _step(sign)
+        if depth < 0:
+            return None
+        is_bracket = sign.lastgroup in ("open", "close", None)
+        if depth == 0 and not is_bracket and not (sign.lastgroup == "group" and groups_digits):
+            parts.append(text[start : sign.start()].strip())
+            start = sign.end()
+    parts = [part for part in [*parts, text[start:].strip()] if part]
+    return parts if depth == 0 and 1 < len(parts) <= _MAX_PARTS else None
+
+
+def _step(sign: re.Match[str]) -> int:
+    """Returns how much deeper in brackets a text is after a sign: 1, -1 or 0."""
+    if sign.lastgroup == "open" or sign[0] in _OPENING:
+        return 1
+    return -1 if sign.lastgroup == "close" or sign[0] in _CLOSING else 0
+
+
+def read_list(text: str) -> list[str] | None:
+    r"""Returns the parts of a list or set, whose order does not count, or None.
+
+    `\pm` stands for both signs: `3 \pm 2` is 3 + 2 and 3 - 2.
+    """
+    inside = _inside(text, "\\{", "\\}") or _inside(text, "{", "}")
+    if inside:
+        return split_list(inside) or [inside]
+    parts = split_list(text)
+    if parts is not None:
+        if any(map(_is_prose, parts)):
+            return None
+        return [each for part in parts for each in _both_signs(part)]
+    both = _both_signs(text)
+    return both if len(both) > 1 else None
+
+
+def _is_prose(text: str) -> bool:
+    return len(re.findall(r"(?<!\\)\b[A-Za-z]{2,}", text)) > _MAX_PART_WORDS
+
+
+def _both_signs(text: str) -> list[str]:
+    if not _PLUS_MINUS.search(text):
+        return [text]
+    signs = ({"pm": "+", "mp": "-"}, {"pm": "-", "mp": "+"})
+    both = [_PLUS_MINUS.sub(lambda sign, each=each: each[sign[1]], text) for each in signs]
+    return [re.sub(r"(^|[(\[{=,]\s*)\+", r"\1", each) for each in both]
+
+
+def read_parts(text: str) -> Parts | None:
+    """Returns a tuple, an interval or a vector, or None where the text is anything else."""
+    for opened, closed in (
+        ("(", ")"),
+        ("[", "]"),
+        ("(", "]"),
+        ("[", ")"),
+        ("\\langle", "\\rangle"),
+    ):
+        inside = _inside(text, opened, closed)
+        if inside and (items := _split_commas(inside)):
+            return Parts(opened + closed, tuple(items))
+    return None
+
+
+def _split_commas(text: str) -> list[str] | None:
+    return None if re.search(r"(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])", text) else split_list(text)
+
+
+def _inside(text: str, opened: str, closed: str) -> str:
+    """Returns what stands in the one pair of brackets around all of the text, or ""."""
+    if not (text.startswith(opened) and text.endswith(closed) and len(text) > len(opened)):
+        return ""
+    inside = text[len(opened) : -len(closed)].strip()
+    depth = 0
+    for sign in re.finditer(r"\\[{}]|\\[lr]angle(?![a-z])|[()\[\]{}]", inside):
+        depth += 1 if sign[0] in (*_OPENING, "(", "[", "{") else -1
+        if depth < 0:
+            return ""
+    return inside if depth == 0 else ""
+
+
+def read_matrix(text: str) -> tuple[str, list[list[str]]] | None:
+    """Returns what kind of brackets a matrix has, and its rows of cells; None for other answers.
+
+    Round and square brackets are one kind, of which no other two are the same.
+    """
+    match = _MATRIX.fullmatch(text)
+    if match is None or "\\begin" in match["rows"]:
+        return None
+    rows = [row for row in match["rows"].split("\\\\") if row.strip()]
+    cells = [[cell.strip() for cell in row.split("&")] for row in rows]
+    kind = match["kind"]
+    return ("matrix" if kind in ("pmatrix", "bmatrix", "array") else kind, cells)
+
+
+def split_equation(text: str) -> list[str]:
+    """Returns the sides of an equation; one for an answer without a sign of equality."""
+    return [side.strip() for side in _EQUALS_SIGN.split(text)]
+
+
+def is_name(text: str) -> bool:
+    """Whether a text is the name of something that has a value: x, x_1, f(2), AB, total cost."""
+    return _NAME.fullmatch(text) is not None and not _PRODUCT.fullmatch(text)
+
+
+def read_system(text: str) -> System | None:
+    """Returns the values of each name in `x = 1, y = 5`, `x = 3 or x = 5`, `x = 3 or 5`.
+
+    One equation that says what a name is, such as `x = 5` or `5 = x`, is a system, too. None for
+    answers that do not say so, and for equations that are still to be solved.
+    """
+    if "=" not in text:
+        return None
+    system: dict[str, list[str]] = {}
+    names: list[str] = []
+    for part in split_list(text) or [text]:
+        sides = split_equation(part)
+        if len(sides) > 1:
+            names, part = _split_names(sides)  # noqa: PLW2901
+        if not names or not part:
+            return None
+        for name in names:
+            system.setdefault(_plain_name(name), []).extend(_both_signs(part))
+    return _open_tuple({name: tuple(values) for name, values in system.items()})
+
+
+def _split_names(sides: list[str]) -> tuple[list[str], str]:
+    """Returns the names that are given a value in a chain of equations, and the value."""
+    *others, last = sides
+    names = [side for side in others if is_name(side)]
+    if names and is_name(others[0]):
+        return (names if len(names) == len(others) else names[:1]), last
+    if len(sides) == 2 and re.fullmatch(_LETTER, last):
+        return [last], others[0]
+    return [], ""
+
+
+def _plain_name(name: str) -> str:
+    # Variables differ by case, words do not.
+    if _VARIABLE.match(name):
+        name = re.sub(r"[\s{}]", "", name)
+    return name.casefold() if re.fullmatch(r"[^\W\d_]{3,}(?: .*)?", name) else name
+
+
+def _open_tuple(system: System) -> System:
+    """Returns {x: 2, y: 3} for (x, y) = (2, 3)."""
+    if len(system) != 1:
+        return system
+    (name, values), *_ = system.items()
+    names = _TUPLE_NAME.fullmatch(name)
+    parts = read_parts(values[0]) if names and len(values) == 1 else None
+    if names is None or parts is None:
+        return system
+    each = names[1].split(",")
+    if len(each) != len(parts.items) or parts.brackets != "()":
+        return system
+    return {letter.strip(): (value,) for letter, value in zip(each, parts.items, strict=True)}

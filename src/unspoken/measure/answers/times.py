@@ -1,0 +1,216 @@
+"""Times of the day, dates, and quantities that are written in several units at once.
+
+`equal` compares them before ratios and numbers: 6:00 is no ratio beside another time.
+"""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+from unspoken.measure.answers.quantity import Quantity, read_quantity
+
+_CLOCK = re.compile(
+    r"(?:at )?([0-9]{1,2})(?::([0-5][0-9]))?(?::([0-5][0-9]))? ?(?:o'clock )?([ap])\.? ?m\.?"
+    r"|(?:at )?([0-9]{1,2}):([0-5][0-9])(?::([0-5][0-9]))?(?: ?(?:h|hrs|uhr|o'clock))?",
+    re.IGNORECASE,
+)
+_NAMED_TIMES = {
+    "noon": (12, 0, 0),
+    "12 noon": (12, 0, 0),
+    "midday": (12, 0, 0),
+    "midnight": (0, 0, 0),
+    "12 midnight": (0, 0, 0),
+}
+_NOON = 12
+_DAY_HOURS = 24
+
+_MONTH_NAMES = (
+    "january february march april may june july august september october november december"
+)
+_MONTHS = {
+    name: number
+    for number, month in enumerate(_MONTH_NAMES.split(), start=1)
+    for name in (month, month[:3], "sept" if month == "september" else month)
+}
+_WEEKDAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+_WEEKDAY = re.compile(rf"(?:on )?(?:({'|'.join(_WEEKDAYS)}),? )?(.+)", re.DOTALL)
+_DAY = r"(?P<day>[0-9]{1,2})(?:st|nd|rd|th)?"
+_MONTH = r"(?P<month>[a-z]{3,9})\.?"
+_YEAR = r"(?P<year>[0-9]{4})"
+_DATES = tuple(
+    re.compile(pattern)
+    for pattern in (
+        rf"(?:the )?{_DAY} (?:day )?(?:of )?{_MONTH}(?:,? (?:of )?{_YEAR})?",  # 5th of March, 2024
+        rf"{_MONTH} (?:the )?{_DAY}(?:(?:, ?| ){_YEAR})?",  # March 5, 2024
+        rf"{_YEAR},? {_MONTH} {_DAY}",  # 2024 March 5
+        rf"{_DAY}-{_MONTH}-{_YEAR}",  # 5-Mar-2024
+        r"(?P<year>[0-9]{4})(?P<sign>[-/.])(?P<month>[0-9]{1,2})(?P=sign)(?P<day>[0-9]{1,2})",
+        r"(?P<year>[0-9]{4}) ?年 ?(?P<month>[0-9]{1,2}) ?月 ?(?P<day>[0-9]{1,2}) ?日",
+        r"(?P<day>[0-9]{1,2})\.(?P<month>[0-9]{1,2})\.(?P<year>[0-9]{4})",  # 5.3.2024
+        # 3/25/2024 and 25/3/2024; of 3/5/2024 nobody knows which is the month
+        r"(?P<month>[0-9]{1,2})[-/](?P<day>1[3-9]|2[0-9]|3[01])[-/](?P<year>[0-9]{4})",
+        r"(?P<day>1[3-9]|2[0-9]|3[01])[-/](?P<month>[0-9]{1,2})[-/](?P<year>[0-9]{4})",
+    )
+)
+_LEAP_YEAR = 2000
+_MAX_CHARACTERS = 60
+
+# Of each family its units in the smallest one. Months have no length in days.
+_FAMILIES = tuple(
+    {name: int(size) for name, size in (each.split(":") for each in row.split())}
+    for row in (
+        "week:604800 day:86400 hour:3600 minute:60 second:1",
+        "year:12 month:1",
+        "mile:63360 yard:36 foot:12 inch:1",
+        "km:1000000 m:1000 cm:10 mm:1",
+        "kg:1000000 g:1000 mg:1",
+        "l:1000 ml:1",
+        "pound:16 £:16 ounce:1",
+        "dollar:100 euro:100 ¢:1 cent:1",
+    )
+)
+_PART = re.compile(
+    r"(\$? ?[0-9][0-9.,]*(?: [0-9]+/[0-9]+)?) ?([^\W\d_]+|[¢€])(?:,? and |, ?| |$)", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class Clock:
+    """A time of the day, from 0:00:00; `has_half` says whether a.m. or p.m. stands there."""
+
+    hour: int
+    minute: int
+    second: int
+    has_half: bool
+
+    def agrees(self, other: Clock) -> bool:
+        """Whether both can be the same time: 3:00 is 3:00 PM, but neither 15:00 nor 3:05."""
+        if (self.minute, self.second) != (other.minute, other.second):
+            return False
+        if self.hour == other.hour:
+            return True
+        if self.has_half == other.has_half:
+            return False
+        plain = other if self.has_half else self
+        return 1 <= plain.hour <= _NOON and self.hour % _NOON == other.hour % _NOON
+
+
+def read_clock(text: str) -> Clock | None:
+    """Returns the time of the day that a text is, or None where it is anything else."""
+    text = text.casefold()
+    if text in _NAMED_TIMES:
+        return Clock(*_NAMED_TIMES[text], has_half=True)
+    match = _CLOCK.fullmatch(text) if len(text) <= _MAX_CHARACTERS else None
+    if match is None:
+        return None
+    hour, minute, second, half, plain_hour, plain_minute, plain_second = match.groups()
+    if half:
+        if not 1 <= int(hour) <= _NOON:
+            return None
+        full = int(hour) % _NOON + (_NOON if half == "p" else 0)
+        return Clock(full, int(minute or 0), int(second or 0), has_half=True)
+    number = int(plain_hour)
+    if number >= _DAY_HOURS:
+        return None
+    return Clock(number, int(plain_minute), int(plain_second or 0), has_half=False)
+
+
+def equal_clocks(first: str, second: str) -> bool | None:
+    """Returns whether two times of the day can be the same; None where not both are times."""
+    clocks = read_clock(first), read_clock(second)
+    if clocks[0] and clocks[1]:
+        return clocks[0].agrees(clocks[1])
+    if clocks[0] is None and clocks[1] is None:
+        return None
+    clock, other = (clocks[0], second) if clocks[0] else (clocks[1], first)
+    if clock is None or not clock.has_half or ":" in other:
+        return None
+    # 4 PM beside a plain 4
+    hour = (clock.hour - 1) % _NOON + 1
+    return other == str(hour) and (clock.minute, clock.second) == (0, 0)
+
+
+def read_date(text: str) -> tuple[int, int, int] | None:
+    """Returns (year, month, day), with year 0 where none is given; None for all that is no date.
+
+    A weekday before it must be the right one.
+    """
+    if len(text) > _MAX_CHARACTERS:
+        return None
+    named = _WEEKDAY.fullmatch(text.casefold())
+    if named is None:
+        return None
+    weekday, rest = named.groups()
+    match = next((found for each in _DATES if (found := each.fullmatch(rest))), None)
+    if match is None:
+        return None
+    parts = match.groupdict()
+    month = _MONTHS.get(parts["month"], 0) if parts["month"].isalpha() else int(parts["month"])
+    year = int(parts["year"] or 0)
+    try:
+        date = datetime.date(year or _LEAP_YEAR, month, int(parts["day"]))
+    except ValueError:
+        return None
+    if weekday and year and _WEEKDAYS[date.weekday()] != weekday:
+        return None
+    return year, date.month, date.day
+
+
+def equal_dates(first: str, second: str) -> bool | None:
+    """Returns whether two dates are the same; None where not both are dates."""
+    dates = read_date(first), read_date(second)
+    return None if None in dates else dates[0] == dates[1]
+
+
+def equal_compounds(first: str, second: str) -> bool | None:
+    """Returns whether "2 hours 30 minutes" is the other answer; None where neither is such.
+
+    The units of one of them are converted to each other, so that it is 150 minutes, too, but no
+    number without a unit.
+    """
+    compounds = _read_compound(first), _read_compound(second)
+    if compounds[0] is None and compounds[1] is None:
+        return None
+    totals = [
+        compound or _read_single(text)
+        for compound, text in zip(compounds, (first, second), strict=True)
+    ]
+    return totals[0] is not None and totals[0] == totals[1]
+
+
+def _read_single(text: str) -> tuple[int, Fraction] | None:
+    quantity = read_quantity(text)
+    return _in_smallest(quantity) if quantity else None
+
+
+def _in_smallest(quantity: Quantity) -> tuple[int, Fraction] | None:
+    """Returns (family, value in its smallest unit) of a quantity with a unit of a family."""
+    if len(quantity.unit) != 1:
+        return None
+    for number, family in enumerate(_FAMILIES):
+        if quantity.unit[0] in family:
+            return number, quantity.value * family[quantity.unit[0]]
+    return None
+
+
+def _read_compound(text: str) -> tuple[int, Fraction] | None:
+    """Returns (family, total) of two or more quantities, each in a smaller unit than the last."""
+    if len(text) > _MAX_CHARACTERS:
+        return None
+    total, number, position, sizes = Fraction(0), -1, 0, []
+    while position < len(text):
+        part = _PART.match(text, position)
+        quantity = read_quantity(f"{part[1]} {part[2]}".strip()) if part else None
+        found = _in_smallest(quantity) if quantity else None
+        if part is None or quantity is None or found is None or number not in (-1, found[0]):
+            return None
+        number = found[0]
+        total += found[1]
+        sizes.append(_FAMILIES[number][quantity.unit[0]])
+        position = part.end()
+    descends = all(one > other for one, other in itertools.pairwise(sizes))
+    return (number, total) if len(sizes) > 1 and descends else None
