@@ -85,7 +85,8 @@ def works(settings: Settings, output: Path) -> list[str]:
     beside = [] if settings.device == "cpu" else ["-n", "8", "--dist", "loadfile"]
     return [
         *("-m", "pytest", "-m", "gpu", str(ROOT / "tests" / "gpu"), "-q", "--durations=8"),
-        *("-p", "no:cacheprovider", f"--junitxml={output.with_suffix('.xml')}", *beside),
+        *("-W", "default", "-p", "no:cacheprovider"),  # libraries may warn of what is to come
+        *(f"--junitxml={output.with_suffix('.xml')}", *beside),
     ]
 
 

@@ -35,6 +35,11 @@ def device() -> str:
     pytest.skip(f"no CUDA device; {VARIABLE}=cpu runs what a CPU can")
 
 
+@pytest.fixture(autouse=True)
+def _units_start_no_process() -> None:
+    """Here libraries may: on a GPU they look for compilers, and call them."""
+
+
 @pytest.fixture
 def cuda(device: str) -> None:
     """For tests of what only CUDA has."""

@@ -149,7 +149,7 @@ def test_the_loss_of_many_logits_in_chunks_is_torchs(device: str, dtype: torch.d
         leaf = drawn.clone().requires_grad_()
         loss = loss_of(leaf * 1, labels)
         (loss / 100).backward()
-        results.append((float(loss), leaf.grad))
+        results.append((loss.item(), leaf.grad))
     (ours, gradient), (theirs, expected) = results
     assert ours == pytest.approx(theirs, rel=1e-5)
     torch.testing.assert_close(gradient, expected, atol=1e-5, rtol=1e-2)
@@ -254,8 +254,10 @@ def test_gradient_checkpointing_takes_less_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration  # the compiler starts processes
-@pytest.mark.timeout(300)  # minutes on a CPU that others use; `-k "not compiled"` leaves it out
+@pytest.mark.timeout(120)
+@pytest.mark.usefixtures("cuda")  # minutes on a CPU, where it went through once
 def test_a_compiled_model_has_the_same_losses(tmp_path: Path) -> None:
+    """`-k "not compiled"` leaves it out, which takes half a minute."""
     small: dict[str, Any] = {"model": NO_DROPOUT, "train": {"max_steps": 2}}
     compiled = {**small, "train": {**small["train"], "compile": True}}
     ours = train(tmp_path / "compiled", **compiled)

@@ -21,7 +21,7 @@ from unspoken.recipe import Model
 VARIABLE = "UNSPOKEN_GPU_TESTS"
 
 #: Of every file of these tests: what libraries call deprecated is for the other tests to find.
-ON_A_GPU = [pytest.mark.timeout(40), pytest.mark.filterwarnings("default")]
+ON_A_GPU = [pytest.mark.timeout(60), pytest.mark.filterwarnings("default")]
 
 #: Two layers, and attention heads as wide as real ones, so that the usual kernels are taken.
 SMALL = {**NO_DROPOUT, "config": {**NO_DROPOUT["config"], "n_layer": 2, "n_head": 2, "n_embd": 128}}
