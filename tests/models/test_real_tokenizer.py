@@ -1,0 +1,156 @@
+"""Where spans of text meet, a BPE tokenizer may merge; what is trained is what is asked.
+
+A small tokenizer with merges, and the real one of SmolLM2 where its package can be had.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from helpers.gguf_files import write_gguf
+from helpers.real_model import find_smollm2
+from unspoken.data.example import Example
+from unspoken.data.tasks.arithmetic import generate
+from unspoken.measure.grade import grade
+from unspoken.models.card import ModelCard
+from unspoken.models.chat_template import PROBES, chat_template
+from unspoken.models.load import load_model, load_tokenizer, save_model
+from unspoken.models.template import Template, encode_prompts
+from unspoken.recipe import Model
+from unspoken.recipe.sections import TemplateName
+from unspoken.teach.engines.transformers import transformers_engine
+from unspoken.teach.prompts import make_prompt_writer
+from unspoken.train.collate import IGNORE, collate
+from unspoken.train.encode import encode_examples
+
+NAMES: list[TemplateName] = ["plain", "compact", "qa", "chat"]
+EXAMPLES = [
+    question.example
+    for level in ("easy", "hard")
+    for question in generate(60, 1, difficulty=level)["train"]
+]
+EXAMPLES += [
+    Example("Two\nlines?", "First  this.\n\n  Then\tthat.", "-1/2"),
+    Example(" blanks ", " a thought that begins and ends with one ", " 7"),
+    Example("caf\u00e9?", "x", "'yes'"),
+]
+
+
+@pytest.fixture(
+    scope="module",
+    params=["tiny", pytest.param("smollm2", marks=[pytest.mark.integration, pytest.mark.network])],
+)
+def name(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Of a model with a BPE tokenizer and a chat template."""
+    folder = tmp_path_factory.mktemp("model")
+    if request.param == "smollm2":
+        return str(find_smollm2(folder))
+    return str(write_gguf(folder / "tiny.gguf"))
+
+
+@pytest.fixture(scope="module")
+def bpe(name: str) -> Any:
+    return load_tokenizer(Model(name=name))
+
+
+def ids_of(tokenizer: Any, text: str) -> list[int]:
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+@pytest.mark.parametrize("template", NAMES)
+def test_a_prompt_and_what_follows_are_the_tokens_of_the_whole(
+    bpe: Any, template: TemplateName
+) -> None:
+    """With the thought and without: so the model continues what it reads when it is asked."""
+    rendered = Template(template, bpe)
+    for example in EXAMPLES[:120]:
+        prompt, thought, answer = rendered.spans(example)
+        asked = encode_prompts([prompt], bpe, rendered)[0]
+        for completion in (thought, answer):
+            assert asked + ids_of(bpe, completion) == ids_of(bpe, prompt + completion)
+
+
+@pytest.mark.parametrize("template", NAMES)
+@pytest.mark.parametrize("removed", [0, 1, 10_000])
+def test_no_token_lies_in_two_spans(bpe: Any, template: TemplateName, removed: int) -> None:
+    """A text that merges over a border is cut there, in training as when it is asked.
+
+    Whatever is removed, the prompt's tokens are those that are asked, and the answer is whole.
+    """
+    rendered = Template(template, bpe)
+    dataset = encode_examples(EXAMPLES, bpe, rendered)
+    rows = torch.arange(len(EXAMPLES)).numpy()
+    batch = collate(dataset, rows, rows * 0 + removed, positions="natural")
+    tensors = batch.tensors("cpu")
+    asked = encode_prompts([rendered.prompt(one.question) for one in EXAMPLES], bpe, rendered)
+    for row, example in enumerate(EXAMPLES):
+        read = tensors["input_ids"][row].tolist()
+        assert read[: len(asked[row])] == asked[row]
+        labels = [token for token in tensors["labels"][row].tolist() if token != IGNORE]
+        assert labels[-1] == bpe.eos_token_id
+        written = bpe.decode(labels[:-1])
+        spans = rendered.spans(example)
+        whole = spans.thought + spans.answer
+        assert written == (whole if removed == 0 else whole[len(whole) - len(written) :])
+        assert written.endswith(spans.answer)
+
+
+@pytest.mark.parametrize("template", NAMES)
+def test_a_server_renders_the_tokens_of_training(bpe: Any, template: TemplateName) -> None:
+    rendered = Template(template, bpe)
+    jinja = chat_template(rendered, bpe)
+    for question in (*PROBES, *(example.question for example in EXAMPLES)):
+        served = bpe.apply_chat_template(
+            [{"role": "user", "content": question}],
+            chat_template=jinja, add_generation_prompt=True, tokenize=True, return_dict=False,
+        )  # fmt: skip
+        assert served == encode_prompts([rendered.prompt(question)], bpe, rendered)[0]
+
+
+def test_the_chat_templates_own_system_prompt_is_trained_asked_and_served(
+    name: str, bpe: Any
+) -> None:
+    """Where no other is given; a teacher's own instruction stands in its place."""
+    own = "You add." if "tiny" in name else "named SmolLM"
+    prompt = Template("chat", bpe).prompt("What is 1 + 2?")
+    assert own in prompt
+    engine = transformers_engine(name)
+    bare = make_prompt_writer("chat", system_prompt="")("What is 1 + 2?")
+    asked = encode_prompts([prompt], bpe, Template("chat", bpe))[0]
+    assert engine.encode(bare) == asked
+    instructed = bpe.decode(engine.encode(make_prompt_writer("chat")("What is 1 + 2?")))
+    assert own not in instructed
+    assert "step-by-step" in instructed
+
+
+def test_what_is_saved_says_the_same(name: str, bpe: Any, tmp_path: Path) -> None:
+    """Logits, ids and greedy answers; the weights stay tied."""
+    settings = Model(name=name)
+    model = load_model(settings, bpe).eval()
+    card = ModelCard("qa", removed=0, max_new_tokens=8, step=0, example_prompt="1")
+    save_model(model, bpe, tmp_path, card)
+    saved = Model(name=str(tmp_path))
+    tokenizer: Any = load_tokenizer(saved)
+    texts = [example.question for example in EXAMPLES]
+    assert tokenizer(texts)["input_ids"] == bpe(texts)["input_ids"]
+    assert tokenizer.special_tokens_map == bpe.special_tokens_map
+    assert tokenizer.chat_template == bpe.chat_template
+    plain = load_model(saved, tokenizer).eval()
+    assert plain.lm_head.weight is plain.model.embed_tokens.weight
+    prompt = tokenizer(Template("chat", tokenizer).prompt("Say 7."), return_tensors="pt")
+    with torch.no_grad():
+        assert torch.equal(model(**prompt).logits, plain(**prompt).logits)
+    assert torch.equal(*(one.generate(**prompt, max_new_tokens=8) for one in (model, plain)))
+
+
+def test_answers_of_the_real_words_are_read(bpe: Any) -> None:
+    """What a model writes, decoded from the tokens of training, is graded right."""
+    rendered = Template("qa", bpe)
+    for example in EXAMPLES[:120]:
+        spans = rendered.spans(example)
+        written = bpe.decode([*ids_of(bpe, spans.thought), *ids_of(bpe, spans.answer)])
+        assert grade(written, example.answer).correct
