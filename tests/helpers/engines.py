@@ -39,6 +39,7 @@ class FakeEngine:
         skip: Collection[int],
         used: Usage,
         stopping: Callable[[], bool],
+        wrote: Callable[[int], None],
     ) -> Iterator[tuple[int, Reply]]:
         self.used = used
         num_yielded = 0

@@ -63,6 +63,7 @@ class Pupil:
         skip: Collection[int],
         used: Usage,
         stopping: Callable[[], bool],
+        wrote: Callable[[int], None],
     ) -> Iterator[tuple[int, Reply]]:
         for number, request in enumerate(requests):
             if number in skip:

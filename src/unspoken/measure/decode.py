@@ -1,52 +1,31 @@
-"""Decoding a batch: token ids of prompts -> token ids of completions.
+"""Decoding: token ids of prompts -> token ids of completions.
 
-The one decoder of unspoken. It is transformers' own `generate`, fed with prompts padded on the
-left; batched and single decoding give the same tokens, drawn ones too. Callers cut what is asked
-into batches, prompts of like length together: here is no order and no size of batches.
+The one decoder of unspoken. Prompts are answered in their order, many at the same time: a row that
+has ended leaves its place to one that waits (`measure/slots.py`). Models that cannot be asked in
+this way are asked by transformers' own `generate`, batch by batch. Either way batched and single
+decoding give the same tokens, drawn ones too, but for ties in the last bit of two scores.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+import logging
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from unspoken.common.errors import DataError
+from unspoken.common.errors import DataError, UnspokenError, setting
+from unspoken.measure.rows import Completion, Row, StopFinder, StopTexts, Table
 from unspoken.models.load import num_positions
 
 if TYPE_CHECKING:
     import torch
     from peft import PeftModel
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
+    from unspoken.measure.slots import Slots
 
-class Completion(NamedTuple):
-    """What was written for one prompt.
-
-    Attributes:
-        token_ids: without padding and without the end token.
-        stopped: whether the end token, or a stop text, came within the limit.
-        num_end_tokens: 1 if an end token was written, else 0.
-    """
-
-    token_ids: list[int]
-    stopped: bool
-    num_end_tokens: int | None = None
-
-    @property
-    def num_tokens(self) -> int:
-        """Tokens written; the end token counts, it costs a step like the others."""
-        end = int(self.stopped) if self.num_end_tokens is None else self.num_end_tokens
-        return len(self.token_ids) + end
-
-
-class StopTexts(NamedTuple):
-    """Texts that end a completion, and the tokenizer that finds them.
-
-    The completion holds them; whoever reads it as text cuts them off.
-    """
-
-    texts: tuple[str, ...]
-    tokenizer: PreTrainedTokenizerBase
+logger = logging.getLogger(__name__)
 
 
 class Draws(NamedTuple):
@@ -63,6 +42,22 @@ class Draws(NamedTuple):
     seeds: Sequence[int]
 
 
+class OutOfMemoryError(UnspokenError):
+    """Memory ran out with a single prompt.
+
+    Attributes:
+        index: of the prompt.
+    """
+
+    def __init__(self, index: int, num_prompt_tokens: int) -> None:
+        self.index = index
+        super().__init__(
+            f"memory ran out with this prompt of {num_prompt_tokens} tokens alone; needed: a "
+            f"smaller model, {setting('dtype', 'bfloat16')}, {setting('quantization', 'nf4')}, "
+            f"fewer {setting('max_new_tokens')} or a shorter prompt; what is done is kept"
+        )
+
+
 def decode(
     model: PreTrainedModel | PeftModel,
     prompts: Sequence[Sequence[int]],
@@ -73,143 +68,242 @@ def decode(
     draws: Draws | None = None,
     stop: StopTexts | None = None,
 ) -> list[Completion]:
-    """The completion of each prompt, all in one batch.
-
-    Args:
-        model: a causal language model; it is put into evaluation mode meanwhile.
-        prompts: token ids, without padding; at least one.
-        eos_token_id: ends a completion; several end it as well.
-        pad_token_id: fills shorter prompts on the left.
-        max_new_tokens: limit per completion.
-        draws: temperature and seeds; None is greedy.
-        stop: texts that end a completion, too.
-
-    Raises:
-        DataError: a prompt leaves no position for an answer.
-    """
-    import torch
-    from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
-
-    ends = [eos_token_id] if isinstance(eos_token_id, int) else list(eos_token_id)
-    longest = max(len(prompt) for prompt in prompts)
-    rows = [[pad_token_id] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
-    mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
-    config = GenerationConfig(
-        max_new_tokens=_limit(model, longest, max_new_tokens),
-        do_sample=False,
-        eos_token_id=ends[0] if len(ends) == 1 else ends,
-        pad_token_id=pad_token_id,
+    """The completion of each prompt, all at the same time; see `Decoder`."""
+    decoder = Decoder(
+        model, eos_token_id=eos_token_id, pad_token_id=pad_token_id, batch_size=len(prompts)
     )
-    extra: dict[str, Any] = {}
-    if draws is not None:
-        extra["logits_processor"] = LogitsProcessorList([_Sampler(draws)])  # pyright: ignore
-    criterion = _StopCriterion(stop, longest, len(prompts)) if stop and stop.texts else None
-    if criterion is not None:
-        extra["stopping_criteria"] = StoppingCriteriaList([criterion])  # pyright: ignore
-    generate: Any = model.generate
-    training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode():
-            output = generate(
-                torch.tensor(rows, device=model.device),  # (B, T)
-                attention_mask=torch.tensor(mask, device=model.device),
-                generation_config=config,
-                **extra,
+    found = dict(decoder.stream(prompts, max_new_tokens, draws=draws, stop=stop))
+    return [found[index] for index in range(len(prompts))]
+
+
+class Decoder:
+    """A model that completes prompts, so many at the same time.
+
+    Attributes:
+        batch_size: rows at the same time; halved when memory runs out.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel | PeftModel,
+        *,
+        eos_token_id: int | Sequence[int],
+        pad_token_id: int,
+        batch_size: int,
+        patience: int = 1,
+    ) -> None:
+        """A decoder for one model.
+
+        Args:
+            model: a causal language model; it is put into evaluation mode while it writes.
+            eos_token_id: ends a completion; several end it as well.
+            pad_token_id: fills shorter prompts on the left, for `generate`.
+            batch_size: rows at the same time.
+            patience: 0 prepares for many steps at the first one, where that makes them faster.
+        """
+        self.model, self.batch_size = model, batch_size
+        self._ends = [eos_token_id] if isinstance(eos_token_id, int) else list(eos_token_id)
+        self._pad = pad_token_id
+        self._patience = patience
+        self._slots: Slots | None = None
+
+    def stream(
+        self,
+        prompts: Sequence[Sequence[int]],
+        max_new_tokens: int,
+        *,
+        draws: Draws | None = None,
+        stop: StopTexts | None = None,
+        stopping: Callable[[], bool] = lambda: False,
+        wrote: Callable[[int], None] = lambda num_tokens: None,
+    ) -> Iterator[tuple[int, Completion]]:
+        """Yields the number of a prompt and its completion as soon as it is there.
+
+        Args:
+            prompts: token ids, without padding. Those of like length should be neighbours, the
+                longest first, so that memory that does not suffice shows at once.
+            max_new_tokens: limit per completion.
+            draws: temperature and seeds; None is greedy.
+            stop: texts that end a completion, too.
+            stopping: asked between steps; once it says yes, nothing more is written.
+            wrote: told how many tokens were written since it was told last.
+
+        Raises:
+            DataError: a prompt leaves no position for an answer.
+            OutOfMemoryError: memory does not suffice for one prompt alone.
+        """
+        finder = StopFinder(stop) if stop and stop.texts else None
+        waiting = deque(
+            Row(
+                index,
+                prompt,
+                _limit(self.model, len(prompt), max_new_tokens),
+                draws.seeds[index] if draws else 0,
+                self._ends,
+                finder,
             )
-    finally:
-        model.train(training)
-    ended = criterion.ended if criterion else [None] * len(prompts)
-    written = output[:, longest:].tolist()
-    return [_completion(row, ends, end) for row, end in zip(written, ended, strict=True)]
+            for index, prompt in enumerate(prompts)
+        )
+        training = self.model.training
+        self.model.eval()
+        try:
+            has_more = bool(waiting)
+            while has_more:
+                has_more = yield from self._until_memory_ends(waiting, draws, stopping, wrote)
+        finally:
+            self.model.train(training)
+
+    def _until_memory_ends(
+        self,
+        waiting: deque[Row],
+        draws: Draws | None,
+        stopping: Callable[[], bool],
+        wrote: Callable[[int], None],
+    ) -> Generator[tuple[int, Completion], None, bool]:
+        """Yields completions; returns whether memory ran out before all were there."""
+        from unspoken.measure.slots import fits
+
+        active: list[Row] = []
+        way = self._in_slots if fits(self.model) else self._in_batches
+        try:
+            yield from way(waiting, active, draws, stopping, wrote)
+            return False
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+            # leaving the block frees what the traceback holds
+        self._halve(active)
+        for row in active:
+            row.token_ids = []
+        waiting.extendleft(reversed(active))
+        return True
+
+    def _in_slots(
+        self,
+        waiting: deque[Row],
+        active: list[Row],
+        draws: Draws | None,
+        stopping: Callable[[], bool],
+        wrote: Callable[[int], None],
+    ) -> Iterator[tuple[int, Completion]]:
+        """Yields completions; `active` are the rows that are being written."""
+        table = Table(self._slots_for(len(waiting), draws), active)
+        while (waiting or active) and not stopping():
+            written = table.fill(waiting) or table.advance()
+            num_tokens, ended = table.add(written)
+            wrote(num_tokens)
+            yield from ((row.index, row.completion) for row in ended if row.completion)
+            if not waiting:
+                table.shrink()
+
+    def _slots_for(self, number: int, draws: Draws | None) -> Slots:
+        """Empty slots for as many rows, those of the last time where they serve."""
+        from unspoken.measure.choose import Chooser
+        from unspoken.measure.slots import Slots
+
+        size, way = min(self.batch_size, number), draws and draws[:2]
+        if self._slots is None or (self._slots.size, self._way) != (size, way):
+            self._way = way
+            chooser = Chooser(size, self.model.device, way)
+            self._slots = Slots(self.model, size, chooser, patience=self._patience)
+        self._slots.free(range(size))  # some are taken where the last time was broken off
+        return self._slots
+
+    def _halve(self, active: Sequence[Row]) -> None:
+        import torch
+
+        longest = max(active, key=lambda row: len(row.prompt))
+        if len(active) == 1:
+            raise OutOfMemoryError(longest.index, len(longest.prompt))
+        self.batch_size = -(-len(active) // 2)
+        logger.warning(
+            "memory ran out with %d prompts of up to %d tokens; going on with %d at once",
+            len(active), len(longest.prompt), self.batch_size,
+        )  # fmt: skip
+        self._slots = None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _in_batches(
+        self,
+        waiting: deque[Row],
+        active: list[Row],
+        draws: Draws | None,
+        stopping: Callable[[], bool],
+        wrote: Callable[[int], None],
+    ) -> Iterator[tuple[int, Completion]]:
+        """Yields completions that `generate` writes, batch by batch."""
+        while waiting and not stopping():
+            active[:] = [waiting.popleft() for _ in range(min(self.batch_size, len(waiting)))]
+            self._generate(active, draws, wrote)
+            yield from ((row.index, row.completion or row.cut()) for row in active)
+            active.clear()
+
+    def _generate(
+        self, rows: Sequence[Row], draws: Draws | None, wrote: Callable[[int], None]
+    ) -> None:
+        """Writes these rows with transformers' `generate`, padded on the left."""
+        import torch
+        from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
+
+        from unspoken.measure.choose import Chooser
+
+        longest, device = max(len(row.prompt) for row in rows), self.model.device
+        padding = [longest - len(row.prompt) for row in rows]
+        pairs = list(zip(rows, padding, strict=True))
+        ids = [[self._pad] * number + list(row.prompt) for row, number in pairs]
+        mask = [[0] * number + [1] * len(row.prompt) for row, number in pairs]
+        config = GenerationConfig(
+            max_new_tokens=min(row.limit for row in rows),
+            do_sample=False,
+            eos_token_id=self._ends[0] if len(self._ends) == 1 else self._ends,
+            pad_token_id=self._pad,
+        )
+        chooser = Chooser(len(rows), device, draws and draws[:2])
+        for number, row in enumerate(rows):
+            chooser.seat(number, row.seed)
+
+        def add(input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+            """(B, T) tokens -> (B,) whether a row is done."""
+            open_rows = [
+                (row, token)
+                for row, token in zip(rows, input_ids[:, -1].tolist(), strict=True)
+                if row.completion is None
+            ]
+            for row, token in open_rows:
+                row.add(token)
+            wrote(len(open_rows))
+            return torch.tensor([row.completion is not None for row in rows], device=device)
+
+        def process(input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+            return chooser.with_noise(scores)
+
+        generate: Any = self.model.generate
+        with torch.inference_mode():
+            generate(
+                torch.tensor(ids, device=device),  # (B, T)
+                attention_mask=torch.tensor(mask, device=device),
+                generation_config=config,
+                logits_processor=LogitsProcessorList([process]),  # pyright: ignore
+                stopping_criteria=StoppingCriteriaList([add]),  # pyright: ignore
+            )
 
 
-def _limit(model: PreTrainedModel | PeftModel, longest: int, max_new_tokens: int) -> int:
-    """`max_new_tokens`, or as many as there are positions for after the longest prompt."""
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _limit(model: PreTrainedModel | PeftModel, length: int, max_new_tokens: int) -> int:
+    """`max_new_tokens`, or as many as there are positions for after a prompt of this length."""
     limit = num_positions(model)
     if limit is None:
         return max_new_tokens
-    if longest >= limit:
+    if length >= limit:
         raise DataError(
-            f"a prompt has {longest} tokens; the model has {limit} positions and needs one for the "
+            f"a prompt has {length} tokens; the model has {limit} positions and needs one for the "
             "answer; leave the question out or take a model with more positions"
         )
-    return min(max_new_tokens, limit - longest)
-
-
-def _completion(row: list[int], ends: list[int], ended: int | None) -> Completion:
-    """Cuts at the end token, or after `ended` tokens; what follows is padding."""
-    place = next((i for i, token in enumerate(row) if token in ends), len(row))
-    if ended is not None and ended <= place:
-        return Completion(row[:ended], True, 0)
-    if place < len(row):
-        return Completion(row[:place], True)
-    return Completion(row, False)
-
-
-class _Sampler:
-    """Makes the likeliest token a drawn one, so that greedy decoding samples.
-
-    The token with the largest score + Gumbel noise is distributed as the softmax of the scores
-    (the Gumbel-max trick). Each row has its own generator, so batches do not matter.
-    """
-
-    def __init__(self, draws: Draws) -> None:
-        self.draws = draws
-        self.generators: list[torch.Generator] = []
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """(B, T) tokens and (B, V) scores -> (B, V) scores with noise."""
-        import torch
-
-        if not self.generators:
-            self.generators = [
-                torch.Generator(scores.device).manual_seed(seed) for seed in self.draws.seeds
-            ]
-        scores = scores.float() / self.draws.temperature
-        if self.draws.top_p < 1:
-            ordered, tokens = scores.sort(dim=-1, descending=True)
-            before = ordered.softmax(dim=-1).cumsum(dim=-1) - ordered.softmax(dim=-1)
-            ordered = ordered.masked_fill(before >= self.draws.top_p, float("-inf"))
-            scores = torch.empty_like(scores).scatter_(-1, tokens, ordered)
-        noise = torch.empty_like(scores)
-        for row, generator in zip(noise, self.generators, strict=True):
-            row.exponential_(generator=generator)
-        return scores - noise.clamp_min(torch.finfo(noise.dtype).tiny).log()
-
-
-class _StopCriterion:
-    """Ends a row whose text holds a stop text, and notes after how many tokens.
-
-    A token has at least one byte, so a stop text lies within as many tokens as it has bytes; some
-    more are read, since a tokenizer may write the first of them without its space.
-    """
-
-    def __init__(self, stop: StopTexts, start: int, num_rows: int) -> None:
-        self.stop = stop
-        self.start = start
-        self.last_signs = {text[-1] for text in stop.texts} | {"\ufffd"}  # or a part of one
-        self.may_end: dict[int, bool] = {}
-        self.window = max(len(text.encode()) for text in stop.texts) + 8
-        self.ended: list[int | None] = [None] * num_rows
-
-    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
-        """(B, T) tokens -> (B,) whether a row is done."""
-        import torch
-
-        written = input_ids.shape[1] - self.start
-        tail = input_ids[:, max(self.start, input_ids.shape[1] - self.window) :].tolist()
-        for row, tokens in enumerate(tail):
-            if self.ended[row] is None and self._may_end(tokens[-1]):
-                text = self.stop.tokenizer.decode(tokens, skip_special_tokens=True)
-                if any(each in text for each in self.stop.texts):
-                    self.ended[row] = written
-        done = [ended is not None for ended in self.ended]
-        return torch.tensor(done, device=input_ids.device)
-
-    def _may_end(self, token: int) -> bool:
-        """Whether a stop text can end with this token; most tokens need no further look."""
-        if token not in self.may_end:
-            text = self.stop.tokenizer.decode([token], skip_special_tokens=True)
-            self.may_end[token] = not self.last_signs.isdisjoint(text)
-        return self.may_end[token]
+    return min(max_new_tokens, limit - length)

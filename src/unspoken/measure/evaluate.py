@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import model_validator
-from tqdm import tqdm
 
 from unspoken import recipe
 from unspoken.common.errors import DataError
 from unspoken.common.files import refuse_existing
 from unspoken.common.interrupt import Interrupted
 from unspoken.common.locks import locked
-from unspoken.common.progress import bar_intervals
+from unspoken.common.progress import AnswersBar
 from unspoken.common.settings import Natural, Positive, Seed, Share, Temperature, checked
 from unspoken.data.example import Example
 from unspoken.data.jsonl import write_jsonl
-from unspoken.measure.decode import Completion, Draws, decode
+from unspoken.measure.decode import Completion, Decoder, Draws
 from unspoken.measure.partial import PartialPredictions, fingerprint_of
 from unspoken.measure.predictions import Metrics, Prediction, judge, summarize
 from unspoken.measure.sampling import Sampling, seed_of
@@ -38,6 +37,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _DEFAULT_LIMIT = 256  # tokens, for a model whose unspoken.json says nothing
+#: Of several processes, so many batches are asked for before they tell each other.
+_BATCHES_AT_ONCE = 4
+#: For so many tokens of single questions decoding prepares itself before they are timed.
+_TOKENS_TO_PREPARE_FOR = 512
 
 
 @checked
@@ -100,7 +103,7 @@ def evaluate(
         partial: where batches are kept, and what it holds is not asked again; the main process'
             counts.
         process: where all processes call this; None: alone.
-        stopping: asked after each batch; once it says yes in any process, all of them stop.
+        stopping: asked between tokens; once it says yes in any process, all of them stop.
         progress: description of a progress bar; None shows none.
 
     Raises:
@@ -138,41 +141,82 @@ class _Asker:
         texts = [template.prompt(example.question) for example in examples]
         self._prompts = encode_prompts(texts, tokenizer, template)
         self._sampling = options.sampling()
+        self._decoder = self._new_decoder(self.batch_size)
 
     def longest_first(self) -> list[int]:
         """All places, those with the longest prompts first."""
         lengths = [len(self._prompts[index]) for index, _ in self.samples]
         return sorted(range(len(lengths)), key=lambda place: lengths[place], reverse=True)
 
-    def ask(self, places: Sequence[int]) -> tuple[dict[int, Prediction], float]:
-        """The predictions at these places, written in one batch, and the seconds that took."""
-        if not places:
-            return {}, 0.0
-        completions, seconds = self._complete(places)
-        found = zip(places, completions, strict=True)
-        return {place: self._judge(place, completion) for place, completion in found}, seconds
+    def ask(
+        self,
+        places: Sequence[int],
+        *,
+        stopping: Callable[[], bool],
+        wrote: Callable[[int], None],
+    ) -> Iterator[tuple[dict[int, Prediction], float]]:
+        """Yields batches of the predictions at these places, and the seconds that each took.
+
+        Args:
+            places: where they are wanted; they come in any order.
+            stopping: asked between tokens; once it says yes, the rest is left out.
+            wrote: told how many tokens were written.
+        """
+        begin, batch = time.perf_counter(), {}
+        for place, completion in self._complete(places, self._decoder, stopping, wrote):
+            batch[place] = completion
+            if len(batch) == self.batch_size:
+                seconds = time.perf_counter() - begin
+                yield self._judged(batch), seconds
+                begin, batch = time.perf_counter(), {}
+        if batch:
+            seconds = time.perf_counter() - begin
+            yield self._judged(batch), seconds
 
     def latencies(self, number: int) -> list[float]:
         """Seconds for the first sample of each of the first questions, one at a time."""
         alone = [place for place, (_, sample) in enumerate(self.samples) if sample == 0][:number]
-        return [self._complete([one])[1] for one in [*alone[:1], *alone]][1:]  # one warms up
+        prepares = number * self._sampling.max_new_tokens >= _TOKENS_TO_PREPARE_FOR
+        decoder = self._new_decoder(1, patience=0 if prepares else 1)
+        seconds = []
+        for place in [*alone[:1], *alone]:
+            begin = time.perf_counter()
+            list(self._complete([place], decoder))
+            seconds.append(time.perf_counter() - begin)
+        return seconds[1:]  # one warms up
 
-    def _complete(self, places: Sequence[int]) -> tuple[list[Completion], float]:
+    def _new_decoder(self, batch_size: int, patience: int = 1) -> Decoder:
+        return Decoder(
+            self._model,
+            eos_token_id=self._tokenizer.eos_token_id,
+            pad_token_id=self._tokenizer.pad_token_id,
+            batch_size=batch_size,
+            patience=patience,
+        )
+
+    def _complete(
+        self,
+        places: Sequence[int],
+        decoder: Decoder,
+        stopping: Callable[[], bool] = lambda: False,
+        wrote: Callable[[int], None] = lambda num_tokens: None,
+    ) -> Iterator[tuple[int, Completion]]:
         chosen = [self.samples[place] for place in places]
         sampling, draws = self._sampling, None
         if sampling.temperature > 0:
             seeds = [seed_of(sampling.seed, f"{index}#{sample}") for index, sample in chosen]
             draws = Draws(sampling.temperature, sampling.top_p, seeds)
-        begin = time.perf_counter()
-        completions = decode(
-            self._model,
+        found = decoder.stream(
             [self._prompts[index] for index, _ in chosen],
-            eos_token_id=self._tokenizer.eos_token_id,
-            pad_token_id=self._tokenizer.pad_token_id,
-            max_new_tokens=sampling.max_new_tokens,
+            sampling.max_new_tokens,
             draws=draws,
+            stopping=stopping,
+            wrote=wrote,
         )
-        return completions, time.perf_counter() - begin
+        return ((places[number], completion) for number, completion in found)
+
+    def _judged(self, batch: Mapping[int, Completion]) -> dict[int, Prediction]:
+        return {place: self._judge(place, completion) for place, completion in batch.items()}
 
     def _judge(self, place: int, completion: Completion) -> Prediction:
         index, sample = self.samples[place]
@@ -194,29 +238,23 @@ def _ask_missing(
     stopping: Callable[[], bool],
     progress: str | None,
 ) -> None:
-    """Adds what `partial` does not have yet of all samples, one batch a process at a time."""
+    """Adds what `partial` does not have yet of all samples, batch by batch."""
     rank, world = (0, 1) if process is None else (process.process_index, process.num_processes)
     if world > 1:
         _share_known(partial)
     missing = [place for place in asker.longest_first() if place not in partial.predictions]
-    size = asker.batch_size * world
-    with tqdm(
-        total=len(asker.samples),
-        initial=len(asker.samples) - len(missing),
-        desc=progress,
-        disable=progress is None or rank > 0,
-        leave=False,
-        **bar_intervals(),
-    ) as bar:
+    done, wanted = len(asker.samples) - len(missing), progress if rank == 0 else None
+    # alone, batches are kept one by one anyway
+    size = asker.batch_size * _BATCHES_AT_ONCE * world if world > 1 else max(1, len(missing))
+    with AnswersBar(len(asker.samples), done, wanted, "answer") as bar:
         for start in range(0, len(missing), size):
             places = missing[start : start + size]
-            batch, seconds = asker.ask(places[rank::world])  # of like length
-            is_asked = stopping()
-            if world > 1:
-                batch, seconds, is_asked = _gathered(batch, seconds, is_asked)
-            partial.add(batch, seconds)
-            bar.update(len(places))
-            if is_asked and start + len(places) < len(missing):
+            own = places[rank::world]  # of like length
+            batches = asker.ask(own, stopping=stopping, wrote=bar.add_tokens)
+            for batch, seconds in batches if world == 1 else [_gathered(list(batches))]:
+                partial.add(batch, seconds)
+                bar.add_answers(len(batch))
+            if not all(place in partial.predictions for place in places):
                 raise Interrupted
 
 
@@ -231,13 +269,14 @@ def _share_known(partial: PartialPredictions) -> None:
 
 
 def _gathered(
-    batch: dict[int, Prediction], seconds: float, is_asked: bool
-) -> tuple[dict[int, Prediction], float, bool]:
-    """The batches of all processes as one, the slowest's time, whether any is asked to stop."""
+    shares: Sequence[tuple[dict[int, Prediction], float]],
+) -> tuple[dict[int, Prediction], float]:
+    """The batches of all processes as one, and the slowest's time."""
     from accelerate.utils import gather_object
 
-    batches, times, wishes = zip(*gather_object([(batch, seconds, is_asked)]), strict=True)
-    return {k: v for own in batches for k, v in own.items()}, max(times), any(wishes)
+    own = {place: found for batch, _ in shares for place, found in batch.items()}
+    batches, times = zip(*gather_object([(own, sum(time for _, time in shares))]), strict=True)
+    return {k: v for batch in batches for k, v in batch.items()}, max(times)
 
 
 def evaluate_folder(

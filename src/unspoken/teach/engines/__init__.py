@@ -121,6 +121,7 @@ class Engine(Protocol):
         skip: Collection[int],
         used: Usage,
         stopping: Callable[[], bool],
+        wrote: Callable[[int], None],
     ) -> Iterator[tuple[int, Reply]]:
         """Yields the number of a request and its reply, in any order.
 
@@ -131,6 +132,7 @@ class Engine(Protocol):
             skip: numbers of requests that are not to be answered.
             used: tokens that earlier runs took; a spend limit counts them.
             stopping: once it returns true, nothing new is begun.
+            wrote: told how many tokens were written since it was told last.
         """
         ...
 

@@ -103,6 +103,7 @@ class OpenAIEngine:
         skip: Collection[int],
         used: Usage,
         stopping: Callable[[], bool],
+        wrote: Callable[[int], None] = lambda num_tokens: None,
     ) -> Iterator[tuple[int, Reply]]:
         """Yields replies as they come in; see `Engine.generate`.
 
@@ -130,7 +131,7 @@ class OpenAIEngine:
                     number, worst = work.pending.pop(future)
                     reply = work.result(future, requests[number])
                     budget.settle(worst, budget.spent_for(reply, worst))
-                    yield from [] if reply is None else [(number, reply)]
+                    yield from [] if reply is None else _told(number, reply, wrote)
         finally:
             work.halt.cut()
         work.raise_problem(budget, len(requests) - len(skip))
@@ -192,6 +193,12 @@ def _call_in_thread(call: Callable[[], Reply]) -> Future[Reply]:
 
     threading.Thread(target=run, daemon=True).start()
     return future
+
+
+def _told(number: int, reply: Reply, wrote: Callable[[int], None]) -> list[tuple[int, Reply]]:
+    """The pair, once its tokens are told."""
+    wrote(reply.num_tokens or 0)
+    return [(number, reply)]
 
 
 class _Work:

@@ -1,6 +1,6 @@
 """A local model as the teacher: batched generation with transformers.
 
-Prompts are sorted by length, longest first, and cut into chunks of the batch size. A chunk is
+Prompts are sorted by length, longest first, and cut into chunks of some batches. A chunk is
 always formed of the same requests, done or not, so that a run that was interrupted computes
 exactly what an uninterrupted one does: other company in a batch can change the last bit of a
 logit, and with it a token.
@@ -8,15 +8,13 @@ logit, and with it a token.
 
 from __future__ import annotations
 
-import gc
-import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from unspoken import recipe
 from unspoken.common.errors import ModelError, SettingError, setting, settings_of
-from unspoken.measure.decode import Completion, Draws, StopTexts, decode
+from unspoken.measure.decode import Completion, Decoder, Draws, OutOfMemoryError, StopTexts
 from unspoken.measure.sampling import Sampling
 from unspoken.models.card import ModelCard
 from unspoken.models.fingerprint import fingerprint
@@ -38,7 +36,8 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-logger = logging.getLogger(__name__)
+#: A chunk has so many batches: rows that end early leave their places to others of the chunk.
+_BATCHES_OF_A_CHUNK = 4
 
 #: What a recipe calls the settings of a model, and what they are called here.
 _NAMES = {
@@ -89,7 +88,7 @@ class TransformersEngine:
         self._model: PreTrainedModel | PeftModel | None = None
         self._template = template
         self._identity = identity or {"model": model}
-        self._fits = batch_size
+        self._decoder: Decoder | None = None
 
     def settings(self) -> dict[str, Any]:
         """The model's identity; the batch size only changes how fast it is."""
@@ -129,6 +128,7 @@ class TransformersEngine:
         skip: Collection[int],
         used: Usage,
         stopping: Callable[[], bool],
+        wrote: Callable[[int], None] = lambda num_tokens: None,
     ) -> Iterator[tuple[int, Reply]]:
         """Yields replies, longest prompts first; see `Engine.generate`.
 
@@ -140,83 +140,69 @@ class TransformersEngine:
             return
         prompts = [self.encode(request.prompt) for request in requests]
         order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]), reverse=True)
-        for start in range(0, len(order), self.batch_size):
-            chunk = order[start : start + self.batch_size]
+        size = _BATCHES_OF_A_CHUNK * self.batch_size
+        for start in range(0, len(order), size):
+            chunk = order[start : start + size]
             if all(number in skip for number in chunk):
                 continue
             if stopping():
                 return
             chosen = [(requests[number], prompts[number]) for number in chunk]
-            replies = self._chunk(chosen, sampling)
-            answered = zip(chunk, replies, strict=True)
+            replies = self._chunk(chosen, sampling, stopping, wrote)
+            answered = zip(chunk, replies, strict=False)  # fewer where it is stopped
             yield from ((number, reply) for number, reply in answered if number not in skip)
 
     def _chunk(
-        self, chosen: list[tuple[Request, list[int]]], sampling: Sampling
+        self,
+        chosen: Sequence[tuple[Request, list[int]]],
+        sampling: Sampling,
+        stopping: Callable[[], bool],
+        wrote: Callable[[int], None],
     ) -> Iterator[Reply]:
-        """Yields the replies of one chunk, in as large batches as memory allows."""
-        start = 0
-        while start < len(chosen):
-            part = chosen[start : start + self._fits]
-            completions = self._attempt(part, sampling)
-            if completions is None:
-                self._halve(part)
-                continue
-            start += len(part)
-            for (_, prompt), completion in zip(part, completions, strict=True):
-                yield self._reply(completion, len(prompt), sampling)
-
-    def _attempt(
-        self, part: list[tuple[Request, list[int]]], sampling: Sampling
-    ) -> list[Completion] | None:
-        """The completions, or None where memory ran out."""
-        model = self.loaded_model()
-        for request, prompt in part:
+        """Yields the replies of one chunk, in its order, as soon as those before are there."""
+        decoder = self._loaded_decoder()
+        for request, prompt in chosen:
             self._require_positions(request, len(prompt))
         draws = None
         if sampling.temperature > 0:
-            seeds = [request.seed for request, _ in part]
+            seeds = [request.seed for request, _ in chosen]
             draws = Draws(sampling.temperature, sampling.top_p, seeds)
+        completions = decoder.stream(
+            [prompt for _, prompt in chosen],
+            sampling.max_new_tokens,
+            draws=draws,
+            stop=StopTexts(sampling.stop, self.tokenizer),
+            stopping=stopping,
+            wrote=wrote,
+        )
+        early: dict[int, Completion] = {}
+        number = 0
         try:
-            return decode(
-                model,
-                [prompt for _, prompt in part],
+            for place, completion in completions:
+                early[place] = completion
+                while number in early:
+                    yield self._reply(early.pop(number), len(chosen[number][1]), sampling)
+                    number += 1
+        except OutOfMemoryError as error:
+            request, _ = chosen[error.index]
+            raise EngineError(f"question {request.index}: {error.args[0]}") from error
+
+    def _loaded_decoder(self) -> Decoder:
+        """What writes with the model; it remembers how many rows fit into memory."""
+        if self._decoder is None:
+            self._decoder = Decoder(
+                self.loaded_model(),
                 eos_token_id=self.end_tokens(),
                 pad_token_id=self.tokenizer.pad_token_id,
-                max_new_tokens=sampling.max_new_tokens,
-                draws=draws,
-                stop=StopTexts(sampling.stop, self.tokenizer),
+                batch_size=self.batch_size,
             )
-        except RuntimeError as error:
-            if not _out_of_memory(error):
-                raise
-            return None  # leaving the block frees what the traceback holds
+        return self._decoder
 
     def loaded_model(self) -> PreTrainedModel | PeftModel:
         """The model, loaded if it is not there yet."""
         if self._model is None:
             self._model = self._load_model()
         return self._model
-
-    def _halve(self, part: list[tuple[Request, list[int]]]) -> None:
-        import torch
-
-        longest = max(len(prompt) for _, prompt in part)
-        if len(part) == 1:
-            raise EngineError(
-                f"question {part[0][0].index}: memory ran out with this prompt of {longest} tokens "
-                f"alone; needed: a smaller model, {setting('dtype', 'bfloat16')}, "
-                f"{setting('quantization', 'nf4')}, fewer {setting('max_new_tokens')} or a shorter "
-                "prompt; what is done is kept"
-            )
-        self._fits = -(-len(part) // 2)
-        logger.warning(
-            "memory ran out with %d prompts of up to %d tokens; going on with %d at once",
-            len(part), longest, self._fits,
-        )  # fmt: skip
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
 
     def _require_positions(self, request: Request, num_prompt_tokens: int) -> None:
         """Checks that the model can read the prompt and write a token after it."""
@@ -243,12 +229,6 @@ class TransformersEngine:
             stopped=completion.stopped,
             finish_reason="stop" if completion.stopped else "length",
         )
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    import torch
-
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def transformers_engine(

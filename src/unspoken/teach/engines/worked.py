@@ -40,6 +40,7 @@ class WorkedEngine:
         skip: Collection[int],
         used: Usage,
         stopping: Callable[[], bool],
+        wrote: Callable[[int], None] = lambda num_tokens: None,
     ) -> Iterator[tuple[int, Reply]]:
         """Yields a reply for each request, in their order; see `Engine.generate`.
 

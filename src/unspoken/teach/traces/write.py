@@ -14,13 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from unspoken.common.errors import DataError, setting
 from unspoken.common.files import AnyPath
 from unspoken.common.interrupt import StopRequest
 from unspoken.common.locks import locked
-from unspoken.common.progress import bar_intervals
+from unspoken.common.progress import AnswersBar
 from unspoken.data.example import extract_gold
 from unspoken.data.questions import index_ids, read_questions_from
 from unspoken.measure.sampling import Sampling, seed_of
@@ -92,8 +90,8 @@ def generate_traces(
 
     A record has id, question, cot, answer (the gold one, where there is one), index,
     num_prompt_tokens, num_tokens, stopped, finish_reason, engine and model, and the further
-    fields of its question, such as category. SIGTERM and Ctrl-C end the run after the batch it
-    is in.
+    fields of its question, such as category. SIGTERM and Ctrl-C end the run after the next token,
+    or after what a server is answering.
 
     Args:
         engine: answers.
@@ -190,23 +188,22 @@ def _add_replies(
     progress: str | None,
 ) -> None:
     """Adds what the engine replies to the requests that are not done, until a signal comes."""
-    before, retried_before, begin = file.used, engine.num_retries, time.perf_counter()
-    replies = engine.generate(
-        requests, sampling, skip=done, used=before, stopping=lambda: stop.requested
-    )
-    bar = tqdm(
-        total=len(requests), initial=len(done), desc=progress, unit="trace",
-        disable=progress is None, **bar_intervals(),
-    )  # fmt: skip
-    with bar:
+    retried_before = engine.num_retries
+    with AnswersBar(len(requests), len(done), progress, "trace", leave=True) as bar:
+        replies = engine.generate(
+            requests,
+            sampling,
+            skip=done,
+            used=file.used,
+            stopping=lambda: stop.requested,
+            wrote=bar.add_tokens,
+        )
         for number, reply in replies:
             request = requests[number]
             file.add(_make_record(request, reply, engine), request.index, request.sample)
-            rate = (file.used.num_tokens - before.num_tokens) / (time.perf_counter() - begin)
             retries = engine.num_retries - retried_before
-            again = f", {retries:,} retries" if retries else ""
-            bar.set_postfix_str(f"{rate:,.0f} tokens/s{again}", refresh=False)
-            bar.update()
+            bar.note = f", {retries:,} retries" if retries else ""
+            bar.add_answers()
 
 
 def shard_path(output: AnyPath, shard: tuple[int, int]) -> Path:

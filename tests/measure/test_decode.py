@@ -1,0 +1,253 @@
+"""Rows that come and go write what `generate` writes for each alone, whatever the model's type."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import pytest
+import torch
+
+from unspoken.measure.choose import Chooser, hashed_noise
+from unspoken.measure.decode import Decoder, Draws, OutOfMemoryError, decode
+from unspoken.measure.slots import Slots, fits
+
+END, PAD, LIMIT = 39, 0, 14
+LLAMA = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 64,
+}
+IN_SLOTS: dict[str, dict[str, Any]] = {
+    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64},
+    "llama": LLAMA,
+    "qwen2": {**LLAMA, "use_sliding_window": True, "sliding_window": 6, "max_window_layers": 1},
+    "qwen3": LLAMA,
+    "mistral": {**LLAMA, "sliding_window": 5},
+    "gemma3_text": {**LLAMA, "sliding_window": 6, "query_pre_attn_scalar": 8},
+}
+LEFT_TO_GENERATE: dict[str, dict[str, Any]] = {
+    "bloom": {"hidden_size": 32, "n_layer": 2, "n_head": 4},
+    "mamba": {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 4},
+    "llama": {
+        **LLAMA,
+        "rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10_000.0},
+    },
+}
+
+
+def build(model_type: str, **settings: Any) -> Any:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    torch.manual_seed(1)
+    shared = {"vocab_size": 40, "initializer_range": 0.5, "bos_token_id": 1}
+    config = AutoConfig.for_model(
+        model_type, **{**shared, "eos_token_id": END, "pad_token_id": PAD, **settings}
+    )
+    return AutoModelForCausalLM.from_config(config).float().eval()
+
+
+def prompts_of(lengths: tuple[int, ...] = (3, 9, 1, 5, 12, 2, 7, 4, 4, 11)) -> list[list[int]]:
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randint(2, 38, (n,), generator=generator).tolist() for n in lengths]
+
+
+def generated(model: Any, prompt: list[int], limit: int = LIMIT) -> list[int]:
+    """What transformers' own `generate` writes, up to the end token."""
+    ids = torch.tensor([prompt], device=model.device)
+    settings: dict[str, Any] = {"max_new_tokens": limit, "do_sample": False}
+    mask = torch.ones_like(ids)
+    output = model.generate(
+        ids, attention_mask=mask, eos_token_id=END, pad_token_id=PAD, **settings
+    )
+    written = output[0, len(prompt) :].tolist()
+    return written[: written.index(END)] if END in written else written
+
+
+def stream(model: Any, prompts: list[list[int]], batch_size: int, **settings: Any) -> Any:
+    decoder = Decoder(model, eos_token_id=END, pad_token_id=PAD, batch_size=batch_size)
+    return decoder.stream(prompts, settings.pop("limit", LIMIT), **settings)
+
+
+def all_of(model: Any, prompts: list[list[int]], batch_size: int, **settings: Any) -> Any:
+    found = dict(stream(model, prompts, batch_size, **settings))
+    assert sorted(found) == list(range(len(prompts)))
+    return [found[number] for number in range(len(prompts))]
+
+
+@pytest.mark.parametrize("model_type", IN_SLOTS)
+def test_any_number_at_once_writes_what_generate_writes_for_each_alone(model_type: str) -> None:
+    model, prompts = build(model_type, **IN_SLOTS[model_type]), prompts_of()
+    assert fits(model)
+    expected = [generated(model, prompt) for prompt in prompts]
+    assert len({tuple(ids) for ids in expected}) > 6
+    for batch_size in (10, 4, 1):
+        assert [one.token_ids for one in all_of(model, prompts, batch_size)] == expected
+
+
+@pytest.mark.parametrize("model_type", LEFT_TO_GENERATE)
+def test_what_has_no_slots_is_left_to_generate(model_type: str) -> None:
+    model, prompts = build(model_type, **LEFT_TO_GENERATE[model_type]), prompts_of((3, 3, 3, 3))
+    assert not fits(model)
+    expected = [generated(model, prompt) for prompt in prompts]
+    for batch_size in (4, 3):
+        assert [one.token_ids for one in all_of(model, prompts, batch_size)] == expected
+
+
+def test_adapters_and_attention_without_sdpa_have_slots() -> None:
+    from peft import LoraConfig, PromptTuningConfig, get_peft_model
+
+    prompts = prompts_of()
+    config = LoraConfig(target_modules=["q_proj", "up_proj"], init_lora_weights=False)
+    adapted = get_peft_model(build("llama", **LLAMA), config).eval()
+    assert fits(adapted)
+    expected = [generated(adapted, prompt) for prompt in prompts]
+    assert [one.token_ids for one in all_of(adapted, prompts, 4)] == expected
+    assert expected != [generated(build("llama", **LLAMA), prompt) for prompt in prompts]
+    eager = build("mistral", **IN_SLOTS["mistral"], attn_implementation="eager")
+    assert fits(eager)
+    found = [one.token_ids for one in all_of(eager, prompts, 4)]
+    assert found == [generated(eager, prompt) for prompt in prompts]
+    tuned = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2)
+    assert not fits(get_peft_model(build("llama", **LLAMA), tuned))
+
+
+def test_a_model_whose_scores_differ_is_left_to_generate() -> None:
+    model = build("gpt2", **IN_SLOTS["gpt2"])
+    forward = model.forward
+
+    @functools.wraps(forward)
+    def looks_at_its_mask(*arguments: Any, attention_mask: Any = None, **more: Any) -> Any:
+        found = forward(*arguments, attention_mask=attention_mask, **more)
+        if attention_mask is not None and attention_mask.ndim == 4:
+            found.logits += attention_mask.isfinite().sum()
+        return found
+
+    model.forward = looks_at_its_mask
+    assert not fits(model)
+
+
+def test_a_recorded_step_writes_the_same() -> None:
+    model, prompts = build("gpt2", **IN_SLOTS["gpt2"]), prompts_of()
+    draws = Draws(0.9, 0.95, list(range(len(prompts))))
+    for drawn in (None, draws):
+        decoder = Decoder(model, eos_token_id=END, pad_token_id=PAD, batch_size=1, patience=0)
+        found = dict(decoder.stream(prompts, 40, draws=drawn))
+        plain = all_of(model, prompts, 4, limit=40, draws=drawn)
+        assert [found[number] for number in range(len(prompts))] == plain
+
+
+def test_a_step_is_recorded_where_that_makes_a_small_model_faster() -> None:
+    model = build("gpt2", **IN_SLOTS["gpt2"])
+    slots = Slots(model, 1, Chooser(1, model.device, None), patience=0)
+    slots.fill([0], [[5, 6, 7]], [20], None)
+    assert not slots.is_recorded
+    slots.advance()
+    assert slots.is_recorded
+    many = Slots(model, 900, Chooser(900, model.device, None), patience=0)
+    many.fill([0], [[5, 6, 7]], [20], None)
+    many.advance()
+    assert not many.is_recorded
+
+
+def test_a_row_that_ends_leaves_its_place_to_one_that_waits() -> None:
+    model, prompts = build("gpt2", **IN_SLOTS["gpt2"]), prompts_of()
+    sizes = []
+    forward = model.forward
+
+    @functools.wraps(forward)
+    def counting(input_ids: Any, **more: Any) -> Any:
+        sizes.append(tuple(input_ids.shape))
+        return forward(input_ids=input_ids, **more)
+
+    fits(model)
+    model.forward = counting
+    draws = Draws(2.0, 1.0, [3] * 10)
+    lengths = [one.num_tokens for one in all_of(model, prompts, 4, limit=50, draws=draws)]
+    steps = [rows for rows, columns in sizes if columns == 1 and rows <= 4]
+    waited = sum(max(lengths[start : start + 4]) for start in range(0, 10, 4))
+    assert max(lengths) > 3 * min(lengths)
+    assert len(steps) < 0.9 * waited
+
+
+def test_what_is_drawn_depends_on_the_seed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, prompts = build("llama", **LLAMA), prompts_of()
+    seeds = [7, 8] * 5
+    found = [all_of(model, prompts, size, draws=Draws(0.8, 0.9, seeds)) for size in (10, 3, 1)]
+    assert found[0] == found[1] == found[2]
+    again = all_of(model, [prompts[0]] * 3, 3, draws=Draws(0.8, 0.9, [7, 7, 8]))
+    assert again[0] == again[1] == found[0][0] != again[2]
+    settings: dict[str, Any] = {"eos_token_id": END, "pad_token_id": PAD, "max_new_tokens": LIMIT}
+    monkeypatch.setattr("unspoken.measure.slots.fits", lambda _: False)
+    by_generate = decode(model, prompts, draws=Draws(0.8, 0.9, seeds), **settings)
+    assert by_generate == found[0]
+
+
+def test_limits_follow_from_each_prompt_alone() -> None:
+    model = build("gpt2", **{**IN_SLOTS["gpt2"], "n_positions": 16})
+    prompts = prompts_of((15, 2, 13))
+    lengths = [one.num_tokens for one in all_of(model, prompts, 3, limit=50)]
+    assert lengths[0] == 1
+    assert lengths == [one.num_tokens for one in all_of(model, prompts, 1, limit=50)]
+    assert max(lengths) > 3
+
+
+def test_stopping_between_tokens_keeps_what_has_ended() -> None:
+    model, prompts = build("gpt2", **IN_SLOTS["gpt2"]), prompts_of()
+    told: list[int] = []
+    whole = all_of(model, prompts, 2, wrote=told.append)
+    assert sum(told) == sum(one.num_tokens for one in whole)
+    asked: list[int] = []
+
+    def stopping() -> bool:
+        asked.append(1)
+        return len(asked) > 25
+
+    some = dict(stream(model, prompts, 2, stopping=stopping))
+    assert 0 < len(some) < 10
+    assert all(whole[number] == one for number, one in some.items())
+    assert list(stream(model, [], 2)) == []
+
+
+def test_memory_running_out_keeps_the_rows_that_are_done() -> None:
+    model, prompts = build("gpt2", **IN_SLOTS["gpt2"]), prompts_of()
+    expected = all_of(model, prompts, 10)
+    forward, sizes = model.forward, []
+
+    @functools.wraps(forward)
+    def forgetful(input_ids: Any, **more: Any) -> Any:
+        sizes.append(len(input_ids))
+        if len(input_ids) > 2 and len(sizes) > 9:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(input_ids=input_ids, **more)
+
+    model.forward = forgetful
+    told: list[int] = []
+    found = list(stream(model, prompts, 5, wrote=told.append))
+    assert sorted(number for number, _ in found) == list(range(10))  # each once
+    assert dict(found) == dict(enumerate(expected))
+    model.forward = functools.wraps(forward)(_without_memory)
+    with pytest.raises(OutOfMemoryError, match="this prompt of 3 tokens alone"):
+        list(stream(model, prompts[:1], 1))
+
+
+def _without_memory(*_: Any, **__: Any) -> Any:
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def test_hashed_noise_is_exponential_and_independent() -> None:
+    seeds = torch.arange(40)
+    noise = hashed_noise(seeds, torch.zeros_like(seeds), 5_000)
+    assert noise.mean().item() == pytest.approx(1, abs=0.02)
+    assert noise.var().item() == pytest.approx(1, abs=0.05)
+    assert (noise < 0.1).float().mean().item() == pytest.approx(0.0952, abs=0.003)
+    assert noise.min() > 0
+    assert len(noise.unique()) > 0.99 * noise.numel()
+    later = hashed_noise(seeds, torch.ones_like(seeds), 5_000)
+    pairs = torch.stack([noise.flatten(), later.flatten(), noise.roll(1, 0).flatten()])
+    assert (torch.corrcoef(pairs) - torch.eye(3)).abs().max() < 0.01
+    assert torch.equal(hashed_noise(seeds[3:5], torch.ones(2).long(), 5_000), later[3:5])
