@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unspoken.common.errors import DataError, UnspokenError, setting
-from unspoken.measure.rows import Completion, Row, StopFinder, StopTexts, Table
+from unspoken.measure.rows import Completion, Draft, StopFinder, StopTexts, Table
 from unspoken.models.load import num_positions
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class Decoder:
         """
         finder = StopFinder(stop) if stop and stop.texts else None
         waiting = deque(
-            Row(
+            Draft(
                 index,
                 prompt,
                 _limit(self.model, len(prompt), max_new_tokens),
@@ -155,7 +155,7 @@ class Decoder:
 
     def _until_memory_ends(
         self,
-        waiting: deque[Row],
+        waiting: deque[Draft],
         draws: Draws | None,
         stopping: Callable[[], bool],
         wrote: Callable[[int], None],
@@ -163,7 +163,7 @@ class Decoder:
         """Yields completions; returns whether memory ran out before all were there."""
         from unspoken.measure.slots import fits
 
-        active: list[Row] = []
+        active: list[Draft] = []
         way = self._in_slots if fits(self.model) else self._in_batches
         try:
             yield from way(waiting, active, draws, stopping, wrote)
@@ -180,8 +180,8 @@ class Decoder:
 
     def _in_slots(
         self,
-        waiting: deque[Row],
-        active: list[Row],
+        waiting: deque[Draft],
+        active: list[Draft],
         draws: Draws | None,
         stopping: Callable[[], bool],
         wrote: Callable[[int], None],
@@ -209,7 +209,7 @@ class Decoder:
         self._slots.free(range(size))  # some are taken where the last time was broken off
         return self._slots
 
-    def _halve(self, active: Sequence[Row]) -> None:
+    def _halve(self, active: Sequence[Draft]) -> None:
         import torch
 
         longest = max(active, key=lambda row: len(row.prompt))
@@ -227,8 +227,8 @@ class Decoder:
 
     def _in_batches(
         self,
-        waiting: deque[Row],
-        active: list[Row],
+        waiting: deque[Draft],
+        active: list[Draft],
         draws: Draws | None,
         stopping: Callable[[], bool],
         wrote: Callable[[int], None],
@@ -241,7 +241,7 @@ class Decoder:
             active.clear()
 
     def _generate(
-        self, rows: Sequence[Row], draws: Draws | None, wrote: Callable[[int], None]
+        self, rows: Sequence[Draft], draws: Draws | None, wrote: Callable[[int], None]
     ) -> None:
         """Writes these rows with transformers' `generate`, padded on the left."""
         import torch

@@ -47,7 +47,7 @@ class StopTexts(NamedTuple):
 
 
 @dataclass(eq=False)
-class Row:
+class Draft:
     """A completion that is being written.
 
     Attributes:
@@ -117,11 +117,11 @@ class Table:
         active: the rows that are being written; the caller's list.
     """
 
-    def __init__(self, slots: Slots, active: list[Row]) -> None:
+    def __init__(self, slots: Slots, active: list[Draft]) -> None:
         self.slots, self.active = slots, active
-        self._seats: list[Row | None] = [None] * slots.size
+        self._seats: list[Draft | None] = [None] * slots.size
 
-    def fill(self, waiting: deque[Row]) -> list[tuple[int, int]]:
+    def fill(self, waiting: deque[Draft]) -> list[tuple[int, int]]:
         """Seats waiting rows where enough slots are free; their slots and first tokens."""
         free = [slot for slot, row in enumerate(self._seats) if row is None]
         if len(free) < min(len(waiting), max(1, int(_SHARE_ENDED * self.slots.size))):
@@ -145,7 +145,7 @@ class Table:
         """Slots and the tokens that were written there, in their order."""
         return [pair for tokens in self.slots.advance() for pair in enumerate(tokens)]
 
-    def add(self, written: Iterable[tuple[int, int]]) -> tuple[int, list[Row]]:
+    def add(self, written: Iterable[tuple[int, int]]) -> tuple[int, list[Draft]]:
         """Adds tokens to the rows in these slots; how many they were, and the rows that ended."""
         num_tokens, ended, left = 0, [], []
         for slot, token in written:
