@@ -27,8 +27,8 @@ from helpers.training import trainer
 from unspoken.data.example import read_questions
 from unspoken.data.jsonl import write_jsonl
 from unspoken.data.tasks.multiplication import examples
-from unspoken.measure.decode import decode
 from unspoken.measure.evaluate import EvaluateOptions, evaluate_folder
+from unspoken.measure.slots import Slots
 from unspoken.models.card import ModelCard
 from unspoken.models.load import load_model, load_tokenizer, save_model
 from unspoken.models.template import Template
@@ -144,13 +144,14 @@ def test_single_answers_are_timed(tmp_path: Path, trained: Path, questions: Path
 def _short_of_memory(device: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Within the block, the GPU has 200 MB left; without a GPU, room for 20 prompts at once."""
     if device == "cpu":
+        fill = Slots.fill
 
-        def small(model: Any, prompts: Any, **options: Any) -> Any:
-            if len(prompts) > 20:
+        def small(slots: Slots, *arguments: Any) -> Any:
+            if slots.size > 20:
                 raise torch.OutOfMemoryError("CUDA out of memory")
-            return decode(model, prompts, **options)
+            return fill(slots, *arguments)
 
-        monkeypatch.setattr("unspoken.teach.engines.transformers.decode", small)
+        monkeypatch.setattr(Slots, "fill", small)
         yield
         return
     gc.collect()
