@@ -17,7 +17,11 @@ from unspoken.run.run import run_recipe
 
 def pretend_gpu(monkeypatch: pytest.MonkeyPatch, *, bf16: bool) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bf16)
+
+    def is_bf16_supported(including_emulation: bool = True) -> bool:
+        return bf16 or including_emulation  # as torch says of every GPU
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_bf16_supported)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="fp16 is fine on a GPU")

@@ -15,10 +15,10 @@ from unspoken.common.version import __version__
 
 
 def has_bfloat16() -> bool:
-    """Whether there is a GPU that computes in bfloat16."""
+    """Whether there is a GPU that computes in bfloat16 by itself; older ones pretend to, slowly."""
     import torch
 
-    return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def environment() -> dict[str, Any]:

@@ -72,8 +72,8 @@ class Processes(ABC):
             gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
             **plugins,
         )
-        device = self.accelerator.device.type
-        self.scaler = torch.amp.GradScaler(device) if self.precision == "fp16" else None
+        self._kind = self.accelerator.device.type
+        self.scaler = torch.amp.GradScaler(self._kind) if self.precision == "fp16" else None
         self._shell: Any = None
         self._trained: list[torch.nn.Parameter] = []
 
@@ -103,7 +103,7 @@ class Processes(ABC):
 
     def backward(self, model: Any, loss: torch.Tensor) -> None:
         """Adds the gradient of this loss; over the processes, gradients become their mean."""
-        with torch.autocast(self.accelerator.device.type, enabled=False):
+        with torch.autocast(self._kind, enabled=False):
             (loss if self.scaler is None else self.scaler.scale(loss)).backward()
 
     def step(self, model: Any, optimizer: Any, max_norm: float) -> torch.Tensor:
@@ -169,7 +169,7 @@ class Processes(ABC):
         if self.precision == "fp32":
             return contextlib.nullcontext()
         dtype = torch.bfloat16 if self.precision == "bf16" else torch.float16
-        return torch.autocast(self.accelerator.device.type, dtype)
+        return torch.autocast(self._kind, dtype)
 
     def gather_weights(self, model: AnyModel, *, everywhere: bool) -> dict[str, torch.Tensor]:
         """Whole copies of weights that are shared out, by name; all processes must call it.

@@ -239,7 +239,9 @@ class StepwiseInternalization:
             norm: of the gradients over all processes, the same in each of them, a scalar.
         """
         stopping = torch.full_like(total, float(self.stop.requested))
-        sums: Any = self.accelerator.reduce(torch.stack([total, stopping]), "sum")
+        sums: Any = torch.stack([total, stopping])
+        if self.accelerator.num_processes > 1:
+            sums = self.accelerator.reduce(sums, "sum")
         nll, stop, before_clipping = torch.cat([sums, norm.to(total)[None]]).tolist()
         return nll, stop, before_clipping
 
