@@ -7,10 +7,14 @@ import pytest
 from unspoken.common.errors import (
     ModelError,
     SettingError,
-    as_flag,
     setting,
     settings_of,
 )
+
+
+def as_flag(name: str, value: str | None) -> str:
+    """A spelling, as a verb's."""
+    return f"--{name}" if value in (None, "true") else f"--{name} {value}"
 
 
 def wrong() -> SettingError:

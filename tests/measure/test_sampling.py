@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from unspoken.common.errors import SettingError, as_flag
+from unspoken.common.errors import SettingError
 from unspoken.measure.sampling import Sampling
 
 
@@ -51,8 +51,8 @@ def test_several_samples_need_a_temperature() -> None:
     Sampling().require_samples(1)
     with pytest.raises(SettingError) as caught:
         Sampling().require_samples(4, "samples_per_question")
-    assert caught.value.told(as_flag).startswith(
-        "--samples_per_question: found 4 with --temperature 0, which makes them all the same; "
+    assert str(caught.value).startswith(
+        "samples_per_question: found 4 with temperature=0, which makes them all the same; "
     )
     with pytest.raises(SettingError, match="num_samples: found 0; needed: at least 1"):
         Sampling(temperature=1).require_samples(0)

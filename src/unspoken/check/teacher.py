@@ -16,7 +16,6 @@ from unspoken.common.errors import DataError, ModelError, RecipeError, settings_
 from unspoken.data.example import Example
 from unspoken.data.jsonl import kind_of_name
 from unspoken.data.overlap import QuestionIndex
-from unspoken.measure.sampling import MAX_NEW_TOKENS
 from unspoken.models.card import ModelCard
 from unspoken.models.load import num_positions
 from unspoken.models.local import base_folder, local_folder
@@ -24,6 +23,7 @@ from unspoken.models.template import Template
 from unspoken.recipe import Recipe, Teacher
 from unspoken.recipe.layout import TEACHER
 from unspoken.recipe.plan import Teaching, Training
+from unspoken.recipe.teacher import MAX_NEW_TOKENS
 from unspoken.teach.engines import Engine
 from unspoken.teach.engines.make import IN_RECIPE, EngineOptions, make_engine
 from unspoken.teach.engines.openai import DEFAULT_KEY, OpenAIEngine

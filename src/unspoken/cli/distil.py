@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -158,7 +157,8 @@ def _hide_model(folder: Path) -> None:
 def _show_model(folder: Path) -> None:
     """Gives the finished student's files their second names in OUT_DIR."""
     from unspoken.common.files import link_files
+    from unspoken.recipe.records import TrainingRecord
 
-    status = folder / DISTILLED / STAGE_FILE
-    if status.exists() and json.loads(status.read_text())["status"] == "done":
+    record = TrainingRecord.read(folder / DISTILLED / STAGE_FILE)
+    if record is not None and record.is_done:
         link_files(folder / DISTILLED / MODEL, folder)

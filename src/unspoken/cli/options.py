@@ -10,6 +10,7 @@ from cyclopts import Group, Parameter
 
 from unspoken.cli.flags import Options, flag
 from unspoken.common.errors import SettingError, setting
+from unspoken.recipe.teacher import MAX_NEW_TOKENS
 
 _DATA = Group("Data", sort_key=1)
 _MODEL = Group("Model", sort_key=2)
@@ -241,7 +242,7 @@ class EngineFlags(Options, panel=_ENGINE):
 class SamplingFlags(Options, panel=_SAMPLING):
     """How the next token is chosen."""
 
-    max_new_tokens = flag("teacher.max_new_tokens", help="limit per answer", default=512)
+    max_new_tokens = flag("teacher.max_new_tokens", help="limit per answer", default=MAX_NEW_TOKENS)
     temperature = flag("teacher.temperature")
     top_p = flag("teacher.top_p")
     seed = flag("seed", help="same seed, same draws")

@@ -8,8 +8,9 @@ A setting has one name here, whoever gives it: `temperature` is `--temperature` 
 `setting(name)` or `setting(name, value)`, and whoever shows a message says how they are spelled:
 
     f"{setting('top_p')}: found 0.9 with {setting('temperature', 0)}, which does not look at it"
-    told(as_flag)   --top_p: found 0.9 with --temperature 0, which does not look at it
-    str(error)      top_p: found 0.9 with temperature=0, which does not look at it
+    str(error)       top_p: found 0.9 with temperature=0, which does not look at it
+    told(spelling)   --top_p: found 0.9 with --temperature 0, which does not look at it,
+                     in the words of the verb that ran (`unspoken.cli.spelling`)
 
 Code that passes a recipe's values on to a function says where they stand in the recipe, so that
 the function's errors name the recipe's keys:
@@ -49,12 +50,6 @@ def setting(name: str, value: object = None) -> str:
 def as_key(name: str, value: str | None) -> str:
     """As in a recipe's overrides and in Python: `name`, or `name=value`."""
     return name if value is None else f"{name}={value}"
-
-
-def as_flag(name: str, value: str | None) -> str:
-    """As on the command line: `--name`, or `--name value`; a switch has no value."""
-    flag = f"--{name.rpartition('.')[2]}"
-    return flag if value in (None, "true") else f"{flag} {value}"
 
 
 class _Short(reprlib.Repr):

@@ -8,9 +8,7 @@ from pydantic import model_validator
 
 from unspoken.common.errors import SettingError, setting
 from unspoken.common.settings import Positive, Seed, Share, Temperature, checked
-
-#: Tokens of a reply at the most, where nothing says how long one may be.
-MAX_NEW_TOKENS = 512
+from unspoken.recipe.teacher import MAX_NEW_TOKENS
 
 
 @checked

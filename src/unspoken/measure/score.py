@@ -7,7 +7,7 @@ and `correct`, and keeps everything else. Of a file one record at a time is held
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from unspoken.common.files import AnyPath, refuse_existing
@@ -16,29 +16,13 @@ from unspoken.measure.grade import grade
 from unspoken.measure.stats import Proportion
 
 
-def score_records(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Returns copies of the records with `pred` and `correct`, in the same order.
-
-    `pred` is the answer found in `generated`; `correct` says whether it equals `gold`, or the
-    answer that a `gold` which is a whole solution states (GSM8K's, with `#### 18` at its end); see
-    `unspoken.measure.grade`. Values of `pred` and `correct` that are there already are
-    replaced; their places and all other fields stay. Where nobody can tell whether the answer is
-    right (a number such as 9^{9^{9^{9}}}), `correct` is false, and `undecided` is true.
-
-    Raises:
-        DataError: for a field that is missing or not text, naming the record by its number.
-
-    Example:
-        >>> score_records([{"generated": "Final Answer: $36", "gold": "36"}])[0]["correct"]
-        True
-    """
-    return [_scored(record, f"record {n}") for n, record in enumerate(records, start=1)]
-
-
 def score_file(input: AnyPath, output: AnyPath, overwrite: bool = False) -> dict[str, Any]:
     """Judges a JSONL file, writes the judged records, and returns a summary.
 
-    The output appears whole or not at all.
+    The records keep their order, their fields and the fields' places. `pred` is the answer found
+    in `generated`; `correct` says whether it equals `gold`, or the answer that a `gold` which is a
+    whole solution states (GSM8K's, with `#### 18` at its end); see `unspoken.measure.grade`. What
+    stood in the two before is replaced. The output appears whole or not at all.
 
     Args:
         input: JSONL with `generated` and `gold` in each line.

@@ -207,6 +207,11 @@ class Lora(Section):
     )
 
 
+#: `Schedule.delta` where it is not given: tokens by linear removal per epoch, or over a run as a
+#: multiple of all there are; tokens at once by adaptive removal.
+DELTA_PER_EPOCH, DELTA_PER_RUN, DELTA_AT_ONCE = 8.0, 1.25, 1.0
+
+
 class Schedule(Section):
     """How many thought tokens are gone at each step; see `unspoken.train.schedule`."""
 
@@ -215,9 +220,9 @@ class Schedule(Section):
     )
     delta: PositiveNumber | None = Field(
         default=None,
-        description="linear: tokens removed per epoch (default 8) or over the run (default 1.25 "
-        "times all there are, gone after 80 % of the steps); adaptive: tokens removed at once "
-        "(default 1)",
+        description=f"linear: tokens removed per epoch (default {DELTA_PER_EPOCH:g}) or over the "
+        f"run (default {DELTA_PER_RUN} times all there are, gone after 80 % of the steps); "
+        f"adaptive: tokens removed at once (default {DELTA_AT_ONCE:g})",
     )
     per: Literal["epoch", "run"] = Field(
         default="epoch", description="linear: what delta counts for"

@@ -21,6 +21,8 @@ from unspoken.common.settings import (
 from unspoken.recipe.sections import Model, Section, Train
 
 Price = NumberFromZero
+#: Tokens of a reply at the most, where nothing says how long one may be.
+MAX_NEW_TOKENS = 512
 
 
 class Teacher(Section):
@@ -61,7 +63,8 @@ class Teacher(Section):
     )
     max_new_tokens: Positive | None = Field(
         default=None,
-        description="limit per trace; empty: 512, or what the model's unspoken.json says",
+        description=f"limit per trace; empty: {MAX_NEW_TOKENS}, or what the model's unspoken.json "
+        "says",
     )
     retries: Natural = Field(
         default=0, description="times that questions without a kept trace are asked again"

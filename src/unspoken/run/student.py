@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unspoken.data.example import read_questions
 from unspoken.models.adapter import base_of, is_adapter, require_same_adapter
@@ -26,6 +26,9 @@ from unspoken.run.settings import MODEL_INCIDENTAL, TRAIN_INCIDENTAL
 from unspoken.run.share import has_separate_files
 from unspoken.train.checkpoint import remove_checkpoints
 from unspoken.train.encode import encode_file
+
+if TYPE_CHECKING:
+    from unspoken.train.loop import StepwiseInternalization, TrainResult
 
 _WEIGHTS = ("*.safetensors", "*.bin")
 
@@ -145,15 +148,36 @@ def _train(
     num_steps: int | None,
     progress: bool,
 ) -> TrainingRecord:
-    """Trains, and returns what came out."""
+    """Trains, and returns what came out; the model's memory is free again."""
     import torch
 
     from unspoken.parallel.precision import precision_note, resolve_precision
-    from unspoken.train.loop import StepwiseInternalization
 
     recipe = resolve_precision(recipe)
     if note := precision_note(recipe):
         run.say(note)
+    trainer = _make_trainer(run, recipe, splits, folder, num_steps=num_steps, progress=progress)
+    outcome = _describe(trainer, trainer.run(), is_main=run.process.is_main_process)
+    trainer.accelerator.free_memory()
+    del trainer  # it and the model refer to each other, and the next model needs their memory
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return outcome
+
+
+def _make_trainer(
+    run: RunFolder,
+    recipe: Recipe,
+    splits: Splits,
+    folder: Path,
+    *,
+    num_steps: int | None,
+    progress: bool,
+) -> StepwiseInternalization:
+    """The model loaded, the examples encoded, and what trains the one on the others."""
+    from unspoken.train.loop import StepwiseInternalization
+
     tokenizer = load_tokenizer(recipe.model)
     frozen = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[recipe.train.precision]
     model = load_model(
@@ -181,39 +205,39 @@ def _train(
             digest=splits.hashes["train"],
             progress=progress,
         )
-    examples = read_questions(splits.valid, limit=recipe.train.num_valid) if splits.valid else []
-    trainer = StepwiseInternalization(
+    valid = read_questions(splits.valid, limit=recipe.train.num_valid) if splits.valid else []
+    return StepwiseInternalization(
         model,
         tokenizer,
         template,
         recipe,
         train=train,
-        valid=examples,
+        valid=valid,
         folder=folder,
         num_steps=num_steps,
         progress=progress,
     )
-    result = trainer.run()
-    outcome = TrainingRecord(
+
+
+def _describe(
+    trainer: StepwiseInternalization, result: TrainResult, *, is_main: bool
+) -> TrainingRecord:
+    """The record of a training that has ended."""
+    train, parameters = trainer.train, list(trainer.bare_model.parameters())
+    return TrainingRecord(
         level=result.level,
         state=TrainingState(**asdict(result.state)),
         precision=result.precision,
-        num_parameters=sum(p.numel() for p in model.parameters()),
-        num_trained_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        num_parameters=sum(p.numel() for p in parameters),
+        num_trained_parameters=sum(p.numel() for p in parameters if p.requires_grad),
         num_train=len(train),
         num_dropped=train.num_dropped,
         longest_thought=train.longest_thought,
         peak_memory_bytes=PeakMemory(**result.peak_memory_bytes),
-        model_sha256=weights_hash(result.folder) if run.process.is_main_process else None,
+        model_sha256=weights_hash(result.folder) if is_main else None,
         model_bytes=_weights_bytes(result.folder),
         base_bytes=_base_bytes(result.folder),
     )
-    trainer.accelerator.free_memory()
-    del trainer, model  # they refer to each other, and the next model needs their memory
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    return outcome
 
 
 def _training_settings(

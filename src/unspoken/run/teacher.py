@@ -17,7 +17,7 @@ from unspoken.common.interrupt import EXIT_INTERRUPTED, end_if_asked
 from unspoken.data.example import Example
 from unspoken.data.jsonl import read_jsonl, write_jsonl
 from unspoken.measure.predictions import Prediction, judge, summarize
-from unspoken.measure.sampling import MAX_NEW_TOKENS, Sampling
+from unspoken.measure.sampling import Sampling
 from unspoken.models.card import ModelCard
 from unspoken.models.fingerprint import fingerprint
 from unspoken.models.local import is_local
@@ -36,6 +36,7 @@ from unspoken.recipe.layout import (
     VETTED,
 )
 from unspoken.recipe.records import TracesRecord, TrainingRecord, VettedRecord
+from unspoken.recipe.teacher import MAX_NEW_TOKENS
 from unspoken.run.data import Splits
 from unspoken.run.folder import RunFolder, Stage
 from unspoken.run.measure import evaluation_holds, set_aside_evaluation, write_evaluation

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from unspoken import recipe
+from unspoken.recipe.sections import DELTA_AT_ONCE, DELTA_PER_EPOCH, DELTA_PER_RUN
 
 #: More than any thought has: everything is removed.
 ALL = 2**30
@@ -124,7 +125,9 @@ class Removal:
             return max(state.removed, self._linear(step))
         if not self._may_remove(state, step, accuracy):
             return state.removed
-        return self._all_if_nothing_left(state.removed + max(1, round(self.settings.delta or 1)))
+        return self._all_if_nothing_left(
+            state.removed + max(1, round(self.settings.delta or DELTA_AT_ONCE))
+        )
 
     def _linear(self, step: int) -> int:
         """floor(delta * t / T), t counted from the end of the warm-up period.
@@ -135,9 +138,9 @@ class Removal:
         settings = self.settings
         done = max(0, step - settings.warmup_steps)
         if settings.per == "epoch":
-            delta, period = settings.delta or 8.0, self.steps_per_epoch
+            delta, period = settings.delta or DELTA_PER_EPOCH, self.steps_per_epoch
         else:
-            delta = settings.delta or 1.25 * (self.longest - settings.start)
+            delta = settings.delta or DELTA_PER_RUN * (self.longest - settings.start)
             period = max(1, self.num_steps - settings.warmup_steps)
         return self._all_if_nothing_left(settings.start + math.floor(delta * done / period))
 
