@@ -79,6 +79,22 @@ def test_qlora_trains_with_finite_falling_losses(tmp_path: Path, base: Path, dev
     assert all(bool(weight.isfinite().all()) and bool(weight.any()) for weight in trained)
 
 
+def test_paged_moments_take_their_memory_once(tmp_path: Path, base: Path, device: str) -> None:
+    """A removal forgets them and keeps their place; the losses are those without pages."""
+    from bitsandbytes.functional import GlobalPageManager
+
+    pages = GlobalPageManager.get_instance().paged_tensors
+    before = len(pages)
+    with deterministic():
+        for optimizer in ("paged_adamw_8bit", "adamw_8bit"):
+            recipe = qlora(base, tmp_path, train={"optimizer": optimizer}, schedule={"delta": 8})
+            training = trainer(recipe, tmp_path / optimizer, dtype="bfloat16")
+            training.run()
+    assert losses(tmp_path / "paged_adamw_8bit") == losses(tmp_path / "adamw_8bit")
+    trained = len(torch_optimizer(training.optimizer).state)
+    assert len(pages) - before == (2 * trained if device == "cuda" else 0)
+
+
 def test_qlora_resumed_equals_uninterrupted(tmp_path: Path, base: Path) -> None:
     """Bit for bit with deterministic kernels; its 8-bit moments come from the checkpoint."""
     recipe = qlora(base, tmp_path, train={"max_steps": 12})

@@ -11,6 +11,7 @@ from helpers.adapters import recipe
 from helpers.training import losses, stop_after, trainer
 from unspoken.common.errors import RecipeError
 from unspoken.models.adapter import base_of, choose_targets, is_adapter
+from unspoken.parallel.processes import torch_optimizer
 from unspoken.run.run import run_recipe
 
 pytestmark = pytest.mark.integration
@@ -41,6 +42,20 @@ def test_qlora_on_a_cpu(tmp_path: Path, optimizer: str) -> None:
     made = recipe(tmp_path, lora={}, model={"quantization": "nf4"}, train={"optimizer": optimizer})
     folder = run_recipe(made, progress=False).parent
     assert is_adapter(str(folder / "internalized" / "model"))
+
+
+def test_paged_moments_are_forgotten_where_they_are(tmp_path: Path) -> None:
+    """Their memory never comes back, so a removal makes them 0; others are dropped: the same."""
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes is for Linux and Windows")
+    sections = {"lora": {"r": 64}, "schedule": {"delta": 8}}  # 4096 numbers have moments in 8 bits
+    for optimizer in ("paged_adamw_8bit", "adamw_8bit"):
+        made = recipe(tmp_path, **sections, train={"optimizer": optimizer})
+        training = trainer(made, tmp_path / optimizer)
+        training.run()
+        moments = torch_optimizer(training.optimizer).state.values()
+        assert torch.uint8 in {state["state1"].dtype for state in moments}
+        assert {state["step"] for state in moments} != {24}  # forgotten on the way
+    assert losses(tmp_path / "paged_adamw_8bit") == losses(tmp_path / "adamw_8bit")
 
 
 def test_phases_of_a_lora_student_go_on_with_its_adapter(tmp_path: Path) -> None:

@@ -135,7 +135,16 @@ class Processes(ABC):
 
     def reset(self, optimizer: Any) -> None:
         """Forgets the optimizer's moments, not the weights."""
-        torch_optimizer(optimizer).state.clear()
+        plain = torch_optimizer(optimizer)
+        if not getattr(plain, "is_paged", False):
+            plain.state.clear()
+            return
+        # bitsandbytes never gives paged memory back: the moments stay where they are, and are 0
+        for state in plain.state.values():
+            state["step"] = 0
+            for name, value in state.items():
+                if isinstance(value, torch.Tensor) and not name.startswith("qmap"):
+                    value.zero_()
 
     @contextlib.contextmanager
     def whole(self, model: AnyModel, *, everywhere: bool = False) -> Iterator[Any]:
