@@ -16,6 +16,7 @@ from unspoken.cli.spelling import flags_of, spelling_of, typed_flags, with_known
 from unspoken.cli.verbs import application, find_verb, verb_of
 from unspoken.common.errors import SettingError, Spelling, UnspokenError, as_key
 from unspoken.common.interrupt import EXIT_INTERRUPTED
+from unspoken.common.places import is_full_disk, place_error
 
 #: Exit status for everything that the user can mend.
 EXIT_USER_ERROR = 2
@@ -74,6 +75,7 @@ def _run(words: Sequence[str]) -> None:
         signal.signal(signal.SIGTERM, _stop)
     try:
         call(words)
+        _flush()
     except CycloptsError as error:
         refused = _refused_by_type(error)
         if refused is not None:
@@ -85,8 +87,29 @@ def _run(words: Sequence[str]) -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+    except OSError as error:
+        refused = place_error(error) if error.filename or is_full_disk(error) else None
+        if refused is None:  # of a network, or a fault of the code
+            raise
+        _fail(refused.told(_spelling(words)))
+    except MemoryError:
+        _fail("this machine has too little memory for it; needed: more, or less at once; lower it")
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _flush() -> None:
+    """Writes out what was printed; where that fails, nothing is tried again."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # else Python tries again at its end, and tells it in its own way
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        error.filename = "standard output"
+        raise
 
 
 def _spelling(words: Sequence[str]) -> Spelling:

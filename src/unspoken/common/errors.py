@@ -125,6 +125,10 @@ class ModelError(UnspokenError):
     """A model or tokenizer that is missing or does not fit what is asked of it."""
 
 
+class PlaceError(DataError):
+    """A place that cannot be written to, or read: full, of another user, read-only."""
+
+
 class OutputExistsError(UnspokenError):
     """A file or folder that would be overwritten; the setting `overwrite` allows it."""
 

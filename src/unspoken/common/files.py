@@ -1,25 +1,34 @@
 """Files and folders that are there whole or not at all, also after kill -9.
 
-Everything is written under a temporary name beside its place, forced to disk and then renamed.
-"""
+Everything is written under a temporary name beside its place, forced to disk and then renamed."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import glob
 import hashlib
 import json
 import os
+import secrets
 import shutil
+import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias, cast
 
 from unspoken.common.errors import DataError, OutputExistsError, setting
+from unspoken.common.places import place_error, require_room, writing
 
 AnyPath: TypeAlias = "str | os.PathLike[str]"
 
 TEMPORARY = ".writing-"
 _REPLACED = ".replaced-"
+_CHECKSUM = b"crc32"
+#: Its process may not hold it yet.
+_JUST_MADE_S = 10.0
 
 
 def refuse_existing(paths: Iterable[AnyPath], *, overwrite: bool = False) -> None:
@@ -51,42 +60,106 @@ def atomic_output(path: AnyPath, *, overwrite: bool = False) -> Iterator[BinaryI
         DataError: if the place cannot be written.
     """
     path = Path(path)
-    refuse_existing([path], overwrite=overwrite)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with writing(path):
+        refuse_existing([path], overwrite=overwrite)
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = temporary.open("wb")
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be written ({error.strerror}); needed: a folder that you may write "
-            "to; name another output"
-        ) from error
+        _remove_left_behind(path)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        try:
+            with open_own(temporary, "xb") as file:
+                _hold(file)
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+                temporary.replace(path)  # while it is held, so nobody takes it for left behind
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def open_own(path: Path, mode: str) -> BinaryIO:
+    """Opens a file whose name is ours; never what a symbolic link of this name leads to.
+
+    Raises:
+        OSError: it is a link, or cannot be opened.
+    """
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags | os.O_NOFOLLOW, 0o666)
+
+    return cast(BinaryIO, open(path, mode, opener=opener))
+
+
+def _hold(file: BinaryIO) -> bool:
+    """Whether this process now has the file for itself; the end of the process gives it back."""
     try:
-        with file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # another process has it, or the file system has no locks
+        return False
+    return True
+
+
+def _remove_left_behind(path: Path) -> None:
+    """Removes what killed processes left half written beside a file."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with contextlib.suppress(OSError), open_own(left, "rb") as file:
+            state = os.fstat(file.fileno())
+            is_new = not state.st_size and time.time() - state.st_mtime < _JUST_MADE_S
+            if not is_new and _hold(file):
+                left.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
     """Writes a text file, replacing an older one."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file, replacing an older one."""
     with atomic_output(path, overwrite=True) as file:
-        file.write(text.encode())
+        file.write(content)
 
 
-def write_folder(folder: Path, write: Callable[[Path], None]) -> None:
-    """Makes `folder` with what `write(temporary folder)` puts into it, replacing an older one."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
+def write_folder(
+    folder: Path, write: Callable[[Path], None], *, num_bytes: int | None = None
+) -> None:
+    """Makes `folder` with what `write(temporary folder)` puts into it, replacing an older one.
+
+    Args:
+        folder: appears when it is whole.
+        write: puts files into the folder that it is given.
+        num_bytes: that they take, where that is known.
+
+    Raises:
+        PlaceError: the disk is full, or the place cannot be written; what was there is kept.
+    """
     temporary = folder.parent / f"{TEMPORARY}{folder.name}"
     replaced = folder.parent / f"{_REPLACED}{folder.name}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    write(temporary)
-    for path in [*temporary.rglob("*"), temporary]:
-        _flush(path)
+    with writing(folder, num_bytes):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _remove(temporary)
+        require_room(folder, num_bytes or 0)
+        temporary.mkdir()
+        try:
+            write(temporary)
+            for path in [*temporary.rglob("*"), temporary]:
+                _flush(path)
+        except Exception as error:
+            refused = place_error(error, folder, num_bytes)  # before there is room again
+            _remove(temporary)
+            if refused is not None:
+                raise refused from error
+            raise
+        _put_in_place(temporary, folder, replaced)
+
+
+def _remove(path: Path) -> None:
+    """Removes a folder of ours, or what stands in its place; a link, not what it leads to."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _put_in_place(temporary: Path, folder: Path, replaced: Path) -> None:
     if folder.exists():
         shutil.rmtree(replaced, ignore_errors=True)
         folder.rename(replaced)
@@ -118,12 +191,13 @@ def link_folder(source: Path, target: Path) -> None:
 
 def link_files(source: Path, target: Path) -> None:
     """The files of one folder in another one, too, replacing those of the same name there."""
-    for path in source.iterdir():
-        if path.is_file():
-            temporary = target / f"{TEMPORARY}{path.name}"
-            temporary.unlink(missing_ok=True)
-            _link(path, temporary)
-            temporary.replace(target / path.name)
+    with writing(target):
+        for path in source.iterdir():
+            if path.is_file():
+                temporary = target / f"{TEMPORARY}{path.name}"
+                temporary.unlink(missing_ok=True)
+                _link(path, temporary)
+                temporary.replace(target / path.name)
 
 
 def _link(one: AnyPath, other: AnyPath) -> None:
@@ -139,6 +213,42 @@ def _flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def set_aside(path: Path) -> Path:
+    """Gives a damaged file or folder of ours a name that nothing reads; returns it."""
+    number = 1
+    while (kept := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    path.rename(kept)
+    return kept
+
+
+def seal(record: dict[str, Any]) -> bytes:
+    """A line of a file of ours, with a checksum of itself."""
+    text = json.dumps(record).encode()
+    return b'%s, "%s": "%08x"}\n' % (text[:-1], _CHECKSUM, zlib.crc32(text))
+
+
+def unseal(line: bytes) -> dict[str, Any]:
+    """What `seal` made a line of; one without a checksum, from before there were any, as it is.
+
+    Readers refuse keys that a line cannot have, so a damaged name of the checksum is noticed.
+
+    Raises:
+        ValueError: the line is not whole, or was changed.
+    """
+    if not line.endswith(b"\n"):
+        raise ValueError("not whole")
+    record = json.loads(line)
+    if not isinstance(record, dict):
+        raise ValueError("no object")
+    known = record.pop(_CHECKSUM.decode(), None)
+    if known is not None:
+        text = line[: line.rindex(b', "' + _CHECKSUM)] + b"}"
+        if known != f"{zlib.crc32(text):08x}":
+            raise ValueError("changed")
+    return record
 
 
 def sha256(
@@ -161,9 +271,11 @@ def sha256(
                 digest.update(block)
                 if on_bytes is not None:
                     on_bytes(len(block))
-    except (FileNotFoundError, IsADirectoryError):
-        place = setting(named, path) if named else path
-        raise DataError(f"{place}: no such file; needed: a file; correct the path") from None
+    except OSError as error:
+        place, told = setting(named, path) if named else path, os.strerror(error.errno or 0)
+        if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
+            told = "no such file"
+        raise DataError(f"{place}: {told}; needed: a file; correct the path") from None
     return digest.hexdigest()
 
 
@@ -178,7 +290,10 @@ def read_text(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from None
+        raise DataError(
+            f"{path}: cannot be read as UTF-8 text ({error}); needed: what unspoken writes there; "
+            "put it back, or remove it and run again"
+        ) from None
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -193,7 +308,18 @@ def read_json(path: Path) -> dict[str, Any] | None:
     try:
         values = json.loads(text)
     except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{error.lineno}: not JSON ({error.msg}); remove the file") from None
+        raise DataError(
+            f"{path}:{error.lineno}: not JSON ({error.msg}); needed: what unspoken writes there; "
+            "put it back, or remove it and run again"
+        ) from None
+    except (ValueError, RecursionError) as error:  # endless digits, endless brackets
+        raise DataError(
+            f"{path}: JSON that cannot be read ({error}); needed: what unspoken writes there; put "
+            "it back, or remove it and run again"
+        ) from None
     if not isinstance(values, dict):
-        raise DataError(f"{path}: not a JSON object; remove the file and run again")
+        raise DataError(
+            f"{path}: found no JSON object; needed: what unspoken writes there; put it back, or "
+            "remove it and run again"
+        )
     return values

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from unspoken.common.errors import DataError
+from unspoken.common.errors import DataError, shorten
+from unspoken.common.files import open_own
+from unspoken.common.places import place_error
 
 logger = logging.getLogger(__name__)
 
@@ -44,14 +46,15 @@ def locked(path: Path) -> Iterator[None]:
         ) from None
     except OSError as error:
         if error.errno not in _NO_LOCKS:
-            raise DataError(
-                f"{path}: cannot be written ({error.strerror}); needed: a folder that you may "
-                "write to; name another output"
-            ) from error
+            raise (place_error(error, path) or error) from error
         _warn_once(path)
     try:
         if lock.is_locked:
-            file.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
+            with (
+                contextlib.suppress(OSError),
+                open_own(file, "wb") as owner,
+            ):  # a full disk locks, too
+                owner.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         yield
     finally:
         file.unlink(missing_ok=True)  # before the lock is given back, so it is never another's
@@ -61,8 +64,8 @@ def locked(path: Path) -> Iterator[None]:
 def _read_owner(file: Path) -> str:
     """Who has the lock; empty where that cannot be told."""
     try:
-        return file.read_text(encoding="utf-8").strip()
-    except OSError:  # it was given back meanwhile
+        return shorten(file.read_text(encoding="utf-8").strip(), 80)[1:-1]
+    except (OSError, ValueError):  # it was given back meanwhile, or is not ours
         return ""
 
 

@@ -1,26 +1,44 @@
 """Predictions of an evaluation that is not finished, kept batch by batch until it is.
 
 The file beside the output is nobody's but ours: it is begun anew where it belongs to something
-else, and gone once the output is there.
+else, and gone once the output is there. Every line has a checksum; what is damaged is set aside.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
+
+from pydantic import Field, TypeAdapter, with_config
+from typing_extensions import TypedDict
 
 from unspoken import recipe
+from unspoken.common.files import open_own, seal, set_aside, unseal, write_bytes
+from unspoken.common.places import writing
 from unspoken.common.version import __version__
 from unspoken.data.example import Example
 from unspoken.measure.predictions import Prediction
 from unspoken.models.adapter import base_of, is_adapter
 from unspoken.models.fingerprint import fingerprint
 from unspoken.models.local import is_local
+
+logger = logging.getLogger(__name__)
+
+
+@with_config({"extra": "forbid"})
+class _Batch(TypedDict):
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    predictions: list[tuple[Annotated[int, Field(ge=0)], Prediction]]
+
+
+_BATCH = TypeAdapter(_Batch)
 
 
 class PartialPredictions:
@@ -45,14 +63,23 @@ class PartialPredictions:
         self._file: BinaryIO | None = None
 
     def __enter__(self) -> PartialPredictions:
-        if self._path is not None:
+        if self._path is None:
+            return self
+        with writing(self._path):
             raw = self._path.read_bytes() if self._path.exists() else b""
             whole = self._read(raw)
-            self._file = self._path.open("r+b" if whole else "wb")
-            self._file.truncate(whole)
-            self._file.seek(whole)
-            if not whole:
-                self._write(self._header)
+            if self._is_damaged(raw, whole):
+                kept = set_aside(self._path)
+                logger.warning(
+                    "%s: damaged after %d predictions, which are taken; the others are asked for "
+                    "again, and the file is kept as %s", self._path, len(self.predictions), kept,
+                )  # fmt: skip
+                write_bytes(self._path, raw[:whole] or self._header)
+            elif not whole:
+                write_bytes(self._path, self._header)
+            self._file = open_own(self._path, "r+b")
+            self._file.truncate(whole or len(self._header))
+            self._file.seek(0, os.SEEK_END)
         return self
 
     def __exit__(
@@ -62,7 +89,17 @@ class PartialPredictions:
         traceback: TracebackType | None,
     ) -> None:
         if self._file is not None:
-            self._file.close()
+            with writing(self._path or ""):
+                self._file.close()
+
+    def _is_damaged(self, raw: bytes, whole: int) -> bool:
+        """Whether more is wrong than a last batch that a crash cut off, or other settings."""
+        if raw.startswith(self._header):
+            return b"\n" in raw[whole:]
+        try:
+            return bool(raw) and set(json.loads(raw.partition(b"\n")[0])) != {"fingerprint"}
+        except (ValueError, TypeError, RecursionError):
+            return b"\n" in raw
 
     def _read(self, raw: bytes) -> int:
         """Takes the batches that are there; returns the bytes up to where they are whole."""
@@ -71,12 +108,11 @@ class PartialPredictions:
         whole = len(self._header)
         for line in raw[whole:].splitlines(keepends=True):
             try:
-                record = json.loads(line if line.endswith(b"\n") else b"")
-            except ValueError:  # a batch that a crash cut off
+                batch = _BATCH.validate_python(unseal(line))
+            except (ValueError, RecursionError):  # a crash cut it off, or it is damaged
                 break
-            for place, values in record["predictions"]:
-                self.predictions[place] = Prediction(**values)
-            self.seconds += record["seconds"]
+            self.predictions.update(batch["predictions"])
+            self.seconds += batch["seconds"]
             whole += len(line)
         return whole
 
@@ -85,12 +121,10 @@ class PartialPredictions:
         self.predictions.update(batch)
         self.seconds += seconds
         records = [(place, asdict(prediction)) for place, prediction in batch.items()]
-        self._write(json.dumps({"seconds": seconds, "predictions": records}).encode() + b"\n")
-
-    def _write(self, line: bytes) -> None:
-        if self._file is not None:
-            self._file.write(line)
-            self._file.flush()
+        if self._file is not None and self._path is not None:
+            with writing(self._path):
+                self._file.write(seal({"seconds": seconds, "predictions": records}))
+                self._file.flush()
 
     def remove(self) -> None:
         """Removes the file: what it was for is done."""

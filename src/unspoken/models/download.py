@@ -20,6 +20,7 @@ from typing import Any, Literal
 from unspoken.common.errors import OutputExistsError, setting
 from unspoken.common.files import sha256, write_text
 from unspoken.common.locks import locked
+from unspoken.common.places import writing
 from unspoken.common.version import __version__
 from unspoken.models.hub import (
     DownloadError,
@@ -203,7 +204,9 @@ def finish_download(plan: Download) -> Download:
         if known is not None and known.holds(with_code=plan.with_code):
             _require_same(known, plan.repo, plan.commit)
             return known  # by another process meanwhile
-        return _finish(plan, _staging(plan.folder))
+        other = f"name another {setting('out_dir')}"
+        with writing(plan.folder, plan.num_missing_bytes, other=other):
+            return _finish(plan, _staging(plan.folder))
 
 
 def _finish(plan: Download, staging: Path) -> Download:

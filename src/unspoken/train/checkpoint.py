@@ -14,7 +14,7 @@ import contextlib
 import json
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -146,11 +146,13 @@ class Checkpoints:
             "random": gather_object([random_state()]),
         }
 
+        tensors = list(_tensors_in(values))
+
         def write(folder: Path) -> None:
             torch.save(values, folder / layout.CHECKPOINT_TENSORS_FILE)
             (folder / layout.CHECKPOINT_STATE_FILE).write_text(json.dumps(asdict(state)))
 
-        self._write(layout.checkpoint_folder(self.folder, state.step), model, state, write)
+        self._write(layout.checkpoint_folder(self.folder, state.step), model, state, write, tensors)
         if self.accelerator.is_main_process:
             for old in layout.checkpoints_in(self.folder)[:-keep]:
                 shutil.rmtree(old)
@@ -183,8 +185,9 @@ class Checkpoints:
         model: AnyModel,
         state: TrainState,
         extra: Callable[[Path], None],
+        tensors: Sequence[torch.Tensor] = (),
     ) -> None:
-        """A model folder with its card, and what `extra` writes beside it."""
+        """A model folder with its card, and what `extra` writes beside it, `tensors` with it."""
         with self.processes.whole(model) as whole:
             if self.accelerator.is_main_process:
                 removed = state.schedule.removed
@@ -196,7 +199,9 @@ class Checkpoints:
                         save_model(whole, self.tokenizer, target, card)
                     extra(target)
 
-                write_folder(folder, write)
+                weights = (one for one in whole.parameters() if one.requires_grad)
+                num_bytes = sum(one.numel() * one.element_size() for one in (*weights, *tensors))
+                write_folder(folder, write, num_bytes=num_bytes)
         self.accelerator.wait_for_everyone()
 
     def _tokens_gone(self, removed: int) -> int:
@@ -216,6 +221,15 @@ class Checkpoints:
         return TrainState.from_json(
             json.loads((self.resumed_from / layout.CHECKPOINT_STATE_FILE).read_text())
         )
+
+
+def _tensors_in(values: Any) -> Iterator[torch.Tensor]:
+    """Yields every tensor in nested dicts, lists and tuples."""
+    if isinstance(values, torch.Tensor):
+        yield values
+    elif isinstance(values, dict | list | tuple):
+        for each in values.values() if isinstance(values, dict) else values:
+            yield from _tensors_in(each)
 
 
 def remove_checkpoints(folder: Path) -> None:

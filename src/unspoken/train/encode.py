@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import multiprocessing
 import os
 import re
@@ -22,6 +23,7 @@ from tqdm import tqdm
 
 from unspoken.common.errors import DataError
 from unspoken.common.files import sha256
+from unspoken.common.places import place_error, writing
 from unspoken.common.progress import bar_intervals
 from unspoken.data.example import Example, iter_examples
 from unspoken.models.template import Template, encode_prompts, rust_tokenizer, token_ids
@@ -30,6 +32,11 @@ from unspoken.train.dataset import CoTDataset
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
+
+#: The environment variable that says where encoded files are kept.
+CACHE_VARIABLE = "UNSPOKEN_CACHE"
 
 #: Raise when the meaning of the cached arrays changes.
 _FORMAT = 2
@@ -89,7 +96,10 @@ def encode_file(
     encoder = _Encoder(tokenizer, template, max_length, steps)
     key = _cache_key(digest or sha256(path), encoder)
     folder = cache / "datasets" / key
-    if not (folder / "meta.json").exists():
+    other = f"set {CACHE_VARIABLE} to another folder"
+    with writing(folder, other=other):
+        if (known := _open_cached(folder)) is not None:
+            return known
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=folder.parent))
         examples = iter_examples(path, allow_empty_thought=allow_empty_thought, unique=unique)
@@ -106,9 +116,24 @@ def encode_file(
             except OSError:
                 if not (folder / "meta.json").exists():
                     raise
+            return _open(folder)
+        except Exception as error:
+            # looked up while what was written still fills the disk
+            raise place_error(error, folder, other=other) or error from None
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    return _open(folder)
+
+
+def _open_cached(folder: Path) -> CoTDataset | None:
+    """What was encoded before; None where there is nothing, or it is damaged and removed."""
+    if not (folder / "meta.json").exists():
+        return None
+    try:
+        return _open(folder)
+    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        logger.warning("%s: damaged (%s); it is made again", folder, error)
+        shutil.rmtree(folder)
+        return None
 
 
 def encode_examples(
@@ -131,7 +156,7 @@ def encode_examples(
 
 def default_cache() -> Path:
     """$UNSPOKEN_CACHE, or ~/.cache/unspoken."""
-    chosen = os.environ.get("UNSPOKEN_CACHE")
+    chosen = os.environ.get(CACHE_VARIABLE)
     return Path(chosen) if chosen else Path.home() / ".cache" / "unspoken"
 
 
@@ -319,12 +344,16 @@ def _write(
     for name, array in _joined(kept, str(path), max_length).items():
         np.save(folder / f"{name}.npy", array)
     dropped = sum(chunk.num_dropped for chunk in kept)
-    meta = {"source": str(path), "num_dropped": dropped, "dtype": dtype}
+    sizes = {file.name: file.stat().st_size for file in folder.iterdir()}
+    meta = {"source": str(path), "num_dropped": dropped, "dtype": dtype, "sizes": sizes}
     (folder / "meta.json").write_text(json.dumps(meta))
 
 
 def _open(folder: Path) -> CoTDataset:
     meta = json.loads((folder / "meta.json").read_text())
+    for name, size in meta.get("sizes", {}).items():
+        if (folder / name).stat().st_size != size:
+            raise ValueError(f"{name} is not whole")
     tokens = np.memmap(folder / "tokens.bin", dtype=meta["dtype"], mode="r")
     return CoTDataset(
         tokens=tokens,

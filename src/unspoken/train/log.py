@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from unspoken.common.errors import RecipeError, setting
 from unspoken.common.files import write_text
+from unspoken.common.places import writing
 from unspoken.common.progress import bar_intervals
 from unspoken.recipe import Recipe, Train
 from unspoken.recipe.layout import METRICS_FILE
@@ -51,6 +52,7 @@ class TrainingLog:
     ) -> None:
         """Opens metrics.jsonl, and drops lines from after `step`, where the run goes on."""
         self.accelerator = accelerator
+        self.path = folder / METRICS_FILE
         self.file: TextIO | None = None
         self.bar = tqdm(
             total=num_steps,
@@ -61,10 +63,11 @@ class TrainingLog:
             **bar_intervals(),
         )
         if accelerator.is_main_process:
-            path = folder / METRICS_FILE
-            lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-            write_text(path, "".join(f"{line}\n" for line in lines if _step_of(line) <= step))
-            self.file = path.open("a", encoding="utf-8")
+            path = self.path
+            with writing(path):
+                lines = path.read_text("utf-8", "replace").splitlines() if path.exists() else []
+                write_text(path, "".join(f"{line}\n" for line in lines if _step_of(line) <= step))
+                self.file = path.open("a", encoding="utf-8")
 
     def __enter__(self) -> TrainingLog:
         return self
@@ -77,7 +80,8 @@ class TrainingLog:
     ) -> None:
         self.bar.close()
         if self.file is not None:
-            self.file.close()
+            with writing(self.path):
+                self.file.close()
 
     def train(self, step: int, figures: dict[str, Any]) -> None:
         """One line about an optimizer step; the bar shows part of it."""
@@ -99,8 +103,9 @@ class TrainingLog:
         # fp16 overflows now and then; JSON has no infinity
         figures = {name: _finite(value) for name, value in figures.items()}
         if self.file is not None:
-            self.file.write(json.dumps({"step": step, "event": event, **figures}) + "\n")
-            self.file.flush()
+            with writing(self.path):
+                self.file.write(json.dumps({"step": step, "event": event, **figures}) + "\n")
+                self.file.flush()
         numbers = {f"{event}/{k}": v for k, v in figures.items() if isinstance(v, int | float)}
         self.accelerator.log(numbers, step=step)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from unspoken.common.errors import ModelError, OutputExistsError, setting, settings_of
-from unspoken.common.files import TEMPORARY, write_folder
+from unspoken.common.files import write_folder
 from unspoken.models.adapter import base_of, require_adapter
 from unspoken.models.card import CARD_FILE, ModelCard
 from unspoken.models.local import base_folder, local_folder
@@ -121,15 +121,8 @@ def export_model(
                 break
         (folder / "README.md").write_text(text, encoding="utf-8")
 
-    try:
-        write_folder(output, write)
-    except OSError as error:
-        raise ModelError(
-            f"{output}: cannot be written ({error.strerror or error}); needed: a folder that you "
-            f"may write to, with room for the whole model; name another {setting('output')}"
-        ) from error
-    finally:
-        shutil.rmtree(output.parent / f"{TEMPORARY}{output.name}", ignore_errors=True)
+    weights = sum(one.numel() * one.element_size() for one in merged.parameters())
+    write_folder(output, write, num_bytes=weights)
     return output
 
 

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import LogFormatterSciNotation, MaxNLocator, StrMethodFormatter
 
+from unspoken.common.places import writing
 from unspoken.recipe.layout import (
     DISTILLED,
     EXPLICIT,
@@ -102,7 +103,8 @@ def draw_plots(phase: PhaseResult, folder: Path) -> list[Plot]:
         ("loss", "Training loss", _loss_over_steps),
     ]
     plots = []
-    (folder / PLOTS).mkdir(exist_ok=True)
+    with writing(folder / PLOTS):
+        (folder / PLOTS).mkdir(exist_ok=True)
     for name, title, draw in drawings:
         stem = f"{phase.key}-{name}" if phase.key else name
         with mpl.rc_context(_STYLE):
@@ -114,7 +116,8 @@ def draw_plots(phase: PhaseResult, folder: Path) -> list[Plot]:
             png = folder / PLOTS / f"{stem}.png"
             # once and not by each file, which would draw it twice for it; both look the same
             ConstrainedLayoutEngine().execute(figure)
-            figure.savefig(png, format="png", dpi=200, facecolor="white", metadata={})
+            with writing(png):
+                figure.savefig(png, format="png", dpi=200, facecolor="white", metadata={})
             plots.append(
                 Plot(stem, title, caption, _svg(figure, stem, title), f"{PLOTS}/{stem}.png")
             )

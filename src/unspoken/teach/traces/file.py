@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 from unspoken.common.errors import DataError, setting
 from unspoken.common.files import atomic_output
+from unspoken.common.places import writing
 from unspoken.data.jsonl import json_line, require_text
 from unspoken.teach.engines import Usage
 
@@ -69,7 +70,7 @@ class TraceFile:
         Raises:
             DataError: for a line that is no trace, and for a place that cannot be written.
         """
-        try:
+        with writing(self.path):
             # this process has the lock, so nobody is writing what a kill -9 left of a sort
             for left in self.path.parent.glob(f".{glob.escape(self.path.name)}.*.tmp"):
                 left.unlink(missing_ok=True)
@@ -78,11 +79,6 @@ class TraceFile:
                 for number, offset, raw in _raw_lines(self.path):
                     self._take(number, offset, raw)
             self._file = self.path.open("ab")
-        except OSError as error:
-            raise DataError(
-                f"{self.path}: cannot be written ({error.strerror}); needed: a file that you may "
-                "write; name another output"
-            ) from error
         self._end = self._file.tell()
 
     def _repair(self) -> None:
@@ -133,22 +129,24 @@ class TraceFile:
         if self._file is None:
             raise ValueError("the file is not open")
         raw = json_line(record)
-        self._file.write(raw)
-        self._file.flush()
+        with writing(self.path):
+            self._file.write(raw)
+            self._file.flush()
         line = Line(index, sample, self._end, len(raw), hash(record["question"]))
         self.lines[record["id"]] = line
         self._end += len(raw)
         self._count(record)
         if time.monotonic() - self._synced > _SYNC_EVERY_S:
-            os.fsync(self._file.fileno())
+            with writing(self.path):
+                os.fsync(self._file.fileno())
             self._synced = time.monotonic()
 
     def close(self) -> None:
         """Forces everything to the disk."""
         if self._file is not None:
-            with self._file as file:
+            file, self._file = self._file, None
+            with writing(self.path), file:
                 os.fsync(file.fileno())
-            self._file = None
 
     def sort(self) -> None:
         """Brings the closed file into the order of questions and samples, whole or not at all."""
