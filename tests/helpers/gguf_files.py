@@ -116,6 +116,7 @@ def _add_tokenizer(writer: Any, tokenizer: Any) -> None:
     tokens = sorted(values["vocab"], key=values["vocab"].__getitem__)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("default")
+    writer.add_add_space_prefix(False)
     writer.add_token_list(tokens)
     writer.add_token_types([3 if token in SPECIAL else 1 for token in tokens])
     writer.add_token_merges([" ".join(pair) for pair in values["merges"]])
