@@ -40,6 +40,7 @@ EXPECTED: dict[str, list[tuple[str, str | None, tuple[str, ...]]]] = {
     "multiplication-4x4-scratch": COMPARED,
     "multiplication-9x9-gpt2": COMPARED,
     "quickstart": [("teacher", None, ()), *STAGED],
+    "smollm2-gpu": [DISTILLED, FROM_DISTILLED],
     "think-qwen3": STAGED,
 }
 

@@ -247,6 +247,7 @@ def test_phases_hand_one_model_on(tmp_path: Path) -> None:
         "gsm8k-gpt2",
         "gsm8k-mistral-7b",
         "curriculum-gpt2-medium",
+        "smollm2-gpu",
     ],
 )
 def test_shipped_recipes_run_end_to_end_on_a_tiny_model(
