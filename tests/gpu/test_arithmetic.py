@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import math
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -112,29 +111,6 @@ def _set_scale(training: StepwiseInternalization, scale: float) -> None:
 def _scale_of(training: StepwiseInternalization) -> float:
     scaler: Any = training.processes.scaler
     return scaler.get_scale()
-
-
-@pytest.mark.usefixtures("cuda")
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-@pytest.mark.parametrize("positions", ["natural", "gap"])
-def test_a_step_waits_for_the_gpu_once(tmp_path: Path, positions: str, precision: str) -> None:
-    """As torch counts it, micro-batches included; the loss must be known for the schedule."""
-    train = {"precision": precision, "micro_batch_size": 4, "gradient_checkpointing": True}
-    schedule = {"positions": positions}
-    recipe = tiny_recipe(tmp_path, model=SMALL, train=train, schedule=schedule)
-    training = trainer(recipe, tmp_path)
-    training.model.train()
-    for step in range(2):
-        training.step(TrainState(step=step))
-    torch.cuda.set_sync_debug_mode("warn")
-    try:
-        with warnings.catch_warnings(record=True) as said:
-            warnings.simplefilter("always")
-            training.step(TrainState(step=2))
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-    waits = [f"{each.filename}:{each.lineno}" for each in said if "synchroniz" in str(each.message)]
-    assert len(waits) == 1, waits
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

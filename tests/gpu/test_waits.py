@@ -29,8 +29,9 @@ pytestmark = [*ON_A_GPU, pytest.mark.gpu]
         {"train": {"precision": "fp16"}},
         {"train": {"precision": "bf16"}, "schedule": {"positions": "gap"}},
         {"train": {"precision": "bf16"}, "lora": {"r": 2, "target_modules": ["c_attn"]}},
+        {"train": {"precision": "bf16", "gradient_checkpointing": True}},
     ],
-    ids=["fp32", "bf16", "fp16", "gap", "lora"],
+    ids=["fp32", "bf16", "fp16", "gap", "lora", "checkpointing"],
 )
 def test_a_step_waits_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sections: dict[str, Any], chunk: int
