@@ -46,7 +46,7 @@ def record_cuda_graph(step: Callable[[], None]) -> Callable[[], None]:
 
     Args:
         step: reads and writes tensors that stay where they are, and never waits for the GPU. It is
-            run three times: the first ones load kernels and find out workspaces.
+            run twice before: that loads kernels and finds out workspaces.
     """
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
@@ -55,6 +55,6 @@ def record_cuda_graph(step: Callable[[], None]) -> Callable[[], None]:
             step()
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         step()
     return graph.replay

@@ -34,12 +34,16 @@ class Chooser:
         self._seeds = torch.zeros(size, dtype=torch.long, device=device)
         self._generators: list[torch.Generator | None] = [None] * size
 
-    def seat(self, row: int, seed: int) -> None:
-        """Begins to draw anew in a row."""
+    def seat(self, rows: Sequence[int], seeds: Sequence[int]) -> None:
+        """Begins to draw anew in these rows."""
+        if self.way is None:
+            return
+        index = torch.tensor(rows, device=self.counts.device)
+        self._seeds[index] = torch.tensor(seeds, device=self.counts.device)
+        self.counts[index] = 0
         if self._seeds.device.type == "cpu":
-            self._generators[row] = torch.Generator().manual_seed(seed)
-        self._seeds[row] = seed
-        self.counts[row] = 0
+            for row, seed in zip(rows, seeds, strict=True):
+                self._generators[row] = torch.Generator().manual_seed(seed)
 
     def keep(self, rows: Sequence[int]) -> None:
         """Only these rows remain, in this order."""

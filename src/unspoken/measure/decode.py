@@ -90,7 +90,7 @@ class Decoder:
         eos_token_id: int | Sequence[int],
         pad_token_id: int,
         batch_size: int,
-        patience: int = 1,
+        patience: int | None = 1,
     ) -> None:
         """A decoder for one model.
 
@@ -99,7 +99,8 @@ class Decoder:
             eos_token_id: ends a completion; several end it as well.
             pad_token_id: fills shorter prompts on the left, for `generate`.
             batch_size: rows at the same time.
-            patience: 0 prepares for many steps at the first one, where that makes them faster.
+            patience: when steps are recorded, where that makes them faster: 0: at the first one,
+                1: once so many are made that it has paid, None: never.
         """
         self.model, self.batch_size = model, batch_size
         self._ends = [eos_token_id] if isinstance(eos_token_id, int) else list(eos_token_id)
@@ -145,13 +146,15 @@ class Decoder:
             for index, prompt in enumerate(prompts)
         )
         training = self.model.training
-        self.model.eval()
+        if training:  # asking all modules takes as long as a small model's step
+            self.model.eval()
         try:
             has_more = bool(waiting)
             while has_more:
                 has_more = yield from self._until_memory_ends(waiting, draws, stopping, wrote)
         finally:
-            self.model.train(training)
+            if training:
+                self.model.train()
 
     def _until_memory_ends(
         self,
@@ -261,8 +264,7 @@ class Decoder:
             pad_token_id=self._pad,
         )
         chooser = Chooser(len(rows), device, draws and draws[:2])
-        for number, row in enumerate(rows):
-            chooser.seat(number, row.seed)
+        chooser.seat(range(len(rows)), [row.seed for row in rows])
 
         def add(input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
             """(B, T) tokens -> (B,) whether a row is done."""

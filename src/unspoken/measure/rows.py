@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 #: Rows that end leave the batch, or others take their places, once they are this share of it.
 _SHARE_ENDED = 1 / 8
+_SHARE_LEFT_OF_RECORDED = 1 / 4
 
 
 class Completion(NamedTuple):
@@ -166,8 +167,9 @@ class Table:
     def shrink(self) -> None:
         """Takes empty slots away, once they are enough to be worth it."""
         taken = [slot for slot, row in enumerate(self._seats) if row is not None]
-        too_few = len(taken) > self.slots.size * (1 - _SHARE_ENDED)
-        if not taken or too_few or self.slots.is_recorded:
+        # what is recorded is recorded again for another size
+        worth = _SHARE_LEFT_OF_RECORDED if self.slots.is_recorded else 1 - _SHARE_ENDED
+        if not taken or len(taken) > worth * self.slots.size:
             return
         self.slots.keep(taken)
         self._seats = [self._seats[slot] for slot in taken]
