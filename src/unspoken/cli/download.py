@@ -56,22 +56,11 @@ def download(
     if verify is not None:
         _verify(verify, teacher, student)
         return
-    wanted = [("teacher", teacher, teacher_revision), ("student", student, student_revision)]
-    for name, repo, revision in wanted:
-        if repo is None and revision is not None:
-            raise RecipeError(
-                f"--{name}_revision: found it without --{name}; needed: the model that it belongs "
-                f"to; give --{name} OWNER/NAME"
-            )
-    if teacher is None and student is None:
-        raise RecipeError(
-            "--teacher, --student: found neither; needed: at least one; give a name on the hub, "
-            "such as --student Qwen/Qwen2.5-7B"
-        )
     plans = [
         plan_download(repo, out_dir / name, revision=revision, with_code=with_code)
-        for name, repo, revision in wanted
-        if repo is not None
+        for name, repo, revision in _named(
+            ("teacher", teacher, teacher_revision), ("student", student, student_revision)
+        )
     ]
     require_space(plans)
     for plan in plans:
@@ -83,6 +72,27 @@ def download(
         hint = _code_hint(done)
         if hint is not None:
             print(f"note: {hint}")
+
+
+def _named(*wanted: tuple[str, str | None, str | None]) -> list[tuple[str, str, str | None]]:
+    """Of flag, name and revision those that have a name.
+
+    Raises:
+        RecipeError: none has, or a revision is given without one.
+    """
+    for flag, repo, revision in wanted:
+        if repo is None and revision is not None:
+            raise RecipeError(
+                f"--{flag}_revision: found it without --{flag}; needed: the model that it belongs "
+                f"to; give --{flag} OWNER/NAME"
+            )
+    named = [(flag, repo, revision) for flag, repo, revision in wanted if repo is not None]
+    if not named:
+        raise RecipeError(
+            "--teacher, --student: found neither; needed: at least one; give a name on the hub, "
+            "such as --student Qwen/Qwen2.5-7B"
+        )
+    return named
 
 
 def _verify(folder: Path, teacher: str | None, student: str | None) -> None:

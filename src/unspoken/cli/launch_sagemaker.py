@@ -141,9 +141,7 @@ def _refuse_unused(
     given = {} if asking == "--fetch" else dict(fetching)
     if asking is not None:
         given |= {flag: value for flag, value in launching.items() if (asking, flag) != _LOGS_WAIT}
-        for field in fields(settings):
-            if field.name != "region" and getattr(settings, field.name) != field.default:
-                given[f"--{field.name}"] = True
+        given |= {f"--{name}": True for name in _changed(settings) if name != "region"}
     unused = [flag for flag, value in given.items() if value]
     if unused:
         beside = asking or "a recipe"
@@ -152,6 +150,13 @@ def _refuse_unused(
         )
     if asking is None and launching["--dry_run"] and launching["--wait"]:
         raise RecipeError("--wait: found it with --dry_run, which submits nothing; leave one out")
+
+
+def _changed(settings: JobSettings) -> list[str]:
+    """The names of settings that are not as they are by default."""
+    return [
+        field.name for field in fields(settings) if getattr(settings, field.name) != field.default
+    ]
 
 
 def _ask(flag: str, name: str, region: str | None) -> None:

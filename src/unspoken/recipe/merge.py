@@ -27,6 +27,12 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
             merged[key] = {**old, **value}
         else:
             merged[key] = value
+    _unset_rivals(merged, over)
+    return merged
+
+
+def _unset_rivals(merged: dict[str, Any], over: Mapping[str, Any]) -> None:
+    """Unsets in `merged` what cannot stand beside what `over` has chosen."""
     for chosen, rival in _RIVALS.items():
         if over.get(chosen) is not None and rival not in over and rival in merged:
             merged[rival] = None
@@ -34,7 +40,6 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
         for key in ("tokenizer", "alphabet"):
             if key not in over:
                 merged.pop(key, None)
-    return merged
 
 
 def dotted_keys(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

@@ -285,13 +285,16 @@ def _hold_out(train: Path, folder: Path, count: int, seed: int) -> dict[str, Pat
     chosen = {unique[i] for i in random.Random(seed).sample(range(len(unique)), count)}
     with open_data(train, "a file of examples") as file:
         lines = file.read().splitlines(keepends=True)  # blank ones stand at the end only
+    # a held out question is asked once, however often the file has it
     first = {question: i for i, question in reversed(list(enumerate(questions)))}
-    parts: dict[str, Path | None] = {name: split_file(folder, name) for name in ("train", "valid")}
-    for name, wanted in (("train", False), ("valid", True)):
+    asked = {first[question] for question in chosen}
+    learned = {i for i, question in enumerate(questions) if question not in chosen}
+    parts: dict[str, Path | None] = {}
+    for name, wanted in (("train", learned), ("valid", asked)):
+        parts[name] = split_file(folder, name)
         with atomic_output(split_file(folder, name), overwrite=True) as file:
-            for i, (raw, question) in enumerate(zip(lines, questions, strict=False)):
-                if (question in chosen) == wanted and not (wanted and first[question] != i):
-                    file.write(raw if raw.endswith(b"\n") else raw + b"\n")
+            kept = (line for number, line in enumerate(lines) if number in wanted)
+            file.writelines(line.rstrip(b"\n") + b"\n" for line in kept)
     return parts
 
 

@@ -298,10 +298,7 @@ def _encode_with_steps(
 ) -> tuple[list[list[int]], list[Sequence[int]]]:
     """Token ids, and for each text 0 and the number of tokens up to the end of each step."""
     if not tokenizer.is_fast:
-        pieces = [split_steps(text) for text in texts]
-        ids = [token_ids(tokenizer, row) if row else [] for row in pieces]
-        ends = [np.cumsum([0, *(len(piece) for piece in row)]).tolist() for row in ids]
-        return [[token for piece in row for token in piece] for row in ids], ends
+        return _encode_each_step(texts, tokenizer)
     step_ends: list[Sequence[int]] = []
     encodings = rust_tokenizer(tokenizer).encode_batch(list(texts), add_special_tokens=False)
     for text, encoding in zip(texts, encodings, strict=True):
@@ -311,6 +308,16 @@ def _encode_with_steps(
         ends = np.searchsorted(begins, borders, side="left")
         step_ends.append([0, *np.unique(ends[ends > 0]).tolist()])
     return [encoding.ids for encoding in encodings], step_ends
+
+
+def _encode_each_step(
+    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase
+) -> tuple[list[list[int]], list[Sequence[int]]]:
+    """As `_encode_with_steps`, for tokenizers that do not say where in the text a token begins."""
+    pieces = [split_steps(text) for text in texts]
+    ids = [token_ids(tokenizer, row) if row else [] for row in pieces]
+    ends = [np.cumsum([0, *(len(piece) for piece in row)]).tolist() for row in ids]
+    return [[token for piece in row for token in piece] for row in ids], ends
 
 
 def split_steps(thought: str) -> list[str]:

@@ -187,21 +187,26 @@ class _Places:
 def _local_paths(recipe: Recipe) -> Iterator[tuple[str, Path]]:
     """Keys of the recipe that name something on this machine."""
     for name in ("train", "valid", "test"):
-        path = getattr(recipe.data, name)
-        if path is not None:
-            if not path.is_file():
-                raise _missing_file(f"data.{name}", path)
-            yield f"data.{name}", path
+        yield from _given_file(f"data.{name}", getattr(recipe.data, name))
     if recipe.data.source is not None and Path(recipe.data.source).exists():
         yield "data.source", Path(recipe.data.source)
     yield from _model_paths("model", recipe.model)
     if recipe.teacher is not None:
         if recipe.teacher.model is not None:
             yield from _model_paths("teacher.model", recipe.teacher.model)
-        if recipe.teacher.few_shot is not None:
-            if not recipe.teacher.few_shot.is_file():
-                raise _missing_file("teacher.few_shot", recipe.teacher.few_shot)
-            yield "teacher.few_shot", recipe.teacher.few_shot
+        yield from _given_file("teacher.few_shot", recipe.teacher.few_shot)
+
+
+def _given_file(key: str, path: Path | None) -> Iterator[tuple[str, Path]]:
+    """The file of a key, where it has one.
+
+    Raises:
+        DataError: there is no such file.
+    """
+    if path is not None:
+        if not path.is_file():
+            raise _missing_file(key, path)
+        yield key, path
 
 
 def _missing_file(key: str, path: Path) -> DataError:

@@ -44,9 +44,7 @@ def digit_accuracy(predicted: str, gold: str) -> float | None:
     else:
         quantity = read_quantity(gold)
         wanted = _digits_by_place(quantity) if quantity and not quantity.is_fraction else None
-        joined = predicted.replace(" ", "") if DIGIT_ROW.fullmatch(predicted) else predicted
-        quantity = read_quantity(joined)
-        found = _digits_by_place(quantity) if quantity else None
+        found = _digits_of_prediction(predicted)
     if wanted is None:
         return None
     if found is None:
@@ -54,6 +52,12 @@ def digit_accuracy(predicted: str, gold: str) -> float | None:
     positions = found.keys() | wanted.keys()
     right = sum(found.get(position) == wanted.get(position) for position in positions)
     return right / len(positions)
+
+
+def _digits_of_prediction(text: str) -> dict[int | str, str] | None:
+    """The digits of a number by place, also where it is written as a row; None for no number."""
+    quantity = read_quantity(text.replace(" ", "") if DIGIT_ROW.fullmatch(text) else text)
+    return _digits_by_place(quantity) if quantity else None
 
 
 def _digits_as_written(text: str) -> dict[int | str, str]:

@@ -75,22 +75,34 @@ def _models(phase: PhaseResult, names: Collection[str], left_out: Mapping[str, s
     lines = [_not_there(phase, name) for name in names if name not in phase.variants]
     for name, variant in phase.variants.items():
         model = _model(phase, variant)
-        if variant.status == "absent" and name == EXPLICIT and DISTILLED in names:
-            continue  # the distilled student is the one that writes its thought
-        if variant.status == "absent" and name not in names:
-            if name in left_out:  # not what `internalize: false` leaves out on purpose
-                lines.append(f"{model} is not part of this recipe ({left_out[name]} adds it).")
-        elif variant.status == "absent":
-            lines.append(f"{model} is not there yet.")
-        elif variant.status == "training":
-            step = variant.last_step
-            lines.append(f"{model} is not trained to the end; its log ends at step {step or 0:,}.")
-        elif variant.status == "trained" and (name in CORE or name in names):
-            why = "is trained but not measured yet" if phase.can_measure else TRAINED_ONLY
-            lines.append(f"{model} {why}.")
+        if variant.status == "absent":
+            lack = _why_absent(name, names, left_out)
+        else:
+            lack = _lack(phase, variant, is_wanted=name in CORE or name in names)
+        if lack:
+            lines.append(f"{model} {lack}.")
         if variant.unreadable:
             lines.append(f"{model}'s metrics.jsonl has a line that was cut off.")
     return lines
+
+
+def _lack(phase: PhaseResult, variant: VariantResult, *, is_wanted: bool) -> str:
+    """What a model that is there lacks, to follow its name; empty: nothing."""
+    if variant.status == "training":
+        return f"is not trained to the end; its log ends at step {variant.last_step or 0:,}"
+    if variant.status == "trained" and is_wanted:
+        return "is trained but not measured yet" if phase.can_measure else TRAINED_ONLY
+    return ""
+
+
+def _why_absent(name: str, names: Collection[str], left_out: Mapping[str, str]) -> str:
+    """Why a model is not there, to follow its name; empty: nobody expects it."""
+    if name == EXPLICIT and DISTILLED in names:
+        return ""  # the distilled student is the one that writes its thought
+    if name in names:
+        return "is not there yet"
+    # not what `internalize: false` leaves out on purpose
+    return f"is not part of this recipe ({left_out[name]} adds it)" if name in left_out else ""
 
 
 def _not_there(phase: PhaseResult, name: str) -> str:

@@ -110,15 +110,19 @@ def beside_points(
         obstacles = [height for at, height in (*points, *taken) if near <= at <= far]
         obstacles += _heights(curve, near, far)
         shifts = (0, -1, 1, -2, 2) if places else (0, 1, -1, 2, -2)  # the best one's name on top
-        candidates = [y + shift * _SHIFT for shift in shifts]
-        allowed = [height for height in candidates if -4 <= height <= 112]
-        clearances = [
-            min([_CLEAR, *(abs(height - other) for other in obstacles)]) for height in allowed
-        ]
-        height = allowed[clearances.index(max(clearances))]
+        height = _clearest([y + shift * _SHIFT for shift in shifts], obstacles)
         taken += [(near, height), (far, height)]
         places[index] = (height, right)
     return [places[index] for index in range(len(points))]
+
+
+def _clearest(candidates: Sequence[float], obstacles: Sequence[float]) -> float:
+    """The first of the heights within the plot that is as far as any from what is there."""
+    allowed = [height for height in candidates if -4 <= height <= 112]
+    clearances = [
+        min([_CLEAR, *(abs(height - other) for other in obstacles)]) for height in allowed
+    ]
+    return allowed[clearances.index(max(clearances))]
 
 
 def _heights(curve: Sequence[tuple[float, float]], start: float, end: float) -> list[float]:

@@ -30,7 +30,7 @@ from unspoken.recipe.layout import (
     TEACHER,
     UNTRAINED,
 )
-from unspoken.report.read.results import PhaseResult, TrainPoint, VariantResult
+from unspoken.report.read.results import PhaseResult, TrainPoint, ValidPoint, VariantResult
 from unspoken.report.show.plot_labels import (
     COLOURS,
     beside_points,
@@ -250,6 +250,12 @@ def _accuracy_over_tokens(phase: PhaseResult) -> tuple[Figure, str] | None:
     )
     written = [*(x for x, _, _ in final), *(point.mean_tokens for point in levels)]
     axis.set_xlim(0, 1.06 * max(1.0, *written))
+    return figure, _tokens_caption(levels, [v for _, _, v in final], split)
+
+
+def _tokens_caption(
+    levels: Sequence[ValidPoint], final: Sequence[VariantResult], split: str
+) -> str:
     caption = ""
     if levels:
         asked = max(point.num_questions for point in levels)
@@ -259,9 +265,9 @@ def _accuracy_over_tokens(phase: PhaseResult) -> tuple[Figure, str] | None:
             "when the schedule said so, not trained to the end."
         )
     if final:
-        asked = max(v.measured.num_graded for _, _, v in final if v.measured)
+        asked = max(variant.measured.num_graded for variant in final if variant.measured)
         caption += f" Filled: final models on {asked:,} {split} questions, Wilson 95 % intervals."
-    return figure, caption.strip()
+    return caption.strip()
 
 
 def _name_finals(

@@ -122,47 +122,50 @@ def _speed(phase: PhaseResult) -> list[Row]:
 
 
 def _training(phase: PhaseResult) -> list[Row]:
-    def steps(variant: VariantResult) -> Cell:
-        detail = "of the internalized run" if variant.borrowed and variant.last_step else ""
-        if variant.status == "training" and variant.last_step:
-            detail = "so far"
-        steps = numbers.whole(variant.last_step)
-        if variant.steps_before and variant.last_step:
-            return Cell(
-                f"{numbers.whole(variant.steps_before)} + {steps}", detail or "after distilling"
-            )
-        return Cell(steps, detail)
-
-    def left(variant: VariantResult) -> Cell:
-        return Cell(numbers.whole(variant.tokens_left))
-
-    def seconds(trained: TrainingRecord) -> Cell:
-        return Cell(numbers.long_duration(trained.state.seconds))
-
-    def examples(trained: TrainingRecord) -> Cell:
-        dropped = f"{trained.num_dropped:,} too long" if trained.num_dropped else ""
-        return Cell(numbers.whole(trained.num_train), dropped)
-
-    def size(trained: TrainingRecord) -> Cell:
-        own = trained.num_trained_parameters
-        part = own is not None and own != trained.num_parameters
-        detail = f"{numbers.parameters(own)} trained" if part else ""
-        return Cell(numbers.parameters(trained.num_parameters), detail)
-
-    def memory(trained: TrainingRecord) -> Cell:
-        peak = trained.peak_memory_bytes
-        if peak.gpu is not None:
-            return Cell(numbers.memory(peak.gpu), "GPU")
-        return Cell(numbers.memory(peak.host), "" if peak.host is None else "host")
-
+    left = [Cell(numbers.whole(variant.tokens_left)) for variant in phase.shown]
     return [
-        Row("Optimizer steps", "", [steps(v) for v in phase.shown]),
-        Row("Thought tokens left", "at the most", [left(v) for v in phase.shown]),
-        _trained_row(phase, "Time", "validation not counted", seconds),
-        _trained_row(phase, "Examples", "", examples),
-        _trained_row(phase, "Parameters", "", size),
-        _trained_row(phase, "Peak memory", "of the process up to then", memory),
+        Row("Optimizer steps", "", [_steps(variant) for variant in phase.shown]),
+        Row("Thought tokens left", "at the most", left),
+        _trained_row(phase, "Time", "validation not counted", _seconds),
+        _trained_row(phase, "Examples", "", _examples),
+        _trained_row(phase, "Parameters", "", _size),
+        _trained_row(phase, "Peak memory", "of the process up to then", _memory),
     ]
+
+
+def _steps(variant: VariantResult) -> Cell:
+    detail = "of the internalized run" if variant.borrowed and variant.last_step else ""
+    if variant.status == "training" and variant.last_step:
+        detail = "so far"
+    steps = numbers.whole(variant.last_step)
+    if variant.steps_before and variant.last_step:
+        return Cell(
+            f"{numbers.whole(variant.steps_before)} + {steps}", detail or "after distilling"
+        )
+    return Cell(steps, detail)
+
+
+def _seconds(trained: TrainingRecord) -> Cell:
+    return Cell(numbers.long_duration(trained.state.seconds))
+
+
+def _examples(trained: TrainingRecord) -> Cell:
+    dropped = f"{trained.num_dropped:,} too long" if trained.num_dropped else ""
+    return Cell(numbers.whole(trained.num_train), dropped)
+
+
+def _size(trained: TrainingRecord) -> Cell:
+    own = trained.num_trained_parameters
+    part = own is not None and own != trained.num_parameters
+    detail = f"{numbers.parameters(own)} trained" if part else ""
+    return Cell(numbers.parameters(trained.num_parameters), detail)
+
+
+def _memory(trained: TrainingRecord) -> Cell:
+    peak = trained.peak_memory_bytes
+    if peak.gpu is not None:
+        return Cell(numbers.memory(peak.gpu), "GPU")
+    return Cell(numbers.memory(peak.host), "" if peak.host is None else "host")
 
 
 def make_categories(phase: PhaseResult) -> list[Row]:
