@@ -7,6 +7,10 @@ with `model.generate` in a loop, as a script without unspoken would, and compare
 The model has random weights and runs to the limit, which is as many tokens as a worked solution
 of the case has. `--model FOLDER` takes a trained teacher instead.
 
+`--skewed` makes the lengths differ widely: weights so large that greedy tokens look random, a
+vocabulary of some hundred tokens or more, and every 64th of them ends an answer. So an answer is 64
+tokens long on average, the longest of 256 five to six times that, as chance has it.
+
     python benchmarks/generation.py --output benchmarks/results/cpu-generation.json
 """
 
@@ -29,6 +33,19 @@ from unspoken.teach.prompts import make_prompt_writer
 from unspoken.teach.traces.write import generate_traces
 
 Clock = Callable[[], float]
+
+_TOKENS_TO_AN_END = 64
+_SKEWED_LIMIT = 400
+_SIGNS = "0123456789*+=()#" + "".join(chr(0x20000 + n) for n in range(496))
+#: Recipe overrides for lengths that differ widely.
+_SKEWED = {
+    "quickstart": (
+        "model.config.initializer_range=0.5",
+        "model.config.n_positions=512",
+        f'model.alphabet="{_SIGNS}"',
+    ),
+    "gpt2": ("model.config.initializer_range=0.5",),
+}
 
 
 class Measured(NamedTuple):
@@ -60,11 +77,17 @@ def measure(
     return Measured([json.loads(line) for line in lines], seconds, summary.num_tokens)
 
 
-def require_same(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> None:
-    """Stops where a trace or its count of tokens differs."""
-    for one, other in zip(ours, theirs, strict=True):
-        if one != other:
-            raise SystemExit(f"traces differ:\n{one}\n{other}")
+def count_same(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], device: str) -> int:
+    """How many traces are the same; stops where one differs, on a GPU where one in ten does.
+
+    Sums of another batch differ in their last bits on a GPU, and two tokens of a random model may
+    be as close.
+    """
+    pairs = list(zip(ours, theirs, strict=True))
+    different = [pair for pair in pairs if pair[0] != pair[1]]
+    if len(different) > (0 if device == "cpu" else len(pairs) / 10):
+        raise SystemExit(f"{len(different)} traces differ:\n{different[0][0]}\n{different[0][1]}")
+    return len(pairs) - len(different)
 
 
 def in_a_loop(
@@ -85,8 +108,11 @@ def in_a_loop(
             attention_mask=torch.ones_like(prompt),
             max_new_tokens=max_new_tokens,
             do_sample=False,
+            eos_token_id=engine.end_tokens(),
             pad_token_id=engine.tokenizer.pad_token_id,
         )
+        if int(output[0, -1]) in engine.end_tokens():
+            output = output[:, :-1]
         text = engine.tokenizer.decode(output[0, len(ids) :], skip_special_tokens=True)
         if reply_text(text, writer.stop) != trace["cot"]:
             raise SystemExit(f"plain generate differs:\n{trace}\n{text}")
@@ -104,6 +130,9 @@ def teacher_of(
         tokenizer = first.tokenizer
     else:
         model = case.model().to(arguments.device).eval()
+        if arguments.skewed:
+            ends = range(_TOKENS_TO_AN_END - 1, model.config.vocab_size, _TOKENS_TO_AN_END)
+            model.generation_config.eos_token_id = list(ends)
         options, tokenizer = {"style": "trained", "template": case.template}, case.tokenizer
 
     def engine(batch_size: int) -> TransformersEngine:
@@ -116,10 +145,14 @@ def teacher_of(
 
 def measure_case(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Both ways for one model."""
-    case, clock = load_case(name), CLOCKS[arguments.clock]
+    case, clock = (
+        load_case(name, *(_SKEWED[name] if arguments.skewed else ())),
+        CLOCKS[arguments.clock],
+    )
     engine, model = teacher_of(case, arguments)
     dataset = case.dataset(8)
-    limit = arguments.max_new_tokens or dataset.longest_thought + int(dataset.answer_lengths.max())
+    limit = dataset.longest_thought + int(dataset.answer_lengths.max())
+    limit = arguments.max_new_tokens or (_SKEWED_LIMIT if arguments.skewed else limit)
     sampling = Sampling(max_new_tokens=limit)
     examples = case.examples(arguments.questions)
     questions = [{"question": example.question, "answer": example.answer} for example in examples]
@@ -128,21 +161,23 @@ def measure_case(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     ours = measure(engine(arguments.batch_size), questions, sampling, clock)
     alone = ours.traces[: arguments.alone or None]
     theirs = measure(engine(1), questions[: len(alone)], sampling, clock)
-    require_same(alone, theirs.traces)
+    num_same = count_same(alone, theirs.traces, arguments.device)
     figures = {
         "num_questions": len(ours.traces),
         "num_questions_one_at_a_time": len(theirs.traces),
         "batch_size": arguments.batch_size,
         "max_new_tokens": limit,
         "mean_tokens": ours.num_tokens / len(ours.traces),
+        "most_tokens": max(trace["num_tokens"] for trace in ours.traces),
         "seconds": {"batched": ours.seconds, "one_at_a_time": theirs.seconds},
         "tokens_per_s": {"batched": ours.tokens_per_s, "one_at_a_time": theirs.tokens_per_s},
         "ratio": ours.questions_per_s / theirs.questions_per_s,
     }
     print(
-        f"{name:>10}: {figures['mean_tokens']:.0f} tokens each: batches of {arguments.batch_size} "
+        f"{name:>10}: {figures['mean_tokens']:.0f} tokens each (most: {figures['most_tokens']}): "
+        f"batches of {arguments.batch_size} "
         f"{ours.tokens_per_s:,.0f} tokens/s, one at a time {theirs.tokens_per_s:,.0f}, ratio "
-        f"{figures['ratio']:.1f}; {len(theirs.traces)} traces are equal",
+        f"{figures['ratio']:.1f}; {num_same} of {len(theirs.traces)} traces are equal",
         flush=True,
     )
     if arguments.plain:
@@ -157,6 +192,7 @@ def main() -> None:
     """Measures, prints, and writes the figures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--model", type=Path, help="folder of a trained teacher of the case")
+    parser.add_argument("--skewed", action="store_true", help="lengths that differ widely")
     parser.add_argument("--questions", type=int, default=256)
     parser.add_argument("--alone", type=int, help="of them one at a time (default: all)")
     parser.add_argument("--plain", type=int, default=0, help="of them with plain generate, too")
