@@ -18,6 +18,7 @@ from unspoken.measure.answers import (
     extract_answer,
     split_answer,
 )
+from unspoken.measure.grade import grade
 
 EXTRACTION = [
     # Markers.
@@ -543,6 +544,57 @@ DEGENERATE = {
 def test_a_degenerate_text_takes_little_time(text):
     answers_equal(extract_answer(text), "36")
     answers_equal(text, "36")
+
+
+@pytest.mark.parametrize(
+    "filler",
+    [
+        "answer: ",
+        "Final Answer:\n",
+        "the answer is ",
+        "#### x\n",
+        "\\boxed{",
+        "\\boxed{3}, ",
+        "<answer>",
+        "Q:\n",
+        "A:\n",
+        "\\[\n",
+        "---\n",
+        "<|end|>",
+        "<|channel|>analysis<|message|>",
+        "答案是",
+        "{",
+    ],
+)
+@pytest.mark.timeout(60)  # half a second each; what is not linear takes hours
+def test_a_megabyte_takes_little_time(filler):
+    text = filler * (1_000_000 // len(filler))
+    assert grade(text, "36").correct is False
+    assert grade(f"Step 1\n{text}\nFinal Answer: 36", "36").undecided is False
+    assert grade("36", text).correct is False
+
+
+def test_a_text_beyond_all_bounds_is_undecided():
+    assert grade("Step 1\n" * 200_000 + "Final Answer: 36", "36")[1:] == ("36", False, True)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.timeout(60)
+def test_random_mathematics_takes_little_time_and_never_raises(seed):
+    generator = random.Random(seed)
+
+    def expression(depth: int) -> str:
+        if depth > 4 or generator.random() < 0.3:
+            return generator.choice(["x", "y", "2", "37", "\\pi", "e", "n", "0.5", "1000000007"])
+        first, second = expression(depth + 1), expression(depth + 1)
+        forms = ["({0}+{1})", "\\frac{{{0}}}{{{1}}}", "\\sqrt{{{0}}}", "({0})^{{{1}}}", "{0}-{1}"]
+        forms += ["\\sin({0})", "\\ln({0})", "({0})!", "\\binom{{{0}}}{{{1}}}", "\\sqrt[5]{{{0}}}"]
+        return generator.choice(forms).format(first, second)
+
+    for _ in range(300):
+        first, second = expression(0), expression(0)
+        assert compare_answers(first, second) in (True, False, None)
+        assert compare_answers(f"{first}, {second}", f"{second}, {first}") in (True, None)
 
 
 def test_equality_works_off_the_main_thread():

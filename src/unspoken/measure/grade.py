@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from unspoken.measure.answers import compare_answers, extract_answer, split_answer
+from unspoken.measure.answers import MAX_CHARACTERS, compare_answers, read_answer
 
 
 class Grade(NamedTuple):
@@ -46,11 +46,12 @@ def grade(text: str, gold: str | None) -> Grade:
         >>> grade("#### 18", " ").correct is None
         True
     """
-    stated = split_answer(text)
-    pred = stated[1] if stated else extract_answer(text)
+    pred, is_stated = read_answer(text)
     if gold is None or not gold.strip():
         return Grade(pred, None, None)
-    verdict = compare_with_gold(pred, gold, sentences=stated is not None)
+    if len(text) + len(gold) > MAX_CHARACTERS:
+        return Grade(pred, gold, correct=False, undecided=True)
+    verdict = compare_with_gold(pred, gold, sentences=is_stated)
     return Grade(pred, gold, verdict is True, verdict is None)
 
 
@@ -76,5 +77,5 @@ def compare_with_gold(pred: str, gold: str, *, sentences: bool = True) -> bool |
 
 def stated_gold(gold: str) -> str:
     """The answer that a gold answer states, if it is a whole solution, or else all of it."""
-    stated = split_answer(gold)
-    return stated[1] if stated else gold
+    stated, is_stated = read_answer(gold)
+    return stated if is_stated else gold

@@ -41,6 +41,19 @@ from __future__ import annotations
 
 from unspoken.measure.answers.digits import digit_accuracy
 from unspoken.measure.answers.equal import answers_equal, compare_answers
-from unspoken.measure.answers.extract import extract_answer, split_answer
+from unspoken.measure.answers.extract import (
+    MAX_CHARACTERS,
+    extract_answer,
+    read_answer,
+    split_answer,
+)
 
-__all__ = ["answers_equal", "compare_answers", "digit_accuracy", "extract_answer", "split_answer"]
+__all__ = [
+    "MAX_CHARACTERS",
+    "answers_equal",
+    "compare_answers",
+    "digit_accuracy",
+    "extract_answer",
+    "read_answer",
+    "split_answer",
+]

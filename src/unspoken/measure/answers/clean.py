@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from itertools import islice
 from typing import NamedTuple
 
 _BRACE = re.compile(
     r"\\\\(?!boxed|fbox)|\\[{}]|(?P<box>\\(?:boxed|fbox)\s*\{)|(?P<open>\{)|(?P<close>\})",
     re.DOTALL,
 )
+BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_MAX_BOXES, _MAX_BRACES, _MAX_GROUP = 200, 100_000, 50
 _BOLD = re.compile(r"(?<![\w)])\*\*(.{1,200}?)\*\*(?![\w(])")
 _WRAPPED = re.compile(
     r"\$\$?([^$]+)\$\$?|\\\((.*)\\\)|\\\[(.*)\\\]|\"([^\"]*)\"|[“”„]([^“”„]*)[“”]", re.DOTALL
@@ -98,12 +101,14 @@ class Box(NamedTuple):
 
 
 def find_boxes(text: str) -> list[Box]:
-    """Returns the boxes of a text in the order in which they begin, in one pass over it."""
-    if "boxed" not in text and "fbox" not in text:
+    """Returns the boxes of a text in the order in which they begin; of very many the last ones."""
+    starts = [box.start() for box in BOX.finditer(text)]
+    if not starts:
         return []
     boxes: list[Box] = []
     opened: list[re.Match[str]] = []
-    for brace in _BRACE.finditer(text):
+    braces = _BRACE.finditer(text, starts[-_MAX_BOXES:][0])
+    for brace in islice(braces, _MAX_BRACES):
         if brace.lastgroup in ("box", "open"):
             opened.append(brace)
         elif brace.lastgroup == "close" and opened:
@@ -125,7 +130,7 @@ def last_boxes(text: str, boxes: list[Box]) -> Box | None:
     if not filled:
         return None
     group = [filled.pop()]
-    while filled and _joins(text[filled[-1].end : group[0].start]):
+    while filled and len(group) < _MAX_GROUP and _joins(text[filled[-1].end : group[0].start]):
         group.insert(0, filled.pop())
     if len(group) == 1 or len({box.content.strip() for box in group}) == 1:
         return group[-1]
@@ -166,6 +171,8 @@ def tidy(text: str) -> str:
 
 def clean(answer: str) -> str:
     """Returns an answer in plain signs: no markup, LaTeX spacing, typographic variants."""
+    if answer.isascii() and answer.isalnum():
+        return answer
     if box := last_boxes(answer, find_boxes(answer)):
         answer = box.content
     if not answer.isascii():

@@ -145,6 +145,8 @@ def compare_answers(predicted: str, gold: str, *, sentences: bool = True) -> boo
         return False
     if as_text(first) == as_text(second):
         return True
+    if first.isdigit() and second.isdigit():
+        return int(first) == int(second)
     pairs = [
         (one, other)
         for one in readings(first, sentences=sentences)

@@ -398,10 +398,11 @@ class _Calculator:
         if isinstance(value, Fraction):
             return value
         value = self._small(value)
+        real = self._context.re(value)
         # A value this near to a whole number may be one that is not exact.
-        if self._context.im(value) or abs(value - self._context.nint(value)) < 1e-60:
+        if self._context.im(value) or abs(real - self._context.nint(real)) < 1e-60:
             raise Undecided
-        return value
+        return real
 
     def _function(self, function: Callable[[Value], Value]) -> Callable[[Value], Value]:
         return lambda value: function(self._small(value))
@@ -425,8 +426,9 @@ class _Calculator:
             if (top * top, bottom * bottom) == value.as_integer_ratio():
                 return Fraction(top, bottom)
         value = self._float(value)
-        if order % 2 and not self._context.im(value) and value < 0:
-            return -self._context.root(-value, int(order))
+        real = self._context.re(value)
+        if order % 2 and not self._context.im(value) and real < 0:
+            return -self._context.root(-real, int(order))
         return self._context.root(value, int(order))
 
     def _factorial(self, value: Value) -> Value:
@@ -437,7 +439,8 @@ class _Calculator:
         return self._context.gamma(self._float(value) + 1)
 
     def _binomial(self, whole: Value, part: Value) -> Value:
-        below = self._factorial(part) * self._factorial(whole - part)
+        others = self._factorial(self._add(whole, -part))
+        below = self._operations["*"](self._factorial(part), others)
         return self._operations["/"](self._factorial(whole), below)
 
     def _logarithm(self, value: Value, base: Value = Fraction(10)) -> Value:

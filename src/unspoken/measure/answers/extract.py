@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from unspoken.measure.answers.clean import Box, find_boxes, last_boxes, tidy
+from unspoken.measure.answers.clean import BOX, Box, find_boxes, last_boxes, tidy
 
 _DECORATION = r"[ \t*_`]*"
 _LINE_START = r"^[ \t>*_#`]*"
@@ -85,6 +85,7 @@ _LEAD_IN = re.compile(
     rf"(?:\banswer{_DECORATION}(?:is\b)?{_DECORATION}[:：]?)?\s*(?:\\[\[(]|[*_`$>#]*)\Z",
     re.IGNORECASE,
 )
+_DECORATING = "*_#`$- \t\n\r\v\f\u00a0\u2028\u2029"
 _VISIBLE = re.compile(r"\S")
 _CONTENT = re.compile(r"[^\s*_#`$-]")
 _MAX_LEAD_IN = 200
@@ -92,6 +93,8 @@ _ONLY_QUOTED = re.compile(r"[\s>*_#`$]*")
 _RULE = re.compile(r"\s*(?:-{3,}|\*{3,}|_{3,}|#+)\s*")
 _DISPLAY = re.compile(r"\s*(?:\$\$?|\\[\[(])\s*")
 _HEADING = re.compile(r"step\s*[0-9]|[0-9]+[.)]\s+[A-Za-z]", re.IGNORECASE)
+#: A longer text is not read at all; half a second of work.
+MAX_CHARACTERS = 1_200_000
 #: Of a line so much is read, and so many markers of one kind are tried, from the last one on.
 _MAX_LINE = 4000
 _MAX_TRIES = 50
@@ -142,9 +145,13 @@ def extract_answer(text: str) -> str:
         >>> extract_answer("<<16-3-4=9>> <<9*2=18>> #### 18")
         '18'
     """
-    text = _without_recitation(_spoken_part(text))
-    stated = _find_statement(text)
-    return _last_line(text) if stated is None else stated.answer
+    return read_answer(text)[0]
+
+
+def read_answer(text: str) -> tuple[str, bool]:
+    """Returns what `extract_answer` does, and whether it is stated, as `split_answer` has it."""
+    spoken = _find_spoken(text)
+    return spoken.answer, spoken.is_stated
 
 
 def split_answer(text: str) -> tuple[str, str] | None:
@@ -167,24 +174,55 @@ def split_answer(text: str) -> tuple[str, str] | None:
         >>> split_answer("Step 1: 0.15 * 240 = 36") is None
         True
     """
+    spoken = _find_spoken(text)
+    if not spoken.is_stated:
+        return None
+    if spoken.inside or spoken.statement is None:
+        return spoken.inside, spoken.answer
+    return _before(spoken.text, spoken.statement), spoken.answer
+
+
+class _Spoken(NamedTuple):
+    """What is said in a text after a thought that is set apart, which is `inside`."""
+
+    inside: str
+    text: str
+    statement: Statement | None
+    answer: str
+    is_stated: bool
+
+
+def _find_spoken(text: str) -> _Spoken:
+    if len(text) > MAX_CHARACTERS:
+        return _Spoken("", "", None, "", is_stated=False)
     inside, closed, after = _split_thought(text)
-    says_nothing = closed and not _END_TOKEN.sub("", after).strip()
-    if says_nothing or after.lstrip().startswith("<think>"):
-        return None
-    if not closed and _OTHER_CHANNEL.search(text):
-        return None
     spoken = _without_recitation(_spoken_part(text))
-    stated = _find_statement(spoken)
-    if stated is None:
-        answer = _last_line(spoken)
-        return (inside, answer) if closed and answer else None
-    thought = inside or _before(spoken, stated)
-    return (thought, stated.answer) if stated.answer else None
+    statement = _find_statement(spoken)
+    answer = statement.answer if statement else _last_line(spoken)
+    says_nothing = closed and not _END_TOKEN.sub("", after).strip()
+    is_thinking = after.lstrip().startswith("<think>") or (not closed and _in_channel(text))
+    is_stated = not says_nothing and not is_thinking and (closed or statement is not None)
+    return _Spoken(inside, spoken, statement, answer, is_stated and answer != "")
+
+
+def _in_channel(text: str) -> bool:
+    return "<|channel|>" in text and _OTHER_CHANNEL.search(text) is not None
 
 
 def _last_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if not _ONLY_DECORATION.fullmatch(line)]
-    return tidy(lines[-1][:_MAX_LINE]) if lines else ""
+    """Returns the last line with content."""
+    end = len(text)
+    for _ in range(_MAX_TRIES):
+        end = len(text[:end].rstrip(_DECORATING))
+        if not end:
+            break
+        start, stop = text.rfind("\n", 0, end) + 1, text.find("\n", end)
+        lines = text[start : stop if stop >= 0 else len(text)].splitlines()
+        lines = [line for line in lines if not _ONLY_DECORATION.fullmatch(line)]
+        if lines:
+            return tidy(lines[-1][:_MAX_LINE])
+        end = start
+    return ""
 
 
 def _find_statement(text: str) -> Statement | None:
@@ -300,7 +338,7 @@ def _without_recitation(text: str) -> str:
     if not questions:
         return text
     found = [match.start() for marker in _MARKERS if marker and (match := marker.search(text))]
-    found += [box.start for box in find_boxes(text)[:1]]
+    found += [box.start() for box in [BOX.search(text)] if box]
     first_marker = min(found, default=len(text))
     first_content = len(text) - len(text.lstrip())
     # Only the first question after some content can follow one line alone.
