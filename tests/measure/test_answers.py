@@ -546,26 +546,18 @@ def test_a_degenerate_text_takes_little_time(text):
     answers_equal(text, "36")
 
 
-@pytest.mark.parametrize(
-    "filler",
-    [
-        "answer: ",
-        "Final Answer:\n",
-        "the answer is ",
-        "#### x\n",
-        "\\boxed{",
-        "\\boxed{3}, ",
-        "<answer>",
-        "Q:\n",
-        "A:\n",
-        "\\[\n",
-        "---\n",
-        "<|end|>",
-        "<|channel|>analysis<|message|>",
-        "答案是",
-        "{",
-    ],
-)
+MEGABYTES = [
+    "answer: ",
+    "Final Answer:\n",
+    "the answer is ",
+    "#### x\n",
+    "\\boxed{",
+    "\\boxed{3}, ",
+]
+MEGABYTES += ["<answer>", "Q:\n", "A:\n", "\\[\n", "---\n", "<|end|>", "答案是", "{"]
+
+
+@pytest.mark.parametrize("filler", MEGABYTES)
 @pytest.mark.timeout(60)  # half a second each; what is not linear takes hours
 def test_a_megabyte_takes_little_time(filler):
     text = filler * (1_000_000 // len(filler))

@@ -156,7 +156,8 @@ def _without_remark(text: str) -> str:
     if not _is_plain(head):
         return text
     unit = _UNIT_LEAD_IN.sub("", remark)
-    if len(unit.split()) <= _MAX_UNIT_WORDS and is_measure(unit):
+    is_letter = len(unit) == 1 and unit == match[1]  # 2, m is a list
+    if len(unit.split()) <= _MAX_UNIT_WORDS and is_measure(unit) and not is_letter:
         return f"{head} {unit}"
     if _NOT_THE_OTHER.fullmatch(remark):
         return head
