@@ -103,6 +103,26 @@ def test_linked_folders_of_a_model_travel_and_links_back_do_not(tmp_path: Path) 
     assert names == ["config.json", "linked/weights.bin", "model.safetensors"]
 
 
+@pytest.mark.parametrize("in_folder", [True, False])
+def test_a_gguf_file_travels_with_the_package_that_reads_it(
+    tmp_path: Path, in_folder: bool
+) -> None:
+    path = write_jsonl_recipe(tmp_path)
+    folder = tmp_path / "small"
+    folder.mkdir()
+    (folder / "small.gguf").write_bytes(b"GGUF")
+    overrides = (f"model.name={folder if in_folder else folder / 'small.gguf'}",)
+    package = pack(path, load_recipe(path, overrides), overrides)
+    (model,) = [channel for channel in package.channels if channel.name == "model-name"]
+    assert [file.name for file in model.files] == ["small.gguf"]
+    place = "/opt/ml/input/data/model-name" + ("" if in_folder else "/small.gguf")
+    assert f'model.name="{place}"' in package.overrides
+    with tarfile.open(fileobj=io.BytesIO(package.channels[0].files[0].content or b"")) as code:
+        required = code.extractfile("requirements.txt")
+        assert required is not None
+        assert any(line.startswith(b"gguf") for line in required.read().splitlines())
+
+
 def test_trackers_of_every_training_are_required(tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path, distil={"trackers": ["tensorboard"]})
     (code,) = pack(recipe, load_recipe(recipe), ()).channels[0].files

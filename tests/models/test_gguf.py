@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM
 from helpers.gguf_files import SPECIAL, bpe_tokenizer, tiny_llama, write_gguf
 from helpers.recipes import tiny_recipe
 from unspoken.check.offline import is_here
+from unspoken.check.recipe import check_recipe
 from unspoken.common.errors import ModelError, settings_of
 from unspoken.data.example import Example
 from unspoken.measure.evaluate import EvaluateOptions, evaluate_folder
@@ -219,6 +220,7 @@ def test_a_run_starts_from_a_file_and_leaves_plain_folders(
 ) -> None:
     """The same command again does nothing; with another file it runs again."""
     recipe = _recipe(tmp_path, write_gguf(tmp_path / "tiny.gguf"), lora)
+    assert any(finding.text.startswith("model: llama") for finding in check_recipe(recipe))
     folder = run_recipe(recipe, progress=False).parent
     model = folder / "internalized" / "model"
     assert not list(folder.rglob("*.gguf"))
