@@ -16,7 +16,9 @@ from typing import Any
 
 import pytest
 
+from helpers.disks import small_disk
 from unspoken.cli.download import download
+from unspoken.cli.main import main
 from unspoken.common.errors import DataError, OutputExistsError, RecipeError
 from unspoken.common.locks import locked
 from unspoken.models import download as download_module
@@ -428,3 +430,24 @@ def test_a_copied_folder_is_compared_with_its_record(
     with pytest.raises(RecipeError, match="give it alone"):
         download(verify=folder, student="Owner/Model")
     assert hub.requests == []
+
+
+@pytest.mark.integration
+@pytest.mark.root
+def test_a_full_disk_is_told_and_the_download_goes_on(
+    tmp_path: Path, hub: Hub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        target = disk.path / "model"
+        words = ["download", "--student", "Owner/Model", "--out_dir", str(target)]
+        for room in (0, 8_192, 200_000):
+            disk.leave(room)
+            with pytest.raises(SystemExit) as caught:
+                main(words)
+            (line,) = [one for one in capsys.readouterr().err.splitlines() if "error:" in one]
+            assert caught.value.code == 2
+            assert "needed: " in line
+        disk.make_room()
+        main(words)
+        (folder,) = [path.parent for path in disk.path.rglob("model.safetensors")]
+        assert (folder / "model.safetensors").read_bytes() == WEIGHTS

@@ -91,6 +91,7 @@ def _run(words: Sequence[str]) -> None:
         refused = place_error(error) if error.filename or is_full_disk(error) else None
         if refused is None:  # of a network, or a fault of the code
             raise
+        _drop_output()
         _fail(refused.told(_spelling(words)))
     except MemoryError:
         _fail("this machine has too little memory for it; needed: more, or less at once; lower it")
@@ -99,17 +100,21 @@ def _run(words: Sequence[str]) -> None:
 
 
 def _flush() -> None:
-    """Writes out what was printed; where that fails, nothing is tried again."""
+    """Writes out what was printed, so that a full disk is told as an error of the verb."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        raise
     except OSError as error:
-        # else Python tries again at its end, and tells it in its own way
+        error.filename = error.filename or "standard output"
+        raise
+
+
+def _drop_output() -> None:
+    """What was printed and cannot be written: Python would try it again at its end, and tell it."""
+    try:
+        sys.stdout.flush()
+    except OSError:
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        error.filename = "standard output"
-        raise
 
 
 def _spelling(words: Sequence[str]) -> Spelling:

@@ -76,6 +76,27 @@ def atomic_output(path: AnyPath, *, overwrite: bool = False) -> Iterator[BinaryI
             temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def atomic_outputs(
+    paths: Iterable[AnyPath], *, overwrite: bool = False
+) -> Iterator[list[BinaryIO]]:
+    """Yields a file for each path; all of them take their names, the first one last, or none does.
+
+    Raises:
+        OutputExistsError: if one exists and `overwrite` is false.
+        PlaceError: if one cannot be written.
+    """
+    with contextlib.ExitStack() as stack:
+        opened = [
+            (path, stack.enter_context(atomic_output(path, overwrite=overwrite))) for path in paths
+        ]
+        yield [file for _, file in opened]
+        for path, file in opened:  # what does not fit anywhere is known before the first is there
+            with writing(path):
+                file.flush()
+                os.fsync(file.fileno())
+
+
 def open_own(path: Path, mode: str) -> BinaryIO:
     """Opens a file whose name is ours; never what a symbolic link of this name leads to.
 

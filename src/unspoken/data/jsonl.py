@@ -8,13 +8,13 @@ import hashlib
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from unspoken.common.errors import DataError, shorten
-from unspoken.common.files import AnyPath, atomic_output, refuse_existing
+from unspoken.common.files import AnyPath, atomic_output, atomic_outputs, refuse_existing
 from unspoken.common.version import __version__
 
 
@@ -301,11 +301,9 @@ def write_dataset(
     refuse_existing([*files.values(), card], overwrite=overwrite)
     counts: dict[str, int] = {}
     digests: dict[str, str] = {}
-    with ExitStack() as stack:
-        # Entered first, so it is the last to take its name: where it is, all the others are.
-        card_file = stack.enter_context(atomic_output(card, overwrite=overwrite))
-        for name, pieces in splits.items():
-            file = stack.enter_context(atomic_output(files[name], overwrite=overwrite))
+    # The card is the last to take its name: where it is, all the others are.
+    with atomic_outputs([card, *files.values()], overwrite=overwrite) as (card_file, *opened):
+        for (name, pieces), file in zip(splits.items(), opened, strict=True):
             digest = hashlib.sha256()
             counts[name] = 0
             for piece in pieces:

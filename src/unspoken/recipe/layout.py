@@ -128,7 +128,8 @@ def require_run_folder(folder: Path) -> None:
             f"{folder}: found a file; needed: a folder; choose another with output=FOLDER"
         )
     is_run = (folder / RECIPE_FILE).exists() or any(folder.glob(f"{DATA}/**/{STAGE_FILE}"))
-    others = (path for path in folder.glob("*") if path.name != LOCK_FILE)
+    # folders alone are left by a run that could not write its first file
+    others = (path for path in folder.rglob("*") if path.name != LOCK_FILE and not path.is_dir())
     if not is_run and any(others):
         raise OutputExistsError(
             f"{folder}: holds files but no {RECIPE_FILE}, so it is not a run folder; "

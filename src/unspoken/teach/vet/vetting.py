@@ -14,7 +14,7 @@ from typing import Any
 
 from unspoken.common.disk_tables import text_key
 from unspoken.common.errors import DataError, SettingError
-from unspoken.common.files import AnyPath, atomic_output, refuse_existing
+from unspoken.common.files import AnyPath, atomic_outputs, refuse_existing
 from unspoken.data.jsonl import json_line
 from unspoken.data.overlap import QuestionIndex
 from unspoken.recipe.layout import REJECTED_FILE
@@ -104,10 +104,10 @@ def vet_traces(
     with ExitStack() as stack:
         ledger = stack.enter_context(ledger_of(rules, read_traces(inputs)))
         jury = Jury(rules, index=index, ledger=ledger)
-        # Entered first, so it is the last to take its name: where it is, all the others are.
-        kept_file, rejected_file, *failed_file = [
-            stack.enter_context(atomic_output(path, overwrite=overwrite)) for path in outputs
-        ]
+        # The dataset is the last to take its name: where it is, all the others are.
+        kept_file, rejected_file, *failed_file = stack.enter_context(
+            atomic_outputs(outputs, overwrite=overwrite)
+        )
         for trace in read_traces(inputs):
             verdict = jury.judge(trace)
             if verdict is None and isinstance(trace, Trace):
