@@ -5,7 +5,10 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 
+import pytest
+
 from helpers.paths import ROOT
+from helpers.processes import Forked
 
 SOURCE = ROOT / "src" / "unspoken"
 PACKAGES = {
@@ -30,3 +33,8 @@ def test_no_two_classes_have_one_name() -> None:
             if isinstance(node, ast.ClassDef):
                 places[node.name].append(str(path.relative_to(SOURCE)))
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+def test_a_unit_test_starts_no_process_by_forking_either() -> None:
+    with pytest.raises(AssertionError, match="mark it integration"):
+        Forked("-m", "unspoken", "--help")
