@@ -32,6 +32,7 @@ _CHARACTERS = str.maketrans(
     | dict.fromkeys("\u00a0\u2007\u2009\u202f\u3000", " ")
     | dict.fromkeys("\u00ad\u200b\u200e\u200f\u2060\ufeff", "")
     | dict(zip("，；。％＄＝＋μ（）、٪٫٬￥", ",;.%$=+µ(),%.,¥", strict=True))
+    | dict.fromkeys("✓✔✅☑", "")
     | {"π": r"\pi ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "∪": r"\cup "}
     | {"±": r"\pm ", "∓": r"\mp ", "≠": r"\ne ", "≈": r"\approx ", "∈": r"\in ", "∅": r"\emptyset "}
 )
@@ -89,7 +90,11 @@ _LEAD_IN = re.compile(
     rf"|[^\W\d_](?:[^\W\d_]| ){{2,40}}:)\s*{_NUMBER_AHEAD}",
     re.IGNORECASE,
 )
-_NEGATION = re.compile(r"\b(?:not|never|no)\b|n't\b", re.IGNORECASE)
+_NEGATION = re.compile(
+    r"\b(?:not|never|no)\b|n't\b|^(?:half|twice|thrice|double|triple)\b"
+    r"|^(?:option|choice|answer) ?\(?[A-J]\)? ?:",
+    re.IGNORECASE,
+)
 
 
 class Box(NamedTuple):
@@ -183,7 +188,7 @@ def clean(answer: str) -> str:
     for pattern, replacement in _REWRITES:
         answer = pattern.sub(replacement, answer)
     answer = tidy(answer).rstrip(",;: ")
-    answer = re.sub(r"(?<=[A-Za-z])!+$", "", answer)
+    answer = re.sub(r"(?<=[A-Za-z]{2})!+$", "", answer)
     return answer.removeprefix("=").strip()
 
 

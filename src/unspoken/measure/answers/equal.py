@@ -31,6 +31,7 @@ from unspoken.measure.answers.quantity import (
 )
 from unspoken.measure.answers.structure import (
     System,
+    has_or,
     is_name,
     read_list,
     read_matrix,
@@ -229,38 +230,47 @@ class _Comparison:
             return self._is_solution(system, second)
         if other_system and len(sides[0]) == 1:
             return self._is_solution(other_system, first)
-        if len(sides[0]) > 1 and len(sides[1]) > 1:
-            return self._equal_sides(*sides)
-        value = _value_of_equation(first, is_answer=True), _value_of_equation(second)
-        return value[0] is not None and value[1] is not None and self.same(value[0], value[1])
+        if lists := [each for each in (split_list(first), split_list(second)) if each]:
+            same_kind = has_or(first) == has_or(second)
+            return same_kind and len(lists) > 1 and self._equal_in_any_order(*lists)
+        return self._equal_sides(*sides) if min(map(len, sides)) > 1 else self._equal_value(*sides)
 
     def _equal_systems(self, first: System, second: System) -> bool:
-        return first.keys() == second.keys() and all(
-            self._equal_in_any_order(_as_algebra(values, first), _as_algebra(second[name], second))
-            for name, values in first.items()
+        rest = list(second)
+        for solution in first:
+            found = next((each for each in rest if self._same_solution(solution, each)), None)
+            if found is None:
+                return False
+            rest.remove(found)
+        return not rest
+
+    def _same_solution(self, first: dict[str, str], second: dict[str, str]) -> bool:
+        values, others = _as_algebra(first), _as_algebra(second)
+        return values.keys() == others.keys() and all(
+            self.same(value, others[name]) for name, value in values.items()
         )
 
     def _is_solution(self, system: System, other: str) -> bool:
         """Whether an answer without names gives the values of a system."""
         other = _as_interval(_read_relation(other) or []) or other
-        values = [value for _, values in sorted(system.items()) for value in values]
-        if len(system) == len(values) == 1:
-            return as_text(values[0]) == as_text(other) or self.same(
-                _as_algebra(values, system)[0], other
-            )
-        if len({name.partition("_")[0] for name in system}) == 1:  # x = 2, 3 or x_1 = 2, x_2 = 3
+        names = system[0].keys()
+        if len(names) == 1:
+            values = [_as_algebra(solution)[name] for solution in system for name in names]
+        elif len(system) == 1 and len({name.partition("_")[0] for name in names}) == 1:
+            values = list(system[0].values())  # x_1 = 2, x_2 = 3
+        else:  # (2, 3) for x = 2, y = 3: in the order of the alphabet
+            values = [
+                f"({', '.join(solution[name] for name in sorted(names))})" for solution in system
+            ]
+        if len(values) > 1:
             others = read_list(other)
-            return others is not None and self._equal_in_any_order(
-                _as_algebra(values, system), others
-            )
-        # (2, 3) for x = 2, y = 3: in the order of the alphabet
-        parts = read_parts(other)
-        return (
-            parts is not None
-            and parts.brackets == "()"
-            and len(values) == len(system)
-            and self._equal_in_order(parts.items, values)
-        )
+            return others is not None and self._equal_in_any_order(values, others)
+        is_same_text = len(names) == 1 and as_text(*system[0].values()) == as_text(other)
+        return is_same_text or self.same(values[0], other)
+
+    def _equal_value(self, first: Sequence[str], second: Sequence[str]) -> bool:
+        value, other = _value_of_equation(first, is_answer=True), _value_of_equation(second)
+        return value is not None and other is not None and self.same(value, other)
 
     def _equal_sides(self, first: Sequence[str], second: Sequence[str]) -> bool:
         left, right, other_left, other_right = first[0], first[-1], second[0], second[-1]
@@ -365,15 +375,14 @@ def stated_value(answer: str) -> str:
     return first if len(last) == 1 and last.isalpha() and not first.isalpha() else last
 
 
-def _value_of_equation(answer: str, *, is_answer: bool = False) -> str | None:
+def _value_of_equation(sides: Sequence[str], *, is_answer: bool = False) -> str | None:
     r"""Returns 56 of 7 * 8 = 56, and None of an equation that is still to be solved.
 
     Of a prediction such as a + b = 7 the value counts, too: that is what was asked for, while a
     gold answer such as x + y = 7 may be a line.
     """
-    sides = split_equation(answer)
     if len(sides) == 1:
-        return answer
+        return sides[0]
     if is_name(sides[0]):
         return sides[-1]
     left, right = read_expression(sides[0]), read_expression(sides[-1])
@@ -385,10 +394,11 @@ def _value_of_equation(answer: str, *, is_answer: bool = False) -> str | None:
     return sides[-1] if is_asked else None
 
 
-def _as_algebra(values: Sequence[str], system: System) -> list[str]:
+def _as_algebra(solution: dict[str, str]) -> dict[str, str]:
     """Returns values of variables, in which the k of 3k is a letter, not a thousand."""
-    has_words = any(len(name) > 1 and "_" not in name for name in system)
-    return [value if has_words else _VARIABLE_K.sub(" * k", value) for value in values]
+    if any(len(name) > 1 and "_" not in name for name in solution):
+        return solution
+    return {name: _VARIABLE_K.sub(" * k", value) for name, value in solution.items()}
 
 
 def _equal_based(first: str, second: str) -> bool | None:

@@ -70,13 +70,14 @@ _QUESTION = re.compile(
 _END_TOKEN = re.compile(
     r"<[|｜](?:im[_▁](?:end|start)|end|end[_▁]?of[_▁]?(?:text|turn|sentence|message|solution)"
     r"(?:[_▁]token)?|eo[tms](?:[_▁]id)?|return|call|user)[|｜]>"
-    r"|</s>|<eos>|<(?:end|start)_of_turn>|</answer>",
+    r"|</s>|<eos>|<pad>|<(?:end|start)_of_turn>",
     re.IGNORECASE,
 )
 _THINK_END = "</think>"
 # A text in OpenAI's Harmony format: channels of which only the final one is spoken.
 _FINAL_CHANNEL = re.compile(r"<\|channel\|>\s*final\b[^<]*<\|message\|>")
 _OTHER_CHANNEL = re.compile(r"<\|channel\|>\s*(?:analysis|commentary)\b[^<]*<\|message\|>")
+_BARE_CHANNEL = re.compile("analysis")
 _CHANNEL_END = re.compile(r"<\|(?:end|call|return)\|>(?:\s*<\|start\|>[^<]*)?")
 _ONLY_DECORATION = re.compile(r"[\s*_#`$-]*|\\[\[(]")
 # What leads to a marker in its own line: "**", "Thus, the", and before a box "The answer is $".
@@ -294,7 +295,7 @@ def _split_thought(text: str) -> tuple[str, bool, str]:
     inside, closed, after = text.rpartition(_THINK_END)
     if closed:
         return inside.strip().removeprefix("<think>").strip(), True, after
-    channel = _OTHER_CHANNEL.search(text)
+    channel = _OTHER_CHANNEL.search(text) or _BARE_CHANNEL.match(text)
     if channel is None:
         return "", False, text
     spoken = _final_channel(text, channel)
@@ -302,11 +303,15 @@ def _split_thought(text: str) -> tuple[str, bool, str]:
         return "", False, text
     inside = text[channel.end() : len(text) - len(spoken)]
     end = _CHANNEL_END.search(inside)
-    return inside[: end.start()].strip() if end else "", True, spoken
+    inside = inside[: end.start()] if end else inside.removesuffix("assistantfinal")
+    return inside.strip(), True, spoken
 
 
 def _final_channel(text: str, other: re.Match[str] | None) -> str | None:
     """Returns what a Harmony text says in its final channel, or after its other ones."""
+    if text.startswith("analysis"):  # without its special tokens
+        _, ended, spoken = text.rpartition("assistantfinal")
+        return spoken if ended else None
     finals = list(_FINAL_CHANNEL.finditer(text))
     if finals:
         return text[finals[-1].end() :]
@@ -322,8 +327,10 @@ def _spoken_part(text: str) -> str:
     after = text.rpartition(_THINK_END)[2]
     if after.strip():
         text = after
-    if "<|channel|>" in text:
+    if "<|channel|>" in text or text.startswith("analysis"):
         text = _final_channel(text, _OTHER_CHANNEL.search(text)) or text
+    if _TAG_END.search(text) and not _TAG.search(text):
+        text = _TAG_END.split(text, maxsplit=1)[0]
     ends = (token.start() for token in _END_TOKEN.finditer(text))
     return text[: next((end for end in ends if text[:end].strip()), len(text))]
 
@@ -368,6 +375,7 @@ def _answer_after(whole: _Text, marker: re.Pattern[str], position: int) -> str:
     if in_line:
         box = last_boxes(text, in_line)
         return tidy(box.content) if box else ""
+    end = _end_of_matrix(text, start, end)
     line = text[start : min(end, start + _MAX_LINE)]
     if marker is _HASHES and _is_heading(line, whole.text, end):
         return ""
@@ -379,6 +387,17 @@ def _answer_after(whole: _Text, marker: re.Pattern[str], position: int) -> str:
     if marker not in _SENTENCE_MARKERS:
         sentence_end = rf"(?<=[\d%)}}$]){sentence_end}|[.!]\s+(?=I hope\b)"
     return tidy(re.split(sentence_end, line[start:], maxsplit=1)[0])
+
+
+def _end_of_matrix(text: str, start: int, end: int) -> int:
+    r"""Returns the end of a line, or of the later one that has the \end of its \begin."""
+    if "\\begin" not in text[start:end]:
+        return end
+    close = text.find("\\end", start, end + _MAX_LINE)
+    if close < end:
+        return end
+    stop = text.find("\n", close)
+    return stop if stop >= 0 else len(text)
 
 
 def _is_heading(line: str, text: str, end: int) -> bool:

@@ -17,9 +17,9 @@ from unspoken.measure.answers.times import read_clock
 _MAX_CHARACTERS = 300
 _MAX_WORDS = 30
 _HEDGE = re.compile(
-    r"(?:(?:it(?:'s| is) )?(?:about|approximately|approx\.?|around|roughly|circa|ca\.|exactly"
-    r"|just|only|precisely|therefore|thus|hence|simply|also|indeed)|\\approx|\\sim)"
-    r" ?(?=[-+$€£¥₹.\d\\])",
+    r"(?:(?:so|thus|hence|therefore|then),? )*(?:it(?:'s| is) )?"
+    r"(?:about|approximately|approx\.?|around|roughly|circa|ca\.|exactly|just|only|precisely|simply"
+    r"|also|indeed|therefore|thus|hence|so,?|\\approx|\\sim) ?(?=[-+$€£¥₹.\d\\])",
     re.IGNORECASE,
 )
 _CHOICE_LEAD_IN = re.compile(
@@ -30,17 +30,24 @@ _CHOICE_LEAD_IN = re.compile(
     r"(?=[(\[]?[A-Ja-j][)\].:]?(?:$|[\s,.;]))",
     re.IGNORECASE,
 )
+_SAID_OF_CHOICE = re.compile(
+    r"^(\(?[A-J]\)?) is (?:the )?(?:correct|right|best)(?: answer| option| choice| one)?$",
+)
+_CLAUSE_AFTER_TRUTH = re.compile(
+    r"^(yes|no) (?=(?:it|they|he|she|that|this|the|there|we|you|i)\b)", re.IGNORECASE
+)
 _LETTER = re.compile(r"[(\[]?[A-J][)\]]?|[(\[][a-j][)\]]")
 _TRUTH = re.compile(r"yes|no|true|false", re.IGNORECASE)
 _REASON = re.compile(
     r"[,;]? (?:because|since)\b.*|[,;]? as (?:the|it|there|we|he|she|they|this)\b.*"
 )
-_REMARK = re.compile(r"[,;] ?(.+)|(?<=[\w%)}.]) ?\(([^()]+)\)")
+_REMARK = re.compile(r"(?:[,;:] ?| - )(.+)|(?<=[\w%)}.]) ?\(([^()]+)\)")
 _UNIT_LEAD_IN = re.compile(r"^(?:all )?(?:(?:measured )?in|the unit is)\s+")
 _MAX_UNIT_WORDS = 3
 _CLAUSE = re.compile(
     r"(?:which|so|in|as|that|after|when|for|the|this|it|making|giving|meaning|thus|hence|given|where"
-    r"|and (?:that|this|it|so)|therefore|with|by|assuming|total|altogether|overall|done|i)\b",
+    r"|and (?:that|this|it|so)|therefore|with|by|assuming|total|altogether|overall"
+    r"|done|i|he|she|we|they|there|you|these|those)\b",
     re.IGNORECASE,
 )
 _NOT_THE_OTHER = re.compile(r"(?:and )?not (?:option )?\(?[\w$.,%-]{1,20}\)?")
@@ -86,6 +93,7 @@ _DIRECTION = (
 _DIRECTIONS = re.compile(rf"{_DIRECTION}$", re.IGNORECASE)
 _CHANGE = re.compile(rf"(?:an? )?{_DIRECTION}([-$€£¥₹\d].*)|an? ([$€£¥₹\d].*)", re.IGNORECASE)
 _NO_PROSE = re.compile(r"\w\(|[=<>^\\{}\[\]|?*+_]|[.!:;] ")
+_SAID_OF_NUMBER = re.compile(r"[a-z] (?:was|were|are|is|have|has|had|will)\b")
 _OTHER_SCRIPT = re.compile(r"[^\x00-\u024f€£¥₹°’]")
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _UNIT_END = re.compile(
@@ -107,8 +115,8 @@ def readings(text: str, *, sentences: bool) -> list[str]:
     """
     if len(text) > _MAX_CHARACTERS:
         return [text]
-    text = without_lead_in(_HEDGE.sub("", text, count=1) if _HEDGE.match(text) else text)
-    text = _HEDGE.sub("", text, count=1) if _HEDGE.match(text) else text
+    text = _without_hedge(without_lead_in(_without_hedge(text)))
+    text = _SAID_OF_CHOICE.sub(r"\1", _CLAUSE_AFTER_TRUTH.sub(r"\1, ", text))
     if (named := _NAMED_APPROXIMATION.fullmatch(text)) and is_name(named[1]):
         text = f"{named[1]} = {named[2]}"
     if change := _CHANGE.fullmatch(text):  # a loss of $5, a 20% decrease
@@ -121,11 +129,18 @@ def readings(text: str, *, sentences: bool) -> list[str]:
     return [text]
 
 
+def _without_hedge(text: str) -> str:
+    match = _HEDGE.match(text)
+    return text[match.end() :] if match else text
+
+
 def _same_in_several_ways(text: str) -> list[str]:
     """Returns the parts of `1/4 or 25%`, `3/4 = 0.75`, `1/4 (25%)`, `1/3 ≈ 0.33`, if they agree."""
     is_near = "\\approx" in text
     separator = (
-        r"\s*\\approx\s*" if is_near else r"\s*(?:\bor\b|,? i\.e\.,?|=)\s*|\s*\((?=[^()]+\)$)"
+        r"\s*\\approx\s*"
+        if is_near
+        else r"\s*(?:,? ?\bor\b|,? i\.e\.,?|=)\s*|\s*\((?:or )?(?=[^()]+\)$)"
     )
     parts = [part.rstrip(") ") for part in re.split(separator, text)]
     if len(parts) == 1 or not all(parts):
@@ -227,6 +242,8 @@ def _is_sentence(before: str, after: str) -> bool:
     words = _WORD.findall(before)
     if len(words) + len(_WORD.findall(after)) > _MAX_WORDS:
         return False
+    if not before:
+        return _SAID_OF_NUMBER.search(after) is not None
     return len(words) > 1 and any(word.islower() for word in words)
 
 

@@ -26,10 +26,13 @@ _OTHER_GROUPS = (
 )
 _COMMA_WITH_UNIT = r"[0-9]+,(?:[0-9]{1,2}|[0-9]{4,})(?![0-9,.])|[0-9]{4,},[0-9]{3}(?![0-9,.])"
 _TEN_TO = r"10\s*\^\s*[{(]?\s*([+-]?[0-9]{1,3})\s*[})]?"
-_CODES = r"USD|EUR|GBP|JPY|CNY|RMB|INR|CHF|AUD|CAD|NZD|HKD|SGD|BRL|MXN|SEK|NOK|DKK|PLN|TRY|KRW|ZAR"
+_CODES = (
+    r"USD|EUR|GBP|JPY|CNY|RMB|INR|CHF|AUD|CAD|NZD|HKD|SGD|BRL|MXN|SEK|NOK|DKK|PLN|TRY|KRW|ZAR|AED"
+    r"|CZK|HUF"
+)
 _CURRENCY = (
     rf"(?:US|AU?|CA?|NZ|HK|SG?|R|MX|NT)\$|(?:{_CODES})(?![A-Za-z])|[Rr]s\.?(?![a-z])|kr\.?(?![a-z])"
-    r"|[$€£¥₹₩₽₺₪₫₱฿₴₦₨]"
+    r"|Fr\. ?|[$€£¥₹₩₽₺₪₫₱฿₴₦₨]"
 )
 # Units are words of any language; letters of the Latin alphabet have no accent-free stand-in here.
 _UNIT_START = r"[^\W\d_]|[°%/¢$€£¥₹₩₽₺₪₫₱฿₴₦₨]"
@@ -77,9 +80,10 @@ _ORDINAL_SUFFIXES = {"st", "nd", "rd", "th"}
 _UNIT_TABLE = """
 % percent pct percentage prozent procent procento процент процента процентов;
 dollar $ us$ usd; euro € eur; pound £ gbp lb lbs; yen ¥ jpy 円; yuan cny rmb 元; cent ¢;
-rupee ₹ inr rs rs. ₨; franc chf; real r$ brl; a$ au$ aud; c$ ca$ cad; nz$ nzd; hk$ hkd; s$ sg$ sgd;
+rupee ₹ inr rs rs. ₨; franc chf fr.;
+real r$ brl; a$ au$ aud; c$ ca$ cad; nz$ nzd; hk$ hkd; s$ sg$ sgd;
 mx$ mxn; nt$; won ₩ krw; ruble ₽; lira ₺ try; shekel ₪; dong ₫; peso ₱; baht ฿; hryvnia ₴; naira ₦;
-kr kr. sek nok dkk; zloty pln; zar;
+kr kr. sek nok dkk; zloty pln zł; koruna czk kč; zar;
 mm millimeter millimetre; cm centimeter centimetre; m meter metre; km kms kilometer kilometre;
 inch; foot ft feet; yard yd; mile mi; mg milligram; g gram; kg kgs kilogram kilo; ton tonne;
 ounce oz; ml milliliter millilitre; l liter litre; gallon gal; ms millisecond; second s sec;

@@ -37,10 +37,11 @@ _NAME = re.compile(
 )
 _PRODUCT = re.compile(r"[abcxyz]{3}")
 _VARIABLE = re.compile(r"\(|\\|.?(?:$|[_( ])")
+_OR = re.compile(r"(?<![A-Za-z])or(?![A-Za-z])")
 _TUPLE_NAME = re.compile(r"\( ?(.+) ?\)")
 
-#: The values of each name, in the order in which they are written.
-System = dict[str, tuple[str, ...]]
+#: Solutions, each the value of every name: x = 3 or x = 5 are two of one name.
+System = list[dict[str, str]]
 
 
 @dataclass(frozen=True)
@@ -164,14 +165,14 @@ def is_name(text: str) -> bool:
 
 
 def read_system(text: str) -> System | None:
-    """Returns the values of each name in `x = 1, y = 5`, `x = 3 or x = 5`, `x = 3 or 5`.
+    """Returns the solutions that `x = 1, y = 5`, `x = 3 or x = 5`, `x = 3 or 5` are.
 
     One equation that says what a name is, such as `x = 5` or `5 = x`, is a system, too. None for
     answers that do not say so, and for equations that are still to be solved.
     """
     if "=" not in text:
         return None
-    system: dict[str, list[str]] = {}
+    given: list[tuple[str, str]] = []
     names: list[str] = []
     for part in split_list(text) or [text]:
         sides = split_equation(part)
@@ -179,9 +180,26 @@ def read_system(text: str) -> System | None:
             names, part = _split_names(sides)  # noqa: PLW2901
         if not names or not part:
             return None
-        for name in names:
-            system.setdefault(_plain_name(name), []).extend(_both_signs(part))
-    return _open_tuple({name: tuple(values) for name, values in system.items()})
+        given += [(_plain_name(name), value) for value in _both_signs(part) for name in names]
+    solutions = _group(given)
+    if len(solutions) == 1 and len(solutions[0]) > 1 and has_or(text):
+        return None  # x = 1 or y = 5
+    return _open_tuple(solutions)
+
+
+def has_or(text: str) -> bool:
+    """Whether the parts of a list are alternatives."""
+    return _OR.search(text) is not None
+
+
+def _group(given: list[tuple[str, str]]) -> System:
+    """Returns the solutions, of which a new one begins where a name comes again."""
+    solutions: System = [{}]
+    for name, value in given:
+        if name in solutions[-1]:
+            solutions.append({})
+        solutions[-1][name] = value
+    return solutions if all(each.keys() == solutions[0].keys() for each in solutions) else []
 
 
 def _split_names(sides: list[str]) -> tuple[list[str], str]:
@@ -204,14 +222,12 @@ def _plain_name(name: str) -> str:
 
 def _open_tuple(system: System) -> System:
     """Returns {x: 2, y: 3} for (x, y) = (2, 3)."""
-    if len(system) != 1:
+    if len(system) != 1 or len(system[0]) != 1:
         return system
-    (name, values), *_ = system.items()
+    ((name, value),) = system[0].items()
     names = _TUPLE_NAME.fullmatch(name)
-    parts = read_parts(values[0]) if names and len(values) == 1 else None
-    if names is None or parts is None:
+    parts = read_parts(value) if names else None
+    if names is None or parts is None or parts.brackets != "()":
         return system
-    each = names[1].split(",")
-    if len(each) != len(parts.items) or parts.brackets != "()":
-        return system
-    return {letter.strip(): (value,) for letter, value in zip(each, parts.items, strict=True)}
+    each = [letter.strip() for letter in names[1].split(",")]
+    return [dict(zip(each, parts.items, strict=True))] if len(each) == len(parts.items) else system

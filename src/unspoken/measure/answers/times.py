@@ -14,7 +14,8 @@ from fractions import Fraction
 from unspoken.measure.answers.quantity import Quantity, read_quantity
 
 _CLOCK = re.compile(
-    r"(?:at )?([0-9]{1,2})(?::([0-5][0-9]))?(?::([0-5][0-9]))? ?(?:o'clock )?([ap])\.? ?m\.?"
+    r"(?:at )?([0-9]{1,2})(?:[:.]([0-5][0-9]))?(?::([0-5][0-9]))? ?(?:o'clock )?"
+    r"(?:([ap])\.? ?m\.?|in the (morning|afternoon|evening))"
     r"|(?:at )?([0-9]{1,2}):([0-5][0-9])(?::([0-5][0-9]))?(?: ?(?:h|hrs|uhr|o'clock))?",
     re.IGNORECASE,
 )
@@ -107,11 +108,11 @@ def read_clock(text: str) -> Clock | None:
     match = _CLOCK.fullmatch(text) if len(text) <= _MAX_CHARACTERS else None
     if match is None:
         return None
-    hour, minute, second, half, plain_hour, plain_minute, plain_second = match.groups()
-    if half:
+    hour, minute, second, half, part, plain_hour, plain_minute, plain_second = match.groups()
+    if hour:
         if not 1 <= int(hour) <= _NOON:
             return None
-        full = int(hour) % _NOON + (_NOON if half == "p" else 0)
+        full = int(hour) % _NOON + (_NOON if (half or part) in ("p", "afternoon", "evening") else 0)
         return Clock(full, int(minute or 0), int(second or 0), has_half=True)
     number = int(plain_hour)
     if number >= _DAY_HOURS:
