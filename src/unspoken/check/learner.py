@@ -12,7 +12,7 @@ from unspoken.check.data import Sample, Thoughts
 from unspoken.check.finding import Finding
 from unspoken.common.errors import DataError, ModelError
 from unspoken.data.example import Example
-from unspoken.models.adapter import add_adapter, base_of, is_adapter
+from unspoken.models.adapter import add_adapter, base_of, is_adapter, read_adapter_config
 from unspoken.models.load import build_empty, load_tokenizer
 from unspoken.models.local import is_local
 from unspoken.models.template import Template
@@ -108,9 +108,9 @@ def _with_adapter(
     with torch.device("meta"):
         if adapter is None and recipe.lora is not None:
             return add_adapter(model, recipe.lora)
-        from peft import PeftConfig, get_peft_model
+        from peft import get_peft_model
 
-        return get_peft_model(model, PeftConfig.from_pretrained(str(adapter)))
+        return get_peft_model(model, read_adapter_config(str(adapter)))
 
 
 def _encode(

@@ -43,6 +43,13 @@ def export(
 
     folder = export_model(model, output, adapter=lora_model, dtype=dtype, overwrite=overwrite)
     print(f"exported: {folder}")
-    if getattr(AutoTokenizer.from_pretrained(str(folder)), "chat_template", None) is None:
+    if (
+        getattr(
+            AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False),
+            "chat_template",
+            None,
+        )
+        is None
+    ):
         print(f"note: it has no chat template; {folder / 'README.md'} says why")
     print(f"serve it: vllm serve {folder}")

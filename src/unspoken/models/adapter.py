@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from unspoken import recipe
 from unspoken.common.errors import ModelError, RecipeError, setting
+from unspoken.models.files import find_damage, find_fault, naming_fault, one_line
 
 if TYPE_CHECKING:
-    from peft import PeftModel
+    from peft import PeftConfig, PeftModel
     from transformers import PreTrainedModel
 
 #: The names of Llama, Qwen2, Mistral and many others. They are those of the first description of
@@ -25,15 +26,25 @@ def is_adapter(name: str | None) -> bool:
 
 def base_of(adapter: str) -> str:
     """The model that an adapter folder belongs to."""
-    from peft import PeftConfig
-
-    base = PeftConfig.from_pretrained(adapter).base_model_name_or_path
-    if not base:
+    base = read_adapter_config(adapter).base_model_name_or_path
+    if not base or not isinstance(base, str):
         raise ModelError(
-            f"{adapter}: adapter_config.json does not name its base model; "
-            "write base_model_name_or_path into it"
+            f"{adapter}: adapter_config.json does not name its base model; needed: its folder or "
+            "name; write base_model_name_or_path into it"
         )
     return base
+
+
+def read_adapter_config(adapter: str) -> PeftConfig:
+    """What adapter_config.json says, by its kind of adapter.
+
+    Raises:
+        ModelError: it is damaged, or of no kind that peft knows.
+    """
+    from peft import PeftConfig
+
+    with naming_fault("adapter", Path(adapter)):
+        return PeftConfig.from_pretrained(adapter)
 
 
 def require_adapter(adapter: str, model: str | None) -> None:
@@ -68,9 +79,9 @@ def require_same_adapter(adapter: str, settings: recipe.Lora) -> None:
     Raises:
         RecipeError: rank or scale are given and are others than the adapter's.
     """
-    from peft import LoraConfig, PeftConfig
+    from peft import LoraConfig
 
-    own = PeftConfig.from_pretrained(adapter)
+    own = read_adapter_config(adapter)
     if not isinstance(own, LoraConfig):
         return
     for name, has in (("r", own.r), ("alpha", own.lora_alpha)):
@@ -129,20 +140,81 @@ def lay_over(
     Raises:
         ModelError: they do not fit.
     """
-    from peft import PeftModel
+    import torch
+    from peft import PeftModel, load_peft_weights, set_peft_model_state_dict
 
+    read_adapter_config(str(adapter))  # its faults are its own, and not for want of fitting
     try:
         base: Any = model
-        return PeftModel.from_pretrained(base, str(adapter), is_trainable=trainable)
-    except (OSError, ValueError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "size mismatch" not in str(error):
-            raise
-        first = " ".join(str(error).split())[:300]
+        laid = PeftModel.from_pretrained(base, str(adapter), is_trainable=trainable)
+        if laid.peft_config["default"].is_prompt_learning:
+            return laid
+        weights = load_peft_weights(str(adapter), device="cpu")
+        if not weights:
+            raise ValueError("it has no weights")
+        # peft only warns of what is missing, and says nothing of what is left over
+        result = set_peft_model_state_dict(laid, weights)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # a damaged file ends in an error of any kind
+        folder = Path(adapter)
+        is_damaged = find_damage(folder) or not isinstance(error, ValueError | RuntimeError)
+        if is_damaged:
+            fault = find_fault(folder, "adapter", one_line(error))
+            raise ModelError(f"adapter {fault}") from error
+        raise _does_not_fit(model, adapter, one_line(error)) from error
+    missing = [key for key in result.missing_keys if ".default" in key]
+    if result.unexpected_keys:
+        key, count = min(result.unexpected_keys), len(result.unexpected_keys)
+        raise _does_not_fit(model, adapter, f"{count} of its weights have no place, such as {key}")
+    if missing:
+        raise _does_not_fit(
+            model, adapter, f"it has no weights for {len(missing)}, such as {min(missing)}"
+        )
+    return laid
+
+
+def _does_not_fit(model: Any, adapter: str | Path, problem: str) -> ModelError:
+    return ModelError(
+        f"{setting('adapter', adapter)}: cannot be laid over "
+        f"{getattr(model, 'name_or_path', '')}: {problem} - needed: an adapter of this very "
+        f"model; name the model that it was trained on as {setting('model.name')}"
+    )
+
+
+def merge(model: PeftModel) -> PreTrainedModel:
+    """The model with what its adapter adds to its weights.
+
+    Where input and output layer share their weights and the adapter changes one of them alone, they
+    have weights of their own afterwards: shared, they would both be changed.
+
+    Raises:
+        ModelError: the adapter is of a kind that changes no weights, or one that cannot be merged.
+    """
+    base: Any = model.get_base_model()
+    head, table = base.get_output_embeddings(), base.get_input_embeddings()
+    shares = head is not None and _own_layer(head).weight is _own_layer(table).weight
+    separates = shares and (_own_layer(head) is not head or _own_layer(table) is not table)
+    if separates:
+        weight = _own_layer(head).weight
+        _own_layer(head).weight = type(weight)(weight.detach().clone(), requires_grad=False)
+    try:
+        merged: Any = model.merge_and_unload(safe_merge=True)
+    except (AttributeError, NotImplementedError, ValueError) as error:
         raise ModelError(
-            f"{setting('adapter', adapter)}: cannot be laid over "
-            f"{getattr(model, 'name_or_path', '')}: {first} - needed: an adapter of this very "
-            f"model; name the model that it was trained on as {setting('model.name')}"
+            f"{model.peft_config['default'].base_model_name_or_path}: its adapter of kind "
+            f"{model.peft_config['default'].peft_type} cannot be merged ({one_line(error)}); "
+            "needed: one such as LoRA, which adds to weights; serve the base model and the adapter"
         ) from error
+    if separates:  # config.json decides whether whoever loads the model shares them
+        merged.config.tie_word_embeddings = False
+        merged.config.get_text_config().tie_word_embeddings = False
+    return merged
+
+
+def _own_layer(layer: Any) -> Any:
+    """A layer of the model itself, below whatever peft has put around it."""
+    return getattr(layer, "base_layer", getattr(layer, "original_module", layer))
 
 
 def choose_targets(names: Iterable[str]) -> list[str]:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
+from unspoken.common.errors import ModelError
+from unspoken.common.settings import Natural, Positive
 from unspoken.common.version import __version__
 from unspoken.recipe.sections import TemplateName
 
@@ -27,9 +32,9 @@ class ModelCard:
     """
 
     template: TemplateName
-    removed: int | None
-    max_new_tokens: int
-    step: int
+    removed: Natural | None
+    max_new_tokens: Positive
+    step: Natural
     example_prompt: str
     unspoken_version: str = __version__
 
@@ -39,9 +44,17 @@ class ModelCard:
         path = Path(folder) / CARD_FILE
         if not path.is_file():
             return None
-        values = json.loads(path.read_text(encoding="utf-8"))
-        known = {field.name for field in fields(ModelCard)}
-        return ModelCard(**{name: value for name, value in values.items() if name in known})
+        try:
+            return TypeAdapter(ModelCard).validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            first: Any = error.errors()[0] if isinstance(error, ValidationError) else None
+            problem = (
+                error if first is None else f"{first['msg']}: {'.'.join(map(str, first['loc']))}"
+            )
+            raise ModelError(
+                f"{path}: cannot be read ({problem}); needed: how the model is asked, as unspoken "
+                "wrote it; put it back, or remove it to ask the model like any other"
+            ) from None
 
     def write(self, folder: Path) -> None:
         """Writes the card into a model folder."""

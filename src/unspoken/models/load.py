@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from unspoken import recipe
-from unspoken.common.errors import ModelError, setting
-from unspoken.models.adapter import add_adapter, base_of, is_adapter, lay_over
+from unspoken.common.errors import ModelError, UnspokenError, setting, shorten
+from unspoken.models.adapter import add_adapter, base_of, is_adapter, lay_over, merge
 from unspoken.models.card import ModelCard
+from unspoken.models.files import find_fault, is_damage, one_line, require_whole
 from unspoken.models.gguf import find_gguf, from_gguf, model_from_gguf, tokenizer_from_gguf
 from unspoken.models.quantization import nf4, require_bitsandbytes
 from unspoken.models.tokenizer import character_tokenizer
@@ -33,8 +34,14 @@ if TYPE_CHECKING:
 Purpose = Literal["train", "ask", "merge"]
 
 
-def load_tokenizer(settings: recipe.Model) -> PreTrainedTokenizerBase:
+def load_tokenizer(
+    settings: recipe.Model, *, purpose: Purpose = "train"
+) -> PreTrainedTokenizerBase:
     """The tokenizer, with an end token and a padding token.
+
+    Args:
+        settings: the recipe's section.
+        purpose: as in `load_model`.
 
     Raises:
         ModelError: it is not there, or has no end token.
@@ -44,15 +51,16 @@ def load_tokenizer(settings: recipe.Model) -> PreTrainedTokenizerBase:
     if settings.tokenizer == "characters":
         return character_tokenizer(settings.alphabet)
     name = str(settings.tokenizer or settings.name)
-    with _explained("tokenizer", name):
+    with _explained("tokenizer", name, purpose):
         file = find_gguf(name)
         tokenizer = (
             tokenizer_from_gguf(file) if file else _pretrained(AutoTokenizer, name, settings)
         )
     if tokenizer.eos_token_id is None:
         raise ModelError(
-            f"tokenizer {name!r} has no end token, so a model could never learn to stop; "
-            "give it one (tokenizer.eos_token = ...) and save it to a folder"
+            f"tokenizer {name!r} has no end token, so a model could never learn to stop; needed: "
+            "one in tokenizer_config.json; give it one (tokenizer.eos_token = ...) and save it to a "
+            "folder"
         )
     if tokenizer.pad_token_id is None:
         # Padding never is in the loss and the end token always is, so sharing one token is safe.
@@ -143,7 +151,7 @@ def _merged(model: Any, dtype: str) -> Any:
     """The weights with what an adapter adds to them, in this dtype."""
     import torch
 
-    merged = model.merge_and_unload(safe_merge=True) if hasattr(model, "peft_config") else model
+    merged = merge(model) if hasattr(model, "peft_config") else model
     return merged if dtype == "auto" else merged.to(getattr(torch, dtype))
 
 
@@ -170,7 +178,9 @@ def _from_pretrained(
         extra["dtype"] = _dtype(base, settings, dtype, purpose)
         if file := find_gguf(base):
             return model_from_gguf(file, base, **extra)
-        return _pretrained(AutoModelForCausalLM, base, settings, **extra)
+        extra["output_loading_info"] = True
+        model, info = _pretrained(AutoModelForCausalLM, base, settings, **extra)
+    return require_whole(model, info, base)
 
 
 def _pretrained(kind: Any, name: str, settings: recipe.Model, **arguments: Any) -> Any:
@@ -329,7 +339,14 @@ def _keep_end_tokens_alone(model: Any) -> None:
     """Takes all else out of the generation settings that came with the model."""
     from transformers import GenerationConfig
 
-    model.generation_config = GenerationConfig(eos_token_id=model.generation_config.eos_token_id)
+    end = model.generation_config.eos_token_id
+    ends = [] if end is None else end if isinstance(end, list) else [end]
+    if not all(type(each) is int and each >= 0 for each in ends):
+        raise ModelError(
+            f"{model.name_or_path}: generation_config.json or config.json has eos_token_id "
+            f"{shorten(end)}; needed: a token's number, or several; correct it"
+        )
+    model.generation_config = GenerationConfig(eos_token_id=end)
 
 
 def num_positions(model: PreTrainedModel | PeftModel) -> int | None:
@@ -377,25 +394,32 @@ def _explained(what: str, name: str | None, purpose: Purpose = "train") -> Itera
             f"larger GPUs, or a smaller model; try {setting('dtype', 'bfloat16')}, or "
             f"{setting('model.quantization', 'nf4')}"
         ) from error
-    except (OSError, ValueError) as error:
-        raise ModelError(_not_loaded(what, name, str(error), purpose)) from error
+    except UnspokenError:
+        raise
+    except BaseException as error:
+        if not is_damage(error):
+            raise
+        raise ModelError(_not_loaded(what, name, error, purpose)) from error
 
 
-def _not_loaded(what: str, name: str | None, problem: str, purpose: Purpose) -> str:
-    place = f"{what} {name!r}"
+def _not_loaded(what: str, name: str | None, error: BaseException, purpose: Purpose) -> str:
+    place, problem = f"{what} {name!r}", str(error)
     if name and _is_path(name) and not Path(name).is_dir():
         return f"{place}: no such folder; correct the path in {setting('model.name')}"
     if "trust_remote_code" in problem and purpose == "merge":
         return (
-            f"{place}: comes with Python code of its own; needed: a model that transformers and "
-            "vLLM know, because the export holds no code; choose another base model"
+            f"{place}: comes with Python code of its own, which an export neither runs nor holds "
+            f"({setting('trust_remote_code')} is for what trains and asks); needed: a model that "
+            "transformers and vLLM know; choose another base model"
         )
     if "trust_remote_code" in problem:
         return (
             f"{place} comes with its own Python code, which is not run unless allowed; read it, "
             f"and if you trust it allow it: {setting('model.trust_remote_code', True)}"
         )
-    first = problem.strip().partition("\n")[0][:300]
+    first = one_line(error)
+    if name and (damage := find_fault(Path(name), what, first)):
+        return f"{place}: {damage}"
     return (
         f"{place} could not be loaded: {first} - needed: a whole Hugging Face model folder or, "
         f"with a network, a name on the hub; correct {setting('model.name')}, or download it again"

@@ -13,11 +13,14 @@ chat        the tokenizer's own chat template; the thought inside <think> where 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unspoken.common.errors import ModelError
+from unspoken.common.time_limit import time_limit
 from unspoken.data.example import FINAL_ANSWER, Example
 from unspoken.recipe.sections import TemplateName
 
@@ -25,6 +28,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from unspoken.data.example import Example
+
+
+_TEMPLATE_S = 2.0  # of processor time; a template takes less than a millisecond
+_rendered: Counter[str] = Counter()  # template -> prompts that it gave
 
 
 class Spans(NamedTuple):
@@ -62,11 +69,7 @@ class Template:
             return f"{squeeze(question)}="
         if self.name == "qa":
             return f"### Question:\n{question}\n\n### Answer:\n"
-        messages = [{"role": "user", "content": question}]
-        text = self.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True
-        )
-        return str(text)
+        return render_chat(self.tokenizer, [{"role": "user", "content": question}])
 
     def spans(self, example: Example) -> Spans:
         """The spans of one example; concatenated they are what the model is trained on."""
@@ -86,6 +89,44 @@ class Template:
             return f"{thought}\n\n"
         opened = prompt.rstrip().endswith("<think>")  # some templates open the block themselves
         return f"{'' if opened else '<think>' + chr(10)}{thought}\n</think>\n\n"
+
+
+class ChatTemplateError(ModelError):
+    """A chat template that gives no text for these messages."""
+
+
+def render_chat(tokenizer: Any, messages: Sequence[Mapping[str, Any]]) -> str:
+    """The prompt that a tokenizer's chat template makes of messages.
+
+    A template that does not end is stopped; this is looked after for the first 100 prompts of each
+    template, because it takes more time than rendering.
+
+    Raises:
+        ChatTemplateError: it raises, does not end or gives no text.
+    """
+    key = str(tokenizer.chat_template)
+    limits = time_limit("<template>", _TEMPLATE_S) if _rendered[key] < 100 else nullcontext()
+    try:
+        with limits:
+            text = tokenizer.apply_chat_template(
+                list(messages), tokenize=False, add_generation_prompt=True
+            )
+    except Exception as error:  # a template can raise whatever Python can
+        lines = str(error).strip().splitlines()
+        problem = lines[0][:200] if lines else type(error).__name__
+        raise _template_error(tokenizer, problem) from error
+    if not str(text).strip():
+        raise _template_error(tokenizer, "its prompt is empty")
+    _rendered[key] += 1
+    return str(text)
+
+
+def _template_error(tokenizer: Any, problem: str) -> ChatTemplateError:
+    return ChatTemplateError(
+        f"{getattr(tokenizer, 'name_or_path', '')}: its chat template (chat_template.jinja, or in "
+        f"tokenizer_config.json) gives no prompt: {problem}; needed: one that renders a question; "
+        "correct it, or take another template or prompt"
+    )
 
 
 def squeeze(text: str) -> str:

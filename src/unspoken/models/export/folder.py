@@ -18,6 +18,7 @@ from unspoken.common.errors import ModelError, OutputExistsError, setting, setti
 from unspoken.common.files import write_folder
 from unspoken.models.adapter import base_of, require_adapter
 from unspoken.models.card import CARD_FILE, ModelCard
+from unspoken.models.files import find_fault, naming_fault, one_line
 from unspoken.models.local import base_folder, local_folder
 from unspoken.recipe import Model
 
@@ -82,7 +83,10 @@ def export_model(
     sources = find_sources(model, adapter)
     output = Path(output)
     _require_free(output, sources, overwrite)
-    tokenizer = load_tokenizer(Model(name=str(sources.tokenizer), local_files_only=True))
+    with settings_of({"model.name": "model"}):
+        tokenizer = load_tokenizer(
+            Model(name=str(sources.tokenizer), local_files_only=True), purpose="merge"
+        )
     card = ModelCard.read(sources.trained) or ModelCard.read(sources.base)
     problem = None
     if card is not None:
@@ -110,11 +114,17 @@ def export_model(
         dtype=str(merged.dtype).removeprefix("torch."),
     )
 
+    _forget_code(merged, tokenizer)
+
     def write(folder: Path) -> None:
         merged.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        try:
+            tokenizer.save_pretrained(folder)
+        except UnicodeError as error:  # half a sign, which only JSON's escapes can hold
+            fault = find_fault(sources.tokenizer, "tokenizer", one_line(error))
+            raise ModelError(f"tokenizer {fault}") from error
         _make_greedy(folder / "generation_config.json")
-        _require_same_ids(folder, tokenizer)
+        _require_same_ids(folder, tokenizer, merged.config.model_type)
         for source in (sources.trained, sources.base):
             if (source / CARD_FILE).is_file():
                 shutil.copyfile(source / CARD_FILE, folder / CARD_FILE)
@@ -153,7 +163,10 @@ def find_sources(model: str | Path, adapter: str | Path | None = None) -> Source
 def _unquantized(folder: Path) -> Path:
     """The folder, whose weights an adapter can be merged into; raises a ModelError otherwise."""
     config = folder / "config.json"
-    if config.is_file() and "quantization_config" in json.loads(config.read_text(encoding="utf-8")):
+    with naming_fault("model", folder):
+        values = json.loads(config.read_bytes()) if config.is_file() else {}
+        is_quantized = values.get("quantization_config") is not None
+    if is_quantized:
         raise ModelError(
             f"{setting('model', folder)}: found quantized weights; needed: unquantized ones, "
             "because merging into quantized weights would round away what was learned; name the "
@@ -187,25 +200,33 @@ def _require_free(output: Path, sources: Sources, overwrite: bool) -> None:
         )
 
 
-def _require_same_ids(folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+def _require_same_ids(folder: Path, tokenizer: PreTrainedTokenizerBase, kind: str) -> None:
     """Checks that the tokenizer in the folder is what it was.
 
     For some architectures, such as Qwen2, transformers takes a tokenizer class of its own choice
     and with it another way to cut text into words, whatever tokenizer.json says.
     """
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoTokenizer
 
     from unspoken.models.chat_template import PROBES
 
     texts: Any = list(PROBES)
-    loaded: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    loaded: Any = AutoTokenizer.from_pretrained(
+        str(folder), local_files_only=True, trust_remote_code=False
+    )
     if loaded(texts)["input_ids"] != tokenizer(texts)["input_ids"]:
-        kind = AutoConfig.from_pretrained(str(folder), local_files_only=True).model_type
         raise ModelError(
             f"the tokenizer reads text otherwise once it lies beside a model of type {kind}, for "
             f"which transformers loads {type(loaded).__name__}; needed: a tokenizer of this type, "
             "or a model of another one, such as gpt2 or llama; train with one of these"
         )
+
+
+def _forget_code(model: Any, tokenizer: Any) -> None:
+    """Takes out where Python code of the model would be: it was not needed, and is not exported."""
+    tokenizer.init_kwargs.pop("auto_map", None)
+    if hasattr(model.config, "auto_map"):
+        del model.config.auto_map
 
 
 def _make_greedy(path: Path) -> None:

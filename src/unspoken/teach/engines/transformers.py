@@ -20,7 +20,7 @@ from unspoken.models.card import ModelCard
 from unspoken.models.fingerprint import fingerprint
 from unspoken.models.load import load_model, load_tokenizer, num_positions
 from unspoken.models.local import base_folder, local_folder
-from unspoken.models.template import Template
+from unspoken.models.template import ChatTemplateError, Template, render_chat
 from unspoken.teach.engines import (
     EngineError,
     Prompt,
@@ -111,14 +111,10 @@ class TransformersEngine:
         return ids[:-1] if len(ids) > 1 and ids[-1] == self.tokenizer.eos_token_id else ids
 
     def _chat_text(self, prompt: Prompt) -> str:
-        from jinja2 import TemplateError
-
-        apply = self.tokenizer.apply_chat_template
-        options = {"tokenize": False, "add_generation_prompt": True}
         try:
-            return str(apply(list(prompt.messages), **options))
-        except TemplateError:  # no system role
-            return str(apply(list(without_system(prompt.messages)), **options))
+            return render_chat(self.tokenizer, prompt.messages)
+        except ChatTemplateError:  # no system role
+            return render_chat(self.tokenizer, without_system(prompt.messages))
 
     def generate(
         self,
