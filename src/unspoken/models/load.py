@@ -59,8 +59,8 @@ def load_tokenizer(
     if tokenizer.eos_token_id is None:
         raise ModelError(
             f"tokenizer {name!r} has no end token, so a model could never learn to stop; needed: "
-            "one in tokenizer_config.json; give it one (tokenizer.eos_token = ...) and save it to a "
-            "folder"
+            "one in tokenizer_config.json; give it one (tokenizer.eos_token = ...) and save it to "
+            "a folder"
         )
     if tokenizer.pad_token_id is None:
         # Padding never is in the loss and the end token always is, so sharing one token is safe.
