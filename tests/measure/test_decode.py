@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from unspoken.measure.capture import record_operations
 from unspoken.measure.choose import Chooser, hashed_noise
 from unspoken.measure.decode import Decoder, Draws, OutOfMemoryError, decode
 from unspoken.measure.slots import Slots, fits
@@ -139,6 +140,26 @@ def test_a_recorded_step_writes_the_same() -> None:
         found = dict(decoder.stream(prompts, 40, draws=drawn))
         plain = all_of(model, prompts, 4, limit=40, draws=drawn)
         assert [found[number] for number in range(len(prompts))] == plain
+
+
+def test_prompts_of_any_length_are_read_by_what_was_recorded_for_longer_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lengths = []
+
+    def counting(function: Any, *inputs: torch.Tensor) -> Any:
+        lengths.append(len(inputs[0]))
+        return record_operations(function, *inputs)
+
+    monkeypatch.setattr("unspoken.measure.slots.record_operations", counting)
+    for model_type in ("gpt2", "mistral"):
+        model = build(model_type, **IN_SLOTS[model_type])
+        prompts = [*prompts_of(), *prompts_of((20, 16, 17, 3))]
+        decoder = Decoder(model, eos_token_id=END, pad_token_id=PAD, batch_size=1, patience=0)
+        found = dict(decoder.stream(prompts, 4))
+        assert [found[n].token_ids for n in range(14)] == [generated(model, p, 4) for p in prompts]
+        assert sorted(lengths) == [1, 16, 32]
+        lengths.clear()
 
 
 def test_a_step_is_recorded_where_that_makes_a_small_model_faster() -> None:

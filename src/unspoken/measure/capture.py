@@ -22,7 +22,7 @@ def record_operations(
     """
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    module = make_fx(function)(*inputs)
+    module = make_fx(lambda *values: function(*values))(*inputs)  # noqa: PLW0108 (counts `self`)
     graph = module.graph
     last = [node for node in graph.nodes if node.op == "placeholder"][-1]
     held: dict[str, Any] = {}  # as arguments they are looked up faster than as attributes

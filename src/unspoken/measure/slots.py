@@ -10,6 +10,7 @@ at the left, without padding: what lies right of its position is masked.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import logging
 from collections.abc import Callable, Sequence
@@ -40,6 +41,9 @@ _STEPS_BEFORE_RECORDING = {"cpu": 400, "cuda": 40}
 _STEPS_BEFORE_RECORDING_AGAIN = {"cpu": 400, "cuda": 0}  # known to work, and kernels are loaded
 #: Places that recording goes ahead.
 _STEPS_OF_RECORDING = 3
+#: Prompts that are read alone are recorded in lengths that are a multiple of this.
+_READ_COLUMNS = 16
+_READS_BEFORE_RECORDING = {"cpu": 300, "cuda": 5}
 #: Steps between two looks at what was written: each look waits for the GPU.
 _STEPS_PER_LOOK = {"cuda": 8}
 
@@ -110,6 +114,7 @@ class Slots:
         self._call = _Call(model)
         self._kind = chooser.counts.device.type
         steps = _STEPS_BEFORE_RECORDING.get(self._kind)
+        self._patience = patience
         self._steps_before_recording = (
             None if steps is None or patience is None else steps * patience
         )
@@ -147,7 +152,9 @@ class Slots:
         while start < len(slots):
             longest = max(map(len, prompts[start:]))
             stop = start + max(1, _PREFILL_TOKENS // longest)
-            scores = self._read(slots[start:stop], prompts[start:stop])
+            scores = self._recorded_read(prompts[0])
+            if scores is None:
+                scores = self._read(slots[start:stop], prompts[start:stop])
             index = torch.tensor(slots[start:stop], device=self.rows.device)
             chosen = self.chooser.choose(scores, index)
             self.tokens[index] = chosen
@@ -234,7 +241,8 @@ class Slots:
     def _forget_recordings(self) -> None:
         self.is_recorded = False
         self._recorded: Callable[[], None] | None = None
-        self._num_steps = 0
+        self._readers: dict[int, Callable[[Sequence[int]], torch.Tensor] | None] = {}
+        self._num_steps = self._num_reads = 0
 
     def _step_of_this_shape(self) -> Callable[[], None]:
         """The recorded step, where there is one or it is time for one, else `_step`."""
@@ -277,11 +285,7 @@ class Slots:
 
     def _operations(self) -> Callable[[], None]:
         """A step whose scores are a list of operations; what is drawn is not."""
-        score = record_operations(
-            lambda tokens, places: self.score(tokens, places),  # noqa: PLW0108 (self is no input)
-            self.tokens,
-            self.places,
-        )
+        score = record_operations(self.score, self.tokens, self.places)
 
         def step() -> None:
             self._advance_with(score(self.tokens, self.places))
@@ -302,6 +306,79 @@ class Slots:
             found.append((self.tokens.clone(), self.places.clone()))
             self._rewind(before)
         return all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+    # --- a prompt that is read alone ------------------------------------------------------------
+
+    def _recorded_read(self, prompt: Sequence[int]) -> torch.Tensor | None:
+        """(1, V) scores of what follows the only slot's prompt, or None: nothing is recorded."""
+        self._num_reads += 1
+        length = -(-len(prompt) // _READ_COLUMNS) * _READ_COLUMNS
+        if length not in self._readers:
+            if not self._is_worth_recording_reads(length):
+                return None
+            self._readers[length] = self._new_reader(prompt, length)
+        reader = self._readers[length]
+        return None if reader is None else reader(prompt)
+
+    def _is_worth_recording_reads(self, length: int) -> bool:
+        limit = _READS_BEFORE_RECORDING.get(self._kind)
+        if self.size > 1 or not self._layers or limit is None or self._patience is None:
+            return False
+        if self._num_reads <= limit * self._patience or self._call.is_spread:
+            return False
+        positions = self._call.num_positions
+        if length > self._capacity or (positions is not None and length > positions):
+            return False
+        return self._kind == "cuda" or self._call.num_weights * length <= 4 * _SMALL
+
+    def _new_reader(
+        self, prompt: Sequence[int], length: int
+    ) -> Callable[[Sequence[int]], torch.Tensor] | None:
+        """Records reading so many columns; None where that does not give the same scores."""
+        device = self.rows.device
+        tokens = torch.zeros(length, dtype=torch.long, device=device)
+        end = torch.zeros(1, dtype=torch.long, device=device)
+        places = torch.arange(length, device=device)
+        self.width = self._capacity
+        put: dict[str, torch.Tensor] = {}
+
+        def read() -> None:
+            put["scores"] = self._score_of_prompt(tokens, places, end)
+
+        def ask(prompt: Sequence[int]) -> torch.Tensor:
+            tokens[: len(prompt)] = torch.tensor(prompt, device=device)
+            end.fill_(len(prompt) - 1)
+            self.width = self._capacity
+            replay()
+            return put["scores"]
+
+        try:
+            if self._kind == "cuda":
+                replay = record_cuda_graph(read)
+            else:
+                score = record_operations(self._score_of_prompt, tokens, places, end)
+                replay = functools.partial(_put, put, score, tokens, places, end)
+            found = ask(prompt)
+        except Exception as error:
+            logger.debug("reading a prompt cannot be recorded: %s", error)
+            return None
+        return ask if _agree(found, self._read([0], [prompt])) else None
+
+    def _score_of_prompt(
+        self, tokens: torch.Tensor, places: torch.Tensor, end: torch.Tensor
+    ) -> torch.Tensor:
+        """(T,) tokens at (T,) places -> (1, V) scores of what follows column `end`."""
+        self.cursor = places
+        columns = torch.arange(self.width, device=places.device)
+        masks = self._call.masks(columns, places[:, None], self._dtype)  # (T, 1, 1, width)
+        is_one = isinstance(masks, torch.Tensor)
+        turned = (
+            masks.transpose(0, 2) if is_one else {k: m.transpose(0, 2) for k, m in masks.items()}
+        )
+        extra = {"attention_mask": turned, "position_ids": places[None]}
+        if "logits_to_keep" in self._call.names:
+            return self._call(tokens[None], self._cache, logits_to_keep=end, **extra)[:, -1]
+        return self._call(tokens[None], self._cache, **extra).index_select(1, end)[:, -1]
 
     # --- cache ----------------------------------------------------------------------------------
 
@@ -360,6 +437,7 @@ class _Call:
         self.cache_name = "cache" if "cache" in self.names else "past_key_values"
         self.num_weights = sum(weight.numel() for weight in base.parameters())
         self.is_spread = len(set((getattr(base, "hf_device_map", None) or {}).values())) > 1
+        self.num_positions: int | None = getattr(self.config, "max_position_embeddings", None)
         window = getattr(self.config, "sliding_window", None)
         kinds = getattr(self.config, "layer_types", None)
         self.windows: dict[str | None, int | None]
@@ -437,6 +515,18 @@ def _says_so(model: Any) -> bool:
     )
 
 
+def _agree(found: torch.Tensor, expected: torch.Tensor) -> bool:
+    """Whether scores differ by rounding alone; NaN does not agree."""
+    limit = _TOLERANCE.get(found.dtype, 5e-2) * expected.float().abs().max()
+    return bool((found.float() - expected.float()).abs().max() <= limit)
+
+
+def _put(
+    there: dict[str, torch.Tensor], score: Callable[..., torch.Tensor], *inputs: torch.Tensor
+) -> None:
+    there["scores"] = score(*inputs)
+
+
 @torch.inference_mode()
 def _scores_agree(model: Any) -> bool:
     """Whether rows of different lengths get the scores that each gets when it is read whole."""
@@ -454,9 +544,7 @@ def _scores_agree(model: Any) -> bool:
             whole = [
                 model(input_ids=torch.tensor([row], device=device)).logits[0, -1] for row in rows
             ]
-            expected = torch.stack(whole).float()
-            limit = _TOLERANCE.get(found.dtype, 5e-2) * expected.abs().max()
-            if not (found.float() - expected).abs().max() <= limit:  # NaN does not agree
+            if not _agree(found, torch.stack(whole)):
                 return False
             places += 1
     except torch.OutOfMemoryError:
