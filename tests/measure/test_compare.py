@@ -72,6 +72,19 @@ def test_each_category_is_compared(tmp_path: Path) -> None:
     assert found.overall.num_questions == 4
 
 
+def test_odd_records_are_compared_like_others(tmp_path: Path) -> None:
+    records = [
+        {"question": "a", "correct": 1, "num_tokens": 10**400, "category": "\ud800"},
+        {"question": "b", "correct": 0.0, "num_tokens": 3, "category": 7},
+        {"question": "c", "correct": True, "num_tokens": 3, "category": ""},
+    ]
+    write_jsonl(tmp_path / "a.jsonl", records)
+    pair = compare_predictions(tmp_path / "a.jsonl", tmp_path / "a.jsonl")
+    assert (pair.overall.num_questions, pair.overall.first.num_correct) == (3, 2)
+    assert pair.overall.first.mean_tokens is None
+    assert list(pair.categories) == ["?"]
+
+
 def test_the_interval_of_paired_proportions() -> None:
     # Newcombe 1998, table II: method 10
     assert paired_interval(36, 12, 2, 0) == pytest.approx((0.0569, 0.3404), abs=5e-5)

@@ -119,3 +119,17 @@ def test_majority():
 
 def test_examples_in_docstrings():
     assert doctest.testmod(stats).failed == 0
+
+
+@pytest.mark.parametrize("least", [0, 1, 300, 4_900, 5_001])
+def test_mcnemar_of_many_questions_equals_exact_integers(least):
+    most = 10_003 - least
+    tail = sum(math.comb(10_003, count) for count in range(min(least, most) + 1))
+    exact = min(1.0, 2 * tail / 2**10_003)
+    assert mcnemar_exact(least, most) == pytest.approx(exact, rel=1e-8)
+
+
+@pytest.mark.timeout(60)  # at once; with integers it takes minutes
+def test_mcnemar_of_a_million_questions():
+    assert mcnemar_exact(500_000, 500_000) == 1.0
+    assert mcnemar_exact(499_000, 501_000) == pytest.approx(0.0456, abs=1e-3)

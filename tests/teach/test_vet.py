@@ -93,6 +93,28 @@ def test_right_answers_are_kept_however_they_are_written(tmp_path, cot, gold):
     assert kept[0]["answer"] == gold.rpartition("#### ")[2]
 
 
+@pytest.mark.parametrize(
+    "gold",
+    [
+        "We get \\boxed{3} first.\nThen 6 * 6 is \\boxed{36}.",
+        "Long.\n" * 2000 + "So \\boxed{36}",
+        "Six times six.\nFinal Answer: 36",
+        "Six times six.\n#### 36",
+    ],
+)
+def test_the_last_answer_of_a_gold_solution_is_gold_whatever_its_length(tmp_path, gold):
+    records = [trace("q", answer=gold), trace("r", "a\nFinal Answer: 3", answer=gold)]
+    _, kept, rejected = run(tmp_path, records)
+    assert [record["answer"] for record in kept] == ["36"]
+    assert rejected == [("wrong_answer", "found 3, gold is 36")]
+
+
+def test_an_answer_that_nobody_can_judge_is_not_kept(tmp_path):
+    records = [trace("q", "a\nFinal Answer: 9^{9^{9^{9}}}")]
+    _, kept, rejected = run(tmp_path, records)
+    assert (kept, reasons(rejected)) == ([], ["undecided"])
+
+
 def test_each_fault_has_its_reason(tmp_path):
     test = write(tmp_path / "test.jsonl", [{"question": "Leak?"}])
     records = [

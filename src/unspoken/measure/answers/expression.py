@@ -27,7 +27,7 @@ _MAX_PRODUCT = 3
 _MAX_DIGITS = 60
 _DIGITS = 150
 _SAME_DIGITS = 75  # of 150: the others are left to cancellation
-_MIN_ROUNDED_DIGITS = 12  # 4.123105625617661 is the root of 17, 4.1231 is not
+_MIN_ROUNDED_DIGITS = 13  # 4.123105625617661 is the root of 17, 4.1231 is not
 _MAX_EXACT_BITS = 20_000
 _MAX_LOST_BITS = 240  # 72 digits
 _MAX_MAGNITUDE_BITS = 64
@@ -81,20 +81,20 @@ def same_value(first: Expression, second: Expression) -> bool:
         Undecided: where a number grows beyond what can be calculated.
     """
     found = _evaluate(first, second)
-    if len(found) == 1 and not _are_exact(*found[0]):
-        digits = min(_rounded_digits(first), _rounded_digits(second))
-        if digits >= _MIN_ROUNDED_DIGITS:
-            return _agree(*found[0], digits=digits)
+    places = [each for each in (_rounded_places(first), _rounded_places(second)) if each]
+    if len(found) == 1 and places and not _are_exact(*found[0]):
+        one, other = map(_to_float, found[0])
+        return bool(abs(one - other) * 10 ** min(places) <= 1)
     return bool(found) and all(_agree(one, other) for one, other in found)
 
 
-def _rounded_digits(expression: Expression) -> int:
-    """Returns to how many digits a plain decimal can be compared with a root; else 75."""
+def _rounded_places(expression: Expression) -> int:
+    """Returns the decimal places of a plain number with so many digits that it may be a root's."""
     value = expression.tree
     if not isinstance(value, Fraction) or value.denominator == 1:
-        return _SAME_DIGITS
-    places = next((n for n in range(_MAX_DIGITS) if 10**n % value.denominator == 0), None)
-    return _SAME_DIGITS if places is None else len(str(abs(value) * 10**places)) - 1
+        return 0
+    places = next((n for n in range(_MAX_DIGITS) if 10**n % value.denominator == 0), 0)
+    return places if len(str(abs(value) * 10**places)) >= _MIN_ROUNDED_DIGITS else 0
 
 
 def constant_ratio(first: Expression, second: Expression) -> Value | None:
@@ -479,12 +479,12 @@ def _evaluate(first: Expression, second: Expression) -> list[tuple[Value, Value]
     return found if len(found) >= (2 if names else 1) else []
 
 
-def _agree(first: Value, second: Value, digits: int = _SAME_DIGITS) -> bool:
+def _agree(first: Value, second: Value) -> bool:
     """Whether two values are the same: fractions exactly, others in 75 of their 150 digits."""
     if _are_exact(first, second):
         return first == second
     first, second = (_to_float(value) for value in (first, second))
-    return abs(first - second) * 10**digits <= min(abs(first), abs(second))
+    return abs(first - second) * 10**_SAME_DIGITS <= min(abs(first), abs(second))
 
 
 def _to_float(value: Value) -> Value:
