@@ -108,7 +108,7 @@ def scratch(settings: Settings, output: Path) -> list[str]:
     """4x4 from scratch, until 1,000 held-out questions are right without a thought."""
     overrides = [
         *("schedule.removal=adaptive", "schedule.delta=2", "schedule.positions=gap"),
-        *("schedule.loss_below=0.03", "schedule.window=20", "schedule.max_hold=200"),
+        *("schedule.loss_below=0.03", "schedule.window=20"),
         "schedule.warmup_steps=1000",
         *("train.precision=auto", "train.epochs=null", "train.max_steps=1000000"),
         *("train.batch_size=128", "train.learning_rate=5e-4", "train.warmup_steps=200"),
@@ -176,7 +176,7 @@ def smollm2(settings: Settings, output: Path) -> list[str] | str:
 
 def decoding(settings: Settings, output: Path) -> list[str]:
     """One question at a time: an explicit against an internalized model, and plain generate."""
-    sizes = ["--questions", "12", "--alone", "3", "--cases", "gpt2", "quickstart"]
+    sizes = ["--questions", "4", "--alone", "2", "--cases", "quickstart", "gpt2"]
     if settings.toy:
         sizes = ["--questions", "2", "--alone", "1", "--layers", "1", "--cases", "quickstart"]
     return [
@@ -198,7 +198,7 @@ def run_within(
 
 
 PARTS = (
-    Part("works", 90, 100, works),
+    Part("works", 90, 300, works),
     Part("step", 90, 60, step),
     Part("scratch", 180, 60, scratch),
     Part("evaluation", 45, 60, evaluation),
@@ -271,8 +271,8 @@ def run_command(command: list[str], settings: Settings) -> tuple[str, list[str]]
             status = "failed"
     with log.open(encoding="utf-8", errors="replace") as file:
         file.seek(start)
-        lines = file.read().splitlines()
-    return status, lines
+        text = file.read().replace(f"{ROOT}/", "").replace(f"{sys.prefix}/", "")
+    return status, text.splitlines()
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:

@@ -50,7 +50,7 @@ TOLERANCE = {"fp32": 1e-4, "tf32": 1e-2, "bf16": 2e-2}
 BF16_PEAK = {"H100": 989_000.0, "H200": 989_000.0, "A100": 312_000.0}
 GROUPS = {
     "matrix products": r"aten::(mm|addmm|bmm|baddbmm|matmul|linear)$|mkldnn|gemm",
-    "attention": r"scaled_dot_product|flash|efficient_attention",
+    "attention": r"scaled_dot_product|flash|efficient_attention|cudnn_attention",
     "softmax and loss": r"softmax|nll_loss|cross_entropy",
     "layer norm": r"layer_norm",
     "clipping": r"vector_norm|_foreach_norm|clamp|_foreach_mul|aten::stack",
