@@ -7,6 +7,7 @@ itself, such as what an import brings or how a launcher ends, starts a Python of
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import runpy
@@ -61,8 +62,9 @@ class Forked:
 
     def send_signal(self, number: int) -> None:
         """Sends a signal; nothing where it has ended."""
-        if self.poll() is None:
-            os.kill(self.pid, number)
+        with contextlib.suppress(ProcessLookupError):  # it ended just now
+            if self.poll() is None:
+                os.kill(self.pid, number)
 
     def wait(self, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         """What it has said, and its exit status, once it has ended.

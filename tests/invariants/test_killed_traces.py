@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -29,22 +28,29 @@ from helpers.engines import FakeEngine, QUESTIONS
 from unspoken.teach.traces.write import generate_traces
 
 class SlowEngine(FakeEngine):
-    def generate(self, *arguments, **options):
-        for number, reply in super().generate(*arguments, **options):
+    def generate(self, *arguments, stopping, **options):
+        replies = super().generate(*arguments, stopping=stopping, **options)
+        for count, (number, reply) in enumerate(replies):
             time.sleep(0.004)
+            while count >= most and not stopping():  # whoever is to end it need not hurry
+                time.sleep(0.01)
             yield number, reply
 
+most = int(sys.argv[3])
 many = [{"question": f"{record['question']} ({n})"} for n in range(10) for record in QUESTIONS]
 summary = generate_traces(SlowEngine(), many, sys.argv[2])
 sys.exit(75 if summary.interrupted else 0)
 """
 
 
-def start_slow(output: Path) -> subprocess.Popen[str]:
-    """Begins a run of 200 traces and waits until it writes, or ends."""
+def start_slow(output: Path, most: int = 200) -> subprocess.Popen[str]:
+    """Begins a run of 200 traces and waits until it writes, or ends.
+
+    After so many of its own it waits for a signal.
+    """
     size = output.stat().st_size if output.exists() else 0
     process = subprocess.Popen(
-        [sys.executable, "-c", SLOW, str(ROOT / "tests"), str(output)],
+        [sys.executable, "-c", SLOW, str(ROOT / "tests"), str(output), str(most)],
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -60,10 +66,10 @@ def test_kill_9_at_ten_random_moments_loses_and_doubles_nothing(tmp_path: Path) 
     generator = random.Random(0)
     num_killed, sizes = 0, []
     while num_killed < 10:
-        process = start_slow(output)
+        process = start_slow(output, most=18)  # ten times 18 are less than all
         time.sleep(generator.uniform(0, 0.08))
-        assert process.poll() is None, process.communicate()[1]
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL, process.communicate()[1]
         process.communicate()
         num_killed += 1
         raw = output.read_bytes()
@@ -77,9 +83,10 @@ def test_kill_9_at_ten_random_moments_loses_and_doubles_nothing(tmp_path: Path) 
     assert len({record["id"] for record in read(output)}) == len(read(output)) == 200
 
 
-#: Forks a process for each output that it reads a line with, since importing torch takes seconds.
+#: Forks a process for each line, since importing torch takes seconds. It kills it, too: who has not
+#: waited for it yet knows that the number is no other process's, also where it has ended already.
 TEACHER = """
-import os, sys
+import json, os, signal, sys, time
 import torch
 from unspoken.measure.sampling import Sampling
 from unspoken.teach.engines.transformers import transformers_engine
@@ -95,11 +102,14 @@ def run(output):
 run(questions + ".warm")
 print("ready", flush=True)
 for line in sys.stdin:
+    output, kill_after_s = json.loads(line)
     pid = os.fork()
     if pid == 0:
-        run(line.strip())
+        run(output)
         os._exit(0)
-    print(pid, flush=True)
+    if kill_after_s is not None:
+        time.sleep(kill_after_s)
+        os.kill(pid, signal.SIGKILL)
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
 
@@ -133,11 +143,7 @@ def test_a_model_that_is_killed_ten_times_writes_what_it_writes_at_a_stretch(
         def run(target: Path, kill_after_s: float | None) -> int:
             assert runner.stdin is not None
             assert runner.stdout is not None
-            runner.stdin.write(f"{target}\n")
-            pid = int(runner.stdout.readline())
-            if kill_after_s is not None:
-                time.sleep(kill_after_s)
-                os.kill(pid, signal.SIGKILL)
+            runner.stdin.write(f"{json.dumps([str(target), kill_after_s])}\n")
             return int(runner.stdout.readline())
 
         begin = time.perf_counter()
@@ -165,7 +171,7 @@ def test_a_model_that_is_killed_ten_times_writes_what_it_writes_at_a_stretch(
 @pytest.mark.integration
 def test_sigterm_ends_after_the_running_batch_and_can_go_on(tmp_path: Path) -> None:
     output = tmp_path / "traces.jsonl"
-    process = start_slow(output)
+    process = start_slow(output, most=100)
     process.send_signal(signal.SIGTERM)
     _, error = process.communicate(timeout=20)
     assert (process.returncode, error) == (75, "")

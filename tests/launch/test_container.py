@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -57,7 +58,8 @@ def launched() -> Iterator[list[subprocess.Popen[str]]]:
     yield processes
     for process in processes:
         for pid in family(process.pid) if process.poll() is None else []:
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # its parent's end was its own
+                os.kill(pid, signal.SIGKILL)
 
 
 def family(pid: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -116,7 +117,8 @@ def test_ctrl_c_under_a_launcher_saves_and_goes_on(tmp_path: Path) -> None:
         assert launcher.poll() is None
         time.sleep(0.05)
     for process in _group(launcher.pid):
-        os.kill(process, signal.SIGINT)
+        with contextlib.suppress(ProcessLookupError):  # torchrun has others that come and go
+            os.kill(process, signal.SIGINT)
     output, _ = launcher.communicate(timeout=120)
     assert "everything is saved in" in output, output
     assert list((tmp_path / "run" / "internalized").glob("checkpoint-*"))
