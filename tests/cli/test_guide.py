@@ -80,7 +80,7 @@ def unspoken(arguments: list[str]) -> None:
 
 def run(line: str) -> None:
     """Runs one command of the guide in the working folder."""
-    tokens = shlex.split(line)
+    tokens = shlex.split(line, comments=True)
     if tokens[0] != "unspoken":
         subprocess.run(["bash", "-c", line], check=True)
         return
@@ -163,7 +163,7 @@ def test_the_examples_of_records_are_what_is_written(
     [line for language in ("bash", "text") for line in commands(GUIDE, language)],
 )
 def test_every_command_has_the_flags_and_settings_that_it_names(line: str) -> None:
-    tokens = shlex.split(line)
+    tokens = shlex.split(line, comments=True)
     if "./run_pipeline.sh" in tokens:
         named = [token.partition("=")[2] for token in tokens if token.startswith("RECIPE=")]
         recipe = named[0] if named else "recipes/distill-qwen.yaml"
