@@ -19,8 +19,10 @@ BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _MAX_BOXES, _MAX_BRACES, _MAX_GROUP = 200, 100_000, 50
 _BOLD = re.compile(r"(?<![\w)])\*\*(.{1,200}?)\*\*(?![\w(])")
 _WRAPPED = re.compile(
-    r"\$\$?([^$]+)\$\$?|\\\((.*)\\\)|\\\[(.*)\\\]|\"([^\"]*)\"|[“”„]([^“”„]*)[“”]", re.DOTALL
+    r"\$\$?([^$]+)\$\$?|\\\((.*)\\\)|\\\[(.*)\\\]|\"([^\"]*)\"|'([^']*)'|[“”„]([^“”„]*)[“”]",
+    re.DOTALL,
 )
+_GOES_ON = re.compile(r"(?:[0-9]\.[0-9]+|,\s*)\.{3,}\Z")  # 0.333... and 1, 2, ...
 _CALCULATION = re.compile(r"<<[^<>]*>>")  # GSM8K's notes for a calculator: 9*2=$<<9*2=18>>18
 
 _CHARACTERS = str.maketrans(
@@ -84,9 +86,10 @@ _REWRITES = tuple(
         (r"\s+", " "),
     )
 )
+_ARROW = re.compile(r"^(?:=>?|→|⇒|\\(?:Rightarrow|implies|to)(?![a-z]))\s*")
 _NUMBER_AHEAD = r"(?=[-+]?\s*[$€£¥₹]?\s*[-+]?\s*\.?[0-9]|\\(?:sqrt|pi))"
 _LEAD_IN = re.compile(
-    rf"([^0-9=]{{0,100}}?\b(?:is|are|was|were|equals|has|have)(?: equal to)?\b:?"
+    rf"([^0-9=]{{0,100}}?\b(?:it's|that's|is|are|was|were|equals|has|have)(?: equal to)?\b:?"
     rf"|[^\W\d_](?:[^\W\d_]| ){{2,40}}:)\s*{_NUMBER_AHEAD}",
     re.IGNORECASE,
 )
@@ -170,7 +173,8 @@ def tidy(text: str) -> str:
         text = _BOLD.sub(r"\1", text).strip().strip("*`_").strip()
         if wrapped := _WRAPPED.fullmatch(text):
             text = next(group for group in wrapped.groups() if group is not None)
-        text = text.rstrip(". \t。")
+        if not _GOES_ON.search(text):
+            text = text.rstrip(". \t。")
     return text
 
 
@@ -189,7 +193,7 @@ def clean(answer: str) -> str:
         answer = pattern.sub(replacement, answer)
     answer = tidy(answer).rstrip(",;: ")
     answer = re.sub(r"(?<=[A-Za-z]{2})!+$", "", answer)
-    return answer.removeprefix("=").strip()
+    return _ARROW.sub("", answer)
 
 
 def as_text(answer: str) -> str:

@@ -51,7 +51,8 @@ _RATIO = re.compile(
 )
 _CHOICE = re.compile(
     r"(?:option |choice )?(?:([a-z])|[(\[]([a-z])[)\]]|([a-z])[.:)])"
-    r"|(?:option |choice )?(?:[(\[]([a-j])[)\]][.:]?|([a-j])[.:)]) (\S.*)",
+    r"|(?:option |choice )?(?:[(\[]([a-j])[)\]][.:]?|([a-j])[.:)])"
+    r" (?!(?:or|and|is|but|not)\b)(\S.*)",
     re.IGNORECASE,
 )
 _MAX_CHOICE_CHARACTERS = 200
@@ -432,7 +433,7 @@ def _read_choice(text: str) -> tuple[str, str] | None:
 
 def _read_relation(text: str) -> list[str] | None:
     r"""Returns ["2", "<", "x", "\\le", "7"] for 2 < x \le 7, None for other answers."""
-    if not _RELATION.search(text) or "=" in text or "," in text:
+    if not _RELATION.search(text) or "=" in text or split_list(text):
         return None
     parts = re.split(rf"({_RELATION.pattern})", text)
     stripped = [part.strip() for part in parts]

@@ -33,6 +33,9 @@ _CHOICE_LEAD_IN = re.compile(
 _SAID_OF_CHOICE = re.compile(
     r"^(\(?[A-J]\)?) is (?:the )?(?:correct|right|best)(?: answer| option| choice| one)?$",
 )
+_SAID_OF_CLAIM = re.compile(
+    r"^(?:it|that|this|the (?:statement|claim)) is (true|false)$", re.IGNORECASE
+)
 _CLAUSE_AFTER_TRUTH = re.compile(
     r"^(yes|no) (?=(?:it|they|he|she|that|this|the|there|we|you|i)\b)", re.IGNORECASE
 )
@@ -78,7 +81,7 @@ _LABEL = re.compile(
     r"\b(?:steps?|parts?|cases?|rooms?|pages?|chapters?|figures?|tables?|sections?|options?|choices?"
     r"|questions?|problems?|exercises?|examples?|lines?|rows?|columns?|items?|equations?|methods?"
     r"|rules?|versions?|rounds?|levels?|stages?|groups?|phase|route|class|grade|bus|gate|war|type"
-    r"|no\.?|player|team|house|box|number)\s*$",
+    r"|no\.?|player|team|house|box|number|(?:sum|difference|product|quotient) of)\s*$",
     re.IGNORECASE,
 )
 _NUMBER = re.compile(
@@ -117,6 +120,7 @@ def readings(text: str, *, sentences: bool) -> list[str]:
         return [text]
     text = _without_hedge(without_lead_in(_without_hedge(text)))
     text = _SAID_OF_CHOICE.sub(r"\1", _CLAUSE_AFTER_TRUTH.sub(r"\1, ", text))
+    text = _SAID_OF_CLAIM.sub(r"\1", text)
     if (named := _NAMED_APPROXIMATION.fullmatch(text)) and is_name(named[1]):
         text = f"{named[1]} = {named[2]}"
     if change := _CHANGE.fullmatch(text):  # a loss of $5, a 20% decrease

@@ -31,8 +31,8 @@ _CODES = (
     r"|CZK|HUF"
 )
 _CURRENCY = (
-    rf"(?:US|AU?|CA?|NZ|HK|SG?|R|MX|NT)\$|(?:{_CODES})(?![A-Za-z])|[Rr]s\.?(?![a-z])|kr\.?(?![a-z])"
-    r"|Fr\. ?|[$€£¥₹₩₽₺₪₫₱฿₴₦₨]"
+    rf"(?:US ?|AU?|CA?|NZ|HK|SG?|R|MX|NT)\$|(?:{_CODES})(?![A-Za-z])|[Rr]s\.?(?![a-z])"
+    r"|kr\.?(?![a-z])|Fr\. ?|[$€£¥₹₩₽₺₪₫₱฿₴₦₨]"
 )
 # Units are words of any language; letters of the Latin alphabet have no accent-free stand-in here.
 _UNIT_START = r"[^\W\d_]|[°%/¢$€£¥₹₩₽₺₪₫₱฿₴₦₨]"
@@ -136,7 +136,8 @@ def read_quantity(text: str) -> Quantity | None:
     if words is None:
         return None
     if currency:
-        name = _UNIT_OF_WORD.get(currency.casefold(), currency.casefold())
+        symbol = currency.casefold().replace(" ", "")
+        name = _UNIT_OF_WORD.get(symbol, symbol)
         words = (name, *(word for word in words if word != name))
     return Quantity(value * 10**magnitude, words, bool(number[0] or number[3]))
 
@@ -194,6 +195,7 @@ def _read_unit(text: str, has_gap: bool) -> tuple[str, ...] | None:
     `2xy` are algebra.
     """
     text = re.sub(r"\b(?:per|pour|por) ?(?=cent\b|ciento\b)", "per", text.casefold().strip())
+    text = re.sub(r"\bus dollars?\b", "dollar", text)
     text = re.sub(r"\bpercent(?:age|o)?\b|\bperciento\b", "percent", text)
     text = re.sub(r"\bper\b", "/", text)
     text = re.sub(r"(?:°|\bdegrees?) ?([cf])(?:elsius|ahrenheit)?\b", r"°\1", text)
