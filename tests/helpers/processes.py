@@ -80,6 +80,11 @@ class Forked:
         said = [(self._said / name).read_text() for name in ("stdout", "stderr")]
         return subprocess.CompletedProcess(self.args, status, *said)
 
+    def communicate(self, timeout: float = 300) -> tuple[str, str]:
+        """What it has said to stdout and to stderr, once it has ended."""
+        done = self.wait(timeout)
+        return done.stdout, done.stderr
+
 
 def _become(args: Sequence[str], place: Path, environment: dict[str, str], folder: Path) -> None:
     """In the new process: is what `python ARGUMENTS` would be."""

@@ -20,6 +20,7 @@ import pytest
 
 from helpers.container import lay_out
 from helpers.paths import CONFIGS
+from helpers.processes import Forked
 from helpers.sagemaker import write_recipe
 from unspoken.launch.container.job import ACCELERATE_FILE
 from unspoken.launch.container.workers import children
@@ -73,10 +74,12 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
-def wait_for(condition: Any, process: subprocess.Popen[str], timeout_s: float = 120) -> None:
+def wait_for(
+    condition: Any, process: subprocess.Popen[str] | Forked, timeout_s: float = 120
+) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
-        assert process.poll() is None, process.communicate()[0]
+        assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, "waited too long"
         time.sleep(0.05)
 
@@ -166,29 +169,19 @@ def test_hosts_agree_where_a_resumed_job_has_another_setting(
     tmp_path: Path, launched: list[subprocess.Popen[str]]
 ) -> None:
     """The first sets aside what it has, and so the other must not go on from what it was sent."""
-    roots = [tmp_path / "algo-1", tmp_path / "algo-2"]
-    kept, run = roots[0] / "checkpoints", roots[0] / "checkpoints" / "run"
-
-    def begin(learning_rate: float) -> list[subprocess.Popen[str]]:
-        train = {"max_steps": 150, "checkpoint_every": 25, "learning_rate": learning_rate}
-        recipe, hosts = write_recipe(tmp_path, train=train), ("algo-1", "algo-2")
-        for root, host in zip(roots, hosts, strict=True):
-            lay_out(root, recipe, host=host, hosts=hosts)
-        if (tmp_path / "kept").exists():
-            (tmp_path / "kept").rename(kept)
-        port = free_port()
-        return [start(root, port) for root in roots]
-
-    processes = begin(learning_rate=1e-3)
-    launched += processes
-    wait_for(lambda: list(run.glob("internalized/checkpoint-*")), processes[0])
-    for process in processes:
-        process.send_signal(signal.SIGTERM)
-    assert [process.wait(100) for process in processes] == [75, 75]
-    kept.rename(tmp_path / "kept")
-    for root in roots:  # new machines: only the checkpoints come back
-        shutil.rmtree(root)
-    processes = begin(learning_rate=5e-4)
+    train: dict[str, Any] = {"max_steps": 150, "checkpoint_every": 25, "learning_rate": 1e-3}
+    hosts, kept = ("algo-1", "algo-2"), tmp_path / "kept"
+    # a checkpoint is for any number of processes
+    stopped = Forked("-m", "unspoken", "run", str(write_recipe(tmp_path, train=train)),
+                     f"output={kept / 'run'}")  # fmt: skip
+    wait_for(lambda: list(kept.glob("run/internalized/checkpoint-*")), stopped)
+    stopped.send_signal(signal.SIGTERM)
+    assert stopped.wait().returncode == 75
+    recipe = write_recipe(tmp_path, train={**train, "learning_rate": 5e-4})
+    roots = [lay_out(tmp_path / host, recipe, host=host, hosts=hosts) for host in hosts]
+    kept.rename(roots[0] / "checkpoints")
+    run, port = roots[0] / "checkpoints" / "run", free_port()
+    processes = [start(root, port) for root in roots]
     launched += processes
     output = [process.communicate(timeout=120)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], output
