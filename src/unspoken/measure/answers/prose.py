@@ -33,6 +33,13 @@ _CHOICE_LEAD_IN = re.compile(
 _SAID_OF_CHOICE = re.compile(
     r"^(\(?[A-J]\)?) is (?:the )?(?:correct|right|best)(?: answer| option| choice| one)?$",
 )
+#: "The interval is" before an interval, "the solutions are" before x = 3.
+_STRUCTURE_LEAD_IN = re.compile(
+    r"^[A-Za-z ,']{0,60}?\b(?:is|are|equals|becomes|simplifies to|written as) "
+    r"(?=[(\[{]|\\(?:begin|frac|sqrt|\{|pi)|[0-9]*\\|[A-Za-z](?:_\{?\w\}?)? ?="
+    r"|(?:jan|feb|mar|apr|may|june?|july?|aug|sep|oct|nov|dec)[a-z]* [0-9])",
+    re.IGNORECASE,
+)
 _SAID_OF_CLAIM = re.compile(
     r"^(?:it|that|this|the (?:statement|claim)) is (true|false)$", re.IGNORECASE
 )
@@ -62,7 +69,7 @@ _REFUSED = re.compile(
     r"|thrice|double[sd]?|tripled?|dozens?|hundreds?|thousands?|millions?|billions?|trillions?|factor"
     r"|multiple|divisible|remainder|mod|modulo|base|log|maybe|perhaps|possibly|probably|guess"
     r"|unknown|unclear|impossible|undefined|infinite(?:ly)?|insufficient|determined?|wrong|incorrect"
-    r"|false|error|mistake|instead|but|although|however|almost|nearly|one|two|three|four|five|six"
+    r"|false|error|short|mistake|instead|but|although|however|almost|nearly|one|two|three|four|five|six"
     r"|seven|eight|nine|ten|eleven|twelve|negative|zero|another|before|after|until|nicht|kein\w*"
     r"|mehr|weniger|oder|pas|ne|ni|jamais|moins|ou|nunca|sin|menos|não|nem|mas)\b",
     re.IGNORECASE,
@@ -119,6 +126,9 @@ def readings(text: str, *, sentences: bool) -> list[str]:
     if len(text) > _MAX_CHARACTERS:
         return [text]
     text = _without_hedge(without_lead_in(_without_hedge(text)))
+    lead_in = _STRUCTURE_LEAD_IN.match(text)
+    if lead_in and not _REFUSED.search(lead_in[0]):
+        text = text[lead_in.end() :]
     text = _SAID_OF_CHOICE.sub(r"\1", _CLAUSE_AFTER_TRUTH.sub(r"\1, ", text))
     text = _SAID_OF_CLAIM.sub(r"\1", text)
     if (named := _NAMED_APPROXIMATION.fullmatch(text)) and is_name(named[1]):

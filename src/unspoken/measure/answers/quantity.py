@@ -102,7 +102,7 @@ _NOT_UNITS = re.compile(
     r"|(?:thousand|hundred|ten|fif|six|seven|eigh|nin|twelf)ths?|squared|cubed|pi|sqrt|sin|cos"
     r"|tan|log|ln|exp|infinity|factorial|divided|multiplied|base|zero|below|maybe|perhaps"
     r"|possibly|either|neither|nor|if|unless|wrong|incorrect|except|without|none?|never"
-    r"|nothing|negative|cannot|impossible|undefined|is|are|was|were|oder|und|bis|ou|et|o|y|e|und"
+    r"|nothing|short|negative|cannot|impossible|undefined|is|are|was|were|oder|und|bis|ou|et|o|y|e|und"
 )
 
 
