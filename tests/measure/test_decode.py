@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -272,3 +273,20 @@ def test_hashed_noise_is_exponential_and_independent() -> None:
     pairs = torch.stack([noise.flatten(), later.flatten(), noise.roll(1, 0).flatten()])
     assert (torch.corrcoef(pairs) - torch.eye(3)).abs().max() < 0.01
     assert torch.equal(hashed_noise(seeds[3:5], torch.ones(2).long(), 5_000), later[3:5])
+
+
+def test_four_bit_weights_have_slots(tmp_path: Path, tokenizer: Any) -> None:
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes is for Linux and Windows")
+    from helpers.teachers import save
+    from unspoken.models.load import load_model
+    from unspoken.recipe import Model
+
+    # bitsandbytes on a CPU wants 64 columns, or a multiple
+    sizes: dict[str, Any] = {"hidden_size": 64, "intermediate_size": 64, "num_key_value_heads": 2}
+    name = str(save(tmp_path / "model", tokenizer, **sizes))
+    model = load_model(Model(name=name, quantization="nf4"), tokenizer, purpose="ask")
+    assert fits(model)
+    prompts = prompts_of((3, 2, 5, 1))
+    expected = [generated(model, prompt) for prompt in prompts]
+    for batch_size in (3, 1):
+        assert [one.token_ids for one in all_of(model, prompts, batch_size)] == expected
