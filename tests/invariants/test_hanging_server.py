@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from helpers.launching import IMPORTS
+from helpers.launching import IMPORTS, torchrun
 from helpers.servers import FakeServer, free_port
 from unspoken.cli.main import main
 
@@ -139,3 +139,16 @@ def test_a_server_that_hangs_does_not_keep_two_processes(
     assert "are missing" in out
     (traces,) = list(tmp_path.rglob("traces.jsonl"))
     assert traces.read_bytes().count(b"\n") == NUM_ANSWERED
+
+
+@pytest.mark.cluster
+def test_what_one_process_is_refused_is_one_line_of_two(tmp_path: Path) -> None:
+    """The process that waits learns why the other one ends, instead of losing it."""
+    server = FakeServer()
+    server.faults = {number: (401, {}, "no such key") for number in range(400)}
+    done = torchrun("-m", "unspoken", *words_of("generate", tmp_path, server.url))
+    server.close()
+    assert done.returncode != 0
+    assert done.stderr.count("error: ") == 1
+    assert "HTTP 401: no such key" in done.stderr
+    assert "[rank" not in done.stderr

@@ -21,6 +21,7 @@ from unspoken.measure.sampling import Sampling
 from unspoken.models.adapter import is_adapter, lay_over
 from unspoken.models.card import ModelCard
 from unspoken.models.export.folder import export_model
+from unspoken.models.load import restore_weights
 from unspoken.models.template import Template, render_chat
 from unspoken.models.tokenizer import character_tokenizer
 from unspoken.teach.engines.transformers import transformers_engine
@@ -257,6 +258,19 @@ def test_an_adapter_that_cannot_be_merged_is_named(made: Path, tmp_path: Path) -
     assert is_adapter(str(tmp_path / "adapter"))
     with pytest.raises(ModelError, match=r"PROMPT_TUNING cannot be merged"):
         export_model(tmp_path / "adapter", tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", ["base", "adapter"])
+def test_a_damaged_checkpoint_is_named(made: Path, tmp_path: Path, kind: str) -> None:
+    model: Any = AutoModelForCausalLM.from_pretrained(made / "base")
+    if kind == "adapter":
+        model = lay_over(model, made / "adapter")
+    shutil.copytree(made / kind, tmp_path / "checkpoint-4")
+    restore_weights(model, tmp_path / "checkpoint-4")
+    (path,) = (tmp_path / "checkpoint-4").glob("*.safetensors")
+    path.write_bytes(HALF(path.read_bytes()))
+    with pytest.raises(ModelError, match=rf"{path.name}: is .* needed: "):
+        restore_weights(model, tmp_path / "checkpoint-4")
 
 
 # --- chat templates -----------------------------------------------------------------------------

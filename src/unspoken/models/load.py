@@ -20,7 +20,7 @@ from unspoken import recipe
 from unspoken.common.errors import ModelError, UnspokenError, setting, shorten
 from unspoken.models.adapter import add_adapter, base_of, is_adapter, lay_over, merge
 from unspoken.models.card import ModelCard
-from unspoken.models.files import find_fault, is_damage, one_line, require_whole
+from unspoken.models.files import find_fault, is_damage, naming_fault, one_line, require_whole
 from unspoken.models.gguf import find_gguf, from_gguf, model_from_gguf, tokenizer_from_gguf
 from unspoken.models.quantization import nf4, require_bitsandbytes
 from unspoken.models.tokenizer import character_tokenizer
@@ -239,16 +239,23 @@ def _require_vocabulary(model: Any, tokenizer: Any, settings: recipe.Model) -> N
 
 
 def restore_weights(model: PreTrainedModel | PeftModel, folder: Path) -> None:
-    """Puts the weights, or the adapter, that `save_model` wrote to a folder into the model."""
+    """Puts the weights, or the adapter, that `save_model` wrote to a folder into the model.
+
+    Raises:
+        ModelError: a file is damaged; the message names it.
+    """
     import torch
     from peft import PeftModel, set_peft_model_state_dict
     from safetensors.torch import load_file
 
     if isinstance(model, PeftModel):
-        set_peft_model_state_dict(model, load_file(folder / "adapter_model.safetensors"))
+        with naming_fault("adapter", folder):
+            set_peft_model_state_dict(model, load_file(folder / "adapter_model.safetensors"))
         return
-    saved = type(model).from_pretrained(folder, dtype=torch.float32)
-    model.load_state_dict(saved.state_dict())
+    with naming_fault("model", folder):
+        kind: Any = type(model)
+        saved, info = kind.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+        model.load_state_dict(require_whole(saved, info, str(folder)).state_dict())
 
 
 def build_empty(settings: recipe.Model, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
@@ -265,7 +272,7 @@ def build_empty(settings: recipe.Model, tokenizer: PreTrainedTokenizerBase) -> P
             return _from_config(settings.config, tokenizer, {})
         with _explained("model", settings.name):
             config = _pretrained(AutoConfig, str(settings.name), settings)
-        return AutoModelForCausalLM.from_config(config)
+            return AutoModelForCausalLM.from_config(config)
 
 
 def _from_config(

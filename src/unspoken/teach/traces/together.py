@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unspoken.common.errors import UnspokenError
 from unspoken.common.interrupt import StopRequest
 from unspoken.parallel.world import read_world
 from unspoken.teach.traces.merge import merge_traces
@@ -67,16 +68,34 @@ def _write_shares(
         place = shares_folder(output) / output.name
         shares = {shard_path(place, (i, count)): (i, count) for i in range(1, count + 1)}
     own: list[GenerateSummary] = []
-    for file, share in list(shares.items())[process.process_index :: process.num_processes]:
-        own.append(write(file, share))
-        if own[-1].interrupted:
-            break
+    failure: UnspokenError | None = None
+    try:
+        for file, share in list(shares.items())[process.process_index :: process.num_processes]:
+            own.append(write(file, share))
+            if own[-1].interrupted:
+                break
+    except UnspokenError as error:
+        if not alone:  # the others have hours of their own work, and are ended by the launcher
+            raise
+        failure = error
+    _raise_together(failure)
     together = _sum_up(gather_object(own), output)
     if count > 1 and process.is_main_process and not together.interrupted:
         merge_traces(list(shares), output, overwrite=overwrite)
         shutil.rmtree(shares_folder(output))
     process.wait_for_everyone()
     return together
+
+
+def _raise_together(failure: UnspokenError | None) -> None:
+    """Raises one process's error in all of them, which wait here for each other."""
+    from accelerate.utils import gather_object
+
+    messages = gather_object([] if failure is None else [str(failure.args[0])])
+    if failure is not None:
+        raise failure
+    if messages:
+        raise UnspokenError(messages[0])
 
 
 def shares_folder(output: Path) -> Path:
