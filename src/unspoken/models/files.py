@@ -123,9 +123,10 @@ def _is_of_another_layer(key: str, modules: Collection[str]) -> bool:
 
 
 def one_line(error: BaseException) -> str:
-    """The first line of what an error says, or its kind where it says nothing."""
-    lines = str(error).strip().splitlines()
-    text = "".join(sign if sign.isprintable() else " " for sign in lines[0]) if lines else ""
+    """The first line of what an error says, with the next where it announces one; else its kind."""
+    lines = str(error).strip().splitlines()[:2]
+    said = " ".join(map(str.strip, lines if lines and lines[0].endswith(":") else lines[:1]))
+    text = "".join(sign if sign.isprintable() else " " for sign in said)
     return text[:200] or type(error).__name__
 
 
