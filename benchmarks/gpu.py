@@ -230,7 +230,7 @@ def run_part(part: Part, settings: Settings, revision: str | None) -> dict[str, 
         told["results"] = read_tests(xml)
         xml.unlink()
     values = json.loads(path.read_text(encoding="utf-8")) if path.exists() else describe(arguments)
-    values["git_revision"] = values.get("git_revision") or revision
+    values["git_revision"] = revision or values.get("git_revision")
     # from the repository's root, wherever that and the output are
     command = values["command"].replace(f"{settings.output}/", "").replace(f"{ROOT}/", "")
     values["command"] = command
@@ -352,7 +352,7 @@ def main() -> int:
     parser.add_argument(
         "--smollm2", type=Path, default=ROOT / "models" / "smollm2", help="GGUF file or folder"
     )
-    parser.add_argument("--revision", help="of git, where the tree was copied without it")
+    parser.add_argument("--revision", help="of git, where what was copied does not tell")
     arguments = parser.parse_args()
     settings = Settings(
         arguments.toy,
