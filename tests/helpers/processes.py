@@ -8,6 +8,7 @@ itself, such as what an import brings or how a launcher ends, starts a Python of
 from __future__ import annotations
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import runpy
@@ -48,7 +49,7 @@ class Forked:
         """
         sys.audit("subprocess.Popen", sys.executable, args, None, None)  # a unit test may not
         self.args = args
-        self._said = Path(tempfile.mkdtemp()) if folder is None else folder
+        self._said = _new_folder() if folder is None else folder
         self._process = _SERVER.Process(
             target=_become, args=(args, Path.cwd(), {**os.environ, **environment}, self._said)
         )
@@ -86,6 +87,16 @@ class Forked:
         return done.stdout, done.stderr
 
 
+@functools.cache
+def _place() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="unspoken-tests-")
+
+
+def _new_folder() -> Path:
+    """A folder that is there until the tests have ended."""
+    return Path(tempfile.mkdtemp(dir=_place().name))
+
+
 def _become(args: Sequence[str], place: Path, environment: dict[str, str], folder: Path) -> None:
     """In the new process: is what `python ARGUMENTS` would be."""
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
@@ -120,7 +131,7 @@ def together(*arguments: str, **environment: str) -> subprocess.CompletedProcess
         "GROUP_RANK": "0",
         "TORCHELASTIC_RUN_ID": "none",
     }
-    folder = Path(tempfile.mkdtemp())
+    folder = _new_folder()
     both = [
         Forked(*arguments, folder=folder, RANK=rank, LOCAL_RANK=rank, **world, **environment)
         for rank in ("0", "1")
