@@ -559,6 +559,13 @@ RIGHT = {
     ],
 }
 
+RIGHT["calculations in words"] = [
+    ("Bob started with 4 fish, so he bought 8 - 4 = 4 fish at the store.", "4"),
+    ("So, 6 erasers and 8 pencils cost $12 + $24 = $36.", "36"),
+    ("Dividing both sides by 11, we get h = 8,000", "8000"),
+    ("Multiply by 100 and get it in percent: 7 puppies / 20 puppies * 100% = 35%", "35%"),
+]
+
 # kind -> (predicted, gold) that do not say the same
 WRONG = {
     "systems": [
@@ -1097,6 +1104,14 @@ WRONG = {
         ("3 r1", "31"),
     ],
 }
+
+WRONG["calculations in words"] = [
+    ("Tom has 3 apples, and Ann = 5", "5"),
+    ("Paul is 20 + 10 = 30 years old, and Peter is 2 * 20 + 10 = 50 years old.", "50"),
+    ("Subtracting on both sides of it, we get x + 4 = 10", "10"),
+    ("3, 8 - 4 = 4", "4"),
+    ("So, 6 erasers and 8 pencils cost $12 + $24 = $36.", "24"),
+]
 
 
 def _rows(table: dict[str, list[tuple[str, str]]]) -> list[tuple[str, str, str]]:

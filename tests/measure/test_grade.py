@@ -21,6 +21,13 @@ from unspoken.measure.grade import Grade, grade
         ("19", "9 * 2 = 18\nFinal Answer: 18", False),
         # without a marker the text is the answer, not its last line
         ("2", "1\n2", False),
+        # a line without a marker may be a step on the way
+        ("She sold 72 clips", "72", False),
+        ("9 * 2 = $<<9*2=18>>18", "18", False),
+        ("The answer is <<9*2=18>>18.", "18", True),
+        ("Final Answer: She sold 72 clips", "72", True),
+        # a thought that is set apart is a marker, too
+        ("<think>a</think>She sold 72 clips", "72", True),
         # no gold answer
         ("36", None, None),
         ("36", "", None),

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from unspoken.measure.answers import MAX_CHARACTERS, compare_answers, read_answer
+from unspoken.measure.answers import MAX_CHARACTERS, Words, compare_answers, read_answer
+
+_SHORT = 12  # words of an answer that is given at once
 
 
 class Grade(NamedTuple):
@@ -33,8 +35,9 @@ class Grade(NamedTuple):
 def grade(text: str, gold: str | None) -> Grade:
     """The answer in a text, compared with the gold answer, if there is one.
 
-    A number is read out of a sentence ("Natalia sold 72 clips") only where a marker says that the
-    sentence is the answer: the last line of a text may be a step on the way.
+    A number is read out of a sentence ("Natalia sold 72 clips") only where a marker says that this
+    is the answer, and words around an answer are taken away only there and in a text of one short
+    line: the last line of a longer text may be a step on the way.
 
     Args:
         text: everything that was written, without the end token.
@@ -51,7 +54,9 @@ def grade(text: str, gold: str | None) -> Grade:
         return Grade(pred, None, None)
     if len(text) + len(gold) > MAX_CHARACTERS:
         return Grade(pred, gold, correct=False, undecided=True)
-    verdict = compare_with_gold(pred, gold, sentences=is_stated)
+    is_short = "\n" not in text.strip() and len(text.split()) <= _SHORT
+    words: Words = "sentence" if is_stated else "around" if is_short else "lead_in"
+    verdict = compare_with_gold(pred, gold, words)
     return Grade(pred, gold, verdict is True, verdict is None)
 
 
@@ -60,18 +65,18 @@ def is_right(pred: str, gold: str) -> bool:
     return compare_with_gold(pred, gold) is True
 
 
-def compare_with_gold(pred: str, gold: str, *, sentences: bool = True) -> bool | None:
+def compare_with_gold(pred: str, gold: str, words: Words = "sentence") -> bool | None:
     """Whether an answer is the gold one or the one that a gold solution states; None if unknown.
 
     Args:
         pred: an answer, as `extract_answer` finds it.
         gold: the reference answer, or a solution that states it.
-        sentences: whether a number may be read out of a sentence.
+        words: which words of `pred` may be taken away.
     """
     stated = stated_gold(gold)
-    verdicts = [compare_answers(pred, stated, sentences=sentences)]
+    verdicts = [compare_answers(pred, stated, words=words)]
     if stated != gold and "\n" not in gold.strip() and verdicts[0] is not True:
-        verdicts.append(compare_answers(pred, gold, sentences=sentences))
+        verdicts.append(compare_answers(pred, gold, words=words))
     return True if True in verdicts else None if None in verdicts else False
 
 

@@ -47,9 +47,11 @@ from unspoken.measure.answers.extract import (
     read_answer,
     split_answer,
 )
+from unspoken.measure.answers.prose import Words
 
 __all__ = [
     "MAX_CHARACTERS",
+    "Words",
     "answers_equal",
     "compare_answers",
     "digit_accuracy",

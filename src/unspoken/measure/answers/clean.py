@@ -23,7 +23,6 @@ _WRAPPED = re.compile(
     re.DOTALL,
 )
 _GOES_ON = re.compile(r"(?:[0-9]\.[0-9]+|,\s*)\.{3,}\Z")  # 0.333... and 1, 2, ...
-_CALCULATION = re.compile(r"<<[^<>]*>>")  # GSM8K's notes for a calculator: 9*2=$<<9*2=18>>18
 
 _CHARACTERS = str.maketrans(
     dict.fromkeys("−‐‑‒–—－", "-")
@@ -186,7 +185,7 @@ def clean(answer: str) -> str:
         answer = box.content
     if not answer.isascii():
         answer = _FOREIGN_DIGIT.sub(lambda digit: str(unicodedata.digit(digit[0])), answer)
-    answer = tidy(_CALCULATION.sub("", answer)).translate(_CHARACTERS)
+    answer = tidy(answer).translate(_CHARACTERS)
     if "\\\\" in answer and "\\begin" not in answer:  # \\frac, escaped once too often
         answer = re.sub(r"\\\\(?=[A-Za-z(){}[\]])", r"\\", answer)
     for pattern, replacement in _REWRITES:

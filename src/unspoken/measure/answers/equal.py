@@ -20,7 +20,7 @@ from unspoken.measure.answers.expression import (
     read_expression,
     same_value,
 )
-from unspoken.measure.answers.prose import readings
+from unspoken.measure.answers.prose import Words, readings
 from unspoken.measure.answers.quantity import (
     MAX_QUANTITY_CHARACTERS,
     NUMERAL,
@@ -39,6 +39,7 @@ from unspoken.measure.answers.structure import (
     read_system,
     split_equation,
     split_list,
+    told_value,
 )
 from unspoken.measure.answers.times import equal_clocks, equal_compounds, equal_dates
 
@@ -129,7 +130,7 @@ def answers_equal(predicted: str, gold: str) -> bool:
     return compare_answers(predicted, gold) is True
 
 
-def compare_answers(predicted: str, gold: str, *, sentences: bool = True) -> bool | None:
+def compare_answers(predicted: str, gold: str, *, words: Words = "sentence") -> bool | None:
     """Returns whether two answers say the same, as `answers_equal`; None where nobody can tell.
 
     That is so for numbers beyond all bounds, such as 9^{9^{9^{9}}}, of which the value would
@@ -137,7 +138,7 @@ def compare_answers(predicted: str, gold: str, *, sentences: bool = True) -> boo
 
     Args:
         predicted, gold: as in `answers_equal`.
-        sentences: whether a number may be read out of a sentence of the prediction.
+        words: which words of the prediction may be taken away; of the gold answer those around it.
     """
     if max(len(predicted), len(gold)) > MAX_ANSWER_CHARACTERS:
         same = predicted.strip().casefold() == gold.strip().casefold()
@@ -149,11 +150,7 @@ def compare_answers(predicted: str, gold: str, *, sentences: bool = True) -> boo
         return True
     if first.isdigit() and second.isdigit():
         return int(first) == int(second)
-    pairs = [
-        (one, other)
-        for one in readings(first, sentences=sentences)
-        for other in readings(second, sentences=False)
-    ]
+    pairs = [(one, other) for one in readings(first, words) for other in readings(second, "around")]
     try:
         return any(_Comparison().same(one, other) for one, other in pairs)
     except Undecided:
@@ -221,9 +218,15 @@ class _Comparison:
         return None
 
     def _equal_equations(self, first: str, second: str) -> bool | None:
-        sides = split_equation(first), split_equation(second)
-        if len(sides[0]) == len(sides[1]) == 1:
+        if len(split_equation(first)) == len(split_equation(second)) == 1:
             return None
+        told = told_value(first), told_value(second)
+        if any(told):
+            return self.same(told[0] or first, told[1] or second)
+        return self._equal_systems_or_sides(first, second)
+
+    def _equal_systems_or_sides(self, first: str, second: str) -> bool:
+        sides = split_equation(first), split_equation(second)
         system, other_system = read_system(first), read_system(second)
         if system and other_system:
             return self._equal_systems(system, other_system)

@@ -30,6 +30,7 @@ _SAME_DIGITS = 75  # of 150: the others are left to cancellation
 _MIN_ROUNDED_DIGITS = 13  # 4.123105625617661 is the root of 17, 4.1231 is not
 _MAX_EXACT_BITS = 20_000
 _MAX_LOST_BITS = 240  # 72 digits
+_MAX_SIZE_BITS = 100_000  # neither above 2^100000 nor below its inverse
 _MAX_MAGNITUDE_BITS = 64
 _MAX_FACTORIAL = 1000
 # Values for variables, by the place of their name in the alphabet of the expression.
@@ -368,7 +369,10 @@ class _Calculator:
             return self._values[tree]
         name, *arguments = tree
         value = self._operations[name](*map(self.calculate, arguments))
-        if isinstance(value, Fraction) and _bits(value) > _MAX_EXACT_BITS:
+        if isinstance(value, Fraction):
+            if _bits(value) > _MAX_EXACT_BITS:
+                raise Undecided
+        elif value and abs(self._context.mag(value)) > _MAX_SIZE_BITS:
             raise Undecided
         return value
 

@@ -73,6 +73,7 @@ _END_TOKEN = re.compile(
     r"|</s>|<eos>|<pad>|<(?:end|start)_of_turn>",
     re.IGNORECASE,
 )
+_CALCULATION = re.compile(r"<<[^<>]*>>")  # GSM8K's notes for a calculator: 9*2=$<<9*2=18>>18
 _THINK_END = "</think>"
 # A text in OpenAI's Harmony format: channels of which only the final one is spoken.
 _FINAL_CHANNEL = re.compile(r"<\|channel\|>\s*final\b[^<]*<\|message\|>")
@@ -199,7 +200,7 @@ def _find_spoken(text: str) -> _Spoken:
     inside, closed, after = _split_thought(text)
     spoken = _without_recitation(_spoken_part(text))
     statement = _find_statement(spoken)
-    answer = statement.answer if statement else _last_line(spoken)
+    answer = _CALCULATION.sub("", statement.answer) if statement else _last_line(spoken)
     says_nothing = closed and not _END_TOKEN.sub("", after).strip()
     is_thinking = after.lstrip().startswith("<think>") or (not closed and _in_channel(text))
     is_stated = not says_nothing and not is_thinking and (closed or statement is not None)

@@ -8,11 +8,16 @@ take a wrong one for right.
 from __future__ import annotations
 
 import re
+from typing import Literal, TypeAlias
 
 from unspoken.measure.answers.clean import without_lead_in
 from unspoken.measure.answers.quantity import is_measure, read_quantity
 from unspoken.measure.answers.structure import is_name
 from unspoken.measure.answers.times import read_clock
+
+#: Words that may be taken away: "The total is" alone, also what stands around an answer, or all
+#: of a sentence in which it is the one number.
+Words: TypeAlias = Literal["lead_in", "around", "sentence"]
 
 _MAX_CHARACTERS = 300
 _MAX_WORDS = 30
@@ -115,16 +120,17 @@ _NEAR = 0.02
 _NAMED_APPROXIMATION = re.compile(r"([^=]{1,40}?) ?\\(?:approx|in) ?([^=]+)")
 
 
-def readings(text: str, *, sentences: bool) -> list[str]:
+def readings(text: str, words: Words) -> list[str]:
     """Returns what an answer amounts to: one text, or several where it says the same in two ways.
 
     Args:
         text: an answer that `clean` has cleaned.
-        sentences: whether a number may be read out of a sentence; else only words around an
-            answer are taken away.
+        words: which may be taken away.
     """
     if len(text) > _MAX_CHARACTERS:
         return [text]
+    if words == "lead_in":
+        return [without_lead_in(text)]
     text = _without_hedge(without_lead_in(_without_hedge(text)))
     lead_in = _STRUCTURE_LEAD_IN.match(text)
     if lead_in and not _REFUSED.search(lead_in[0]):
@@ -138,7 +144,7 @@ def readings(text: str, *, sentences: bool) -> list[str]:
     if ways := _same_in_several_ways(text):
         return ways
     text = _without_choice_lead_in(_without_remark(_without_reason(text)))
-    if sentences and read_quantity(text) is None:
+    if words == "sentence" and read_quantity(text) is None:
         text = _number_of_sentence(text) or text
     return [text]
 

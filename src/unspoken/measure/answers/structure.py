@@ -37,6 +37,11 @@ _NAME = re.compile(
 )
 _PRODUCT = re.compile(r"[abcxyz]{3}")
 _VARIABLE = re.compile(r"\(|\\|.?(?:$|[_( ])")
+_CONNECTOR = re.compile(r"so|thus|hence|therefore|finally|then|next|now", re.IGNORECASE)
+_SEVERAL_WORDS = re.compile(r"[^\W\d_]{2,}\W.*[^\W\d_]{2,}\W.*[^\W\d_]{2,}")
+_TWO_WORDS = re.compile(r"[^\W\d_]{2,}\W.*[^\W\d_]{2,}")
+_CALCULATED = re.compile(r"(?:[0-9)%]|[^\W\d_]{2}) ?[-+*/x] ?[$(]?\.?[0-9]")
+_CALLED = re.compile(r"[^\W\d_]{2,} (?:[a-z]+ )?[A-Za-z]$")  # we get r = 4
 _OR = re.compile(r"(?<![A-Za-z])or(?![A-Za-z])")
 _TUPLE_NAME = re.compile(r"\( ?(.+) ?\)")
 
@@ -185,6 +190,26 @@ def read_system(text: str) -> System | None:
     if len(solutions) == 1 and len(solutions[0]) > 1 and has_or(text):
         return None  # x = 1 or y = 5
     return _open_tuple(solutions)
+
+
+def told_value(text: str) -> str | None:
+    """Returns "$36" of "So, 6 erasers and 8 pencils cost $12 + $24 = $36", a calculation in words.
+
+    None where the words before the calculation may be values of their own.
+    """
+    parts = split_list(text)
+    if parts is None or any(len(split_equation(part)) > 1 for part in parts[:-1]):
+        return None
+    *others, value = split_equation(parts[-1])
+    if not others:
+        return None
+    left = others[-1]
+    has_words = [
+        bool(_CONNECTOR.fullmatch(each) or _SEVERAL_WORDS.search(each)) for each in parts[:-1]
+    ]
+    if _CALCULATED.search(left):
+        return value if any(has_words) or _TWO_WORDS.search(left) else None
+    return value if _CALLED.search(left) and all(has_words) else None
 
 
 def has_or(text: str) -> bool:
