@@ -17,7 +17,6 @@ class FakeEngine:
     name: str = "fake"
     model: str = "fake-1"
     style: Style = "plain"
-    num_retries: int = 0
 
     def __init__(self, break_after: int | None = None, **settings: Any) -> None:
         self.extra = settings

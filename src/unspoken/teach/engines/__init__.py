@@ -95,15 +95,13 @@ class Engine(Protocol):
         name: "transformers", "openai" or "worked".
         model: which model answers, for people.
         style: how it wants its prompts.
-        num_retries: how often it had to try again so far.
+
+    One that has to try again now and then says how often, as `num_retries`.
     """
 
     name: str
     model: str
     style: Style
-
-    @property
-    def num_retries(self) -> int: ...
 
     def settings(self) -> dict[str, Any]:
         """What decides its replies; a file is only continued with equal settings."""

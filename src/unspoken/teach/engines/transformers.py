@@ -52,7 +52,6 @@ class TransformersEngine:
     """Answers with a causal language model in this process; loads it when the first is asked."""
 
     name: str = "transformers"
-    num_retries: int = 0
 
     def __init__(
         self,

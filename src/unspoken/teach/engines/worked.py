@@ -22,7 +22,6 @@ class WorkedEngine:
     name: str = "worked"
     model: str = "worked"
     style: Style = "none"
-    num_retries: int = 0
 
     def settings(self) -> dict[str, Any]:
         """Nothing decides but the questions."""

@@ -144,7 +144,7 @@ def _complete(
     progress: str | None,
 ) -> GenerateSummary:
     """Answers what is missing, and sorts the file once it is whole; it is this process's own."""
-    file, retried_before = TraceFile(path), engine.num_retries
+    file, retried_before = TraceFile(path), _count_retries(engine)
     begin = time.perf_counter()
     with file, StopRequest(is_launched=read_world().is_launched) as stop:
         if file.num_torn_bytes:
@@ -173,7 +173,7 @@ def _complete(
         seconds=seconds,
         cost=engine.cost(Usage(*file.used)),
         interrupted=interrupted,
-        num_retries=engine.num_retries - retried_before,
+        num_retries=_count_retries(engine) - retried_before,
     )
 
 
@@ -188,7 +188,7 @@ def _add_replies(
     progress: str | None,
 ) -> None:
     """Adds what the engine replies to the requests that are not done, until a signal comes."""
-    retried_before = engine.num_retries
+    retried_before = _count_retries(engine)
     with AnswersBar(len(requests), len(done), progress, "trace", leave=True) as bar:
         replies = engine.generate(
             requests,
@@ -201,9 +201,14 @@ def _add_replies(
         for number, reply in replies:
             request = requests[number]
             file.add(_make_record(request, reply, engine), request.index, request.sample)
-            retries = engine.num_retries - retried_before
+            retries = _count_retries(engine) - retried_before
             bar.note = f", {retries:,} retries" if retries else ""
             bar.add_answers()
+
+
+def _count_retries(engine: Engine) -> int:
+    """How often an engine had to try again so far; most never do, and have no such number."""
+    return getattr(engine, "num_retries", 0)
 
 
 def shard_path(output: AnyPath, shard: tuple[int, int]) -> Path:
