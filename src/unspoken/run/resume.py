@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from unspoken.common.errors import ModelError, setting
-from unspoken.common.files import link_folder
+from unspoken.common.errors import ModelError, setting, shorten
+from unspoken.common.files import link_folder, read_json
 from unspoken.recipe import layout
 from unspoken.recipe.records import StageRecord
 from unspoken.run.settings import changes
@@ -50,7 +49,13 @@ def resume_from(checkpoint: Path, folder: Path, settings: dict[str, Any]) -> Non
             f"that was interrupted; to train on, give its model as {setting('student_dir')} and "
             f"another {setting('out_dir')}"
         )
-    step = int(json.loads((found / layout.CHECKPOINT_STATE_FILE).read_text())["step"])
+    values = read_json(found / layout.CHECKPOINT_STATE_FILE) or {}
+    step = values.get("step")
+    if not isinstance(step, int) or isinstance(step, bool) or step < 0:
+        raise ModelError(
+            f"{given}: its {layout.CHECKPOINT_STATE_FILE} is damaged (step: {shorten(step)}); "
+            "needed: a whole checkpoint; name another, or leave it out to go on from the newest"
+        )
     target = layout.checkpoint_folder(folder, step)
     if found.resolve() != target.resolve():
         link_folder(found, target)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import random
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +25,7 @@ import numpy as np
 import torch
 
 from unspoken import recipe
-from unspoken.common.files import TEMPORARY, clean, link_folder, write_folder
+from unspoken.common.files import TEMPORARY, clean, link_folder, set_aside, write_folder
 from unspoken.models.card import ModelCard
 from unspoken.models.load import restore_weights, save_model
 from unspoken.models.template import Template
@@ -37,6 +38,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from unspoken.parallel.processes import AnyModel, Processes
+
+
+logger = logging.getLogger(__name__)
+
+#: In state.json, the bytes of each other file of the checkpoint.
+_SIZES = "sizes"
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,7 @@ class TrainState:
     @staticmethod
     def from_json(values: dict[str, Any]) -> TrainState:
         """The state that `dataclasses.asdict` took apart."""
+        values = {name: value for name, value in values.items() if name != _SIZES}
         return TrainState(**{**values, "schedule": RemovalState(**values["schedule"])})
 
 
@@ -96,6 +104,7 @@ class Checkpoints:
         if accelerator.is_main_process:
             for place in (folder / layout.LEVELS, folder):
                 clean(place)
+            _set_damaged_aside(folder)
         accelerator.wait_for_everyone()
         # as the main process sees it: on a network's file system the others may see older lists
         self.resumed_from: Path | None = broadcast_object_list([self.last()])[0]
@@ -150,7 +159,9 @@ class Checkpoints:
 
         def write(folder: Path) -> None:
             torch.save(values, folder / layout.CHECKPOINT_TENSORS_FILE)
-            (folder / layout.CHECKPOINT_STATE_FILE).write_text(json.dumps(asdict(state)))
+            sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
+            values_of_state = {**asdict(state), _SIZES: sizes}
+            (folder / layout.CHECKPOINT_STATE_FILE).write_text(json.dumps(values_of_state))
 
         self._write(layout.checkpoint_folder(self.folder, state.step), model, state, write, tensors)
         if self.accelerator.is_main_process:
@@ -230,6 +241,38 @@ def _tensors_in(values: Any) -> Iterator[torch.Tensor]:
     elif isinstance(values, dict | list | tuple):
         for each in values.values() if isinstance(values, dict) else values:
             yield from _tensors_in(each)
+
+
+def damage_of(checkpoint: Path) -> str | None:
+    """What is wrong with a checkpoint, in words; None where nothing is, as far as can be told soon.
+
+    Its state is read, its files are as long as they were, and its tensors are where they should be;
+    the tensors themselves are not read.
+    """
+    try:
+        values = json.loads((checkpoint / layout.CHECKPOINT_STATE_FILE).read_text("utf-8"))
+        if TrainState.from_json(values).step != layout.checkpoint_step(checkpoint):
+            return f"{layout.CHECKPOINT_STATE_FILE} is of another step"
+        for name, size in values.get(_SIZES, {}).items():
+            if (checkpoint / name).stat().st_size != size:
+                return f"{name} is not whole"
+        tensors = checkpoint / layout.CHECKPOINT_TENSORS_FILE
+        torch.load(tensors, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # of any kind: what it reads may be anything
+        return " ".join(str(error).split())[:200] or type(error).__name__
+    return None
+
+
+def _set_damaged_aside(folder: Path) -> None:
+    """Sees to it that the newest checkpoint of a training is a whole one, or that there is none."""
+    for checkpoint in reversed(layout.checkpoints_in(folder)):
+        damage = damage_of(checkpoint)
+        if damage is None:
+            return
+        logger.warning(
+            "%s: damaged (%s); it is kept as %s, and training goes on from the one before, or anew",
+            checkpoint, damage, set_aside(checkpoint).name,
+        )  # fmt: skip
 
 
 def remove_checkpoints(folder: Path) -> None:

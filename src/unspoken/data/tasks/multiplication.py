@@ -196,6 +196,17 @@ def generate(
     return problems
 
 
+def require_enough(digits: Sequence[Size], num_train: int, num_valid: int, num_test: int) -> None:
+    """Checks that so many problems of these sizes exist, without making them.
+
+    Raises:
+        SettingError: as `generate`.
+    """
+    counts = {"train": num_train, "valid": num_valid, "test": num_test}
+    require_at_least(0, MOST_EXAMPLES, **{f"num_{split}": count for split, count in counts.items()})
+    _share_out(_check_sizes(digits), counts)
+
+
 def examples(
     digits: Sequence[Size], num_train: int, num_valid: int, num_test: int, seed: int = 0
 ) -> dict[str, list[Example]]:

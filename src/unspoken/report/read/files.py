@@ -7,18 +7,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from unspoken.common.files import read_text
 
 
-def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """Records of a JSONL file, and how many lines were cut off: a run may be writing it now."""
-    records, unreadable = [], 0
+def read_lines(path: Path, kind: Any = dict[str, Any]) -> tuple[list[dict[str, Any]], int]:
+    """Records of a JSONL file, and how many lines were cut off: a run may be writing it now.
+
+    Args:
+        path: the file.
+        kind: of the records, such as a TypedDict; lines of another one count as cut off.
+    """
+    records, unreadable, known = [], 0, TypeAdapter(kind)
     for line in (read_text(path) or "").split("\n"):  # splitlines would also split at U+2028
         if not line.strip():
             continue
         try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
+            records.append(known.validate_python(json.loads(line)))
+        except (ValueError, RecursionError):
             unreadable += 1
     return records, unreadable
 
@@ -31,7 +38,7 @@ def iterate_lines(path: Path) -> Iterator[dict[str, Any]]:
         for line in file:
             try:
                 record = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(record, dict):
                 yield record

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, with_config
+from typing_extensions import NotRequired, TypedDict
 
 from unspoken.measure.stats import mcnemar_exact
 from unspoken.recipe import layout
@@ -30,12 +33,39 @@ LABELS = {
 SPLITS = {"test": "held-out questions", "valid": "validation questions"}
 
 
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+@with_config({"extra": "allow"})
+class PredictionRecord(TypedDict):
+    """What the report reads of a line of predictions.jsonl."""
+
+    question: str
+    generated: str
+    pred: str
+    gold: str | None
+    correct: bool | None
+    num_tokens: int
+    category: NotRequired[str]
+    sample: NotRequired[int]
+
+
+@with_config({"extra": "allow"})
+class EnvironmentRecord(TypedDict, total=False):
+    """What the report reads of environment.json."""
+
+    command: str
+    data: list[dict[str, str | None]]
+    machine: dict[str, Any]
+    versions: dict[str, Any]
+
+
 @dataclass(frozen=True)
 class TrainPoint:
     """One `train` line of metrics.jsonl."""
 
     step: int
-    loss: float
+    loss: _Finite
     removed: int
 
 
@@ -45,8 +75,8 @@ class ValidPoint:
 
     step: int
     removed: int
-    accuracy: float | None
-    mean_tokens: float
+    accuracy: _Finite | None
+    mean_tokens: _Finite
     num_questions: int
 
 

@@ -5,29 +5,42 @@ The layout is described in `unspoken.run`.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from unspoken.common.errors import DataError
 from unspoken.common.files import read_json, read_text
 from unspoken.common.plain_yaml import read_yaml
 from unspoken.recipe import layout
 from unspoken.recipe.plan import Plan
-from unspoken.recipe.records import DataRecord, Evaluation, TrainingRecord, TrainingState
+from unspoken.recipe.records import (
+    DataRecord,
+    Evaluation,
+    TrainingRecord,
+    TrainingState,
+    validated,
+)
 from unspoken.report.read.costs import read_costs
 from unspoken.report.read.files import read_lines
 from unspoken.report.read.missing import missing_parts, planned_models, read_plan
 from unspoken.report.read.results import (
     CORE,
+    EnvironmentRecord,
     PhaseResult,
+    PredictionRecord,
     RunResult,
     TrainPoint,
     ValidPoint,
     VariantResult,
 )
 from unspoken.report.read.vetting import read_traces, read_vetted
+
+Point = TypeVar("Point", TrainPoint, ValidPoint)
 
 
 def read_run(folder: Path) -> RunResult:
@@ -45,7 +58,8 @@ def read_run(folder: Path) -> RunResult:
     recipe, _ = read_yaml(text, str(path))
     if not isinstance(recipe, dict):
         raise DataError(f"{path}: holds no settings; needed: a recipe")
-    environment = read_json(folder / layout.ENVIRONMENT_FILE) or {}
+    place = folder / layout.ENVIRONMENT_FILE
+    environment = validated(EnvironmentRecord, read_json(place) or {}, place)
     hashes = environment.get("data", [])
     parts = recipe.get("phases") or []
     name = recipe.get("name", folder.name)
@@ -129,13 +143,9 @@ def _read_variant(name: str, folder: Path, planned: Plan | None) -> VariantResul
         borrowed=borrowed,
         measured=evaluation,
         trained=trained,
-        train=[
-            TrainPoint(record["step"], record["loss"], record["removed"])
-            for record in records
-            if record.get("event") == "train"
-        ],
-        valid=[_valid_point(record) for record in records if record.get("event") == "valid"],
-        predictions=read_lines(folder / layout.PREDICTIONS_FILE)[0],
+        train=_points(records, "train", TrainPoint),
+        valid=_points(records, "valid", ValidPoint),
+        predictions=read_lines(folder / layout.PREDICTIONS_FILE, PredictionRecord)[0],
         unreadable=unreadable,
         started_from=None if stage is None else stage.started_from,
     )
@@ -159,9 +169,14 @@ def _is_of_earlier_recipe(folder: Path, stage: TrainingRecord | None, borrowed: 
     return stage is None
 
 
-def _valid_point(record: dict[str, Any]) -> ValidPoint:
-    names = ValidPoint.__dataclass_fields__
-    return ValidPoint(**{name: record[name] for name in names})
+def _points(records: list[dict[str, Any]], event: str, kind: type[Point]) -> list[Point]:
+    """The lines of one kind; without those whose figures are no numbers, such as a loss of null."""
+    known, points = TypeAdapter(kind), []
+    for record in records:
+        if record.get("event") == event:
+            with contextlib.suppress(ValidationError):
+                points.append(known.validate_python(record))
+    return points
 
 
 def _borrowed(folder: Path) -> TrainingRecord | None:
