@@ -21,6 +21,7 @@ from unspoken.common.address import read_address
 from unspoken.measure.sampling import Sampling
 from unspoken.recipe import Teacher
 from unspoken.teach.engines import EngineError, Prompt, Request, Usage
+from unspoken.teach.engines.exchange import Client, Halt
 from unspoken.teach.prompts import INSTRUCTION
 from unspoken.teach.traces.write import generate_traces
 
@@ -562,6 +563,15 @@ def make_requests(count: int) -> list[Request]:
         )
         for n in range(count)
     ]
+
+
+def test_nothing_is_sent_after_the_cut(server: FakeServer) -> None:
+    halt = Halt()
+    halt.cut()
+    client = Client("127.0.0.1")
+    with halt.watching(9) as exchange, pytest.raises(OSError):
+        client.post(server.url, b"{}", {}, exchange, 9)
+    assert server.bodies == []
 
 
 def test_what_answers_within_the_moment_is_kept(server: FakeServer, tmp_path: Path) -> None:

@@ -80,6 +80,7 @@ class Halt:
         self._event = threading.Event()
         self._lock = threading.Lock()
         self._exchanges: set[Exchange] = set()
+        self._is_cut = False
 
     @property
     def is_set(self) -> bool:
@@ -98,6 +99,7 @@ class Halt:
         """Lets nothing new begin, and cuts off what is under way."""
         self.set()
         with self._lock:
+            self._is_cut = True
             for exchange in self._exchanges:
                 exchange.cut()
 
@@ -110,6 +112,8 @@ class Halt:
         timer.start()
         with self._lock:
             self._exchanges.add(exchange)
+            if self._is_cut:  # it came between the last look at `is_set` and now
+                exchange.cut()
         try:
             yield exchange
         finally:
