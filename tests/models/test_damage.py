@@ -109,6 +109,7 @@ WHATEVER = [
     ("base", "config.json", lambda raw: replaced(raw, intermediate_size=32)),
     ("base", "tokenizer_config.json", lambda raw: replaced(raw, eos_token={"a": 1})),
     ("base", "tokenizer_config.json", lambda raw: replaced(raw, eos_token=None)),
+    ("base", "tokenizer_config.json", lambda raw: replaced(raw, model_max_length={"a": 1})),
     ("base", "tokenizer.json", lambda raw: replaced(raw, added_tokens=5)),
     ("base", "tokenizer.json", lambda raw: replaced(raw, model={"type": "none"})),
     ("adapter", "adapter_config.json", lambda raw: replaced(raw, peft_type="unheard")),

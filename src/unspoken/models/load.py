@@ -56,6 +56,7 @@ def load_tokenizer(
         tokenizer = (
             tokenizer_from_gguf(file) if file else _pretrained(AutoTokenizer, name, settings)
         )
+        tokenizer("1")  # some settings are only looked at when it is used
     if tokenizer.eos_token_id is None:
         raise ModelError(
             f"tokenizer {name!r} has no end token, so a model could never learn to stop; needed: "
