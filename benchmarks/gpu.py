@@ -160,11 +160,8 @@ def smollm2(settings: Settings, output: Path) -> list[str] | str:
     if not settings.smollm2.exists():
         return f"{settings.smollm2} is not there: see gpu.md for how it is carried"
     overrides = [
-        *(
-            f"model.name={settings.smollm2}",
-            "baselines.untrained=false",
-            "evaluate.batch_size=1000",
-        ),
+        f"model.name={settings.smollm2}",
+        *("baselines.untrained=false", "evaluate.batch_size=1000"),
         *("train.batch_size=256", "train.warmup_steps=20", "train.evaluate_every=1000"),
         *("data.num_valid=1000", "train.num_valid=1000", "train.level_every=0"),
         # what two and a half minutes allow: two thirds of an epoch, then half of one

@@ -64,7 +64,6 @@ def test_a_part_that_fails_or_takes_too_long_leaves_its_last_lines_and_the_other
 ) -> None:
     damaged = tmp_path / "damaged.gguf"
     damaged.write_bytes(b"no model")
-    # in the order of the script: what comes first fails, what comes last is out of time at once
     _, files = run(tmp_path, "--only", "evaluation", "--seconds", "1")
     assert files["evaluation"]["status"] == "cut off"
     assert files["evaluation"]["limit_s"] == 1

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from helpers.gpu import ON_A_GPU, largest_difference
-from helpers.launching import TWO_RESETS, torchrun
+from helpers.launching import TWO_RESETS, torchrun, train_alone
 from helpers.paths import CONFIGS
 from helpers.recipes import tiny_recipe
 from helpers.training import losses, trainer
@@ -28,9 +28,7 @@ CLOSE = 2e-4
 @pytest.fixture(scope="module")
 def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run without FSDP2, on the same device, with all its checkpoints."""
-    folder = tmp_path_factory.mktemp("one")
-    trainer(tiny_recipe(folder, **SECTIONS), folder).run()
-    return folder
+    return train_alone(tmp_path_factory.mktemp("one"))
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import yaml
 
 from helpers.paths import ROOT
 from helpers.recipes import tiny_recipe
-from helpers.training import NO_DROPOUT
+from helpers.training import NO_DROPOUT, trainer
 
 SETTINGS: dict[str, Any] = {
     "model": NO_DROPOUT,
@@ -50,6 +50,12 @@ TWO_RESETS: dict[str, Any] = {
         "max_grad_norm": 0.5,
     },
 }
+
+
+def train_alone(folder: Path) -> Path:
+    """The run of one process that every way is held against, with all its checkpoints."""
+    trainer(tiny_recipe(folder, **TWO_RESETS), folder).run()
+    return folder
 
 
 #: Processes find tests/helpers, and what this one finds.

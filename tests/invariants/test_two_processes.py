@@ -16,6 +16,7 @@ from helpers.launching import (
     WAYS,
     close,
     run_recipe_of,
+    train_alone,
 )
 from helpers.processes import alone, together
 from helpers.recipes import tiny_recipe
@@ -28,9 +29,7 @@ from unspoken.models.tokenizer import character_tokenizer
 @pytest.fixture(scope="module")
 def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run of one process that every way is held against."""
-    folder = tmp_path_factory.mktemp("one")
-    trainer(tiny_recipe(folder, **TWO_RESETS), folder).run()
-    return folder
+    return train_alone(tmp_path_factory.mktemp("one"))
 
 
 @pytest.mark.cluster

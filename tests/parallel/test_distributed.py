@@ -17,14 +17,13 @@ import pytest
 import yaml
 
 from helpers.launching import (
-    TWO_RESETS,
     WAYS,
     torchrun,
+    train_alone,
 )
 from helpers.paths import ROOT
 from helpers.processes import alone, together
 from helpers.recipes import tiny_recipe
-from helpers.training import trainer
 from unspoken.common.errors import RecipeError
 from unspoken.data.jsonl import write_jsonl
 from unspoken.data.tasks.multiplication import examples
@@ -35,9 +34,7 @@ from unspoken.teach.traces.together import shares_folder
 @pytest.fixture(scope="module")
 def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run of one process that every way is held against."""
-    folder = tmp_path_factory.mktemp("one")
-    trainer(tiny_recipe(folder, **TWO_RESETS), folder).run()
-    return folder
+    return train_alone(tmp_path_factory.mktemp("one"))
 
 
 @pytest.mark.cluster
