@@ -195,7 +195,7 @@ def _count_levels(training: Training, learner: Learner) -> int:
 def _size(num_bytes: float) -> str:
     """A size as people write it.
 
-    Example:
+    Examples:
         >>> _size(1.2e6), _size(3.4e9)
         ('1.2 MB', '3.4 GB')
     """

@@ -107,7 +107,7 @@ def require_room(path: Path, num_bytes: int) -> None:
 def human(num_bytes: float) -> str:
     """Bytes for people.
 
-    Example:
+    Examples:
         >>> human(640), human(3_200_000)
         ('640 bytes', '3.2 MB')
     """

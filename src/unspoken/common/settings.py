@@ -82,7 +82,7 @@ def checked(kind: type[Any] | None = None, *, kw_only: bool = False) -> Any:
     Raises:
         SettingError: from the class, for the first value that cannot be used.
 
-    Example:
+    Examples:
         >>> @checked
         ... class Pace:
         ...     per_minute: Annotated[float, Field(gt=0)] = 60.0

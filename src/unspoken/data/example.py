@@ -188,7 +188,7 @@ def extract_solution(record: Mapping[str, Any], where: str) -> str | None:
     It is `cot` or `thought`, or GSM8K's `answer` with its `####`. Where it does not state the
     final answer in its last line, the line `Final Answer: ...` is added.
 
-    Example:
+    Examples:
         >>> extract_solution({"question": "1 + 2", "thought": "one more than 2", "answer": "3"}, "")
         'one more than 2\\nFinal Answer: 3'
     """

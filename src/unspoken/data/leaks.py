@@ -51,7 +51,7 @@ def normalize(question: str) -> str:
     only between letters. Zeros in front stay, because digits may be written least significant
     first, where `0 1 2` is another number than `1 2`.
 
-    Example:
+    Examples:
         >>> normalize("She pays  $1,000.50 for 3.0 kg.")
         'she pays$1000.5for3kg.'
         >>> normalize("0 1 2 * 3"), normalize("012*3"), normalize("1 2 * 3")

@@ -66,7 +66,7 @@ class Overlap:
 def split_words(question: str) -> list[str]:
     """Returns the words, numbers and signs of a question, as they are compared.
 
-    Example:
+    Examples:
         >>> split_words("Ann's 1,000.50 kg: what is 3/4 - 2 * -5?")
         ["ann's", '1000.5', 'kg', 'what', 'is', '3/4', '-', '2', '*', '-5']
     """

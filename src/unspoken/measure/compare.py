@@ -266,7 +266,7 @@ def paired_interval(
     Args:
         both, only_first, only_second, neither: how many questions who has right; not all 0.
 
-    Example:
+    Examples:
         >>> [round(end, 4) for end in paired_interval(36, 12, 2, 0)]  # the paper's
         [0.0569, 0.3404]
     """

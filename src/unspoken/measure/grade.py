@@ -43,7 +43,7 @@ def grade(text: str, gold: str | None) -> Grade:
         text: everything that was written, without the end token.
         gold: the reference answer, or a solution that states it.
 
-    Example:
+    Examples:
         >>> grade("9 * 2 = 18\\nFinal Answer: $18", "18")
         Grade(pred='$18', gold='18', correct=True, undecided=False)
         >>> grade("#### 18", " ").correct is None

@@ -28,7 +28,7 @@ def wilson_interval(
     Raises:
         ValueError: unless 0 <= successes <= trials and 0 < confidence < 1.
 
-    Example:
+    Examples:
         >>> low, high = wilson_interval(8, 10)
         >>> round(low, 4), round(high, 4)
         (0.4902, 0.9433)
@@ -54,7 +54,7 @@ def wilson_interval(
 class Proportion:
     """So many successes of so many trials, with its 95 % Wilson interval.
 
-    Example:
+    Examples:
         >>> print(Proportion(978, 1000))
         97.8 % [96.7, 98.5]
     """
@@ -95,7 +95,7 @@ def percentile(values: Sequence[float], q: float) -> float:
     Raises:
         ValueError: for no values, or q outside [0, 100].
 
-    Example:
+    Examples:
         >>> percentile([10, 20, 30, 40], 50), percentile([10, 20, 30, 40], 95)
         (25.0, 38.5)
     """
@@ -124,7 +124,7 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
     Raises:
         ValueError: for a negative count.
 
-    Example:
+    Examples:
         >>> mcnemar_exact(1, 5)
         0.21875
     """
@@ -169,7 +169,7 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     Raises:
         ValueError: unless 0 <= c <= n and 1 <= k <= n.
 
-    Example:
+    Examples:
         >>> pass_at_k(n=4, c=1, k=2)
         0.5
     """
@@ -194,7 +194,7 @@ def majority(predictions: Sequence[T], equal: Callable[[T, T], bool]) -> T:
     Raises:
         ValueError: for no predictions.
 
-    Example:
+    Examples:
         >>> majority(["7", "36", "36.0"], lambda first, second: float(first) == float(second))
         '36'
     """
@@ -229,7 +229,7 @@ def clustered_interval(shares: Sequence[float], num_samples: int) -> tuple[float
         shares: one for each question, from 0 to 1, such as the share of its samples that is right.
         num_samples: of all questions together; n is never above it.
 
-    Example:
+    Examples:
         >>> [round(end, 3) for end in clustered_interval([1, 1, 0, 1], 16)]  # 3 of 4
         [0.301, 0.954]
         >>> [round(end, 3) for end in clustered_interval([0.75, 0.75, 0.5, 1], 16)]  # 12 of 16

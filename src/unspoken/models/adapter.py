@@ -220,7 +220,7 @@ def _own_layer(layer: Any) -> Any:
 def choose_targets(names: Iterable[str]) -> list[str]:
     """The usual projections where the model has them, else every linear layer in its blocks.
 
-    Example:
+    Examples:
         >>> choose_targets(["q_proj", "gate_proj", "down_proj", "score"])
         ['down_proj', 'q_proj']
         >>> choose_targets(["c_attn", "c_proj", "c_fc"])

@@ -114,7 +114,7 @@ def choose_files(paths: Sequence[str], *, with_code: bool) -> tuple[list[str], W
     Safetensors are taken alone where there are some: other formats hold the same weights again,
     and .bin files are pickles.
 
-    Example:
+    Examples:
         >>> choose_files(["config.json", "model.safetensors", "pytorch_model.bin"], with_code=False)
         (['config.json', 'model.safetensors'], 'safetensors')
     """

@@ -132,7 +132,7 @@ def _template_error(tokenizer: Any, problem: str) -> ChatTemplateError:
 def squeeze(text: str) -> str:
     """`text` without the spaces that do not stand next to a letter.
 
-    Example:
+    Examples:
         >>> squeeze("1 2 * 3"), squeeze("add 1 2")
         ('12*3', 'add 12')
     """
@@ -154,6 +154,7 @@ def encode_prompts(
 
 
 def token_ids(tokenizer: Any, texts: Sequence[str], special: bool = False) -> list[list[int]]:
+    """The tokens of each text; with `special` those that a tokenizer adds around it, too."""
     if tokenizer.is_fast:
         encodings = rust_tokenizer(tokenizer).encode_batch_fast(
             list(texts), add_special_tokens=special

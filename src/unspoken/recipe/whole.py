@@ -88,7 +88,12 @@ class Recipe(Section):
     evaluate: Evaluate = Evaluate()
     baselines: Baselines = Baselines()
     costs: Costs = Costs()
-    phases: list[dict[str, Any]] = Field(default_factory=list, max_length=100)
+    phases: list[dict[str, Any]] = Field(
+        default_factory=list,
+        max_length=100,
+        description="one model through several settings in turn: each entry is a partial recipe "
+        "with a name, laid over this one",
+    )
 
     @model_validator(mode="after")
     def _adapters_fit(self) -> Recipe:

@@ -82,7 +82,7 @@ def collate(
         side: `left` removes the first ones (the paper), `right` the last ones.
         positions: `natural`: later tokens move up; `gap`: they keep the position that they had.
 
-    Example:
+    Examples:
         prompt `a b`, thought `x y z`, answer `c`; removed 1 from the left gives
         input_ids `a b y z c`, labels `-100 -100 y z c`, positions 0..4, or 0 1 3 4 5 with a gap.
     """

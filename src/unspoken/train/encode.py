@@ -323,7 +323,7 @@ def _encode_each_step(
 def split_steps(thought: str) -> list[str]:
     """The steps of a thought: its lines; else its equations `<<...>>`; else its summands.
 
-    Example:
+    Examples:
         >>> split_steps("<<1+2=3>> <<3*3=9>>")
         ['<<1+2=3>>', ' <<3*3=9>>']
     """

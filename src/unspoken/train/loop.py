@@ -80,7 +80,7 @@ class StepFigures(NamedTuple):
 class StepwiseInternalization:
     """Trains a causal language model while its chain of thought is removed.
 
-    Example:
+    Examples:
         >>> trainer = StepwiseInternalization(
         ...     model, tokenizer, template, recipe, train=train, valid=valid, folder=folder
         ... )  # doctest: +SKIP

@@ -54,7 +54,7 @@ class Removal:
         longest: tokens (or steps, with unit `step`) in the longest thought.
         steps_per_epoch, num_steps: optimizer steps in an epoch, and in the run.
 
-    Example:
+    Examples:
         >>> settings = recipe.Schedule(removal="linear", delta=2)
         >>> removal = Removal(settings, longest=5, steps_per_epoch=4, num_steps=12)
         >>> states = [removal.initial()]

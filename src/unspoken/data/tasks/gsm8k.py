@@ -118,7 +118,7 @@ def equations(solution: str) -> tuple[str, str]:
     The second value is `marks`; or `text` for a solution without marks that spells equations
     out; or `sentences` for one that does not: then its sentences stand in.
 
-    Example:
+    Examples:
         >>> equations("He sold 48/2 = <<48/2=24>>24 clips.")
         ('<<48/2=24>>', 'marks')
         >>> equations("Half of them: 22(.50) = 11 cows, so $1,000 x 2 = $2,000.")

@@ -52,7 +52,7 @@ def solve(first: str | Sequence[int], second: str | Sequence[int]) -> Example:
             spaces) or as numbers.
         second: the same for the second factor.
 
-    Example:
+    Examples:
         >>> solve("2 1", "3")
         Example(question='2 1 * 3', thought='6 3 0', answer='6 3 0', id='')
 

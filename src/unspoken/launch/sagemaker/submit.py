@@ -84,7 +84,7 @@ def setup_sagemaker_training(
     Raises:
         UnspokenError: recipe, settings or AWS refuse; the message says what to do.
 
-    Example:
+    Examples:
         >>> setup_sagemaker_training(
         ...     "recipes/quickstart.yaml",
         ...     role="arn:aws:iam::111122223333:role/unspoken",

@@ -30,7 +30,7 @@ _ARRAY = r"(0*[1-9]\d*)(?:%(0*[1-9]\d*))?"
 def time_s(text: str) -> int:
     """Seconds of a time limit in one of sbatch's six forms.
 
-    Example:
+    Examples:
         >>> time_s("90"), time_s("08:00:00"), time_s("1-12")
         (5400, 28800, 129600)
 
@@ -201,7 +201,7 @@ class SlurmOptions:
     def shards(self) -> tuple[int, int | None] | None:
         """Jobs of the array, and how many at a time at the most; None without an array.
 
-        Example:
+        Examples:
             >>> SlurmOptions(array="16%4").shards
             (16, 4)
         """
@@ -213,7 +213,7 @@ class SlurmOptions:
     def of_shard(self, gpus: int) -> tuple[int | None, str | None]:
         """CPU cores and memory of a job with so many of a node's GPUs; without any, as with one.
 
-        Example:
+        Examples:
             >>> SlurmOptions(gpus_per_node=4, cpus_per_task=32, mem="201G").of_shard(1)
             (8, '51G')
         """

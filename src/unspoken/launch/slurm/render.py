@@ -312,7 +312,7 @@ def _job_name(name: str) -> str:
 def _log_in_directive(path: Path, ids: str) -> str:
     """A log as sbatch reads it after #SBATCH, where % and spaces have a meaning.
 
-    Example:
+    Examples:
         >>> print(_log_in_directive(Path("/runs/50 %/run"), "%j"))
         "/runs/50 %%/run-%j.log"
     """

@@ -122,7 +122,7 @@ def status_lines(recipe: Recipe) -> Iterator[str]:
 def _describe_record(record: str) -> str:
     """A line for people from one record of scontrol.
 
-    Example:
+    Examples:
         >>> _describe_record("JobId=18 JobState=PENDING Reason=BeginTime Restarts=1 ExitCode=0:0")
         '18: PENDING (BeginTime), requeued 1 times'
     """

@@ -28,7 +28,7 @@ def digit_accuracy(predicted: str, gold: str) -> float | None:
         predicted: the extracted answer.
         gold: the reference answer.
 
-    Example:
+    Examples:
         >>> digit_accuracy("1294", "1394"), digit_accuracy("394", "1394")
         (0.75, 0.75)
         >>> digit_accuracy("1 3 9", "1 3 9 4"), digit_accuracy("yes", "no") is None

@@ -121,7 +121,7 @@ def answers_equal(predicted: str, gold: str) -> bool:
         predicted: what `extract_answer` found, or any short answer.
         gold: the reference answer.
 
-    Example:
+    Examples:
         >>> answers_equal("$1,234.50", "1234.5"), answers_equal("3:2", "6:4")
         (True, True)
         >>> answers_equal("0.33", "1/3"), answers_equal("1 3 9 4", "1 3 9 4 0")

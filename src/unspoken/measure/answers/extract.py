@@ -139,7 +139,7 @@ def extract_answer(text: str) -> str:
     Args:
         text: what a model wrote, or a reference solution.
 
-    Example:
+    Examples:
         >>> extract_answer("**Final Answer:** 36\n\nQ: What is 3 + 4?\nA: Final Answer: 7")
         '36'
         >>> extract_answer(r"so x = \boxed{\frac{3}{4}} and we are done.")
@@ -168,7 +168,7 @@ def split_answer(text: str) -> tuple[str, str] | None:
     Args:
         text: what a teacher wrote.
 
-    Example:
+    Examples:
         >>> split_answer("Step 1: 0.15 * 240 = 36\nFinal Answer: 36")
         ('Step 1: 0.15 * 240 = 36', '36')
         >>> split_answer("<think>\nStep 1\n</think>\n\n36")

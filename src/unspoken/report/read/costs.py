@@ -103,7 +103,7 @@ def charged(
     A cost in stage.json is what was charged. Without one, the recipe's prices count, which may
     have been written down after the teacher was asked.
 
-    Example:
+    Examples:
         >>> prices = {"price_prompt": 1.0, "price_completion": 4.0}
         >>> record = TracesRecord(num_prompt_tokens=500_000, num_tokens=250_000)
         >>> charged(record, {"teacher": prices})

@@ -153,7 +153,7 @@ def read_vetted(folder: Path, recipe: dict[str, Any]) -> Vetted | None:
 def in_words(reason: str) -> str:
     """A reason for people.
 
-    Example:
+    Examples:
         >>> in_words("too_many_words")
         'too many words'
     """

@@ -15,7 +15,7 @@ _SPACE = "\u00a0"
 def percent(share: float | None) -> str:
     """A share of 1 as a percentage; only exact ends read 0.0 % and 100.0 %.
 
-    Example:
+    Examples:
         >>> percent(0.996).replace(chr(160), " "), percent(0.9997).replace(chr(160), " ")
         ('99.6 %', '99.97 %')
     """
@@ -108,7 +108,7 @@ def wall_time(seconds: float | None) -> str:
 def exact(number: float) -> str:
     """Four significant digits without an exponent, for those who want to calculate with it.
 
-    Example:
+    Examples:
         >>> exact(0.0123456), exact(12.5), exact(123456.7)
         ('0.01235', '12.5', '123,457')
     """
@@ -122,7 +122,7 @@ def exact(number: float) -> str:
 def money(number: float | None, currency: str) -> str:
     """An amount: cents from 0.1 on, four significant digits below.
 
-    Example:
+    Examples:
         >>> money(12.345, "USD").replace(chr(160), " "), money(0.00021, "USD")[-7:]
         ('USD 12.35', '0.00021')
     """

@@ -78,7 +78,7 @@ def lead_to_name(axis: Axes, ends: Sequence[tuple[float, float, VariantResult]])
 def apart(heights: Sequence[float], least_gap: float) -> list[float]:
     """The heights, moved as little as it takes to be `least_gap` apart; none below 0.04.
 
-    Example:
+    Examples:
         >>> apart([0.5, 0.45, 0.1], 0.1)
         [0.5, 0.4, 0.1]
     """

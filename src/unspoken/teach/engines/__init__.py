@@ -138,7 +138,7 @@ class Engine(Protocol):
 def reply_text(text: str, stop: Sequence[str]) -> str:
     """`text` up to the first stop text, without blanks around it.
 
-    Example:
+    Examples:
         >>> reply_text(" Final Answer: 4\\n\\nQ: What else?", ["\\nQ:"])
         'Final Answer: 4'
     """

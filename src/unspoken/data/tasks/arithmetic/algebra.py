@@ -28,10 +28,12 @@ def draw_unknown(rng: Random, level: int) -> int:
 
 
 def draw_constant(rng: Random, level: int) -> int:
+    """A number that is added or taken away, the larger the higher the level (0 to 2)."""
     return pick(rng, level, (1, 20), (2, 60), (2, 250))
 
 
 def draw_factor(rng: Random, level: int) -> int:
+    """A number to multiply an unknown with, at least 2."""
     return pick(rng, level, (2, 9), (2, 15), (3, 40))
 
 

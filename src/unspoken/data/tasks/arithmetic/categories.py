@@ -39,7 +39,7 @@ def solve_question(question: str) -> Example:
 
     Only the text is needed, so any file with these questions can be solved.
 
-    Example:
+    Examples:
         >>> solve_question("What is 34 + 25?")
         Example(question='What is 34 + 25?', thought='Step 1: Add 20: 34 + 20 = 54\\nStep 2: \
 Add 5: 54 + 5 = 59', answer='59', id='')
@@ -62,7 +62,7 @@ Add 5: 54 + 5 = 59', answer='59', id='')
 def write_cot(example: Example) -> str:
     """Returns the solution as a teacher would write it, with the answer in its last line.
 
-    Example:
+    Examples:
         >>> write_cot(Example("What is 3 + 4?", "Step 1: Add 4: 3 + 4 = 7", "7"))
         'Step 1: Add 4: 3 + 4 = 7\\nFinal Answer: 7'
     """

@@ -67,7 +67,7 @@ def share_out(count: int, categories: Sequence[str]) -> dict[str, int]:
 
     What rounding down leaves over goes to those that lost most.
 
-    Example:
+    Examples:
         >>> list(share_out(377, CATEGORIES).values()), list(share_out(95, CATEGORIES).values())
         ([76, 60, 60, 91, 45, 45], [19, 15, 15, 23, 12, 11])
     """

@@ -57,7 +57,7 @@ def exact(value: Number) -> Number:
 def number(value: Number) -> str:
     """Returns a number as a decimal where it has an end, else as a fraction in lowest terms.
 
-    Example:
+    Examples:
         >>> number(Fraction(5, 2)), number(Fraction(-7, 3)), number(Fraction(4, 2))
         ('2.5', '-7/3', '2')
     """
@@ -217,7 +217,7 @@ def ask_for(*expressions: str) -> list[str]:
 def pick(rng: Random, level: int, *ranges: tuple[int, int]) -> int:
     """Returns a number from the level's range, both ends included; the last one is for all above.
 
-    Example:
+    Examples:
         >>> pick(Random(0), 2, (1, 9), (5, 5))
         5
     """

@@ -25,7 +25,7 @@ from unspoken.data.tasks.arithmetic.form import (
 def split_places(value: Number) -> list[Number]:
     """Returns what the digits of a positive number stand for, without zeros.
 
-    Example:
+    Examples:
         >>> split_places(507)
         [500, 7]
     """

@@ -1,0 +1,91 @@
+"""The site: it builds strictly, nothing is fetched from elsewhere, and everything is described."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from pydantic import BaseModel
+
+from helpers.file_map import PACKAGE
+from helpers.paths import ROOT
+from unspoken.cli.spelling import flags_of
+from unspoken.cli.verbs import VERBS, application, find_verb
+
+#: Elements of a page that a browser fetches by itself.
+FETCHED = re.compile(
+    r"<(?:script|img|iframe|source|link[^>]*stylesheet)[^>]*?(?:src|href)=[\"']?(https?:[^\"' >]+)"
+)
+
+
+@pytest.fixture(scope="module")
+def pages() -> ModuleType:
+    """docs/site/pages.py, which MkDocs loads by its path."""
+    pytest.importorskip(
+        "mkdocs", reason="the site's tools are not installed: pip install '.[docs]'"
+    )
+    spec = importlib.util.spec_from_file_location("pages", ROOT / "docs" / "site" / "pages.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.integration
+def test_the_site_builds_strictly_and_fetches_nothing(tmp_path: Path) -> None:
+    pytest.importorskip(
+        "mkdocs", reason="the site's tools are not installed: pip install '.[docs]'"
+    )
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", str(tmp_path)]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stdout + built.stderr
+    written = list(tmp_path.rglob("*.html"))
+    assert len(written) > 20
+    for page in written:
+        fetched = FETCHED.findall(page.read_text("utf-8"))
+        assert not fetched, f"{page.name}: {fetched}"
+
+
+def test_every_recipe_key_is_described(pages: ModuleType) -> None:
+    missing = [
+        f"{section}.{key}".lstrip(".")
+        for section, model in pages.sections()
+        for key, field in model.model_fields.items()
+        if not field.description and not _is_section(pages, field.annotation)
+    ]
+    assert not missing
+    text = pages.recipe_keys()
+    assert all(f"`{key}`" in text for key in ("learning_rate", "removal", "phases", "base_url"))
+    assert "``" not in text and "undefined" not in text
+
+
+def _is_section(pages: ModuleType, kind: object) -> bool:
+    found = pages._model_of(kind)
+    return isinstance(found, type) and issubclass(found, BaseModel)
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_every_flag_is_described_on_the_page_of_commands(verb: str, pages: ModuleType) -> None:
+    app = application([verb])
+    text = pages.commands()
+    for each in flags_of(find_verb(app, verb)):
+        assert any(name in text for name in each.names), f"{verb} {each.names}"
+
+
+def test_every_public_function_and_class_has_a_docstring() -> None:
+    missing = [
+        f"{path.relative_to(PACKAGE)}: {node.name}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for node in ast.parse(path.read_text("utf-8")).body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        and not node.name.startswith("_")
+        and "overload" not in map(ast.unparse, node.decorator_list)
+        and not ast.get_docstring(node)
+    ]
+    assert not missing
