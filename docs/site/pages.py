@@ -138,7 +138,7 @@ def recipe_keys() -> str:
             if _model_of(field.annotation) and not field.description:
                 continue
             cells = (f"`{key}`", _kind(field.annotation), _default(field), field.description or "")
-            lines.append("| " + " | ".join(each.replace("|", "\\|") for each in cells) + " |")
+            lines.append("| " + " | ".join(map(_in_table, cells)) + " |")
         lines.append("")
     return "\n".join(lines)
 
@@ -162,6 +162,11 @@ def _model_of(kind: Any) -> type[BaseModel] | None:
         if isinstance(each, type) and issubclass(each, BaseModel):
             return each
     return None
+
+
+def _in_table(text: str) -> str:
+    """Text as it stands in a cell: no new column, no element of HTML."""
+    return text.replace("|", "\\|").replace("<", "&lt;")
 
 
 #: Plain types in words of YAML.
