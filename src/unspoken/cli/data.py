@@ -180,6 +180,54 @@ def questions(
     print(f"{output}: {count:,} questions")
 
 
+def split(
+    *,
+    input: str,
+    output: Path,
+    test: float = 0.2,
+    valid: float = 0.0,
+    by: str | None = None,
+    question_field: str = "question",
+    answer_field: str = "answer",
+    seed: int = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Divide questions of your own.
+
+    Into train.jsonl, valid.jsonl and test.jsonl, at random, no question in two of them, however it
+    is written.
+
+    Parameters
+    ----------
+    input
+        .jsonl, .json, .csv, .tsv, .parquet file or folder, as for unspoken data questions
+    output
+        folder for the files, and for dataset.json
+    test
+        below 1: this share of the questions; else so many of them
+    valid
+        the same for a file to validate with; 0: none
+    by
+        a field, such as a category, whose values have the same share in every file
+    question_field
+        the column with the questions
+    answer_field
+        the column with the gold answers, if there is one
+    seed
+        same seed, same files
+    """
+    from unspoken.data.jsonl import json_line, write_dataset
+    from unspoken.data.questions import read_questions_from
+    from unspoken.data.split import split_records
+
+    records = read_questions_from(input, question_field=question_field, answer_field=answer_field)
+    field = {question_field: "question", answer_field: "answer"}.get(by or "", by)
+    parts = split_records(records, {"test": test, "valid": valid}, seed=seed, by=field)
+    description = {"source": input, "seed": seed, "by": by, "test": test, "valid": valid}
+    lines = {name: map(json_line, part) for name, part in parts.items()}
+    _print_counts(write_dataset(output, lines, description, overwrite=overwrite), output)
+
+
 def icot(*, input: Path, output: Path, overwrite: Overwrite = False) -> None:
     """Convert the paper's .txt files to JSONL, or back.
 

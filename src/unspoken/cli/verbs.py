@@ -82,6 +82,12 @@ VERBS = {
         "Questions of a data set or table.",
         "unspoken data questions --input openai/gsm8k --subset main --output data/questions.jsonl",
     ),
+    "data split": Verb(
+        "data:split",
+        _ASK,
+        "Divide questions of your own.",
+        "unspoken data split --input tickets.csv --output data/tickets --test 0.2 --by category",
+    ),
     "data icot": Verb(
         "data:icot",
         _ASK,
