@@ -119,15 +119,20 @@ SMALL: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", MODELS)
-def test_attention_is_what_it_was(kind: str) -> None:
-    """Also where layers see a window only."""
+def small_model(kind: str) -> Any:
+    """Without dropout."""
     torch.manual_seed(0)
     config = AutoConfig.for_model(
         kind, vocab_size=30, max_position_embeddings=32, pad_token_id=0,
         **({} if kind == "gpt2" else SMALL), **MODELS[kind],
     )  # fmt: skip
-    model = AutoModelForCausalLM.from_config(config).eval()
+    return AutoModelForCausalLM.from_config(config).eval()
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_attention_is_what_it_was(kind: str) -> None:
+    """Also where layers see a window only."""
+    model = small_model(kind)
     ids = torch.randint(1, 30, (3, 12))
     with torch.no_grad():
         before = model(input_ids=ids).logits
@@ -147,3 +152,33 @@ def test_other_kinds_of_attention_get_no_mask() -> None:
     config = AutoConfig.for_model("gpt2", **sizes)
     model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
     assert mask_of_ones(model, torch.ones(1, 2, dtype=torch.int64)) == {}
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("autocast", [True, False])
+def test_on_a_cpu_bf16_attends_in_fp32(
+    kind: str, autocast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And hands on what the model expects; outside of the block all is as it was."""
+    model = small_model(kind)
+    model = model if autocast else model.bfloat16()
+    ids = torch.randint(1, 30, (3, 12))
+    seen: list[tuple[torch.dtype, bool]] = []
+    kernel = torch.nn.functional.scaled_dot_product_attention
+
+    def watched(query: torch.Tensor, *arguments: Any, **named: Any) -> torch.Tensor:
+        seen.append((query.dtype, torch.is_autocast_enabled("cpu")))
+        return kernel(query, *arguments, **named)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watched)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast), unpadded():
+        logits = model(ids, **mask_of_ones(model, ids)).logits
+        logits.float().sum().backward()
+    assert set(seen) == {(torch.float32, False)}
+    assert logits.dtype == torch.bfloat16
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+    seen.clear()
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast), torch.no_grad():
+        plain = model(ids).logits
+    assert (torch.float32, False) not in seen
+    torch.testing.assert_close(logits, plain, atol=2e-2, rtol=2e-2)

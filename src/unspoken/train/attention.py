@@ -4,6 +4,9 @@ Padding stands on the right of a causal model, where nobody sees it. transformer
 without a mask it compares all positions to find packed sequences, with a mask of ones it adds the
 mask up, and both times the host waits for the GPU in every forward pass; under torch.compile it
 even builds the whole mask, and torch leaves its flash kernel. `unpadded` tells it.
+
+On a CPU, torch's kernel is written for fp32: in bf16 it takes 1.4 to 2.6 times as long with its
+backward pass (torch 2.13). So there attention is computed in fp32, which is more exact, too.
 """
 
 from __future__ import annotations
@@ -21,15 +24,18 @@ if TYPE_CHECKING:
 
 @contextmanager
 def unpadded() -> Iterator[None]:
-    """Within the block, masks of ones that models get for torch's attention are not looked into."""
-    from transformers import AttentionMaskInterface
+    """Within the block, torch's attention takes masks of ones as such, and on a CPU fp32."""
+    from transformers import AttentionInterface, AttentionMaskInterface
 
-    ours, theirs = _masks()
-    AttentionMaskInterface.register("sdpa", ours)
+    mask, their_mask = _masks()
+    attention, their_attention = _attentions()
+    AttentionMaskInterface.register("sdpa", mask)
+    AttentionInterface.register("sdpa", attention)
     try:
         yield
     finally:
-        AttentionMaskInterface.register("sdpa", theirs)
+        AttentionMaskInterface.register("sdpa", their_mask)
+        AttentionInterface.register("sdpa", their_attention)
 
 
 def mask_of_ones(
@@ -63,3 +69,36 @@ def _masks() -> tuple[Callable[..., Any], Callable[..., Any]]:
         return sdpa_mask(**{**arguments, "attention_mask": None})
 
     return mask, sdpa_mask
+
+
+@cache
+def _attentions() -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Two functions that attend: in fp32 on a CPU, and in the precision that they are given.
+
+    Always the same two, as the masks.
+    """
+    import torch
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    def attend(
+        module: Any, query: Any, key: Any, value: Any, *arguments: Any, **named: Any
+    ) -> tuple[torch.Tensor, None]:
+        lower = _dtype_on_cpu(query)
+        if lower is None:
+            return sdpa_attention_forward(module, query, key, value, *arguments, **named)
+        tensors = (each.float() for each in (query, key, value))
+        with torch.autocast("cpu", enabled=False):
+            found, _ = sdpa_attention_forward(module, *tensors, *arguments, **named)
+        return found.to(lower), None
+
+    return attend, sdpa_attention_forward
+
+
+def _dtype_on_cpu(query: torch.Tensor) -> torch.dtype | None:
+    """What a CPU would attend in where that is not fp32; else None."""
+    import torch
+
+    if query.device.type != "cpu":
+        return None
+    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else query.dtype
+    return None if dtype in (torch.float32, torch.float64) else dtype

@@ -20,7 +20,7 @@ import torch
 
 from unspoken.common.errors import TrainingError, setting
 from unspoken.common.interrupt import EXIT_INTERRUPTED, Interrupted, StopRequest
-from unspoken.common.memory import peak_memory
+from unspoken.common.memory import keep_freed_memory, peak_memory
 from unspoken.data.example import Example
 from unspoken.models.template import Template
 from unspoken.parallel.precision import resolve_precision
@@ -126,6 +126,8 @@ class StepwiseInternalization:
         folder.mkdir(parents=True, exist_ok=True)
         self.processes = start_processes(recipe, folder)
         self.accelerator = self.processes.accelerator
+        if self.accelerator.device.type == "cpu":
+            keep_freed_memory()
         start_trackers(self.accelerator, recipe)
         self.stop = StopRequest(is_launched=read_world().is_launched)
         require_fit(
