@@ -17,6 +17,7 @@ from unspoken.parallel.processes import Processes
 from unspoken.train.checkpoint import TrainState
 from unspoken.train.encode import encode_examples
 from unspoken.train.loop import StepwiseInternalization, TrainResult
+from unspoken.train.recovery import Recovery
 
 
 def trainer(
@@ -59,6 +60,31 @@ def dtype_of_products(processes: Processes) -> torch.dtype:
     """Of what fp32 matrices give in the arithmetic of a training step."""
     with processes.arithmetic():
         return (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
+
+
+#: Adaptive removal that measures at every step, and gives nothing time to recover.
+IMPATIENT: dict[str, Any] = {
+    "schedule": {
+        "removal": "adaptive",
+        "delta": None,
+        "margin": 99.0,
+        "measure_every": 1,
+        "patience": 2,
+        "tries": 2,
+    },
+    "train": {"max_steps": 60, "learning_rate": 3e-3, "settle_steps": 6},
+}
+
+
+def put_wall(recovered: int = 2) -> None:
+    """From now on no level with more tokens removed than these recovers, whatever it learned."""
+    measure = Recovery.measure
+
+    def with_a_wall(self: Recovery, model: Any, removed: int) -> list[float]:
+        (loss,) = measure(self, model, removed)
+        return [loss if removed <= recovered else 999.0]
+
+    Recovery.measure = with_a_wall
 
 
 def losses(folder: Path) -> list[float]:

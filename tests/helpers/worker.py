@@ -10,7 +10,7 @@ from typing import Any
 from torch.distributed.tensor import DTensor
 
 from helpers.recipes import tiny_recipe
-from helpers.training import stop_after
+from helpers.training import put_wall, stop_after
 from unspoken.common.errors import DataError
 from unspoken.data.tasks.multiplication import examples
 from unspoken.measure.evaluate import EvaluateOptions, evaluate_folder
@@ -22,6 +22,8 @@ def train(job: Path) -> None:
     """One process: trains from scratch, and goes on from a checkpoint of one process."""
     values = json.loads(job.read_text())
     process = join_processes()
+    if values.get("wall"):
+        put_wall()
     for name, stop_step, sections in values["runs"]:
         folder = job.parent / name
         part = stop_after(stop_step, tiny_recipe(folder, **sections), folder)

@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import yaml
 
 from helpers.processes import Forked
 from helpers.recipes import tiny_recipe
-from helpers.training import events, losses, run, same, stop_after, trainer, weights
+from helpers.training import IMPATIENT, events, losses, run, same, stop_after, trainer, weights
 from unspoken.common.interrupt import EXIT_INTERRUPTED
 
 
@@ -49,12 +50,16 @@ def _start(recipe: Path) -> Forked:
 
 def _wait_for_step(folder: Path, step: int, process: Forked) -> None:
     path = folder / "run" / "internalized" / "metrics.jsonl"
+    _wait_for_line(path, f'"step": {step}', process)
+
+
+def _wait_for_line(path: Path, part: str, process: Forked) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
-        if path.exists() and f'"step": {step}' in path.read_text():
+        if path.exists() and part in path.read_text():
             return
         time.sleep(0.01)
-    raise AssertionError(f"step {step} was never reached: {process.wait()}")
+    raise AssertionError(f"{part} was never reached: {process.wait()}")
 
 
 @pytest.mark.integration
@@ -73,6 +78,36 @@ def test_killed_with_signal_9_and_resumed_gives_identical_weights(tmp_path: Path
     last = _start(recipe).wait()
     assert last.returncode == 0, last
     folders = [tmp_path / name / "run" / "internalized" for name in ("whole", "killed")]
+    assert same(weights(folders[0] / "model"), weights(folders[1] / "model"))
+    assert losses(folders[0]) == losses(folders[1])
+
+
+@pytest.mark.integration
+def test_killed_in_the_middle_of_ways_back_and_resumed_gives_identical_weights(
+    tmp_path: Path,
+) -> None:
+    schedule = {**IMPATIENT["schedule"], "patience": 12}
+    train = {**IMPATIENT["train"], "max_steps": 200, "checkpoint_every": 7}
+    sections = {"schedule": schedule, "train": train}
+    jobs = {}
+    for name in ("whole", "killed"):
+        jobs[name] = tmp_path / name / "job.json"
+        jobs[name].parent.mkdir()
+        jobs[name].write_text(json.dumps({"runs": [["run", 999, sections]], "wall": True}))
+    assert Forked("-m", "helpers.worker", "train", str(jobs["whole"])).wait().returncode == 0
+    lines = (tmp_path / "whole/run/metrics.jsonl").read_text().splitlines()
+    removed = [json.loads(line)["removed"] for line in lines if '"train"' in line]
+    back = [i + 2 for i, (a, b) in enumerate(pairwise(removed)) if b < a]  # steps after ways back
+    assert len(back) >= 2
+    for step in back:
+        process = Forked("-m", "helpers.worker", "train", str(jobs["killed"]))
+        path = tmp_path / "killed/run/metrics.jsonl"
+        _wait_for_line(path, f'"step": {step},', process)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait().returncode == -signal.SIGKILL
+    last = Forked("-m", "helpers.worker", "train", str(jobs["killed"])).wait()
+    assert last.returncode == 0, last
+    folders = [tmp_path / name / "run" for name in ("whole", "killed")]
     assert same(weights(folders[0] / "model"), weights(folders[1] / "model"))
     assert losses(folders[0]) == losses(folders[1])
 

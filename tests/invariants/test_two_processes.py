@@ -20,10 +20,11 @@ from helpers.launching import (
 )
 from helpers.processes import alone, together
 from helpers.recipes import tiny_recipe
-from helpers.training import losses, trainer, weights
+from helpers.training import IMPATIENT, NO_DROPOUT, losses, put_wall, trainer, weights
 from helpers.worker import answer
 from unspoken.models.load import load_model
 from unspoken.models.tokenizer import character_tokenizer
+from unspoken.train.recovery import Recovery
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +109,26 @@ def test_every_way_trains_as_one_process_and_any_number_goes_on(
             stage3 = "_Stage3" if way == "zero3" else ""
             assert facts["optimizer"] == f"DeepSpeedZeroOptimizer{stage3}"
             assert (facts["held"] < 0.6 * facts["all"]) == (way == "zero3")
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("way", ["ddp", "fsdp2"])
+def test_two_processes_go_back_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.setattr(Recovery, "measure", Recovery.measure)  # to be put back
+    sections = {**IMPATIENT, "model": NO_DROPOUT}
+    sections["schedule"] = {**IMPATIENT["schedule"], "reset_optimizer": False}
+    job = {"runs": [["two", 999, sections]], "wall": True}
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    done = together("-m", "helpers.worker", "train", str(tmp_path / "job.json"), **WAYS[way])
+    assert done.returncode == 0, done.stdout + done.stderr
+    put_wall()
+    one = trainer(tiny_recipe(tmp_path / "one", **sections), tmp_path / "one").run()
+    assert one.state.schedule.search is not None
+    assert one.state.schedule.search.undone >= 2
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=1e-5)
+    assert close(weights(tmp_path / "two" / "model"), weights(one.folder))
 
 
 @pytest.mark.cluster

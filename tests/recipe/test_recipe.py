@@ -19,6 +19,7 @@ from unspoken.measure.sampling import Sampling
 from unspoken.recipe import (
     Data,
     Recipe,
+    Schedule,
     Section,
     dump_recipe,
     load_recipe,
@@ -127,10 +128,18 @@ def test_one_switch_turns_the_baselines_on_and_off() -> None:
     assert (off.explicit, off.no_cot) == ("off", False)
 
 
-def test_adaptive_removal_has_a_criterion_of_its_own() -> None:
-    assert recipe_from(SMALL, ["schedule.removal=adaptive"]).schedule.loss_below == 0.06
-    by_accuracy = recipe_from(SMALL, ["schedule.removal=adaptive", "schedule.accuracy_above=0.9"])
-    assert by_accuracy.schedule.loss_below is None
+def test_adaptive_removal_measures_unless_a_criterion_is_given() -> None:
+    def schedule_of(*settings: str) -> Schedule:
+        return recipe_from(SMALL, [f"schedule.{each}" for each in settings]).schedule
+
+    measuring = schedule_of("removal=adaptive")
+    assert measuring.measures
+    assert (measuring.loss_below, measuring.accuracy_above) == (None, None)
+    assert not schedule_of("removal=adaptive", "loss_below=0.06").measures
+    by_accuracy = schedule_of("removal=adaptive", "accuracy_above=0.9")
+    assert by_accuracy.loss_below is None
+    assert not by_accuracy.measures
+    assert not schedule_of("removal=linear").measures
 
 
 def test_phases_are_laid_over_the_recipe() -> None:

@@ -8,6 +8,7 @@ optimizer's own state_dict, and so our checkpoints, number them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
     get_optimizer_state_dict,
+    set_model_state_dict,
     set_optimizer_state_dict,
 )
 from torch.distributed.fsdp import MixedPrecisionPolicy
@@ -59,6 +61,13 @@ class Fsdp2Processes(Processes):
         options = StateDictOptions(full_state_dict=True, cpu_offload=not everywhere)
         weights: dict[str, Any] = get_model_state_dict(model, options=options)
         return weights
+
+    def change_weights(self, model: AnyModel, change: Callable[[AnyModel], None]) -> None:
+        """Lets `change` set the weights of a whole copy, and takes each process its share."""
+        with self.whole(model, everywhere=True) as whole:
+            change(whole)
+            options = StateDictOptions(full_state_dict=True)
+            set_model_state_dict(model, whole.state_dict(), options=options)
 
     def optimizer_state(self, model: AnyModel, optimizer: Any) -> dict[str, Any]:
         """The state_dict of one process' optimizer in the main process, an empty one elsewhere."""

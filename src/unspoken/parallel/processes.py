@@ -18,7 +18,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -172,6 +172,15 @@ class Processes(ABC):
         plain.tie_weights()
         with arithmetic:
             yield plain.to(self.accelerator.device) if everywhere else plain
+
+    def change_weights(self, model: AnyModel, change: Callable[[AnyModel], None]) -> None:
+        """Lets `change` set the weights of the whole model, in every process alike.
+
+        Args:
+            model: that was given to `prepare`; its weights are shared out by none but FSDP2.
+            change: is given a plain model with all weights.
+        """
+        change(model)
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """A block in which models compute in the precision of training, each weight cast once."""

@@ -246,28 +246,57 @@ class Schedule(Section):
     reset_optimizer: bool = Field(
         default=True, description="forget AdamW's moments at every removal"
     )
+    margin: PositiveNumber = Field(
+        default=1.0,
+        description="adaptive: a level has recovered when its validation loss is within so many "
+        "nats a question of what the explicit model had on the same kept tokens",
+    )
+    last_margin: PositiveNumber = Field(
+        default=0.3, description="adaptive: the margin once everything is removed"
+    )
+    patience: Positive = Field(
+        default=400,
+        description="adaptive: steps without progress after which a removal is undone and a "
+        "smaller one tried; a single token that failed gets twice as many each time",
+    )
+    most_at_once: Positive = Field(
+        default=8, description="adaptive: most tokens that are removed at once"
+    )
+    tries: Positive = Field(
+        default=3, description="adaptive: tries to remove a single token before the run ends"
+    )
+    measure_every: Positive = Field(
+        default=20, description="adaptive: steps between measurements of recovery"
+    )
     loss_below: PositiveNumber | None = Field(
         default=None,
-        description="adaptive: remove once the mean loss of kept tokens is below this (0.06)",
+        description="adaptive, the older form that only holds: remove once the mean loss of kept "
+        "tokens in training is below this",
     )
     accuracy_above: Share | None = Field(
         default=None,
-        description="adaptive: remove once validation accuracy at this level has reached this; "
-        "with both criteria, both must hold",
+        description="adaptive, the older form: remove once validation accuracy at this level has "
+        "reached this; with both criteria, both must hold",
     )
     window: Positive = Field(
-        default=50, description="adaptive: steps in that mean, and the shortest hold"
+        default=50, description="loss_below: steps in that mean, and the shortest hold"
     )
     max_hold: Positive | None = Field(
-        default=None, description="adaptive: longest hold of one level"
+        default=None, description="adaptive: longest hold of one level, in steps"
     )
     max_total_hold: Positive | None = Field(
-        default=None, description="adaptive: longest time in holds altogether, in steps"
+        default=None, description="loss_below: longest time in holds altogether, in steps"
     )
     at_limit: Literal["remove", "stop"] = Field(
         default="remove",
-        description="adaptive: what a limit does; stop: stay at this level to the end",
+        description="loss_below: what a limit does; stop: stay at this level to the end",
     )
+
+    @property
+    def measures(self) -> bool:
+        """Whether removal is adaptive by what is measured, with ways back."""
+        criteria = (self.loss_below, self.accuracy_above)
+        return self.removal == "adaptive" and criteria == (None, None)
 
     @model_validator(mode="after")
     def _a_hold_that_can_be(self) -> Schedule:
@@ -277,15 +306,6 @@ class Schedule(Section):
                 f"({self.window}), the shortest hold"
             )
         return self
-
-    @model_validator(mode="before")
-    @classmethod
-    def _a_criterion(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("removal") == "adaptive":
-            given = [values.get(key) for key in ("loss_below", "accuracy_above")]
-            if given == [None, None]:
-                values = {**values, "loss_below": 0.06}
-        return values
 
 
 class Train(Section):

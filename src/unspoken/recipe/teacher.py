@@ -101,6 +101,11 @@ class Teacher(Section):
         """Whether the run trains the teacher itself."""
         return self.model is not None and self.model.config is not None
 
+    @property
+    def writes_worked_thoughts(self) -> bool:
+        """Whether its thoughts look like those that the questions carry."""
+        return self.engine == "worked" or (self.model is not None and self.model.config is not None)
+
     @model_validator(mode="after")
     def _an_engine_that_can_answer(self) -> Teacher:
         if self.engine == "transformers" and self.model is None:

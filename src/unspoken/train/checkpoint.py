@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from unspoken import recipe
+from unspoken.common.errors import TrainingError
 from unspoken.common.files import TEMPORARY, clean, link_folder, set_aside, write_folder
 from unspoken.models.card import ModelCard
 from unspoken.models.load import restore_weights, save_model
@@ -53,7 +54,8 @@ class TrainState:
     Attributes:
         step: optimizer steps done.
         schedule: where the removal stands.
-        all_removed_at: step at which the last token went, or None.
+        all_removed_at: step at which the last token went or, with adaptive removal that measures,
+            had been made up for; None before.
         best: per level of removal, the validation figures of its best model.
         seconds: time in optimizer steps, validation left out.
         num_tokens: tokens that went through the model, padding left out.
@@ -72,7 +74,7 @@ class TrainState:
     def from_json(values: dict[str, Any]) -> TrainState:
         """The state that `dataclasses.asdict` took apart."""
         values = {name: value for name, value in values.items() if name != _SIZES}
-        return TrainState(**{**values, "schedule": RemovalState(**values["schedule"])})
+        return TrainState(**{**values, "schedule": RemovalState.from_json(values["schedule"])})
 
 
 class Checkpoints:
@@ -120,32 +122,53 @@ class Checkpoints:
 
     def load_weights(self, model: AnyModel) -> None:
         """Puts the last checkpoint's weights into the model, before it is wrapped."""
-        if self.resumed_from is None:
-            return
-        restore_weights(model, self.resumed_from)
+        if self.resumed_from is not None:
+            self._put_weights(model, self.resumed_from)
+
+    def _put_weights(self, model: AnyModel, checkpoint: Path) -> None:
+        restore_weights(model, checkpoint)
         if self.schedule.positions == "gap":
-            removed = self._saved_state().schedule.removed
+            removed = _state_in(checkpoint).schedule.removed
             move_positions(model, self.dataset, removed, back=True)
+
+    def go_back(self, model: AnyModel, optimizer: Any, step: int) -> None:
+        """Puts weights and optimizer state of the checkpoint after this step into both.
+
+        Random states stay as they are, and so does what the caller knows of steps and data.
+
+        Raises:
+            TrainingError: it is not there or damaged; the message names it.
+        """
+        checkpoint = layout.checkpoint_folder(self.folder, step)
+        damage = damage_of(checkpoint)
+        if damage is not None:
+            raise TrainingError(
+                f"{checkpoint}: found damage ({damage}); needed: the last level of removal that "
+                "had recovered, to go back to it; put the folder back, or begin this training anew"
+            )
+        self.processes.change_weights(model, lambda whole: self._put_weights(whole, checkpoint))
+        saved = _tensors_of(checkpoint)
+        self.processes.reset(optimizer)
+        self.processes.load_optimizer_state(model, optimizer, saved["optimizer"])
 
     def restore(self, model: AnyModel, optimizer: Any) -> TrainState | None:
         """Optimizer, scaler and random states of the last checkpoint; returns its state."""
         if self.resumed_from is None:
             return None
-        saved = torch.load(
-            self.resumed_from / layout.CHECKPOINT_TENSORS_FILE,
-            map_location="cpu",
-            weights_only=True,
-            mmap=self.processes.way != "ddp",  # each process takes its share only
-        )
+        mmap = self.processes.way != "ddp"  # each process takes its share only
+        saved = _tensors_of(self.resumed_from, mmap=mmap)
         self.processes.load_optimizer_state(model, optimizer, saved["optimizer"])
         if self.processes.scaler is not None and saved["scaler"]:
             self.processes.scaler.load_state_dict(saved["scaler"])
         if len(saved["random"]) == self.accelerator.num_processes:
             restore_random_state(saved["random"][self.accelerator.process_index])
-        return self._saved_state()
+        return _state_in(self.resumed_from)
 
     def save(self, model: AnyModel, optimizer: Any, state: TrainState, keep: int) -> None:
-        """A checkpoint from which the same recipe goes on; older ones than the last `keep` go."""
+        """A checkpoint from which the same recipe goes on.
+
+        Older ones than the last `keep` go, except those to which these may have to go back.
+        """
         from accelerate.utils import gather_object
 
         scaler = self.processes.scaler
@@ -165,8 +188,11 @@ class Checkpoints:
 
         self._write(layout.checkpoint_folder(self.folder, state.step), model, state, write, tensors)
         if self.accelerator.is_main_process:
-            for old in layout.checkpoints_in(self.folder)[:-keep]:
-                shutil.rmtree(old)
+            there = layout.checkpoints_in(self.folder)
+            needed = {_way_back_of(_state_in(kept)) for kept in there[-keep:]}
+            for old in there[:-keep]:
+                if layout.checkpoint_step(old) not in needed:
+                    shutil.rmtree(old)
 
     def save_level(self, model: AnyModel, state: TrainState, figures: dict[str, Any]) -> None:
         """The best model so far of the level at which `state` is, with its validation figures."""
@@ -226,12 +252,22 @@ class Checkpoints:
         )
         return longest - int((self.dataset.thought_lengths - gone).max())
 
-    def _saved_state(self) -> TrainState:
-        if self.resumed_from is None:
-            raise FileNotFoundError(f"no checkpoint in {self.folder}")
-        return TrainState.from_json(
-            json.loads((self.resumed_from / layout.CHECKPOINT_STATE_FILE).read_text())
-        )
+
+def _state_in(checkpoint: Path) -> TrainState:
+    return TrainState.from_json(
+        json.loads((checkpoint / layout.CHECKPOINT_STATE_FILE).read_text("utf-8"))
+    )
+
+
+def _tensors_of(checkpoint: Path, *, mmap: bool = False) -> dict[str, Any]:
+    path = checkpoint / layout.CHECKPOINT_TENSORS_FILE
+    return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+
+
+def _way_back_of(state: TrainState) -> int | None:
+    """The step of the checkpoint to which a run in this state may have to go back."""
+    search = state.schedule.search
+    return None if search is None else search.left_at
 
 
 def _tensors_in(values: Any) -> Iterator[torch.Tensor]:

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 import numpy as np
 import torch
 
-from unspoken.common.errors import TrainingError, setting
+from unspoken.common.errors import RecipeError, TrainingError, setting
 from unspoken.common.interrupt import EXIT_INTERRUPTED, Interrupted, StopRequest
 from unspoken.common.memory import keep_freed_memory, peak_memory
 from unspoken.data.example import Example
+from unspoken.models.card import ModelCard
 from unspoken.models.template import Template
 from unspoken.parallel.precision import resolve_precision
 from unspoken.parallel.start import start_processes
@@ -36,7 +37,8 @@ from unspoken.train.learning_rate import LearningRate
 from unspoken.train.log import TrainingLog, require_trackers, start_trackers
 from unspoken.train.loss import negative_log_likelihood
 from unspoken.train.optimizer import make_optimizer
-from unspoken.train.schedule import ALL, Removal, RemovalState, sample_offsets
+from unspoken.train.recovery import Recovery, measured_examples
+from unspoken.train.schedule import Removal, RemovalState, sample_offsets
 from unspoken.train.validate import Validation
 
 if TYPE_CHECKING:
@@ -136,7 +138,13 @@ class StepwiseInternalization:
         steps_per_epoch = train.steps_per_epoch(recipe.train.batch_size)
         self.length = Length.of(recipe, steps_per_epoch, exactly=num_steps)
         longest = train.longest(recipe.schedule.unit)
-        self.removal = Removal(recipe.schedule, longest, steps_per_epoch, self.length.num_steps)
+        self.removal = Removal(
+            recipe.schedule,
+            longest,
+            steps_per_epoch,
+            self.length.num_steps,
+            starts_explicit=_writes_thoughts(recipe),
+        )
         self.checkpoints = Checkpoints(
             folder,
             self.processes,
@@ -145,11 +153,25 @@ class StepwiseInternalization:
             template=template,
             schedule=recipe.schedule,
         )
+        self.recovery = None
+        if recipe.schedule.measures:
+            self._require_way_back()
+            measured = measured_examples(recipe, valid, train, tokenizer, template)
+            self.recovery = Recovery(recipe, self.processes, measured)
         self.validation = Validation(
             self.checkpoints, recipe, valid, self.removal, stopping=lambda: self.stop.requested
         )
         self.bare_model = model
         self._wrap(model)
+
+    def _require_way_back(self) -> None:
+        """Raises a RecipeError where weights cannot be put back while training goes on."""
+        if self.processes.way == "zero":
+            raise RecipeError(
+                f"{setting('schedule.removal')}: adaptive: found DeepSpeed, under which weights "
+                "cannot be put back in the middle of a run; needed: another way, such as "
+                f"configs/fsdp2.yaml, or {setting('schedule.loss_below', 0.06)}, which only holds"
+            )
 
     def _wrap(self, model: PreTrainedModel | PeftModel) -> None:
         """Loads the last checkpoint's weights and makes the model ready to be called."""
@@ -178,7 +200,9 @@ class StepwiseInternalization:
         state = self.checkpoints.restore(self.bare_model, self.optimizer)
         if state is None:
             first = self.removal.initial()
-            state = TrainState(schedule=first, all_removed_at=0 if first.removed >= ALL else None)
+            state = TrainState(
+                schedule=first, all_removed_at=0 if self.removal.has_settled(first) else None
+            )
         self.model.train()
         with (
             self.stop,
@@ -193,6 +217,7 @@ class StepwiseInternalization:
             state = self._make_up_for(state)
             while not self._is_last(state):
                 state = self._advance(state)
+            state = self._end(state)
         removed = state.schedule.removed
         model = self.checkpoints.finish(removed)
         for tracker in self.accelerator.trackers:  # end_training would also end the processes
@@ -299,16 +324,42 @@ class StepwiseInternalization:
             state, accuracy = self._validate(state)
         after = before  # the last step's level is the final one
         if not self._is_last(state):
-            after = self.removal.advance(before, state.step, figures.loss, accuracy)
-        if after.removed != before.removed:
+            measured = self._measure(state)
+            after = self.removal.advance(before, state.step, figures.loss, accuracy, measured)
+        goes_back = self.removal.goes_back(before, after)
+        if after.removed != before.removed and not goes_back:
             state = self._leave_level(state, after, validated=accuracy is not None)
         self._log(state, before.removed, figures)
-        state = replace(state, schedule=after)
+        if goes_back:  # no signal may interrupt from here on
+            self._go_back(after)
+        settles = state.all_removed_at is None and self.removal.has_settled(after)
+        state = replace(
+            state, schedule=after, all_removed_at=state.step if settles else state.all_removed_at
+        )
         if figures.stop:
             self._stop(state)
-        if state.step % self.settings.checkpoint_every == 0:
+        is_due = state.step % self.settings.checkpoint_every == 0
+        if is_due or self.removal.is_left(before, after):  # a way back would lead here
             self._save(state)
         return state
+
+    def _measure(self, state: TrainState) -> list[float] | None:
+        """How likely kept tokens are, where the schedule wants to know it."""
+        schedule = state.schedule
+        if self.recovery is None or not self.removal.is_measured(schedule, state.step):
+            return None
+        explicit = self.removal.is_explicit(schedule)
+        ask = self.recovery.measure_reference if explicit else self.recovery.measure
+        return ask(self.bare_model, schedule.removed)
+
+    def _go_back(self, after: RemovalState) -> None:
+        """Weights and optimizer as they were when the last level that had recovered was left."""
+        search = after.search
+        if search is None or search.left_at is None:
+            raise ValueError("no level has recovered to which a way could lead back")
+        self.checkpoints.go_back(self.bare_model, self.optimizer, search.left_at)
+        if search.failures and not after.stopped:
+            self.accelerator.print(self.removal.describe_failure(search))
 
     def _leave_level(
         self, state: TrainState, after: RemovalState, *, validated: bool
@@ -318,7 +369,19 @@ class StepwiseInternalization:
             state, _ = self._validate(state)
         if self.removal.reset_needed(state.schedule, after):
             self.processes.reset(self.optimizer)
-        return replace(state, all_removed_at=state.step) if after.removed >= ALL else state
+        return state
+
+    def _end(self, state: TrainState) -> TrainState:
+        """The state after the last step, at a level that has recovered where that is measured."""
+        end = self.removal.given_up(state.schedule)
+        if self.removal.goes_back(state.schedule, end):
+            self._go_back(end)
+            state = replace(state, schedule=end)
+        if end.stopped and end.search is not None:
+            state = self._make_up_for(state)
+        if (outcome := self.removal.describe_end(end)) is not None:
+            self.accelerator.print(outcome)
+        return state
 
     def _make_up_for(self, state: TrainState) -> TrainState:
         """What is missing of the last step that a checkpoint holds."""
@@ -337,6 +400,8 @@ class StepwiseInternalization:
         return self.validation.run(self.bare_model, state, self.log, is_last=is_last)
 
     def _is_last(self, state: TrainState) -> bool:
+        if state.schedule.stopped and state.schedule.search is not None:
+            return True
         return state.step >= self.length.last_step(state.all_removed_at)
 
     def _is_validated(self, state: TrainState) -> bool:
@@ -381,3 +446,9 @@ class StepwiseInternalization:
                 f"{setting('train.learning_rate')}, or use {setting('train.precision')}: bf16 "
                 "instead of fp16"
             )
+
+
+def _writes_thoughts(recipe: Recipe) -> bool:
+    """Whether the model comes from a training of unspoken in which no thought was removed."""
+    card = ModelCard.read(recipe.model.name) if recipe.model.name else None
+    return card is not None and card.removed == 0

@@ -14,11 +14,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from unspoken import recipe
 from unspoken.recipe.sections import DELTA_AT_ONCE, DELTA_PER_EPOCH, DELTA_PER_RUN
+from unspoken.train.search import Search
 
 #: More than any thought has: everything is removed.
 ALL = 2**30
@@ -36,6 +38,7 @@ class RemovalState:
         losses: adaptive only: the last `window` losses per kept token at this level.
         held_in_all: adaptive only: steps spent beyond the shortest hold, over all levels.
         stopped: adaptive only: a limit was reached and removal has ended for good.
+        search: adaptive removal that measures only: what it remembers.
     """
 
     removed: int = 0
@@ -43,6 +46,12 @@ class RemovalState:
     losses: list[float] = field(default_factory=list)
     held_in_all: int = 0
     stopped: bool = False
+    search: Search | None = None
+
+    @staticmethod
+    def from_json(values: dict[str, Any]) -> RemovalState:
+        """The state that `dataclasses.asdict` took apart."""
+        return RemovalState(**{**values, "search": Search.from_json(values.get("search"))})
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,8 @@ class Removal:
         settings: that section.
         longest: tokens (or steps, with unit `step`) in the longest thought.
         steps_per_epoch, num_steps: optimizer steps in an epoch, and in the run.
+        starts_explicit: whether the model writes its thought before the first step, as a distilled
+            student does; adaptive removal that measures does not wait for it then.
 
     Examples:
         >>> settings = recipe.Schedule(removal="linear", delta=2)
@@ -68,6 +79,7 @@ class Removal:
     longest: int
     steps_per_epoch: int
     num_steps: int
+    starts_explicit: bool = False
 
     def initial(self) -> RemovalState:
         """The state at step 0."""
@@ -76,7 +88,9 @@ class Removal:
             return RemovalState()
         if removal == "all":
             return RemovalState(removed=ALL)
-        return RemovalState(removed=self._all_if_nothing_left(self.settings.start))
+        first = self._all_if_nothing_left(self.settings.start)
+        search = Search(recovered=first) if self.settings.measures else None
+        return RemovalState(removed=first, search=search)
 
     def advance(
         self,
@@ -84,6 +98,7 @@ class Removal:
         step: int,
         loss: float | None = None,
         accuracy: float | None = None,
+        measured: Sequence[float] | None = None,
     ) -> RemovalState:
         """The state for `step`, after a step at `state` with this loss per kept token.
 
@@ -92,8 +107,12 @@ class Removal:
             step: number of the step to come, counted from 0.
             loss: mean negative log-likelihood of the labels of the step just done, in nats.
             accuracy: validation accuracy at this level, when it was just measured.
+            measured: what `is_measured` asked for: of the explicit model the losses of the tokens
+                that are kept, by how many are removed; of another level its own loss.
         """
         state = self._observed(state, step, loss)
+        if state.search is not None:
+            return self._searched(state, state.search, step, measured)
         removed = self._removed(state, step, accuracy)
         if removed == state.removed:
             limited = self._limit_reached(state) and self.settings.at_limit == "stop"
@@ -104,6 +123,104 @@ class Removal:
     def finished(self, state: RemovalState) -> bool:
         """Whether nothing is left to remove."""
         return state.removed >= ALL
+
+    def has_settled(self, state: RemovalState) -> bool:
+        """Whether everything is removed and, where that is measured, made up for."""
+        return self.finished(state) and (state.search is None or state.search.recovered >= ALL)
+
+    def is_measured(self, state: RemovalState, step: int) -> bool:
+        """Whether `advance` for `step` wants to know how likely the kept tokens are."""
+        if state.search is None or state.stopped or self.has_settled(state):
+            return False
+        return step > self.settings.warmup_steps and step % self.settings.measure_every == 0
+
+    def is_explicit(self, state: RemovalState) -> bool:
+        """Whether the model that all others are held against is still trained."""
+        return state.search is not None and state.search.left_at is None
+
+    def is_left(self, before: RemovalState, after: RemovalState) -> bool:
+        """Whether a level that had recovered is left; a way back may lead to this very place."""
+        if before.search is None or after.search is None:
+            return False
+        return before.search.left_at != after.search.left_at
+
+    def goes_back(self, before: RemovalState, after: RemovalState) -> bool:
+        """Whether the loop takes weights and optimizer back to where `after.search.left_at` is."""
+        if before.search is None or after.search is None:
+            return False
+        return before.search.undone != after.search.undone
+
+    def describe_failure(self, search: Search) -> str:
+        """A single token that does not want to go, for people."""
+        settings, number = self.settings, search.recovered + 1
+        return (
+            f"{settings.unit} {number:,} of {self.longest:,} of the thought could not be removed "
+            f"in {search.failures} of {settings.tries} tries; it is tried again for longer, up to "
+            f"{settings.patience * 2**search.failures:,} steps without progress"
+        )
+
+    def describe_end(self, state: RemovalState) -> str | None:
+        """What removal that measures has reached, for people; None where everything is removed."""
+        search = state.search
+        if search is None or self.has_settled(state):
+            return None
+        reached = f"{min(state.removed, self.longest):,} of {self.longest:,} {self.settings.unit}s"
+        if search.left_at is None:
+            return (
+                f"not internalized: {reached} removed; the steps ended while the model that writes "
+                "its thought was still becoming better; raise train.max_steps"
+            )
+        needed = search.loss_needed(self.settings, search.recovered + search.size)
+        best = "was not measured" if search.best is None else f"never came below {search.best:.2f}"
+        why = "" if search.failures + 1 >= self.settings.tries else "; then the steps ended"
+        return (
+            f"not internalized: {reached} removed; with {search.size} more, the loss {best} nats a "
+            f"question (needed: {needed:.2f}){why}"
+        )
+
+    def given_up(self, state: RemovalState) -> RemovalState:
+        """The state of the last level that had recovered, where this one has not; for the end."""
+        search = state.search
+        if search is None or search.left_at is None or search.recovered == state.removed:
+            return state
+        end = replace(search, undone=search.undone + 1)
+        return RemovalState(search.recovered, stopped=True, search=end)
+
+    def _searched(
+        self, state: RemovalState, search: Search, step: int, measured: Sequence[float] | None
+    ) -> RemovalState:
+        """The state after a measurement, or without one; see `unspoken.train.search`."""
+        if measured is None:
+            return state
+        if not self.is_explicit(state):
+            return self._tried(state, search.heard(measured[0], state.held), step, measured[0])
+        search = search.heard_explicit(measured, state.held)
+        explicit = self.starts_explicit
+        if search.is_explicit_done(self.settings, state.held, starts_explicit=explicit):
+            return self._removing(replace(search, left_at=step), 1)
+        return replace(state, search=search)
+
+    def _tried(self, state: RemovalState, search: Search, step: int, loss: float) -> RemovalState:
+        """The state after a measurement of a level from which tokens are gone."""
+        settings, held = self.settings, state.held
+        if loss <= search.loss_needed(settings, state.removed):
+            search = replace(search, recovered=state.removed, failures=0)
+            if self.finished(state):
+                return replace(state, search=search)
+            return self._removing(replace(search, left_at=step), search.next_size(settings, held))
+        if not search.is_given_up(settings, held):
+            return replace(state, search=search)
+        if search.size == 1 and search.failures + 1 >= settings.tries:
+            return self.given_up(replace(state, search=search))
+        search = search.after_failure()
+        return self._removing(search, search.size)
+
+    def _removing(self, search: Search, size: int) -> RemovalState:
+        """The state at which so many more are gone than at the last level that had recovered."""
+        removed = self._all_if_nothing_left(search.recovered + size)
+        size = min(size, self.longest - search.recovered)
+        search = replace(search, size=size, best=None, best_held=0)
+        return RemovalState(removed, search=search)
 
     def reset_needed(self, before: RemovalState, after: RemovalState) -> bool:
         """Whether the optimizer forgets its moments between these two states."""

@@ -1,0 +1,115 @@
+"""Adaptive removal that measures: how much goes next, what is undone, and when the search ends.
+
+A level of removal has recovered once the tokens that it keeps are as likely, to within a margin,
+as they were for the model that wrote the whole thought. Where it has, more is removed at once;
+where it does not, the removal is undone and a smaller one is tried. All of it is a pure function
+of what was measured; `unspoken.train.recovery` measures, and the loop goes the way back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from unspoken import recipe
+
+#: A level gets on as long as its loss becomes smaller by this share.
+PROGRESS = 0.03
+#: The explicit model is trained no further once its loss became smaller by less than this ...
+EXPLICIT_PROGRESS = 0.2
+#: ... over so many measurements, where it could write its thought from the start; else `patience`.
+EXPLICIT_MEASUREMENTS = 5
+
+
+@dataclass(frozen=True)
+class Search:
+    """What the search for a way to full removal remembers; losses are nats a question.
+
+    Attributes:
+        reference: of the explicit model, of the tokens that are kept, by how many are removed.
+        recovered: the last level that had recovered, in tokens (or steps) removed.
+        left_at: optimizer step after which it was left, whose checkpoint a way back leads to; None
+            while the explicit model is trained.
+        size: how many the removal took at once that is being made up for.
+        failures: removals of a single one, in a row, that did not recover.
+        undone: removals that were undone, altogether.
+        best: the smallest loss at this level, None before its first measurement.
+        best_held: steps that the level had been held when it was measured.
+    """
+
+    reference: list[float] = field(default_factory=list)
+    recovered: int = 0
+    left_at: int | None = None
+    size: int = 1
+    failures: int = 0
+    undone: int = 0
+    best: float | None = None
+    best_held: int = 0
+
+    @staticmethod
+    def from_json(values: dict[str, Any] | None) -> Search | None:
+        """The search that `dataclasses.asdict` took apart."""
+        return None if values is None else Search(**values)
+
+    def heard_explicit(self, losses: Sequence[float], held: int) -> Search:
+        """After a measurement of the explicit model, by how many tokens are removed."""
+        loss = losses[self.recovered]
+        if self.best is not None and loss > self.best * (1 - EXPLICIT_PROGRESS):
+            # as good as before: the better figures are the reference, progress is counted on
+            better = loss < self.reference[self.recovered]
+            return replace(self, reference=list(losses)) if better else self
+        return replace(self, reference=list(losses), best=loss, best_held=held)
+
+    def heard(self, loss: float, held: int) -> Search:
+        """After a measurement of a level."""
+        if self.best is not None and loss > self.best * (1 - PROGRESS):
+            return self
+        return replace(self, best=loss, best_held=held)
+
+    def is_explicit_done(
+        self, settings: recipe.Schedule, held: int, *, starts_explicit: bool
+    ) -> bool:
+        """Whether more training makes the explicit model hardly better.
+
+        Args:
+            settings: of the removal.
+            held: steps that it was trained.
+            starts_explicit: whether it wrote its thought before the first of them.
+        """
+        soon = EXPLICIT_MEASUREMENTS * settings.measure_every
+        return held - self.best_held >= (soon if starts_explicit else settings.patience)
+
+    def loss_needed(self, settings: recipe.Schedule, removed: int) -> float:
+        """What counts as recovery: the explicit model's loss on the same kept tokens, and a margin.
+
+        Args:
+            settings: that have the margins.
+            removed: the level; all that there is, or more, means that only the answer is kept.
+        """
+        last = len(self.reference) - 1
+        margin = settings.margin if removed < last else settings.last_margin
+        return self.reference[min(removed, last)] + margin
+
+    def is_given_up(self, settings: recipe.Schedule, held: int) -> bool:
+        """Whether a level gets on no more. One token that failed gets twice as long each time."""
+        limit = settings.max_hold
+        patience = settings.patience * 2**self.failures
+        return held - self.best_held >= patience or (limit is not None and held >= limit)
+
+    def next_size(self, settings: recipe.Schedule, held: int) -> int:
+        """How many go next, after a level that recovered: twice as many, if it did so at once."""
+        at_once = held <= settings.patience // 2
+        return min(settings.most_at_once, self.size * 2) if at_once else self.size
+
+    def after_failure(self) -> Search:
+        """Back at the last level that had recovered; half as many go next."""
+        single = self.size == 1
+        return replace(
+            self,
+            size=max(1, self.size // 2),
+            failures=self.failures + single,
+            undone=self.undone + 1,
+            best=None,
+            best_held=0,
+        )

@@ -1,0 +1,209 @@
+"""Adaptive removal that measures: jumps, ways back and its end, with made-up losses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from unspoken import recipe
+from unspoken.train.schedule import ALL, Removal, RemovalState
+
+LONGEST = 20
+
+
+def schedule(**settings: Any) -> recipe.Schedule:
+    return recipe.Schedule(
+        **{
+            "removal": "adaptive",
+            "measure_every": 1,
+            "patience": 10,
+            "margin": 0.5,
+            "last_margin": 0.1,
+            **settings,
+        }
+    )
+
+
+def walk(
+    loss_of: Callable[[int, int], float], num_steps: int = 400, **settings: Any
+) -> tuple[Removal, list[RemovalState]]:
+    """The states of a run whose loss is `loss_of(removed, held)` above the explicit model's."""
+    removal = Removal(schedule(**settings), longest=LONGEST, steps_per_epoch=1, num_steps=num_steps)
+    states = [removal.initial()]
+    for step in range(1, num_steps + 1):
+        state, measured = states[-1], None
+        if removal.is_measured(state, step):
+            reference = [2.0 - 0.05 * k for k in range(LONGEST + 1)]
+            kept = reference[min(state.removed, LONGEST)]
+            explicit = removal.is_explicit(state)
+            measured = reference if explicit else [kept + loss_of(state.removed, state.held)]
+        states.append(removal.advance(state, step, loss=1.0, measured=measured))
+    return removal, states
+
+
+def tried(states: list[RemovalState]) -> list[int]:
+    """The levels in the order in which they were tried."""
+    found = [states[0].removed]
+    for before, after in pairwise(states):
+        if after.removed != before.removed or undone(after) != undone(before):
+            found.append(after.removed)
+    return found
+
+
+def undone(state: RemovalState) -> int:
+    assert state.search is not None
+    return state.search.undone
+
+
+def test_easy_tokens_go_in_ever_larger_steps() -> None:
+    removal, states = walk(lambda removed, held: 0.0)
+    assert tried(states) == [0, 1, 3, 7, 15, ALL]
+    assert removal.has_settled(states[-1])
+    assert undone(states[-1]) == 0
+    _, states = walk(lambda removed, held: 0.0, most_at_once=4)
+    assert tried(states) == [0, 1, 3, 7, 11, 15, 19, ALL]
+
+
+def test_what_recovers_slowly_is_not_followed_by_more() -> None:
+    _, states = walk(lambda removed, held: 5.0 - 0.8 * held if held < 6 else 0.0)
+    steps = [b - a for a, b in zip(tried(states), tried(states)[1:-1], strict=False)]
+    assert steps == [1] * 19
+
+
+def test_the_explicit_model_is_trained_until_it_is_hardly_better() -> None:
+    removal = Removal(schedule(), LONGEST, 1, 99, starts_explicit=True)
+    state, losses = removal.initial(), [8, 4, 2, 1, 0.9, 0.88, 0.87, 0.95, 0.93]
+    for step, loss in enumerate(losses, start=1):
+        assert state.removed == 0
+        state = removal.advance(state, step, measured=[loss] * (LONGEST + 1))
+    assert state.removed == 1  # five measurements after the last that was better by a fifth
+    assert state.search is not None
+    assert state.search.reference[0] == 0.87  # the best of them all
+    assert state.search.left_at == 9
+    scratch = Removal(schedule(), LONGEST, 1, 99)
+    state = scratch.initial()
+    for step in range(1, 12):  # patience, after the first measurement
+        assert scratch.is_explicit(state)
+        state = scratch.advance(state, step, measured=[1.0] * (LONGEST + 1))
+    assert not scratch.is_explicit(state)
+
+
+def test_a_step_that_fails_is_undone_and_halved() -> None:
+    def stuck_beyond_four(removed: int, held: int) -> float:
+        return 0.0 if removed <= 4 or undone(states_so_far[-1]) >= 2 else 3.0
+
+    states_so_far: list[RemovalState] = []
+    removal = Removal(schedule(), longest=LONGEST, steps_per_epoch=1, num_steps=99)
+    state = removal.initial()
+    for step in range(1, 90):
+        states_so_far.append(state)
+        measured = [1.0] * (LONGEST + 1)
+        if not removal.is_explicit(state):
+            measured = [1.0 + stuck_beyond_four(state.removed, state.held)]
+        after = removal.advance(
+            state, step, measured=measured if removal.is_measured(state, step) else None
+        )
+        if removal.goes_back(state, after):
+            assert after.search is not None
+            assert state.search is not None
+            assert after.search.left_at == state.search.left_at  # where level 3 was left
+            assert after.search.recovered == 3
+        state = after
+    assert tried(states_so_far)[:5] == [0, 1, 3, 7, 5]
+    assert tried(states_so_far)[5] == 4  # the second way back, to a single one
+    assert removal.has_settled(state)
+
+
+def test_a_single_token_is_held_longer_each_time_and_then_the_search_ends() -> None:
+    removal, states = walk(lambda removed, held: 0.0 if removed < 5 else 3.0, tries=3)
+    end = states[-1]
+    assert (end.removed, end.stopped) == (4, True)
+    assert not removal.has_settled(end)
+    singles = [state for state in states if state.removed == 5 and state.search.size == 1]
+    assert len(singles) == pytest.approx(10 + 20 + 40, abs=3)
+    sentence = removal.describe_end(end)
+    assert sentence is not None
+    assert sentence.startswith("not internalized: 4 of 20 tokens removed; with 1 more, the loss")
+    assert "never came below 4.75 nats a question (needed: 2.25)" in sentence
+
+
+@pytest.mark.parametrize("tries", [1, 2, 3])
+@pytest.mark.parametrize("hard", [1, 6, LONGEST])
+def test_it_ends_in_bounded_time_whatever_cannot_be_removed(tries: int, hard: int) -> None:
+    removal, states = walk(
+        lambda removed, held: 0.0 if removed < hard else 9.0, 3000, tries=tries, patience=10
+    )
+    assert states[-1].stopped
+    assert states[-1].removed == hard - 1
+    stopped = next(number for number, state in enumerate(states) if state.stopped)
+    # halvings of the largest step, single tries, and the levels before
+    assert stopped <= 10 + 20 * 2 + 10 * (4 * 2 + 2**tries)
+    assert removal.describe_end(states[-1]) is not None
+
+
+def test_progress_is_waited_for_and_a_longest_hold_is_not_exceeded() -> None:
+    slow = walk(lambda removed, held: 50.0 * 0.95**held if removed == 1 else 0.0)[1]
+    assert undone(slow[-1]) == 0
+    assert sum(state.removed == 1 for state in slow) > 80
+    limited = walk(lambda removed, held: 50.0 * 0.95**held, max_hold=50, tries=1)[1]
+    assert limited[-1].stopped
+    assert limited[-1].removed == 0
+
+
+def test_nothing_is_done_until_the_answer_alone_has_recovered() -> None:
+    removal, states = walk(lambda removed, held: 3 * 0.9**held if removed == ALL else 0.0)
+    everything = [state for state in states if state.removed == ALL]
+    assert not removal.has_settled(everything[30])  # within the margin of the others
+    assert removal.has_settled(everything[35])
+    assert not removal.is_measured(everything[35], 400)
+
+
+def test_a_run_that_ends_in_the_middle_of_a_try_goes_back() -> None:
+    removal, states = walk(lambda removed, held: 0.0 if removed < 5 else 3.0, 25)
+    last = states[-1]
+    assert last.removed > 4
+    end = removal.given_up(last)
+    assert removal.goes_back(last, end)
+    assert (end.removed, end.stopped) == (3, True)
+    assert "needed" in str(removal.describe_end(end))
+    early = removal.given_up(walk(lambda removed, held: 0.0, 2)[1][-1])
+    assert early.removed == 0
+    assert not early.stopped
+    assert "still becoming better" in str(removal.describe_end(early))
+
+
+def test_it_goes_on_from_a_state_that_was_written_down() -> None:
+    """At every step: through jumps, ways back and single tries."""
+
+    def loss_of(removed: int, held: int) -> float:
+        return 3.0 if removed > 9 else max(0.0, 1.0 - 0.2 * held)
+
+    _, states = walk(loss_of)
+    assert undone(states[-1]) > 3
+    for state in states:
+        assert RemovalState.from_json(json.loads(json.dumps(asdict(state)))) == state
+    assert RemovalState.from_json({"removed": 3, "held": 1, "losses": [0.5]}).search is None
+
+
+def test_a_thought_of_one_token_and_a_start_beyond_all() -> None:
+    removal = Removal(schedule(patience=4), longest=1, steps_per_epoch=1, num_steps=9)
+    state = removal.initial()
+    for step in range(1, 8):
+        explicit = removal.is_explicit(state)
+        asked = removal.is_measured(state, step)
+        measured = ([1.0, 1.0] if explicit else [1.0]) if asked else None
+        state = removal.advance(state, step, measured=measured)
+    assert removal.has_settled(state)
+    whole = Removal(schedule(start=30), longest=LONGEST, steps_per_epoch=1, num_steps=9)
+    assert whole.has_settled(whole.initial())
+
+
+def test_steps_of_the_warm_up_are_not_measured() -> None:
+    removal = Removal(schedule(warmup_steps=7, measure_every=2), LONGEST, 1, 99)
+    asked = [step for step in range(1, 13) if removal.is_measured(removal.initial(), step)]
+    assert asked == [8, 10, 12]

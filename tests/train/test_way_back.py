@@ -1,0 +1,205 @@
+"""The loop goes the way back: weights, optimizer and level, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from helpers.recipes import tiny_recipe
+from helpers.training import (
+    IMPATIENT,
+    NO_DROPOUT,
+    events,
+    losses,
+    put_wall,
+    run,
+    same,
+    stop_after,
+    trainer,
+    weights,
+)
+from unspoken.common.errors import TrainingError
+from unspoken.train.checkpoint import TrainState
+from unspoken.train.loop import StepwiseInternalization
+from unspoken.train.recovery import Recovery
+from unspoken.train.schedule import ALL
+
+
+def impatient(**settings: Any) -> dict[str, Any]:
+    """Sections of a recipe with these settings of its schedule."""
+    return {**IMPATIENT, "schedule": {**IMPATIENT["schedule"], **settings}}
+
+
+@pytest.fixture
+def wall(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No level that has more than two tokens removed recovers."""
+    monkeypatch.setattr(Recovery, "measure", Recovery.measure)  # to be put back
+    put_wall()
+
+
+@pytest.mark.usefixtures("wall")
+def test_weights_and_moments_are_those_of_the_level_that_had_recovered(tmp_path: Path) -> None:
+    """While steps, and so the data, go on."""
+    seen: list[tuple[TrainState, dict[str, torch.Tensor], int]] = []
+
+    def watch(moment: str, state: TrainState) -> None:
+        if moment == "step":
+            copy = {k: v.clone() for k, v in one.bare_model.state_dict().items()}
+            seen.append((state, copy, len(one.optimizer.optimizer.state)))
+
+    sections = impatient(reset_optimizer=False)
+    one = trainer(tiny_recipe(tmp_path, **sections), tmp_path, watch=watch)
+    result = one.run()
+    after_step = {state.step: (copy, count) for state, copy, count in seen}
+    ways_back = [
+        after
+        for (before, *_), (after, *_) in pairwise(seen)
+        if one.removal.goes_back(before.schedule, after.schedule)
+    ]
+    assert len(ways_back) >= 2
+    for state in ways_back:
+        assert state.schedule.search is not None
+        left_at = state.schedule.search.left_at
+        assert left_at is not None
+        assert left_at < state.step
+        assert same(after_step[state.step][0], after_step[left_at][0])
+        assert after_step[state.step][1] == after_step[left_at][1] > 0
+    assert [state.step for state, *_ in seen] == list(range(result.state.step))
+
+
+@pytest.mark.usefixtures("wall")
+def test_what_cannot_be_removed_ends_the_run_early_and_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = run(tmp_path, **impatient())
+    assert result.state.step < 60
+    assert (result.level, result.state.schedule.stopped) == ("0002", True)
+    assert result.state.all_removed_at is None
+    said = capsys.readouterr().out
+    assert "token 3 of 8 of the thought could not be removed in 1 of 2 tries" in said
+    assert "not internalized: 2 of 8 tokens removed; with 1 more, the loss never came" in said
+    # the final model is the best one of the last level that had recovered
+    assert same(weights(result.folder), weights(tmp_path / "levels" / "removed-0002"))
+    assert (tmp_path / "levels" / "removed-0000").is_dir()  # and the explicit model is kept
+
+
+@pytest.mark.usefixtures("wall")
+def test_steps_that_end_in_a_try_lead_back_as_well(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sections = impatient(patience=20)
+    result = run(tmp_path, **sections)
+    assert result.state.step == 60
+    assert result.level == "0001"  # two more were tried
+    assert "not internalized: 1 of 8 tokens removed; with 2 more" in capsys.readouterr().out
+
+
+def test_a_student_that_writes_its_thought_is_not_waited_for(tmp_path: Path) -> None:
+    explicit = run(tmp_path / "explicit", schedule={"removal": "none"})
+    sections = impatient(patience=30)
+    sections["train"] = {**sections["train"], "max_steps": 12}
+    student = {"name": str(explicit.folder), "config": None, "tokenizer": None}
+    distilled = run(tmp_path / "distilled", **sections, model=student)
+    scratch = run(tmp_path / "scratch", **sections)
+    left = [one.state.schedule.search.left_at for one in (distilled, scratch)]
+    assert left[0] is not None
+    assert left[1] is None
+
+
+def test_everything_goes_where_every_level_recovers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = run(tmp_path, **impatient(last_margin=99.0))
+    assert result.level == "all"
+    assert result.state.all_removed_at is not None
+    assert result.state.step == result.state.all_removed_at + 6
+    assert "not internalized" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("positions", ["natural", "gap"])
+@pytest.mark.usefixtures("wall")
+def test_resumed_through_ways_back_equals_uninterrupted(tmp_path: Path, positions: str) -> None:
+    """Stopped before, in and after them; with dropout, whose random numbers go on."""
+    sections = impatient(tries=3, positions=positions)
+    sections["train"] = {**sections["train"], "keep_checkpoints": 1}
+    whole = run(tmp_path / "whole", **sections)
+    assert whole.state.schedule.search is not None
+    assert whole.state.schedule.search.undone >= 3
+    recipe = tiny_recipe(tmp_path / "parts", **sections)
+    for step in (6, 11, whole.state.step - 5):
+        with pytest.raises(SystemExit):
+            stop_after(step, recipe, tmp_path / "parts").run()
+    parts = trainer(recipe, tmp_path / "parts").run()
+    assert same(weights(whole.folder), weights(parts.folder))
+    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
+    assert events(tmp_path / "parts") == events(tmp_path / "whole")
+    assert parts.state.schedule == whole.state.schedule
+
+
+@pytest.mark.usefixtures("wall")
+def test_an_adapter_goes_back_as_well(tmp_path: Path) -> None:
+    result = run(tmp_path, **impatient(), lora={"dropout": 0.0})
+    assert (result.level, result.state.schedule.stopped) == ("0002", True)
+
+
+@pytest.mark.usefixtures("wall")
+def test_the_checkpoint_that_a_way_leads_to_is_kept_and_missed(tmp_path: Path) -> None:
+    sections = impatient(patience=20)
+    sections["train"] = {**sections["train"], "checkpoint_every": 2, "keep_checkpoints": 1}
+    recipe = tiny_recipe(tmp_path, **sections)
+    with pytest.raises(SystemExit):
+        stop_after(20, recipe, tmp_path).run()
+    state = json.loads((tmp_path / "checkpoint-21" / "state.json").read_text())
+    left_at = state["schedule"]["search"]["left_at"]
+    assert {path.name for path in tmp_path.glob("checkpoint-*")} == {
+        f"checkpoint-{left_at}",
+        "checkpoint-21",
+    }
+    shutil.rmtree(tmp_path / f"checkpoint-{left_at}")
+    with pytest.raises(TrainingError, match=rf"checkpoint-{left_at}: found damage.*go back to it"):
+        trainer(recipe, tmp_path).run()
+
+
+def test_what_is_measured_is_the_loss_of_the_kept_tokens(tmp_path: Path) -> None:
+    """Against the loss of training batches; with all tokens there, of each level's own tokens."""
+    one = trainer(tiny_recipe(tmp_path, **IMPATIENT, model=NO_DROPOUT), tmp_path)
+    recovery = one.recovery
+    assert recovery is not None
+    assert recovery.count == 8  # validation questions
+    examples, everyone = recovery.examples, np.arange(recovery.count)
+    one.bare_model.eval()
+    reference = recovery.measure_reference(one.bare_model, 0)
+    assert len(reference) == examples.longest_thought + 1
+    for removed in (0, 3, ALL):
+        gone = np.minimum(removed, examples.thought_lengths[everyone])
+        kept = (examples.lengths - examples.prompt_lengths)[everyone] - gone
+        whole = _token_losses(one, np.zeros_like(gone))
+        own = [each[int(left_out) :].sum() for each, left_out in zip(whole, gone, strict=True)]
+        assert reference[min(removed, len(reference) - 1)] == pytest.approx(np.mean(own), rel=1e-5)
+        shorter = _token_losses(one, gone)
+        assert [len(each) for each in shorter] == kept.tolist()
+        expected = np.mean([each.sum() for each in shorter])
+        assert recovery.measure(one.bare_model, removed) == pytest.approx([expected], rel=1e-5)
+    assert one.bare_model.training
+
+
+def _token_losses(one: StepwiseInternalization, gone: np.ndarray) -> list[np.ndarray]:
+    """Of each validation question, one by one and without any of the loop's functions."""
+    assert one.recovery is not None
+    examples, found = one.recovery.examples, []
+    for index, left_out in enumerate(gone):
+        begin, prompt = int(examples.starts[index]), int(examples.prompt_lengths[index])
+        tokens = examples.tokens[begin : begin + int(examples.lengths[index])].tolist()
+        ids = torch.tensor([tokens[:prompt] + tokens[prompt + int(left_out) :]])
+        with torch.no_grad():
+            logits = one.bare_model(input_ids=ids).logits
+        scores = logits.log_softmax(-1)[0, prompt - 1 : -1]
+        found.append(-scores.gather(1, ids[0, prompt:, None])[:, 0].numpy())
+    return found
