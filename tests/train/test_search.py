@@ -129,7 +129,7 @@ def test_a_single_token_is_held_longer_each_time_and_then_the_search_ends() -> N
     sentence = removal.describe_end(end)
     assert sentence is not None
     assert sentence.startswith("not internalized: 4 of 20 tokens removed; with 1 more, the loss")
-    assert "never came below 4.75 nats a question (needed: 2.25)" in sentence
+    assert "never came below 4.75 (needed: 2.25 nats a question)" in sentence
 
 
 @pytest.mark.parametrize("tries", [1, 2, 3])
@@ -146,6 +146,12 @@ def test_it_ends_in_bounded_time_whatever_cannot_be_removed(tries: int, hard: in
     assert removal.describe_end(states[-1]) is not None
 
 
+def test_several_at_once_are_not_waited_for_as_long() -> None:
+    _, states = walk(lambda removed, held: 40 * 0.93**held if removed == 7 else 0.0, 80)
+    assert tried(states)[:5] == [0, 1, 3, 7, 5]  # half of patience, though there is progress
+    assert sum(state.removed == 7 for state in states[:30]) == 5
+
+
 def test_progress_is_waited_for_and_a_longest_hold_is_not_exceeded() -> None:
     slow = walk(lambda removed, held: 50.0 * 0.95**held if removed == 1 else 0.0)[1]
     assert undone(slow[-1]) == 0
@@ -156,7 +162,9 @@ def test_progress_is_waited_for_and_a_longest_hold_is_not_exceeded() -> None:
 
 
 def test_nothing_is_done_until_the_answer_alone_has_recovered() -> None:
-    removal, states = walk(lambda removed, held: 3 * 0.9**held if removed == ALL else 0.0)
+    removal, states = walk(
+        lambda removed, held: 3 * 0.9**held if removed == ALL else 0.0, most_at_once=1
+    )
     everything = [state for state in states if state.removed == ALL]
     assert not removal.has_settled(everything[30])  # within the margin of the others
     assert removal.has_settled(everything[35])
@@ -166,10 +174,11 @@ def test_nothing_is_done_until_the_answer_alone_has_recovered() -> None:
 def test_a_run_that_ends_in_the_middle_of_a_try_goes_back() -> None:
     removal, states = walk(lambda removed, held: 0.0 if removed < 5 else 3.0, 25)
     last = states[-1]
-    assert last.removed > 4
+    assert last.search is not None
+    assert last.removed > last.search.recovered > 0
     end = removal.given_up(last)
     assert removal.goes_back(last, end)
-    assert (end.removed, end.stopped) == (3, True)
+    assert (end.removed, end.stopped) == (last.search.recovered, True)
     assert "needed" in str(removal.describe_end(end))
     early = removal.given_up(walk(lambda removed, held: 0.0, 2)[1][-1])
     assert early.removed == 0
@@ -184,7 +193,7 @@ def test_it_goes_on_from_a_state_that_was_written_down() -> None:
         return 3.0 if removed > 9 else max(0.0, 1.0 - 0.2 * held)
 
     _, states = walk(loss_of)
-    assert undone(states[-1]) > 3
+    assert undone(states[-1]) >= 3
     for state in states:
         assert RemovalState.from_json(json.loads(json.dumps(asdict(state)))) == state
     assert RemovalState.from_json({"removed": 3, "held": 1, "losses": [0.5]}).search is None

@@ -247,7 +247,7 @@ class Schedule(Section):
         default=True, description="forget AdamW's moments at every removal"
     )
     margin: PositiveNumber = Field(
-        default=1.0,
+        default=2.5,
         description="adaptive: a level has recovered when its validation loss is within so many "
         "nats a question of what the explicit model had on the same kept tokens",
     )
@@ -256,8 +256,8 @@ class Schedule(Section):
     )
     patience: Positive = Field(
         default=400,
-        description="adaptive: steps without progress after which a removal is undone and a "
-        "smaller one tried; a single token that failed gets twice as many each time",
+        description="adaptive: steps without progress after which the removal of a single token is "
+        "undone, twice as many each time; several at once get half as many steps in all",
     )
     most_at_once: Positive = Field(
         default=8, description="adaptive: most tokens that are removed at once"

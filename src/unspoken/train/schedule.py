@@ -174,8 +174,8 @@ class Removal:
         best = "was not measured" if search.best is None else f"never came below {search.best:.2f}"
         why = "" if search.failures + 1 >= self.settings.tries else "; then the steps ended"
         return (
-            f"not internalized: {reached} removed; with {search.size} more, the loss {best} nats a "
-            f"question (needed: {needed:.2f}){why}"
+            f"not internalized: {reached} removed; with {search.size} more, the loss {best} "
+            f"(needed: {needed:.2f} nats a question){why}"
         )
 
     def given_up(self, state: RemovalState) -> RemovalState:

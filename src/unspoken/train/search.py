@@ -14,6 +14,8 @@ from typing import Any
 
 from unspoken import recipe
 
+#: A level that recovers within so many measurements does so at once.
+AT_ONCE = 3
 #: A level gets on as long as its loss becomes smaller by this share.
 PROGRESS = 0.03
 #: The explicit model is trained no further once its loss became smaller by less than this ...
@@ -92,15 +94,23 @@ class Search:
         return self.reference[min(removed, last)] + margin
 
     def is_given_up(self, settings: recipe.Schedule, held: int) -> bool:
-        """Whether a level gets on no more. One token that failed gets twice as long each time."""
+        """Whether a level gets no further.
+
+        A single token is waited for as long as there is progress, and after it failed for longer;
+        several at once are a gamble, which ends after half of `patience` in all.
+        """
         limit = settings.max_hold
-        patience = settings.patience * 2**self.failures
-        return held - self.best_held >= patience or (limit is not None and held >= limit)
+        if limit is not None and held >= limit:
+            return True
+        if self.size > 1:
+            return held >= max(1, settings.patience // 2)
+        return held - self.best_held >= settings.patience * 2**self.failures
 
     def next_size(self, settings: recipe.Schedule, held: int) -> int:
-        """How many go next, after a level that recovered: twice as many, if it did so at once."""
-        at_once = held <= settings.patience // 2
-        return min(settings.most_at_once, self.size * 2) if at_once else self.size
+        """How many go next: twice as many after a level that recovered at once, else half."""
+        if held <= AT_ONCE * settings.measure_every:
+            return min(settings.most_at_once, self.size * 2)
+        return max(1, self.size // 2)
 
     def after_failure(self) -> Search:
         """Back at the last level that had recovered; half as many go next."""
