@@ -15,7 +15,7 @@ no padding; both ways are credited with the same number, what they compute beyon
 N parameters outside the embeddings, T tokens, t tokens of one example, L layers, d width (causal
 attention: half of the square), V vocabulary, C tokens with a label (only they need logits). The
 clipping, the optimizer and everything that is not a matrix product count as nothing. The machine's
-rate is that of one matrix product of 4096 x 4096 x 4096 in the same run.
+rate is that of one matrix product of 4096 x 4096 x 4096 in the same run (--product).
 
     python benchmarks/training_step.py --output benchmarks/results/cpu-training-step.json
 """
@@ -346,7 +346,7 @@ def measure_case(
     figures["micro_batch_size"] = plain.micro
     figures["num_parameters"] = sum(p.numel() for p in model.parameters())
     figures["precision"] = {"unspoken": precision, "plain": plain_precision}
-    figures["matmul_gflops_per_s"] = matmul_rates(pair, precision)
+    figures["matmul_gflops_per_s"] = matmul_rates(pair, precision, arguments.product)
     step = 0
     for removed in (0, longest // 2, ALL):
         steps = range(step, step + num_warmup + num_steps)
@@ -400,15 +400,15 @@ def peak_memory_mib(pair: Pair, step: int, removed: int) -> dict[str, float]:
     return peaks
 
 
-def matmul_rates(pair: Pair, precision: str) -> dict[str, float]:
+def matmul_rates(pair: Pair, precision: str, side: int) -> dict[str, float]:
     """Rates of a large product and of one in the model's own shape, in 10^9 per second."""
     width = pair.plain.model.config.hidden_size
     tokens = pair.plain.micro * int(pair.dataset.lengths[0])
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    rates = {"large": matmul_rate(pair, dtype, (4096, 4096, 4096)) / 1e9}
+    rates = {"large": matmul_rate(pair, dtype, (side, side, side)) / 1e9}
     rates["model_shape"] = matmul_rate(pair, dtype, (tokens, width, 4 * width)) / 1e9
     print(
-        f"\n{pair.case.name}: matrix products reach {rates['large']:,.0f} GFLOP/s at 4096^3, "
+        f"\n{pair.case.name}: matrix products reach {rates['large']:,.0f} GFLOP/s at {side}^3, "
         f"{rates['model_shape']:,.0f} at {tokens} x {width} x {4 * width} ({precision})"
     )
     return rates
@@ -422,6 +422,8 @@ def _overrides(name: str, arguments: argparse.Namespace) -> list[str]:
         overrides.append(f"train.micro_batch_size={arguments.micro_batch_size}")
         if arguments.layers:
             overrides.append(f"model.config.n_layer={arguments.layers}")
+        if arguments.width:
+            overrides.append(f"model.config.n_embd={arguments.width}")
     return overrides
 
 
@@ -467,6 +469,8 @@ def main() -> None:
     parser.add_argument("--batch_size", type=int, default=32, help="gpt2 only")
     parser.add_argument("--micro_batch_size", type=int, default=4, help="gpt2 only")
     parser.add_argument("--layers", type=int, help="gpt2 only: fewer layers, to try the script")
+    parser.add_argument("--width", type=int, help="gpt2 only: of 12 heads, to try the script")
+    parser.add_argument("--product", type=int, default=4096, help="side of the large matrices")
     parser.add_argument("--output", type=Path, help="write the figures as JSON")
     arguments = parser.parse_args()
     load = os.getloadavg()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ import pytest
 from helpers.paths import SHARED_DATA
 from helpers.tiers import no_new_processes, sort_by_tier
 
+# what is imported stays: it is not looked through for garbage, now or at every collection later
+gc.disable()
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers of xdist share the cores
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
@@ -36,6 +39,11 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     sort_by_tier(items)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

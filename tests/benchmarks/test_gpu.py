@@ -68,7 +68,9 @@ def test_a_part_that_fails_or_takes_too_long_leaves_its_last_lines_and_the_other
     assert files["evaluation"]["status"] == "cut off"
     assert files["evaluation"]["limit_s"] == 1
     assert files["evaluation"]["versions"]["torch"]
-    status, files = run(tmp_path, "--only", "smollm2", "decoding", "--smollm2", str(damaged))
+    status, files = run(
+        tmp_path, "--only", "smollm2", "decoding", "--smollm2", str(damaged), "--device", "cpu"
+    )
     assert status == 1
     assert files["smollm2"]["status"] == "failed"
     assert any("damaged.gguf" in line for line in files["smollm2"]["last_lines"])

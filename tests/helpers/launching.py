@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,15 @@ import torch
 import yaml
 
 from helpers.paths import ROOT
+from helpers.processes import alone
 from helpers.recipes import tiny_recipe
 from helpers.training import NO_DROPOUT, trainer
 
 SETTINGS: dict[str, Any] = {
     "model": NO_DROPOUT,
     "schedule": {"delta": 60, "smoothing": 0.7},
-    "train": {"micro_batch_size": 4, "max_steps": 40},
+    "data": {"num_train": 200},
+    "train": {"micro_batch_size": 4, "max_steps": 20},
     "baselines": True,
 }
 
@@ -71,14 +72,8 @@ def torchrun(
         port = free.getsockname()[1]
     launcher = [f"--nproc_per_node={num_processes}", f"--master_port={port}"]
     launcher.append("--master_addr=127.0.0.1")
-    return subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", *launcher, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, **IMPORTS, "OMP_NUM_THREADS": "1", **environment},
-        timeout=300,
-    )
+    variables = {**IMPORTS, "OMP_NUM_THREADS": "1", **environment}
+    return alone("-m", "torch.distributed.run", *launcher, *arguments, **variables)
 
 
 def close(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:

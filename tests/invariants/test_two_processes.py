@@ -39,7 +39,7 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     one, two = run_recipe_of(tmp_path / "one", alone), run_recipe_of(tmp_path / "two", together)
     for variant in ("internalized", "explicit", "no_cot"):
         expected, found = losses(one / variant), losses(two / variant)
-        assert len(expected) == 40
+        assert len(expected) == 20
         assert found == pytest.approx(expected, abs=1e-5)
         stages = [json.loads((run / variant / "stage.json").read_text()) for run in (one, two)]
         assert stages[0]["level"] == stages[1]["level"]

@@ -170,18 +170,12 @@ def test_every_config_trains_the_quickstarts_student(tmp_path: Path, name: str) 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    done = subprocess.run(
-        [
-            sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch",
-            "--config_file", str(root / "configs" / f"{name}.yaml"),
-            "--num_processes", "2", "--main_process_port", str(port),
-            "-m", "unspoken", "run", str(tmp_path / "recipe.yaml"),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=300,
+    done = alone(
+        "-m", "accelerate.commands.accelerate_cli", "launch",
+        "--config_file", str(root / "configs" / f"{name}.yaml"),
+        "--num_processes", "2", "--main_process_port", str(port),
+        "-m", "unspoken", "run", str(tmp_path / "recipe.yaml"),
+        OMP_NUM_THREADS="1",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     model = tmp_path / "run" / "internalized" / "model"
