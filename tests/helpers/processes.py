@@ -40,19 +40,23 @@ class Forked:
         pid: of the process.
     """
 
-    def __init__(self, *args: str, folder: Path | None = None, **environment: str) -> None:
+    def __init__(
+        self, *args: str, folder: Path | None = None, own_group: bool = False, **environment: str
+    ) -> None:
         """Starts it here.
 
         Args:
             args: what Python is given.
             folder: where what it says is written to; default: one of its own.
+            own_group: of processes, which a signal may be sent to as a terminal does.
             environment: variables besides those of this process.
         """
         sys.audit("subprocess.Popen", sys.executable, args, None, None)  # a unit test may not
         self.args = args
         self._said = _new_folder() if folder is None else folder
         self._process = _SERVER.Process(
-            target=_become, args=(args, Path.cwd(), {**os.environ, **environment}, self._said)
+            target=_become,
+            args=(args, Path.cwd(), {**os.environ, **environment}, self._said, own_group),
         )
         self._process.start()
         self.pid = self._process.ident or 0
@@ -98,8 +102,12 @@ def _new_folder() -> Path:
     return Path(tempfile.mkdtemp(dir=_place().name))
 
 
-def _become(args: Sequence[str], place: Path, environment: dict[str, str], folder: Path) -> None:
+def _become(
+    args: Sequence[str], place: Path, environment: dict[str, str], folder: Path, own_group: bool
+) -> None:
     """In the new process: is what `python ARGUMENTS` would be."""
+    if own_group:
+        os.setpgid(0, 0)
     gc.freeze()  # what the server imported is no garbage, and its pages stay shared
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 from helpers.launching import IMPORTS, torchrun
+from helpers.processes import Forked
 from helpers.servers import FakeServer, free_port
 from unspoken.cli.main import main
 
@@ -61,16 +61,9 @@ def words_of(verb: str, folder: Path, url: str) -> list[str]:
     return ["run", str(recipe)]
 
 
-def stop(command: list[str], server: FakeServer, number: int) -> tuple[int, str, str]:
-    """Starts it, sends the signal when the server hangs; status, output and errors."""
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env={**os.environ, **IMPORTS, "OMP_NUM_THREADS": "1"},
-    )
+def stop(arguments: list[str], server: FakeServer, number: int) -> tuple[int, str, str]:
+    """Starts Python, sends the signal when the server hangs; status, output and errors."""
+    process = Forked(*arguments, own_group=True, **IMPORTS, OMP_NUM_THREADS="1")
     end = time.monotonic() + 120
     while len(server.bodies) < NUM_ANSWERED + 2 and process.poll() is None:
         assert time.monotonic() < end, "it never asked"
@@ -80,12 +73,12 @@ def stop(command: list[str], server: FakeServer, number: int) -> tuple[int, str,
     else:
         process.send_signal(number)
     try:
-        out, error = process.communicate(timeout=LIMIT_S)
+        done = process.wait(timeout=LIMIT_S)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        with contextlib.suppress(ProcessLookupError):  # those that it started
+            os.killpg(process.pid, signal.SIGKILL)
         raise
-    return process.returncode, out, error
+    return done.returncode, done.stdout, done.stderr
 
 
 @pytest.mark.integration
@@ -99,7 +92,7 @@ def test_a_server_that_hangs_does_not_keep_the_run(
     """Must show 4: one signal ends it with everything saved, and the same command goes on."""
     with hanging_server() as server:
         words = words_of(verb, tmp_path, server.url)
-        status, out, error = stop([sys.executable, "-m", "unspoken", *words], server, number)
+        status, out, error = stop(["-m", "unspoken", *words], server, number)
     assert status == 75, error
     assert "Traceback" not in error
     (traces,) = list(tmp_path.rglob("traces.jsonl"))
@@ -132,7 +125,7 @@ def test_a_server_that_hangs_does_not_keep_two_processes(
     launch += [f"--master_port={free_port()}", "-m", "unspoken"]
     with hanging_server() as server:
         words = words_of(verb, tmp_path, server.url)
-        status, out, error = stop([sys.executable, *launch, *words], server, number)
+        status, out, error = stop([*launch, *words], server, number)
     assert status == (75 if launcher.startswith("unspoken") else 1), error  # torchrun's own
     assert "[rank" not in error
     assert "RuntimeError" not in error
