@@ -203,13 +203,13 @@ def run_within(
 
 
 PARTS = (
-    Part("works", 90, 100, works),
-    Part("step", 90, 60, step),
-    Part("scratch", 180, 60, scratch),
-    Part("evaluation", 45, 60, evaluation),
-    Part("generation", 15, 60, generation),
-    Part("smollm2", 150, 120, smollm2),
-    Part("decoding", 30, 60, decoding),
+    Part("works", 90, 150, works),
+    Part("step", 90, 150, step),
+    Part("scratch", 180, 150, scratch),
+    Part("evaluation", 45, 150, evaluation),
+    Part("generation", 15, 150, generation),
+    Part("smollm2", 150, 150, smollm2),
+    Part("decoding", 30, 150, decoding),
 )
 
 
