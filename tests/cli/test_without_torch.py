@@ -79,3 +79,12 @@ def test_the_jobs_of_a_run(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert "was not launched on SLURM" in done.stderr
+
+
+@pytest.mark.integration
+def test_importing_the_package_imports_the_version_and_nothing_else() -> None:
+    code = "import sys, unspoken; print(sorted(n for n in sys.modules if n.startswith('unspoken')))"
+    loaded = "['unspoken', 'unspoken.common', 'unspoken.common.version']"
+    assert python(code).strip() == loaded
+    heavy = "import sys, unspoken; print(any(n in sys.modules for n in ('numpy', 'pydantic')))"
+    assert python(heavy).strip() == "False"

@@ -63,7 +63,7 @@ def test_the_same_command_again_finds_all_done(
     unspoken("run", run.parent / "recipe.yaml")
     said = capsys.readouterr().out
     assert "internalize: done" in said
-    assert "runs" not in said.replace(str(run), "").partition("internalize")[2].split("\n")[0]
+    assert "running" not in said.replace(str(run), "").partition("internalize")[2].split("\n")[0]
 
 
 def test_check_estimates_what_the_run_will_take(

@@ -60,10 +60,15 @@ def test_models_that_the_jobs_would_not_find_are_refused(
 ) -> None:
     if "model" in sections:
         sections["model"] |= {"config": None, "tokenizer": None}
+    recipe = written_recipe(tmp_path, **sections)
     with pytest.raises(SystemExit) as caught:
-        launch_dry(written_recipe(tmp_path, **sections))
+        main(["launch", "slurm", str(recipe), "--time", "10"])
     assert caught.value.code == 2
     assert f"error: {told}" in capsys.readouterr().err
+    launch_dry(recipe)  # where nothing is submitted, the scripts are shown all the same
+    shown = capsys.readouterr()
+    assert f"note: {told}" in shown.err and "nothing is submitted" in shown.err
+    assert "#SBATCH" in shown.out
 
 
 def test_a_hub_model_counts_as_here_once_its_weights_are(

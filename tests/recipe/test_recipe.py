@@ -73,6 +73,26 @@ def test_overrides_win_and_are_read_as_yaml() -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "sizes"),
+    [
+        ("3x2", [(3, 2)]),
+        ("3*2", [(3, 2)]),
+        ("3X2,4x4", [(3, 2), (4, 4)]),
+        ("3x2 4*4", [(3, 2), (4, 4)]),
+        ("[3x2, 4x4]", [(3, 2), (4, 4)]),
+        ("[[3, 2], 4x4]", [(3, 2), (4, 4)]),
+    ],
+)
+def test_sizes_are_written_as_people_write_them(value: str, sizes: list[tuple[int, int]]) -> None:
+    assert recipe_from(SMALL, [f"data.digits={value}"]).data.digits == sizes
+
+
+@pytest.mark.parametrize("value", ["3x", "3", "x", "3x2x1", "[3x]", "0x2", "3y2"])
+def test_what_is_no_size_is_said(value: str) -> None:
+    assert "data.digits" in error(SMALL, f"data.digits={value}")
+
+
+@pytest.mark.parametrize(
     ("override", "expected"),
     [
         (

@@ -54,7 +54,7 @@ def test_shares_are_joined_and_the_run_goes_on(tmp_path: Path) -> None:
     merge(shared, 3)
     assert not (tmp_path / "shared/traces/shards").exists()
     said = said_by_run(shared)
-    assert said[:3] == ["data: done", "generate: goes on", "vet: runs"]
+    assert said[:3] == ["data: done", "generate: goes on", "vet: running"]
     said_by_run(whole)
     found, expected = (tmp_path / name / "traces/traces.jsonl" for name in ("shared", "whole"))
     assert found.read_bytes() == expected.read_bytes()
@@ -81,7 +81,7 @@ def test_a_teacher_from_scratch_is_trained_once_for_all_shares(tmp_path: Path) -
     said: list[str] = []
     with pytest.raises(DataError, match="none of 20 traces was kept"):  # after four steps
         run_recipe(recipe, progress=False, say=said.append)
-    assert said == ["data: done", "teacher: done", "generate: goes on", "vet: runs"]
+    assert said == ["data: done", "teacher: done", "generate: goes on", "vet: running"]
     assert model.stat().st_mtime_ns == before
 
 

@@ -130,13 +130,13 @@ def test_a_second_run_does_nothing_and_a_change_reruns_what_depends_on_it(tmp_pa
     distil = {**DISTIL, "learning_rate": 2e-3}
     said = run(teacher_recipe(tmp_path / "run", distil=distil))
     assert said[:3] == ["data: done", "generate: done", "vet: done"]
-    assert "distil: runs again (train.learning_rate: 0.001 -> 0.002)" in said[3]
-    assert "internalize: runs again (model.sha256:" in said[5]
+    assert "distil: running again (train.learning_rate: 0.001 -> 0.002)" in said[3]
+    assert "internalize: running again (model.sha256:" in said[5]
     said = run(teacher_recipe(tmp_path / "run", distil=distil), start="vet")
     assert said[1] == "generate: done"
-    assert "vet: runs again (as asked)" in said[2]
+    assert "vet: running again (as asked)" in said[2]
     said = run(teacher_recipe(tmp_path / "run", distil=distil, vet={"max_tokens": 50}))
-    assert "vet: runs again (vet.max_tokens: None -> 50)" in said[2]
+    assert "vet: running again (vet.max_tokens: None -> 50)" in said[2]
     assert said[3] == "distil: done", "the same traces were kept"
 
 
@@ -193,6 +193,30 @@ def test_a_teacher_from_scratch_is_asked_what_it_did_not_learn(tmp_path: Path) -
     asked = {record["question"] for record in lines(folder / "traces" / "traces.jsonl")}
     assert (len(learned), len(asked), learned & asked) == (40, 80, set())
     assert not any("thought" in record for record in lines(folder / "data" / "questions.jsonl"))
+
+
+def test_what_another_run_has_done_is_taken_over_and_told_of(tmp_path: Path) -> None:
+    """With other settings of the student, the teacher and its traces stay as they are."""
+    first = tmp_path / "first"
+    run(teacher_recipe(first, distil=DISTIL))
+    said = run(teacher_recipe(tmp_path / "second", distil={**DISTIL, "learning_rate": 3e-3}))
+    note = f"note: traces will be made again in this folder; {first} has the same, which from_run="
+    assert any(line.startswith(note) for line in said)
+    third = teacher_recipe(tmp_path / "third", distil={**DISTIL, "learning_rate": 3e-3})
+    said = run(third.model_copy(update={"from_run": first}))
+    over = f"done, taken over from {first}"
+    assert said[:3] == [f"data: {over}", f"generate: {over}", f"vet: {over}"]
+    assert "distil: running" in said and not any("note:" in line for line in said)
+    traces = [(tmp_path / n / "traces" / "traces.jsonl").read_bytes() for n in ("first", "third")]
+    assert traces[0] == traces[1]
+    said = run(third.model_copy(update={"from_run": first}))
+    assert "distil: done" in said  # and its own is what counts from now on
+
+
+def test_a_folder_that_is_no_run_gives_nothing(tmp_path: Path) -> None:
+    recipe = teacher_recipe(tmp_path / "run", distil=DISTIL)
+    with pytest.raises(RecipeError, match=r"from_run: found .*, which has no recipe\.yaml"):
+        run(recipe.model_copy(update={"from_run": tmp_path}))
 
 
 def test_the_teacher_is_measured_as_it_is_asked(tmp_path: Path, pupil: Pupil) -> None:
@@ -342,7 +366,7 @@ def test_several_processes_run_a_teachers_stages_together(tmp_path: Path) -> Non
     file.write_text(dump_recipe(recipe_from(values)))
     done = together("-m", "unspoken", "run", str(file))
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("distil: runs\n") == 1
+    assert done.stdout.count("distil: running\n") == 1
     run(recipe_from({**values, "output": str(tmp_path / "alone")}))
     for name in ("traces/traces.jsonl", "vetted/dataset.jsonl"):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()

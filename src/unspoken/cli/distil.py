@@ -7,7 +7,6 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from unspoken.cli.flags import nested
 from unspoken.cli.options import (
     Checkpoint,
     DataFlags,
@@ -20,33 +19,18 @@ from unspoken.cli.options import (
 from unspoken.cli.running import run_and_report
 from unspoken.common.errors import RecipeError, SettingError, setting
 from unspoken.parallel.world import is_main_process, read_world
+from unspoken.recipe.defaults import ACCUMULATION, DISTIL, DISTIL_ALL_WEIGHTS, PER_DEVICE
 from unspoken.recipe.layout import DISTILLED, MODEL, RECIPE_FILE, STAGE_FILE
-
-#: What flags and overrides leave open, as the usual scripts have it.
-DEFAULTS = {
-    "template": "qa",
-    "data.num_valid": 0,
-    "data.max_length": 1024,
-    "model.quantization": "nf4",
-    "train.epochs": 3,
-    "train.learning_rate": 2e-4,
-    "train.optimizer": "paged_adamw_8bit",
-    "train.precision": "auto",
-    "train.checkpoint_every": 500,
-}
-#: Likewise: examples per forward pass and process, and forward passes per optimizer step.
-PER_DEVICE, ACCUMULATION = 2, 4
-#: Likewise, where all weights are trained.
-_ALL_WEIGHTS = {"model.quantization": None, "train.optimizer": "adamw"}
+from unspoken.recipe.merge import merge, nested
 
 
-class DistilDataFlags(DataFlags, defaults=DEFAULTS):
+class DistilDataFlags(DataFlags, defaults=DISTIL):
     """What is learned from."""
 
 
 class DistilStudentFlags(
     StudentFlags,
-    defaults=DEFAULTS,
+    defaults=DISTIL,
     required=("model_name",),
     names={"model_name": ("--student_dir", "--model_name")},
 ):
@@ -56,7 +40,7 @@ class DistilStudentFlags(
 class DistilTrainingFlags(
     TrainingFlags,
     defaults={
-        **DEFAULTS,
+        **DISTIL,
         "train.batch_size": f"{PER_DEVICE * ACCUMULATION} for each process",
         "train.micro_batch_size": PER_DEVICE,
         "gradient_accumulation_steps": ACCUMULATION,
@@ -99,7 +83,6 @@ def distil(
         section.key=value for everything without a flag, as for unspoken run
     """
     from unspoken.recipe import recipe_from
-    from unspoken.recipe.merge import merge
 
     if data.data is None and data.task is None:
         raise SettingError(
@@ -108,11 +91,11 @@ def distil(
             needed="a teacher's traces, or examples",
             remedy=f"give {setting('data', 'FILE.jsonl')}, or choose {setting('task')}",
         )
-    values = nested(DEFAULTS)
+    values = nested(DISTIL)
     values = merge(values, {"lora": {}, "distil": {}, "internalize": False})
     if lora.full_finetuning:
         _refuse_adapter_flags(student, lora)
-        values = merge(values, {**nested(_ALL_WEIGHTS), "lora": None})
+        values = merge(values, {**nested(DISTIL_ALL_WEIGHTS), "lora": None})
     for group in (student, folder, data, lora, training):
         values = merge(values, group.to_recipe())
     values["name"] = Path(folder.output).name or "distil"

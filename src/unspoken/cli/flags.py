@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from unspoken.recipe import Recipe
+from unspoken.recipe.merge import nested
 
 
 @dataclass(frozen=True)
@@ -173,15 +174,3 @@ def _spelled(default: Any) -> str:
     if isinstance(default, float) and 0 < default < 1e-3:
         return f"{default:.0e}".replace("e-0", "e-")
     return str(default)
-
-
-def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Keys such as train.epochs, and their values, as the sections of a recipe."""
-    recipe: dict[str, Any] = {}
-    for key, value in values.items():
-        *sections, last = key.split(".")
-        section = recipe
-        for part in sections:
-            section = section.setdefault(part, {})
-        section[last] = value
-    return recipe

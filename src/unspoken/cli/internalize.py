@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import yaml
 from cyclopts import Parameter
 
-from unspoken.cli.flags import nested
 from unspoken.cli.options import (
     DataFlags,
     LoraFlags,
@@ -20,30 +19,24 @@ from unspoken.cli.options import (
 from unspoken.cli.running import run_and_report
 from unspoken.common.errors import RecipeError, SettingError, setting
 from unspoken.parallel.world import read_world
+from unspoken.recipe.defaults import INTERNALIZE
+from unspoken.recipe.merge import merge, nested
 
 #: Goes from multiplications to word problems; what is learned where nothing says what.
 CURRICULUM = "curriculum-gpt2-medium"
-#: What flags and overrides leave open, where there is no recipe.
-DEFAULTS = {
-    "output": "runs/internalize",
-    "model.name": "gpt2-medium",
-    "train.epochs": 10,
-    "train.batch_size": 32,
-    "train.learning_rate": 5e-5,
-}
-#: Likewise for GSM8K: the paper's, appendix A.
+#: What is taken for GSM8K, too: the paper's, appendix A.
 _GSM8K = {"data.max_length": 150, "schedule.delta": 1, "schedule.remove_all_beyond": 39}
 
 
-class InternalizeStudentFlags(StudentFlags, defaults=DEFAULTS):
+class InternalizeStudentFlags(StudentFlags, defaults=INTERNALIZE):
     """Who learns."""
 
 
-class InternalizeTrainingFlags(TrainingFlags, defaults=DEFAULTS):
+class InternalizeTrainingFlags(TrainingFlags, defaults=INTERNALIZE):
     """How it learns."""
 
 
-class InternalizeFolderFlags(RunFolderFlags, defaults=DEFAULTS):
+class InternalizeFolderFlags(RunFolderFlags, defaults=INTERNALIZE):
     """Where it goes."""
 
 
@@ -68,7 +61,6 @@ def internalize(
         a recipe to start from, if any, and section.key=value for everything without a flag
     """
     from unspoken.recipe import recipe_from
-    from unspoken.recipe.merge import merge
 
     recipe_file, overrides = _split(arguments)
     flags: dict[str, Any] = {}
@@ -112,7 +104,7 @@ def _base(recipe_file: str | None, data: DataFlags) -> tuple[dict[str, Any], yam
     if (data.data, data.task, data.digits) == (None, None, None):
         _refuse_files_alone(data)
         return {**load_values(CURRICULUM)[0], "name": "internalize"}, None
-    values = nested({**DEFAULTS, **(_GSM8K if data.task == "gsm8k" else {})})
+    values = nested({**INTERNALIZE, **(_GSM8K if data.task == "gsm8k" else {})})
     return {"name": "internalize", "data": {}, **values}, None
 
 
@@ -146,7 +138,7 @@ def _batches(training: TrainingFlags, values: dict[str, Any]) -> dict[str, Any]:
     """The batch and its parts, where flags tell how many forward passes it takes."""
     base = values.get("train", {})
     return training.batches(
-        batch=base.get("batch_size", DEFAULTS["train.batch_size"]),
+        batch=base.get("batch_size", INTERNALIZE["train.batch_size"]),
         micro=base.get("micro_batch_size"),
         accumulation=None,
         processes=read_world().size,

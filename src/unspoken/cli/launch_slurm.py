@@ -18,6 +18,7 @@ from unspoken.launch.slurm.options import SlurmOptions
 
 if TYPE_CHECKING:
     from unspoken.launch.slurm.render import SlurmLaunch
+    from unspoken.recipe import Recipe
 
 _DEFAULT = SlurmOptions()
 
@@ -68,7 +69,7 @@ def slurm(
     given = f"--nodes {nodes} --gpus_per_node {gpus}"
     variables = launch.accelerate
     require_processes(loaded, nodes * max(1, gpus), given=given, environment=variables)
-    for line in _notes(launch):  # raises where the jobs would fail
+    for line in _notes(launch, dry_run=dry_run):  # raises where the jobs would fail
         print(f"note: {line}", file=sys.stderr)
     if dry_run:
         before = None
@@ -82,25 +83,44 @@ def slurm(
     print(f"what happens: tail -F {launch.folder / 'events.log'}; or add --status to this command")
 
 
-def _notes(launch: SlurmLaunch) -> Iterator[str]:
+def _notes(launch: SlurmLaunch, *, dry_run: bool) -> Iterator[str]:
     """Yields what may go wrong in the jobs, and cannot be known here.
+
+    Args:
+        launch: as it would be submitted.
+        dry_run: models need not be here yet.
 
     Raises:
         UnspokenError: the recipe cannot run as it stands.
     """
-    from unspoken.check.offline import require_models_here
     from unspoken.check.recipe import check_recipe
 
     _require_deepspeed(launch)
-    require_models_here(launch.recipe)
-    findings = check_recipe(launch.recipe, elsewhere=True)
-    unknown = [finding.text for finding in findings if finding.kind == "unknown here"]
-    for text in dict.fromkeys(unknown):
-        yield f"{text}; jobs have no network"
+    missing = _missing_model(launch.recipe, dry_run=dry_run)
+    if missing is not None:
+        yield missing
+    else:
+        findings = check_recipe(launch.recipe, elsewhere=True)
+        unknown = [finding.text for finding in findings if finding.kind == "unknown here"]
+        for text in dict.fromkeys(unknown):
+            yield f"{text}; jobs have no network"
     options = launch.options
     asks_for_cpus = any(line.startswith(("-c", "--cpus-per-")) for line in options.extra)
     if options.gpus_per_node and options.cpus_per_task is None and not asks_for_cpus:
         yield "--cpus_per_task is missing, so each job may get one core; give those of a node"
+
+
+def _missing_model(recipe: Recipe, *, dry_run: bool) -> str | None:
+    """What is said of a model that is not here, where nothing is submitted; None: all are."""
+    from unspoken.check.offline import require_models_here
+
+    try:
+        require_models_here(recipe)
+    except RecipeError as error:
+        if not dry_run:
+            raise
+        return f"{error}; without it nothing is submitted, and the recipe is not checked"
+    return None
 
 
 def _require_deepspeed(launch: SlurmLaunch) -> None:

@@ -325,3 +325,25 @@ class MeasuringFlags(Options, panel=_MEASURING):
     batch_size = flag("evaluate.batch_size")
     limit = flag("evaluate.limit")
     num_latency = flag("evaluate.num_latency")
+
+
+class AskFlags(Options, panel=_MODEL):
+    """How a model is asked and loaded."""
+
+    max_new_tokens = flag(
+        "evaluate.max_new_tokens",
+        help="limit per answer; default: what the model's unspoken.json says, else 256",
+    )
+    template = flag(
+        "template",
+        help="how questions are put; default: what the model's unspoken.json says, else its chat "
+        "template, else plain",
+        default=False,
+    )
+    dtype = flag(
+        None,
+        kind=Literal["auto", "float32", "bfloat16", "float16"],
+        help="of the weights; auto: as they were saved",
+        default="float32",
+    )
+    trust_remote_code = flag("model.trust_remote_code")

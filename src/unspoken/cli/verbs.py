@@ -154,6 +154,12 @@ VERBS = {
         "Write the report of a run again.",
         "unspoken report runs/quickstart",
     ),
+    "ask": Verb(
+        "ask:ask",
+        _USE,
+        "Ask a model a question, or several at a prompt.",
+        "unspoken ask runs/quickstart 123*45",
+    ),
     "export": Verb(
         "export:export",
         _USE,

@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import shutil
+import stat
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -162,6 +163,7 @@ def write_folder(
         temporary.mkdir()
         try:
             write(temporary)
+            _give_usual_rights(temporary)
             for path in [*temporary.rglob("*"), temporary]:
                 _flush(path)
         except Exception as error:
@@ -171,6 +173,15 @@ def write_folder(
                 raise refused from error
             raise
         _put_in_place(temporary, folder, replaced)
+
+
+def _give_usual_rights(folder: Path) -> None:
+    """Files may be read as the umask says: safetensors writes them for their owner alone."""
+    usual = folder.stat().st_mode & 0o666  # it was just made, so this is the umask's
+    for path in folder.rglob("*"):
+        mode = path.stat().st_mode
+        if path.is_file() and usual & ~mode:
+            path.chmod(stat.S_IMODE(mode) | usual)
 
 
 def _remove(path: Path) -> None:

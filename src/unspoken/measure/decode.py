@@ -156,6 +156,32 @@ class Decoder:
             if training:
                 self.model.train()
 
+    def write(self, prompt: Sequence[int], max_new_tokens: int) -> Iterator[Completion]:
+        """Yields one completion as far as it is written, token by token, at last the whole; greedy.
+
+        On a GPU some tokens come at once. What only `generate` can ask gives the whole alone.
+
+        Raises:
+            DataError: the prompt leaves no position for an answer.
+            OutOfMemoryError: memory does not suffice.
+        """
+        from unspoken.measure.slots import fits
+
+        if not fits(self.model):
+            yield from (found for _, found in self.stream([prompt], max_new_tokens))
+            return
+        limit = _limit(self.model, len(prompt), max_new_tokens)
+        row = Draft(0, prompt, limit, 0, self._ends, None)
+        table, waiting = Table(self._slots_for(1, None), []), deque([row])
+        try:
+            while row.completion is None:
+                table.add(table.fill(waiting) or table.advance())
+                yield row.completion or Completion(list(row.token_ids), False)
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+            raise OutOfMemoryError(0, len(prompt)) from error
+
     def _until_memory_ends(
         self,
         waiting: deque[Draft],

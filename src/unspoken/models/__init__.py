@@ -3,3 +3,7 @@
 A model folder is a plain Hugging Face one with `unspoken.json` beside it, which says how the
 model is asked. `template` alone renders what a student reads and writes.
 """
+
+from unspoken.common.libraries import silence_optional_kernels
+
+silence_optional_kernels()  # before peft or transformers import bitsandbytes

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from unspoken import recipe
 from unspoken.common.errors import ModelError, RecipeError, setting
+from unspoken.common.libraries import future_warnings_silenced
 from unspoken.models.files import find_damage, find_fault, naming_fault, one_line
 
 if TYPE_CHECKING:
@@ -115,7 +116,8 @@ def add_adapter(
             f"{setting('lora.target_modules', 'auto')}"
         )
     if quantized:
-        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+        with future_warnings_silenced():
+            model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     config = LoraConfig(
         r=settings.r,
         lora_alpha=settings.alpha,
@@ -124,7 +126,8 @@ def add_adapter(
         task_type="CAUSAL_LM",
         fan_in_fan_out=_has_conv1d(model),
     )
-    return get_peft_model(model, config)
+    with future_warnings_silenced():
+        return get_peft_model(model, config)
 
 
 def lay_over(
@@ -146,7 +149,8 @@ def lay_over(
     read_adapter_config(str(adapter))  # its faults are its own, and not for want of fitting
     try:
         base: Any = model
-        laid = PeftModel.from_pretrained(base, str(adapter), is_trainable=trainable)
+        with future_warnings_silenced():
+            laid = PeftModel.from_pretrained(base, str(adapter), is_trainable=trainable)
         if laid.peft_config["default"].is_prompt_learning:
             return laid
         weights = load_peft_weights(str(adapter), device="cpu")

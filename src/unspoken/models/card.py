@@ -29,6 +29,8 @@ class ModelCard:
         step: optimizer step of the checkpoint.
         example_prompt: a prompt as the model expects it.
         unspoken_version: of the unspoken that wrote it.
+        task: that it learned, as a recipe names it; None for examples of the user's own.
+        digits: of both factors of a multiplication; several sizes.
     """
 
     template: TemplateName
@@ -37,6 +39,8 @@ class ModelCard:
     step: Natural
     example_prompt: str
     unspoken_version: str = __version__
+    task: str | None = None
+    digits: tuple[tuple[int, int], ...] = ()
 
     @staticmethod
     def read(folder: str | Path) -> ModelCard | None:

@@ -31,6 +31,8 @@ UNTRAINED = "untrained"
 #: Everything that can be measured, the teacher first.
 MODELS = (TEACHER, DISTILLED, EXPLICIT, INTERNALIZED, NO_COT, UNTRAINED)
 PLOTS = "plots"
+#: What a caller from Python gave as objects: examples by split, a model.
+GIVEN = "given"
 #: Holds a folder 1, 2, ... for each run that set something aside.
 OLD = "old"
 
@@ -95,6 +97,12 @@ def level_folder(training: Path, level: str) -> Path:
     return training / LEVELS / f"{_LEVEL}{level}"
 
 
+def kept_levels(training: Path) -> dict[str, Path]:
+    """The folders of the levels of a training, in their order, by name: `0007`, `all`."""
+    folders = sorted((training / LEVELS).glob(f"{_LEVEL}*"))
+    return {folder.name.removeprefix(_LEVEL): folder for folder in folders if folder.is_dir()}
+
+
 def checkpoint_folder(training: Path, step: int) -> Path:
     """Where the checkpoint of a step stands; named as Hugging Face's Trainer names it."""
     return training / f"{_CHECKPOINT}{step}"
@@ -129,7 +137,13 @@ def require_run_folder(folder: Path) -> None:
         )
     is_run = (folder / RECIPE_FILE).exists() or any(folder.glob(f"{DATA}/**/{STAGE_FILE}"))
     # folders alone are left by a run that could not write its first file
-    others = (path for path in folder.rglob("*") if path.name != LOCK_FILE and not path.is_dir())
+    others = (
+        path
+        for path in folder.rglob("*")
+        if path.name != LOCK_FILE
+        and GIVEN not in path.relative_to(folder).parts[:1]
+        and not path.is_dir()
+    )
     if not is_run and any(others):
         raise OutputExistsError(
             f"{folder}: holds files but no {RECIPE_FILE}, so it is not a run folder; "

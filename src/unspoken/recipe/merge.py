@@ -51,6 +51,18 @@ def dotted_keys(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield prefix + key
 
 
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys such as train.epochs, and their values, as the sections of a recipe."""
+    recipe: dict[str, Any] = {}
+    for key, value in values.items():
+        *sections, last = key.split(".")
+        section = recipe
+        for part in sections:
+            section = section.setdefault(part, {})
+        section[last] = value
+    return recipe
+
+
 def switched(values: dict[str, Any]) -> dict[str, Any]:
     """`baselines: true` spelled out."""
     on = values.get("baselines")

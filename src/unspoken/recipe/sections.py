@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from unspoken.common.errors import setting, shorten
 from unspoken.common.settings import (
@@ -58,6 +59,12 @@ def _require_plain(value: Any, key: str, deepest: int = 20) -> None:
         )
 
 
+def _size(text: str) -> Any:
+    """`3x2` as [3, 2]; anything else as it is."""
+    found = re.fullmatch(r"(\d+)[xX*×](\d+)", text)
+    return text if found is None else [int(found[1]), int(found[2])]
+
+
 class Data(Section):
     """Where the questions come from, and how many."""
 
@@ -68,7 +75,7 @@ class Data(Section):
     digits: list[tuple[NumDigits, NumDigits]] = Field(
         default=[(4, 4)],
         max_length=100,
-        description="multiplication: digits of both factors; several sizes mix",
+        description="multiplication: digits of both factors, such as 3x2; several sizes mix",
     )
     difficulty: Literal["easy", "medium", "hard"] = Field(
         default="medium", description="arithmetic: size of the numbers and number of steps"
@@ -115,6 +122,15 @@ class Data(Section):
     allow_empty_thoughts: bool = Field(
         default=False, description="jsonl: examples may have no thought"
     )
+
+    @field_validator("digits", mode="before")
+    @classmethod
+    def _short_digits(cls, value: Any) -> Any:
+        """`3x2` or `3*2` as [[3, 2]]; several with commas or blanks between them."""
+        parts = re.split(r"[,\s]+", value.strip()) if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple):
+            return value
+        return [_size(each) if isinstance(each, str) else each for each in parts]
 
     @model_validator(mode="before")
     @classmethod

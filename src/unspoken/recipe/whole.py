@@ -28,7 +28,7 @@ from unspoken.recipe.teacher import Costs, Teacher, Vet
 #: What a phase cannot have of its own, and what an override changes in every phase.
 _WHOLE_RECIPE = {
     "model", "lora", "seed", "baselines", "output", "phases", "teacher", "vet", "distil",
-    "internalize", "costs",
+    "internalize", "costs", "from_run",
 }  # fmt: skip
 
 
@@ -65,6 +65,11 @@ class Recipe(Section):
     description: str = Field(default="", description="a sentence for the report")
     seed: Seed = Field(default=0, description="same seed, same data, draws and losses")
     output: Path | None = Field(default=None, description="run folder; empty: runs/<name>")
+    from_run: Path | None = Field(
+        default=None,
+        description="another run folder: stages that it has done with the same settings and inputs "
+        "are taken from there",
+    )
     template: TemplateName = Field(
         default="plain",
         description="how question, thought and answer are put together; qa: '### Question: ... "

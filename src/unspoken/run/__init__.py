@@ -17,3 +17,21 @@ stage whose settings and inputs are the same is skipped; else what it left is se
 runs again, and so does everything that depends on what comes out. With several phases, each
 variant has one such folder per phase inside.
 """
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+
+class _Called(ModuleType):
+    """This package; as a function it is `unspoken.run.api.run`, so that both have their name."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        from unspoken.run.api import run
+
+        return run(*arguments, **options)
+
+
+sys.modules[__name__].__class__ = _Called

@@ -18,8 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from unspoken.common.errors import SettingError
-from unspoken.common.files import write_text
+from unspoken.common.errors import DataError, SettingError
+from unspoken.common.files import link_folder, write_text
 from unspoken.common.interrupt import end_if_asked
 from unspoken.common.memory import peak_memory, reset_peak
 from unspoken.recipe import Recipe, dump_recipe
@@ -79,6 +79,9 @@ class RunFolder:
         self.start, self.did_something = start, False
         self._resume, self._say = resume, say
         self._aside: Path | None = None
+        self.source = recipe.from_run
+        if process.is_main_process and self.source is not None:
+            _require_run(self.source)
         if process.is_main_process and not overwrite:
             require_run_folder(self.path)
 
@@ -116,7 +119,7 @@ class RunFolder:
         kind: type[Record],
         settings: dict[str, Any],
         *,
-        begins: str = "runs",
+        begins: str = "running",
     ) -> Stage[Record]:
         """The stage in `folder`: done, half done, or new after what was there is set aside.
 
@@ -157,6 +160,10 @@ class RunFolder:
                 known = self._take_back(place, folder, kind)
                 self._say(f"{title}: {_progress(known)}, taken back from {place}")
                 return known
+            if self._take_over(folder, kind, settings):
+                self._say(f"{title}: done, taken over from {self.source}")
+                return kind.read(folder / STAGE_FILE)
+            self._tell_of_others(stage, folder, kind, settings)
         self._say(f"{title}: {begins}")
         return None
 
@@ -183,6 +190,28 @@ class RunFolder:
         self.recipe_changed = True
         return kind.read(folder / STAGE_FILE)
 
+    def _take_over(self, folder: Path, kind: type[Record], settings: dict[str, Any]) -> bool:
+        """Whether the run that the recipe names has done the stage; it is then here, too."""
+        if self.source is None or not _has_done(self.source, self.path, folder, kind, settings):
+            return False
+        link_folder(self.source / folder.relative_to(self.path), folder)
+        self.recipe_changed = True
+        return True
+
+    def _tell_of_others(
+        self, stage: str, folder: Path, kind: type[Record], settings: dict[str, Any]
+    ) -> None:
+        """Says so where a run beside this one has done the same stage of a teacher."""
+        if stage not in ("teacher", "generate"):
+            return
+        for other in sorted(path.parent for path in self.path.parent.glob(f"*/{RECIPE_FILE}")):
+            if other != self.path and _has_done(other, self.path, folder, kind, settings):
+                self._say(
+                    f"note: {folder.name} will be made again in this folder; {other} has the same, "
+                    f"which from_run={other} takes over"
+                )
+                return
+
     def _numbers(self) -> list[int]:
         """Of the folders in old/, the oldest first."""
         names = [path.name for path in (self.path / OLD).glob("[0-9]*")]
@@ -199,6 +228,35 @@ class RunFolder:
         target.parent.mkdir(parents=True, exist_ok=True)
         path.rename(target)
         return f"is kept in {target}"
+
+
+def _require_run(folder: Path) -> None:
+    """Raises SettingError where a folder is not that of a run."""
+    if not (folder / RECIPE_FILE).is_file():
+        raise SettingError(
+            "from_run",
+            found=f"{folder}, which has no {RECIPE_FILE}",
+            needed="the folder of an unspoken run",
+            remedy="correct it, or leave it out",
+        )
+
+
+def _has_done(
+    other: Path, own: Path, folder: Path, kind: type[Record], settings: dict[str, Any]
+) -> bool:
+    """Whether another run has done a stage with the same settings.
+
+    Args:
+        other, own: folders of both runs.
+        folder: of the stage, in `own`.
+        kind: of its record.
+        settings: everything that decides what it leaves.
+    """
+    try:
+        record = kind.read(other / folder.relative_to(own) / STAGE_FILE)
+    except DataError:  # of another version
+        return False
+    return record is not None and record.is_done and not changes(record.settings, settings)
 
 
 def _progress(record: StageRecord | None) -> str:

@@ -157,7 +157,7 @@ def evaluation_holds(
 def set_aside_evaluation(run: RunFolder, folder: Path) -> None:
     """Makes place for a new evaluation, and says that it begins."""
     run.did_something = True
-    run.say(f"evaluate ({folder.relative_to(run.path)}): runs")
+    run.say(f"evaluate ({folder.relative_to(run.path)}): running")
     if run.process.is_main_process:
         for path in (folder / EVALUATION_FILE, folder / PREDICTIONS_FILE):
             if path.exists():

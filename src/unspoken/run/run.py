@@ -54,7 +54,7 @@ def run_recipe(
         start: this stage, one of `STAGES`, and all after it run again.
         resume: a checkpoint that the distil stage goes on from.
         progress: show bars.
-        say: gets one line for each stage: done, runs, runs again and why.
+        say: gets one line for each stage: done, running, running again and why.
 
     Raises:
         UnspokenError: for everything that the user can mend.

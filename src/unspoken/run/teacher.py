@@ -231,7 +231,7 @@ class TeacherStages:
         self.recipe, self.teacher = asker.recipe, asker.teacher
         self.trace_folder = run.path / TRACES
 
-    def open_generate(self, *, begins: str = "runs") -> Stage[TracesRecord]:
+    def open_generate(self, *, begins: str = "running") -> Stage[TracesRecord]:
         """Opens the stage in which the teacher solves the training questions."""
         settings = trace_settings(self.asker, self.splits)
         return self.run.open("generate", self.trace_folder, TracesRecord, settings, begins=begins)

@@ -16,7 +16,7 @@ import logging
 import random
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,6 +89,7 @@ class Checkpoints:
         tokenizer: PreTrainedTokenizerBase,
         template: Template,
         schedule: recipe.Schedule,
+        data: recipe.Data | None = None,
     ) -> None:
         """Clears away what a crash left half written; see the class for the folders.
 
@@ -96,12 +97,14 @@ class Checkpoints:
             folder: of the run.
             processes: that train; the main one writes.
             dataset, tokenizer, template, schedule: what the models are trained with.
+            data: says which task they learn, for their cards.
         """
         from accelerate.utils import broadcast_object_list
 
         self.folder, self.processes, self.dataset = folder, processes, dataset
         self.accelerator = accelerator = processes.accelerator
         self.tokenizer, self.template, self.schedule = tokenizer, template, schedule
+        self._task = {} if data is None else _task_of(data)
         self.tokens_gone = lru_cache(maxsize=8)(self._tokens_gone)
         if accelerator.is_main_process:
             for place in (folder / layout.LEVELS, folder):
@@ -230,6 +233,7 @@ class Checkpoints:
                 removed = state.schedule.removed
                 gone = self.tokens_gone(removed)
                 card = model_card(self.dataset, self.tokenizer, self.template, gone, state.step)
+                card = replace(card, **self._task)
 
                 def write(target: Path) -> None:
                     with self.gap_closed(whole, removed):
@@ -320,6 +324,13 @@ def remove_checkpoints(folder: Path) -> None:
 def level_name(removed: int) -> str:
     """Of a level's folder: `0007`, or `all`."""
     return "all" if removed >= ALL else f"{removed:04d}"
+
+
+def _task_of(data: recipe.Data) -> dict[str, Any]:
+    """What a card says of the task; nothing of examples of the user's own."""
+    if data.task == "jsonl":
+        return {}
+    return {"task": data.task, "digits": data.digits if data.task == "multiplication" else ()}
 
 
 def random_state() -> dict[str, Any]:

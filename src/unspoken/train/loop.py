@@ -152,6 +152,7 @@ class StepwiseInternalization:
             tokenizer=tokenizer,
             template=template,
             schedule=recipe.schedule,
+            data=recipe.data,
         )
         self.recovery = None
         if recipe.schedule.measures:

@@ -1,0 +1,305 @@
+"""One model, loaded, that is asked as people ask: `unspoken ask`, and `unspoken.load` in Python."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unspoken import recipe
+from unspoken.common.errors import DataError, ModelError, setting, settings_of, shorten
+from unspoken.data.notation import Notation, notation_of
+from unspoken.measure.answers import read_answer, split_answer
+from unspoken.measure.decode import Completion, Decoder
+from unspoken.models.card import ModelCard
+from unspoken.models.load import load_model, load_tokenizer
+from unspoken.models.local import local_folder
+from unspoken.models.template import Template, encode_prompts, token_ids
+from unspoken.recipe.named_model import NamedModel, find_model
+from unspoken.recipe.sections import TemplateName
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+#: Tokens of an answer at the most, for a model whose unspoken.json says nothing.
+_DEFAULT_LIMIT = 256
+#: Symbols of an alphabet that a message shows.
+_MOST_SYMBOLS = 120
+
+
+@dataclass(frozen=True)
+class WrittenAnswer:
+    """What a model answered to one question, or has written of it so far.
+
+    Attributes:
+        question: as it was put to the model.
+        written: everything that the model wrote, without the end token.
+        answer: in it, as people write it; empty where there is none.
+        thought: what stands before the answer.
+        num_tokens: written; the end token counts.
+        seconds: for reading the question and writing this.
+        stopped: whether the model ended by itself.
+        right_answer: where the task can be worked out.
+    """
+
+    question: str
+    written: str = ""
+    answer: str = ""
+    thought: str = ""
+    num_tokens: int = 0
+    seconds: float = 0.0
+    stopped: bool = False
+    right_answer: str | None = None
+
+    @property
+    def correct(self) -> bool | None:
+        """Whether the answer is right; None where that cannot be worked out."""
+        return None if self.right_answer is None else self.answer == self.right_answer
+
+    def __str__(self) -> str:
+        return self.answer
+
+
+@dataclass
+class LoadedModel:
+    """A model with its tokenizer and the way in which it is asked.
+
+    Attributes:
+        model, tokenizer, template: as they were trained together.
+        title: of it, for people.
+        notation: how people write what its task writes.
+        max_new_tokens: limit per answer.
+        folder: that it comes from; None for one that was given as an object.
+
+    Example:
+        >>> load("runs/quickstart").ask("123*45").answer  # doctest: +SKIP
+        '5535'
+    """
+
+    model: PreTrainedModel | PeftModel
+    tokenizer: PreTrainedTokenizerBase
+    template: Template
+    title: str = ""
+    notation: Notation = field(default_factory=Notation)
+    max_new_tokens: int = _DEFAULT_LIMIT
+    folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        tokenizer: Any = self.tokenizer
+        own = self.model.generation_config
+        self._decoder = Decoder(
+            self.model,
+            eos_token_id=getattr(own, "eos_token_id", None) or tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+            batch_size=1,
+        )
+
+    def __repr__(self) -> str:
+        return f"LoadedModel({self.title!r}, template {self.template.name!r})"
+
+    def ask(self, question: str, *, raw: bool = False) -> WrittenAnswer:
+        """The answer to a question, once it is whole; arguments and errors as in `write`."""
+        return deque(self.write(question, raw=raw), maxlen=1).pop()
+
+    def write(self, question: str, *, raw: bool = False) -> Iterator[WrittenAnswer]:
+        """Yields the answer as far as it is written, token by token, and at last the whole.
+
+        Args:
+            question: as people write it.
+            raw: the question is put to the model, and its answer taken, as they stand.
+
+        Raises:
+            DataError: the task has no such question, or the model no tokens or positions for it.
+        """
+        own = self.notation.to_task(question) if not raw else question
+        prompt = self._encode(own)
+        right = None if raw else self.notation.solve(question)
+        reply, begin = WrittenAnswer(own, right_answer=right), time.perf_counter()
+        for completion in self._decoder.write(prompt, self.max_new_tokens):
+            seconds = time.perf_counter() - begin
+            reply = self._as_far_as(reply, completion, seconds)
+            yield reply
+            begin = time.perf_counter() - seconds  # what the reader does meanwhile does not count
+        yield self._whole(reply, raw=raw)
+
+    def warm_up(self, question: str, *, raw: bool = False) -> None:
+        """Asks for two tokens, so that the first question is not slower than the others."""
+        prompt = self._encode(question if raw else self.notation.to_task(question))
+        for _ in self._decoder.write(prompt, 2):
+            pass
+
+    def _as_far_as(self, reply: WrittenAnswer, found: Completion, seconds: float) -> WrittenAnswer:
+        tokenizer: Any = self.tokenizer
+        return replace(
+            reply,
+            written=tokenizer.decode(found.token_ids, skip_special_tokens=True),
+            num_tokens=found.num_tokens,
+            seconds=seconds,
+            stopped=found.stopped,
+        )
+
+    def _whole(self, reply: WrittenAnswer, *, raw: bool) -> WrittenAnswer:
+        """The reply with the answer that is in it."""
+        if raw:
+            return replace(reply, answer=reply.written.strip())
+        thought, answer = split_answer(reply.written) or ("", "")
+        if not answer and reply.stopped:
+            answer, _ = read_answer(reply.written)
+        own = self.notation.to_person(answer) if answer else None
+        return replace(reply, answer=own or "", thought=thought.strip())
+
+    def _encode(self, question: str) -> list[int]:
+        """Token ids of the prompt."""
+        text = self.template.prompt(question)
+        ids = encode_prompts([text], self.tokenizer, self.template)[0]
+        unknown: Any = self.tokenizer.unk_token_id
+        if unknown is not None and unknown in ids:
+            self._refuse_unknown(question, text, unknown)
+        return ids
+
+    def _refuse_unknown(self, question: str, text: str, unknown: int) -> None:
+        """Raises DataError for signs that the tokenizer has no token for, if there are any."""
+        signs = list(dict.fromkeys(text))
+        rows = token_ids(self.tokenizer, signs)
+        strange = [sign for sign, ids in zip(signs, rows, strict=True) if unknown in ids]
+        if not strange:
+            return
+        found = " ".join(strange[:20])
+        vocabulary: dict[str, int] = self.tokenizer.get_vocab()
+        single = sorted((token for token in vocabulary if len(token) == 1), key=vocabulary.get)  # pyright: ignore
+        known = "".join(single) if len(single) <= _MOST_SYMBOLS else "that it knows"
+        raise DataError(
+            f"question: found {shorten(question)} with {found}, for which {self.title or 'the'} "
+            f"model has no token; needed: signs {known}; ask with these alone"
+        )
+
+
+def load(
+    name: str | Path,
+    *,
+    of_run: str = "",
+    template: TemplateName | None = None,
+    max_new_tokens: int | None = None,
+    dtype: str = "float32",
+    local_files_only: bool = False,
+    trust_remote_code: bool = False,
+) -> LoadedModel:
+    """A model that can be asked, from a run, one of its levels, a folder, a GGUF file or the hub.
+
+    Args:
+        name: as `unspoken.recipe.named_model.find_model` takes it, such as runs/quickstart,
+            runs/quickstart:explicit or runs/quickstart:level-7.
+        of_run: what a run alone stands for, such as explicit.
+        template: default: what the model's unspoken.json says, else chat for a tokenizer with a
+            chat template, else plain.
+        max_new_tokens: limit per answer; default: what unspoken.json says, else 256.
+        dtype: of the weights; auto: as they were saved.
+        local_files_only: never touch the network; a name on the hub is one that was downloaded.
+        trust_remote_code: run Python code that came with the model.
+
+    Raises:
+        ModelError: there is no such model, or it cannot be loaded.
+    """
+    named = find_model(name, of_run=of_run)
+    if local_files_only:
+        named = replace(named, source=str(local_folder(named.source)))
+    settings = recipe.Model(
+        name=named.source, local_files_only=local_files_only, trust_remote_code=trust_remote_code
+    )
+    with settings_of({"model.name": "model"}):
+        tokenizer = load_tokenizer(settings, purpose="ask")
+        model = load_model(settings, tokenizer, purpose="ask", dtype=dtype)
+    return with_card(model, tokenizer, named, template, max_new_tokens)
+
+
+def with_card(
+    model: Any,
+    tokenizer: Any,
+    named: NamedModel,
+    template: TemplateName | None = None,
+    max_new_tokens: int | None = None,
+) -> LoadedModel:
+    """A model and its tokenizer, asked as the unspoken.json in the model's folder says.
+
+    Args:
+        model, tokenizer: loaded.
+        named: where they come from.
+        template, max_new_tokens: in place of what unspoken.json says.
+    """
+    card = ModelCard.read(named.source)
+    has_chat = getattr(tokenizer, "chat_template", None) is not None
+    default: TemplateName = "chat" if has_chat else "plain"
+    form = Template(template or (card.template if card else default), tokenizer)
+    example = _question_of(card.example_prompt, form) if card else ""
+    task, sizes = named.task, named.sizes
+    if card is not None and card.task is not None:
+        task, sizes = card.task, card.digits
+    limit = max_new_tokens or (card.max_new_tokens if card else _DEFAULT_LIMIT)
+    place = Path(named.source)
+    return LoadedModel(
+        model=model,
+        tokenizer=tokenizer,
+        template=form,
+        title=named.title,
+        notation=notation_of(task, sizes, example),
+        max_new_tokens=limit,
+        folder=place if place.exists() else None,
+    )
+
+
+def _question_of(prompt: str, template: Template) -> str:
+    """The question in a prompt of this template; empty for one that cannot be taken apart."""
+    try:
+        before, _, after = template.prompt("\0").partition("\0")
+    except ModelError:
+        return ""
+    is_whole = prompt.startswith(before) and prompt.endswith(after)
+    return prompt[len(before) : len(prompt) - len(after)] if is_whole else ""
+
+
+def take_turns(
+    models: Sequence[LoadedModel], question: str, *, raw: bool = False
+) -> Iterator[list[WrittenAnswer]]:
+    """Yields the replies of several models to one question, as far as each is at the same time.
+
+    Each has the machine to itself while it writes a token, and the one that has taken least time
+    goes on: so the replies stand to each other as if each model had a machine of its own.
+
+    Args:
+        models: two or more.
+        question, raw: as in `LoadedModel.write`.
+
+    Raises:
+        DataError: one of them cannot be asked this question.
+    """
+    for model in models:
+        model.warm_up(question, raw=raw)
+    replies = [WrittenAnswer(question) for _ in models]
+    writing = {number: model.write(question, raw=raw) for number, model in enumerate(models)}
+    while writing:
+        number = min(writing, key=lambda each: replies[each].seconds)
+        reply = next(writing[number], None)
+        if reply is None:
+            del writing[number]
+        else:
+            replies[number] = reply
+            yield list(replies)
+
+
+def require_answer(reply: WrittenAnswer, model: LoadedModel) -> str:
+    """The answer of a whole reply.
+
+    Raises:
+        ModelError: there is none; the message has what was written.
+    """
+    if reply.answer:
+        return reply.answer
+    end = "" if reply.stopped else f", and did not stop within {model.max_new_tokens} tokens"
+    raise ModelError(
+        f"{model.title}: wrote {shorten(reply.written, 200)}{end}, in which there is no answer; "
+        f"needed: one; ask another model, or see it as it stands with {setting('raw', True)}"
+    )

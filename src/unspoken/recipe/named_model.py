@@ -1,0 +1,147 @@
+"""Which model is meant by a name: a folder, a GGUF file, a run's, one of a run's levels, the hub's.
+
+`runs/quickstart` is a run's internalized model, `runs/quickstart:explicit` the one that writes its
+thought, `runs/quickstart:level-7` the one with seven tokens of it removed. No torch is needed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unspoken.common.errors import ModelError, setting
+from unspoken.recipe import layout
+from unspoken.recipe.load import load_values
+
+#: Where the model of each name stands, the first one that is there.
+_PLACES = {
+    "explicit": (layout.EXPLICIT, layout.DISTILLED),
+    **{name: (name,) for name in layout.MODELS if name not in (layout.EXPLICIT, layout.UNTRAINED)},
+}
+_LEVEL = "level-"
+#: Folders between a model and its run at the most: internalized/2-gsm8k/levels/removed-0007.
+_DEEPEST = 4
+
+
+@dataclass(frozen=True)
+class NamedModel:
+    """A model that a name stands for.
+
+    Attributes:
+        source: folder, GGUF file, or name on the hub.
+        title: of it, for people.
+        run: the run folder that it is of, or None.
+        task: that it learned, as a recipe names it; None where that is not known.
+        sizes: of a multiplication, digits of both factors.
+    """
+
+    source: str
+    title: str
+    run: Path | None = None
+    task: str | None = None
+    sizes: tuple[tuple[int, int], ...] = ()
+
+
+def find_model(name: str | Path, *, of_run: str = "") -> NamedModel:
+    """The model that a name stands for; any name that is nothing here is one on the hub.
+
+    Args:
+        name: FOLDER, FILE.gguf, RUN, RUN:internalized, RUN:explicit, RUN:level-7, RUN:teacher,
+            RUN:no_cot, RUN:distilled, or a name on the hub.
+        of_run: what a run alone stands for; empty: its internalized model or, where there is none,
+            the one that writes its thought.
+
+    Raises:
+        ModelError: the run has no such model.
+    """
+    text = str(name)
+    path, which = _split(text)
+    if _is_run(path):
+        folder, title = _in_run(path, which, of_run)
+        return NamedModel(str(folder), title, path, *_task(path, folder))
+    run = _run_of(path) if path.is_dir() else None
+    return NamedModel(text, text, run, *(_task(run, path) if run else (None, ())))
+
+
+def models_of(run: Path) -> list[str]:
+    """The names of the models that a run has: internalized, explicit, level-0, level-1, all."""
+    names = [name for name in _PLACES if _folder_of(run, name) is not None]
+    return [*names, *(f"{_LEVEL}{level}" for level in _levels(run))]
+
+
+def _split(text: str) -> tuple[Path, str]:
+    """The path and what follows its last colon, where that names a model of a run."""
+    before, colon, after = text.rpartition(":")
+    is_of_run = bool(colon) and not Path(text).exists()
+    place = Path(before if is_of_run else text)
+    for path in (place, Path("runs") / place):  # the name of a recipe is that of its run
+        if _is_run(path) and (path == place or not place.exists()):
+            return path, after if is_of_run else ""
+    return Path(text), ""
+
+
+def _is_run(path: Path) -> bool:
+    return (path / layout.RECIPE_FILE).is_file()
+
+
+def _run_of(folder: Path) -> Path | None:
+    """The run that a model's folder lies in."""
+    parents = list(folder.absolute().parents)[:_DEEPEST]
+    return next((parent for parent in parents if _is_run(parent)), None)
+
+
+def _in_run(run: Path, which: str, otherwise: str) -> tuple[Path, str]:
+    """The folder of a run's model, and its name."""
+    names = [which] if which else [otherwise] if otherwise else [layout.INTERNALIZED, "explicit"]
+    for name in names:
+        folder = _folder_of(run, name)
+        if folder is not None:
+            return folder, name
+    has = ", ".join(models_of(run)) or "no finished model"
+    raise ModelError(
+        f"{setting('model', f'{run}:{which}' if which else str(run))}: the run has no such model "
+        f"({names[0]}); it has {has}; name one of them as {run}:NAME, or finish the run with "
+        "unspoken run"
+    )
+
+
+def _folder_of(run: Path, name: str) -> Path | None:
+    """The folder of a run's model, where it is finished; of several phases, the last one's."""
+    if name.startswith(_LEVEL):
+        return _levels(run).get(_number(name.removeprefix(_LEVEL)))
+    for place in _PLACES.get(name, ()):
+        training = _last_training(run / place)
+        if (training / layout.MODEL).is_dir():
+            return training / layout.MODEL
+    return _levels(run).get("0") if name == "explicit" else None
+
+
+def _last_training(place: Path) -> Path:
+    """The folder of a training in a model's folder: itself, or that of the last phase."""
+    phases = [path for path in place.glob("[0-9]*-*") if path.name.split("-")[0].isdigit()]
+    return max(phases, key=lambda path: int(path.name.split("-")[0]), default=place)
+
+
+def _levels(run: Path) -> dict[str, Path]:
+    """The kept levels of removal of a run's internalized model: 0, 1, 2, all."""
+    kept = layout.kept_levels(_last_training(run / layout.INTERNALIZED))
+    return {_number(level): folder for level, folder in kept.items()}
+
+
+def _number(level: str) -> str:
+    return level.lstrip("0") or "0"
+
+
+def _task(run: Path, folder: Path) -> tuple[str | None, tuple[tuple[int, int], ...]]:
+    """What the model in a folder of a run learned, as the run's recipe says."""
+    values, _ = load_values(run / layout.RECIPE_FILE)
+    data: dict[str, Any] = dict(values.get("data") or {})
+    parts = folder.absolute().relative_to(run.absolute()).parts
+    for number, phase in enumerate(values.get("phases") or []):
+        name = str(phase.get("name", values.get("name")))
+        if layout.phase_key(number, name) in parts:
+            data |= phase.get("data") or {}
+    task = data.get("task")
+    digits = data.get("digits") if task == "multiplication" else None
+    return task, tuple((int(first), int(second)) for first, second in digits or ())

@@ -1,0 +1,196 @@
+"""`evaluate`, `generate` and `vet`: what they write into files, as values."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unspoken.common.libraries import silence_libraries
+from unspoken.data.example import read_questions
+from unspoken.data.jsonl import read_jsonl
+from unspoken.data.questions import read_questions_from
+from unspoken.measure.ask import LoadedModel, load, with_card
+from unspoken.measure.evaluate import EvaluateOptions
+from unspoken.measure.evaluate import evaluate as measure
+from unspoken.measure.sampling import Sampling
+from unspoken.recipe.layout import DATASET_FILE, REJECTED_FILE, TRACES_FILE
+from unspoken.recipe.named_model import NamedModel
+from unspoken.recipe.sections import TemplateName
+from unspoken.recipe.teacher import MAX_NEW_TOKENS
+from unspoken.run.api.inputs import AnyModel, Records, as_file, model_section, own_tokenizer
+from unspoken.run.api.outcomes import EvaluationOutcome, TracesOutcome, VettingOutcome
+from unspoken.teach.engines.make import EngineName, EngineOptions, make_engine
+from unspoken.teach.traces.write import generate_traces
+from unspoken.teach.vet import VetRules, vet_traces
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def evaluate(
+    model: AnyModel,
+    data: Records,
+    *,
+    template: TemplateName | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    limit: int | None = None,
+    dtype: str = "float32",
+    progress: bool = True,
+    **options: Any,
+) -> EvaluationOutcome:
+    """Asks a model questions and measures its answers, as `unspoken evaluate` does.
+
+    Args:
+        model: run, RUN:level-7, folder, hub name or object.
+        data: questions with answers: dicts, a `datasets.Dataset`, or a JSONL file.
+        template: how questions are put; default: what the model's unspoken.json says, else its chat
+            template, else plain.
+        tokenizer: of a model object that does not name its own.
+        limit: only the first questions.
+        dtype: of the weights of a model that is loaded here.
+        progress: show a bar.
+        options: of `EvaluateOptions`: max_new_tokens, batch_size, num_latency, num_samples,
+            temperature, top_p, seed.
+
+    Raises:
+        UnspokenError: for everything that the caller can mend.
+    """
+    silence_libraries()
+    asked = _loaded(model, template, tokenizer, dtype)
+    options.setdefault("max_new_tokens", asked.max_new_tokens)
+    with tempfile.TemporaryDirectory() as folder:
+        examples = read_questions(as_file(data, Path(folder), "data"), limit=limit)
+    predictions, metrics = measure(
+        asked.model,
+        asked.tokenizer,
+        asked.template,
+        examples,
+        EvaluateOptions(**options),
+        progress="evaluate" if progress else None,
+    )
+    return EvaluationOutcome(asked.title, metrics, predictions)
+
+
+def _loaded(
+    model: AnyModel, template: TemplateName | None, tokenizer: Any, dtype: str
+) -> LoadedModel:
+    if isinstance(model, LoadedModel):
+        return model
+    if isinstance(model, str | Path):
+        return load(model, template=template, dtype=dtype)
+    name = str(getattr(model, "name_or_path", "")) or type(model).__name__
+    return with_card(model, tokenizer or own_tokenizer(model), NamedModel(name, name), template)
+
+
+def generate(
+    teacher: AnyModel | Mapping[str, Any],
+    questions: Records,
+    *,
+    output: str | Path | None = None,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    samples_per_question: int = 1,
+    system_prompt: str | None = None,
+    few_shot: str | Path | None = None,
+    progress: bool = True,
+    **options: Any,
+) -> TracesOutcome:
+    """Has a teacher write chains of thought, as `unspoken generate` does.
+
+    Args:
+        teacher: run, folder or object; "worked" for the solutions that the questions carry; a
+            server as {"base_url": ..., "model": ...}.
+        questions: dicts with question and, if known, answer, a `datasets.Dataset`, or a file.
+        output: JSONL, where an interrupted call goes on from; default: nothing is kept.
+        max_new_tokens, temperature, top_p, seed: how the next token is chosen.
+        samples_per_question: more than one needs a temperature.
+        system_prompt: in place of the default instruction.
+        few_shot: JSONL with solved questions that are shown first.
+        progress: show a bar.
+        options: of `EngineOptions`: batch_size, dtype, quantization, prompt, concurrency, ...
+
+    Raises:
+        UnspokenError: for everything that the caller can mend.
+        KeyboardInterrupt: after Ctrl-C; what is in `output` is kept.
+    """
+    silence_libraries()
+    with _folder() as folder:
+        name, own = _engine(teacher, folder)
+        file = as_file(questions, folder, "data")
+        target = folder / TRACES_FILE if output is None else Path(output)
+        summary = generate_traces(
+            make_engine(name, EngineOptions(**own, **options)),
+            read_questions_from(file),
+            target,
+            sampling=Sampling(max_new_tokens, temperature, top_p, seed),
+            samples_per_question=samples_per_question,
+            system_prompt=system_prompt,
+            few_shot=few_shot,
+            progress="generate" if progress else None,
+        )
+        if summary.interrupted:
+            raise KeyboardInterrupt(f"{summary.num_missing:,} traces are missing")
+        return TracesOutcome(_records(target), summary)
+
+
+def _engine(
+    teacher: AnyModel | Mapping[str, Any], folder: Path
+) -> tuple[EngineName, dict[str, Any]]:
+    """The engine that asks a teacher, and its options."""
+    if isinstance(teacher, Mapping):
+        return "openai", dict(teacher)
+    if teacher == "worked":
+        return "worked", {}
+    return "transformers", {"teacher_dir": model_section(teacher, folder, name="teacher")["name"]}
+
+
+def vet(
+    traces: Records,
+    *,
+    test: Records | None = None,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    **rules: Any,
+) -> VettingOutcome:
+    """Keeps the traces that a student may learn from, as `unspoken vet` does.
+
+    Args:
+        traces: of `generate`, or dicts with question and cot, or a file.
+        test: questions that must not be among them.
+        output: JSONL of what is kept, with rejected.jsonl beside it; default: nothing is written.
+        overwrite: replace these files.
+        rules: of `VetRules`: majority, max_tokens, pattern, overlap, max_per_question.
+
+    Raises:
+        UnspokenError: for everything that the caller can mend.
+    """
+    with _folder() as folder:
+        target = folder / DATASET_FILE if output is None else Path(output)
+        asked = [] if test is None else [as_file(test, folder, "test")]
+        summary = vet_traces(
+            [as_file(traces, folder, "data")],
+            target,
+            VetRules(**rules),
+            test=asked,
+            overwrite=overwrite,
+        )
+        rejected = target.with_name(REJECTED_FILE)
+        return VettingOutcome(_records(target), _records(rejected), summary)
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    """A folder that is removed afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def _records(path: Path) -> list[dict[str, Any]]:
+    if not path.stat().st_size:
+        return []
+    return [dict(record) for _, record in read_jsonl(path)]

@@ -1,0 +1,211 @@
+"""What Python gives, as the files and settings that a recipe names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from unspoken import recipe
+from unspoken.common.errors import DataError, SettingError, setting, shorten
+from unspoken.data.example import Example
+from unspoken.data.jsonl import kind_of_name, read_jsonl, write_jsonl
+from unspoken.data.tasks.icot import iter_lines
+from unspoken.measure.ask import LoadedModel
+from unspoken.models.template import Template
+from unspoken.recipe.layout import GIVEN, MODEL, split_file
+from unspoken.recipe.named_model import find_model
+from unspoken.recipe.sections import TemplateName
+
+if TYPE_CHECKING:
+    import datasets
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Records: TypeAlias = "Iterable[Mapping[str, Any] | Example] | datasets.Dataset | str | Path"
+AnyModel: TypeAlias = "str | Path | LoadedModel | PreTrainedModel | PeftModel"
+
+#: Sizes of models from scratch: layers, width and heads.
+SIZES = {"tiny": (2, 64, 2), "small": (2, 128, 4), "medium": (6, 256, 8), "gpt2": (12, 768, 12)}
+#: Positions of a model from scratch are a multiple of this.
+_POSITIONS = 64
+#: Room for a thought that grows a little.
+_ROOM = 16
+
+
+@dataclass(frozen=True)
+class FromScratch:
+    """A GPT-2 without weights, which learns characters.
+
+    Attributes:
+        num_layers, width, num_heads: of it.
+        alphabet: its symbols; None: those of the examples.
+        num_positions: tokens of question, thought and answer together at the most; None: as many
+            as the longest example needs.
+    """
+
+    num_layers: int
+    width: int
+    num_heads: int
+    alphabet: str | None = None
+    num_positions: int | None = None
+
+    def section(self, texts: Iterable[tuple[str, str, str]], template: TemplateName) -> Any:
+        """The recipe's section `model`.
+
+        Args:
+            texts: question, thought and answer of each example.
+            template: that they are put together with.
+        """
+        signs, longest = set(), 0
+        form = Template(template)
+        for question, thought, answer in texts:
+            text = "".join(form.spans(Example(question, thought, answer)))
+            signs.update(text)
+            longest = max(longest, len(text))
+        positions = self.num_positions or -(-(longest + _ROOM) // _POSITIONS) * _POSITIONS
+        sizes = {"n_layer": self.num_layers, "n_embd": self.width, "n_head": self.num_heads}
+        return {
+            "tokenizer": "characters",
+            "alphabet": self.alphabet or "".join(sorted(signs)),
+            "config": {
+                "model_type": "gpt2",
+                **sizes,
+                "n_positions": positions,
+                "resid_pdrop": 0.0,
+                "embd_pdrop": 0.0,
+                "attn_pdrop": 0.0,
+            },
+        }
+
+
+def from_scratch(
+    size: str = "tiny", *, alphabet: str | None = None, num_positions: int | None = None
+) -> FromScratch:
+    """A model without weights, to be trained from nothing.
+
+    Args:
+        size: tiny (2 layers of width 64), small (2 of 128), medium (6 of 256) or gpt2 (12 of 768).
+        alphabet: its symbols; default: those of the examples.
+        num_positions: default: as many as the longest example needs.
+
+    Raises:
+        SettingError: there is no such size.
+    """
+    if size not in SIZES:
+        raise SettingError(
+            "size", found=shorten(size), needed=f"one of {', '.join(SIZES)}", remedy="correct it"
+        )
+    return FromScratch(*SIZES[size], alphabet=alphabet, num_positions=num_positions)
+
+
+def as_file(records: Records, folder: Path, name: str) -> Path:
+    """The file that holds these records: a path as it is, others are written into the run folder.
+
+    Args:
+        records: a path, dicts or Examples.
+        folder: of the run.
+        name: of the split.
+
+    Raises:
+        DataError: they are something else.
+    """
+    if isinstance(records, str | Path):
+        return Path(records)
+    path = split_file(folder / GIVEN, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_jsonl(path, as_records(records, name), overwrite=True)
+    return path
+
+
+def as_records(records: Records, name: str = "data") -> Iterator[dict[str, Any]]:
+    """Yields records as dicts, numbers as text.
+
+    Args:
+        records: a JSONL or icot file, dicts or Examples.
+        name: of the argument, for the error.
+
+    Raises:
+        DataError: they are something else.
+    """
+    if isinstance(records, str | Path):
+        path = Path(records)
+        if kind_of_name(path) == ".txt":
+            yield from (example.to_record() for example in iter_lines(path))
+        else:
+            yield from (dict(record) for _, record in read_jsonl(path))
+        return
+    rows: Any = [] if isinstance(records, Mapping) or not hasattr(records, "__iter__") else records
+    number = 0
+    for number, row in enumerate(rows, start=1):
+        record = row.to_record() if isinstance(row, Example) else row
+        if not isinstance(record, Mapping):
+            raise DataError(
+                f"{setting(name)}: found {shorten(record)} as record {number}; needed: a dict with "
+                "question, thought and answer; correct it"
+            )
+        yield {key: _as_text(value) for key, value in record.items()}
+    if not number:
+        raise DataError(
+            f"{setting(name)}: found {shorten(records)}; needed: records (a list of dicts, a "
+            "datasets.Dataset) or the path of a file, not empty; give one"
+        )
+
+
+def _as_text(value: Any) -> Any:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return str(value) if is_number else value
+
+
+def texts_of(records: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str, str]]:
+    """Yields question, thought and answer of each record, empty where it has none."""
+    for record in records:
+        thought = record.get("thought") or record.get("cot") or ""
+        yield str(record.get("question", "")), str(thought), str(record.get("answer", ""))
+
+
+def model_section(
+    model: AnyModel,
+    folder: Path,
+    *,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    name: str = MODEL,
+) -> dict[str, Any]:
+    """The recipe's section `model` for one that has weights; an object is saved beside the run.
+
+    Args:
+        model: a name as `find_model` takes it, or an object.
+        folder: of the run.
+        tokenizer: of an object that does not name its own.
+        name: of the folder that an object is saved to.
+    """
+    if isinstance(model, str | Path):
+        return {"name": find_model(model).source}
+    if isinstance(model, LoadedModel):
+        if model.folder is not None:
+            return {"name": str(model.folder)}
+        model, tokenizer = model.model, model.tokenizer
+    place = folder / GIVEN / name
+    model.save_pretrained(str(place))
+    (tokenizer or own_tokenizer(model)).save_pretrained(str(place))
+    return {"name": str(place)}
+
+
+def own_tokenizer(model: Any) -> PreTrainedTokenizerBase:
+    """The tokenizer that belongs to a model object, from where the model came.
+
+    Raises:
+        ModelError: there is none.
+    """
+    from unspoken.models.load import load_tokenizer
+
+    name = getattr(model, "name_or_path", "")
+    if not name:
+        raise SettingError(
+            "tokenizer",
+            found=f"nothing with a {type(model).__name__} that was loaded from nowhere",
+            needed="the tokenizer that it was trained with",
+            remedy="give it",
+        )
+    return load_tokenizer(recipe.Model(name=name), purpose="ask")

@@ -1,0 +1,292 @@
+"""`distil`, `internalize` and `run`: a recipe made of what Python gives, run whole."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unspoken.common.interrupt import EXIT_INTERRUPTED
+from unspoken.common.libraries import silence_libraries
+from unspoken.measure.ask import LoadedModel
+from unspoken.models.adapter import is_adapter
+from unspoken.models.card import ModelCard
+from unspoken.recipe import Recipe, load_recipe, recipe_from
+from unspoken.recipe.defaults import (
+    ACCUMULATION,
+    DISTIL,
+    DISTIL_ALL_WEIGHTS,
+    INTERNALIZE,
+    INTERNALIZE_FROM_SCRATCH,
+    PER_DEVICE,
+    WRITE_FROM_SCRATCH,
+)
+from unspoken.recipe.layout import DISTILLED, INTERNALIZED
+from unspoken.recipe.merge import merge, nested
+from unspoken.recipe.sections import TemplateName
+from unspoken.run.api.inputs import (
+    AnyModel,
+    FromScratch,
+    Records,
+    as_file,
+    as_records,
+    model_section,
+    texts_of,
+)
+from unspoken.run.api.outcomes import RunOutcome
+from unspoken.run.run import run_recipe
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def internalize(
+    model: AnyModel | FromScratch,
+    data: Records,
+    *,
+    test: Records | None = None,
+    valid: Records | None = None,
+    output: str | Path | None = None,
+    template: TemplateName | None = None,
+    epochs: float | None = None,
+    max_steps: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    baselines: bool = False,
+    seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> RunOutcome:
+    """Removes a model's chain of thought while it trains, as `unspoken internalize` does.
+
+    Called again with the same arguments, it finds what is done, or goes on where it was stopped.
+
+    Args:
+        model: hub name, folder, run or object; or `from_scratch()`.
+        data: examples with question, thought and answer: dicts, a `datasets.Dataset`, or a file.
+        test: examples or questions that the finished model is measured with; default: none, and
+            the validation questions are.
+        valid: those that the best model is chosen with; default: up to a tenth of `data`.
+        output: run folder; default runs/internalize.
+        template: how question, thought and answer are put together; default: as the model was
+            trained, else plain.
+        epochs, max_steps, batch_size, learning_rate: of the training.
+        baselines: train the models that it is compared with, too.
+        seed: same seed, same result.
+        settings: any others, by their keys in a recipe: {"schedule.removal": "adaptive"}.
+        tokenizer: of a model object that does not name its own.
+        overwrite: replace what runs again because something changed, instead of keeping it in old/.
+        progress: say what runs, and show bars.
+
+    Raises:
+        UnspokenError: for everything that the caller can mend.
+        KeyboardInterrupt: after Ctrl-C, when all is saved.
+    """
+    folder = Path(output or str(INTERNALIZE["output"]))
+    is_new = isinstance(model, FromScratch)
+    card = _card_of(model)
+    form: TemplateName = template or (card.template if card else "plain")
+    given = {"train": data, "valid": valid, "test": test}
+    values = _values(model, folder, given, form, tokenizer)
+    defaults = INTERNALIZE_FROM_SCRATCH if is_new else {
+        key: value for key, value in INTERNALIZE.items() if key.startswith("train.")
+    }  # fmt: skip
+    named = {
+        "train.epochs": epochs,
+        "train.max_steps": max_steps,
+        "train.batch_size": batch_size,
+        "train.learning_rate": learning_rate,
+    }
+    values = merge(values, nested({**defaults, **_known(named), "seed": seed}))
+    values["baselines"] = baselines
+    if is_adapter(values["model"].get("name")):
+        values["lora"] = {}
+    recipe = _recipe(values, settings)
+    return _run(recipe, INTERNALIZED, overwrite=overwrite, progress=progress)
+
+
+def distil(
+    student: AnyModel | FromScratch,
+    data: Records,
+    *,
+    teacher: AnyModel | Mapping[str, Any] | None = None,
+    test: Records | None = None,
+    valid: Records | None = None,
+    output: str | Path | None = None,
+    template: TemplateName | None = None,
+    epochs: float | None = None,
+    max_steps: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    full_finetuning: bool = False,
+    seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> RunOutcome:
+    """Trains a student to write its thought, as `unspoken distil` does: LoRA on 4-bit weights.
+
+    Args:
+        student: hub name, folder, run or object; or `from_scratch()`, which trains all weights.
+        data: a teacher's traces or examples; with `teacher`, questions.
+        teacher: who writes the thoughts first: a model, or a recipe's section `teacher`, such as
+            {"engine": "openai", "base_url": ..., "model": {"name": ...}}; default: `data` has them.
+        test, valid, tokenizer, overwrite, progress, seed, settings: as in `internalize`.
+        output: run folder; default runs/distil.
+        template: default qa, as scripts for distilling have it.
+        epochs, max_steps, batch_size, learning_rate: of the training.
+        full_finetuning: train all weights instead of an adapter.
+
+    Raises:
+        UnspokenError: for everything that the caller can mend.
+        KeyboardInterrupt: after Ctrl-C, when all is saved.
+    """
+    folder = Path(output or "runs/distil")
+    is_new = isinstance(student, FromScratch)
+    form: TemplateName = template or DISTIL["template"]
+    given = {"train": data, "valid": valid, "test": test}
+    values = _values(student, folder, given, form, tokenizer)
+    named = {
+        "train.epochs": epochs,
+        "train.max_steps": max_steps,
+        "train.batch_size": batch_size,
+        "train.learning_rate": learning_rate,
+    }
+    defaults = dict(WRITE_FROM_SCRATCH)
+    if not is_new:
+        sizes = {"train.batch_size": PER_DEVICE * ACCUMULATION}
+        defaults = {**DISTIL, **sizes, **(DISTIL_ALL_WEIGHTS if full_finetuning else {})}
+        if batch_size is None:
+            defaults["train.micro_batch_size"] = PER_DEVICE
+    defaults["template"] = form
+    values = merge(nested({**defaults, **_known(named), "seed": seed}), values)
+    values |= {"distil": {}, "internalize": False}
+    if not is_new and not full_finetuning:
+        values["lora"] = {}
+    if teacher is not None:
+        own = dict(teacher) if isinstance(teacher, Mapping) else {
+            "model": model_section(teacher, folder, name="teacher")
+        }  # fmt: skip
+        values["teacher"] = own
+    return _run(_recipe(values, settings), DISTILLED, overwrite=overwrite, progress=progress)
+
+
+def run(
+    recipe: str | Path | Recipe | Mapping[str, Any],
+    *overrides: str,
+    start: str | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> RunOutcome:
+    """Runs every stage of a recipe, or goes on with it, as `unspoken run` does.
+
+    Args:
+        recipe: file, name of one that comes with unspoken, sections as a dict, or a Recipe.
+        overrides: section.key=value.
+        start: run again from this stage on.
+        overwrite: replace what runs again because something changed, instead of keeping it in old/.
+        progress: say what runs, and show bars.
+
+    Raises:
+        UnspokenError: for everything that the caller can mend.
+        KeyboardInterrupt: after Ctrl-C, when all is saved.
+    """
+    if isinstance(recipe, Recipe):
+        loaded = recipe_from(recipe.model_dump(mode="json", exclude_unset=True), overrides)
+    elif isinstance(recipe, Mapping):
+        loaded = recipe_from(dict(recipe), overrides)
+    else:
+        loaded = load_recipe(recipe, overrides)
+    main = INTERNALIZED if loaded.internalize else DISTILLED
+    return _run(loaded, main, start=start, overwrite=overwrite, progress=progress)
+
+
+def _values(
+    model: AnyModel | FromScratch,
+    folder: Path,
+    given: Mapping[str, Records | None],
+    template: TemplateName,
+    tokenizer: PreTrainedTokenizerBase | None,
+) -> dict[str, Any]:
+    """The recipe of this model and these examples, without its settings of training."""
+    files = {
+        split: str(as_file(records, folder, split))
+        for split, records in given.items()
+        if records is not None
+    }
+    if isinstance(model, FromScratch):
+        rows = chain.from_iterable(as_records(path) for path in files.values())
+        section = model.section(texts_of(rows), template)
+    else:
+        section = model_section(model, folder, tokenizer=tokenizer)
+    return {
+        "name": folder.name,
+        "output": str(folder),
+        "template": template,
+        "data": files,
+        "model": section,
+    }
+
+
+def _card_of(model: AnyModel | FromScratch) -> ModelCard | None:
+    """What a model that unspoken trained says of itself."""
+    if isinstance(model, LoadedModel):
+        model = model.folder or ""
+    if not isinstance(model, str | Path):
+        return None
+    from unspoken.recipe.named_model import find_model
+
+    return ModelCard.read(find_model(model).source)
+
+
+def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that were given; epochs alone are no limit of steps."""
+    known = {key: value for key, value in values.items() if value is not None}
+    if "train.epochs" in known and "train.max_steps" not in known:
+        known["train.max_steps"] = None
+    return known
+
+
+def _recipe(values: dict[str, Any], settings: Mapping[str, Any] | None) -> Recipe:
+    return recipe_from(values, [nested(settings or {})], where="")
+
+
+def _run(
+    recipe: Recipe,
+    main: str,
+    *,
+    start: str | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> RunOutcome:
+    """Runs the recipe; what came out, `main` being the model that it is about."""
+    silence_libraries()
+    with _interrupts():
+        page = run_recipe(
+            recipe,
+            overwrite=overwrite,
+            start=start,
+            progress=progress,
+            say=_say if progress else lambda text: None,
+        )
+    return RunOutcome(recipe.folder, main, page)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 (what a caller sees while it takes its time)
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[None]:
+    """A run that was asked to stop, and has saved all, is a KeyboardInterrupt to Python."""
+    try:
+        yield
+    except SystemExit as end:
+        if end.code == EXIT_INTERRUPTED:
+            raise KeyboardInterrupt("all is saved; the same call goes on") from None
+        raise

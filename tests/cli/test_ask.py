@@ -1,0 +1,139 @@
+"""`unspoken ask`: the answer alone into a pipe, and a terminal that shows how it is written."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from helpers.memory import make_asked_run
+from unspoken.cli.main import main
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_asked_run(tmp_path_factory.mktemp("asked") / "run")
+
+
+def told(capsys: pytest.CaptureFixture[str], *words: object, status: int = 0) -> tuple[str, str]:
+    """What a command printed, and what it said on standard error."""
+    found = 0
+    try:
+        main(["ask", *map(str, words)])
+    except SystemExit as end:
+        found = end.code
+    assert found == status
+    captured = capsys.readouterr()
+    return captured.out, captured.err
+
+
+def test_into_a_pipe_goes_the_answer_alone(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert told(capsys, run, "what is 123 times 45?") == ("5535\n", "")
+
+
+def test_every_line_of_a_pipe_is_a_question(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("123*45\n\n111*22\n"))
+    assert told(capsys, f"{run}:explicit") == ("5535\n2442\n", "")
+
+
+def test_both_have_a_line_each(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = told(capsys, run, "123*45", "--both")[0].splitlines()
+    assert re.fullmatch(r"explicit: 5535 \(17 tokens, .* ms\): 5160\+02940#53550", lines[0])
+    assert re.fullmatch(r"internalized: 5535 \(7 tokens, .* ms\): #53550", lines[1])
+    lines = told(capsys, f"{run}:level-7", "123*45", "--both")[0].splitlines()
+    assert [line.split(":")[0] for line in lines] == ["explicit", "level-7"]
+    lines = told(capsys, f"{run}:explicit", "123*45", "--both")[0].splitlines()
+    assert [line.split(":")[0] for line in lines] == ["explicit", "internalized"]
+
+
+def test_what_the_model_cannot_be_asked_is_an_error_and_no_answer(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, said = told(capsys, run, "what is 12 times 3?", status=2)
+    assert out == "" and "needed: 3 by 2 digits" in said and "or give --raw" in said
+    out, said = told(capsys, run, "what?", "--raw", status=2)
+    assert out == "" and "has no token" in said
+    out, said = told(capsys, run / "internalized" / "model", "123*45", "--both", status=0)
+    assert len(out.splitlines()) == 2  # it lies in a run
+
+
+def test_a_model_that_is_not_there_is_said_before_torch_is_needed(
+    run: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert "it has explicit, " in told(capsys, f"{run}:level-3", "1*2", status=2)[1]
+    assert "unspoken download" in told(capsys, tmp_path / "no", "1*2", status=2)[1]
+    said = told(capsys, tmp_path, "1*2", "--both", status=2)[1]
+    assert "--both: found it with" in said and "which is of no run" in said
+
+
+class Terminal:
+    """A command that has a terminal of its own, 100 columns wide."""
+
+    def __init__(self, *words: str, **environment: str) -> None:
+        own, other = pty.openpty()
+        self._own, self.screen = own, ""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "unspoken", *words],
+            stdin=other,
+            stdout=other,
+            stderr=other,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "100", **environment},
+            start_new_session=True,
+        )
+        os.close(other)
+
+    def wait_for(self, text: str) -> str:
+        """What is on the screen once it has this text, colours and cursor left out."""
+        begin, limit = len(self.screen), time.monotonic() + 300
+        while text not in self.screen[begin:]:
+            assert time.monotonic() < limit, self.screen
+            if select.select([self._own], [], [], 1)[0]:
+                written = os.read(self._own, 65536).decode(errors="replace")
+                self.screen += re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", written)
+        return self.screen[begin:]
+
+    def type(self, text: str) -> None:
+        """Types at it."""
+        os.write(self._own, text.encode())
+
+    def end(self) -> int:
+        """Its exit status."""
+        try:
+            return self._process.wait(60)
+        finally:
+            self._process.kill()
+            os.close(self._own)
+
+
+@pytest.mark.integration
+def test_a_terminal_shows_both_as_they_write_and_keeps_what_was_typed(
+    run: Path, tmp_path: Path
+) -> None:
+    terminal = Terminal("ask", str(run), "--both", XDG_STATE_HOME=str(tmp_path))
+    terminal.wait_for("> ")
+    terminal.type("123*45\n")
+    screen = terminal.wait_for("7 tokens, ") + terminal.wait_for("> ")
+    # one beside the other, and as they come: the thought is seen before it is whole
+    assert re.search(r"explicit +internalized", screen)
+    assert re.search(r"5160\+02940#53550 +#53550", screen)
+    assert re.search(r"5535  right +5535  right", screen)
+    assert re.search(r"\b17 tokens, [\d.]+ ms +7 tokens, [\d.]+ ms", screen)
+    assert re.search(r"^[0-9+]{1,15} ", screen, re.MULTILINE)
+    terminal.type("12*3\n")
+    assert "needed: 3 by 2 digits" in terminal.wait_for("> ")  # and the prompt is still there
+    terminal.type("\x1b[A\x1b[A\n")  # twice up: the first question again
+    assert "5535  right" in terminal.wait_for("> ")
+    terminal.type("\x04")
+    assert terminal.end() == 0
+    history = (tmp_path / "unspoken" / "history").read_text().splitlines()
+    assert [line for line in history if "*" in line][:2] == ["123*45", "12*3"]

@@ -1,0 +1,76 @@
+"""Questions as people write them become the task's, and its answers become theirs."""
+
+from __future__ import annotations
+
+import pytest
+
+from unspoken.common.errors import DataError
+from unspoken.data.notation import Notation, ReversedDigits, notation_of
+
+DIGITS = ReversedDigits([(3, 2)])
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["123*45", "123 * 45 =", "what is 123 times 45?", "What's 123 x 45?", "123×45", "0123*45",
+     "the product of 123 and 45", "Multiply 123 by 45.", "Compute: 123 multiplied by 45",
+     "3 2 1 * 5 4", "45*123", "5 4 * 3 2 1"],
+)  # fmt: skip
+def test_a_product_is_read_in_every_form_that_people_write(question: str) -> None:
+    assert DIGITS.to_task(question) == "3 2 1 * 5 4"
+    assert DIGITS.solve(question) == "5535"
+
+
+def test_commas_between_thousands_are_no_digits() -> None:
+    assert ReversedDigits().to_task("1,234 * 5") == "4 3 2 1 * 5"
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["", "capital of France?", "12+3", "123*4.5", "-123*45", "2 + 123*45", "123*45*6", "1,23*45",
+     "123*", "three times four", "2 boxes of 123*45"],
+)  # fmt: skip
+def test_what_is_no_product_of_two_whole_numbers_is_said(question: str) -> None:
+    with pytest.raises(DataError, match=r"found .*; needed: a product of two whole numbers"):
+        DIGITS.to_task(question)
+
+
+def test_sizes_that_the_model_has_not_seen_are_said() -> None:
+    with pytest.raises(DataError, match="factors of 2 and 1 digits; needed: 3 by 2 digits"):
+        DIGITS.to_task("what is 12 times 3?")
+    assert ReversedDigits([(3, 2), (2, 1)]).to_task("what is 12 times 3?") == "2 1 * 3"
+    assert ReversedDigits().to_task("12*3") == "2 1 * 3"
+
+
+@pytest.mark.parametrize(
+    ("answer", "read"),
+    [("5 3 5 5 0", "5535"), ("53550", "5535"), ("0 0 0", "0"), ("7#2", None), ("", None),
+     ("²", None)],
+)  # fmt: skip
+def test_answers_are_read_back(answer: str, read: str | None) -> None:
+    assert DIGITS.to_person(answer) == read
+
+
+def test_other_tasks_write_as_people_do() -> None:
+    plain = Notation()
+    assert plain.to_task("What is 15% of 240?") == "What is 15% of 240?"
+    assert (plain.to_person(" 36 "), plain.to_person(" "), plain.solve("1+1")) == ("36", None, None)
+
+
+@pytest.mark.parametrize(
+    ("task", "example", "kind"),
+    [
+        ("multiplication", "321*54", ReversedDigits),
+        (None, "3 2 1 * 5 4", ReversedDigits),  # the paper's files, given as one's own
+        ("jsonl", "3 2 1 * 5 4", ReversedDigits),
+        (None, "321*54", Notation),
+        ("jsonl", "3 * 5", Notation),
+        ("arithmetic", "3 2 * 5", Notation),
+        ("gsm8k", "Natalia sold 48 clips.", Notation),
+        (None, "", Notation),
+    ],
+)
+def test_the_notation_follows_from_what_is_known(
+    task: str | None, example: str, kind: type[Notation]
+) -> None:
+    assert type(notation_of(task, [], example)) is kind

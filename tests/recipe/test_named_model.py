@@ -1,0 +1,96 @@
+"""The names that a model of a run has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from unspoken.common.errors import ModelError
+from unspoken.recipe.named_model import find_model, models_of
+
+
+def make_run(folder: Path, *models: str, **values: object) -> Path:
+    data = {"task": "multiplication", "digits": [[3, 2], [2, 2]]}
+    folder.mkdir(parents=True)
+    (folder / "recipe.yaml").write_text(yaml.safe_dump({"name": "mine", "data": data, **values}))
+    for model in models:
+        (folder / model).mkdir(parents=True)
+    return folder
+
+
+EVERY = ("internalized/model", "distilled/model", "teacher/model", "no_cot/model",
+         "internalized/levels/removed-0000", "internalized/levels/removed-0007",
+         "internalized/levels/removed-all")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("", "internalized/model"),
+        (":internalized", "internalized/model"),
+        (":explicit", "distilled/model"),
+        (":distilled", "distilled/model"),
+        (":teacher", "teacher/model"),
+        (":no_cot", "no_cot/model"),
+        (":level-7", "internalized/levels/removed-0007"),
+        (":level-0007", "internalized/levels/removed-0007"),
+        (":level-0", "internalized/levels/removed-0000"),
+        (":level-all", "internalized/levels/removed-all"),
+    ],
+)
+def test_every_model_of_a_run_has_a_name(tmp_path: Path, name: str, place: str) -> None:
+    run = make_run(tmp_path / "run", *EVERY)
+    found = find_model(f"{run}{name}")
+    assert (found.source, found.run) == (str(run / place), run)
+    assert (found.task, found.sizes) == ("multiplication", ((3, 2), (2, 2)))
+
+
+def test_the_names_are_told(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", *EVERY)
+    names = models_of(run)
+    assert set(names) >= {"internalized", "explicit", "teacher", "no_cot", "level-0", "level-7"}
+    assert all(find_model(f"{run}:{name}").run == run for name in names)
+    with pytest.raises(ModelError, match=r"no such model \(level-9\); it has .*level-7"):
+        find_model(f"{run}:level-9")
+    with pytest.raises(ModelError, match="no finished model"):
+        find_model(make_run(tmp_path / "empty"))
+
+
+def test_the_explicit_model_is_the_baseline_or_the_student_or_the_level_before_removal(
+    tmp_path: Path,
+) -> None:
+    places = ("explicit/model", "distilled/model", "internalized/levels/removed-0000")
+    for number in range(len(places)):
+        run = make_run(tmp_path / str(number), *places[number:])
+        assert find_model(f"{run}:explicit").source == str(run / places[number])
+
+
+def test_without_internalizing_a_run_is_the_student_that_writes(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", "distilled/model")
+    assert find_model(run).source == str(run / "distilled/model")
+
+
+def test_of_several_phases_the_last_one_counts(tmp_path: Path) -> None:
+    phases = [{"name": "short"}, {"name": "words", "data": {"task": "gsm8k"}}]
+    places = [f"internalized/{key}/model" for key in ("1-short", "2-words")]
+    run = make_run(tmp_path / "run", *places, phases=phases)
+    found = find_model(run)
+    assert (found.source, found.task, found.sizes) == (str(run / places[1]), "gsm8k", ())
+    first = find_model(run / places[0])
+    assert (first.task, first.run) == ("multiplication", run)
+
+
+def test_a_folder_a_file_and_a_name_on_the_hub_stand_for_themselves(tmp_path: Path) -> None:
+    for name in (tmp_path, tmp_path / "model.gguf", "gpt2", "owner/model", "owner/model:tag"):
+        found = find_model(name)
+        assert (found.source, found.run, found.task) == (str(name), None, None)
+
+
+def test_a_run_is_named_as_its_recipe_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_run(tmp_path / "runs" / "mine", *EVERY)
+    monkeypatch.chdir(tmp_path)
+    assert find_model("mine:explicit").source == "runs/mine/distilled/model"
+    (tmp_path / "mine").mkdir()  # what is there counts first
+    assert find_model("mine").source == "mine"

@@ -1,0 +1,228 @@
+"""What `import unspoken` gives: the verbs as functions."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+
+import unspoken
+from helpers.paths import ROOT
+from unspoken.common.errors import DataError, SettingError, UnspokenError
+from unspoken.measure.ask import LoadedModel
+from unspoken.recipe.layout import INTERNALIZED
+from unspoken.report.show.plots import draw_plots
+from unspoken.run.api import FromScratch, KeptLevel, RunOutcome
+
+EXAMPLES: list[dict[str, Any]] = [
+    {"question": f"{a}+{b}=", "thought": f"{b}+{a}", "answer": a + b}
+    for a in range(10)
+    for b in range(6)
+]
+SMALLEST = FromScratch(1, 16, 2)
+SHORT = {"train.settle_steps": 2, "train.threads": 1, "train.level_every": 1, "train.log_every": 1,
+         "schedule.loss_below": 50, "schedule.window": 1, "evaluate.num_latency": 1}  # fmt: skip
+
+
+def train(folder: Path, data: Any = None, model: Any = SMALLEST, **options: Any) -> RunOutcome:
+    """A whole run, as short as one can be."""
+    data = EXAMPLES[10:] if data is None else data
+    arguments = {"test": EXAMPLES[:10], "settings": SHORT, "max_steps": 8, "progress": False}
+    return unspoken.internalize(model, data, output=folder, **{**arguments, **options})
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> RunOutcome:
+    return train(tmp_path_factory.mktemp("api") / "run")
+
+
+def script() -> str:
+    """The script of README.md."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return next(block for block in blocks if "unspoken.internalize" in block)
+
+
+@pytest.mark.integration
+def test_the_script_in_the_readme_internalizes_a_small_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [line for line in script().splitlines() if line]
+    assert len(lines) <= 15
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(script(), "README.md", "exec"), names)
+    found = names["result"]
+    assert found.accuracy > 0.9
+    assert found.levels[-1].removed is None  # nothing is left of the thought
+    assert found.metrics.mean_tokens < found.levels[0].mean_tokens - 3
+    assert found.model.ask("3+4+5=").answer.isdigit()
+    assert found.report == Path("runs/sums/report.html") and found.report.is_file()
+
+
+@pytest.mark.integration
+def test_a_result_has_figures_model_levels_and_report(result: RunOutcome) -> None:
+    assert result.accuracy is not None and 0 <= result.accuracy <= 1
+    assert result.metrics is not None and result.metrics.num_questions == 10
+    assert len(result.predictions) == 10
+    assert [level.removed for level in result.levels][:2] == [0, 1]
+    assert all(isinstance(level, KeptLevel) for level in result.levels)
+    assert result.levels[0].accuracy is not None
+    assert isinstance(result.levels[0].model, LoadedModel)
+    assert result.model.ask("1+2=").num_tokens > 0
+    assert result.report.is_file() and result.report.parent == result.folder
+    assert set(result.variants) >= {"internalized"}
+
+
+@pytest.mark.integration
+def test_a_notebook_shows_a_table_and_curves(
+    result: RunOutcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unspoken.report.show.plots.draw_plots", draw_plots)  # see conftest
+    page = result._repr_html_()
+    assert "<td>internalized</td>" in page and page.count("<svg") >= 2
+    assert "<script" not in page and "http" not in re.sub(r'xmlns[^"]*"[^"]*"', "", page)
+    assert re.fullmatch(
+        r"RunOutcome\('.*', internalized: [\d.]+ %\)", repr(result).replace("\xa0", " ")
+    )
+
+
+@pytest.mark.integration
+def test_the_same_call_finds_what_is_done(result: RunOutcome) -> None:
+    stage = result.folder / "internalized" / "stage.json"
+    before = stage.read_bytes(), stage.stat().st_mtime_ns
+    assert train(result.folder).accuracy == result.accuracy
+    assert (stage.read_bytes(), stage.stat().st_mtime_ns) == before
+
+
+@pytest.mark.integration
+def test_files_data_sets_and_dicts_are_the_same_to_it(result: RunOutcome, tmp_path: Path) -> None:
+    rows = [{**row, "answer": str(row["answer"])} for row in EXAMPLES[10:]]
+    file = tmp_path / "train.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    weights = trained_hash(result)
+    assert trained_hash(train(tmp_path / "file", file)) == weights
+    table: Any = datasets.Dataset.from_list(rows)
+    assert trained_hash(train(tmp_path / "table", table)) == weights
+    examples = [unspoken.Example(r["question"], r["thought"], r["answer"]) for r in rows]
+    assert trained_hash(train(tmp_path / "examples", examples)) == weights
+
+
+def trained_hash(result: RunOutcome) -> str | None:
+    trained = result.variants["internalized"].trained
+    assert trained is not None
+    return trained.model_sha256
+
+
+@pytest.mark.integration
+def test_a_model_is_evaluated_by_name_loaded_or_as_an_object(result: RunOutcome) -> None:
+    quiet = {"progress": False}
+    by_name = unspoken.evaluate(str(result.folder), EXAMPLES[:10], **quiet)
+    assert by_name.accuracy == result.accuracy and len(by_name.predictions) == 10
+    loaded = unspoken.evaluate(result.model, EXAMPLES[:10], **quiet)
+    alone = unspoken.evaluate(
+        result.model.model, EXAMPLES[:10], tokenizer=result.model.tokenizer, **quiet
+    )
+    written = [p.generated for p in by_name.predictions]
+    assert [p.generated for p in loaded.predictions] == written
+    assert [p.generated for p in alone.predictions] == written
+    assert "<table>" in by_name._repr_html_() and "of 10" in repr(by_name)
+
+
+@pytest.mark.integration
+def test_a_run_goes_on_from_a_name_or_an_object(result: RunOutcome, tmp_path: Path) -> None:
+    model: Any = result.model.model
+    given = train(tmp_path / "object", model=model, tokenizer=result.model.tokenizer)
+    named = train(tmp_path / "name", model=f"{result.folder}:internalized")
+    assert trained_hash(given) == trained_hash(named) != trained_hash(result)
+
+
+@pytest.mark.integration
+def test_generate_vet_and_distil_hand_on_what_they_have(tmp_path: Path) -> None:
+    traces = unspoken.generate("worked", EXAMPLES, progress=False)
+    assert len(traces) == len(EXAMPLES) and traces[0]["cot"].startswith("0+0")
+    assert "traces" in traces._repr_html_()
+    one_wrong = [*traces[:3], {**traces[3], "cot": "0+3\nFinal Answer: 99"}, *traces[4:]]
+    kept = unspoken.vet(one_wrong, test=EXAMPLES[:2])
+    assert (len(kept), len(kept.rejected)) == (len(EXAMPLES) - 3, 3)
+    assert {row["reason"] for row in kept.rejected} == {"leak", "wrong_answer"}
+    assert "traces kept" in kept._repr_html_()
+    student = unspoken.distil(
+        SMALLEST, kept, test=EXAMPLES[:2], output=tmp_path / "run", max_steps=4, progress=False,
+        settings={"train.threads": 1},
+    )  # fmt: skip
+    assert student.main == "distilled" and student.accuracy is not None
+    own = unspoken.generate(f"{student.folder}", EXAMPLES[:3], max_new_tokens=8, progress=False)
+    assert len(own) == 3 and own[0]["num_tokens"] > 0
+
+
+@pytest.mark.integration
+def test_a_recipe_runs_from_a_dict_and_the_package_keeps_its_name(tmp_path: Path) -> None:
+    recipe = {
+        "name": "mine",
+        "output": str(tmp_path / "run"),
+        "data": {"task": "multiplication", "digits": [[1, 1]], "num_train": 40, "num_valid": 5,
+                 "num_test": 5},
+        "model": {"tokenizer": "characters", "config": {"model_type": "gpt2", "n_layer": 1,
+                  "n_head": 2, "n_embd": 16, "n_positions": 64}},
+        "train": {"max_steps": 2, "threads": 1},
+    }  # fmt: skip
+    run: Any = unspoken.run
+    found = run(recipe, "train.batch_size=8", progress=False)
+    assert found.accuracy is not None and found.folder == tmp_path / "run"
+    assert found.main == INTERNALIZED and run.__name__ == "unspoken.run"
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ([], "found .*; needed: records"),
+        ({"question": "1"}, "needed: records"),
+        ([1, 2], "found 1 as record 1; needed: a dict"),
+        ([{"question": "1+1=", "answer": "2"}], r"train.jsonl:1: thought: missing"),
+        ("no-such.jsonl", "no-such.jsonl: no such file"),
+    ],
+)
+def test_data_that_cannot_be_used_are_said(tmp_path: Path, data: Any, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        train(tmp_path / "run", data)
+
+
+def test_a_size_that_there_is_not_is_said() -> None:
+    with pytest.raises(SettingError, match="needed: one of tiny, small, medium, gpt2"):
+        unspoken.from_scratch("huge")
+
+
+def test_a_model_object_from_nowhere_needs_its_tokenizer(tmp_path: Path) -> None:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    model: Any = GPT2LMHeadModel(GPT2Config(n_layer=1, n_head=1, n_embd=8, vocab_size=20))
+    with pytest.raises(UnspokenError, match="tokenizer: found nothing with a GPT2LMHeadModel"):
+        unspoken.evaluate(model, EXAMPLES[:2], progress=False)
+
+
+def stubs() -> Iterator[str]:
+    """The names that type checkers are told of."""
+    tree = ast.parse((ROOT / "src" / "unspoken" / "__init__.py").read_text(encoding="utf-8"))
+    guarded = next(node for node in tree.body if isinstance(node, ast.If))
+    for node in guarded.body:
+        assert isinstance(node, ast.ImportFrom)
+        yield from (alias.asname or alias.name for alias in node.names)
+
+
+def test_every_public_name_is_there_and_known_to_type_checkers() -> None:
+    public = set(stubs())
+    assert public <= set(dir(unspoken))
+    for name in public:
+        assert getattr(unspoken, name) is not None
+    seeds = {"StepwiseInternalization", "CoTDataset", "setup_sagemaker_training",
+             "extract_final_answer"}  # fmt: skip
+    assert seeds <= public
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        unspoken.nothing  # noqa: B018
