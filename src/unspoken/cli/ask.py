@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from unspoken.cli.options import AskFlags, Flag
-from unspoken.cli.output import silence_libraries
+from unspoken.cli.output import silence_libraries, waiting
 from unspoken.common.errors import SettingError, UnspokenError, as_key
 from unspoken.recipe.named_model import find_model
 
@@ -89,9 +89,7 @@ def _both(model: str) -> list[str]:
 
 def _loaded(load: Callable[[], list[LoadedModel]]) -> list[LoadedModel]:
     """The models, with a line for who waits at a terminal."""
-    from rich.console import Console
-
-    with Console(stderr=True).status("loading"):
+    with waiting("loading"):
         return load()
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from unspoken.cli.options import Flag, Overwrite
+from unspoken.cli.output import waiting
 from unspoken.recipe.sections import SIZES
 
 
@@ -42,12 +43,10 @@ def multiplication(
     """
     from unspoken.data.tasks.multiplication import write_multiplication
 
-    _print_counts(
-        write_multiplication(
-            output, digits, num_train, num_valid, num_test, seed=seed, overwrite=overwrite
-        ),
-        output,
-    )
+    with waiting("writing"):
+        counts = (num_train, num_valid, num_test)
+        description = write_multiplication(output, digits, *counts, seed=seed, overwrite=overwrite)
+    _print_counts(description, output)
 
 
 def arithmetic(
@@ -87,17 +86,18 @@ def arithmetic(
     """
     from unspoken.data.tasks.arithmetic import write_arithmetic
 
-    description = write_arithmetic(
-        output,
-        num_train=num_train,
-        num_test=num_test,
-        num_valid=num_valid,
-        difficulty=difficulty,
-        categories=categories,
-        seed=seed,
-        with_thoughts=with_thoughts,
-        overwrite=overwrite,
-    )
+    with waiting("writing"):
+        description = write_arithmetic(
+            output,
+            num_train=num_train,
+            num_test=num_test,
+            num_valid=num_valid,
+            difficulty=difficulty,
+            categories=categories,
+            seed=seed,
+            with_thoughts=with_thoughts,
+            overwrite=overwrite,
+        )
     for name in description["sha256"]:
         print(output / name)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from unspoken.cli.options import AskedModelFlags, EvaluateSamplingFlags, MeasuringFlags, Overwrite
-from unspoken.cli.output import silence_libraries
+from unspoken.cli.output import silence_libraries, waiting
 from unspoken.common.errors import SettingError, settings_of
 from unspoken.common.interrupt import EXIT_INTERRUPTED
 from unspoken.common.machine import has_bfloat16
@@ -50,10 +50,11 @@ def evaluate(
             "limit", found=limit, needed="at least 1", remedy="raise it or leave it out"
         )
     examples = read_questions(input, limit=limit)
-    silence_libraries()
-    from unspoken.measure.evaluate import EvaluateOptions, evaluate_folder
-    from unspoken.parallel.world import join_other_processes, leave_processes
-    from unspoken.report import print_metrics
+    with waiting("importing torch and transformers"):
+        silence_libraries()
+        from unspoken.measure.evaluate import EvaluateOptions, evaluate_folder
+        from unspoken.parallel.world import join_other_processes, leave_processes
+        from unspoken.report import print_metrics
 
     process = join_other_processes()
     try:

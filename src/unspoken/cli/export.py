@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from unspoken.cli.options import Overwrite
-from unspoken.cli.output import silence_libraries
+from unspoken.cli.output import silence_libraries, waiting
 
 
 def export(
@@ -36,12 +36,13 @@ def export(
     dtype
         of the weights (auto: what the base model was saved in)
     """
-    silence_libraries()
-    from transformers import AutoTokenizer
+    with waiting("exporting"):
+        silence_libraries()
+        from transformers import AutoTokenizer
 
-    from unspoken.models.export.folder import export_model
+        from unspoken.models.export.folder import export_model
 
-    folder = export_model(model, output, adapter=lora_model, dtype=dtype, overwrite=overwrite)
+        folder = export_model(model, output, adapter=lora_model, dtype=dtype, overwrite=overwrite)
     print(f"exported: {folder}")
     if (
         getattr(

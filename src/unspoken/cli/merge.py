@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from unspoken.cli.options import Flag, Overwrite
+from unspoken.cli.output import waiting
 
 
 def merge(
@@ -25,7 +26,8 @@ def merge(
     """
     from unspoken.teach.traces.merge import merge_traces
 
-    merged = merge_traces(inputs, output, allow_missing=allow_missing, overwrite=overwrite)
+    with waiting("joining"):
+        merged = merge_traces(inputs, output, allow_missing=allow_missing, overwrite=overwrite)
     print(f"{output}: {merged.num_samples:,} traces")
     if merged.missing:
         shown = ", ".join(merged.missing[:10])

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
 from unspoken.common.libraries import silence_libraries  # noqa: F401
 
 
 def say(text: str) -> None:
     """Prints a line at once, also into a pipe."""
     print(text, flush=True)
+
+
+def waiting(text: str) -> AbstractContextManager[object]:
+    """Within the block, a terminal shows that something goes on; a file or pipe gets nothing.
+
+    Nothing may be printed within it, and no bar shown.
+    """
+    from rich.console import Console
+
+    return Console(stderr=True).status(text)

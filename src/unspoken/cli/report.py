@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from unspoken.cli.output import waiting
 from unspoken.common.errors import DataError
 from unspoken.recipe.layout import RECIPE_FILE
 
@@ -24,5 +25,6 @@ def report(folder: Path) -> None:
         raise DataError(
             f"{folder}: no recipe.yaml in it; give a run folder, such as runs/quickstart"
         )
-    write_report(folder)
+    with waiting("drawing"):
+        write_report(folder)
     print_summary(folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unspoken.cli.output import say, silence_libraries
+from unspoken.cli.output import say, silence_libraries, waiting
 
 if TYPE_CHECKING:
     from unspoken.recipe import Recipe
@@ -22,11 +22,12 @@ def run_and_report(
         start: stage from which on everything runs again.
         resume: checkpoint that distilling goes on from.
     """
-    silence_libraries()
-    from unspoken.common.machine import command_line
-    from unspoken.parallel.world import is_main_process
-    from unspoken.report import print_summary
-    from unspoken.run.run import run_recipe
+    with waiting("importing torch and transformers"):
+        silence_libraries()
+        from unspoken.common.machine import command_line
+        from unspoken.parallel.world import is_main_process
+        from unspoken.report import print_summary
+        from unspoken.run.run import run_recipe
 
     page = run_recipe(
         recipe, command=command_line(), overwrite=overwrite, start=start, resume=resume, say=say

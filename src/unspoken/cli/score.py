@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from unspoken.cli.options import Overwrite
+from unspoken.cli.output import waiting
 
 
 def score(*, input: Path, output: Path, overwrite: Overwrite = False) -> None:
@@ -20,5 +21,7 @@ def score(*, input: Path, output: Path, overwrite: Overwrite = False) -> None:
     from unspoken.measure.score import score_file
     from unspoken.report import print_metrics
 
-    print_metrics(score_file(input, output, overwrite))
+    with waiting("judging"):
+        metrics = score_file(input, output, overwrite)
+    print_metrics(metrics)
     print(f"scored: {output}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from unspoken.cli.options import Overwrite, VettingFlags
+from unspoken.cli.output import waiting
 
 if TYPE_CHECKING:
     from unspoken.teach.vet import VetSummary
@@ -44,15 +45,17 @@ def vet(
     """
     from unspoken.teach.vet import VetRules, vet_traces
 
-    summary = vet_traces(
-        input,
-        output,
-        VetRules(**rules.given()),
-        rejected=rejected,
-        failed=failed,
-        test=test or (),
-        overwrite=overwrite,
-    )
+    own = VetRules(**rules.given())
+    with waiting("vetting"):
+        summary = vet_traces(
+            input,
+            output,
+            own,
+            rejected=rejected,
+            failed=failed,
+            test=test or (),
+            overwrite=overwrite,
+        )
     print("\n".join(summary_lines(summary)))
 
 
