@@ -3,9 +3,12 @@
 unspoken: `StepwiseInternalization`'s own step. The straightforward way: rows as tensors, tokens
 removed row by row, padded to the longest row, an attention mask, the logits of all columns,
 transformers' own loss, AdamW as torch has it by default. Same weights, data, batches, removal
-counts (with the random offsets) and micro-batches; both steps alternate in one process, and the
-losses of every step have to agree, from equal weights at the start of each level of removal on.
-The learning rate is small, so that rounding does not drive the two apart meanwhile.
+counts (with the random offsets) and micro-batches; both steps alternate, and the losses of every
+step have to agree, from equal weights at the start of each level of removal on. The learning rate
+is small, so that rounding does not drive the two apart meanwhile.
+
+On a CPU the straightforward way has a process of its own, as it has where somebody writes it:
+unspoken sets up its process' allocator, which would help the other one, too. They take turns.
 
 Floating-point operations of a step, forward and backward (twice the forward), for tokens that are
 no padding; both ways are credited with the same number, what they compute beyond it is waste:
@@ -24,6 +27,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import multiprocessing
 import os
 import re
 import statistics
@@ -139,6 +143,54 @@ class Straightforward:
         return loss
 
 
+class InAnotherProcess:
+    """A `Straightforward` whose process is its own; it computes only when it is asked."""
+
+    def __init__(self, name: str, arguments: argparse.Namespace, precision: str) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(
+            target=_serve, args=(theirs, name, arguments, precision), daemon=True
+        )
+        self._process.start()
+
+    def load(self, model: Any) -> None:
+        """Goes on from these weights, with a fresh optimizer."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "weights.pt"
+            torch.save(model.state_dict(), path)
+            self._ask(path)
+
+    def step(self, indices: np.ndarray, removed: np.ndarray, rate: float) -> tuple[float, float]:
+        """One optimizer step; returns its seconds and its loss."""
+        return self._ask((indices, removed, rate))
+
+    def end(self) -> None:
+        """Ends the process."""
+        self._connection.send(None)
+        self._process.join()
+
+    def _ask(self, message: Any) -> Any:
+        self._connection.send(message)
+        return self._connection.recv()
+
+
+def _serve(connection: Any, name: str, arguments: argparse.Namespace, precision: str) -> None:
+    """What the other process does: weights by their file, or a step, until None comes."""
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    case = load_case(name, *_overrides(name, arguments))
+    dataset = case.dataset(NUM_EXAMPLES[name])
+    plain = Straightforward(case, case.model(), dataset, arguments.device, precision)
+    while (message := connection.recv()) is not None:
+        if isinstance(message, Path):
+            plain.model.load_state_dict(torch.load(message))
+            plain.optimizer.state.clear()
+            connection.send(None)
+        else:
+            connection.send(timed(lambda m=message: plain.step(*m), arguments.clock))
+
+
 # --- both ways on the same steps ----------------------------------------------------------------
 
 
@@ -152,6 +204,7 @@ class Pair:
     plain: Straightforward
     device: str
     clock: str
+    elsewhere: InAnotherProcess | None
 
     def batch(self, step: int, removed: int) -> tuple[np.ndarray, np.ndarray]:
         """Indices and removal counts of a step, as unspoken chooses them."""
@@ -167,6 +220,8 @@ class Pair:
         self.plain.model.load_state_dict(self.unspoken.bare_model.state_dict())
         self.plain.optimizer.state.clear()
         self.unspoken.optimizer.optimizer.state.clear()
+        if self.elsewhere is not None:
+            self.elsewhere.load(self.unspoken.bare_model)
 
     def step_unspoken(self, step: int, removed: int) -> float:
         """unspoken's step, as its loop calls it."""
@@ -177,6 +232,13 @@ class Pair:
         """The same step, the straightforward way."""
         rate = self.unspoken.learning_rate.at(step, None)
         return self.plain.step(*self.batch(step, removed), rate)
+
+    def timed_plain(self, step: int, removed: int) -> tuple[float, float]:
+        """Its seconds and its loss, in the process that it is measured in."""
+        if self.elsewhere is None:
+            return timed(lambda: self.step_plain(step, removed), self.clock)
+        rate = self.unspoken.learning_rate.at(step, None)
+        return self.elsewhere.step(*self.batch(step, removed), rate)
 
 
 def timed(run: Callable[[], Any], clock: str) -> tuple[float, Any]:
@@ -199,7 +261,7 @@ def measure_level(
     work, tokens, worst = [], [], 0.0
     for number, step in enumerate(steps):
         ours, loss = timed(lambda s=step: pair.step_unspoken(s, removed), pair.clock)
-        theirs, other = timed(lambda s=step: pair.step_plain(s, removed), pair.clock)
+        theirs, other = pair.timed_plain(step, removed)
         worst = max(worst, abs(loss - other))
         if number >= num_warmup:
             seconds["unspoken"].append(ours)
@@ -337,7 +399,8 @@ def measure_case(
         progress=False,
     )
     trainer.model.train()
-    pair = Pair(case, dataset, trainer, plain, device, arguments.clock)
+    elsewhere = None if device == "cuda" else InAnotherProcess(name, arguments, plain_precision)
+    pair = Pair(case, dataset, trainer, plain, device, arguments.clock, elsewhere)
     num_warmup = 1 if name == "gpt2" else 3
     num_steps = arguments.steps or (2 if name == "gpt2" else 30)
     longest = dataset.longest_thought
@@ -348,7 +411,7 @@ def measure_case(
     figures["precision"] = {"unspoken": precision, "plain": plain_precision}
     figures["matmul_gflops_per_s"] = matmul_rates(pair, precision, arguments.product)
     step = 0
-    for removed in (0, longest // 2, ALL):
+    for removed in (0, longest // 2, ALL)[: arguments.levels]:
         steps = range(step, step + num_warmup + num_steps)
         step = steps.stop
         level = measure_level(pair, removed, steps, num_warmup, tolerance)
@@ -366,7 +429,7 @@ def measure_case(
             step += 1
         figures["levels"].append(level)
         show_level(name, level)
-        if removed in (0, ALL):
+        if removed in (0, ALL) and not arguments.no_profile:
             count = 1 if name == "gpt2" else min(10, num_steps)
             ways = {"unspoken": pair.step_unspoken, "plain": pair.step_plain}
             level["where_time_goes"] = {
@@ -379,6 +442,8 @@ def measure_case(
             }
             show_profile(level["where_time_goes"])
             step += count
+    if elsewhere is not None:
+        elsewhere.end()
     return figures
 
 
@@ -453,6 +518,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--cases", nargs="+", choices=CASES, default=CASES)
     parser.add_argument("--steps", type=int, help="timed steps per level (30, and 2 for gpt2)")
+    parser.add_argument("--levels", type=int, default=3, help="of removal: 0, half, all")
+    parser.add_argument("--no_profile", action="store_true", help="not where the time goes")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument(
         "--plain_precision",

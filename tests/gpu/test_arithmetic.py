@@ -57,7 +57,7 @@ def test_fp16_losses_are_near_the_cpus_fp32(tmp_path: Path) -> None:
 
 
 def test_precision_auto_is_bf16_on_a_gpu_that_has_it(tmp_path: Path, device: str) -> None:
-    recipe = resolve_precision(tiny_recipe(tmp_path, train={"precision": "auto"}))
+    recipe = resolve_precision(tiny_recipe(tmp_path, train={"precision": "auto"}), 16)
     assert recipe.train.precision == ("bf16" if device == "cuda" else "fp32")
 
 

@@ -14,7 +14,9 @@ from unspoken.check.data import Sample
 from unspoken.check.finding import Finding
 from unspoken.check.learner import Learner, build_learner
 from unspoken.data.jsonl import json_line
-from unspoken.parallel.precision import resolve_precision
+from unspoken.models.load import width_of
+from unspoken.parallel.precision import describe_precision, resolve_precision
+from unspoken.parallel.products import BY_ONEDNN, takes_onednn
 from unspoken.recipe import Recipe
 from unspoken.recipe.plan import Training
 from unspoken.train.dataset import CoTDataset
@@ -68,6 +70,8 @@ def check_students(
     if learner.thoughts != "none":
         yield from _removal(learner.dataset, trainings)
         yield _work(learner, trainings, elsewhere=elsewhere)
+    if not elsewhere:
+        yield from _arithmetic(learner, trainings)
     yield _memory(recipe, learner, trainings)
     yield _disk(recipe, learner, sample, trainings)
 
@@ -145,9 +149,34 @@ def _work(learner: Learner, trainings: list[CountedTraining], *, elsewhere: bool
     return Finding("work", text)
 
 
+def _arithmetic(learner: Learner, trainings: list[CountedTraining]) -> Iterator[Finding]:
+    """The precision of each training on this machine, and what compiling costs on a CPU."""
+    import torch
+
+    width = width_of(learner.model.config)
+    said: dict[str, list[str]] = {}
+    had: set[str] = set()
+    for training in (one.training for one in trainings):
+        precision = resolve_precision(training.recipe, width).train.precision
+        text = describe_precision(training.recipe.train, precision)
+        said.setdefault(text, []).append(training.name)
+        had.add(precision)
+    for text, names in said.items():
+        yield Finding("machine", text + (f" for {', '.join(names)}" if len(said) > 1 else ""))
+    if any(takes_onednn(precision, width) for precision in had):
+        yield Finding("machine", BY_ONEDNN)
+    compiled = [one for one in trainings if one.training.recipe.train.compile]
+    if compiled and not torch.cuda.is_available():
+        yield Finding(
+            "warning",
+            "warning: train.compile on a CPU: measured, a small model's steps became 20 % slower, "
+            "and compiling took minutes (205 s for GPT-2 small); train.compile=false leaves it out",
+        )
+
+
 def _memory(recipe: Recipe, learner: Learner, trainings: list[CountedTraining]) -> Finding:
     train = recipe.train
-    precision = resolve_precision(recipe).train.precision
+    precision = resolve_precision(recipe, width_of(learner.model.config)).train.precision
     frozen = _NF4_BYTES if recipe.model.quantization else _FROZEN_BYTES[precision]
     size = (learner.num_parameters if learner.num_trained < learner.num_parameters else 0) * frozen
     optimizers = {one.training.recipe.train.optimizer for one in trainings}

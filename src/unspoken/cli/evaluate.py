@@ -12,7 +12,6 @@ from unspoken.cli.options import AskedModelFlags, EvaluateSamplingFlags, Measuri
 from unspoken.cli.output import silence_libraries, waiting
 from unspoken.common.errors import SettingError, settings_of
 from unspoken.common.interrupt import EXIT_INTERRUPTED
-from unspoken.common.machine import has_bfloat16
 from unspoken.parallel.world import is_main_process
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ def evaluate(
                 EvaluateOptions(**settings),
                 adapter=model.lora_model,
                 template=model.template,
-                dtype=_dtype(model.dtype or "auto"),
+                dtype=model.dtype or "auto",
                 overwrite=overwrite,
                 process=process,
                 progress="evaluate",
@@ -86,10 +85,3 @@ def _model(options: AskedModelFlags) -> Model:
     from unspoken.recipe import Model
 
     return Model.model_validate(options.to_recipe()["model"])
-
-
-def _dtype(name: str) -> str:
-    """The dtype of that name; auto: the best that this machine has."""
-    if name != "auto":
-        return name
-    return "bfloat16" if has_bfloat16() else "float32"

@@ -305,7 +305,8 @@ class AskedModelFlags(Options, panel=_MODEL, required=("base_model",)):
     dtype = flag(
         None,
         kind=Literal["auto", "float32", "bfloat16", "float16"],
-        help="of the weights; auto: bfloat16 on a GPU that has it, else float32",
+        help="of the weights; auto: bfloat16 on a machine that has it (on a CPU: where the model "
+        "is wide enough to gain), else float32",
         default="auto",
     )
     quantization = flag("model.quantization", help="nf4: the base model's weights in 4 bits")

@@ -7,6 +7,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,37 @@ def has_bfloat16() -> bool:
     import torch
 
     return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+#: Features of a hidden state from which on products in bf16 are faster on a CPU, casts included.
+#: Measured in steps: 0.85 to 1.25 times as fast at 128, 2.0 at 576, 2.7 at 768.
+WIDE = 512
+
+
+def gains_from_bfloat16(width: int | None) -> bool:
+    """Whether a model computes faster in bfloat16 here: on a GPU with it, a wide one on such a CPU.
+
+    The same answer at any time, on a machine of the same kind.
+
+    Args:
+        width: features of the model's hidden states; None where they are not known.
+    """
+    import torch
+
+    if torch.cuda.is_available():
+        return has_bfloat16()
+    return width is not None and width >= WIDE and cpu_has_bfloat16()
+
+
+@cache
+def cpu_has_bfloat16() -> bool:
+    """Whether the processor multiplies in bfloat16 by itself (AVX-512 BF16 or AMX)."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return False
+    flags = next((line for line in lines if line.startswith("flags")), "").split()
+    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 def environment() -> dict[str, Any]:

@@ -26,7 +26,7 @@ from unspoken.measure.predictions import Metrics, Prediction, judge, summarize
 from unspoken.measure.sampling import Sampling, seed_of
 from unspoken.models.adapter import require_adapter
 from unspoken.models.card import ModelCard
-from unspoken.models.load import load_model, load_tokenizer
+from unspoken.models.load import dtype_for_asking, load_model, load_tokenizer
 from unspoken.models.template import Template, encode_prompts
 from unspoken.recipe.sections import TemplateName
 
@@ -304,7 +304,7 @@ def evaluate_folder(
         options: how the model is asked.
         adapter: folder of a PEFT adapter that is laid over `model`, whatever base it names.
         template: default what unspoken.json says, the adapter's before the model's, else plain.
-        dtype: of the weights.
+        dtype: of the weights; auto: bfloat16 where this machine is faster with it, else float32.
         overwrite: replace `output`.
         process, progress: as in `evaluate`.
 
@@ -321,6 +321,8 @@ def evaluate_folder(
     if adapter is not None:
         require_adapter(adapter, model.name)
     options, template = _completed(options or EvaluateOptions(), template, model, adapter)
+    if dtype == "auto":
+        dtype = _same_for_all(dtype_for_asking(model), process)
     partial_file = output.with_name(f".{output.name}.partial")
     with contextlib.ExitStack() as stack:
         kept = PartialPredictions()
@@ -346,7 +348,16 @@ def evaluate_folder(
             records = (prediction.to_json(options.num_samples) for prediction in predictions)
             write_jsonl(output, records, overwrite=overwrite)
         partial.remove()
-    return metrics.to_json()
+    return {**metrics.to_json(), "dtype": dtype}
+
+
+def _same_for_all(dtype: str, process: PartialState | None) -> str:
+    """What the main process says; all must call it."""
+    if process is None or process.num_processes == 1:
+        return dtype
+    from accelerate.utils import broadcast_object_list
+
+    return broadcast_object_list([dtype])[0]
 
 
 def _completed(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from unspoken import recipe
 from unspoken.common.errors import ModelError, UnspokenError, setting, shorten
+from unspoken.common.machine import gains_from_bfloat16
 from unspoken.models.adapter import add_adapter, base_of, is_adapter, lay_over, merge
 from unspoken.models.card import ModelCard
 from unspoken.models.files import find_fault, is_damage, naming_fault, one_line, require_whole
@@ -96,7 +97,7 @@ def load_model(
             weights; sums are made in the wider of both dtypes.
         adapter: folder of an adapter that is laid over the model, whatever base it names.
         dtype: of the weights: fp32 wherever they are trained themselves. auto: as they were saved;
-            to be asked on a CPU, float32.
+            to be asked on a CPU, as `dtype_for_asking` says.
         seed: seeds torch before weights are drawn.
         lora: train adapters only: the folder's own, where it holds one, else fresh ones.
         spread: ask: over all GPUs of the machine, where this process has it to itself.
@@ -222,12 +223,41 @@ def _dtype(base: str, settings: recipe.Model, dtype: str, purpose: Purpose) -> t
     from transformers import AutoConfig
 
     if dtype == "auto":
-        return torch.float32 if purpose == "ask" and not torch.cuda.is_available() else "auto"
+        if purpose != "ask" or torch.cuda.is_available():
+            return "auto"
+        dtype = dtype_for_asking(settings)
     wanted = getattr(torch, dtype)
     if purpose != "merge":
         return wanted
     config = _pretrained(AutoConfig, base, settings)
     return torch.promote_types(config.dtype or torch.float32, wanted)
+
+
+def dtype_for_asking(settings: recipe.Model) -> str:
+    """The dtype in which this machine asks a model fastest: bfloat16 or float32."""
+    return "bfloat16" if gains_from_bfloat16(read_width(settings)) else "float32"
+
+
+def read_width(settings: recipe.Model) -> int | None:
+    """Features of a model's hidden states, by its configuration alone; None: it does not say.
+
+    Raises:
+        ModelError: the configuration is not there or cannot be used.
+    """
+    from transformers import AutoConfig
+
+    if settings.config is not None:
+        arguments = {k: _number(value) for k, value in settings.config.items() if k != "model_type"}
+        with _usable_config():
+            return width_of(AutoConfig.for_model(settings.config["model_type"], **arguments))
+    with _explained("model", settings.name):
+        base = base_of(str(settings.name)) if is_adapter(settings.name) else str(settings.name)
+        return width_of(_pretrained(AutoConfig, base, settings))
+
+
+def width_of(config: Any) -> int | None:
+    """Features of the hidden states of a model with this configuration; None: it does not say."""
+    return getattr(config.get_text_config(), "hidden_size", None)
 
 
 def _require_vocabulary(model: Any, tokenizer: Any, settings: recipe.Model) -> None:
@@ -279,16 +309,24 @@ def build_empty(settings: recipe.Model, tokenizer: PreTrainedTokenizerBase) -> P
 def _from_config(
     config: dict[str, Any], tokenizer: PreTrainedTokenizerBase, extra: dict[str, Any]
 ) -> PreTrainedModel:
-    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig, AutoModelForCausalLM
 
     arguments = {k: _number(value) for k, value in config.items() if k != "model_type"}
     arguments.setdefault("vocab_size", len(tokenizer))
     for name in ("bos_token_id", "eos_token_id"):
         arguments.setdefault(name, getattr(tokenizer, name))
-    try:
+    with _usable_config():
         built = AutoConfig.for_model(config["model_type"], **arguments)
         return AutoModelForCausalLM.from_config(built, **extra).float()
+
+
+@contextmanager
+def _usable_config() -> Iterator[None]:
+    """Says where transformers cannot make anything of a recipe's `model.config`."""
+    from huggingface_hub.errors import StrictDataclassError
+
+    try:
+        yield
     except (ValueError, TypeError, KeyError, StrictDataclassError) as error:
         first = " ".join(str(error).split())
         raise ModelError(

@@ -350,11 +350,13 @@ class Evaluation(Metrics):
     Attributes:
         settings: everything that decides the result, with hashes of weights and questions.
         cost: of a teacher's tokens; None without prices.
+        dtype: of the weights that were asked, also where the settings leave it to the machine.
     """
 
     _: KW_ONLY
     settings: dict[str, Any] = field(default_factory=dict)
     cost: float | None = None
+    dtype: str | None = None
 
     @property
     def split(self) -> str:

@@ -363,7 +363,8 @@ class Train(Section):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "fp32",
         description="of the arithmetic; weights and optimizer state are always fp32; auto: bf16 on "
-        "a GPU that has it, fp16 on another, fp32 without one",
+        "a GPU that has it, fp16 on another; on a CPU bf16 where it has it and the model is wide "
+        "enough to gain, else fp32",
     )
     gradient_checkpointing: bool = Field(
         default=False, description="less memory, about 30 % slower"
@@ -407,8 +408,10 @@ class Evaluate(Section):
     max_new_tokens: Positive | None = Field(
         default=None, description="empty: as many as the longest training thought and answer need"
     )
-    dtype: Literal["float32", "bfloat16", "float16"] = Field(
-        default="float32", description="of the weights while it is measured"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="float32",
+        description="of the weights while it is measured; auto: bfloat16 on a machine that has it, "
+        "on a CPU where the model is wide enough to gain, else float32",
     )
     limit: Positive | None = Field(default=None, description="only the first questions")
     num_latency: Natural = Field(default=50, description="questions timed one by one")

@@ -74,7 +74,9 @@ class Teacher(Section):
         default=64, description="transformers: questions at once; halved when memory runs out"
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        default="auto", description="transformers: of the weights"
+        default="auto",
+        description="transformers: of the weights; auto: as saved on a GPU; on a CPU bfloat16 "
+        "where it has it and the model is wide enough to gain, else float32",
     )
     base_url: str | None = Field(
         default=None, description="openai: address, such as http://localhost:8000/v1"

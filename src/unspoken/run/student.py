@@ -12,7 +12,12 @@ from unspoken.models.adapter import base_of, is_adapter, require_same_adapter
 from unspoken.models.card import ModelCard
 from unspoken.models.fingerprint import fingerprint, weights_hash
 from unspoken.models.gguf import find_gguf
-from unspoken.models.load import load_model, load_tokenizer, require_reloadable_tokenizer
+from unspoken.models.load import (
+    load_model,
+    load_tokenizer,
+    read_width,
+    require_reloadable_tokenizer,
+)
 from unspoken.models.local import is_local
 from unspoken.models.template import Template
 from unspoken.recipe import Lora, Recipe
@@ -151,12 +156,18 @@ def _train(
     """Trains, and returns what came out; the model's memory is free again."""
     import torch
 
-    from unspoken.parallel.precision import precision_note, resolve_precision
+    from unspoken.parallel.precision import describe_precision, precision_note, resolve_precision
+    from unspoken.parallel.products import BY_ONEDNN
 
-    recipe = resolve_precision(recipe)
+    asked = recipe.train
+    if asked.precision == "auto":
+        recipe = resolve_precision(recipe, read_width(recipe.model))
+    run.say(describe_precision(asked, recipe.train.precision))
     if note := precision_note(recipe):
         run.say(note)
     trainer = _make_trainer(run, recipe, splits, folder, num_steps=num_steps, progress=progress)
+    if trainer.by_onednn:
+        run.say(BY_ONEDNN)
     outcome = _describe(trainer, trainer.run(), is_main=run.process.is_main_process)
     trainer.accelerator.free_memory()
     del trainer  # it and the model refer to each other, and the next model needs their memory
@@ -227,7 +238,7 @@ def _describe(
     return TrainingRecord(
         level=result.level,
         state=TrainingState(**asdict(result.state)),
-        precision=result.precision,
+        precision=f"{result.precision}{', oneDNN' if trainer.by_onednn else ''}",
         num_parameters=sum(p.numel() for p in parameters),
         num_trained_parameters=sum(p.numel() for p in parameters if p.requires_grad),
         num_train=len(train),

@@ -23,8 +23,10 @@ from unspoken.common.interrupt import EXIT_INTERRUPTED, Interrupted, StopRequest
 from unspoken.common.memory import keep_freed_memory, peak_memory
 from unspoken.data.example import Example
 from unspoken.models.card import ModelCard
+from unspoken.models.load import width_of
 from unspoken.models.template import Template
 from unspoken.parallel.precision import resolve_precision
+from unspoken.parallel.products import products_by_onednn, takes_onednn
 from unspoken.parallel.start import start_processes
 from unspoken.parallel.world import read_world
 from unspoken.recipe import Recipe
@@ -120,7 +122,8 @@ class StepwiseInternalization:
             UnspokenError: model, data and recipe do not fit together; the message says how.
         """
         require_trackers(recipe.train)
-        self.recipe = recipe = resolve_precision(recipe)
+        width = width_of(model.config)
+        self.recipe = recipe = resolve_precision(recipe, width)
         self.settings, self.folder, self.train = recipe.train, folder, train
         self.progress, self.watch = progress, watch or (lambda moment, state: None)
         if recipe.train.threads:
@@ -130,6 +133,7 @@ class StepwiseInternalization:
         self.accelerator = self.processes.accelerator
         if self.accelerator.device.type == "cpu":
             keep_freed_memory()
+        self.by_onednn = takes_onednn(recipe.train.precision, width)
         start_trackers(self.accelerator, recipe)
         self.stop = StopRequest(is_launched=read_world().is_launched)
         require_fit(
@@ -278,7 +282,8 @@ class StepwiseInternalization:
         schedule, device = self.recipe.schedule, self.accelerator.device
         micro = self.settings.micro_batch_size or len(indices)
         total = torch.zeros((), device=device)
-        with self.processes.arithmetic(), unpadded():
+        by_onednn = products_by_onednn(self.by_onednn)
+        with self.processes.arithmetic(), unpadded(), by_onednn:
             for start in range(0, len(indices), micro):
                 part = slice(start, start + micro)
                 batch = collate(

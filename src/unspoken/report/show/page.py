@@ -209,7 +209,7 @@ def _variant_values(phase: PhaseResult, name: str) -> dict[str, Any]:
 
 def _measured_values(measured: Evaluation) -> dict[str, Any]:
     figures = measured.to_json()
-    del figures["settings"], figures["cost"]
+    del figures["settings"], figures["cost"], figures["dtype"]
     return {
         "split": measured.split,
         "limit": measured.limit,
@@ -229,6 +229,7 @@ def _trained_values(trained: TrainingRecord) -> dict[str, Any]:
         "num_train": trained.num_train,
         "num_dropped": trained.num_dropped,
         "longest_thought": trained.longest_thought,
+        "precision": trained.precision,
         "peak_memory": peak.host if peak.gpu is None else peak.gpu,
         "on_gpu": peak.gpu is not None,
         "num_trained_parameters": trained.num_trained_parameters,

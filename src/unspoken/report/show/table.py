@@ -129,6 +129,7 @@ def _training(phase: PhaseResult) -> list[Row]:
         _trained_row(phase, "Time", "validation not counted", _seconds),
         _trained_row(phase, "Examples", "", _examples),
         _trained_row(phase, "Parameters", "", _size),
+        _trained_row(phase, "Precision", "of the arithmetic", _precision),
         _trained_row(phase, "Peak memory", "of the process up to then", _memory),
     ]
 
@@ -159,6 +160,10 @@ def _size(trained: TrainingRecord) -> Cell:
     part = own is not None and own != trained.num_parameters
     detail = f"{numbers.parameters(own)} trained" if part else ""
     return Cell(numbers.parameters(trained.num_parameters), detail)
+
+
+def _precision(trained: TrainingRecord) -> Cell:
+    return Cell(trained.precision or numbers.DASH)
 
 
 def _memory(trained: TrainingRecord) -> Cell:

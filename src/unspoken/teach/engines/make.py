@@ -35,7 +35,7 @@ class EngineOptions:
         price_prompt: openai: price of a million prompt tokens.
         price_completion: openai: price of a million written tokens.
         batch_size: transformers: questions at once; halved when memory runs out.
-        dtype: transformers: of the weights (auto: as saved on a GPU, float32 on a CPU).
+        dtype: transformers: of the weights (auto: as saved; on a CPU what is fastest).
         quantization: transformers: nf4 loads the weights in 4 bits, a quarter of the memory.
         trust_remote_code: transformers: run Python code that came with the model.
     """
