@@ -6,21 +6,22 @@ TRL is no dependency. It is taken from a folder of its own, and what it needs is
     python benchmarks/trl_step.py --trl /tmp/trl --model models/smollm2 --threads 1 \
         --clock processor --output benchmarks/results/cpu-trl-step.json
 
-Each way has a model of its own with the same adapters. The steps alternate in one process, in fp32
-and in bf16; the losses of each step must agree. TRL trains as its SFTTrainer does from a data set
-of prompts and completions: its collator, its loss over completions, Trainer's optimizer and
-clipping, bf16 as its `bf16=True` has it. Its `training_step` is called with one batch after the
-other, then its optimizer, as its loop does; what the loop does beside that is not counted.
+Each way has a model of its own with the same adapters, and a process of its own, as a user has it:
+unspoken sets up its process' allocator. They take turns step by step, in fp32 and in bf16; the
+losses of each step must agree. TRL trains as SFTTrainer does by itself: its collator, its loss over
+completions, Trainer's optimizer and clipping, and bf16 as its `bf16=True` has it, without
+gradient checkpointing, which would cost time. A step is timed from its begin to its end as its
+loop tells them to a callback.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,41 +85,68 @@ def _row(dataset: CoTDataset, index: int) -> dict[str, list[int]]:
 
 
 def train_by_turns(ours: Ours, recipe: Recipe, arguments: argparse.Namespace) -> dict[str, Any]:
-    """TRL's own training loop; after each of its steps comes the same one of ours."""
+    """A step of TRL's, in its own process, then the same one of ours, and so on."""
+    clock = CLOCKS[arguments.clock]
+    num_steps = arguments.warmup + arguments.steps
+    seconds: dict[str, list[float]] = {"unspoken": [], "trl": []}
+    losses: dict[str, list[float]] = {"unspoken": [], "trl": []}
+    context = multiprocessing.get_context("spawn")
+    connection, theirs = context.Pipe()
+    rows = ours.rows(num_steps)
+    process = context.Process(
+        target=train_by_trl, args=(theirs, recipe, rows, num_steps, arguments), daemon=True
+    )
+    process.start()
+    for number in range(num_steps):
+        connection.send("go")
+        took, loss = connection.recv()
+        seconds["trl"].append(took)
+        losses["trl"].append(loss)
+        begin = clock()
+        losses["unspoken"].append(ours.step(number))
+        seconds["unspoken"].append(clock() - begin)
+        print(
+            f"  step {number}: TRL {took:.2f} s, unspoken {seconds['unspoken'][-1]:.2f} s; losses "
+            f"{loss:.5f} and {losses['unspoken'][-1]:.5f}",
+            flush=True,
+        )
+    process.join()
+    return _figures(seconds, losses, arguments, recipe.train.precision)
+
+
+def train_by_trl(
+    connection: Any,
+    recipe: Recipe,
+    rows: list[dict[str, list[int]]],
+    num_steps: int,
+    arguments: argparse.Namespace,
+) -> None:
+    """TRL's own training loop, which waits before each step until it is told to go on."""
+    sys.path.append(str(arguments.trl))
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
     from datasets import Dataset
     from transformers import TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
     clock = CLOCKS[arguments.clock]
-    num_steps = arguments.warmup + arguments.steps
-    seconds: dict[str, list[float]] = {"unspoken": [], "trl": []}
-    losses: dict[str, list[float]] = {"unspoken": [], "trl": []}
+    losses: list[float] = []
 
     class Recording(SFTTrainer):
         def compute_loss(self, *positional: Any, **named: Any) -> Any:
             loss = super().compute_loss(*positional, **named)
-            losses["trl"].append(float(loss.detach()))
+            losses.append(float(loss.detach()))
             return loss
 
     class Turns(TrainerCallback):
         def on_step_begin(self, *_: Any, **__: Any) -> None:
+            connection.recv()
             self.began = clock()
 
-        def on_step_end(self, _: Any, state: Any, *__: Any, **___: Any) -> None:
-            seconds["trl"].append(clock() - self.began)
-            seconds["unspoken"].append(_timed(lambda: self.ours(state.global_step), clock))
-            print(
-                f"  step {state.global_step}: TRL {seconds['trl'][-1]:.2f} s, unspoken "
-                f"{seconds['unspoken'][-1]:.2f} s; losses {losses['trl'][-1]:.5f} and "
-                f"{losses['unspoken'][-1]:.5f}",
-                flush=True,
-            )
-
-        def ours(self, done: int) -> None:
-            losses["unspoken"].append(ours.step(done - 1))
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            connection.send((clock() - self.began, losses[-1]))
 
     settings = recipe.train
-    is_bf16 = settings.precision == "bf16"
     with tempfile.TemporaryDirectory() as folder:
         config = SFTConfig(
             output_dir=folder,
@@ -128,7 +156,7 @@ def train_by_turns(ours: Ours, recipe: Recipe, arguments: argparse.Namespace) ->
             lr_scheduler_type="constant",
             weight_decay=settings.weight_decay,
             max_grad_norm=settings.max_grad_norm,
-            bf16=is_bf16,
+            bf16=settings.precision == "bf16",
             use_cpu=True,
             gradient_checkpointing=False,  # SFTConfig's default is true, which takes more time
             train_sampling_strategy="sequential",
@@ -145,18 +173,11 @@ def train_by_turns(ours: Ours, recipe: Recipe, arguments: argparse.Namespace) ->
         trainer = Recording(
             model=model,
             args=config,
-            train_dataset=Dataset.from_list(ours.rows(num_steps)),
+            train_dataset=Dataset.from_list(rows),
             processing_class=tokenizer,
             callbacks=[Turns()],
         )
         trainer.train()
-    return _figures(seconds, losses, arguments, settings.precision)
-
-
-def _timed(run: Callable[[], Any], clock: Callable[[], float]) -> float:
-    begin = clock()
-    run()
-    return clock() - begin
 
 
 def _figures(
@@ -192,7 +213,6 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="CPU threads of torch")
     parser.add_argument("--output", type=Path, help="write the figures as JSON")
     arguments = parser.parse_args()
-    sys.path.append(str(arguments.trl))
     os.environ["ACCELERATE_USE_CPU"] = "true"
     load = os.getloadavg()
     if arguments.threads:

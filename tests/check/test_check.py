@@ -253,6 +253,36 @@ def test_fp16_without_a_gpu_is_an_error(tmp_path: Path, monkeypatch: pytest.Monk
         said(asking(tmp_path, data=ARITHMETIC, distil={"precision": "fp16"}))
 
 
+@pytest.mark.parametrize("bf16", [True, False])
+@pytest.mark.parametrize("width", [16, 512])
+def test_the_precision_of_this_machine_and_model_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bf16: bool, width: int
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    for place in ("common.machine", "parallel.precision"):
+        monkeypatch.setattr(f"unspoken.{place}.cpu_has_bfloat16", lambda: bf16)
+    recipe = tiny_recipe(tmp_path, model={"config": {"n_embd": width}}, train={"precision": "auto"})
+    expected = "bf16 (auto: " if bf16 and width == 512 else "fp32 (auto: "
+    assert f"precision: {expected}" in said(recipe)
+
+
+def test_fp32_by_onednn_is_said_where_it_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny_recipe(tmp_path, train={"precision": "fp32"})
+    assert "oneDNN" not in said(recipe)
+    monkeypatch.setattr("unspoken.check.student.takes_onednn", lambda *_: True)
+    assert "products: fp32 by oneDNN" in said(recipe)
+
+
+def test_compiling_on_a_cpu_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    text = said(tiny_recipe(tmp_path, train={"compile": True}))
+    assert "warning: train.compile on a CPU" in text
+    assert "205 s" in text
+    assert "train.compile" not in said(tiny_recipe(tmp_path))
+
+
 def test_missing_bitsandbytes_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = load_recipe(RECIPES / "distill-qwen.yaml")
     assert "bitsandbytes is installed" in said(recipe) or "not installed here" in said(recipe)
