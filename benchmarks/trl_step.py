@@ -127,7 +127,7 @@ def train_by_trl(
         torch.set_num_threads(arguments.threads)
     from datasets import Dataset
     from transformers import TrainerCallback
-    from trl import SFTConfig, SFTTrainer
+    from trl import SFTConfig, SFTTrainer  # pyright: ignore[reportMissingImports]
 
     clock = CLOCKS[arguments.clock]
     losses: list[float] = []

@@ -261,7 +261,8 @@ def test_the_precision_of_this_machine_and_model_is_said(
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     for place in ("common.machine", "parallel.precision"):
         monkeypatch.setattr(f"unspoken.{place}.cpu_has_bfloat16", lambda: bf16)
-    recipe = tiny_recipe(tmp_path, model={"config": {"n_embd": width}}, train={"precision": "auto"})
+    config = {"model_type": "gpt2", "n_layer": 1, "n_head": 2, "n_embd": width}
+    recipe = tiny_recipe(tmp_path, model={"config": config}, train={"precision": "auto"})
     expected = "bf16 (auto: " if bf16 and width == 512 else "fp32 (auto: "
     assert f"precision: {expected}" in said(recipe)
 
