@@ -162,7 +162,7 @@ def _train(
     asked = recipe.train
     if asked.precision == "auto":
         recipe = resolve_precision(recipe, read_width(recipe.model))
-    run.say(describe_precision(asked, recipe.train.precision))
+        run.say(describe_precision(asked, recipe.train.precision))
     if note := precision_note(recipe):
         run.say(note)
     trainer = _make_trainer(run, recipe, splits, folder, num_steps=num_steps, progress=progress)
