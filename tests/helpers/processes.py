@@ -21,6 +21,8 @@ from collections.abc import Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
 
+from helpers.patience import patient
+
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(
     [
@@ -78,7 +80,7 @@ class Forked:
         Raises:
             TimeoutExpired: it ran on, and was killed.
         """
-        self._process.join(timeout)
+        self._process.join(patient(timeout))
         status = self.poll()
         if status is None:
             self._process.kill()
@@ -146,6 +148,6 @@ def together(*arguments: str, **environment: str) -> subprocess.CompletedProcess
         Forked(*arguments, folder=folder, RANK=rank, LOCAL_RANK=rank, **world, **environment)
         for rank in ("0", "1")
     ]
-    wait([process.sentinel for process in both], 300)
+    wait([process.sentinel for process in both], patient(300))
     ended = [process.wait(30 if any(each.poll() for each in both) else 300) for process in both]
     return max(ended, key=lambda done: abs(done.returncode))

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from helpers.launching import IMPORTS, torchrun
+from helpers.patience import Deadline
 from helpers.processes import Forked
 from helpers.servers import FakeServer, free_port
 from unspoken.cli.main import main
@@ -64,9 +65,9 @@ def words_of(verb: str, folder: Path, url: str) -> list[str]:
 def stop(arguments: list[str], server: FakeServer, number: int) -> tuple[int, str, str]:
     """Starts Python, sends the signal when the server hangs; status, output and errors."""
     process = Forked(*arguments, own_group=True, **IMPORTS, OMP_NUM_THREADS="1")
-    end = time.monotonic() + 120
+    deadline = Deadline(120)
     while len(server.bodies) < NUM_ANSWERED + 2 and process.poll() is None:
-        assert time.monotonic() < end, "it never asked"
+        assert not deadline.has_passed, "it never asked"
         time.sleep(0.02)
     if number == signal.SIGINT:  # a terminal's goes to all of them
         os.killpg(process.pid, number)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from helpers.paths import ROOT
+from helpers.patience import patient
 from unspoken.cli.main import main
 
 
@@ -173,7 +174,7 @@ def test_sigterm_ends_after_the_running_batch_and_can_go_on(tmp_path: Path) -> N
     output = tmp_path / "traces.jsonl"
     process = start_slow(output, most=100)
     process.send_signal(signal.SIGTERM)
-    _, error = process.communicate(timeout=20)
+    _, error = process.communicate(timeout=patient(20))
     assert (process.returncode, error) == (75, "")
     num_done = len(read(output))
     assert 0 < num_done < 200

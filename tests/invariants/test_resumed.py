@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from helpers.patience import Deadline
 from helpers.processes import Forked
 from helpers.recipes import tiny_recipe
 from helpers.training import IMPATIENT, events, losses, run, same, stop_after, trainer, weights
@@ -54,8 +55,8 @@ def _wait_for_step(folder: Path, step: int, process: Forked) -> None:
 
 
 def _wait_for_line(path: Path, part: str, process: Forked) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
+    deadline = Deadline(120)
+    while not deadline.has_passed and process.poll() is None:
         if path.exists() and part in path.read_text():
             return
         time.sleep(0.01)

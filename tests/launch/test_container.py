@@ -20,6 +20,7 @@ import pytest
 
 from helpers.container import lay_out
 from helpers.paths import CONFIGS
+from helpers.patience import Deadline, patient
 from helpers.processes import Forked
 from helpers.sagemaker import write_recipe
 from unspoken.launch.container.job import ACCELERATE_FILE
@@ -77,10 +78,10 @@ def free_port() -> int:
 def wait_for(
     condition: Any, process: subprocess.Popen[str] | Forked, timeout_s: float = 120
 ) -> None:
-    deadline = time.monotonic() + timeout_s
+    deadline = Deadline(timeout_s)
     while not condition():
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, "waited too long"
+        assert not deadline.has_passed, "waited too long"
         time.sleep(0.05)
 
 
@@ -108,12 +109,12 @@ def test_two_hosts_train_are_stopped_and_go_on(
     run = roots[0] / "checkpoints" / "run"
     wait_for(lambda: list(run.glob("internalized/checkpoint-*")), processes[0])
     processes[0].send_signal(signal.SIGTERM)
-    first = [processes[0].communicate(timeout=100)[0]]
-    time.sleep(3)  # its processes have ended by now
-    assert processes[1].poll() is None, "it waits for its own SIGTERM"
-    assert not children(processes[1].pid)
+    first = [processes[0].communicate(timeout=patient(100))[0]]
+    # its processes end, and it waits for its own SIGTERM
+    wait_for(lambda: not children(processes[1].pid), processes[1])
+    assert processes[1].poll() is None
     processes[1].send_signal(signal.SIGTERM)
-    first.append(processes[1].communicate(timeout=10)[0])
+    first.append(processes[1].communicate(timeout=patient(10))[0])
     assert [process.returncode for process in processes] == [75, 75], first
     assert not any((root / "output" / "failure").exists() for root in roots)
     assert not (roots[0] / "model").exists()
@@ -137,7 +138,7 @@ def test_two_hosts_train_are_stopped_and_go_on(
     port = free_port()
     processes = [start(root, port) for root in roots]
     launched += processes
-    second = [process.communicate(timeout=200)[0] for process in processes]
+    second = [process.communicate(timeout=patient(200))[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], second
 
     steps = [record["step"] for record in metrics(run) if record["event"] == "train"]
@@ -183,7 +184,7 @@ def test_hosts_agree_where_a_resumed_job_has_another_setting(
     run, port = roots[0] / "checkpoints" / "run", free_port()
     processes = [start(root, port) for root in roots]
     launched += processes
-    output = [process.communicate(timeout=120)[0] for process in processes]
+    output = [process.communicate(timeout=patient(120))[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], output
     assert list((run / "old" / "1" / "internalized").glob("checkpoint-*"))
     steps = [record["step"] for record in metrics(run) if record["event"] == "train"]
@@ -208,7 +209,7 @@ def test_a_bad_recipe_leaves_its_one_line_reason(tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path)
     root = lay_out(tmp_path / "ml", recipe, "train.learning_rat=1e-3")
     process = start(root, free_port())
-    log = process.communicate(timeout=100)[0]
+    log = process.communicate(timeout=patient(100))[0]
     assert process.returncode not in (0, 75), log
     reason = (root / "output" / "failure").read_text()
     assert "learning_rat" in reason

@@ -15,6 +15,7 @@ import pytest
 
 from helpers.container import job_of, lay_out
 from helpers.paths import CONFIGS
+from helpers.patience import patient
 from helpers.sagemaker import write_recipe
 from unspoken.common.errors import RecipeError
 from unspoken.launch.container import entry
@@ -60,7 +61,7 @@ def test_a_failure_right_before_sigterm_is_its_consequence(
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("left", ["sleep 60 &", "setsid sleep 5 &"])
+@pytest.mark.parametrize("left", ["sleep 60 &", "setsid sleep 60 &"])
 def test_a_job_ends_when_its_run_does(left: str, tmp_path: Path) -> None:
     """A process that outlives the run holds its output open; that must not be waited for."""
     command = ["bash", "-c", f"{left} echo 'error: no memory'; exit 3"]
@@ -75,7 +76,7 @@ def test_a_job_ends_when_its_run_does(left: str, tmp_path: Path) -> None:
             rest_of_output_s=1,
         )
     assert ended == (3, "no memory")
-    assert time.monotonic() - begin < 4.5
+    assert time.monotonic() - begin < 55
 
 
 def test_what_goes_wrong_beside_the_run_is_said_once_and_tried_again() -> None:
@@ -125,4 +126,4 @@ def test_workers_are_found_through_their_parent() -> None:
     child = int(parent.stdout.readline())
     assert children(parent.pid) == [child]
     os.kill(child, signal.SIGTERM)
-    parent.wait(timeout=10)
+    parent.wait(timeout=patient(10))

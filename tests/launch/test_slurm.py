@@ -166,7 +166,7 @@ class Launched:
         self.flags = [str(self.recipe), f"output={self.run}", *flags]
         main(["launch", "slurm", *self.flags])
         self.folder = self.run / "slurm" / "1"
-        known = json.loads((self.folder / "jobs.json").read_text())
+        known = json.loads((self.folder / "jobs.json").read_text())["jobs"]
         self.jobs = {one["name"]: one["id"] for one in known}
 
     def events(self) -> str:

@@ -6,16 +6,18 @@ from __future__ import annotations
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from helpers.recipes import tiny_recipe
 from helpers.slurm import fakes  # noqa: F401
-from unspoken.common.errors import OutputExistsError
+from unspoken.common.errors import DataError, OutputExistsError
 from unspoken.launch.slurm.options import SlurmOptions
 from unspoken.launch.slurm.render import SlurmLaunch, working_directory
 from unspoken.launch.slurm.submit import SlurmError, launch_folder, status_lines, submit
+from unspoken.recipe.records import JobsRecord, SubmittedJob
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def launch(tmp_path: Path, fakes: Path, monkeypatch: pytest.MonkeyPatch) -> Slur
 
 def jobs_of(launch: SlurmLaunch) -> list[str]:
     path = launch.folder / "jobs.json"
-    return [job["id"] for job in json.loads(path.read_text())] if path.exists() else []
+    return [job["id"] for job in json.loads(path.read_text())["jobs"]] if path.exists() else []
 
 
 def test_without_sbatch_it_says_where_to_go(
@@ -79,6 +81,41 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, launch: SlurmL
     with pytest.raises(OutputExistsError, match="not a run folder"):
         submit(launch, tmp_path / "recipe.yaml")
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ('{"jobs": [{"name": "run"}]}', r"jobs\.0\.id: "),
+        ('{"jobs": 7}', "jobs: "),
+        ('[{"id": "1"}]', r"jobs\.0\.name: "),
+        ('{"version": 99, "jobs": []}', "version: found 99"),
+        ('[{"name": ', "not JSON"),
+        ("7", "found no JSON object"),
+    ],
+)
+def test_a_damaged_list_of_jobs_is_named(
+    tmp_path: Path, launch: SlurmLaunch, text: str, where: str
+) -> None:
+    launch.folder.mkdir(parents=True)
+    jobs = launch.folder / "jobs.json"
+    jobs.write_text(text)
+    with pytest.raises(DataError, match=rf"{jobs}:.*{where}"):
+        list(status_lines(launch.recipe))
+    (tmp_path / "run" / "recipe.yaml").touch()
+    after = replace(launch, folder=launch_folder(launch.recipe))
+    with pytest.raises(DataError, match=rf"{jobs}:.*{where}"):  # its jobs may still be there
+        submit(after, tmp_path / "recipe.yaml")
+
+
+@pytest.mark.integration
+def test_a_list_of_jobs_of_an_earlier_version_is_read(launch: SlurmLaunch) -> None:
+    launch.folder.mkdir(parents=True)
+    (launch.folder / "jobs.json").write_text('[{"name": "run", "id": "7"}]')
+    assert JobsRecord.read(launch.folder / "jobs.json") == JobsRecord(
+        jobs=(SubmittedJob("run", "7"),)
+    )
 
 
 @pytest.mark.integration

@@ -1140,13 +1140,18 @@ def test_what_does_not_say_the_same_is_wrong(kind: str, predicted: str, gold: st
     )
 
 
-def test_cases_that_strangers_brought_are_judged_as_they_should_be(tmp_path: Path) -> None:
-    cases = Path(__file__).with_name("answer_cases.jsonl")
+@pytest.mark.parametrize(
+    ("name", "count"), [("answer_cases.jsonl", 66), ("answer_neighbours.jsonl", 1429)]
+)
+def test_cases_that_strangers_brought_are_judged_as_they_should_be(
+    tmp_path: Path, name: str, count: int
+) -> None:
+    cases = Path(__file__).with_name(name)
     score_file(cases, tmp_path / "scored.jsonl")
     lines = (tmp_path / "scored.jsonl").read_text(encoding="utf-8").splitlines()
     wrong = [record for record in map(json.loads, lines) if record["correct"] != record["right"]]
     assert wrong == []
-    assert len(lines) == 66
+    assert len(lines) == count
 
 
 # Whole texts with their gold answers.

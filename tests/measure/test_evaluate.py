@@ -98,6 +98,17 @@ def test_metrics_count_what_the_predictions_say() -> None:
     assert metrics.interval == pytest.approx((0.15, 0.85), abs=0.001)
 
 
+def test_what_nobody_can_tell_is_counted_and_wrong() -> None:
+    counts = {"num_prompt_tokens": 3, "num_tokens": 5, "stopped": True}
+    texts = ["Final Answer: 9^{9^{9^{9}}}", "Final Answer: 3", "Final Answer: 2"]
+    predictions = [judge(Example("q", "", "2"), text, **counts) for text in texts]
+    metrics = summarize(predictions, seconds=1.0, batch_size=3)
+    assert (metrics.num_graded, metrics.num_correct, metrics.num_undecided) == (3, 1, 1)
+    records = [prediction.to_json() for prediction in predictions]
+    assert [record["correct"] for record in records] == [False, False, True]
+    assert [record.get("undecided") for record in records] == [True, None, None]
+
+
 def test_questions_without_gold_are_answered_but_not_graded(model: Any, tokenizer: Any) -> None:
     some = [Example("1 * 2", "", ""), Example("2 * 2", "", "4")]
     predictions, metrics = evaluate(model, tokenizer, Template(), some, SHORT)

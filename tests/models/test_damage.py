@@ -286,6 +286,19 @@ TEMPLATES = {
     "does not end": "{% for n in range(99999) %}{% for m in range(99999) %}{{ m }}"
     "{% endfor %}{% endfor %}",
     "gets slower": "{% for n in range(99999) %}{{ range(99999) | list | length }}{% endfor %}",
+    "is one huge text": "{{ 'x' * 10**9 }}",
+    "multiplies a text": "{{ 'x' * 1000000000 }}",
+    "multiplies a list": "{{ [0] * 1000000000 }}",
+    "fills up a text": "{{ 'x' | center(2000000000) }}",
+    "formats a number": "{{ '%2000000000d' | format(1) }}",
+    "doubles a text": "{% set a = namespace(t='x') %}{% for n in range(60) %}"
+    "{% set a.t = a.t ~ a.t %}{% endfor %}{{ a.t | length }}",
+    "repeats a long text": "{% set t = 'x' * 100000 %}{% for n in range(99999) %}{{ t }}"
+    "{% endfor %}",
+    "is ten million characters": "{{ 'x' * 10000000 }}",
+    "calculates for ever": "{% set a = 10 ** 10 ** 9 %}{{ a }}",
+    "calculates later": "{% set n = 10 %}{{ n ** n ** n }}",
+    "writes for ever": "{{ lipsum(n=100000000) }}",
     "is empty": "",
     "says nothing": "{% for message in messages %}  {% endfor %}",
 }
@@ -313,6 +326,20 @@ def test_a_template_without_a_system_role_is_no_fault(tokenizer: Any) -> None:
         assert render_chat(tokenizer, [{"role": "user", "content": str(number)}]) == (
             f"[user]{number}\n[assistant]"
         )
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "**{{ messages[0]['content'] }}**",
+        "{% macro a(b) %}{{ b }}{% endmacro %}{{ a(**{'b': messages[0]['content']}) }}",
+        "{{ messages[0]['content'] * 2 }}",
+    ],
+)
+def test_a_template_may_write_asterisks_and_long_texts(template: str, tokenizer: Any) -> None:
+    tokenizer.chat_template = template
+    question = "12 " * 300_000
+    assert question in render_chat(tokenizer, [{"role": "user", "content": question}])
 
 
 # --- code of the model's own ----------------------------------------------------------------------

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 from helpers.disks import small_disk
+from helpers.patience import Deadline
 from unspoken.cli.download import download
 from unspoken.cli.main import main
 from unspoken.common.errors import DataError, OutputExistsError, RecipeError
@@ -94,7 +96,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.hub.cut is not None and len(body) > self.hub.cut:
             self.wfile.write(body[: self.hub.cut])
             self.wfile.flush()
-            self.hub.release.wait(20)
+            self.hub.release.wait(600)
             self.close_connection = True
         else:
             self.wfile.write(body)
@@ -212,6 +214,13 @@ def test_a_damaged_file_is_fetched_again_alone(hub: Hub, tmp_path: Path) -> None
     assert (folder / "tokenizer.json").read_bytes() == FILES["tokenizer.json"]
 
 
+def _num_bytes(staging: Path) -> int:
+    """Of all that has arrived in part."""
+    with contextlib.suppress(FileNotFoundError):  # one is whole just now
+        return sum(path.stat().st_size for path in staging.glob("*.part"))
+    return 0
+
+
 @pytest.mark.integration
 @pytest.mark.parametrize("ignore_range", [False, True])
 def test_after_a_kill_it_goes_on_in_the_middle_of_a_file(
@@ -228,9 +237,9 @@ def test_after_a_kill_it_goes_on_in_the_middle_of_a_file(
     environment["HF_ENDPOINT"] = hub.endpoint
     process = subprocess.Popen([sys.executable, "-c", code], env=environment)
     staging = tmp_path / ".downloading-student"
-    deadline = time.monotonic() + 60
-    while sum(path.stat().st_size for path in staging.glob("*.part")) < 90_000:
-        assert time.monotonic() < deadline
+    deadline = Deadline(60)
+    while _num_bytes(staging) < 90_000:
+        assert not deadline.has_passed
         assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
@@ -430,6 +439,31 @@ def test_a_copied_folder_is_compared_with_its_record(
     with pytest.raises(RecipeError, match="give it alone"):
         download(verify=folder, student="Owner/Model")
     assert hub.requests == []
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"files": 3}, "files: "),
+        ({"files": [{"path": "a"}]}, r"files\.0\.size: "),
+        ({"with_code": "perhaps"}, "with_code: "),
+        ({"weights": "h5"}, "weights: "),
+        ({"version": 99}, "version: found 99"),
+    ],
+)
+def test_a_damaged_record_of_a_download_is_named(
+    hub: Hub, tmp_path: Path, change: dict[str, Any], where: str
+) -> None:
+    folder = tmp_path / "student"
+    download_model("Owner/Model", folder)
+    record = json.loads((folder / "download.json").read_text())
+    assert record.pop("version") == 1
+    (folder / "download.json").write_text(json.dumps(record))  # from before it had a version
+    download(verify=folder)
+    (folder / "download.json").write_text(json.dumps({**record, **change}))
+    for call in (lambda: download(verify=folder), lambda: download_model("Owner/Model", folder)):
+        with pytest.raises(DownloadError, match=rf"download.json: {where}.*download again"):
+            call()
 
 
 @pytest.mark.integration

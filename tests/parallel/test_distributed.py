@@ -22,6 +22,7 @@ from helpers.launching import (
     train_alone,
 )
 from helpers.paths import ROOT
+from helpers.patience import Deadline, patient
 from helpers.processes import alone, together
 from helpers.recipes import tiny_recipe
 from unspoken.common.errors import RecipeError
@@ -109,14 +110,14 @@ def test_ctrl_c_under_a_launcher_saves_and_goes_on(tmp_path: Path) -> None:
         start_new_session=True,
     )  # fmt: skip
     log = tmp_path / "run" / "internalized" / "metrics.jsonl"
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not (log.exists() and log.stat().st_size > 2000):
+    deadline = Deadline(120)
+    while not deadline.has_passed and not (log.exists() and log.stat().st_size > 2000):
         assert launcher.poll() is None
         time.sleep(0.05)
     for process in _group(launcher.pid):
         with contextlib.suppress(ProcessLookupError):  # torchrun has others that come and go
             os.kill(process, signal.SIGINT)
-    output, _ = launcher.communicate(timeout=120)
+    output, _ = launcher.communicate(timeout=patient(120))
     assert "everything is saved in" in output, output
     assert list((tmp_path / "run" / "internalized").glob("checkpoint-*"))
 

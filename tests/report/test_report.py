@@ -58,7 +58,9 @@ def test_full_report_has_the_numbers(full):
     for name, variant in phase["variants"].items():
         given = json.loads((full / name / "evaluation.json").read_text())
         given.pop("settings")
-        expected = {**given, "split": "test", "limit": None, "data_sha256": None}
+        # from before undecided answers were counted
+        unknown = {"num_undecided": None, "limit": None, "data_sha256": None}
+        expected = {**unknown, **given, "split": "test"}
         assert variant["measured"] == expected
         assert variant["steps"] == 100
         assert variant["trained"]["seconds"] == 90.0
@@ -336,6 +338,22 @@ def test_validation_split_is_said(tmp_path, without_plots):
     assert "VALIDATION" in "\n".join(summary_lines(folder))
 
 
+def test_answers_that_nobody_can_judge_are_told(full, without_plots, capsys):
+    page = full / "report.html"
+    write_report(full)
+    assert "Undecided" not in page.read_text(encoding="utf-8")
+    known = json.loads((full / "internalized" / "evaluation.json").read_text())
+    write(full / "internalized" / "evaluation.json", {**known, "num_undecided": 1_200})
+    write_report(full)
+    assert "Undecided" in page.read_text(encoding="utf-8")
+    told = "1,200 of the internalized model's answers could not be decided and count as wrong."
+    assert told in conclude(read_run(full).phases[0]).notes
+    print_summary(full)
+    assert told in " ".join(capsys.readouterr().out.split())
+    print_metrics({**known, "num_undecided": 1_200})
+    assert "undecided, not right  1,200" in capsys.readouterr().out
+
+
 def test_summary_fits_a_terminal(full, capsys):
     print_summary(full)
     lines = capsys.readouterr().out.splitlines()
@@ -369,6 +387,25 @@ def test_what_is_no_run_folder(tmp_path):
     write(tmp_path / "internalized" / "evaluation.json", "{")
     with pytest.raises(DataError, match=r"evaluation\.json:1: not JSON"):
         write_report(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"evaluate": 1.5}, {"evaluate": {"limit": "a"}}, {"split": ["test"]}, {"data_sha256": 1}],
+)
+def test_damaged_settings_of_an_evaluation_are_named(full, without_plots, settings):
+    file = full / "internalized" / "evaluation.json"
+    write(file, {**json.loads(file.read_text()), "settings": settings})
+    with pytest.raises(DataError, match=rf"{file}: settings\.{next(iter(settings))}"):
+        write_report(full)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-1e999"])
+def test_numbers_that_json_does_not_know_leave_the_report_whole(full, without_plots, number):
+    file = full / "environment.json"
+    file.write_text(file.read_text().replace("{", f'{{"a": {number}, "b": [{number}],', 1))
+    write_report(full)
+    assert read_values(full)["environment"]["a"] is None
 
 
 def test_long_logs_are_thinned():

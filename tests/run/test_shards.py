@@ -85,6 +85,22 @@ def test_a_teacher_from_scratch_is_trained_once_for_all_shares(tmp_path: Path) -
     assert model.stat().st_mtime_ns == before
 
 
+def test_damaged_seconds_of_a_share_are_named(tmp_path: Path) -> None:
+    recipe = tiny_recipe(tmp_path / "run", **WORKED)
+    prepare(recipe, progress=False)
+    write_shard(recipe, (1, 2), progress=False)
+    write_shard(recipe, (2, 2), progress=False)
+    one, other = sorted((tmp_path / "run/traces/shards").glob("*.seconds.json"))
+    one.write_text('{"seconds": "long"}')
+    with pytest.raises(DataError, match=rf"{one}: seconds: .*remove the file and run again"):
+        merge(recipe, 2)
+    one.unlink()
+    other.write_text('{"seconds": 7.5}')  # from before it had a version
+    merge(recipe, 2)
+    stage = json.loads((tmp_path / "run/traces/stage.json").read_text())
+    assert stage["seconds"] == pytest.approx(7.5, abs=0.01)
+
+
 def test_a_missing_share_is_named(tmp_path: Path) -> None:
     recipe = tiny_recipe(tmp_path / "run", **WORKED)
     prepare(recipe, progress=False)

@@ -19,16 +19,17 @@ from typing import Any
 import pytest
 import torch
 
+from helpers.patience import Deadline
 from helpers.servers import FakeServer, openai_engine
 from helpers.teachers import CHAT, build, save
 from unspoken.cli.main import call, main
 from unspoken.cli.merge import merge
-from unspoken.common.errors import ModelError, OutputExistsError, RecipeError
+from unspoken.common.errors import DataError, ModelError, OutputExistsError, RecipeError
 from unspoken.measure.decode import Draws, StopTexts, decode
 from unspoken.measure.sampling import Sampling
 from unspoken.models.card import ModelCard
 from unspoken.teach.engines import EngineError, Prompt, Request, Usage, without_system
-from unspoken.teach.engines.budget import Limits
+from unspoken.teach.engines.budget import Budget, Ledger, Limits
 from unspoken.teach.engines.make import EngineOptions, make_engine
 from unspoken.teach.engines.openai import OpenAIEngine
 from unspoken.teach.engines.server import Pace, Secret
@@ -437,6 +438,81 @@ def test_separate_reasoning_becomes_a_think_block(server: FakeServer, tmp_path: 
         generate_traces(openai_engine(server.url), QUESTIONS[:1], tmp_path / "other.jsonl")
 
 
+#: In each answer 50 tokens are written and counted; a request may write 60.
+PRICES = {"price_prompt": 0, "price_completion": 2_000}
+ANSWERED, MOST = 0.1, 0.12
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_what_may_be_charged_without_an_answer_counts_also_in_the_next_run(
+    server: FakeServer, tmp_path: Path, concurrency: int
+) -> None:
+    gave_up = {n for n in range(200) if n % 3}  # two of three, behind a gateway
+    server.faults = {n: (504, {}, "upstream timed out") for n in gave_up}
+    output = tmp_path / "traces.jsonl"
+    charged = 0.0
+    for limit in (1.0, 1.0, 2.0):
+        with pytest.raises(EngineError, match=r"max_cost=.* go beyond") as caught:
+            generate_traces(
+                openai_engine(server.url, max_cost=limit, concurrency=concurrency, **PRICES),
+                QUESTIONS,
+                output,
+                sampling=Sampling(max_new_tokens=60),
+            )
+        lost = len(gave_up & set(range(len(server.bodies))))
+        before, charged = charged, MOST * lost + ANSWERED * (len(server.bodies) - lost)
+        assert limit - 2 * MOST * concurrency < charged <= limit
+        assert "\n" not in str(caught.value)
+    assert before < charged  # a higher limit goes on
+    server.faults = {}
+    summary = generate_traces(
+        openai_engine(server.url, **PRICES), QUESTIONS, output, sampling=Sampling(60)
+    )
+    assert summary.cost == pytest.approx(20 * ANSWERED + MOST * lost)
+
+
+def test_what_a_server_does_not_count_costs_the_most_also_in_the_next_run(
+    server: FakeServer, tmp_path: Path
+) -> None:
+    server.usage = False
+    for _ in range(2):
+        with pytest.raises(EngineError, match=r"max_cost="):
+            generate_traces(
+                openai_engine(server.url, max_cost=1.0, **PRICES),
+                QUESTIONS,
+                tmp_path / "traces.jsonl",
+                sampling=Sampling(max_new_tokens=60),
+            )
+        assert len(server.bodies) == 8
+
+
+def test_what_was_under_way_at_a_kill_counts_as_charged(tmp_path: Path) -> None:
+    file = tmp_path / "unanswered.json"
+    budget = Budget(1.0, 0, 2_000, Usage(), Ledger(file))
+    assert budget.reserve(Usage(10, 60))
+    assert budget.reserve(Usage(10, 60))
+    budget.settle(Usage(10, 60), None)
+    assert Ledger(file).before == Usage(20, 120)  # a kill: nobody has told that one is settled
+    budget.close()
+    assert Ledger(file).before == Usage()
+    assert not file.exists()
+    assert budget.lose(Usage(10, 60)) is False  # too late to be counted
+    file.write_text('{"version": 1, "num_tokens": "x"}')
+    with pytest.raises(DataError, match=r"unanswered.json: num_tokens: "):
+        Ledger(file)
+
+
+def test_overwriting_forgets_what_was_spent(server: FakeServer, tmp_path: Path) -> None:
+    output = tmp_path / "traces.jsonl"
+    server.faults = {0: (504, {}, "timed out")}
+    for overwrite, lost in ((False, 1), (True, 0)):
+        engine = openai_engine(server.url, **PRICES)
+        summary = generate_traces(
+            engine, QUESTIONS[:2], output, sampling=Sampling(60), overwrite=overwrite
+        )
+        assert summary.cost == pytest.approx(2 * ANSWERED + lost * MOST)
+
+
 def test_the_spend_limit_is_never_passed_and_counts_earlier_runs(
     server: FakeServer, tmp_path: Path
 ) -> None:
@@ -636,8 +712,8 @@ def test_a_real_server_writes_what_the_transformers_engine_writes(
 
 def _kill_midway(output: Path, restart: Callable[[], None], killed_at: list[int]) -> None:
     """Kills the server once five traces are there; notes how many were when it was gone."""
-    end = time.monotonic() + 120
-    while time.monotonic() < end:
+    deadline = Deadline(120)
+    while not deadline.has_passed:
         if output.exists() and output.read_bytes().count(b"\n") >= 5:
             restart()
             killed_at.append(output.read_bytes().count(b"\n"))

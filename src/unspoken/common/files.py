@@ -328,8 +328,12 @@ def read_text(path: Path) -> str | None:
         ) from None
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
+def read_json(path: Path, name_of_list: str = "") -> dict[str, Any] | None:
     """The object in a JSON file, or None where there is none.
+
+    Args:
+        path: of the file.
+        name_of_list: a list in place of the object is its field of this name.
 
     Raises:
         DataError: it is not a JSON object.
@@ -349,6 +353,8 @@ def read_json(path: Path) -> dict[str, Any] | None:
             f"{path}: JSON that cannot be read ({error}); needed: what unspoken writes there; put "
             "it back, or remove it and run again"
         ) from None
+    if name_of_list and isinstance(values, list):
+        return {name_of_list: values}
     if not isinstance(values, dict):
         raise DataError(
             f"{path}: found no JSON object; needed: what unspoken writes there; put it back, or "

@@ -40,6 +40,7 @@ class Prediction:
         num_prompt_tokens, num_tokens: read and written; the end token counts as written.
         stopped: whether the model ended by itself.
         sample: 0, 1, ... for the samples of one question.
+        undecided: whether it only counts as wrong because nobody can tell within bounds.
     """
 
     question: str
@@ -52,10 +53,16 @@ class Prediction:
     stopped: bool
     category: str = ""
     sample: int = 0
+    undecided: bool = False
 
     def to_json(self, num_samples: int = 1) -> dict[str, Any]:
-        """The record, without an empty category and, for one sample a question, without its 0."""
+        """The record, without an empty category and, for one sample a question, without its 0.
+
+        `undecided` is there only where it is true, as in what `unspoken score` writes.
+        """
         record = asdict(self)
+        if not self.undecided:
+            del record["undecided"]
         if not self.category:
             del record["category"]
         if num_samples == 1:
@@ -91,6 +98,7 @@ def judge(
         stopped=stopped,
         category=example.category,
         sample=sample,
+        undecided=found.undecided,
     )
 
 
@@ -119,6 +127,7 @@ def summarize(
         num_correct=share.num_correct if share else 0,
         accuracy=share.accuracy if share else None,
         interval=share.interval if share else None,
+        num_undecided=sum(prediction.undecided for prediction in predictions),
         digit_accuracy=_digit_accuracy(graded),
         unstopped=sum(not prediction.stopped for prediction in predictions) / count,
         num_tokens=num_tokens,

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import json
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from unspoken.common.errors import OutputExistsError, setting
-from unspoken.common.files import sha256, write_text
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+
+from unspoken.common.errors import DataError, OutputExistsError, setting
+from unspoken.common.files import sha256
 from unspoken.common.locks import locked
 from unspoken.common.places import writing
 from unspoken.common.version import __version__
@@ -29,12 +30,31 @@ from unspoken.models.hub import (
     fetch,
     list_model,
 )
+from unspoken.recipe.records import JsonRecord
 
 #: Written into a downloaded folder: what it holds and where that comes from.
 RECORD_FILE = "download.json"
 _STAGING = ".downloading-"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _GB = 1e9
+
+
+@pydantic_dataclass(frozen=True)
+class DownloadRecord(JsonRecord):
+    """download.json in a folder that was downloaded; the fields are those of `Download`."""
+
+    _: KW_ONLY
+    repo: str
+    revision: str
+    commit: str
+    weights: Literal["safetensors", "bin"]
+    with_code: bool
+    files: tuple[HubFile, ...]
+    date: str
+    unspoken_version: str
+
+
+_RECORDED = tuple(field.name for field in fields(DownloadRecord))
 
 
 @dataclass(frozen=True)
@@ -89,25 +109,20 @@ class Download:
         """
         folder = Path(folder)
         path = folder / RECORD_FILE
-        if not path.is_file():
-            return None
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            values["files"] = tuple(HubFile(**file) for file in values["files"])
-            record = Download(folder=folder, **values)
-        except (ValueError, TypeError, KeyError) as error:
-            raise DownloadError(
-                f"{path}: found a record that unspoken did not write ({error}); needed: an "
-                "unchanged one; remove the folder and download again"
-            ) from None
+            found = DownloadRecord.read(path)
+        except DataError as error:
+            raise DownloadError(f"{error}; that is: remove {folder} and download again") from None
+        if found is None:
+            return None
+        values = {name: getattr(found, name) for name in _RECORDED}
+        record = Download(folder=folder, **values)
         return replace(record, missing=_missing(folder, record.files))
 
     def write(self, folder: Path) -> None:
         """Writes the record into a folder."""
-        values = asdict(self)
-        for name in ("folder", "missing", "hub_asked"):
-            values.pop(name)
-        write_text(folder / RECORD_FILE, json.dumps(values, indent=2))
+        values = {name: getattr(self, name) for name in _RECORDED}
+        DownloadRecord(**values).write(folder / RECORD_FILE)
 
 
 def download_model(

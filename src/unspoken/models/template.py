@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unspoken.common.errors import ModelError
-from unspoken.common.time_limit import time_limit
+from unspoken.common.time_limit import memory_limit, time_limit
 from unspoken.data.example import FINAL_ANSWER, Example
 from unspoken.recipe.sections import TemplateName
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from unspoken.data.example import Example
 
 
+_MAX_PROMPT = 1_000_000  # characters besides those of the messages
+_TEMPLATE_BYTES = 256_000_000  # of memory that a template may take for a moment
 _TEMPLATE_S = 2.0  # of processor time; a template takes less than a millisecond
 _rendered: Counter[str] = Counter()  # template -> prompts that it gave
 
@@ -99,26 +101,44 @@ def render_chat(tokenizer: Any, messages: Sequence[Mapping[str, Any]]) -> str:
     """The prompt that a tokenizer's chat template makes of messages.
 
     A template that does not end is stopped; this is looked after for the first 100 prompts of each
-    template, because it takes more time than rendering.
+    template, because it takes more time than rendering. So is one that builds a huge text.
 
     Raises:
-        ChatTemplateError: it raises, does not end or gives no text.
+        ChatTemplateError: it raises, does not end, gives no text or far too much of it.
     """
     key = str(tokenizer.chat_template)
     limits = time_limit("<template>", _TEMPLATE_S) if _rendered[key] < 100 else nullcontext()
+    most = _MAX_PROMPT + 10 * sum(len(str(message.get("content"))) for message in messages)
     try:
-        with limits:
+        if not _rendered[key]:
+            _refuse_powers(key)
+        with limits, memory_limit(_TEMPLATE_BYTES + 10 * most):
             text = tokenizer.apply_chat_template(
                 list(messages), tokenize=False, add_generation_prompt=True
             )
+    except MemoryError as error:
+        raise _template_error(tokenizer, "it builds a text that is far too long") from error
     except Exception as error:  # a template can raise whatever Python can
         lines = str(error).strip().splitlines()
         problem = lines[0][:200] if lines else type(error).__name__
         raise _template_error(tokenizer, problem) from error
     if not str(text).strip():
         raise _template_error(tokenizer, "its prompt is empty")
+    if len(text) > most:
+        raise _template_error(tokenizer, f"its prompt has {len(text):,} characters")
     _rendered[key] += 1
     return str(text)
+
+
+def _refuse_powers(template: str) -> None:
+    """Refuses `**` between numbers: 10**10**9 takes hours in one step, which nothing can stop."""
+    from jinja2 import Environment
+
+    before = "("
+    for _, kind, text in Environment(autoescape=True).lex(template):
+        if kind == "operator" and text == "**" and before not in "(,":  # (**named) are arguments
+            raise ValueError("it raises a number to a power (**), which may never end")
+        before = before if kind == "whitespace" else text
 
 
 def _template_error(tokenizer: Any, problem: str) -> ChatTemplateError:

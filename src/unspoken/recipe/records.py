@@ -12,8 +12,9 @@ from dataclasses import KW_ONLY, asdict, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError, with_config
 from pydantic.dataclasses import dataclass
+from typing_extensions import TypedDict
 
 from unspoken.common.errors import DataError, shorten
 from unspoken.common.files import read_json, write_text
@@ -44,10 +45,11 @@ def validated(kind: Any, values: Any, path: Path) -> Any:
         ) from None
 
 
-class _Record:
-    """One JSON file of a run folder."""
+class JsonRecord:
+    """One JSON file of ours."""
 
     version: ClassVar[int] = VERSION
+    _LIST: ClassVar[str] = ""  # the field that once was all of the file
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
@@ -56,7 +58,7 @@ class _Record:
         Raises:
             DataError: it is no record, or one of a newer unspoken.
         """
-        values = read_json(path)
+        values = read_json(path, cls._LIST)
         if values is None:
             return None
         version = values.get("version", 0)
@@ -94,7 +96,7 @@ class PeakMemory:
 
 
 @dataclass(frozen=True)
-class StageRecord(_Record):
+class StageRecord(JsonRecord):
     """stage.json: what a stage was asked for, and whether it is done.
 
     Attributes:
@@ -218,6 +220,19 @@ class TracesRecord(StageRecord):
 
 
 @dataclass(frozen=True)
+class UnansweredRecord(JsonRecord):
+    """traces.jsonl.unanswered.json: what a service may have charged without a reply that was kept.
+
+    Attributes:
+        num_prompt_tokens, num_tokens: at the most.
+    """
+
+    _: KW_ONLY
+    num_prompt_tokens: int = 0
+    num_tokens: int = 0
+
+
+@dataclass(frozen=True)
 class VettedRecord(StageRecord):
     """vetted/stage.json: which traces were kept, and which not.
 
@@ -289,7 +304,7 @@ class Samples:
 
 
 @dataclass(frozen=True)
-class Metrics(_Record):
+class Metrics(JsonRecord):
     """Figures of one model on one set of questions.
 
     With several samples a question, an answer is one sample of one question.
@@ -298,6 +313,8 @@ class Metrics(_Record):
         num_questions: that were asked.
         num_graded, num_correct, accuracy: of answers with a gold answer; None without any.
         interval: 95 % interval of the accuracy, see `Share`.
+        num_undecided: answers of which nobody can tell whether they are right; they count as
+            wrong. None in files from before they were counted.
         digit_accuracy: mean share of right digits, over answers that are numbers, or None.
         unstopped: share of answers that never ended by themselves.
         num_tokens, mean_tokens: written, in sum and per answer.
@@ -316,6 +333,7 @@ class Metrics(_Record):
     num_correct: int
     accuracy: float | None
     interval: Interval | None = None
+    num_undecided: int | None = None
     digit_accuracy: float | None = None
     unstopped: float | None = None
     num_tokens: int | None = None
@@ -343,6 +361,22 @@ class Metrics(_Record):
         return self.num_graded // (self.samples.num_samples if self.samples else 1)
 
 
+@with_config({"extra": "allow"})
+class AskedSettings(TypedDict, total=False):
+    """What the report reads of how the questions were asked."""
+
+    limit: int | None
+
+
+@with_config({"extra": "allow"})
+class EvaluationSettings(TypedDict, total=False):
+    """What the report reads of an evaluation's settings."""
+
+    split: str
+    evaluate: AskedSettings
+    data_sha256: str | None
+
+
 @dataclass(frozen=True)
 class Evaluation(Metrics):
     """evaluation.json: how a finished model did on held-out questions.
@@ -354,7 +388,7 @@ class Evaluation(Metrics):
     """
 
     _: KW_ONLY
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: EvaluationSettings = field(default_factory=EvaluationSettings)
     cost: float | None = None
     dtype: str | None = None
 
@@ -376,3 +410,36 @@ class Evaluation(Metrics):
     @classmethod
     def _of_today(cls, values: dict[str, Any]) -> dict[str, Any]:
         return {"num_graded": values.get("num_questions"), **values}  # once, all had a gold answer
+
+
+# ---- others ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ShareRecord(JsonRecord):
+    """traces/shards/....seconds.json: what a share of the traces took.
+
+    Attributes:
+        seconds: over all the runs that worked on it.
+    """
+
+    _: KW_ONLY
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class SubmittedJob:
+    """A job of SLURM's, by the name of its script and by its id."""
+
+    name: str
+    id: str
+
+
+@dataclass(frozen=True)
+class JobsRecord(JsonRecord):
+    """slurm/N/jobs.json: the jobs of a launch."""
+
+    _LIST: ClassVar[str] = "jobs"
+
+    _: KW_ONLY
+    jobs: tuple[SubmittedJob, ...]

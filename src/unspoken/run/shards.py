@@ -9,7 +9,6 @@ written up to there, so that `unspoken run` finds the stage half done with nothi
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from unspoken.common.errors import DataError, RecipeError
-from unspoken.common.files import write_text
 from unspoken.common.interrupt import carry_signals_over
 from unspoken.common.locks import locked
 from unspoken.parallel.world import join_processes, leave_processes
 from unspoken.recipe import Recipe, Teacher, layout
 from unspoken.recipe.plan import plan
-from unspoken.recipe.records import DataRecord, TracesRecord, TrainingRecord
+from unspoken.recipe.records import DataRecord, ShareRecord, TracesRecord, TrainingRecord
 from unspoken.run.data import Splits, data_settings, data_stage
 from unspoken.run.folder import Record, RunFolder
 from unspoken.run.settings import changes
@@ -95,8 +93,7 @@ def write_shard(
     target = _share_path(recipe, shard)
     seconds = _seconds_of(_seconds_path(target))
     summary = asker.ask(splits.train, target, share.temperature, shard=shard, bar=progress)
-    text = json.dumps({"seconds": round(seconds + summary.seconds, 3)})
-    write_text(_seconds_path(target), text + "\n")
+    ShareRecord(seconds=round(seconds + summary.seconds, 3)).write(_seconds_path(target))
     return summary
 
 
@@ -225,4 +222,5 @@ def _seconds_path(share: Path) -> Path:
 
 
 def _seconds_of(path: Path) -> float:
-    return json.loads(path.read_text())["seconds"] if path.exists() else 0.0
+    record = ShareRecord.read(path)
+    return record.seconds if record else 0.0

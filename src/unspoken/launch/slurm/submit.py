@@ -9,7 +9,6 @@ runs/NAME/slurm/1/      of the first time that the run was launched
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
@@ -23,6 +22,9 @@ from unspoken.common.locks import locked
 from unspoken.launch.slurm.render import Script, SlurmLaunch, render_scripts, working_directory
 from unspoken.recipe import Recipe, dump_recipe
 from unspoken.recipe.layout import RECIPE_FILE, require_run_folder
+from unspoken.recipe.records import JobsRecord, SubmittedJob
+
+JOBS_FILE = "jobs.json"
 
 
 class SlurmError(UnspokenError):
@@ -71,8 +73,8 @@ def _submit_all(folder: Path, scripts: Sequence[Script]) -> list[tuple[str, str]
             for script in scripts:
                 before = jobs[-1][1] if jobs else None
                 jobs.append((script.name, _sbatch(folder / f"{script.name}.sbatch", before)))
-                values = [{"name": name, "id": job} for name, job in jobs]
-                write_text(folder / "jobs.json", json.dumps(values, indent=1) + "\n")
+                submitted = tuple(SubmittedJob(name, job) for name, job in jobs)
+                JobsRecord(jobs=submitted).write(folder / JOBS_FILE)
                 if stop.requested:
                     raise KeyboardInterrupt
     except BaseException:
@@ -97,20 +99,21 @@ def status_lines(recipe: Recipe) -> Iterator[str]:
 
     Raises:
         SlurmError: the run was never launched, or there is no SLURM here, or it does not answer.
+        DataError: the list of its jobs is damaged.
     """
-    launches = [path for path in _launches(recipe) if (path / "jobs.json").is_file()]
+    launches = [path for path in _launches(recipe) if (path / JOBS_FILE).is_file()]
     if not launches:
         raise SlurmError(
             f"{recipe.folder}: was not launched on SLURM; needed: its jobs; launch it first"
         )
     folder = launches[-1]
-    for job in json.loads((folder / "jobs.json").read_text()):
-        done = _ask("scontrol", "--oneliner", "show", "job", job["id"])
+    for job in _jobs_of(folder):
+        done = _ask("scontrol", "--oneliner", "show", "job", job.id)
         records = [line for line in done.stdout.splitlines() if "JobState=" in line]
         for record in sorted(records, key=_task_number):
-            yield f"{job['name']} {_describe_record(record)}"
+            yield f"{job.name} {_describe_record(record)}"
         if "Invalid job id" in done.stderr:
-            yield f"{job['name']} {job['id']}: SLURM has forgotten it, so it has ended"
+            yield f"{job.name} {job.id}: SLURM has forgotten it, so it has ended"
         elif not records:
             raise _no_answer("scontrol", done)
     events = folder / "events.log"
@@ -155,6 +158,12 @@ def _launches(recipe: Recipe) -> list[Path]:
     return sorted((path for path in found if path.name.isdigit()), key=lambda path: int(path.name))
 
 
+def _jobs_of(launch: Path) -> tuple[SubmittedJob, ...]:
+    """The jobs of an earlier launch; none where it was interrupted before the first."""
+    record = JobsRecord.read(launch / JOBS_FILE)
+    return record.jobs if record else ()
+
+
 def _refuse_running(recipe: Recipe) -> None:
     """Two runs in one folder would overwrite each other."""
     done = _ask("squeue", "--noheader", "--me", "--format=%F %T")
@@ -162,15 +171,13 @@ def _refuse_running(recipe: Recipe) -> None:
         raise _no_answer("squeue", done)
     states = dict(line.split()[:2] for line in done.stdout.splitlines() if line.strip())
     for folder in _launches(recipe):
-        path = folder / "jobs.json"
-        known = json.loads(path.read_text()) if path.is_file() else []
-        left = [job for job in known if job["id"] in states]
+        left = [job for job in _jobs_of(folder) if job.id in states]
         if left:
-            told = ", ".join(f"{job['id']} ({job['name']}, {states[job['id']]})" for job in left)
+            told = ", ".join(f"{job.id} ({job.name}, {states[job.id]})" for job in left)
             raise SlurmError(
                 f"{recipe.folder}: its jobs {told} are still there; needed: one launch of a run "
                 f"at a time; wait for them, end them with scancel "
-                f"{' '.join(job['id'] for job in left)}, or choose output=OTHER_FOLDER"
+                f"{' '.join(job.id for job in left)}, or choose output=OTHER_FOLDER"
             )
 
 

@@ -19,7 +19,7 @@ BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _MAX_BOXES, _MAX_BRACES, _MAX_GROUP = 200, 100_000, 50
 _BOLD = re.compile(r"(?<![\w)])\*\*(.{1,200}?)\*\*(?![\w(])")
 _WRAPPED = re.compile(
-    r"\$\$?([^$]+)\$\$?|\\\((.*)\\\)|\\\[(.*)\\\]|\"([^\"]*)\"|'([^']*)'|[“”„]([^“”„]*)[“”]",
+    r"\$\$?([^$]+)\$\$?|\\\(((?:(?!\\\)).)*)\\\)|\\\[(.*)\\\]|\"([^\"]*)\"|'([^']*)'|[“”„]([^“”„]*)[“”]",
     re.DOTALL,
 )
 _GOES_ON = re.compile(r"(?:[0-9]\.[0-9]+|,\s*)\.{3,}\Z")  # 0.333... and 1, 2, ...
@@ -49,6 +49,14 @@ def _vulgar_fraction(sign: re.Match[str]) -> str:
     return f" {unicodedata.normalize('NFKC', sign[0])} ".replace("⁄", "/")
 
 
+def _repeating(decimal: re.Match[str]) -> str:
+    r"""Returns 1/3 for 0.\overline{3}."""
+    whole, once, again = decimal.groups()
+    nines = 10 ** len(again) - 1
+    top = int(whole + once) * nines + int(again)
+    return f"{top}/{nines * 10 ** len(once)}"
+
+
 # $28$ percent, but not $5 and $6.
 _IN_LINE = r"(?<![\w\\])\$([^$\s](?:[^$]*[^$\s])?)\$(?![0-9])"
 
@@ -56,6 +64,10 @@ _REWRITES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (_IN_LINE, r"\1"),
+        (r"(?<!\\)\\\(((?:(?!\\[()]).){1,200})(?<!\\)\\\)", r"\1"),
+        (r"(?<=[0-9])\s*\\q?quad\s*(?=-?[0-9])", ", "),
+        (r"(?<![\w\\])(?i:infinity)(?!\w)", r"\\infty "),
+        (r"(?<![\w.])([0-9]{1,9})\.([0-9]{0,9})\\overline ?\{([0-9]{1,9})\}", _repeating),
         (
             r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mbox|operatorname)"
             r"\s*\{([^{}]*)\}",
@@ -82,6 +94,7 @@ _REWRITES = tuple(
         (r"[¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞]", _vulgar_fraction),
         (r"√\s*([0-9]+|\([^()]*\))", r"\\sqrt{\1}"),
         (r"(^|[,;(\[=]\s*|\b(?:and|or|is)\s+)(?i:negative|minus)\s+(?=[$€£¥₹]?\.?[0-9\\])", r"\1-"),
+        (r"^(?i:positive)\s+(?=[$€£¥₹]?\.?[0-9])", ""),
         (r"\s+", " "),
     )
 )
@@ -97,6 +110,9 @@ _NEGATION = re.compile(
     r"|^(?:option|choice|answer) ?\(?[A-J]\)? ?:",
     re.IGNORECASE,
 )
+
+
+_CALLED = {"pi": r"\pi", "infinity": r"\infty"}
 
 
 class Box(NamedTuple):
@@ -180,7 +196,7 @@ def tidy(text: str) -> str:
 def clean(answer: str) -> str:
     """Returns an answer in plain signs: no markup, LaTeX spacing, typographic variants."""
     if answer.isascii() and answer.isalnum():
-        return answer
+        return _CALLED.get(answer.casefold(), answer)
     if box := last_boxes(answer, find_boxes(answer)):
         answer = box.content
     if not answer.isascii():

@@ -78,6 +78,7 @@ _BASES = [
 ]
 _ARITHMETIC = re.compile(r"[0-9\s+\-*/^().,{}]+")
 _OPERATION = re.compile(r"[0-9)}]\s*(?:[+*/-]\s*)+[({.0-9]")
+_FRACTION_OF_POWER = re.compile(r"-?[0-9]+ ?/ ?\(?[0-9]+ ?\^ ?(?:[0-9]+|\{ ?[0-9]+ ?\})\)?")
 _RELATION = re.compile(r"\\(?:le|ge|ne)(?![a-z])|<|>")
 _TURNED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le", "\\ne": "\\ne"}
 _VARIABLE_K = re.compile(r"(?<=[0-9])k\b")
@@ -548,7 +549,8 @@ def _equal_arithmetic(first: str, second: str) -> bool | None:
 
 def _is_unevaluated(text: str) -> bool:
     return (
-        _ARITHMETIC.fullmatch(text) is not None
+        not _FRACTION_OF_POWER.fullmatch(text)
+        and _ARITHMETIC.fullmatch(text) is not None
         and _OPERATION.search(text) is not None
         and read_quantity(text) is None
     )

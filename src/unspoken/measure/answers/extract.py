@@ -70,13 +70,13 @@ _QUESTION = re.compile(
 _END_TOKEN = re.compile(
     r"<[|｜](?:im[_▁](?:end|start)|end|end[_▁]?of[_▁]?(?:text|turn|sentence|message|solution)"
     r"(?:[_▁]token)?|eo[tms](?:[_▁]id)?|return|call|user)[|｜]>"
-    r"|</s>|<eos>|<pad>|<(?:end|start)_of_turn>",
+    r"|</s>|<eos>|<pad>|<\|pad\|>|\[EOS\]|\[/?INST\]|<(?:end|start)_of_turn>",
     re.IGNORECASE,
 )
 _CALCULATION = re.compile(r"<<[^<>]*>>")  # GSM8K's notes for a calculator: 9*2=$<<9*2=18>>18
 _THINK_END = "</think>"
 # A text in OpenAI's Harmony format: channels of which only the final one is spoken.
-_FINAL_CHANNEL = re.compile(r"<\|channel\|>\s*final\b[^<]*<\|message\|>")
+_FINAL_CHANNEL = re.compile(r"<\|channel\|>\s*final\b[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>")
 _OTHER_CHANNEL = re.compile(r"<\|channel\|>\s*(?:analysis|commentary)\b[^<]*<\|message\|>")
 _BARE_CHANNEL = re.compile("analysis")
 _CHANNEL_END = re.compile(r"<\|(?:end|call|return)\|>(?:\s*<\|start\|>[^<]*)?")
@@ -90,6 +90,7 @@ _LEAD_IN = re.compile(
 _DECORATING = "*_#`$- \t\n\r\v\f\u00a0\u2028\u2029"
 _VISIBLE = re.compile(r"\S")
 _CONTENT = re.compile(r"[^\s*_#`$-]")
+_GERMAN_MONTH = r"(?:Jan|Jän|Feb|Mär|Apr|Mai|Jun|Jul|Aug|Sep|Okt|Nov|Dez)\w*\b"  # 5. März
 _MAX_LEAD_IN = 200
 _ONLY_QUOTED = re.compile(r"[\s>*_#`$]*")
 _RULE = re.compile(r"\s*(?:-{3,}|\*{3,}|_{3,}|#+)\s*")
@@ -203,6 +204,8 @@ def _find_spoken(text: str) -> _Spoken:
     answer = _CALCULATION.sub("", statement.answer) if statement else _last_line(spoken)
     says_nothing = closed and not _END_TOKEN.sub("", after).strip()
     is_thinking = after.lstrip().startswith("<think>") or (not closed and _in_channel(text))
+    if is_thinking:  # a text that was cut off in its thought has not answered
+        answer = ""
     is_stated = not says_nothing and not is_thinking and (closed or statement is not None)
     return _Spoken(inside, spoken, statement, answer, is_stated and answer != "")
 
@@ -384,7 +387,7 @@ def _answer_after(whole: _Text, marker: re.Pattern[str], position: int) -> str:
     while leading := _LEADING_MARKER.match(line, start):
         start = leading.end()
     # "36. I hope it is correct." A decimal point has no space after it.
-    sentence_end = r"[.!]\s+(?=[A-Z])"
+    sentence_end = rf"[.!]\s+(?!{_GERMAN_MONTH})(?=[A-Z])"
     if marker not in _SENTENCE_MARKERS:
         sentence_end = rf"(?<=[\d%)}}$]){sentence_end}|[.!]\s+(?=I hope\b)"
     return tidy(re.split(sentence_end, line[start:], maxsplit=1)[0])

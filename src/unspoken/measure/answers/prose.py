@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 from unspoken.measure.answers.clean import without_lead_in
 from unspoken.measure.answers.quantity import is_measure, read_quantity
 from unspoken.measure.answers.structure import is_name
-from unspoken.measure.answers.times import read_clock
+from unspoken.measure.answers.times import read_clock, read_date
 
 #: Words that may be taken away: "The total is" alone, also what stands around an answer, or all
 #: of a sentence in which it is the one number.
@@ -24,7 +24,7 @@ _MAX_WORDS = 30
 _HEDGE = re.compile(
     r"(?:(?:so|thus|hence|therefore|then),? )*(?:it(?:'s| is) )?"
     r"(?:about|approximately|approx\.?|around|roughly|circa|ca\.|exactly|just|only|precisely|simply"
-    r"|also|indeed|therefore|thus|hence|so,?|\\approx|\\sim) ?(?=[-+$€£¥₹.\d\\])",
+    r"|also|indeed|(?:therefore|thus|hence|so),?|\\approx|\\sim) ?(?=[-+$€£¥₹.\d\\])",
     re.IGNORECASE,
 )
 _CHOICE_LEAD_IN = re.compile(
@@ -41,22 +41,29 @@ _SAID_OF_CHOICE = re.compile(
 #: "The interval is" before an interval, "the solutions are" before x = 3.
 _STRUCTURE_LEAD_IN = re.compile(
     r"^[A-Za-z ,']{0,60}?\b(?:is|are|equals|becomes|simplifies to|written as) "
+    r"(?:on (?=[a-z]{3,9} [0-9]))?"
     r"(?=[(\[{]|\\(?:begin|frac|sqrt|\{|pi)|[0-9]*\\|[A-Za-z](?:_\{?\w\}?)? ?="
     r"|(?:jan|feb|mar|apr|may|june?|july?|aug|sep|oct|nov|dec)[a-z]* [0-9])",
+    re.IGNORECASE,
+)
+_SAID_OF_ANSWER = re.compile(
+    r"(?P<value>.+) (?:is (?:the|our|your) (?:final |correct |right )?"
+    r"(?:answer|total|result|sum|solution)|as (?:required|desired|expected|needed))",
     re.IGNORECASE,
 )
 _SAID_OF_CLAIM = re.compile(
     r"^(?:it|that|this|the (?:statement|claim)) is (true|false)$", re.IGNORECASE
 )
 _CLAUSE_AFTER_TRUTH = re.compile(
-    r"^(yes|no) (?=(?:it|they|he|she|that|this|the|there|we|you|i)\b)", re.IGNORECASE
+    r"^(yes|no|true|false)(?:\. ?| )(?=(?:it|they|he|she|that|this|the|there|we|you|i)\b)",
+    re.IGNORECASE,
 )
 _LETTER = re.compile(r"[(\[]?[A-J][)\]]?|[(\[][a-j][)\]]")
 _TRUTH = re.compile(r"yes|no|true|false", re.IGNORECASE)
 _REASON = re.compile(
     r"[,;]? (?:because|since)\b.*|[,;]? as (?:the|it|there|we|he|she|they|this)\b.*"
 )
-_REMARK = re.compile(r"(?:[,;:] ?| - )(.+)|(?<=[\w%)}.]) ?\(([^()]+)\)")
+_REMARK = re.compile(r"(?:[,;:] ?| -{1,3} )(.+)|(?<=[\w%)}.]) ?\(([^()]+)\)")
 _UNIT_LEAD_IN = re.compile(r"^(?:all )?(?:(?:measured )?in|the unit is)\s+")
 _MAX_UNIT_WORDS = 3
 _CLAUSE = re.compile(
@@ -76,7 +83,10 @@ _REFUSED = re.compile(
     r"|unknown|unclear|impossible|undefined|infinite(?:ly)?|insufficient|determined?|wrong|incorrect"
     r"|false|error|short|mistake|instead|but|although|however|almost|nearly|one|two|three|four|five|six"
     r"|seven|eight|nine|ten|eleven|twelve|negative|zero|another|before|after|until|nicht|kein\w*"
-    r"|mehr|weniger|oder|pas|ne|ni|jamais|moins|ou|nunca|sin|menos|não|nem|mas)\b",
+    r"|mehr|weniger|oder|pas|ne|ni|jamais|moins|ou|nunca|sin|menos|não|nem|mas|más|mais|più|meno"
+    r"|über|unter|höchstens|mindestens|beinahe|kaum|weder|ohne|halb\w*|doppelt\w*|falsch|presque"
+    r"|sans|aucune?|rien|faux|fausse|casi|ningun[oa]?|ningún|mitad|doble|falso|quasi|quase|senza|né"
+    r"|metà|doppio|sem|metade|dobro)\b",
     re.IGNORECASE,
 )
 #: Words after a letter of a choice, or after yes and no, that leave it open.
@@ -137,6 +147,8 @@ def readings(text: str, words: Words) -> list[str]:
         text = text[lead_in.end() :]
     text = _SAID_OF_CHOICE.sub(r"\1", _CLAUSE_AFTER_TRUTH.sub(r"\1, ", text))
     text = _SAID_OF_CLAIM.sub(r"\1", text)
+    if (said := _SAID_OF_ANSWER.fullmatch(text)) and _is_plain(said["value"]):
+        text = said["value"]
     if (named := _NAMED_APPROXIMATION.fullmatch(text)) and is_name(named[1]):
         text = f"{named[1]} = {named[2]}"
     if change := _CHANGE.fullmatch(text):  # a loss of $5, a 20% decrease
@@ -144,7 +156,7 @@ def readings(text: str, words: Words) -> list[str]:
     if ways := _same_in_several_ways(text):
         return ways
     text = _without_choice_lead_in(_without_remark(_without_reason(text)))
-    if words == "sentence" and read_quantity(text) is None:
+    if words == "sentence" and read_quantity(text) is None and read_date(text) is None:
         text = _number_of_sentence(text) or text
     return [text]
 

@@ -28,7 +28,8 @@ _COMMA_WITH_UNIT = r"[0-9]+,(?:[0-9]{1,2}|[0-9]{4,})(?![0-9,.])|[0-9]{4,},[0-9]{
 _TEN_TO = r"10\s*\^\s*[{(]?\s*([+-]?[0-9]{1,3})\s*[})]?"
 _CODES = (
     r"USD|EUR|GBP|JPY|CNY|RMB|INR|CHF|AUD|CAD|NZD|HKD|SGD|BRL|MXN|SEK|NOK|DKK|PLN|TRY|KRW|ZAR|AED"
-    r"|CZK|HUF"
+    r"|CZK|HUF|KES|PKR|SAR|THB|IDR|MYR|PHP|VND|NGN|EGP|ILS|RUB|UAH|RON|TWD|COP|CLP|ARS|BDT|LKR|NPR|GHS"
+    r"|Ksh|KSh|Rp|RM|TL"
 )
 _CURRENCY = (
     rf"(?:US ?|AU?|CA?|NZ|HK|SG?|R|MX|NT)\$|(?:{_CODES})(?![A-Za-z])|[Rr]s\.?(?![a-z])"
@@ -52,6 +53,7 @@ _IS_DECIMAL_COMMA = re.compile(
     rf"{_DECIMAL_COMMA}|{_COMMA_WITH_UNIT}|[0-9]+(?:'[0-9]{{3}})+,[0-9]+"
 )
 _NEEDS_UNIT = re.compile(_COMMA_WITH_UNIT)
+_COMMA_MONEY = re.compile(r"(?:€|eur(?:os?)?|kr\.?|zł|r\$|₺|₫|₽|kč)", re.IGNORECASE)
 MAX_QUANTITY_CHARACTERS = 1000
 _MAX_UNIT_CHARACTERS = 60
 
@@ -73,18 +75,21 @@ _MULTIPLIERS = {
 }
 _CJK_MULTIPLIERS = {"百": 2, "千": 3, "万": 4, "萬": 4, "만": 4, "亿": 8, "億": 8, "억": 8}
 # More than, half, times, parts, or, not: what follows a number in Chinese and makes it another.
-_NOT_CJK_UNITS = re.compile("[多余餘半几幾分至到或和与不约約左右]")
+_NOT_CJK_UNITS = re.compile("[多余餘半几幾分至到或和与不约約左右以超]")
 _MONEY_SUFFIXES = {"k": 3, "m": 6, "b": 9, "bn": 9}
 _ORDINAL_SUFFIXES = {"st", "nd", "rd", "th"}
 # Of each unit its name here, then its other spellings: lower case, singular.
 _UNIT_TABLE = """
 % percent pct percentage prozent procent procento процент процента процентов;
 dollar $ us$ usd; euro € eur; pound £ gbp lb lbs; yen ¥ jpy 円; yuan cny rmb 元; cent ¢;
-rupee ₹ inr rs rs. ₨; franc chf fr.;
+rupee ₹ inr rs rs. ₨; franc chf fr. fr; kes ksh; lira ₺ try tl; idr rp; myr rm; ruble rub ₽;
+pkr; sar; thb; php; vnd; ngn; egp; ils; uah; ron; twd; cop; clp; ars; bdt; lkr; npr; ghs;
+aed; huf;
 real r$ brl; a$ au$ aud; c$ ca$ cad; nz$ nzd; hk$ hkd; s$ sg$ sgd;
-mx$ mxn; nt$; won ₩ krw; ruble ₽; lira ₺ try; shekel ₪; dong ₫; peso ₱; baht ฿; hryvnia ₴; naira ₦;
+mx$ mxn; nt$; won ₩ krw; shekel ₪; dong ₫; peso ₱; baht ฿; hryvnia ₴; naira ₦;
 kr kr. sek nok dkk; zloty pln zł; koruna czk kč; zar;
-mm millimeter millimetre; cm centimeter centimetre; m meter metre; km kms kilometer kilometre;
+mm millimeter millimetre; µm μm micrometer micrometre micron;
+cm centimeter centimetre; m meter metre; km kms kilometer kilometre;
 inch; foot ft feet; yard yd; mile mi; mg milligram; g gram; kg kgs kilogram kilo; ton tonne;
 ounce oz; ml milliliter millilitre; l liter litre; gallon gal; ms millisecond; second s sec;
 minute min; hour h hr hrs; day; week; month; year yr yrs; mile/hour mph; km/hour kph kmh;
@@ -101,7 +106,7 @@ _NOT_UNITS = re.compile(
     r"or|and|to|than|not|plus|minus|least|most|remainder|mod|hal(?:f|ves)|thirds?|fourths?"
     r"|(?:thousand|hundred|ten|fif|six|seven|eigh|nin|twelf)ths?|squared|cubed|pi|sqrt|sin|cos"
     r"|tan|log|ln|exp|infinity|factorial|divided|multiplied|base|zero|below|maybe|perhaps"
-    r"|possibly|either|neither|nor|if|unless|wrong|incorrect|except|without|none?|never"
+    r"|possibly|either|neither|nor|if|unless|wrong|incorrect|except|before|initially|originally|previously|without|none?|never"
     r"|nothing|short|negative|cannot|impossible|undefined|is|are|was|were|oder|und|bis|ou|et|o|y|e|und"
 )
 
@@ -127,7 +132,7 @@ def read_quantity(text: str) -> Quantity | None:
         value = _read_value(*number, has_unit=bool(currency or unit))
     except ZeroDivisionError:
         return None
-    if value is None:
+    if value is None or _may_be_another(number[6] or "", unit or ""):
         return None
     if (sign == "-") != (inner_sign == "-"):
         value = -value
@@ -140,6 +145,14 @@ def read_quantity(text: str) -> Quantity | None:
         name = _UNIT_OF_WORD.get(symbol, symbol)
         words = (name, *(word for word in words if word != name))
     return Quantity(value * 10**magnitude, words, bool(number[0] or number[3]))
+
+
+def _may_be_another(decimal: str, unit: str) -> bool:
+    """Whether it is open what a number is: 1.250 € may be 1250 €, and 3M three million."""
+    has_thousands = re.fullmatch(r"[1-9][0-9]{0,2}\.[0-9]{3}", decimal) is not None
+    return unit.strip() == "M" or (
+        has_thousands and _COMMA_MONEY.fullmatch(unit.strip()) is not None
+    )
 
 
 def _read_value(  # noqa: PLR0917
@@ -177,12 +190,12 @@ def numeral(text: str) -> Fraction:
 def _split_multiplier(unit: str, is_money: bool, has_gap: bool) -> tuple[int, str]:
     """Returns the power of ten that a unit begins with ("million dollars"), and the rest."""
     first, _, rest = unit.strip().partition(" ")
-    if first.casefold() in _MULTIPLIERS:
-        return _MULTIPLIERS[first.casefold()], rest
+    if first.casefold().rstrip(".") in _MULTIPLIERS:
+        return _MULTIPLIERS[first.casefold().rstrip(".")], rest
     if not has_gap and is_money and first.casefold() in _MONEY_SUFFIXES:
         return _MONEY_SUFFIXES[first.casefold()], rest
-    if not has_gap and unit.strip() == "k":
-        return 3, ""
+    if not has_gap and first == "k" and (not rest or is_measure(rest)):
+        return 3, rest
     rest = unit.strip().lstrip("".join(_CJK_MULTIPLIERS))
     power = sum(_CJK_MULTIPLIERS[sign] for sign in unit.strip().removesuffix(rest))
     return power, rest if power else unit

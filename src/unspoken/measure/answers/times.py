@@ -16,7 +16,8 @@ from unspoken.measure.answers.quantity import Quantity, read_quantity
 _CLOCK = re.compile(
     r"(?:at )?([0-9]{1,2})(?:[:.]([0-5][0-9]))?(?::([0-5][0-9]))? ?(?:o'clock )?"
     r"(?:([ap])\.? ?m\.?|in the (morning|afternoon|evening))"
-    r"|(?:at )?([0-9]{1,2}):([0-5][0-9])(?::([0-5][0-9]))?(?: ?(?:h|hrs|uhr|o'clock))?",
+    r"|(?:at )?([0-9]{1,2}):([0-5][0-9])(?::([0-5][0-9]))?(?: ?(?:h|hrs|uhr|o'clock))?"
+    r"|(?:at )?([0-9]{1,2}) ?o'clock",
     re.IGNORECASE,
 )
 _NAMED_TIMES = {
@@ -108,16 +109,16 @@ def read_clock(text: str) -> Clock | None:
     match = _CLOCK.fullmatch(text) if len(text) <= _MAX_CHARACTERS else None
     if match is None:
         return None
-    hour, minute, second, half, part, plain_hour, plain_minute, plain_second = match.groups()
+    hour, minute, second, half, part, *plain, full_hour = match.groups()
     if hour:
         if not 1 <= int(hour) <= _NOON:
             return None
         full = int(hour) % _NOON + (_NOON if (half or part) in ("p", "afternoon", "evening") else 0)
         return Clock(full, int(minute or 0), int(second or 0), has_half=True)
-    number = int(plain_hour)
+    number = int(full_hour or plain[0])
     if number >= _DAY_HOURS:
         return None
-    return Clock(number, int(plain_minute), int(plain_second or 0), has_half=False)
+    return Clock(number, int(plain[1] or 0), int(plain[2] or 0), has_half=False)
 
 
 def equal_clocks(first: str, second: str) -> bool | None:

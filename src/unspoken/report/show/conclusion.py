@@ -120,7 +120,8 @@ def _against_explicit_accuracy(phase: PhaseResult, own: Evaluation) -> str:
 
 
 def _notes(phase: PhaseResult) -> list[str]:
-    return [*_other_questions(phase), *_paired(phase), *_steps(phase), *_cut_off(phase)]
+    told = [*_other_questions(phase), *_paired(phase), *_steps(phase), *_cut_off(phase)]
+    return [*told, *tell_undecided(phase)]
 
 
 def _other_questions(phase: PhaseResult) -> list[str]:
@@ -189,6 +190,16 @@ def _cut_off(phase: PhaseResult) -> list[str]:
         "never ended by themselves; a limit cut them off."
         for variant in phase.variants.values()
         if variant.measured is not None and (variant.measured.unstopped or 0) > 0.01
+    ]
+
+
+def tell_undecided(phase: PhaseResult) -> list[str]:
+    """A sentence for each model with answers that nobody could judge."""
+    return [
+        f"{whole(variant.measured.num_undecided)} of {variant.subject}'s answers could not be "
+        "decided and count as wrong."
+        for variant in phase.variants.values()
+        if variant.measured is not None and variant.measured.num_undecided
     ]
 
 

@@ -7,6 +7,7 @@ draws itself, goes in as it is.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
@@ -74,11 +75,21 @@ def write_report(folder: Path) -> Path:
         for phase in run.phases
     ]
     paid = break_even(run)
-    text = json.dumps(_values(run, sections, paid), indent=2, ensure_ascii=False, allow_nan=False)
+    values = _without_nan(_values(run, sections, paid))
+    text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
     write_text(folder / REPORT_FILE, text + "\n")
     page = folder / REPORT_PAGE
     write_text(page, _render(run, sections, paid, COLOURS))
     return page
+
+
+def _without_nan(value: Any) -> Any:
+    """Values with None for numbers that JSON has no word for, whichever file they are from."""
+    if isinstance(value, dict):
+        return {key: _without_nan(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _render(

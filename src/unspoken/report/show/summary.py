@@ -13,6 +13,7 @@ from unspoken.report.read.results import LABELS, PhaseResult, RunResult, Variant
 from unspoken.report.read.run import read_run
 from unspoken.report.show import numbers
 from unspoken.report.show.break_even import break_even
+from unspoken.report.show.conclusion import tell_undecided
 
 _COLUMNS = 80
 _HEADER = ("", "accuracy", "95 % interval", "tokens", "answers/s", "", "median", "steps")
@@ -38,7 +39,8 @@ def summary_lines(folder: Path) -> list[str]:
     lines: list[str] = []
     for phase in run.phases:
         lines += ["", f"{_title(phase)}", "", *_table(phase)]
-    told = [*_traces(run), *_break_even(run)]
+    undecided = [line for phase in run.phases for line in tell_undecided(phase)]
+    told = [*undecided, *_traces(run), *_break_even(run)]
     lines += [""] * bool(told) + [_plain(part) for line in told for part in _wrapped(line)]
     if run.missing:
         lines += ["", *(part for line in run.missing for part in textwrap.wrap(line, _COLUMNS))]
@@ -84,6 +86,7 @@ def metrics_lines(metrics: dict[str, Any]) -> list[str]:
     accuracy, interval = metrics.get("accuracy"), metrics.get("interval")
     known = accuracy is not None and math.isfinite(accuracy)
     what = " samples" if metrics.get("samples") else ""
+    undecided = metrics.get("num_undecided", metrics.get("undecided"))
     batch = metrics.get("batch_size")
     latencies = (metrics.get("latency_p50_s"), metrics.get("latency_p95_s"))
     found = {
@@ -92,7 +95,7 @@ def metrics_lines(metrics: dict[str, Any]) -> list[str]:
         "95 % interval": known and interval and numbers.percent_range(interval),
         "digits right": _given(metrics, "digit_accuracy", numbers.percent),
         "no answer found": _given(metrics, "no_answer", numbers.whole),
-        "undecided, not right": metrics.get("undecided") and numbers.whole(metrics["undecided"]),
+        "undecided, not right": undecided and numbers.whole(undecided),
         "tokens written": _given(metrics, "mean_tokens", numbers.mean, " an answer"),
         "never stopped": _given(metrics, "unstopped", numbers.percent),
         "answers/s, batched": _given(

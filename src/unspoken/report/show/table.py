@@ -74,8 +74,12 @@ def _answers(phase: PhaseResult) -> list[Row]:
     def digits(measured: Evaluation) -> Cell:
         return Cell(numbers.percent(measured.digit_accuracy))
 
+    def undecided(measured: Evaluation) -> Cell:
+        return Cell(numbers.whole(measured.num_undecided or None))
+
     return [
         _measured_row(phase, "Right answers", "with 95 % interval", accuracy),
+        _measured_row(phase, "Undecided", "count as wrong", undecided),
         _measured_row(phase, "Right digits", "of answers that are numbers", digits),
     ]
 

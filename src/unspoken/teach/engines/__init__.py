@@ -96,7 +96,8 @@ class Engine(Protocol):
         model: which model answers, for people.
         style: how it wants its prompts.
 
-    One that has to try again now and then says how often, as `num_retries`.
+    One that has to try again now and then says how often, as `num_retries`. One that may be charged
+    for requests without a reply writes them into its `ledger`, which `generate_traces` sets.
     """
 
     name: str
@@ -128,7 +129,7 @@ class Engine(Protocol):
                 same way again.
             sampling: for all of them.
             skip: numbers of requests that are not to be answered.
-            used: tokens that earlier runs took; a spend limit counts them.
+            used: tokens that earlier runs took or may have taken; a spend limit counts them.
             stopping: once it returns true, nothing new is begun.
             wrote: told how many tokens were written since it was told last.
         """

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 from pydantic import model_validator
 
 from unspoken.common.errors import SettingError, setting
 from unspoken.common.settings import NumberFromZero, Positive, PositiveNumber, checked
+from unspoken.recipe.records import UnansweredRecord
 from unspoken.teach.engines import Reply, Request, Usage
 
 _PER = 1_000_000  # prices are for so many tokens
@@ -46,17 +48,68 @@ class Limits:
         return self
 
 
+class Ledger:
+    """Tokens that may have been charged without a reply that was kept, in a file beside the traces.
+
+    A request is in the file before it is sent, so that a run that goes on after a kill counts what
+    was under way. What was answered meanwhile may be counted twice until the run has ended.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        """Reads the file, where there is one; without a path nothing is kept.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        self._path = path
+        found = UnansweredRecord.read(path) if path else None
+        self.before = Usage(found.num_prompt_tokens, found.num_tokens) if found else Usage()
+        self._written = self.before
+
+    def cover(self, at_risk: Usage) -> None:
+        """Sees to it that the file holds at least so many tokens more than it did at first."""
+        wanted = _add(self.before, at_risk)
+        most = Usage(*map(max, wanted, self._written))
+        if most != self._written:
+            self._write(most)
+
+    def close(self, lost: Usage) -> None:
+        """Writes how many there were in the end; no file where there were none."""
+        self.before = _add(self.before, lost)
+        if self.before != self._written:
+            self._write(self.before)
+        if self._path and not any(self.before):
+            self._path.unlink(missing_ok=True)
+
+    def _write(self, usage: Usage) -> None:
+        self._written = usage
+        if self._path:
+            record = UnansweredRecord(
+                num_prompt_tokens=usage.num_prompt_tokens, num_tokens=usage.num_tokens
+            )
+            record.write(self._path)
+
+
 class Budget:
     """Money that may be spent: what a request can cost at most is put aside before it is sent."""
 
     def __init__(
-        self, limit: float | None, price_prompt: float, price_completion: float, used: Usage
+        self,
+        limit: float | None,
+        price_prompt: float,
+        price_completion: float,
+        used: Usage,
+        ledger: Ledger | None = None,
     ) -> None:
         self.limit = limit
         self.price_prompt = price_prompt
         self.price_completion = price_completion
         self.spent = self.price(*used)
         self.reserved = 0.0
+        self._ledger = ledger or Ledger()
+        self._lost = Usage()
+        self._at_risk = Usage()  # lost, or under way
+        self._is_closed = False
         self._lock = threading.Lock()
 
     def price(self, num_prompt_tokens: int, num_tokens: int) -> float:
@@ -65,30 +118,60 @@ class Budget:
         return (prompt + completion * self.price_completion) / _PER
 
     def worst(self, request: Request, max_new_tokens: int) -> float:
-        """What a request can cost at most: a prompt token has at least one byte."""
-        prompt = request.prompt
-        texts = [prompt.text, *(message["content"] for message in prompt.messages)]
-        size = sum(len(text.encode("utf-8", "replace")) + 16 for text in texts)
-        return self.price(size, max_new_tokens)
+        """What a request can cost at most."""
+        return self.price(*most_tokens(request, max_new_tokens))
 
-    def reserve(self, amount: float) -> bool:
-        """Puts money aside, or returns false where there is not enough."""
+    def reserve(self, most: Usage) -> bool:
+        """Puts the money for so many tokens aside, or returns false where there is not enough."""
+        amount = self.price(*most)
         with self._lock:
             if self.limit is not None and self.spent + self.reserved + amount > self.limit:
                 return False
             self.reserved += amount
+            self._at_risk = _add(self._at_risk, most)
+            self._ledger.cover(self._at_risk)
             return True
 
-    def settle(self, reserved: float, spent: float) -> None:
-        """Puts back what was set aside, less what it really took."""
+    def settle(self, most: Usage, reply: Reply | None) -> None:
+        """Puts back what was set aside, less what the reply took: all, where it does not tell."""
         with self._lock:
-            self.reserved -= reserved
-            self.spent += spent
+            self.reserved -= self.price(*most)
+            if reply is None:
+                self._at_risk = _add(self._at_risk, most, -1)
+            elif reply.num_prompt_tokens is None or reply.num_tokens is None:
+                self.spent += self.price(*most)
+                self._lost = _add(self._lost, most)
+            else:
+                self.spent += self.price(reply.num_prompt_tokens, reply.num_tokens)
+                self._at_risk = _add(self._at_risk, most, -1)
 
-    def spent_for(self, reply: Reply | None, worst: float) -> float:
-        """What a request cost; all that it could where the server does not tell its tokens."""
-        if reply is None:
-            return 0.0
-        if reply.num_prompt_tokens is None or reply.num_tokens is None:
-            return worst
-        return self.price(reply.num_prompt_tokens, reply.num_tokens)
+    def lose(self, tokens: Usage) -> bool:
+        """Counts a try that may be charged though it has no answer; whether another can be paid."""
+        with self._lock:
+            if self._is_closed:
+                return False
+            self.spent += self.price(*tokens)
+            self._lost, self._at_risk = _add(self._lost, tokens), _add(self._at_risk, tokens)
+            self._ledger.cover(self._at_risk)
+            return self.limit is None or self.spent + self.reserved <= self.limit
+
+    def close(self) -> None:
+        """Writes down what was lost; nothing counts any more."""
+        with self._lock:
+            self._is_closed = True
+            self._ledger.close(self._lost)
+
+
+def most_tokens(request: Request, max_new_tokens: int) -> Usage:
+    """How many tokens a request can take: one of a prompt has at least one byte."""
+    prompt = request.prompt
+    texts = [prompt.text, *(message["content"] for message in prompt.messages)]
+    size = sum(len(text.encode("utf-8", "replace")) + 16 for text in texts)
+    return Usage(size, max_new_tokens)
+
+
+def _add(one: Usage, other: Usage, sign: int = 1) -> Usage:
+    return Usage(
+        one.num_prompt_tokens + sign * other.num_prompt_tokens,
+        one.num_tokens + sign * other.num_tokens,
+    )

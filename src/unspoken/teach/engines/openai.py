@@ -17,7 +17,7 @@ from typing import Any, Literal
 from unspoken.common.errors import SettingError, setting
 from unspoken.measure.sampling import Sampling
 from unspoken.teach.engines import EngineError, Reply, Request, Style, Usage
-from unspoken.teach.engines.budget import Budget, Limits
+from unspoken.teach.engines.budget import Budget, Ledger, Limits, most_tokens
 from unspoken.teach.engines.dialect import Dialect, Inquiry, read_reply
 from unspoken.teach.engines.exchange import Halt
 from unspoken.teach.engines.server import RefusedError, Secret, Server, StoppedError
@@ -28,6 +28,8 @@ _HOPELESS = 8  # so many refused requests and none answered: the settings are wr
 #: So long what is under way may take when the run is asked to stop; a launcher's time to save is
 #: longer, and a terminal's user expects no more.
 STOP_S = 1.0
+#: So long what is cut off may take to tell whether the server had it.
+_LAST_WORDS_S = 0.5
 
 
 class OpenAIEngine:
@@ -77,6 +79,7 @@ class OpenAIEngine:
             max_attempts=max_attempts,
             first_delay_s=first_delay_s,
         )
+        self.ledger = Ledger()
         self._dialect = Dialect()
 
     @property
@@ -117,7 +120,7 @@ class OpenAIEngine:
         """
         limits = self.limits
         prices = (limits.price_prompt or 0.0, limits.price_completion or 0.0)
-        budget = Budget(limits.max_cost, *prices, used)
+        budget = Budget(limits.max_cost, *prices, used, self.ledger)
         work = _Work(deque(n for n in range(len(requests)) if n not in skip))
         try:
             while (work.waiting or work.pending) and not work.is_overdue:
@@ -128,12 +131,15 @@ class OpenAIEngine:
                     break
                 done, _ = wait(work.pending, timeout=0.2, return_when=FIRST_COMPLETED)
                 for future in done:
-                    number, worst = work.pending.pop(future)
+                    number, most = work.pending.pop(future)
                     reply = work.result(future, requests[number])
-                    budget.settle(worst, budget.spent_for(reply, worst))
+                    budget.settle(most, reply)
                     yield from [] if reply is None else _told(number, reply, wrote)
         finally:
             work.halt.cut()
+            for tokens in work.given_up():
+                budget.lose(tokens)
+            budget.close()
         work.raise_problem(budget, len(requests) - len(skip))
 
     def _send(
@@ -146,16 +152,13 @@ class OpenAIEngine:
         """Sends as many of the waiting requests as may be under way."""
         while work.waiting and len(work.pending) < self.limits.concurrency:
             request = requests[work.waiting[0]]
-            worst = budget.worst(request, sampling.max_new_tokens)
-            if not budget.reserve(worst):
+            most = most_tokens(request, sampling.max_new_tokens)
+            if not budget.reserve(most):
                 return
             number = work.waiting.popleft()
-
-            def lost(worst: float = worst) -> None:
-                budget.settle(0.0, worst)  # perhaps it is charged
-
+            lost = functools.partial(_count_lost, budget, most, work.halt)
             ask = functools.partial(self._ask, request, sampling, work.halt, lost)
-            work.pending[_call_in_thread(ask)] = (number, worst)
+            work.pending[_call_in_thread(ask)] = (number, most)
 
     def _ask(
         self, request: Request, sampling: Sampling, halt: Halt, lost: Callable[[], None]
@@ -179,6 +182,16 @@ class OpenAIEngine:
                 "",
                 is_alone=True,
             ) from None
+
+
+def _count_lost(budget: Budget, most: Usage, halt: Halt) -> None:
+    """Counts a try that is perhaps charged; raises EngineError where no other can be paid."""
+    if not budget.lose(most) and not halt.is_set:
+        raise EngineError(
+            f"{setting('max_cost', budget.limit)}: {budget.spent:.4f} spent, tries that were "
+            "perhaps charged without an answer included, and another try could go beyond the "
+            f"limit; what is done is kept; raise {setting('max_cost')} and run the same command"
+        )
 
 
 def _call_in_thread(call: Callable[[], Reply]) -> Future[Reply]:
@@ -206,7 +219,7 @@ class _Work:
 
     def __init__(self, waiting: deque[int]) -> None:
         self.waiting = waiting
-        self.pending: dict[Future[Reply], tuple[int, float]] = {}
+        self.pending: dict[Future[Reply], tuple[int, Usage]] = {}
         self.halt = Halt()
         self.refused: list[tuple[str, EngineError]] = []
         self.error: EngineError | None = None
@@ -223,6 +236,18 @@ class _Work:
         self.end()
         if self._overdue_at is None:
             self._overdue_at = time.monotonic() + STOP_S
+
+    def given_up(self) -> list[Usage]:
+        """Tokens of requests that were sent and whose reply nobody takes any more, at the most.
+
+        A request that is cut off tells so itself, if it has a moment.
+        """
+        ended = wait(self.pending, timeout=_LAST_WORDS_S).done
+        return [
+            most
+            for future, (_, most) in self.pending.items()
+            if future not in ended or future.exception() is None
+        ]
 
     @property
     def is_overdue(self) -> bool:

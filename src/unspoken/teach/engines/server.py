@@ -28,6 +28,8 @@ from unspoken.teach.engines.exchange import Answer, Client, Exchange, Halt
 logger = logging.getLogger(__name__)
 
 _PASSING = (408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529)
+#: Of a gateway that gave up: the model behind it may have worked on, and that may be charged.
+_GIVEN_UP = (504, 520, 524)
 #: Statuses that can be the fault of this one question.
 _ONE_REQUEST = (400, 413, 422)
 #: What servers write in place of a status into an error that comes with status 200.
@@ -339,7 +341,9 @@ class Server:
         if status in _PASSING and not waits_too_long and "insufficient_quota" not in text:
             if wished_s is not None:
                 self._pace.hold(wished_s)
-            return PassingError(f"HTTP {status}: {text[:300]}", wished_s=wished_s)
+            return PassingError(
+                f"HTTP {status}: {text[:300]}", wished_s=wished_s, is_lost=status in _GIVEN_UP
+            )
         remedy = "correct the settings"
         if status in _PASSING and waits_too_long:
             text = f"{text[:200]} (retry after {wished_s:.0f} s)"

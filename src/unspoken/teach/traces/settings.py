@@ -98,6 +98,12 @@ def settings_path(output: AnyPath) -> Path:
     return output.with_name(f"{output.name}.settings.json")
 
 
+def unanswered_path(output: AnyPath) -> Path:
+    """The file beside traces that says what may have been charged without a reply."""
+    output = Path(output)
+    return output.with_name(f"{output.name}.unanswered.json")
+
+
 def list_settings(engine: Engine, writer: PromptWriter, sampling: Sampling) -> dict[str, Any]:
     """Everything that decides what an engine writes."""
     settings = {**engine.settings(), **writer.settings()}

@@ -24,6 +24,7 @@ from unspoken.data.questions import index_ids, read_questions_from
 from unspoken.measure.sampling import Sampling, seed_of
 from unspoken.parallel.world import read_world
 from unspoken.teach.engines import Engine, Reply, Request, Usage
+from unspoken.teach.engines.budget import Ledger
 from unspoken.teach.prompts import PromptWriter, make_prompt_writer
 from unspoken.teach.traces.file import TraceFile
 from unspoken.teach.traces.settings import (
@@ -31,6 +32,7 @@ from unspoken.teach.traces.settings import (
     TracePlan,
     list_settings,
     require_same_settings,
+    unanswered_path,
     write_settings,
 )
 
@@ -51,7 +53,8 @@ class GenerateSummary:
         num_prompt_tokens, num_tokens: of all records in the file.
         tokens_per_s: written by this run.
         seconds: that it took.
-        cost: of all records, where prices are known.
+        cost: of all records and of requests that may have been charged without a reply, where
+            prices are known.
         interrupted: whether a signal ended it.
         num_retries: tries of this run after the first ones, where a server had to be asked again.
     """
@@ -129,6 +132,7 @@ def generate_traces(
     with locked(path):
         if overwrite and path.is_file():
             path.unlink()
+            unanswered_path(path).unlink(missing_ok=True)
         require_same_settings(path, settings)
         write_settings(path, settings, plan)
         return _complete(engine, requests, sampling, path, names=records, progress=progress)
@@ -153,8 +157,13 @@ def _complete(
                 path, file.num_torn_bytes,
             )  # fmt: skip
         done = _find_done(file, requests, names)
-        before = file.used
-        _add_replies(engine, requests, sampling, file, done=done, stop=stop, progress=progress)
+        before, ledger = file.used, Ledger(unanswered_path(path))
+        if hasattr(engine, "ledger"):
+            engine.ledger = ledger  # pyright: ignore[reportAttributeAccessIssue]
+        used = Usage(*(one + other for one, other in zip(file.used, ledger.before, strict=True)))
+        _add_replies(
+            engine, requests, sampling, file, done=done, used=used, stop=stop, progress=progress
+        )
         num_missing = sum(request.id not in file.lines for request in requests)
         interrupted = num_missing > 0 and stop.heed()
     if not num_missing:
@@ -171,7 +180,9 @@ def _complete(
         num_tokens=file.used.num_tokens,
         tokens_per_s=(file.used.num_tokens - before.num_tokens) / seconds,
         seconds=seconds,
-        cost=engine.cost(Usage(*file.used)),
+        cost=engine.cost(
+            Usage(*(one + other for one, other in zip(file.used, ledger.before, strict=True)))
+        ),
         interrupted=interrupted,
         num_retries=_count_retries(engine) - retried_before,
     )
@@ -184,6 +195,7 @@ def _add_replies(
     file: TraceFile,
     *,
     done: Collection[int],
+    used: Usage,
     stop: StopRequest,
     progress: str | None,
 ) -> None:
@@ -194,7 +206,7 @@ def _add_replies(
             requests,
             sampling,
             skip=done,
-            used=file.used,
+            used=used,
             stopping=lambda: stop.requested,
             wrote=bar.add_tokens,
         )
