@@ -274,6 +274,30 @@ def test_a_damaged_checkpoint_is_named(made: Path, tmp_path: Path, kind: str) ->
         restore_weights(model, tmp_path / "checkpoint-4")
 
 
+@pytest.mark.parametrize(
+    "values", [{"hidden_size": "wide"}, {"model_type": [1]}, {"dtype": "float99"}]
+)
+def test_a_fault_of_the_configuration_is_not_the_tokenizers(
+    made: Path, tmp_path: Path, values: dict[str, Any]
+) -> None:
+    """The configuration is read with the tokenizer, which comes first."""
+    shutil.copytree(made / "base", tmp_path / "model")
+    path = tmp_path / "model" / "config.json"
+    path.write_bytes(replaced(path.read_bytes(), **values))
+    for told in refusals(tmp_path / "model", tmp_path):
+        assert f"{path}, or what it describes" in told
+        assert "tokenizer_config.json" not in told
+
+
+def test_weights_of_other_shapes_are_told(made: Path, tmp_path: Path) -> None:
+    shutil.copytree(made / "base", tmp_path / "model")
+    path = tmp_path / "model" / "config.json"
+    path.write_bytes(replaced(path.read_bytes(), intermediate_size=32))
+    for told in refusals(tmp_path / "model", tmp_path):
+        assert "the weights have other shapes than it says" in told
+        assert "report" not in told
+
+
 # --- chat templates -----------------------------------------------------------------------------
 
 TEMPLATES = {

@@ -29,7 +29,7 @@ from unspoken.measure.decode import Draws, StopTexts, decode
 from unspoken.measure.sampling import Sampling
 from unspoken.models.card import ModelCard
 from unspoken.teach.engines import EngineError, Prompt, Request, Usage, without_system
-from unspoken.teach.engines.budget import Budget, Ledger, Limits
+from unspoken.teach.engines.budget import Budget, Limits, Unanswered
 from unspoken.teach.engines.make import EngineOptions, make_engine
 from unspoken.teach.engines.openai import OpenAIEngine
 from unspoken.teach.engines.server import Pace, Secret
@@ -488,18 +488,18 @@ def test_what_a_server_does_not_count_costs_the_most_also_in_the_next_run(
 
 def test_what_was_under_way_at_a_kill_counts_as_charged(tmp_path: Path) -> None:
     file = tmp_path / "unanswered.json"
-    budget = Budget(1.0, 0, 2_000, Usage(), Ledger(file))
+    budget = Budget(1.0, 0, 2_000, Usage(), Unanswered(file))
     assert budget.reserve(Usage(10, 60))
     assert budget.reserve(Usage(10, 60))
     budget.settle(Usage(10, 60), None)
-    assert Ledger(file).before == Usage(20, 120)  # a kill: nobody has told that one is settled
+    assert Unanswered(file).before == Usage(20, 120)  # a kill: nobody has told that one is settled
     budget.close()
-    assert Ledger(file).before == Usage()
+    assert Unanswered(file).before == Usage()
     assert not file.exists()
     assert budget.lose(Usage(10, 60)) is False  # too late to be counted
     file.write_text('{"version": 1, "num_tokens": "x"}')
     with pytest.raises(DataError, match=r"unanswered.json: num_tokens: "):
-        Ledger(file)
+        Unanswered(file)
 
 
 def test_overwriting_forgets_what_was_spent(server: FakeServer, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from unspoken.common.address import read_address
 from unspoken.measure.sampling import Sampling
 from unspoken.recipe import Teacher
 from unspoken.teach.engines import EngineError, Prompt, Request, Usage
-from unspoken.teach.engines.budget import Ledger
+from unspoken.teach.engines.budget import Unanswered
 from unspoken.teach.engines.exchange import Client, Halt
 from unspoken.teach.prompts import INSTRUCTION
 from unspoken.teach.traces.write import generate_traces
@@ -544,7 +544,7 @@ def test_a_stop_waits_only_a_moment_for_what_is_under_way(
     serve = hang if place == "nowhere" else lambda connection: drip(connection, HEADS[place])
     with raw_server(serve) as url:
         engine = openai_engine(url)
-        engine.ledger = Ledger(tmp_path / "unanswered.json")
+        engine.unanswered = Unanswered(tmp_path / "unanswered.json")
         stops = threading.Event()
         timer = threading.Timer(0.3, stops.set)
         timer.start()
@@ -553,7 +553,7 @@ def test_a_stop_waits_only_a_moment_for_what_is_under_way(
         )
         assert list(replies) == []
     # the server had all three, and may charge them; an error with a status is not charged
-    sent = Ledger(tmp_path / "unanswered.json").before.num_tokens // Sampling().max_new_tokens
+    sent = Unanswered(tmp_path / "unanswered.json").before.num_tokens // Sampling().max_new_tokens
     assert sent == 3
     for thread in threading.enumerate():  # none is left behind
         if thread.daemon and thread.name.endswith("(run)"):

@@ -54,9 +54,24 @@ def find_fault(folder: Path, what: str, problem: str) -> str | None:
     if damage := find_damage(folder, _OF[what]):
         return f"{damage}; {_REMEDY}"
     first = folder / _OF[what][0]
+    if what == "tokenizer" and (fault := _config_fault(folder)):  # it is read with every tokenizer
+        first, problem = folder / "config.json", fault
     if not first.is_file():
         return f"{first}: is not there ({problem}); {_REMEDY}"
     return f"{first}, or what it describes: cannot be used ({problem}); {_REMEDY}"
+
+
+def _config_fault(folder: Path) -> str | None:
+    """What transformers says of config.json, if it cannot use it."""
+    from transformers import AutoConfig
+
+    if not (folder / "config.json").is_file():
+        return None
+    try:
+        AutoConfig.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # whatever the values lead to
+        return one_line(error)
+    return None
 
 
 @contextmanager

@@ -464,6 +464,8 @@ def _not_loaded(what: str, name: str | None, error: BaseException, purpose: Purp
             f"and if you trust it allow it: {setting('model.trust_remote_code', True)}"
         )
     first = one_line(error)
+    if "ignore_mismatched_sizes" in problem:  # of a report that transformers has written elsewhere
+        first = "the weights have other shapes than it says"
     if name and (damage := find_fault(Path(name), what, first)):
         return f"{place}: {damage}"
     return (

@@ -97,7 +97,7 @@ class Engine(Protocol):
         style: how it wants its prompts.
 
     One that has to try again now and then says how often, as `num_retries`. One that may be charged
-    for requests without a reply writes them into its `ledger`, which `generate_traces` sets.
+    for requests without a reply writes them into its `unanswered`, which `generate_traces` sets.
     """
 
     name: str

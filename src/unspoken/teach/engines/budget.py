@@ -48,7 +48,7 @@ class Limits:
         return self
 
 
-class Ledger:
+class Unanswered:
     """Tokens that may have been charged without a reply that was kept, in a file beside the traces.
 
     A request is in the file before it is sent, so that a run that goes on after a kill counts what
@@ -65,6 +65,10 @@ class Ledger:
         found = UnansweredRecord.read(path) if path else None
         self.before = Usage(found.num_prompt_tokens, found.num_tokens) if found else Usage()
         self._written = self.before
+
+    def added_to(self, used: Usage) -> Usage:
+        """All tokens that may have been charged, where so many were answered."""
+        return _add(used, self.before)
 
     def cover(self, at_risk: Usage) -> None:
         """Sees to it that the file holds at least so many tokens more than it did at first."""
@@ -99,14 +103,14 @@ class Budget:
         price_prompt: float,
         price_completion: float,
         used: Usage,
-        ledger: Ledger | None = None,
+        unanswered: Unanswered | None = None,
     ) -> None:
         self.limit = limit
         self.price_prompt = price_prompt
         self.price_completion = price_completion
         self.spent = self.price(*used)
         self.reserved = 0.0
-        self._ledger = ledger or Ledger()
+        self._unanswered = unanswered or Unanswered()
         self._lost = Usage()
         self._at_risk = Usage()  # lost, or under way
         self._is_closed = False
@@ -129,7 +133,7 @@ class Budget:
                 return False
             self.reserved += amount
             self._at_risk = _add(self._at_risk, most)
-            self._ledger.cover(self._at_risk)
+            self._unanswered.cover(self._at_risk)
             return True
 
     def settle(self, most: Usage, reply: Reply | None) -> None:
@@ -152,14 +156,14 @@ class Budget:
                 return False
             self.spent += self.price(*tokens)
             self._lost, self._at_risk = _add(self._lost, tokens), _add(self._at_risk, tokens)
-            self._ledger.cover(self._at_risk)
+            self._unanswered.cover(self._at_risk)
             return self.limit is None or self.spent + self.reserved <= self.limit
 
     def close(self) -> None:
         """Writes down what was lost; nothing counts any more."""
         with self._lock:
             self._is_closed = True
-            self._ledger.close(self._lost)
+            self._unanswered.close(self._lost)
 
 
 def most_tokens(request: Request, max_new_tokens: int) -> Usage:

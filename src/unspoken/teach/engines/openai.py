@@ -17,7 +17,7 @@ from typing import Any, Literal
 from unspoken.common.errors import SettingError, setting
 from unspoken.measure.sampling import Sampling
 from unspoken.teach.engines import EngineError, Reply, Request, Style, Usage
-from unspoken.teach.engines.budget import Budget, Ledger, Limits, most_tokens
+from unspoken.teach.engines.budget import Budget, Limits, Unanswered, most_tokens
 from unspoken.teach.engines.dialect import Dialect, Inquiry, read_reply
 from unspoken.teach.engines.exchange import Halt
 from unspoken.teach.engines.server import RefusedError, Secret, Server, StoppedError
@@ -79,7 +79,7 @@ class OpenAIEngine:
             max_attempts=max_attempts,
             first_delay_s=first_delay_s,
         )
-        self.ledger = Ledger()
+        self.unanswered = Unanswered()
         self._dialect = Dialect()
 
     @property
@@ -120,7 +120,7 @@ class OpenAIEngine:
         """
         limits = self.limits
         prices = (limits.price_prompt or 0.0, limits.price_completion or 0.0)
-        budget = Budget(limits.max_cost, *prices, used, self.ledger)
+        budget = Budget(limits.max_cost, *prices, used, self.unanswered)
         work = _Work(deque(n for n in range(len(requests)) if n not in skip))
         try:
             while (work.waiting or work.pending) and not work.is_overdue:

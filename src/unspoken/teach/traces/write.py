@@ -24,7 +24,7 @@ from unspoken.data.questions import index_ids, read_questions_from
 from unspoken.measure.sampling import Sampling, seed_of
 from unspoken.parallel.world import read_world
 from unspoken.teach.engines import Engine, Reply, Request, Usage
-from unspoken.teach.engines.budget import Ledger
+from unspoken.teach.engines.budget import Unanswered
 from unspoken.teach.prompts import PromptWriter, make_prompt_writer
 from unspoken.teach.traces.file import TraceFile
 from unspoken.teach.traces.settings import (
@@ -157,10 +157,10 @@ def _complete(
                 path, file.num_torn_bytes,
             )  # fmt: skip
         done = _find_done(file, requests, names)
-        before, ledger = file.used, Ledger(unanswered_path(path))
-        if hasattr(engine, "ledger"):
-            engine.ledger = ledger  # pyright: ignore[reportAttributeAccessIssue]
-        used = Usage(*(one + other for one, other in zip(file.used, ledger.before, strict=True)))
+        before, unanswered = file.used, Unanswered(unanswered_path(path))
+        if hasattr(engine, "unanswered"):
+            engine.unanswered = unanswered  # pyright: ignore[reportAttributeAccessIssue]
+        used = unanswered.added_to(file.used)
         _add_replies(
             engine, requests, sampling, file, done=done, used=used, stop=stop, progress=progress
         )
@@ -180,9 +180,7 @@ def _complete(
         num_tokens=file.used.num_tokens,
         tokens_per_s=(file.used.num_tokens - before.num_tokens) / seconds,
         seconds=seconds,
-        cost=engine.cost(
-            Usage(*(one + other for one, other in zip(file.used, ledger.before, strict=True)))
-        ),
+        cost=engine.cost(unanswered.added_to(file.used)),
         interrupted=interrupted,
         num_retries=_count_retries(engine) - retried_before,
     )
