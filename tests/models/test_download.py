@@ -19,9 +19,10 @@ import pytest
 
 from helpers.disks import small_disk
 from helpers.patience import Deadline
+from helpers.rights import like_another_user
 from unspoken.cli.download import download
 from unspoken.cli.main import main
-from unspoken.common.errors import DataError, OutputExistsError, RecipeError
+from unspoken.common.errors import DataError, OutputExistsError, RecipeError, UnspokenError
 from unspoken.common.locks import locked
 from unspoken.models import download as download_module
 from unspoken.models.download import Download, download_model
@@ -464,6 +465,23 @@ def test_a_damaged_record_of_a_download_is_named(
     for call in (lambda: download(verify=folder), lambda: download_model("Owner/Model", folder)):
         with pytest.raises(DownloadError, match=rf"download.json: {where}.*download again"):
             call()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("mode", [0o555, 0o000])
+def test_a_folder_of_another_user_is_one_line(hub: Hub, tmp_path: Path, mode: int) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    closed.chmod(mode)
+    try:
+        with like_another_user(), pytest.raises(UnspokenError) as caught:
+            download_model("Owner/Model", closed / "student")
+    finally:
+        closed.chmod(0o755)
+    assert str(closed) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert list(closed.iterdir()) == []
+    download_model("Owner/Model", closed / "student")
 
 
 @pytest.mark.integration
