@@ -7,7 +7,7 @@ only to keep them out of what is learned.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from unspoken.common.interrupt import end_if_asked
 from unspoken.data.example import read_questions
@@ -17,7 +17,7 @@ from unspoken.models.fingerprint import fingerprint
 from unspoken.models.local import is_local
 from unspoken.recipe import Evaluate, Model, Recipe
 from unspoken.recipe.layout import EVALUATION_FILE, MODEL, PREDICTIONS_FILE, UNTRAINED
-from unspoken.recipe.records import Evaluation
+from unspoken.recipe.records import Evaluation, EvaluationSettings
 from unspoken.run.data import Splits
 from unspoken.run.folder import RunFolder
 from unspoken.run.settings import MODEL_INCIDENTAL, changes
@@ -149,7 +149,7 @@ def evaluation_holds(
 
     def holds() -> bool:
         known = Evaluation.read(folder / EVALUATION_FILE)
-        return known is not None and not changes(known.settings, settings)
+        return known is not None and not changes({**known.settings}, settings)
 
     return not is_forced and run.on_main(holds)
 
@@ -176,4 +176,5 @@ def write_evaluation(
         metrics: as `Metrics.to_json` gives them; a teacher's may have a `cost`.
     """
     if run.process.is_main_process:
-        Evaluation(settings=settings, **metrics).write(folder / EVALUATION_FILE)
+        decided = cast("EvaluationSettings", settings)
+        Evaluation(settings=decided, **metrics).write(folder / EVALUATION_FILE)
