@@ -152,11 +152,11 @@ def plan_download(
 
     The hub is not asked about a commit hash whose files are all here.
     """
-    folder = Path(folder)
-    if folder.is_symlink():  # to where there is room; what it leads to may not be there yet
-        folder = folder.resolve()
-    asked = revision or "main"
-    known = _read_known(folder, repo, asked)
+    folder, asked = Path(folder), revision or "main"
+    with writing(folder):  # it may be below a folder that is closed to us
+        if folder.is_symlink():  # to where there is room; what it leads to may not be there yet
+            folder = folder.resolve()
+        known = _read_known(folder, repo, asked)
     whole = known if known is not None and known.holds(with_code=with_code) else None
     if whole is not None and whole.commit == asked:
         return replace(whole, hub_asked=False)
