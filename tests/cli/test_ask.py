@@ -81,7 +81,7 @@ class Terminal:
 
     def __init__(self, *words: str, **environment: str) -> None:
         own, other = pty.openpty()
-        self._own, self.screen = own, ""
+        self._own, self.screen, self._seen = own, "", 0
         self._process = subprocess.Popen(
             [sys.executable, "-m", "unspoken", *words],
             stdin=other,
@@ -93,14 +93,15 @@ class Terminal:
         os.close(other)
 
     def wait_for(self, text: str) -> str:
-        """What is on the screen once it has this text, colours and cursor left out."""
-        begin, limit = len(self.screen), time.monotonic() + 300
-        while text not in self.screen[begin:]:
+        """What was shown up to the next time that this text is, colours and cursor left out."""
+        begin, limit = self._seen, time.monotonic() + 300
+        while (place := self.screen.find(text, begin)) < 0:
             assert time.monotonic() < limit, self.screen
             if select.select([self._own], [], [], 1)[0]:
                 written = os.read(self._own, 65536).decode(errors="replace")
                 self.screen += re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", written)
-        return self.screen[begin:]
+        self._seen = place + len(text)
+        return self.screen[begin : self._seen]
 
     def type(self, text: str) -> None:
         """Types at it."""

@@ -102,3 +102,27 @@ def test_two_models_take_turns_and_the_one_that_is_behind_goes_on(run: Path) -> 
 def test_a_model_that_is_not_here_is_not_looked_for_on_the_hub() -> None:
     with pytest.raises(ModelError, match="no such folder, and no such model was downloaded"):
         load("no/such-model", local_files_only=True)
+
+
+def test_a_gguf_file_is_asked_in_its_own_chat_template(tmp_path: Path) -> None:
+    pytest.importorskip("gguf")
+    from helpers.gguf_files import write_gguf
+
+    model = load(write_gguf(tmp_path / "tiny.gguf"), max_new_tokens=6)
+    reply = model.ask("What is 12 + 30?")
+    assert model.template.name == "chat"
+    assert 0 < reply.num_tokens <= 6 and reply.correct is None
+
+
+def test_what_only_generate_can_ask_comes_whole(tmp_path: Path) -> None:
+    from transformers import MambaConfig, MambaForCausalLM
+
+    from unspoken.measure.ask import LoadedModel
+    from unspoken.models.template import Template
+    from unspoken.models.tokenizer import character_tokenizer
+
+    config = MambaConfig(vocab_size=110, hidden_size=16, num_hidden_layers=1, state_size=4)
+    tokenizer = character_tokenizer()
+    model = LoadedModel(MambaForCausalLM(config), tokenizer, Template("plain"), max_new_tokens=4)
+    states = list(model.write("1+1"))
+    assert [state.num_tokens for state in states] == [states[-1].num_tokens] * 2
