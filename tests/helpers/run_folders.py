@@ -119,6 +119,26 @@ def make_variant(folder, name, num_correct, *, final=None, **options):
     write_lines(folder / "predictions.jsonl", predictions(name, num_correct, question))
 
 
+def write_latency(folder, medians, *, num=12, turns=None, key="", spread=0.02):
+    """latency.json of models that are as they were evaluated: name -> median of its seconds."""
+    models = {
+        name: json.loads((folder / name / key / "evaluation.json").read_text())["settings"]
+        for name in medians
+    }
+    steps = [spread * (number - (num - 1) / 2) / num for number in range(num)]
+    record = {
+        "settings": {"models": models},
+        "models": {
+            name: {"seconds": [median * (1 + step) for step in steps], "num_tokens": [5] * num}
+            for name, median in medians.items()
+        },
+        "turns": turns,
+        "not_timed": {},
+        "wall_seconds": 4.0,
+    }
+    write(folder / "latency" / key / "latency.json", record)
+
+
 def make_run(folder, *, explicit="train", no_cot=True, phases=(), **settings):
     """A run folder without any model."""
     recipe = {

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from unspoken.data.example import Example
 from unspoken.data.jsonl import write_jsonl
 from unspoken.measure.decode import Completion, Decoder, decode
 from unspoken.measure.evaluate import EvaluateOptions, evaluate, evaluate_folder
-from unspoken.measure.predictions import Prediction, judge, summarize
+from unspoken.measure.latency import Asked, Taken
+from unspoken.measure.predictions import Prediction, judge, summarize, with_latencies
 from unspoken.measure.stats import clustered_interval, wilson_interval
 from unspoken.models.adapter import add_adapter
 from unspoken.models.card import ModelCard
@@ -88,7 +90,10 @@ def test_metrics_count_what_the_predictions_say() -> None:
     ]
     assert [prediction.correct for prediction in predictions] == [True, False, True, False]
     assert [prediction.pred for prediction in predictions] == ["1 2 3", "1 2 4", "1 2 3", ""]
-    metrics = summarize(predictions, seconds=2.0, batch_size=4, latencies=[1.0, 3.0])
+    untimed = summarize(predictions, seconds=2.0, batch_size=4)
+    assert (untimed.latency_p50_s, untimed.examples_per_s_single) == (None, None)
+    assert with_latencies(untimed, []) == untimed
+    metrics = with_latencies(untimed, [1.0, 3.0])
     assert (metrics.num_questions, metrics.num_correct, metrics.accuracy) == (4, 2, 0.5)
     assert metrics.digit_accuracy == pytest.approx((1 + 2 / 3 + 1 + 0) / 4)
     assert metrics.unstopped == 0.25
@@ -133,6 +138,27 @@ def test_evaluate_folder_writes_predictions(model: Any, tokenizer: Any, tmp_path
     assert {"generated", "pred", "gold", "correct", "num_tokens", "stopped"} <= records[0].keys()
     assert metrics["num_correct"] == sum(record["correct"] for record in records)
     assert metrics["latency_p95_s"] > 0
+
+
+def test_predictions_are_there_before_anything_is_timed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that whoever ends the timing loses nothing; what was timed up to then counts."""
+    output = folder.parent / "out.jsonl"
+    there: list[bool] = []
+
+    def ended(loaders: Any, number: int, seconds: float, **more: Any) -> Taken:
+        there.append(output.exists() and not list(output.parent.glob(".*.partial")))
+        signal.raise_signal(signal.SIGINT)
+        assert more["stopping"]()
+        return Taken({"": [Asked(0.5, 3)]}, None)
+
+    monkeypatch.setattr("unspoken.measure.evaluate.take_turns", ended)
+    metrics = ask(folder, output, num_latency=3, latency_seconds=7.0)
+    assert there == [True]
+    assert metrics["latency_p50_s"] == 0.5
+    assert ask(folder, output, overwrite=True)["latency_p50_s"] is None
+    assert there == [True]
 
 
 def test_an_answer_of_blanks_is_no_gold_answer() -> None:
@@ -272,6 +298,7 @@ def test_the_file_tells_category_and_sample_only_where_there_are_some(folder: Pa
         ({"max_new_tokens": 0}, "max_new_tokens: found 0"),
         ({"num_samples": 0}, "num_samples: found 0"),
         ({"num_latency": -1}, "num_latency: found -1"),
+        ({"latency_seconds": 0}, "latency_seconds: found 0"),
     ],
 )
 def test_settings_that_make_no_sense(folder: Path, settings: Any, message: str) -> None:

@@ -16,6 +16,7 @@ from unspoken.measure.stats import (
     mcnemar_exact,
     pass_at_k,
     percentile,
+    ratio_of_medians,
     wilson_interval,
 )
 
@@ -137,3 +138,42 @@ def test_mcnemar_of_many_questions_equals_exact_integers(least):
 def test_mcnemar_of_a_million_questions():
     assert mcnemar_exact(500_000, 500_000) == 1.0
     assert mcnemar_exact(499_000, 501_000) == pytest.approx(0.0456, abs=1e-3)
+
+
+def seconds_of(draw, ratio, count, per_block=1):
+    """Two models' seconds, the second so many times as fast, on a machine that others slow down."""
+    above, below, busy = [], [], 1.0
+    for number in range(count):
+        if number % per_block == 0:
+            busy = draw.choice([1.0, 1.0, 1.5, 3.0])
+        above.append(0.01 * busy * draw.lognormvariate(0, 0.1))
+        below.append(0.01 / ratio * busy * draw.lognormvariate(0, 0.1))
+    return above, below
+
+
+@pytest.mark.parametrize("ratio", [1.0, 1.3])
+def test_the_interval_of_a_ratio_of_medians_holds_the_true_one(ratio):
+    """Of 95 % intervals about as many; of equal models, so many are not told apart."""
+    draw = random.Random(1)
+    found = [ratio_of_medians(*seconds_of(draw, ratio, 40)) for _ in range(60)]
+    holds = sum(low <= ratio <= high for low, high in (one.interval for one in found))
+    assert holds >= 54
+    told = sum(one.is_a_difference for one in found)
+    assert told <= 6 if ratio == 1 else told == 60
+
+
+def test_blocks_are_drawn_as_a_whole():
+    """What slowed down a turn of one model is no proof of many questions."""
+    above = [0.01] * 30 + [0.02] * 30
+    below = [0.01] * 60
+    alone = ratio_of_medians(above, below)
+    turns = ratio_of_medians(above, below, blocks=[10] * 6)
+    assert alone.value == turns.value == pytest.approx(1.5)
+    assert turns.interval[0] == pytest.approx(1.0)
+    few = ratio_of_medians(above, below, blocks=[15] * 4)
+    assert few.interval is None and not few.is_a_difference
+
+
+def test_a_ratio_of_medians_is_the_same_each_time():
+    above, below = seconds_of(random.Random(2), 1.5, 20)
+    assert ratio_of_medians(above, below) == ratio_of_medians(above, below)

@@ -20,6 +20,7 @@ from helpers.run_folders import (
     read_values,
     stage,
     write,
+    write_latency,
     write_lines,
 )
 from unspoken.recipe.layout import MODELS
@@ -275,6 +276,21 @@ def test_break_even_in_time(full):
     assert "in batches of 8" in one.notes[0]
     assert paid(full)["distilled", "time"].one_off.keys() == {"generate", "vet", "distil"}
     assert ("internalized", "money") not in paid(full)
+
+
+def test_break_even_of_models_that_took_turns(full):
+    write_latency(full, {"teacher": 0.02, "internalized": 0.01, "distilled": 0.02})
+    one = paid(full)["internalized", "time"]
+    assert (one.outcome, one.num_questions) == ("pays", 60_150)  # 601.5 s / (0.02 - 0.01) s
+    assert "one at a time, teacher and student taking turns" in one.notes[0]
+    other = paid(full)["distilled", "time"]
+    assert (other.outcome, other.num_questions) == ("unknown", None)
+    assert "no difference measured between the teacher's 0.02 s" in other.sentence
+
+
+def test_a_slower_student_that_took_turns_never_pays(full):
+    write_latency(full, {"teacher": 0.02, "internalized": 0.03})
+    assert paid(full)["internalized", "time"].outcome == "never"
 
 
 def test_break_even_of_a_student_trained_from_the_base_leaves_distilling_out(full):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,10 @@ from unspoken.common.errors import (
     UnspokenError,
 )
 from unspoken.common.locks import locked
+from unspoken.measure.latency import Taken
 from unspoken.recipe import load_recipe, recipe_from
+from unspoken.recipe.records import Latency
+from unspoken.report.show.summary import summary_lines
 from unspoken.run.run import run_recipe
 
 pytestmark = pytest.mark.integration
@@ -145,12 +149,77 @@ def test_settings_that_no_longer_decide_do_not_count_in_an_old_run(tmp_path: Pat
     values = json.loads(stage.read_text())
     values["settings"]["train"] |= {"micro_batch_size": 3, "gradient_checkpointing": True}
     stage.write_text(json.dumps(values))
+    measured = tmp_path / "internalized" / "evaluation.json"
+    figures = json.loads(measured.read_text())
+    figures["settings"]["evaluate"]["num_latency"] = 50
+    measured.write_text(json.dumps(figures))
+    timed = measured.stat().st_mtime_ns
     before = stage.stat().st_mtime_ns
     run(tiny_recipe(tmp_path, train={"max_steps": 4}))
     assert stage.stat().st_mtime_ns == before
+    assert measured.stat().st_mtime_ns == timed
     run(tiny_recipe(tmp_path, train={"max_steps": 5}))
     run(tiny_recipe(tmp_path, train={"max_steps": 4}))
     assert stage.stat().st_mtime_ns == before
+
+
+def test_models_are_timed_in_one_pass_at_the_end(tmp_path: Path) -> None:
+    """Other questions to time leave every answer as it is, and new answers are timed anew."""
+    few = {"max_steps": 4, "evaluate_every": 4, "checkpoint_every": 4}
+    recipe = tiny_recipe(tmp_path, train=few, baselines={"no_cot": True, "untrained": True})
+    said: list[str] = []
+    run_recipe(recipe, progress=False, say=said.append)
+    assert said[-1] == "latency: runs"
+    path = tmp_path / "latency" / "latency.json"
+    known = Latency.read(path)
+    assert known is not None
+    assert list(known.models) == ["internalized", "no_cot", "untrained"]
+    assert all(len(one.seconds) == len(one.num_tokens) == 2 for one in known.models.values())
+    assert known.turns is None
+    predictions = tmp_path / "internalized" / "predictions.jsonl"
+    written = [json.loads(line) for line in predictions.read_text().splitlines()]
+    assert known.models["internalized"].num_tokens == [one["num_tokens"] for one in written[:2]]
+    assert "latency_p50_s" not in (tmp_path / "internalized" / "evaluation.json").read_text()
+    before = predictions.stat().st_mtime_ns
+
+    said.clear()
+    run_recipe(recipe, progress=False, say=said.append)
+    assert said[-1].startswith("nothing to do")
+    other = recipe.model_copy(
+        update={"evaluate": recipe.evaluate.model_copy(update={"num_latency": 3})}
+    )
+    said.clear()
+    run_recipe(other, progress=False, say=said.append)
+    assert [line for line in said if line.endswith("runs")] == ["latency: runs"]
+    assert predictions.stat().st_mtime_ns == before
+    again = Latency.read(path)
+    assert again is not None and len(again.models["no_cot"].seconds) == 3
+    assert "models taking turns" not in "\n".join(
+        summary_lines(tmp_path)
+    )  # too few for an interval
+    assert "timed in one pass at the end" in (tmp_path / "report.json").read_text()
+
+
+def test_a_signal_while_models_are_timed_leaves_the_rest_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny_recipe(tmp_path, train={"max_steps": 4})
+
+    def stopped(*_: object, **more: Any) -> Taken:
+        signal.raise_signal(signal.SIGTERM)
+        assert more["stopping"]()
+        return Taken({}, None)
+
+    said: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr("unspoken.run.latency.take_turns", stopped)
+        with pytest.raises(SystemExit) as ended:
+            run_recipe(recipe, progress=False, say=said.append)
+    assert ended.value.code == 75
+    assert not (tmp_path / "latency" / "latency.json").exists()
+    said.clear()
+    run_recipe(recipe, progress=False, say=said.append)
+    assert [line for line in said if line.endswith("runs")] == ["latency: runs"]
 
 
 def test_a_folder_that_is_no_run_is_left_alone(tmp_path: Path) -> None:

@@ -325,7 +325,8 @@ class MeasuringFlags(Options, panel=_MEASURING):
     )
     batch_size = flag("evaluate.batch_size")
     limit = flag("evaluate.limit")
-    num_latency = flag("evaluate.num_latency")
+    num_latency = flag("evaluate.num_latency", help="questions timed one by one")
+    latency_seconds = flag("evaluate.latency_seconds", help="that this takes at the most")
 
 
 class AskFlags(Options, panel=_MODEL):

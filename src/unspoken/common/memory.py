@@ -17,6 +17,8 @@ _SET_UP = {
     "GLIBC_TUNABLES", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_", "MALLOC_MMAP_MAX_",
     "MALLOC_MMAP_THRESHOLD_",
 }  # fmt: skip
+#: Where Linux says what this container may use (cgroup v2).
+CGROUP = Path("/sys/fs/cgroup")
 
 
 def reset_peak() -> None:
@@ -63,3 +65,43 @@ def keep_freed_memory() -> bool:
     options = {_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: -1, _M_TOP_PAD: 64 << 20}
     done = [set_option(name, value) for name, value in options.items()]
     return done == [1, 1, 1]
+
+
+def free_memory() -> int | None:
+    """Bytes that can be had where models are asked: on the GPU, where there is one, else here.
+
+    What a container may use counts; None where the system does not tell. What this process kept of
+    freed memory (`keep_freed_memory`) is given back before.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        free, _ = torch.cuda.mem_get_info()
+        held = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+        return int(free) + int(held)
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+    known = [free for free in (_free_of_system(), _free_of_container()) if free is not None]
+    return min(known, default=None)
+
+
+def _free_of_system() -> int | None:
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return None
+
+
+def _free_of_container() -> int | None:
+    """What cgroup v2 leaves, files that it would drop included."""
+    try:
+        limit = (CGROUP / "memory.max").read_text().strip()
+        if not limit.isdigit():
+            return None
+        used = int((CGROUP / "memory.current").read_text())
+        stat = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):
+        return None
+    return int(limit) - used + int(stat.get("inactive_file", 0))

@@ -14,15 +14,24 @@ from pydantic import model_validator
 from unspoken import recipe
 from unspoken.common.errors import DataError
 from unspoken.common.files import refuse_existing
-from unspoken.common.interrupt import Interrupted
+from unspoken.common.interrupt import Interrupted, StopRequest
 from unspoken.common.locks import locked
 from unspoken.common.progress import AnswersBar
-from unspoken.common.settings import Natural, Positive, Seed, Share, Temperature, checked
+from unspoken.common.settings import (
+    Natural,
+    Positive,
+    PositiveNumber,
+    Seed,
+    Share,
+    Temperature,
+    checked,
+)
 from unspoken.data.example import Example
 from unspoken.data.jsonl import write_jsonl
 from unspoken.measure.decode import Completion, Decoder, Draws
+from unspoken.measure.latency import SingleQuestions, take_turns
 from unspoken.measure.partial import PartialPredictions, fingerprint_of
-from unspoken.measure.predictions import Metrics, Prediction, judge, summarize
+from unspoken.measure.predictions import Metrics, Prediction, judge, summarize, with_latencies
 from unspoken.measure.sampling import Sampling, seed_of
 from unspoken.models.adapter import require_adapter
 from unspoken.models.card import ModelCard
@@ -39,8 +48,6 @@ if TYPE_CHECKING:
 _DEFAULT_LIMIT = 256  # tokens, for a model whose unspoken.json says nothing
 #: Of several processes, so many batches are asked for before they tell each other.
 _BATCHES_AT_ONCE = 4
-#: For so many tokens of single questions decoding prepares itself before they are timed.
-_TOKENS_TO_PREPARE_FOR = 512
 
 
 @checked
@@ -50,7 +57,9 @@ class EvaluateOptions:
     Attributes:
         max_new_tokens: limit per answer; None: what the model's unspoken.json says, else 256.
         batch_size: answers decoded together.
-        num_latency: so many of the questions are asked again, one at a time, and timed.
+        num_latency: so many of the questions are asked again, one at a time, and timed: by
+            `evaluate_folder`, once the predictions are written.
+        latency_seconds: after so many of them no further question is timed.
         num_samples: answers to each question; more than one needs a temperature.
         temperature: 0 takes the likeliest token.
         top_p: only the likeliest tokens with this much probability together.
@@ -63,6 +72,7 @@ class EvaluateOptions:
     max_new_tokens: Positive | None = None
     batch_size: Positive = 64
     num_latency: Natural = 0
+    latency_seconds: PositiveNumber = 20.0
     num_samples: Positive = 1
     temperature: Temperature = 0.0
     top_p: Share = 1.0
@@ -93,8 +103,7 @@ def evaluate(
     """Predictions, in the order of the examples, and what they amount to.
 
     Longest prompts are asked first, so that a batch that does not fit into memory fails at once.
-    Several processes share the questions out and end up with the same predictions; the main one
-    times single questions.
+    Several processes share the questions out and end up with the same predictions.
 
     Args:
         model, tokenizer, template: as they were trained together.
@@ -113,9 +122,7 @@ def evaluate(
     partial = partial or PartialPredictions()
     _ask_missing(asker, partial, process=process, stopping=stopping, progress=progress)
     predictions = [partial.predictions[place] for place in range(len(asker.samples))]
-    is_main = process is None or process.is_main_process
-    latencies = asker.latencies(options.num_latency) if is_main else []
-    return predictions, summarize(predictions, partial.seconds, options.batch_size, latencies)
+    return predictions, summarize(predictions, partial.seconds, options.batch_size)
 
 
 class _Asker:
@@ -136,12 +143,17 @@ class _Asker:
     ) -> None:
         self.samples = [(i, k) for i in range(len(examples)) for k in range(options.num_samples)]
         self.batch_size = options.batch_size
-        self._model, self._examples = model, examples
+        self._examples = examples
         self._tokenizer: Any = tokenizer
         texts = [template.prompt(example.question) for example in examples]
         self._prompts = encode_prompts(texts, tokenizer, template)
         self._sampling = options.sampling()
-        self._decoder = self._new_decoder(self.batch_size)
+        self._decoder = Decoder(
+            model,
+            eos_token_id=self._tokenizer.eos_token_id,
+            pad_token_id=self._tokenizer.pad_token_id,
+            batch_size=self.batch_size,
+        )
 
     def longest_first(self) -> list[int]:
         """All places, those with the longest prompts first."""
@@ -163,7 +175,7 @@ class _Asker:
             wrote: told how many tokens were written.
         """
         begin, batch = time.perf_counter(), {}
-        for place, completion in self._complete(places, self._decoder, stopping, wrote):
+        for place, completion in self._complete(places, stopping, wrote):
             batch[place] = completion
             if len(batch) == self.batch_size:
                 seconds = time.perf_counter() - begin
@@ -173,43 +185,17 @@ class _Asker:
             seconds = time.perf_counter() - begin
             yield self._judged(batch), seconds
 
-    def latencies(self, number: int) -> list[float]:
-        """Seconds for the first sample of each of the first questions, one at a time."""
-        alone = [place for place, (_, sample) in enumerate(self.samples) if sample == 0][:number]
-        prepares = number * self._sampling.max_new_tokens >= _TOKENS_TO_PREPARE_FOR
-        decoder = self._new_decoder(1, patience=0 if prepares else 1)
-        seconds = []
-        for place in [*alone[:1], *alone]:
-            begin = time.perf_counter()
-            list(self._complete([place], decoder))
-            seconds.append(time.perf_counter() - begin)
-        return seconds[1:]  # one warms up
-
-    def _new_decoder(self, batch_size: int, patience: int = 1) -> Decoder:
-        return Decoder(
-            self._model,
-            eos_token_id=self._tokenizer.eos_token_id,
-            pad_token_id=self._tokenizer.pad_token_id,
-            batch_size=batch_size,
-            patience=patience,
-        )
-
     def _complete(
         self,
         places: Sequence[int],
-        decoder: Decoder,
-        stopping: Callable[[], bool] = lambda: False,
-        wrote: Callable[[int], None] = lambda num_tokens: None,
+        stopping: Callable[[], bool],
+        wrote: Callable[[int], None],
     ) -> Iterator[tuple[int, Completion]]:
         chosen = [self.samples[place] for place in places]
-        sampling, draws = self._sampling, None
-        if sampling.temperature > 0:
-            seeds = [seed_of(sampling.seed, f"{index}#{sample}") for index, sample in chosen]
-            draws = Draws(sampling.temperature, sampling.top_p, seeds)
-        found = decoder.stream(
+        found = self._decoder.stream(
             [self._prompts[index] for index, _ in chosen],
-            sampling.max_new_tokens,
-            draws=draws,
+            self._sampling.max_new_tokens,
+            draws=_draws(self._sampling, chosen),
             stopping=stopping,
             wrote=wrote,
         )
@@ -295,7 +281,8 @@ def evaluate_folder(
     """Predictions of a saved model, written to `output`; returns the figures.
 
     Finished batches are kept beside the output until all are there: after a crash the same call
-    goes on from them, with any number of processes. The main one writes.
+    goes on from them, with any number of processes. The main one writes, and then times single
+    questions; Ctrl-C ends that, and what was timed up to then counts.
 
     Args:
         model: the name is a folder or hub name, of a model or of an adapter.
@@ -332,8 +319,7 @@ def evaluate_folder(
             fingerprint = fingerprint_of(model, adapter, examples, deciding)
             kept = PartialPredictions(partial_file, fingerprint)
         partial = stack.enter_context(kept)
-        tokenizer = load_tokenizer(_with_tokenizer_of(model, adapter))
-        loaded = load_model(model, tokenizer, purpose="ask", adapter=adapter, dtype=dtype)
+        loaded, tokenizer = _load(model, adapter, dtype)
         predictions, metrics = evaluate(
             loaded,
             tokenizer,
@@ -348,6 +334,11 @@ def evaluate_folder(
             records = (prediction.to_json(options.num_samples) for prediction in predictions)
             write_jsonl(output, records, overwrite=overwrite)
         partial.remove()
+    if is_main and options.num_latency:
+        alone = _single_questions(
+            loaded, tokenizer, Template(template, tokenizer), examples, options
+        )
+        metrics = with_latencies(metrics, _timed(alone, options, progress))
     return {**metrics.to_json(), "dtype": dtype}
 
 
@@ -358,6 +349,67 @@ def _same_for_all(dtype: str, process: PartialState | None) -> str:
     from accelerate.utils import broadcast_object_list
 
     return broadcast_object_list([dtype])[0]
+
+
+def load_single_questions(
+    model: recipe.Model,
+    examples: Sequence[Example],
+    options: EvaluateOptions,
+    *,
+    template: TemplateName | None = None,
+    dtype: str = "float32",
+) -> SingleQuestions:
+    """A saved model, ready to be asked the first `num_latency` questions one at a time.
+
+    The arguments are those of `evaluate_folder`, which raises the same.
+    """
+    options, template = _completed(options, template, model, None)
+    dtype = dtype_for_asking(model) if dtype == "auto" else dtype
+    loaded, tokenizer = _load(model, None, dtype)
+    return _single_questions(loaded, tokenizer, Template(template, tokenizer), examples, options)
+
+
+def _load(model: recipe.Model, adapter: str | None, dtype: str) -> tuple[Any, Any]:
+    """A saved model and its tokenizer, to be asked."""
+    tokenizer = load_tokenizer(_with_tokenizer_of(model, adapter))
+    return load_model(model, tokenizer, purpose="ask", adapter=adapter, dtype=dtype), tokenizer
+
+
+def _single_questions(
+    model: PreTrainedModel | PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    template: Template,
+    examples: Sequence[Example],
+    options: EvaluateOptions,
+) -> SingleQuestions:
+    """The first `num_latency` questions, to be asked one at a time as `evaluate` asks them."""
+    special: Any = tokenizer
+    first = examples[: options.num_latency]
+    return SingleQuestions(
+        model,
+        encode_prompts([template.prompt(one.question) for one in first], tokenizer, template),
+        eos_token_id=special.eos_token_id,
+        pad_token_id=special.pad_token_id,
+        max_new_tokens=options.sampling().max_new_tokens,
+        draws=_draws(options.sampling(), [(index, 0) for index in range(len(first))]),
+    )
+
+
+def _timed(alone: SingleQuestions, options: EvaluateOptions, progress: str | None) -> list[float]:
+    """Seconds of single questions: as many as the time allows, and Ctrl-C."""
+    description, number = progress and f"{progress}, one at a time", alone.num_questions
+    with AnswersBar(number, 0, description, "answer") as bar, StopRequest() as stop:
+        loaders, seconds = {"": lambda: alone}, options.latency_seconds
+        taken = take_turns(loaders, number, seconds, bar=bar, stopping=stop.heed, beside=True)
+    return [asked.seconds for asked in taken.models.get("", [])]
+
+
+def _draws(sampling: Sampling, samples: Sequence[tuple[int, int]]) -> Draws | None:
+    """What is drawn for these questions and samples; None is greedy."""
+    if sampling.temperature == 0:
+        return None
+    seeds = [seed_of(sampling.seed, f"{index}#{sample}") for index, sample in samples]
+    return Draws(sampling.temperature, sampling.top_p, seeds)
 
 
 def _completed(
@@ -375,7 +427,7 @@ def _completed(
 
 def _deciding(options: EvaluateOptions) -> dict[str, Any]:
     """The options that decide what is written; the others decide how fast."""
-    fast = ("batch_size", "num_latency")
+    fast = ("batch_size", "num_latency", "latency_seconds")
     return {name: value for name, value in asdict(options).items() if name not in fast}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from unspoken.measure.answers import answers_equal, digit_accuracy
@@ -106,7 +106,6 @@ def summarize(
     predictions: Sequence[Prediction],
     seconds: float,
     batch_size: int,
-    latencies: Sequence[float] = (),
 ) -> Metrics:
     """The figures of these predictions, made in `seconds` seconds.
 
@@ -114,7 +113,6 @@ def summarize(
         predictions: at least one; the samples of a question one after the other, from 0 on.
         seconds: of decoding in batches of `batch_size`.
         batch_size: of these batches.
-        latencies: seconds of questions that were asked one at a time.
     """
     count = len(predictions)
     questions = _by_question(predictions)
@@ -136,11 +134,20 @@ def summarize(
         examples_per_s=count / seconds,
         tokens_per_s=num_tokens / seconds,
         batch_size=batch_size,
-        latency_p50_s=percentile(latencies, 50) if latencies else None,
-        latency_p95_s=percentile(latencies, 95) if latencies else None,
-        examples_per_s_single=len(latencies) / sum(latencies) if latencies else None,
         categories=_categories(graded),
         samples=_samples(graded),
+    )
+
+
+def with_latencies(metrics: Metrics, seconds: Sequence[float]) -> Metrics:
+    """The figures with those of questions that were asked one at a time, if there are some."""
+    if not seconds:
+        return metrics
+    return replace(
+        metrics,
+        latency_p50_s=percentile(seconds, 50),
+        latency_p95_s=percentile(seconds, 95),
+        examples_per_s_single=len(seconds) / sum(seconds),
     )
 
 

@@ -5,7 +5,9 @@ Stands between the records of an evaluation and its report. Standard library onl
 
 from __future__ import annotations
 
+import itertools
 import math
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -13,6 +15,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 _MAX_EXACT_TRIALS = 10_000
+_NUM_RESAMPLES = 2_000
+#: With fewer blocks, a bootstrap's interval is no 95 % one.
+_FEWEST_BLOCKS = 6
 
 
 def wilson_interval(
@@ -243,3 +248,58 @@ def clustered_interval(shares: Sequence[float], num_samples: int) -> tuple[float
         wanted = mean * (1 - mean)
         trials = wanted / variance if variance * num_samples > wanted else num_samples
     return wilson_interval(mean * trials, trials)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio of two medians.
+
+    Attributes:
+        value: the ratio.
+        interval: 95 %; None where there are too few values for one.
+    """
+
+    value: float
+    interval: tuple[float, float] | None = None
+
+    @property
+    def is_a_difference(self) -> bool:
+        """Whether the interval leaves out 1, and so the two differ by more than the noise."""
+        return self.interval is not None and not self.interval[0] <= 1 <= self.interval[1]
+
+
+def ratio_of_medians(
+    above: Sequence[float], below: Sequence[float], *, blocks: Sequence[int] | None = None
+) -> Ratio:
+    """Returns median(above) / median(below) with a 95 % bootstrap interval of paired values.
+
+    Pairs are drawn together, so that what slowed both down, such as other work on the machine,
+    changes the ratio little. Values that were taken in a row share more than that, and are drawn as
+    one block. Percentiles of 2,000 resamples, always the same ones.
+
+    Source: B. Efron and R. J. Tibshirani, An Introduction to the Bootstrap (1993), ch. 8 and 13;
+    blocks: H. R. Kuensch, The Annals of Statistics 17 (1989), 1217-1241.
+
+    Args:
+        above, below: positive, the n-th of one belonging to the n-th of the other; at least one.
+        blocks: how many values in a row belong together, for each block; None: each by itself.
+
+    Example:
+        >>> ratio_of_medians([2.0, 2.2, 2.1, 2.0, 2.1, 2.2], [1.0, 1.1, 1.0, 1.0, 1.1, 1.0])
+        Ratio(value=2.1, interval=(1.9090909090909092, 2.2))
+    """
+    pairs = list(zip(above, below, strict=True))
+    rest = iter(pairs)
+    groups = [list(itertools.islice(rest, size)) for size in blocks or [1] * len(pairs)]
+    value = _median([one for one, _ in pairs]) / _median([other for _, other in pairs])
+    if len(groups) < _FEWEST_BLOCKS:
+        return Ratio(value)
+    draw, found = random.Random(0), []
+    for _ in range(_NUM_RESAMPLES):
+        chosen = [pair for group in draw.choices(groups, k=len(groups)) for pair in group]
+        found.append(_median([one for one, _ in chosen]) / _median([other for _, other in chosen]))
+    return Ratio(value, (percentile(found, 2.5), percentile(found, 97.5)))
+
+
+def _median(values: list[float]) -> float:
+    return percentile(values, 50)

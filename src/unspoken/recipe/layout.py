@@ -14,7 +14,7 @@ from unspoken.common.errors import OutputExistsError, setting
 #: Stages in their order; a run can be begun anew from each of them.
 STAGES = (
     "data", "teacher", "generate", "vet", "distil", "internalize", "baselines", "evaluate",
-    "report",
+    "latency", "report",
 )  # fmt: skip
 
 # ---- folders of a run -----------------------------------------------------------------------
@@ -30,6 +30,7 @@ NO_COT = "no_cot"
 UNTRAINED = "untrained"
 #: Everything that can be measured, the teacher first.
 MODELS = (TEACHER, DISTILLED, EXPLICIT, INTERNALIZED, NO_COT, UNTRAINED)
+LATENCY = "latency"
 PLOTS = "plots"
 #: What a caller from Python gave as objects: examples by split, a model.
 GIVEN = "given"
@@ -49,6 +50,7 @@ LOCKED, LOCK_FILE = "run", ".run.lock"
 
 STAGE_FILE = "stage.json"
 EVALUATION_FILE = "evaluation.json"
+LATENCY_FILE = "latency.json"  # in latency/
 PREDICTIONS_FILE = "predictions.jsonl"
 
 # ---- data/: files of splits; traces/, vetted/, teacher/ -------------------------------------

@@ -1,4 +1,4 @@
-"""What a run leaves behind in JSON files, as types: stages, trainings, traces, evaluations.
+"""What a run leaves behind in JSON files, as types: stages, trainings, traces, evaluations, times.
 
 Who writes such a file and who reads it share the class. Fields that a file has and the class does
 not are left out; a file of a newer version is refused. Files from before records had a version are
@@ -321,7 +321,8 @@ class Metrics(JsonRecord):
         seconds: that decoding in batches took, over all runs if it was interrupted.
         examples_per_s, tokens_per_s: answers and tokens per second of these.
         batch_size: of these batches.
-        latency_p50_s, latency_p95_s: seconds for one question alone, or None if not timed.
+        latency_p50_s, latency_p95_s: seconds for one question alone, or None if not timed; a run
+            times all its models together, see `Latency`.
         examples_per_s_single: questions per second one at a time, or None.
         categories: the right answers of each category, where questions have one.
         samples: pass@k and majority@k, or None with one sample a question.
@@ -443,3 +444,45 @@ class JobsRecord(JsonRecord):
 
     _: KW_ONLY
     jobs: tuple[SubmittedJob, ...]
+
+
+# ---- latency.json ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SingleAnswers:
+    """How long one model took for questions that it was asked one at a time, in their order.
+
+    Attributes:
+        seconds: until each answer was there.
+        num_tokens: of each answer.
+    """
+
+    seconds: list[float]
+    num_tokens: list[int]
+
+
+@dataclass(frozen=True)
+class Latency(JsonRecord):
+    """latency/latency.json: all models of a phase, asked the same questions in turns.
+
+    Attributes:
+        settings: everything that decides the result; `models` has those of each evaluation.
+        models: by name; all have as many answers.
+        turns: how many questions one model was asked before it was the next one's turn, for each
+            turn; None: one, all models being in memory.
+        not_timed: models that could not be timed like the others, and why.
+        wall_seconds: that all of this took, loading included.
+    """
+
+    _: KW_ONLY
+    settings: dict[str, Any] = field(default_factory=dict)
+    models: dict[str, SingleAnswers] = field(default_factory=dict)
+    turns: list[int] | None = None
+    not_timed: dict[str, str] = field(default_factory=dict)
+    wall_seconds: float | None = None
+
+    def is_of(self, name: str, evaluation: Evaluation | None) -> bool:
+        """Whether a model was timed as it is now: with the settings of its evaluation."""
+        known = self.settings.get("models", {}).get(name)
+        return evaluation is not None and name in self.models and known == evaluation.settings

@@ -414,7 +414,12 @@ class Evaluate(Section):
         "on a CPU where the model is wide enough to gain, else float32",
     )
     limit: Positive | None = Field(default=None, description="only the first questions")
-    num_latency: Natural = Field(default=50, description="questions timed one by one")
+    num_latency: Natural = Field(
+        default=50, description="questions timed one by one, all models taking turns"
+    )
+    latency_seconds: PositiveNumber = Field(
+        default=20.0, description="that this takes at the most, for each model"
+    )
 
 
 class Baselines(Section):

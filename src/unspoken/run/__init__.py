@@ -9,6 +9,7 @@ A run folder holds everything that the run read, wrote and measured:
     distilled/                         the student that writes its thought
     internalized/  explicit/  no_cot/  the student that does not, and the baselines
     untrained/                         only how the student did before any training
+    latency/                           how fast all of them are, timed in turns
     report.html  report.json  plots/
     old/1/                             what was set aside when settings changed
 

@@ -1,5 +1,7 @@
 """How finished models do on the test questions: each model answers them once, to be measured.
 
+How fast they are is measured at the end of a run, of all together (`unspoken.run.latency`).
+
 The teacher answers them in `unspoken.run.teacher`. Vetting and the leak check read them, too, but
 only to keep them out of what is learned.
 """
@@ -15,12 +17,12 @@ from unspoken.measure.evaluate import EvaluateOptions, evaluate_folder
 from unspoken.models.card import ModelCard
 from unspoken.models.fingerprint import fingerprint
 from unspoken.models.local import is_local
-from unspoken.recipe import Evaluate, Model, Recipe
+from unspoken.recipe import Model, Recipe
 from unspoken.recipe.layout import EVALUATION_FILE, MODEL, PREDICTIONS_FILE, UNTRAINED
 from unspoken.recipe.records import Evaluation, EvaluationSettings
 from unspoken.run.data import Splits
 from unspoken.run.folder import RunFolder
-from unspoken.run.settings import MODEL_INCIDENTAL, changes
+from unspoken.run.settings import EVALUATE_INCIDENTAL, MODEL_INCIDENTAL, changes
 
 
 def evaluate_stage(
@@ -51,7 +53,7 @@ def evaluate_stage(
         "model_sha256": model_sha256,
         "split": split,
         "data_sha256": splits.hashes[split],
-        "evaluate": recipe.evaluate.model_dump(mode="json"),
+        "evaluate": recipe.evaluate.model_dump(mode="json", exclude=EVALUATE_INCIDENTAL),
     }
     if evaluation_holds(run, folder, settings):
         return
@@ -60,7 +62,7 @@ def evaluate_stage(
         model_in(folder / MODEL, recipe.model),
         read_questions(path, limit=recipe.evaluate.limit),
         folder / PREDICTIONS_FILE,
-        _options(recipe.evaluate, recipe.evaluate.max_new_tokens),
+        EvaluateOptions(recipe.evaluate.max_new_tokens, recipe.evaluate.batch_size),
         dtype=recipe.evaluate.dtype,
         overwrite=True,
         process=run.process,
@@ -90,8 +92,7 @@ def evaluate_untrained(
     if splits.measured is None:
         return
     split, path = splits.measured
-    card, name = ModelCard.read(like), recipe.model.name
-    limit = recipe.evaluate.max_new_tokens or (card.max_new_tokens if card else None)
+    limit, name = untrained_limit(recipe, like), recipe.model.name
     settings = {
         "model": recipe.model.model_dump(mode="json", exclude=MODEL_INCIDENTAL),
         "fingerprint": fingerprint(Path(str(name))) if is_local(name) else None,
@@ -100,7 +101,7 @@ def evaluate_untrained(
         "max_new_tokens": limit,
         "split": split,
         "data_sha256": splits.hashes[split],
-        "evaluate": recipe.evaluate.model_dump(mode="json"),
+        "evaluate": recipe.evaluate.model_dump(mode="json", exclude=EVALUATE_INCIDENTAL),
     }
     if evaluation_holds(run, folder, settings):
         return
@@ -110,7 +111,7 @@ def evaluate_untrained(
         recipe.model,
         read_questions(path, limit=recipe.evaluate.limit),
         folder / PREDICTIONS_FILE,
-        _options(recipe.evaluate, limit),
+        EvaluateOptions(limit, recipe.evaluate.batch_size),
         template=recipe.template,
         dtype=recipe.evaluate.dtype,
         overwrite=True,
@@ -120,9 +121,10 @@ def evaluate_untrained(
     write_evaluation(run, folder, settings, metrics)
 
 
-def _options(settings: Evaluate, limit: int | None) -> EvaluateOptions:
-    """A recipe's settings of an evaluation, with this limit per answer."""
-    return EvaluateOptions(limit, settings.batch_size, settings.num_latency)
+def untrained_limit(recipe: Recipe, like: Path) -> int | None:
+    """Tokens that the student may write before any training: as many as the model in `like`."""
+    card = ModelCard.read(like)
+    return recipe.evaluate.max_new_tokens or (card.max_new_tokens if card else None)
 
 
 def model_in(folder: Path, settings: Model) -> Model:

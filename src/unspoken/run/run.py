@@ -20,6 +20,7 @@ from unspoken.recipe.layout import (
     ENVIRONMENT_FILE,
     EVALUATION_FILE,
     EXPLICIT,
+    LATENCY_FILE,
     LOCKED,
     MODEL,
     REPORT_PAGE,
@@ -30,6 +31,7 @@ from unspoken.recipe.plan import OnlyMeasured, Plan, Teaching, plan
 from unspoken.recipe.records import TrainingRecord
 from unspoken.run.data import Splits, check_phases, data_stage
 from unspoken.run.folder import RunFolder
+from unspoken.run.latency import latency_stage
 from unspoken.run.measure import evaluate_stage, evaluate_untrained, model_in
 from unspoken.run.student import train_and_measure, train_teacher
 from unspoken.train.checkpoint import level_name
@@ -89,6 +91,7 @@ def _run_stages(run: RunFolder, recipe: Recipe, command: str, started: str, prog
         splits = [_teach(run, recipe, planned.teaching, splits[0], progress=progress)]
     train_students(run, planned, splits, progress=progress)
     _measure_others(run, planned, splits, progress=progress)
+    latency_stage(run, planned, splits, progress=progress)
     process.wait_for_everyone()
     if process.is_main_process:
         if run.did_something:
@@ -179,7 +182,8 @@ def _borrow_explicit(
 def _report_is_old(folder: Path) -> bool:
     """Whether there is no report of what the stages left; a kill may have come before it."""
     report = folder / REPORT_PAGE
-    made = [*folder.glob(f"*/**/{STAGE_FILE}"), *folder.glob(f"*/**/{EVALUATION_FILE}")]
+    files = (STAGE_FILE, EVALUATION_FILE, LATENCY_FILE)
+    made = [path for file in files for path in folder.glob(f"*/**/{file}")]
     newest = max((path.stat().st_mtime_ns for path in made), default=0)
     return not report.exists() or report.stat().st_mtime_ns < newest
 

@@ -23,8 +23,12 @@ TEACHER_INCIDENTAL = {
     "concurrency", "requests_per_minute", "max_cost", "price_prompt", "price_completion",
     "evaluate",
 }  # fmt: skip
+#: Of the section `evaluate`: how answers are timed, which is a stage of its own.
+EVALUATE_INCIDENTAL = {"num_latency", "latency_seconds"}
 #: Settings that once counted, and stand in stage.json files of then.
-_COUNTED_ONCE = {"train.micro_batch_size", "train.gradient_checkpointing"}
+_COUNTED_ONCE = {
+    "train.micro_batch_size", "train.gradient_checkpointing", "evaluate.num_latency",
+}  # fmt: skip
 
 
 def changes(old: dict[str, Any] | None, new: dict[str, Any]) -> list[str]:

@@ -18,7 +18,8 @@ _REPORT = (
     layout.PLOTS,
 )  # fmt: skip
 _FIGURES = (
-    layout.STAGE_FILE, layout.EVALUATION_FILE, layout.PREDICTIONS_FILE, layout.METRICS_FILE,
+    layout.STAGE_FILE, layout.EVALUATION_FILE, layout.LATENCY_FILE, layout.PREDICTIONS_FILE,
+    layout.METRICS_FILE,
 )  # fmt: skip
 
 

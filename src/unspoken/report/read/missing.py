@@ -50,7 +50,27 @@ def missing_parts(run: RunResult, planned: Plan | None, why: str) -> list[str]:
     names = planned_models(planned, run.folder)
     left_out = _SETTINGS if planned is not None else {}
     models = [line for phase in run.phases for line in _models(phase, names, left_out)]
-    return [*([why] if why else []), *_teacher_stages(run), *models]
+    return [*([why] if why else []), *_teacher_stages(run), *models, *_times(run, planned)]
+
+
+def _times(run: RunResult, planned: Plan | None) -> Iterator[str]:
+    """Which of the measured models have no time for single questions, though the recipe has some.
+
+    A teacher that another engine asks has none.
+    """
+    for number, phase in enumerate(run.phases):
+        if planned is None or not planned.phases[number].recipe.evaluate.num_latency:
+            continue
+        names = {one.name for one in (*planned.trainings, *planned.only_measured)}
+        lacking = [
+            variant.label
+            for name, variant in phase.variants.items()
+            if name in names
+            and variant.measured is not None
+            and variant.measured.examples_per_s_single is None
+        ]
+        if lacking:
+            yield f"Single questions of {', '.join(lacking)}{_where(phase)} are not timed yet."
 
 
 def _teacher_stages(run: RunResult) -> Iterator[str]:

@@ -13,9 +13,9 @@ from typing import Annotated, Any
 from pydantic import Field, with_config
 from typing_extensions import NotRequired, TypedDict
 
-from unspoken.measure.stats import mcnemar_exact
+from unspoken.measure.stats import Ratio, mcnemar_exact, ratio_of_medians
 from unspoken.recipe import layout
-from unspoken.recipe.records import Evaluation, TrainingRecord
+from unspoken.recipe.records import Evaluation, Latency, TrainingRecord
 from unspoken.report.read.costs import StageCost
 from unspoken.report.read.vetting import Traces, Vetted
 
@@ -183,6 +183,7 @@ class PhaseResult:
         data_hashes: SHA-256 of each split.
         staged: the student learns to write the thought in a stage of its own, or a teacher's.
         can_measure: False where data/ says that there are no questions to measure with.
+        latency: of the models that took turns in being timed, or None.
     """
 
     name: str
@@ -191,6 +192,7 @@ class PhaseResult:
     data_hashes: dict[str, str]
     staged: bool = False
     can_measure: bool = True
+    latency: Latency | None = None
 
     @property
     def shown(self) -> list[VariantResult]:
@@ -258,14 +260,29 @@ class PhaseResult:
         apart = own.interval[0] > other.interval[1] or other.interval[0] > own.interval[1]
         return sign if apart else 0
 
-    def speed_ratio(self, name: str) -> float | None:
+    def speed_ratio(self, name: str) -> Ratio | None:
         """Questions per second at batch 1, relative to the model's that writes its thought."""
-        own, other = self.figures(name), self.writer.measured
+        return self.compare_speed(name, self.writer.name)
+
+    def compare_speed(self, name: str, rival: str) -> Ratio | None:
+        """Questions per second at batch 1 of one model, relative to another's.
+
+        Models that took turns have an interval; those that were timed each at its own time have
+        none.
+        """
+        if self.took_turns(name, rival) and self.latency is not None:
+            own, other = self.latency.models[name], self.latency.models[rival]
+            return ratio_of_medians(other.seconds, own.seconds, blocks=self.latency.turns)
+        own, other = self.figures(name), self.figures(rival)
         if own is None or other is None:
             return None
         if own.examples_per_s_single is None or not other.examples_per_s_single:
             return None
-        return own.examples_per_s_single / other.examples_per_s_single
+        return Ratio(own.examples_per_s_single / other.examples_per_s_single)
+
+    def took_turns(self, *names: str) -> bool:
+        """Whether all of these models were timed in one pass."""
+        return self.latency is not None and set(names) <= self.latency.models.keys()
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,13 @@ from pydantic import TypeAdapter, ValidationError
 from unspoken.common.errors import DataError
 from unspoken.common.files import read_json, read_text
 from unspoken.common.plain_yaml import read_yaml
+from unspoken.measure.stats import percentile
 from unspoken.recipe import layout
 from unspoken.recipe.plan import Plan
 from unspoken.recipe.records import (
     DataRecord,
     Evaluation,
+    Latency,
     TrainingRecord,
     TrainingState,
     validated,
@@ -72,7 +74,11 @@ def read_run(folder: Path) -> RunResult:
         known = hashes[number] if number < len(hashes) else {}
         variants = _read_variants(folder, key, planned, models)
         can_measure = _can_measure(folder / layout.DATA / key)
-        phases.append(PhaseResult(phase_name, key, variants, known, _staged(recipe), can_measure))
+        latency = _read_latency(folder / layout.LATENCY / key, variants)
+        variants = {name: _with_latency(one, latency) for name, one in variants.items()}
+        phases.append(
+            PhaseResult(phase_name, key, variants, known, _staged(recipe), can_measure, latency)
+        )
     taught = recipe.get("teacher") is not None
     run = RunResult(
         folder=folder,
@@ -114,6 +120,34 @@ def _read_variants(
     if own.started_from in found:
         found[own.name] = replace(own, steps_before=found[own.started_from].last_step)
     return {name: v for name, v in found.items() if name in CORE or v.status != "absent"}
+
+
+def _read_latency(folder: Path, variants: dict[str, VariantResult]) -> Latency | None:
+    """How the models took turns, of those that are as they were then."""
+    latency = Latency.read(folder / layout.LATENCY_FILE)
+    if latency is None:
+        return None
+    models = {
+        name: answers
+        for name, answers in latency.models.items()
+        if name in variants and answers.seconds and latency.is_of(name, variants[name].measured)
+    }
+    return replace(latency, models=models) if models else None
+
+
+def _with_latency(variant: VariantResult, latency: Latency | None) -> VariantResult:
+    """The model with the figures of its turns, in place of those that it had by itself."""
+    if latency is None or variant.measured is None or variant.name not in latency.models:
+        return variant
+    seconds = latency.models[variant.name].seconds
+    median = percentile(seconds, 50)
+    measured = replace(
+        variant.measured,
+        latency_p50_s=median,
+        latency_p95_s=percentile(seconds, 95),
+        examples_per_s_single=1 / median,
+    )
+    return replace(variant, measured=measured)
 
 
 def _absent(name: str, folder: Path) -> VariantResult:

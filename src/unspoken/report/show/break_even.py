@@ -13,12 +13,16 @@ from dataclasses import dataclass, field, replace
 from unspoken.recipe.layout import DISTILLED, INTERNALIZED, TEACHER, TRACES, VETTED
 from unspoken.recipe.records import Evaluation
 from unspoken.report.read.costs import StageCost
-from unspoken.report.read.results import RunResult
+from unspoken.report.read.results import PhaseResult, RunResult
 from unspoken.report.read.vetting import Traces
 from unspoken.report.show.numbers import exact, money
 from unspoken.report.show.teacher_words import NAMES
 
 _STUDENTS = (INTERNALIZED, DISTILLED)
+_TURNS = (
+    "Times for a question are medians of questions asked one at a time, teacher and student taking "
+    "turns; in batches both are faster."
+)
 
 
 @dataclass(frozen=True)
@@ -67,10 +71,21 @@ def _in_time(run: RunResult, traces: Traces, student: str) -> BreakEven:
     parts, missing = _one_off(run, student)
     teacher, notes = _teacher_seconds(run, traces, student)
     own = _seconds(run, student)
+    phase = run.phases[-1]
+    took_turns = phase.took_turns(TEACHER, student)
+    ratio = phase.compare_speed(student, TEACHER) if took_turns else None
+    if ratio is not None:
+        teacher, own = _single_seconds(phase, TEACHER), _single_seconds(phase, student)
+        notes = [_TURNS]
     if traces.engine == "worked":
         missing = "the traces are worked solutions, which no model has to write"
     elif teacher is None or own is None:
         missing = missing or "the time for a question was not measured"
+    elif ratio is not None and not ratio.is_a_difference:
+        missing = missing or (
+            f"no difference measured between the teacher's {exact(teacher)} s a question and its "
+            f"{exact(own)} s"
+        )
     if missing or teacher is None or own is None:
         sentence = _unknown("time", subject, missing)
         return BreakEven(student, "time", "unknown", None, parts, teacher, own, "s", sentence)
@@ -154,6 +169,12 @@ def _one_off(run: RunResult, student: str) -> tuple[dict[str, float], str]:
             return parts, f"the wall time of stage {stage.label} is not whole: {why}"
         parts[stage.label] = stage.seconds
     return parts, ""
+
+
+def _single_seconds(phase: PhaseResult, name: str) -> float:
+    """The median time for a question, one at a time."""
+    measured = phase.figures(name)
+    return (measured.latency_p50_s if measured is not None else None) or 0.0
 
 
 def _seconds(run: RunResult, name: str) -> float | None:

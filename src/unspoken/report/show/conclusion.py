@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from unspoken.measure.stats import Ratio
 from unspoken.recipe.layout import DISTILLED, EXPLICIT, INTERNALIZED, NO_COT, TEACHER
 from unspoken.recipe.records import Evaluation
 from unspoken.report.read.results import SPLITS, TRAINED_ONLY, PhaseResult, VariantResult
@@ -93,12 +94,22 @@ def _against_explicit_cost(phase: PhaseResult, own: Evaluation) -> str:
     ratio = phase.speed_ratio(INTERNALIZED)
     if ratio is None:
         return f"{writes}."
-    times = f"{ratio:.1f} times as many"
-    if ratio < 0.95:
-        times = f"only {ratio:.2g} times as many"
-    elif ratio < 1.05:
-        times = "no more"
-    return f"{writes} and answers {times} questions per second at batch 1."
+    return f"{writes} and answers {_times_as_many(ratio)} questions per second at batch 1."
+
+
+def _times_as_many(ratio: Ratio) -> str:
+    """`2.2 times as many`, with the interval where there is one."""
+    if ratio.interval is None:
+        if ratio.value >= 1.05:
+            return f"{ratio.value:.1f} times as many"
+        return "no more" if ratio.value >= 0.95 else f"only {ratio.value:.2g} times as many"
+    if not ratio.is_a_difference:
+        return "as many (no difference measured)"
+    only = "only " if ratio.value < 1 else ""
+    digits = 1 if abs(ratio.value - 1) >= 0.1 else 2
+    low, high = ratio.interval
+    interval = f"(95 % interval {low:.{digits}f} to {high:.{digits}f})"
+    return f"{only}{ratio.value:.{digits}f} times as many {interval}"
 
 
 def _against_explicit_accuracy(phase: PhaseResult, own: Evaluation) -> str:
@@ -121,7 +132,7 @@ def _against_explicit_accuracy(phase: PhaseResult, own: Evaluation) -> str:
 
 def _notes(phase: PhaseResult) -> list[str]:
     told = [*_other_questions(phase), *_paired(phase), *_steps(phase), *_cut_off(phase)]
-    return [*told, *tell_undecided(phase)]
+    return [*told, *tell_undecided(phase), *_timing(phase)]
 
 
 def _other_questions(phase: PhaseResult) -> list[str]:
@@ -201,6 +212,42 @@ def tell_undecided(phase: PhaseResult) -> list[str]:
         for variant in phase.variants.values()
         if variant.measured is not None and variant.measured.num_undecided
     ]
+
+
+def _timing(phase: PhaseResult) -> list[str]:
+    """How single questions were timed, and of which models that was not alike."""
+    known = [
+        variant
+        for variant in phase.variants.values()
+        if variant.measured is not None and variant.measured.examples_per_s_single is not None
+    ]
+    apart = [variant.label for variant in known if not phase.took_turns(variant.name)]
+    notes = []
+    if phase.latency is not None:
+        each = phase.latency.models.values()
+        notes.append(_turns(len(next(iter(each)).seconds), phase.latency.turns))
+        notes += [f"Not timed: {name}, {why}." for name, why in phase.latency.not_timed.items()]
+    if apart and len(known) > 1:
+        notes.append(
+            f"Single questions of {', '.join(apart)} were timed minutes apart from others', not in "
+            "turns with them: the machine may have been slower or faster then."
+        )
+    return notes
+
+
+def _turns(num_questions: int, sizes: list[int] | None) -> str:
+    asked = f"Single questions were timed in one pass at the end, {whole(num_questions)} of them"
+    if sizes is None:
+        turns = "each asked of one model after the other, another one first each time"
+    else:
+        turns = (
+            f"in {len(sizes)} turns of one model after the other, loaded each time because they do "
+            "not fit into memory together"
+        )
+    return (
+        f"{asked}, {turns}. Ratios are of medians; their 95 % intervals are a bootstrap over "
+        f"{'questions' if sizes is None else 'turns'}."
+    )
 
 
 def _other_steps(own: VariantResult, other: VariantResult) -> bool:

@@ -105,6 +105,21 @@ def wall_time(seconds: float | None) -> str:
     return duration(seconds) if seconds is None or seconds < 120 else long_duration(seconds)
 
 
+def times(
+    ratio: float, interval: tuple[float, float] | None, between: str = f"{_SPACE}to{_SPACE}"
+) -> str:
+    """A ratio with its interval: `1.9× (1.8 to 2.0)`; as many decimals as tell it from 1.
+
+    Example:
+        >>> times(1.9, (1.85, 2.0), between="-"), times(1.02, (1.01, 1.04), between="-")
+        ('1.9× (1.9-2.0)', '1.02× (1.01-1.04)')
+    """
+    ends = (ratio,) if interval is None else (ratio, *interval)
+    digits = 1 if all(abs(end - 1) >= 0.1 for end in ends) else 2
+    value, *others = [f"{end:.{digits}f}" for end in ends]
+    return f"{value}×{f' ({between.join(others)})' if others else ''}"
+
+
 def exact(number: float) -> str:
     """Four significant digits without an exponent, for those who want to calculate with it.
 

@@ -203,7 +203,7 @@ def _phase_values(section: PageSection) -> dict[str, Any]:
 
 
 def _variant_values(phase: PhaseResult, name: str) -> dict[str, Any]:
-    variant = phase.variants[name]
+    variant, ratio = phase.variants[name], phase.speed_ratio(name)
     return {
         "label": variant.label,
         "status": variant.status,
@@ -212,7 +212,8 @@ def _variant_values(phase: PhaseResult, name: str) -> dict[str, Any]:
         "steps_before": variant.steps_before,
         "started_from": variant.started_from,
         "tokens_left": variant.tokens_left,
-        "speed_ratio": phase.speed_ratio(name),
+        "speed_ratio": ratio and ratio.value,
+        "speed_ratio_interval": ratio and ratio.interval,
         "measured": variant.measured and _measured_values(variant.measured),
         "trained": variant.trained and _trained_values(variant.trained),
     }

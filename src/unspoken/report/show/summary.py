@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from unspoken.measure.stats import Ratio
 from unspoken.recipe.layout import REPORT_PAGE
 from unspoken.report.read.results import LABELS, PhaseResult, RunResult, VariantResult
 from unspoken.report.read.run import read_run
@@ -38,7 +39,7 @@ def summary_lines(folder: Path) -> list[str]:
     run = read_run(folder)
     lines: list[str] = []
     for phase in run.phases:
-        lines += ["", f"{_title(phase)}", "", *_table(phase)]
+        lines += ["", f"{_title(phase)}", "", *_table(phase), *_speeds(phase)]
     undecided = [line for phase in run.phases for line in tell_undecided(phase)]
     told = [*undecided, *_traces(run), *_break_even(run)]
     lines += [""] * bool(told) + [_plain(part) for line in told for part in _wrapped(line)]
@@ -187,10 +188,37 @@ def _row(phase: PhaseResult, variant: VariantResult) -> tuple[str, ...]:
         numbers.percent_range(measured.interval),
         numbers.mean(measured.mean_tokens),
         numbers.rate(measured.examples_per_s_single),
-        "" if ratio is None else f"{ratio:.1f}x",
+        _times(ratio),
         numbers.duration(measured.latency_p50_s),
         steps,
     )
+
+
+def _times(ratio: Ratio | None) -> str:
+    """A ratio in the table; an equals sign where no difference was measured."""
+    if ratio is None:
+        return ""
+    is_equal = ratio.interval is not None and not ratio.is_a_difference and ratio.value != 1
+    return "=" if is_equal else f"{ratio.value:.1f}x"
+
+
+def _speeds(phase: PhaseResult) -> list[str]:
+    """The intervals of the ratios in the table, where models took turns."""
+    if phase.latency is None:
+        return []
+    writer, parts = phase.writer, []
+    for variant in phase.shown:
+        ratio = phase.speed_ratio(variant.name)
+        if variant.name == writer.name or ratio is None or ratio.interval is None:
+            continue
+        told = "no difference measured"
+        if ratio.is_a_difference:
+            told = numbers.times(ratio.value, ratio.interval)
+        parts.append(f"{variant.label} {told}")
+    if not parts:
+        return []
+    line = f"answers/s against {writer.label}, models taking turns: {'; '.join(parts)}"
+    return ["", *(_plain(part) for part in _wrapped(line))]
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int], gap: str) -> str:
@@ -201,4 +229,4 @@ def _aligned(row: Sequence[str], widths: Sequence[int], gap: str) -> str:
 
 def _plain(text: str) -> str:
     """ASCII: a terminal may have any encoding."""
-    return text.replace("\u00a0", " ").replace(numbers.DASH, "-")
+    return text.replace("\u00a0", " ").replace(numbers.DASH, "-").replace("×", "x")

@@ -101,11 +101,7 @@ def _speed(phase: PhaseResult) -> list[Row]:
     def single(variant: VariantResult) -> Cell:
         measured = variant.measured
         rate = None if measured is None else measured.examples_per_s_single
-        ratio = phase.speed_ratio(variant.name)
-        writer = phase.writer
-        than = "explicit" if writer.name == layout.EXPLICIT else writer.label
-        detail = "" if ratio is None or variant.name == writer.name else f"{ratio:.1f}× {than}"
-        return Cell(numbers.rate(rate), detail)
+        return Cell(numbers.rate(rate), _against_writer(phase, variant.name))
 
     def batched(measured: Evaluation) -> Cell:
         size = "" if measured.batch_size is None else f"batches of {measured.batch_size}"
@@ -118,11 +114,29 @@ def _speed(phase: PhaseResult) -> list[Row]:
         return Cell(numbers.duration(measured.latency_p95_s))
 
     return [
-        Row("Questions/s, one at a time", "", [single(v) for v in phase.shown]),
+        Row("Questions/s, one at a time", _how_timed(phase), [single(v) for v in phase.shown]),
         _measured_row(phase, "Questions/s, batched", "", batched),
         _measured_row(phase, "Latency, median", "one question", median),
         _measured_row(phase, "Latency, 95th percentile", "", slow),
     ]
+
+
+def _how_timed(phase: PhaseResult) -> str:
+    """What a question per second is, where models took turns."""
+    return "" if phase.latency is None else "1 / median; models took turns"
+
+
+def _against_writer(phase: PhaseResult, name: str) -> str:
+    """How much faster a model is than the one that writes its thought, as a detail of a cell."""
+    ratio, writer = phase.speed_ratio(name), phase.writer
+    if ratio is None or name == writer.name:
+        return ""
+    than = "explicit" if writer.name == layout.EXPLICIT else writer.label
+    if ratio.interval is None:
+        return f"{ratio.value:.1f}× {than}"
+    if not ratio.is_a_difference:
+        return f"no difference from {than} measured"
+    return f"{numbers.times(ratio.value, ratio.interval, between='–')} {than}"
 
 
 def _training(phase: PhaseResult) -> list[Row]:
