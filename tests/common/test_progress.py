@@ -37,3 +37,18 @@ def test_a_bar_of_answers_moves_with_every_token(capsys: pytest.CaptureFixture[s
         hidden.add_tokens(1)
         hidden.add_answers()
     assert capsys.readouterr().err == ""
+
+
+def test_a_bar_with_a_delay_shows_nothing_of_what_is_soon_done(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with AnswersBar(2, 0, "validation", "answer", delay=60.0) as bar:
+        for _ in range(2):
+            bar.add_tokens(7)
+            bar.add_answers()
+    assert "validation" not in capsys.readouterr().err
+    monkeypatch.setattr("unspoken.common.progress.bar_intervals", lambda: {"mininterval": 0.0})
+    with AnswersBar(2, 0, "validation", "answer", delay=0.01) as bar:
+        time.sleep(0.02)
+        bar.add_tokens(7)
+        assert "7 tokens" in capsys.readouterr().err

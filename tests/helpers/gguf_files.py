@@ -46,12 +46,18 @@ def tiny_llama(tied: bool = True, vocabulary: int = 300) -> LlamaForCausalLM:
     return LlamaForCausalLM(config).eval()
 
 
-def bpe_tokenizer(vocabulary: int = 300) -> Any:
-    """A Rust tokenizer whose merges reach across words' ends, `?` and line ends."""
+def bpe_tokenizer(vocabulary: int = 300, *, cuts_words: bool = True, text: str = _TEXT) -> Any:
+    """A Rust tokenizer whose merges reach across words' ends, `?` and line ends.
+
+    Args:
+        vocabulary: tokens at the most.
+        cuts_words: text is cut as GPT-2 cuts it, before it is merged; else anything may merge.
+        text: that it learns its merges from.
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE(unk_token=SPECIAL[0]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=cuts_words)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
@@ -59,7 +65,7 @@ def bpe_tokenizer(vocabulary: int = 300) -> Any:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator([_TEXT] * 3, trainer)
+    tokenizer.train_from_iterator([text] * 3, trainer)
     return tokenizer
 
 

@@ -91,6 +91,69 @@ def test_any_number_at_once_writes_what_generate_writes_for_each_alone(model_typ
         assert [one.token_ids for one in all_of(model, prompts, batch_size)] == expected
 
 
+def with_a_shared_beginning(count: int = 20) -> list[list[int]]:
+    """Prompts like those of a chat template, or after few-shot examples."""
+    beginning = prompts_of((count,))[0]
+    return [beginning + prompt for prompt in prompts_of()]
+
+
+@pytest.mark.parametrize("model_type", IN_SLOTS)
+def test_a_beginning_that_prompts_share_is_read_once(
+    model_type: str,
+) -> None:
+    model, prompts = build(model_type, **IN_SLOTS[model_type]), with_a_shared_beginning()
+    assert fits(model)
+    expected = [generated(model, prompt) for prompt in prompts]
+    read: list[tuple[int, ...]] = []
+
+    def note(_: Any, arguments: Any, given: dict[str, Any]) -> None:
+        read.append(tuple(given["input_ids"].shape))
+
+    model.register_forward_pre_hook(note, with_kwargs=True)
+    decoder = Decoder(model, eos_token_id=END, pad_token_id=PAD, batch_size=4)
+    for _ in range(2):
+        found = dict(decoder.stream(prompts, LIMIT))
+        assert [found[n].token_ids for n in range(len(prompts))] == expected
+    prompts_read = [(rows, columns) for rows, columns in read if columns > 1]
+    # the beginning, then two rows after it and whole, to see that nothing is different
+    assert prompts_read[:3] == [(1, 20), (2, 9), (2, 29)]
+    assert max(columns for _, columns in prompts_read[3:]) <= 12
+
+
+def test_a_model_that_says_something_else_after_a_beginning_reads_prompts_whole() -> None:
+    model, prompts = build("llama", **LLAMA), with_a_shared_beginning()
+    expected = [generated(model, prompt) for prompt in prompts]
+    forward = model.forward
+
+    @functools.wraps(forward)
+    def counts_its_cache(*arguments: Any, **more: Any) -> Any:
+        cache = more.get("cache", more.get("past_key_values"))
+        before = 0 if cache is None else cache.get_seq_length()
+        found = forward(*arguments, **more)
+        if before and more["input_ids"].shape[1] > 1:
+            found.logits = found.logits.flip(-1)
+        return found
+
+    model.forward = counts_its_cache
+    assert fits(model)
+    assert [one.token_ids for one in all_of(model, prompts, 4)] == expected
+
+
+@pytest.mark.parametrize("has_a_head", [True, False])
+def test_only_scores_that_are_looked_at_are_calculated(has_a_head: bool) -> None:
+    """Of prompts of different lengths too, where the model calls a head that it can name."""
+    model, prompts = build("llama", **LLAMA), prompts_of()
+    expected = [generated(model, prompt) for prompt in prompts]
+    columns: list[int] = []
+    model.lm_head.register_forward_hook(lambda _, inputs, __: columns.append(inputs[0].shape[1]))
+    if not has_a_head:
+        model.get_output_embeddings = torch.nn.Identity
+    assert fits(model)
+    columns.clear()
+    assert [one.token_ids for one in all_of(model, prompts, 10)] == expected
+    assert max(columns) == (1 if has_a_head else 12)
+
+
 @pytest.mark.parametrize("model_type", LEFT_TO_GENERATE)
 def test_what_has_no_slots_is_left_to_generate(model_type: str) -> None:
     model, prompts = build(model_type, **LEFT_TO_GENERATE[model_type]), prompts_of((3, 3, 3, 3))

@@ -121,7 +121,8 @@ CONFIG = {"model_type": "gpt2", "n_layer": 1, "n_head": 2, "n_embd": 16, "n_posi
 
 def test_single_questions_are_answered_as_the_decoder_answers_them(tokenizer: Any) -> None:
     model = load_model(Model(tokenizer="characters", config=CONFIG), tokenizer, seed=1).eval()
-    prompts, limits = [[5, 6, 7], [8, 9]], {"eos_token_id": 1, "pad_token_id": 0}
+    prompts = [[5, 6, 7], [8, 9]]
+    limits: dict[str, Any] = {"eos_token_id": 1, "pad_token_id": 0}
     alone = SingleQuestions(model, prompts, max_new_tokens=6, **limits)
     alone.warm_up(0.0, lambda: False)  # broken off at once
     wrote: list[int] = []

@@ -30,6 +30,7 @@ class AnswersBar:
         unit: str,
         *,
         leave: bool = False,
+        delay: float = 0.0,
     ) -> None:
         """A bar that is closed by leaving its context.
 
@@ -39,6 +40,7 @@ class AnswersBar:
             description: stands before it; None shows no bar.
             unit: what an answer is called.
             leave: the bar stays there when it is closed.
+            delay: it is drawn after so many seconds; what is done before then shows nothing.
         """
         self._bar: Any = tqdm(
             total=num_answers,
@@ -47,8 +49,10 @@ class AnswersBar:
             unit=unit,
             disable=description is None,
             leave=leave,
+            delay=delay,
             **bar_intervals(),
         )
+        self._delay = delay
         self._num_tokens, self._begin = 0, time.perf_counter()
         self.note = ""
 
@@ -67,7 +71,8 @@ class AnswersBar:
         rate = self._num_tokens / max(now - self._begin, 1e-9)
         told = f"{self._num_tokens:,} tokens, {rate:,.0f} tokens/s{self.note}"
         self._bar.set_postfix_str(told, refresh=False)
-        if time.time() - self._bar.last_print_t >= self._bar.mininterval:
+        since = max(self._bar.last_print_t + self._bar.mininterval, self._bar.start_t + self._delay)
+        if time.time() >= since:
             self._bar.refresh()
             self._bar.last_print_t = time.time()
 

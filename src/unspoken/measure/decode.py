@@ -216,7 +216,9 @@ class Decoder:
         wrote: Callable[[int], None],
     ) -> Iterator[tuple[int, Completion]]:
         """Yields completions; `active` are the rows that are being written."""
-        table = Table(self._slots_for(len(waiting), draws), active)
+        slots = self._slots_for(len(waiting), draws)
+        slots.share([row.prompt for row in waiting])
+        table = Table(slots, active)
         while (waiting or active) and not stopping():
             written = table.fill(waiting) or table.advance()
             num_tokens, ended = table.add(written)
@@ -234,7 +236,9 @@ class Decoder:
         if self._slots is None or (self._slots.size, self._way) != (size, way):
             self._way = way
             chooser = Chooser(size, self.model.device, way)
-            self._slots = Slots(self.model, size, chooser, patience=self._patience)
+            self._slots = Slots(
+                self.model, size, chooser, patience=self._patience, before=self._slots
+            )
         self._slots.free(range(size))  # some are taken where the last time was broken off
         return self._slots
 

@@ -99,6 +99,7 @@ def evaluate(
     process: PartialState | AcceleratorState | None = None,
     stopping: Callable[[], bool] = lambda: False,
     progress: str | None = None,
+    delay: float = 0.0,
 ) -> tuple[list[Prediction], Metrics]:
     """Predictions, in the order of the examples, and what they amount to.
 
@@ -114,13 +115,14 @@ def evaluate(
         process: where all processes call this; None: alone.
         stopping: asked between tokens; once it says yes in any process, all of them stop.
         progress: description of a progress bar; None shows none.
+        delay: seconds before it is drawn.
 
     Raises:
         Interrupted: because of `stopping`.
     """
     asker = _Asker(model, tokenizer, template, examples, options)
     partial = partial or PartialPredictions()
-    _ask_missing(asker, partial, process=process, stopping=stopping, progress=progress)
+    _ask_missing(asker, partial, process=process, stopping=stopping, progress=progress, delay=delay)
     predictions = [partial.predictions[place] for place in range(len(asker.samples))]
     return predictions, summarize(predictions, partial.seconds, options.batch_size)
 
@@ -223,6 +225,7 @@ def _ask_missing(
     process: PartialState | AcceleratorState | None,
     stopping: Callable[[], bool],
     progress: str | None,
+    delay: float,
 ) -> None:
     """Adds what `partial` does not have yet of all samples, batch by batch."""
     rank, world = (0, 1) if process is None else (process.process_index, process.num_processes)
@@ -232,7 +235,7 @@ def _ask_missing(
     done, wanted = len(asker.samples) - len(missing), progress if rank == 0 else None
     # alone, batches are kept one by one anyway
     size = asker.batch_size * _BATCHES_AT_ONCE * world if world > 1 else max(1, len(missing))
-    with AnswersBar(len(asker.samples), done, wanted, "answer") as bar:
+    with AnswersBar(len(asker.samples), done, wanted, "answer", delay=delay) as bar:
         for start in range(0, len(missing), size):
             places = missing[start : start + size]
             own = places[rank::world]  # of like length

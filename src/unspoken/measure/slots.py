@@ -34,6 +34,8 @@ _COLUMNS = {"cuda": 256}
 _FEW_COLUMNS = 64
 #: Prompt tokens that are read at once, padding included.
 _PREFILL_TOKENS = 16_384
+#: A beginning that prompts share is read once, from so many tokens on.
+_FEWEST_SHARED = 16
 #: Up to so many weights times rows Python takes longer than the arithmetic of a step on a CPU.
 _SMALL = 8_000_000
 #: Steps of one shape before it is recorded: about what recording costs in steps.
@@ -100,6 +102,7 @@ class Slots:
         chooser: Chooser,
         *,
         patience: int | None = 1,
+        before: Slots | None = None,
     ) -> None:
         """Empty slots.
 
@@ -109,6 +112,7 @@ class Slots:
             chooser: of as many rows.
             patience: recording begins after the usual number of steps times this; 0: at once;
                 None: never.
+            before: slots of the same model, whose shared beginning is kept.
         """
         self.size, self.chooser = size, chooser
         self._call = _Call(model)
@@ -121,6 +125,8 @@ class Slots:
         self.width = self._capacity = 0
         self._layers: list[_SlotLayer] = []
         self._cache: Any = None
+        self._beginning: list[int] = before._beginning if before else []
+        self._shared: DynamicCache | None = before._shared if before else None
         device = chooser.counts.device
         self.rows = torch.arange(size, device=device)
         self.tokens = torch.zeros(size, dtype=torch.long, device=device)
@@ -164,6 +170,14 @@ class Slots:
         self.places[index] = torch.tensor([len(p) for p in prompts], device=self.rows.device)
         self._last[index] = torch.tensor([self._ends[s] for s in slots], device=self.rows.device)
         return firsts
+
+    def share(self, prompts: Sequence[Sequence[int]]) -> None:
+        """Reads the beginning of these prompts, which are to come, only once where all share it."""
+        count = _count_shared(prompts)
+        is_worth_it = count >= _FEWEST_SHARED and self.size > 1 and not self._call.is_spread
+        beginning = list(prompts[0][:count]) if is_worth_it else []
+        if beginning != self._beginning:
+            self._beginning, self._shared = beginning, None
 
     @torch.inference_mode()
     def free(self, slots: Sequence[int]) -> None:
@@ -384,12 +398,8 @@ class Slots:
 
     def _read(self, slots: Sequence[int], prompts: Sequence[Sequence[int]]) -> torch.Tensor:
         """Reads prompts into these slots; (G, V) scores of what follows each."""
-        longest, device = max(map(len, prompts)), self.rows.device
-        # a row's own last token instead of padding: it is read, but nothing looks at it
-        rows = [[*prompt, *[prompt[-1]] * (longest - len(prompt))] for prompt in prompts]
-        cache = DynamicCache()
-        ends = torch.tensor([len(prompt) - 1 for prompt in prompts], device=device)
-        scores = self._call.at(torch.tensor(rows, device=device), cache, ends)
+        longest = max(map(len, prompts))
+        scores, cache = self._read_after(self._read_shared(prompts), prompts)
         if not self._layers:
             self._layers = [self._new_layer(layer) for layer in cache.layers]
             self._cache = Cache(layers=list(self._layers))
@@ -399,6 +409,48 @@ class Slots:
             layer.keys[index.to(layer.keys.device), :, :longest] = read.keys
             layer.values[index.to(layer.values.device), :, :longest] = read.values
         return scores
+
+    def _read_after(
+        self, shared: DynamicCache, prompts: Sequence[Sequence[int]]
+    ) -> tuple[torch.Tensor, DynamicCache]:
+        """Reads what is left of prompts; (G, V) scores of what follows each, and the cache.
+
+        Args:
+            shared: with as many rows, what was read of each already.
+            prompts: whole.
+        """
+        start, longest, device = shared.get_seq_length(), max(map(len, prompts)), self.rows.device
+        # a row's own last token instead of padding: it is read, but nothing looks at it
+        rows = [[*prompt[start:], *[prompt[-1]] * (longest - len(prompt))] for prompt in prompts]
+        ends = torch.tensor([len(prompt) - start - 1 for prompt in prompts], device=device)
+        return self._call.at(torch.tensor(rows, device=device), shared, ends), shared
+
+    def _read_shared(self, prompts: Sequence[Sequence[int]]) -> DynamicCache:
+        """A cache with a row for each prompt, which holds the beginning that all of them share.
+
+        It is empty where there is none, and for a model whose scores are others after it.
+        """
+        if not self._beginning:
+            return DynamicCache()
+        if self._shared is None:
+            device, self._shared = self.rows.device, DynamicCache()
+            ids = torch.tensor([self._beginning], device=device)
+            self._call.at(ids, self._shared, torch.tensor([ids.shape[1] - 1], device=device))
+            two = prompts[:2]
+            parts, wholes = self._repeated(len(two)), DynamicCache()
+            if not _agree(self._read_after(parts, two)[0], self._read_after(wholes, two)[0]):
+                logger.debug("the beginning of prompts is not read once: scores differ")
+                self._shared = DynamicCache()
+        return self._repeated(len(prompts))
+
+    def _repeated(self, number: int) -> DynamicCache:
+        """The shared beginning, in so many rows."""
+        cache = DynamicCache()
+        layers: Any = self._shared.layers if self._shared is not None else []
+        for index, layer in enumerate(layers):
+            shape = (number, -1, -1, -1)
+            cache.update(layer.keys.expand(shape), layer.values.expand(shape), index)
+        return cache
 
     def _new_layer(self, read: Any) -> _SlotLayer:
         self._dtype = read.keys.dtype
@@ -459,7 +511,21 @@ class _Call:
         if "logits_to_keep" not in self.names:
             return self(ids, cache)[rows, ends]
         columns, place = ends.unique(return_inverse=True)
-        return self(ids, cache, logits_to_keep=columns)[rows, place]
+        head = self.model.get_output_embeddings()
+        if len(columns) == 1 or head is None:
+            return self(ids, cache, logits_to_keep=columns)[rows, place]
+
+        def select(_: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+            """(B, T, width) -> (B, 1, width): of all columns only each row's own."""
+            return inputs[0][rows, ends][:, None], *inputs[1:]
+
+        handle = head.register_forward_pre_hook(select)
+        try:
+            scores = self(ids, cache)
+        finally:
+            handle.remove()
+        # a model that uses the weights of its head without calling it has scores of all columns
+        return scores[:, 0] if scores.shape[1] == 1 else scores[rows, ends]
 
     def masks(self, columns: torch.Tensor, places: torch.Tensor, dtype: torch.dtype) -> Any:
         """(T,) columns, (B, 1) places -> a (B, 1, 1, T) mask, or one for each kind of layer."""
@@ -471,6 +537,16 @@ class _Call:
             hidden = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
             made[kind] = hidden.masked_fill(~seen, float("-inf"))[:, None, None]
         return made.get(None, made)
+
+
+def _count_shared(prompts: Sequence[Sequence[int]]) -> int:
+    """Tokens at the beginning that all prompts have; each keeps one of its own, at least."""
+    if len(prompts) < 2:
+        return 0
+    rows = [list(prompt) for prompt in prompts]
+    first, last = min(rows), max(rows)
+    most = min(map(len, prompts)) - 1
+    return next((n for n in range(most) if first[n] != last[n]), most)
 
 
 # --- which models ---------------------------------------------------------------------------------

@@ -285,8 +285,8 @@ def ratio_of_medians(
         blocks: how many values in a row belong together, for each block; None: each by itself.
 
     Example:
-        >>> ratio_of_medians([2.0, 2.2, 2.1, 2.0, 2.1, 2.2], [1.0, 1.1, 1.0, 1.0, 1.1, 1.0])
-        Ratio(value=2.1, interval=(1.9090909090909092, 2.2))
+        >>> ratio_of_medians([2.0, 4.0, 6.0, 2.0, 4.0, 6.0], [1.0, 2.0, 3.0, 1.0, 2.0, 3.0])
+        Ratio(value=2.0, interval=(2.0, 2.0))
     """
     pairs = list(zip(above, below, strict=True))
     rest = iter(pairs)

@@ -17,6 +17,9 @@ from unspoken.train.schedule import ALL, Removal, level_interval
 if TYPE_CHECKING:
     from unspoken.parallel.processes import AnyModel
 
+#: A validation that takes longer shows a bar of its own.
+_SECONDS_WITHOUT_A_BAR = 1.5
+
 
 class Validation:
     """Asks a model validation questions, and keeps the best one of each level that counts."""
@@ -72,7 +75,7 @@ class Validation:
             if kept:
                 self.checkpoints.save_level(model, state, {"step": state.step})
             return state, None
-        metrics = self._measure(model, removed)
+        metrics = self._measure(model, removed, has_bar=not log.bar.disable)
         accuracy = metrics.accuracy or 0.0
         gone = self.checkpoints.tokens_gone(removed)
         log.valid(state.step, {"removed": gone, **metrics.to_json()})
@@ -83,7 +86,7 @@ class Validation:
             state = replace(state, best={**state.best, level_name(removed): figures})
         return state, metrics.accuracy
 
-    def _measure(self, model: AnyModel, removed: int) -> Metrics:
+    def _measure(self, model: AnyModel, removed: int, *, has_bar: bool) -> Metrics:
         """Greedy answers at this level; every process answers its share of the questions."""
         there = self.checkpoints
         gone = there.tokens_gone(removed)
@@ -100,5 +103,7 @@ class Validation:
                 EvaluateOptions(card.max_new_tokens, self.recipe.evaluate.batch_size),
                 process=there.accelerator.state,
                 stopping=self.stopping,
+                progress="validation" if has_bar else None,
+                delay=_SECONDS_WITHOUT_A_BAR,
             )
         return metrics

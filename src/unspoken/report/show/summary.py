@@ -188,17 +188,15 @@ def _row(phase: PhaseResult, variant: VariantResult) -> tuple[str, ...]:
         numbers.percent_range(measured.interval),
         numbers.mean(measured.mean_tokens),
         numbers.rate(measured.examples_per_s_single),
-        _times(ratio),
+        "" if ratio is None else _times(ratio, is_own=variant.name == phase.writer.name),
         numbers.duration(measured.latency_p50_s),
         steps,
     )
 
 
-def _times(ratio: Ratio | None) -> str:
-    """A ratio in the table; an equals sign where no difference was measured."""
-    if ratio is None:
-        return ""
-    is_equal = ratio.interval is not None and not ratio.is_a_difference and ratio.value != 1
+def _times(ratio: Ratio, *, is_own: bool) -> str:
+    """A ratio in the table; an equals sign where no difference from another was measured."""
+    is_equal = not is_own and ratio.interval is not None and not ratio.is_a_difference
     return "=" if is_equal else f"{ratio.value:.1f}x"
 
 
