@@ -161,21 +161,18 @@ def take_turns(
     is_beside = len(models) == len(loaders)
     size = 1 if is_beside else -(-num_questions // _NUM_TURNS)
     timer = _Timer(num_questions, seconds, bar, stopping)
-    names = list(loaders)
     for model in models.values():
         timer.warm_up(model)
+    names = list(loaders)
     for turn, start in enumerate(range(0, num_questions, size)):
         if stopping() or (turn and timer.spent > seconds * len(names)):
             break
-        first = turn % len(names)
+        first, numbers = turn % len(names), range(start, min(start + size, num_questions))
         for name in [*names[first:], *names[:first]]:
-            model = models.get(name) or loaders[name]()
-            if not is_beside:
-                timer.warm_up(model)
-            timer.ask(name, model, range(start, min(start + size, num_questions)))
-            del model
-            if not is_beside:
-                _free()
+            if is_beside:
+                timer.ask(name, models[name], numbers)
+            else:
+                timer.load_and_ask(name, loaders[name], numbers)
         timer.end_turn()
     return Taken(timer.models, None if is_beside else timer.turns)
 
@@ -217,6 +214,14 @@ class _Timer:
             own += asked.seconds
             self.spent += asked.seconds
             self._bar.add_answers()
+
+    def load_and_ask(self, name: str, load: Callable[[], SingleQuestions], numbers: range) -> None:
+        """The same of a model that is loaded for it, and gone afterwards."""
+        model = load()
+        self.warm_up(model)
+        self.ask(name, model, numbers)
+        del model
+        _free()
 
     def end_turn(self) -> None:
         """Keeps the questions that all models were asked."""

@@ -28,6 +28,7 @@ from unspoken.run.measure import model_in, untrained_limit
 from unspoken.run.settings import changes
 
 Loaders = dict[str, Callable[[], SingleQuestions]]
+Models = dict[str, Training | OnlyMeasured]
 
 
 def latency_stage(
@@ -54,24 +55,19 @@ def _time_phase(
     """Times the models of one phase, if that is not done."""
     end_if_asked()
     folder, wanted = run.path / LATENCY / phase.key, phase.recipe.evaluate
-    models = {
+    models: Models = {
         one.name: one
         for one in (*planned.trainings, *planned.only_measured)
         if one.phase == phase.number
     }
 
-    def settings_of_all() -> dict[str, Any]:
-        found = {
-            name: Evaluation.read(run.path / one.folder / EVALUATION_FILE)
-            for name, one in models.items()
-        }
-        return {
-            "models": {name: one.settings for name, one in found.items() if one is not None},
+    settings = run.on_main(
+        lambda: {
+            "models": _evaluated(run, models),
             "num_latency": wanted.num_latency,
             "latency_seconds": wanted.latency_seconds,
         }
-
-    settings = run.on_main(settings_of_all)
+    )
     if run.on_main(lambda: _holds(run, folder, settings)):
         return
     run.did_something = True
@@ -95,6 +91,15 @@ def _time_phase(
     if run.on_main(make):
         run.say("stopped by a signal; the same command times the models anew")
         raise SystemExit(EXIT_INTERRUPTED)
+
+
+def _evaluated(run: RunFolder, models: Models) -> dict[str, Any]:
+    """The settings of their evaluations, of those that have one."""
+    found = {
+        name: Evaluation.read(run.path / one.folder / EVALUATION_FILE)
+        for name, one in models.items()
+    }
+    return {name: one.settings for name, one in found.items() if one is not None}
 
 
 def _not_timed(planned: Plan) -> dict[str, str]:
