@@ -160,7 +160,8 @@ def _loader(
     run: RunFolder, one: Training | OnlyMeasured, examples: list[Example]
 ) -> Callable[[], SingleQuestions]:
     """A function that loads a model as it is evaluated."""
-    recipe = one.recipe
+    recipe, evaluated = one.recipe, Evaluation.read(run.path / one.folder / EVALUATION_FILE)
+    dtype = (evaluated.dtype if evaluated else None) or recipe.evaluate.dtype
     model, template = model_in(run.path / one.folder / MODEL, recipe.model), None
     limit = recipe.evaluate.max_new_tokens
     if isinstance(one, OnlyMeasured) and one.name == UNTRAINED:
@@ -172,8 +173,6 @@ def _loader(
 
         torch.manual_seed(recipe.seed)  # of weights that are drawn, the same as training's
         options = EvaluateOptions(limit, num_latency=len(examples))
-        return load_single_questions(
-            model, examples, options, template=template, dtype=recipe.evaluate.dtype
-        )
+        return load_single_questions(model, examples, options, template=template, dtype=dtype)
 
     return load
