@@ -160,6 +160,12 @@ VERBS = {
         "Ask a model a question, or several at a prompt.",
         "unspoken ask runs/quickstart 123*45",
     ),
+    "demo": Verb(
+        "demo:demo",
+        _USE,
+        "Open a page to try a run's models on.",
+        "unspoken demo runs/quickstart",
+    ),
     "export": Verb(
         "export:export",
         _USE,

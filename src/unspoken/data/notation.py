@@ -29,7 +29,13 @@ _PRODUCTS = tuple(
 
 
 class Notation:
-    """That of people: questions and answers of the task are what they write."""
+    """That of people: questions and answers of the task are what they write.
+
+    Attributes:
+        remark: what people need to know to read what a model writes; empty for nothing.
+    """
+
+    remark = ""
 
     def to_task(self, question: str) -> str:
         """The question as the task writes it.
@@ -37,6 +43,10 @@ class Notation:
         Raises:
             DataError: it is no question that this task has.
         """
+        return question
+
+    def question_to_person(self, question: str) -> str:
+        """A question of the task as people write it."""
         return question
 
     def to_person(self, answer: str) -> str | None:
@@ -50,6 +60,8 @@ class Notation:
 
 class ReversedDigits(Notation):
     """Products of whole numbers, digits least significant first."""
+
+    remark = "Inside, digits stand least significant first: 5535 is written 5 3 5 5 (0)."
 
     def __init__(self, sizes: Sequence[tuple[int, int]] = ()) -> None:
         """Of a model that learned these sizes.
@@ -80,6 +92,10 @@ class ReversedDigits(Notation):
                 "significant first"
             )
         return " * ".join(" ".join(reversed(factor)) for factor in factors)
+
+    def question_to_person(self, question: str) -> str:
+        """`3 2 1 * 5 4` as `123*45`."""
+        return "*".join(self._factors(question))
 
     def to_person(self, answer: str) -> str | None:
         """`5 3 5 5 0` as `5535`."""

@@ -51,6 +51,15 @@ def split_records(
     groups = _shuffled_groups(records, by, Random(seed))
     num_questions = sum(map(len, groups.values()))
     counts = {name: _count(name, sizes.get(name, 0), num_questions) for name in HELD_OUT}
+    _require_some_left(counts, num_questions)
+    chosen = {name: _taken(groups, count) for name, count in counts.items() if count}
+    left = [index for rest in groups.values() for group in rest for index in group]
+    parts = {"train": left, **{name: chosen[name] for name in ("valid", "test") if name in chosen}}
+    return {name: [records[index] for index in sorted(part)] for name, part in parts.items()}
+
+
+def _require_some_left(counts: Mapping[str, int], num_questions: int) -> None:
+    """Refuses to hold out every question."""
     if sum(counts.values()) >= num_questions:
         raise SettingError(
             "test",
@@ -59,17 +68,13 @@ def split_records(
             "some are left to train with",
             remedy=f"lower it, or {setting('valid')}",
         )
-    chosen: dict[str, list[int]] = {}
-    for name, count in counts.items():
-        if count:
-            chosen[name] = []
-            shares = _shares({value: len(rest) for value, rest in groups.items()}, count)
-            for value, share in shares.items():
-                for _ in range(share):
-                    chosen[name] += groups[value].pop()
-    left = [index for rest in groups.values() for group in rest for index in group]
-    parts = {"train": left, **{name: chosen[name] for name in ("valid", "test") if name in chosen}}
-    return {name: [records[index] for index in sorted(part)] for name, part in parts.items()}
+
+
+def _taken(groups: Mapping[Any, list[list[int]]], count: int) -> list[int]:
+    """Takes so many questions out of the groups, as evenly as can be; returns their records."""
+    shares = _shares({value: len(rest) for value, rest in groups.items()}, count)
+    taken = [groups[value].pop() for value, share in shares.items() for _ in range(share)]
+    return [index for group in taken for index in group]
 
 
 def _shuffled_groups(

@@ -75,7 +75,7 @@ class LoadedModel:
         max_new_tokens: limit per answer.
         folder: that it comes from; None for one that was given as an object.
 
-    Example:
+    Examples:
         >>> load("runs/quickstart").ask("123*45").answer  # doctest: +SKIP
         '5535'
     """

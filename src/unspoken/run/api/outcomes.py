@@ -58,7 +58,7 @@ class RunOutcome:
         main: name of the model that `accuracy`, `model` and `predictions` are of.
         report: the page.
 
-    Example:
+    Examples:
         >>> result = internalize(from_scratch("tiny"), examples)  # doctest: +SKIP
         >>> result.accuracy, result.model.ask("1+2=").answer  # doctest: +SKIP
         (0.98, '3')

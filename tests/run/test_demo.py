@@ -1,0 +1,143 @@
+"""The page of `unspoken demo`: what it says, and that its buttons do so in a real browser."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers.memory import make_asked_run
+from unspoken.common.errors import ModelError
+from unspoken.data.jsonl import write_jsonl
+from unspoken.measure.ask import WrittenAnswer
+from unspoken.run.demo.cards import error_card, race_line, reply_card, score_card
+from unspoken.run.demo.contest import Contest, Score
+
+WIDTHS = (1280, 390)  # of a desktop and of a phone
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = make_asked_run(tmp_path_factory.mktemp("demo") / "run")
+    questions = [{"question": "3 2 1 * 5 4", "answer": "5 3 5 5 0"},
+                 {"question": "1 1 1 * 2 2", "answer": "2 4 4 2 0"}]  # fmt: skip
+    write_jsonl(folder / "data" / "test.jsonl", questions)
+    return folder
+
+
+def test_both_models_answer_and_a_level_can_be_chosen(run: Path) -> None:
+    contest = Contest(run)
+    assert contest.opponents == ["level-7", "internalized"]
+    assert contest.examples() == ["123*45", "111*22"]
+    *_, (aloud, at_once) = contest.ask("123*45", "internalized")
+    assert (aloud.answer, at_once.answer) == ("5535", "5535")
+    assert aloud.num_tokens == 17 and at_once.num_tokens == 7
+    *_, (_, level) = contest.ask("123*45", "level-7")
+    assert level.thought == "940"
+    assert contest.label("level-7") == "without the first 7 tokens of its thought"
+
+
+def test_a_race_counts_what_is_right_and_what_it_took(run: Path) -> None:
+    states = list(Contest(run).race("internalized", seed=0))
+    assert sorted(question for question, _ in states) == ["111*22", "123*45"]
+    for number, (_, scores) in enumerate(states, start=1):
+        assert [score.num_asked for score in scores] == [number, number]
+    aloud, at_once = states[-1][1]
+    assert (aloud.num_right, at_once.num_right) == (2, 2)
+    assert (aloud.num_tokens, at_once.num_tokens) == (34, 14)
+    assert aloud.seconds > 0
+
+
+def test_what_cannot_be_shown_is_said(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="found no run folder"):
+        Contest(run / "internalized" / "nowhere")
+    alone = make_asked_run(tmp_path / "alone")
+    with pytest.raises(ModelError, match="found no test questions"):
+        list(Contest(alone).race("internalized"))
+    shutil.rmtree(alone / "internalized")
+    with pytest.raises(ModelError, match="found no internalized model"):
+        Contest(alone)
+
+
+def test_what_a_model_writes_is_text_on_the_page() -> None:
+    reply = WrittenAnswer("q", written="<script>alert(1)</script>", answer="<b>5</b>", num_tokens=3)
+    cards = reply_card("<i>title</i>", reply) + error_card("t", "<img src=x>")
+    assert "<script" not in cards and "<b>5" not in cards and "<img" not in cards
+
+
+def test_a_score_and_the_line_of_a_race_can_be_read() -> None:
+    scores = [Score("one", 10, 9, 170, 2.0), Score("two", 10, 10, 70, 1.0)]
+    assert "2.0 times as fast" in race_line("1*1", scores, 10)
+    card = score_card(scores[1], 2.0)
+    assert "10 of 10 right" in card and "width: 50%" in card and "70 tokens, 1,000.0 ms" in card
+
+
+# ---- in a browser -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def address(run: Path) -> Iterator[str]:
+    pytest.importorskip("gradio", reason="Gradio is not installed: pip install '.[demo]'")
+    from unspoken.run.demo.page import launch, make_page
+
+    page = make_page(Contest(run))
+    yield launch(page, host="127.0.0.1", port=None, open_browser=False)
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no Chromium on this machine")
+    with api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.mark.integration
+@pytest.mark.browser
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Gradio's own, in its threads
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_buttons_and_the_slider_work(address: str, browser: Any, width: int) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    fetched: list[str] = []
+    page.on("request", lambda request: fetched.append(request.url))
+    page.goto(address)
+    question = page.get_by_label("Question", exact=True)
+    question.fill("111*22")
+    page.click("#ask")
+    page.get_by_text("2442 right").nth(1).wait_for()
+    assert page.get_by_text("17 tokens").count() == 1
+    assert page.get_by_text("7 tokens", exact=False).count() == 2
+
+    level = page.locator("#level input[type=range]")
+    level.focus()
+    page.keyboard.press("ArrowLeft")
+    level.dispatch_event("pointerup")
+    page.get_by_text("without the first 7 tokens of its thought").wait_for()
+    question.fill("123*45")
+    page.click("#ask")
+    page.get_by_text("940#53550", exact=True).wait_for()
+
+    question.fill("what is this?")
+    question.press("Enter")
+    page.get_by_text("needed: a product of two whole numbers").nth(1).wait_for()
+
+    page.click("#race")
+    page.get_by_text("2 of 2 right").first.wait_for()
+    page.get_by_text("All 2:").wait_for()
+
+    page.get_by_role("button", name="123*45").click()
+    page.wait_for_function("document.querySelector('textarea, input').value === '123*45'")
+    wide = page.evaluate("document.documentElement.scrollWidth")
+    assert wide <= width, "the page does not fit its width"
+    assert not [
+        url for url in fetched if not url.startswith((address.rstrip("/"), "data:", "blob:"))
+    ]
+    page.close()
