@@ -13,6 +13,7 @@ from unspoken.common.errors import DataError
 from unspoken.recipe.records import Evaluation, StageRecord, TrainingRecord
 from unspoken.report import write_report
 from unspoken.run.run import run_recipe
+from unspoken.run.settings import MEASURING
 
 pytestmark = pytest.mark.integration
 
@@ -28,6 +29,9 @@ def test_records_without_a_version_are_those_of_a_run_that_is_done(tmp_path: Pat
     recipe = tiny_recipe(tmp_path / "run", train={"max_steps": 4})
     run_recipe(recipe, progress=False)
     change_records(tmp_path / "run", version=None, a_field_of_then=1)
+    trained = TrainingRecord.read(tmp_path / "run" / "internalized" / "stage.json")
+    assert trained is not None
+    assert not MEASURING & trained.settings["schedule"].keys()  # which were not there before
     write_report(tmp_path / "run")
     said: list[str] = []
     run_recipe(recipe, progress=False, say=said.append)

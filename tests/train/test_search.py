@@ -76,21 +76,26 @@ def test_what_recovers_slowly_is_not_followed_by_more() -> None:
 
 
 def test_the_explicit_model_is_trained_until_it_is_hardly_better() -> None:
-    removal = Removal(schedule(), LONGEST, 1, 99, starts_explicit=True)
+    removal = Removal(schedule(patience=5), LONGEST, 1, 99)
     state, losses = removal.initial(), [8, 4, 2, 1, 0.9, 0.88, 0.87, 0.95, 0.93]
     for step, loss in enumerate(losses, start=1):
-        assert state.removed == 0
+        assert removal.is_explicit(state)
         state = removal.advance(state, step, measured=[loss] * (LONGEST + 1))
-    assert state.removed == 1  # five measurements after the last that was better by a fifth
+    assert state.removed == 1  # five steps after the last loss that was smaller by a fifth
     assert state.search is not None
     assert state.search.reference[0] == 0.87  # the best of them all
     assert state.search.left_at == 9
-    scratch = Removal(schedule(), LONGEST, 1, 99)
-    state = scratch.initial()
-    for step in range(1, 12):  # patience, after the first measurement
-        assert scratch.is_explicit(state)
-        state = scratch.advance(state, step, measured=[1.0] * (LONGEST + 1))
-    assert not scratch.is_explicit(state)
+
+
+def test_a_model_that_is_explicit_from_the_start_is_only_measured() -> None:
+    removal = Removal(schedule(measure_every=3), LONGEST, 1, 99, starts_explicit=True)
+    state = removal.initial()
+    for step in (1, 2):
+        assert not removal.is_measured(state, step)
+        state = removal.advance(state, step)
+    assert removal.is_explicit(state)
+    state = removal.advance(state, 3, measured=[1.0] * (LONGEST + 1))
+    assert state.removed == 1
 
 
 def test_a_step_that_fails_is_undone_and_halved() -> None:

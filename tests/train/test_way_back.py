@@ -86,6 +86,12 @@ def test_what_cannot_be_removed_ends_the_run_early_and_is_said(
     said = capsys.readouterr().out
     assert "token 3 of 8 of the thought could not be removed in 1 of 2 tries" in said
     assert "not internalized: 2 of 8 tokens removed; with 1 more, the loss never came" in said
+    lines = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+    measured = [line for line in lines if line["event"] == "recovery"]
+    ways_back = [(line["removed"], line["back_to"]) for line in measured if "back_to" in line]
+    assert ways_back[0] == (3, 1)  # two at once, from the first
+    assert ways_back[-1] == (3, 2)
+    assert all(line["loss"] > line["needed"] for line in measured if "back_to" in line)
     # the final model is the best one of the last level that had recovered
     assert same(weights(result.folder), weights(tmp_path / "levels" / "removed-0002"))
     assert (tmp_path / "levels" / "removed-0000").is_dir()  # and the explicit model is kept

@@ -268,7 +268,7 @@ class Schedule(Section):
         "nats a question of what the explicit model had on the same kept tokens",
     )
     last_margin: PositiveNumber = Field(
-        default=0.3, description="adaptive: the margin once everything is removed"
+        default=0.7, description="adaptive: the margin once everything is removed"
     )
     patience: Positive = Field(
         default=400,

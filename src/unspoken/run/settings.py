@@ -17,6 +17,8 @@ TRAIN_INCIDENTAL = {
     "checkpoint_every", "keep_checkpoints", "log_every", "trackers", "threads",
     "micro_batch_size", "gradient_checkpointing",  # memory for time, the same steps
 }  # fmt: skip
+#: Of the section `schedule`: of adaptive removal that measures alone.
+MEASURING = {"margin", "last_margin", "patience", "most_at_once", "tries", "measure_every"}
 #: Of the section `teacher`: those that do not decide what it writes for the questions.
 TEACHER_INCIDENTAL = {
     "train", "num_train", "retries", "retry_temperature", "batch_size", "api_key_env",

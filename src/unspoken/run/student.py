@@ -27,7 +27,7 @@ from unspoken.recipe.records import PeakMemory, TrainingRecord, TrainingState
 from unspoken.run.data import Splits
 from unspoken.run.folder import RunFolder
 from unspoken.run.measure import evaluate_stage
-from unspoken.run.settings import MODEL_INCIDENTAL, TRAIN_INCIDENTAL
+from unspoken.run.settings import MEASURING, MODEL_INCIDENTAL, TRAIN_INCIDENTAL
 from unspoken.run.share import has_separate_files
 from unspoken.train.checkpoint import remove_checkpoints
 from unspoken.train.encode import encode_file
@@ -257,6 +257,8 @@ def _training_settings(
     """Everything that decides what a training stage produces."""
     sections = {"seed", "template", "model", "lora", "schedule", "train"}
     incidental = {"train": TRAIN_INCIDENTAL, "model": MODEL_INCIDENTAL}
+    if not recipe.schedule.measures:
+        incidental["schedule"] = MEASURING
     values = recipe.model_dump(mode="json", include=sections, exclude=incidental)
     hashes = {name: splits.hashes[name] for name in ("train", "valid") if name in splits.hashes}
     values["data"] = {"max_length": recipe.data.max_length, **hashes}

@@ -99,6 +99,10 @@ class TrainingLog:
         """One line about a validation."""
         self._write(step, "valid", figures)
 
+    def recovery(self, step: int, figures: dict[str, Any]) -> None:
+        """One line about a measurement of a level's recovery, and about a way back."""
+        self._write(step, "recovery", figures)
+
     def _write(self, step: int, event: str, figures: dict[str, Any]) -> None:
         # fp16 overflows now and then; JSON has no infinity
         figures = {name: _finite(value) for name, value in figures.items()}

@@ -332,6 +332,7 @@ class StepwiseInternalization:
         if not self._is_last(state):
             measured = self._measure(state)
             after = self.removal.advance(before, state.step, figures.loss, accuracy, measured)
+            self._log_recovery(state, after, measured)
         goes_back = self.removal.goes_back(before, after)
         if after.removed != before.removed and not goes_back:
             state = self._leave_level(state, after, validated=accuracy is not None)
@@ -424,6 +425,21 @@ class StepwiseInternalization:
             f"{self.folder}; the same command goes on from there"
         )
         raise SystemExit(EXIT_INTERRUPTED)
+
+    def _log_recovery(
+        self, state: TrainState, after: RemovalState, measured: list[float] | None
+    ) -> None:
+        before = state.schedule
+        if measured is None or before.search is None or after.search is None:
+            return
+        gone = self.checkpoints.tokens_gone
+        level = gone(before.removed)
+        values = {"removed": level, "loss": measured[min(level, len(measured) - 1)]}
+        if not self.removal.is_explicit(before):
+            values["needed"] = before.search.loss_needed(self.recipe.schedule, before.removed)
+        if self.removal.goes_back(before, after):
+            values["back_to"] = gone(after.search.recovered)
+        self.log.recovery(state.step, values)
 
     def _log(self, state: TrainState, removed: int, figures: StepFigures) -> None:
         self.log.bar.update(1)

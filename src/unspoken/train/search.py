@@ -18,10 +18,8 @@ from unspoken import recipe
 AT_ONCE = 3
 #: A level gets on as long as its loss becomes smaller by this share.
 PROGRESS = 0.03
-#: The explicit model is trained no further once its loss became smaller by less than this ...
+#: The explicit model gets on as long as its loss becomes smaller by this share.
 EXPLICIT_PROGRESS = 0.2
-#: ... over so many measurements, where it could write its thought from the start; else `patience`.
-EXPLICIT_MEASUREMENTS = 5
 
 
 @dataclass(frozen=True)
@@ -72,15 +70,14 @@ class Search:
     def is_explicit_done(
         self, settings: recipe.Schedule, held: int, *, starts_explicit: bool
     ) -> bool:
-        """Whether more training makes the explicit model hardly better.
+        """Whether the explicit model is what it is to be held against, once it is measured.
 
         Args:
             settings: of the removal.
             held: steps that it was trained.
             starts_explicit: whether it wrote its thought before the first of them.
         """
-        soon = EXPLICIT_MEASUREMENTS * settings.measure_every
-        return held - self.best_held >= (soon if starts_explicit else settings.patience)
+        return starts_explicit or held - self.best_held >= settings.patience
 
     def loss_needed(self, settings: recipe.Schedule, removed: int) -> float:
         """What counts as recovery: the explicit model's loss on the same kept tokens, and a margin.
