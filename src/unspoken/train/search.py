@@ -16,6 +16,9 @@ from unspoken import recipe
 
 #: A level that recovers within so many measurements does so at once.
 AT_ONCE = 3
+#: Several at once get this part of `patience`. Where they are easy, that is enough; half of it was
+#: lost twice on the quickstart, 180 steps each time.
+GAMBLE = 4
 #: A level gets on as long as its loss becomes smaller by this share.
 PROGRESS = 0.03
 #: The explicit model gets on as long as its loss becomes smaller by this share.
@@ -94,13 +97,13 @@ class Search:
         """Whether a level gets no further.
 
         A single token is waited for as long as there is progress, and after it failed for longer;
-        several at once are a gamble, which ends after half of `patience` in all.
+        several at once are a gamble, which ends after a quarter of `patience` in all.
         """
         limit = settings.max_hold
         if limit is not None and held >= limit:
             return True
         if self.size > 1:
-            return held >= max(1, settings.patience // 2)
+            return held >= max(1, settings.patience // GAMBLE)
         return held - self.best_held >= settings.patience * 2**self.failures
 
     def next_size(self, settings: recipe.Schedule, held: int) -> int:
