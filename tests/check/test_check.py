@@ -1,18 +1,28 @@
 from __future__ import annotations
 
+import functools
 import json
+import socket
+import sys
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from huggingface_hub import constants
 
 from helpers.paths import RECIPES
 from helpers.recipes import tiny_qwen2, tiny_recipe
+from helpers.servers import raw_server
+from unspoken.check import estimate, hub, pace
+from unspoken.check.estimate import Steps, add_steps, count_likely
+from unspoken.check.offline import require_models_here
 from unspoken.check.recipe import check_recipe
 from unspoken.common.errors import DataError, ModelError, RecipeError
 from unspoken.data.tasks import arithmetic
 from unspoken.parallel.world import require_processes
 from unspoken.recipe import load_recipe, recipe_from
+from unspoken.recipe.plan import plan
 
 ARITHMETIC = {"task": "arithmetic", "num_train": 40, "num_test": 12}
 SYMBOLS = "".join(map(chr, range(32, 127))) + "\n×÷−²³°€£½¼¾"
@@ -22,9 +32,11 @@ SERVER: dict[str, Any] = {
     "model": {"name": "large"},
 }
 
+_hub_answers = hub.hub_answers.__wrapped__
 
-def said(recipe: Any) -> str:
-    return "\n".join(map(str, check_recipe(recipe)))
+
+def said(recipe: Any, *, is_timed: bool = False) -> str:
+    return "\n".join(map(str, check_recipe(recipe, is_timed=is_timed)))
 
 
 def write(path: Path, records: list[dict[str, Any]]) -> str:
@@ -55,6 +67,12 @@ def asking(tmp_path: Path, **sections: Any) -> Any:
         **sections,
     }
     return recipe_from(values)
+
+
+@pytest.fixture(autouse=True)
+def _hub_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for it; the test that is about it has one of its own."""
+    monkeypatch.setattr(hub, "hub_answers", lambda: False)
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
@@ -289,7 +307,9 @@ def test_missing_bitsandbytes_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "bitsandbytes is installed" in said(recipe) or "not installed here" in said(recipe)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert "pip install bitsandbytes before the run" in next(
-        finding.text for finding in check_recipe(recipe) if finding.kind == "machine"
+        finding.text
+        for finding in check_recipe(recipe, is_timed=False)
+        if finding.kind == "machine"
     )
 
 
@@ -350,3 +370,149 @@ def test_a_batch_has_to_fit_the_processes_of_a_launch(
     require_processes(recipe, 4)
     with pytest.raises(RecipeError, match=rf"^{place}.batch_size: found 16;.* set it to 12"):
         require_processes(recipe, 6)
+
+
+SERVED: dict[str, Any] = {"serve": "no-such-program {model} --port {port}"}
+
+
+def test_a_server_that_the_run_starts_is_looked_for(tmp_path: Path) -> None:
+    named = {**SERVED, "model": {"name": "nowhere/at-all"}}
+    text = said(asking(tmp_path, data=ARITHMETIC, teacher=named))
+    assert "teacher.serve: not known here: found no program no-such-program" in text
+    assert "teacher.model.name: not known here: nowhere/at-all is no folder" in text
+    assert "teacher: nowhere/at-all on a server that the run starts, asked in style chat" in text
+    folder = str(tiny_qwen2(tmp_path / "model", chat=True))
+    found = {"serve": f"{sys.executable} {{port}}", "model": {"name": folder}}
+    text = said(asking(tmp_path, data=ARITHMETIC, teacher=found))
+    assert f"teacher.serve: {sys.executable}" in text
+    assert "not known here" not in text
+
+
+def test_a_served_model_has_to_be_where_jobs_without_a_network_run(tmp_path: Path) -> None:
+    named = {**SERVED, "model": {"name": "nowhere/at-all"}}
+    with pytest.raises(RecipeError, match=r"teacher\.model\.name: nowhere/at-all: no such folder"):
+        require_models_here(asking(tmp_path, data=ARITHMETIC, teacher=named))
+
+
+# --- the hub that does not answer -----------------------------------------------------------------
+
+
+def test_a_hub_that_does_not_answer_is_asked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes connections and says nothing: the way of a firewall that drops what it gets."""
+    num_asked = 0
+
+    def say_nothing(connection: socket.socket) -> None:
+        nonlocal num_asked
+        num_asked += 1
+        while connection.recv(1_000):
+            pass
+
+    ask = functools.cache(_hub_answers)
+    monkeypatch.setattr(hub, "hub_answers", ask)
+    monkeypatch.setattr(hub, "LIMIT_S", 0.5)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with raw_server(say_nothing) as url:
+        monkeypatch.setattr(constants, "ENDPOINT", url.removesuffix("/v1"))
+        texts = [
+            said(asking(tmp_path, data=ARITHMETIC, model={"name": f"some/{name}"}, **more))
+            for name, more in (
+                ("model", {}),
+                ("other", {"teacher": {"model": {"name": "some/teacher"}}}),
+            )
+        ]
+    assert num_asked == 1
+    for text in texts:
+        assert "hub: no answer within 0.5 s" in text
+        assert "model: not known here" in text
+    assert not constants.HF_HUB_OFFLINE
+
+
+def test_nobody_asks_the_hub_for_what_is_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> bool:
+        raise AssertionError("the hub is asked")
+
+    monkeypatch.setattr(hub, "hub_answers", fail)
+    assert "hub:" not in said(asking(tmp_path, data=ARITHMETIC))
+
+
+# --- the time that it takes -----------------------------------------------------------------------
+
+
+def counted(num_steps: int = 1_000, settle_steps: int | None = 100, **schedule: Any) -> Steps:
+    """The steps of a training on thoughts of 10 tokens, in epochs of 100 steps."""
+    recipe = tiny_recipe(Path("run"), schedule=schedule, train={"settle_steps": settle_steps})
+    dataset = SimpleNamespace(longest=lambda unit: 10)
+    (training,) = plan(recipe).students
+    return count_likely(training, cast("Any", dataset), 100, num_steps)
+
+
+def test_the_steps_that_are_likely() -> None:
+    assert counted(removal="none") == Steps(1_000, 1_000, 1_000)
+    assert counted(removal="all") == Steps(100, 100, 100, bare=100, part=0.0)
+    # a token each 50 steps, so the tenth goes at step 500
+    linear = counted(removal="linear", delta=2)
+    assert (linear.likely, linear.bare, linear.part) == (600, 100, 0.5)
+    kept = counted(removal="linear", delta=0.5)  # half of the thought is there in the end
+    assert (kept.likely, kept.bare) == (1_000, 0)
+    assert 0.75 <= kept.part <= 0.8
+    adaptive = counted(removal="adaptive", delta=1, window=5, warmup_steps=7)
+    assert (adaptive.fewest, adaptive.likely, adaptive.most) == (157, 507, 1_000)
+    assert adaptive.bare == 100
+    assert counted(removal="adaptive", delta=1, window=5, max_hold=6).likely == 160
+    assert counted(num_steps=300, removal="adaptive", delta=1, window=50).likely == 300
+    assert add_steps([linear, adaptive], bare=True) == Steps(757, 1_107, 1_600, 1_107, 0.0)
+
+
+def test_the_time_is_measured_once_with_the_models_of_the_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNSPOKEN_CACHE", str(tmp_path / "cache"))
+    recipe = tiny_recipe(tmp_path / "run", baselines={"no_cot": True, "untrained": True})
+    text = said(recipe, is_timed=True)
+    for part in ("internalized", "evaluate internalized", "no_cot", "evaluate untrained"):
+        assert f"{part} 1 s" in text
+    assert "time: about" in text
+    assert "GFLOP/s" not in text
+    measured = json.loads((tmp_path / "cache" / "pace.json").read_text())
+    assert len(measured) == 2, "a step, and answers; every model of the run has this form"
+
+    def fail(*arguments: Any) -> Any:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(pace, "_time_steps", fail)
+    monkeypatch.setattr(pace, "_time_writing", fail)
+    assert said(recipe, is_timed=True).splitlines()[-1] == text.splitlines()[-1]
+    with pytest.raises(AssertionError, match="measured again"):
+        said(tiny_recipe(tmp_path / "run", train={"batch_size": 8}), is_timed=True)
+
+
+def test_what_cannot_be_loaded_for_a_check_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNSPOKEN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(pace, "_free_memory", lambda: 1e3)
+    text = said(tiny_recipe(tmp_path / "run"), is_timed=True)
+    assert "time: not known: internalized: the model is too large to be loaded for a check" in text
+    assert "GFLOP/s in large matrix products" in text
+    assert "would be enough only at full use" in text
+
+
+def test_a_teacher_from_scratch_and_its_traces_are_timed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By figures that are given: two tokens a millisecond together, one alone; 10 ms a step."""
+    monkeypatch.setattr(estimate, "measure_writing", lambda *_: pace.WritingPace(2_000, 0.001))
+    monkeypatch.setattr(estimate, "measure_training", lambda *_: pace.TrainingPace(0.01, 0.01))
+    text = said(load_recipe(RECIPES / "quickstart.yaml"), is_timed=True)
+    line = next(line for line in text.splitlines() if line.startswith("time: about"))
+    assert "traces 8 min" in line, "60,000 of 17 tokens at 2,000 a second"
+    assert "evaluate teacher 14 s" in line, "1,000 questions of 17 tokens together, 300 alone"
+    assert "distilled 24 s" in line, "1,400 steps, and 6 validations of 200 questions"
+    server = asking(tmp_path, data=ARITHMETIC, teacher=SERVER)
+    assert "not known: the teacher's traces: how fast a server writes" in said(
+        server, is_timed=True
+    )

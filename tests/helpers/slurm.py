@@ -14,8 +14,9 @@ from unspoken.launch.slurm.render import SlurmLaunch, render_scripts
 
 
 def scripts(folder: Path, *, overrides: tuple[str, ...] = (), **options: Any) -> dict[str, str]:
-    """The text of each job, by its name."""
-    teacher = {"engine": "worked"} if options.pop("teacher", False) else None
+    """The text of each job, by its name; `teacher`: the section, or True for worked solutions."""
+    teacher = options.pop("teacher", None)
+    teacher = {"engine": "worked"} if teacher is True else teacher
     output = options.pop("output", folder / "run")
     recipe = tiny_recipe(output, **({"teacher": teacher} if teacher else {}))
     chosen = SlurmOptions(**{"time": "08:00:00", **options})

@@ -99,6 +99,15 @@ def test_shares_ask_for_their_part_of_a_node(tmp_path: Path) -> None:
     assert "--mem=201G" in directives(found["generate"])
 
 
+def test_shares_that_start_a_server_have_gpus_for_it(tmp_path: Path) -> None:
+    server = {"engine": "openai", "base_url": "http://gpu-7:8000/v1", "model": {"name": "large"}}
+    served = {"serve": "vllm serve {model} --port {port}", "model": {"name": "large"}}
+    for teacher, lines in ((server, []), (served, ["--gres=gpu:1"])):
+        found = scripts(tmp_path, teacher=teacher, gpus_per_node=4, array="8")
+        told = [line for line in directives(found["generate"]) if "gpu" in line]
+        assert told == lines
+
+
 def test_shares_know_how_many_run_at_once(tmp_path: Path) -> None:
     for array, told in (("16%4", '/16" --at_once 4'), ("16", '/16"\n')):
         assert told in scripts(tmp_path, teacher=True, array=array)["generate"]

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from queue import Empty, Queue
 
 from unspoken.check.offline import is_here
 from unspoken.common.errors import ModelError, setting
 from unspoken.models.adapter import base_of, is_adapter
 from unspoken.models.hub import DownloadError, HubUnreachableError, explained
+from unspoken.models.local import is_local
 from unspoken.recipe import Model, Recipe
+
+#: So long the hub is waited for.
+LIMIT_S = 5.0
 
 
 def require_hub_or_files(recipe: Recipe) -> None:
@@ -24,18 +32,60 @@ def require_hub_or_files(recipe: Recipe) -> None:
         raise ModelError("\n".join(missing))
 
 
+@cache
 def hub_answers() -> bool:
-    """Whether the hub can be reached; not in offline mode."""
+    """Whether the hub can be reached; not in offline mode. It is asked once in a process."""
+    answers: Queue[bool] = Queue()
+    # names that nobody resolves take longer than any limit of a client, so a thread is left behind
+    threading.Thread(target=lambda: answers.put(_ask_hub()), daemon=True).start()
+    try:
+        return answers.get(timeout=LIMIT_S)
+    except Empty:
+        return False
+
+
+def _ask_hub() -> bool:
     from huggingface_hub import HfApi
 
     try:
         with explained("gpt2", "main"):
-            HfApi().model_info("gpt2", timeout=10)
+            HfApi().model_info("gpt2", timeout=LIMIT_S)
     except HubUnreachableError:
         return False
     except DownloadError:
         return True  # it said no, which is an answer
     return True
+
+
+@contextmanager
+def ask_hub_once(recipe: Recipe) -> Iterator[str | None]:
+    """Within the block no library waits for a hub that does not answer, try after try.
+
+    Yields what to say where the recipe names something of the hub's, and it does not answer.
+    """
+    from huggingface_hub import constants
+
+    is_silent = _names_hub(recipe) and not constants.is_offline_mode() and not hub_answers()
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or is_silent
+    try:
+        text = f"hub: no answer within {LIMIT_S:g} s, so only what is on this machine is known"
+        yield text if is_silent else None
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _names_hub(recipe: Recipe) -> bool:
+    """Whether a model or tokenizer is looked for at the hub."""
+    models = [recipe.model]
+    if recipe.teacher is not None and recipe.teacher.model is not None:
+        models.append(recipe.teacher.model)
+    return any(
+        name and name != "characters" and not is_local(name)
+        for model in models
+        if not model.local_files_only
+        for name in (model.name, model.tokenizer)
+    )
 
 
 def _missing(recipe: Recipe) -> Iterator[str]:

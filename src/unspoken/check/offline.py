@@ -22,7 +22,8 @@ def require_models_here(recipe: Recipe) -> None:
     teacher = recipe.teacher
     if teacher is None:
         return
-    if teacher.model is not None and teacher.engine != "openai":
+    is_elsewhere = teacher.engine == "openai" and teacher.serve is None
+    if teacher.model is not None and not is_elsewhere:
         _require("teacher.model", teacher.model)
     if teacher.few_shot is not None and not teacher.few_shot.is_file():
         raise RecipeError(

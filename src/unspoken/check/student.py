@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 from unspoken.check.data import Sample
+from unspoken.check.estimate import (
+    Estimate,
+    Steps,
+    add_steps,
+    count_likely,
+    limit_of_answers,
+    measure_rate,
+    say_time,
+    work_per_step,
+)
 from unspoken.check.finding import Finding
 from unspoken.check.learner import Learner, build_learner
 from unspoken.data.jsonl import json_line
@@ -18,7 +24,8 @@ from unspoken.models.load import width_of
 from unspoken.parallel.precision import describe_precision, resolve_precision
 from unspoken.parallel.products import BY_ONEDNN, takes_onednn
 from unspoken.recipe import Recipe
-from unspoken.recipe.plan import Training
+from unspoken.recipe.layout import UNTRAINED
+from unspoken.recipe.plan import OnlyMeasured, Training
 from unspoken.train.dataset import CoTDataset
 from unspoken.train.fit import count_steps
 from unspoken.train.schedule import ALL, MOST_LEVELS, Removal, RemovalState, level_interval
@@ -46,7 +53,13 @@ class CountedTraining:
 
 
 def check_students(
-    recipe: Recipe, students: Sequence[Training], sample: Sample, *, elsewhere: bool = False
+    recipe: Recipe,
+    students: Sequence[Training],
+    sample: Sample,
+    *,
+    others: Sequence[OnlyMeasured] = (),
+    elsewhere: bool = False,
+    estimate: Estimate | None = None,
 ) -> Iterator[Finding]:
     """Yields what the student's trainings are and take.
 
@@ -54,7 +67,9 @@ def check_students(
         recipe: of one phase.
         students: the plan's trainings in it, in their order.
         sample: what it learns from; with a teacher, one example for each trace.
-        elsewhere: another machine will train it, so this one is not timed.
+        others: models that are only measured in it.
+        elsewhere: another machine will train it, so this one's arithmetic is not told.
+        estimate: gets the time of all these; None: this machine is not timed.
 
     Raises:
         UnspokenError: model, data and recipe do not fit together; the message says how.
@@ -69,7 +84,12 @@ def check_students(
         return
     if learner.thoughts != "none":
         yield from _removal(learner.dataset, trainings)
-        yield _work(learner, trainings, elsewhere=elsewhere)
+        num_unknown = 0
+        if estimate is not None:
+            num_unknown = len(estimate.unknown)
+            _time(estimate, learner, sample, trainings, others)
+            num_unknown = len(estimate.unknown) - num_unknown
+        yield _work(learner, trainings, with_rate=num_unknown > 0)
     if not elsewhere:
         yield from _arithmetic(learner, trainings)
     yield _memory(recipe, learner, trainings)
@@ -129,22 +149,50 @@ def _removal(dataset: CoTDataset, trainings: list[CountedTraining]) -> Iterator[
         )
 
 
-def _work(learner: Learner, trainings: list[CountedTraining], *, elsewhere: bool) -> Finding:
-    # forward and back through all weights, and gradients of those that are trained
-    per_token = 4.0 * learner.num_parameters + 2.0 * learner.num_trained
-    examples = sum(one.training.recipe.train.batch_size * one.num_steps for one in trainings)
-    operations = per_token * float(learner.dataset.lengths.mean()) * examples
+def _time(
+    estimate: Estimate,
+    learner: Learner,
+    sample: Sample,
+    trainings: list[CountedTraining],
+    others: Sequence[OnlyMeasured],
+) -> None:
+    """Adds the time of all trainings, and of what is asked afterwards."""
+    steps: dict[Path, Steps] = {}
+    answer = float(learner.dataset.answer_lengths.mean())
+    whole = answer + float(learner.dataset.thought_lengths.mean())
+    for one in trainings:
+        training = one.training
+        own = steps[training.folder] = _count(one, learner, steps)
+        estimate.add_training(training, own, learner, sample.num_valid or 0)
+        written = answer if own.bare else whole
+        estimate.add_answers(training.name, training.recipe, learner, sample.num_asked, written)
+    for model in others:  # one that was not trained does not know when to end
+        written = limit_of_answers(learner) if model.name == UNTRAINED else whole
+        estimate.add_answers(model.name, model.recipe, learner, sample.num_asked, written)
+
+
+def _count(one: CountedTraining, learner: Learner, others: Mapping[Path, Steps]) -> Steps:
+    """The steps of a training; some are as long as others together."""
+    training = one.training
+    if not training.as_many_steps_as:
+        return count_likely(training, learner.dataset, one.steps_per_epoch, one.num_steps)
+    counted = [others[folder] for folder in training.as_many_steps_as]
+    return add_steps(counted, bare=training.recipe.schedule.removal == "all")
+
+
+def _work(learner: Learner, trainings: list[CountedTraining], *, with_rate: bool) -> Finding:
+    operations = sum(
+        work_per_step(one.training.recipe, learner) * one.num_steps for one in trainings
+    )
     text = (
         f"work: at most {operations:.1e} floating-point operations for all "
         f"{len(trainings)} trainings of the student, thoughts counted whole"
     )
-    if not elsewhere:
+    if with_rate:
         rate = measure_rate()
-        hours = operations / rate / 3600
-        least = f"{hours:,.1f} h" if hours >= 1 else f"{max(1, math.ceil(60 * hours))} min"
         text += (
             f"; this machine reaches {rate / 1e9:,.0f} GFLOP/s in large matrix products, so "
-            f"{least} would be enough only at full use"
+            f"{say_time(operations / rate)} would be enough only at full use"
         )
     return Finding("work", text)
 
@@ -231,21 +279,3 @@ def _size(num_bytes: float) -> str:
     if num_bytes >= 1e9:
         return f"{num_bytes / 1e9:,.1f} GB"
     return f"{num_bytes / 1e6:,.1f} MB"
-
-
-@cache
-def measure_rate() -> float:
-    """Multiplies large fp32 matrices here; returns floating-point operations per second."""
-    import torch
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    size = 8192 if device == "cuda" else 1024
-    one = torch.randn(size, size, device=device)
-    for _ in range(2):
-        (one @ one).sum().item()
-    begin = time.perf_counter()
-    product: Any = one
-    for _ in range(4):
-        product = one @ one
-    product.sum().item()
-    return 4 * 2 * size**3 / (time.perf_counter() - begin)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from typing import Any
 
 from unspoken.check.data import Sample
+from unspoken.check.estimate import Estimate, Steps
 from unspoken.check.finding import Finding
 from unspoken.check.learner import Learner, build_learner
+from unspoken.check.offline import is_here
 from unspoken.check.student import count_trainings, describe_length
 from unspoken.check.writing import Asking, count_cost, count_written, make_request
-from unspoken.common.errors import DataError, ModelError, RecipeError, settings_of
+from unspoken.common.errors import DataError, ModelError, RecipeError, UnspokenError, settings_of
 from unspoken.data.example import Example
 from unspoken.data.jsonl import kind_of_name
 from unspoken.data.overlap import QuestionIndex
@@ -23,19 +26,27 @@ from unspoken.models.template import Template
 from unspoken.recipe import Recipe, Teacher
 from unspoken.recipe.layout import TEACHER
 from unspoken.recipe.plan import Teaching, Training
-from unspoken.recipe.teacher import MAX_NEW_TOKENS
+from unspoken.recipe.teacher import MAX_NEW_TOKENS, split_command
 from unspoken.teach.engines import Engine
-from unspoken.teach.engines.make import IN_RECIPE, EngineOptions, make_engine
-from unspoken.teach.engines.openai import DEFAULT_KEY, OpenAIEngine
+from unspoken.teach.engines.make import IN_RECIPE, EngineOptions, connect, make_engine
+from unspoken.teach.engines.openai import DEFAULT_KEY
 from unspoken.teach.engines.worked import solution
 from unspoken.teach.prompts import PromptWriter, make_prompt_writer
 from unspoken.train.checkpoint import model_card
 
+_LOOPBACK = "http://127.0.0.1/v1"  # of a server that is not there yet
+
 
 def check_teacher(
-    recipe: Recipe, teaching: Teaching, sample: Sample
+    recipe: Recipe, teaching: Teaching, sample: Sample, estimate: Estimate | None = None
 ) -> Generator[Finding, None, Sample]:
     """Yields what is known of the teacher; returns what the student learns from at the most.
+
+    Args:
+        recipe: of the first phase.
+        teaching: of the plan.
+        sample: the questions.
+        estimate: gets the time that it takes; None: this machine is not timed.
 
     Raises:
         UnspokenError: the teacher cannot be asked as the recipe stands; the message says what to
@@ -48,11 +59,13 @@ def check_teacher(
         text = f"teacher is asked: {asking.num_questions:,} questions, {gold}"
         yield Finding("teacher", text)
     yield from _warnings(recipe, sample)
-    asking = yield from _check_engine(recipe, teaching, sample, asking)
+    asking = yield from _check_engine(recipe, teaching, sample, asking, estimate)
     if is_known and asking.limit is not None:
         if teaching.is_asked_the_test:
             limits = [n for n in (sample.num_asked, recipe.evaluate.limit) if n is not None]
             asking = replace(asking, num_test=min(limits, default=0))
+        if estimate is not None:
+            _time(estimate, recipe, teaching, sample, asking)
         yield from count_written(teacher, asking)
         if teacher.engine == "openai":
             yield from count_cost(recipe, teacher, asking)
@@ -73,15 +86,20 @@ def _asking(teacher: Teacher, sample: Sample) -> Asking:
 
 
 def _check_engine(
-    recipe: Recipe, teaching: Teaching, sample: Sample, asking: Asking
+    recipe: Recipe,
+    teaching: Teaching,
+    sample: Sample,
+    asking: Asking,
+    estimate: Estimate | None,
 ) -> Generator[Finding, None, Asking]:
     """Yields who is asked; returns how, with the limit of a trace where tokens are counted."""
     teacher = teaching.settings
     if teaching.training is not None:
-        learner = yield from _check_training(recipe, teacher, teaching.training, sample)
+        learner = yield from _check_training(recipe, teacher, teaching.training, sample, estimate)
         if learner is None:
             return asking
-        return replace(asking, limit=_scratch_limit(recipe, teacher, learner))
+        limit = _scratch_limit(recipe, teacher, learner)
+        return replace(asking, limit=limit, learner=learner)
     if teacher.engine == "openai":
         return (yield from _check_server(teacher, asking))
     if teacher.engine == "transformers":
@@ -161,7 +179,11 @@ def _gold(recipe: Recipe, teacher: Teacher, questions: list[Example]) -> str:
 
 
 def _check_training(
-    recipe: Recipe, teacher: Teacher, training: Training, sample: Sample
+    recipe: Recipe,
+    teacher: Teacher,
+    training: Training,
+    sample: Sample,
+    estimate: Estimate | None,
 ) -> Generator[Finding, None, Learner | None]:
     """Yields what the training of a teacher from scratch takes; returns what learns there."""
     share = teacher.num_train or 0
@@ -179,7 +201,60 @@ def _check_training(
     count = share if learner is None else round(share * learner.share)
     (counted,) = count_trainings([training], count)
     yield Finding("steps", describe_length(counted), TEACHER)
+    if estimate is not None and learner is not None:
+        num = counted.num_steps
+        estimate.add_training(training, Steps(num, num, num), learner, sample.num_valid or 0)
+        estimate.add_answers(
+            TEACHER, training.recipe, learner, sample.num_asked, _num_written(learner)
+        )
     return learner
+
+
+def _time(
+    estimate: Estimate, recipe: Recipe, teaching: Teaching, sample: Sample, asking: Asking
+) -> None:
+    """Adds the time of what the teacher writes."""
+    teacher = teaching.settings
+    if teacher.engine == "worked":
+        return
+    if teacher.engine == "openai" or teacher.model is None:
+        estimate.unknown.append("the teacher's traces: how fast a server writes is not measured")
+        return
+    own = {"model": teacher.model, "lora": None}
+    asked = recipe.model_copy(update=own) if teaching.training is None else teaching.training.recipe
+    learner = asking.learner
+    if learner is None:
+        try:
+            learner = _mute(build_learner(asked, sample))
+        except UnspokenError as error:
+            estimate.unknown.append(f"the teacher's traces: {error}")
+            return
+    limit = asking.limit or MAX_NEW_TOKENS
+    if learner is None:
+        estimate.unknown.append("the teacher's traces: its model is not here")
+        return
+    is_known = learner.thoughts != "none"
+    estimate.add_traces(
+        asked,
+        learner,
+        num_traces=asking.num_questions * teacher.samples_per_question + asking.num_test,
+        num_tokens=_num_written(learner) if is_known else limit / 2,
+        limit=limit,
+    )
+
+
+def _num_written(learner: Learner) -> float:
+    """Tokens of a thought and its answer, on average."""
+    return float((learner.dataset.thought_lengths + learner.dataset.answer_lengths).mean())
+
+
+def _mute(findings: Generator[Finding, None, Learner | None]) -> Learner | None:
+    """What a generator returns; its findings are left out."""
+    while True:
+        try:
+            next(findings)
+        except StopIteration as end:
+            return end.value
 
 
 def _mark(
@@ -249,20 +324,45 @@ def _writer(engine: Engine, teacher: Teacher) -> PromptWriter:
 
 def _check_server(teacher: Teacher, asking: Asking) -> Generator[Finding, None, Asking]:
     """A teacher on a server, which is not contacted; of the key only whether there is one."""
-    keys = {"base_url", "concurrency", "requests_per_minute", "max_cost", "price_prompt"}
+    keys = {"concurrency", "requests_per_minute", "max_cost", "price_prompt"}
     options: dict[str, Any] = teacher.model_dump(include=keys | {"price_completion", "prompt"})
     has_key = bool(os.environ.get(teacher.api_key_env or DEFAULT_KEY, "").strip())
     if has_key:
         options["api_key_env"] = teacher.api_key_env
-    name = None if teacher.model is None else teacher.model.name
+    name = "" if teacher.model is None else teacher.model.name or ""
+    base_url = _LOOPBACK if teacher.serve is not None else teacher.base_url
     with settings_of(IN_RECIPE):
-        engine = make_engine("openai", EngineOptions(model=name, **options))
-    where = engine.server.shown if isinstance(engine, OpenAIEngine) else ""
-    text = f"teacher: {name} at {where} (not contacted), asked in style {engine.style}"
-    yield Finding("teacher", text)
+        engine = connect(EngineOptions(base_url=base_url, model=name, **options))
+    if teacher.serve is not None:
+        yield from _check_command(teacher.serve, name)
+        where = "on a server that the run starts"
+    else:
+        where = f"at {engine.server.shown} (not contacted)"
+    yield Finding("teacher", f"teacher: {name} {where}, asked in style {engine.style}")
     yield Finding("teacher", f"teacher.api_key_env: {_key(teacher.api_key_env, has_key)}")
     limit = teacher.max_new_tokens or MAX_NEW_TOKENS
     return replace(asking, limit=limit, writer=_writer(engine, teacher))
+
+
+def _check_command(command: str, name: str) -> Iterator[Finding]:
+    """Whether this machine has what serves, and the model for it."""
+    program = split_command(command)[0]
+    found = shutil.which(program)
+    if found is None:
+        yield Finding(
+            "unknown here",
+            f"teacher.serve: not known here: found no program {program}; needed on the machine "
+            "that runs this: one that is on PATH; install it there, or correct the command",
+        )
+    else:
+        yield Finding("teacher", f"teacher.serve: {found}")
+    if not is_here(name, None, weights=True):
+        yield Finding(
+            "unknown here",
+            f"teacher.model.name: not known here: {name} is no folder here, and not in the cache "
+            "of the hub; correct it, or download it first: unspoken download --teacher NAME "
+            "--out_dir models; a server may also fetch it, where there is a network",
+        )
 
 
 def _key(variable: str | None, has_key: bool) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from unspoken.check.finding import Finding
+from unspoken.check.learner import Learner
 from unspoken.data.example import Example
 from unspoken.recipe import Recipe, Teacher
 from unspoken.teach.engines import Request, Usage
@@ -23,6 +24,7 @@ class Asking:
         num_test: test questions that the teacher is asked, too.
         limit: tokens of a trace at the most; None: not counted.
         writer: renders the prompts, where it is known how.
+        learner: the teacher without weights, where this run trains it.
     """
 
     questions: list[Example]
@@ -30,6 +32,7 @@ class Asking:
     num_test: int
     limit: int | None
     writer: PromptWriter | None
+    learner: Learner | None = None
 
 
 def count_written(teacher: Teacher, asking: Asking) -> Iterator[Finding]:

@@ -58,6 +58,7 @@ PREDICTIONS_FILE = "predictions.jsonl"
 QUESTIONS_FILE = "questions.jsonl"  # those left for a teacher from scratch to be asked
 TEACHER_FILE = "teacher.jsonl"  # examples that it learns from
 TRACES_FILE = "traces.jsonl"
+SERVER_LOG = "server.log"  # what the teacher's server said, where the run started it
 SHARDS = "shards"  # of traces/: shares of machines that work at the same time
 DATASET_FILE = "dataset.jsonl"
 REJECTED_FILE = "rejected.jsonl"

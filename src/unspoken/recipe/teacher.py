@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -23,6 +24,22 @@ from unspoken.recipe.sections import Model, Section, Train
 Price = NumberFromZero
 #: Tokens of a reply at the most, where nothing says how long one may be.
 MAX_NEW_TOKENS = 512
+#: What stands in `Teacher.serve` for the model's name and the port.
+PLACES = ("{model}", "{port}")
+_PLACE = re.compile(r"\{\w*\}")  # an option in JSON has other signs between its brackets
+
+
+def split_command(command: str) -> list[str]:
+    """Program and arguments, by the rules of a POSIX shell; raises ValueError where there are none.
+
+    Example:
+        >>> split_command("vllm serve {model} --port {port}")
+        ['vllm', 'serve', '{model}', '--port', '{port}']
+    """
+    words = shlex.split(command)
+    if not words:
+        raise ValueError("it is empty")
+    return words
 
 
 class Teacher(Section):
@@ -34,8 +51,9 @@ class Teacher(Section):
 
     engine: Literal["transformers", "openai", "worked"] = Field(
         default="transformers",
-        description="transformers: `model` in this process; openai: a server at `base_url`; "
-        "worked: the solutions that the questions carry, or that unspoken works out",
+        description="transformers: `model` in this process; openai: a server at `base_url`, or one "
+        "that `serve` starts; worked: the solutions that the questions carry, or that unspoken "
+        "works out",
     )
     model: Model | None = Field(
         default=None, description="the teacher; with engine openai its name on the server"
@@ -81,6 +99,14 @@ class Teacher(Section):
     base_url: str | None = Field(
         default=None, description="openai: address, such as http://localhost:8000/v1"
     )
+    serve: str | None = Field(
+        default=None,
+        description="command that starts a server of `model` for as long as it is asked, in place "
+        "of `base_url`: vllm serve {model} --host 127.0.0.1 --port {port}",
+    )
+    serve_timeout: PositiveNumber = Field(
+        default=1800, description="serve: seconds that it may take until it answers"
+    )
     api_key_env: str | None = Field(
         default=None, description="openai: environment variable that holds the key"
     )
@@ -108,6 +134,46 @@ class Teacher(Section):
         """Whether its thoughts look like those that the questions carry."""
         return self.engine == "worked" or (self.model is not None and self.model.config is not None)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _served_is_openai(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("serve") is not None:
+            return {"engine": "openai", **values}
+        return values
+
+    @model_validator(mode="after")
+    def _a_command_that_serves(self) -> Teacher:
+        if self.serve is None:
+            return self
+        if self.engine != "openai" or self.base_url is not None:
+            other = "base_url" if self.base_url else f"engine {self.engine}"
+            raise ValueError(
+                f"{setting('teacher.serve')}: found it with {other}, which has no use for a server "
+                "that this run starts; leave one of them out"
+            )
+        if self.model is None or not self.model.name:
+            raise ValueError(
+                f"{setting('teacher.serve')}: found it without {setting('teacher.model.name')}; "
+                "needed: the model that is served, a folder or a name that the server knows"
+            )
+        try:
+            words = split_command(self.serve)
+        except ValueError as error:
+            raise ValueError(
+                f"{setting('teacher.serve')}: found {shorten(self.serve)}, which is no command "
+                f"({error}); needed: a program and its arguments, quoted as for a shell"
+            ) from None
+        places = {place for word in words for place in _PLACE.findall(word)}
+        unknown = sorted(places - set(PLACES))
+        if unknown or "{port}" not in places:
+            found = " and ".join(unknown) if unknown else "no {port}"
+            raise ValueError(
+                f"{setting('teacher.serve')}: found {found} in {shorten(self.serve)}; needed: "
+                "{port} for the port that unspoken chooses, and {model} for "
+                f"{setting('teacher.model.name')}; nothing else in such brackets"
+            )
+        return self
+
     @model_validator(mode="after")
     def _an_engine_that_can_answer(self) -> Teacher:
         if self.engine == "transformers" and self.model is None:
@@ -115,10 +181,10 @@ class Teacher(Section):
                 "teacher.model: missing; engine transformers needs teacher.model.name (a folder, "
                 "or a hub name that was downloaded) or teacher.model.config (from scratch)"
             )
-        if self.engine == "openai" and self.base_url is None:
+        if self.engine == "openai" and self.base_url is None and self.serve is None:
             raise ValueError(
                 "teacher.base_url: missing; engine openai needs the server's address, such as "
-                "http://localhost:8000/v1"
+                "http://localhost:8000/v1, or in teacher.serve the command that starts one"
             )
         if self.base_url is not None:
             try:

@@ -113,11 +113,11 @@ def _teach(
     from unspoken.run.teacher import Asker, TeacherStages
 
     trained = train_teacher(run, teaching.training, splits, progress=progress)
-    asker = Asker(recipe, teaching.settings, trained, progress=progress)
-    stages = TeacherStages(run, asker, splits)
-    vetted = stages.vet(stages.generate())
-    if teaching.is_asked_the_test:
-        stages.evaluate()
+    with Asker(recipe, teaching.settings, trained, progress=progress) as asker:
+        stages = TeacherStages(run, asker, splits)
+        vetted = stages.vet(stages.generate())
+        if teaching.is_asked_the_test:
+            stages.evaluate()
     return vetted
 
 

@@ -23,7 +23,7 @@ MEASURING = {"margin", "last_margin", "patience", "most_at_once", "tries", "meas
 TEACHER_INCIDENTAL = {
     "train", "num_train", "retries", "retry_temperature", "batch_size", "api_key_env",
     "concurrency", "requests_per_minute", "max_cost", "price_prompt", "price_completion",
-    "evaluate",
+    "evaluate", "serve", "serve_timeout",
 }  # fmt: skip
 #: Of the section `evaluate`: how answers are timed, which is a stage of its own.
 EVALUATE_INCIDENTAL = {"num_latency", "latency_seconds"}

@@ -86,13 +86,16 @@ def write_shard(
     """
     teacher = _teacher_of(recipe)
     share = teacher.model_copy(update=_part_of_limits(teacher, shard[1], at_once))
-    opened = open_prepared(recipe.model_copy(update={"teacher": share}), progress=progress)
+    target = _share_path(recipe, shard)
+    log = shard_path(target.with_name(layout.SERVER_LOG), shard)
+    share_recipe = recipe.model_copy(update={"teacher": share})
+    opened = open_prepared(share_recipe, progress=progress, log=log)
     if opened is None:
         return None
     asker, splits, _ = opened
-    target = _share_path(recipe, shard)
     seconds = _seconds_of(_seconds_path(target))
-    summary = asker.ask(splits.train, target, share.temperature, shard=shard, bar=progress)
+    with asker:
+        summary = asker.ask(splits.train, target, share.temperature, shard=shard, bar=progress)
     ShareRecord(seconds=round(seconds + summary.seconds, 3)).write(_seconds_path(target))
     return summary
 
@@ -139,7 +142,7 @@ def _share_path(recipe: Recipe, shard: tuple[int, int]) -> Path:
 
 
 def open_prepared(
-    recipe: Recipe, *, progress: bool = True
+    recipe: Recipe, *, progress: bool = True, log: Path | None = None
 ) -> tuple[Asker, Splits, TracesRecord] | None:
     """The stage as `prepare` left it; None where its traces are there as a whole.
 
@@ -154,7 +157,7 @@ def open_prepared(
     trained = None
     if teacher.from_scratch:
         trained = _require_record(run / layout.TEACHER, TrainingRecord, None)
-    asker = Asker(recipe, teacher, trained, progress=progress)
+    asker = Asker(recipe, teacher, trained, progress=progress, log=log)
     folder, settings = run / layout.TRACES, trace_settings(asker, splits)
     record = _require_record(folder, TracesRecord, settings, done=False)
     return None if record.is_done or _is_whole(folder) else (asker, splits, record)
@@ -188,6 +191,8 @@ def _teacher_of(recipe: Recipe) -> Teacher:
 def _part_of_limits(teacher: Teacher, count: int, at_once: int | None) -> dict[str, Any]:
     """What a server may be asked and paid by one of `count` shares."""
     running = min(count, at_once or count)
+    if teacher.serve is not None:  # each share has a server of its own
+        running = 1
     limits: dict[str, Any] = {"concurrency": max(1, teacher.concurrency // running)}
     if teacher.requests_per_minute is not None:
         limits["requests_per_minute"] = teacher.requests_per_minute / running

@@ -30,6 +30,7 @@ from unspoken.recipe.layout import (
     MODEL,
     PREDICTIONS_FILE,
     REJECTED_FILE,
+    SERVER_LOG,
     TEACHER,
     TRACES,
     TRACES_FILE,
@@ -43,7 +44,8 @@ from unspoken.run.measure import evaluation_holds, set_aside_evaluation, write_e
 from unspoken.run.settings import TEACHER_INCIDENTAL
 from unspoken.run.share import has_separate_files
 from unspoken.teach.engines import Engine
-from unspoken.teach.engines.make import IN_RECIPE, EngineOptions, make_engine
+from unspoken.teach.engines.make import IN_RECIPE, EngineOptions, connect, make_engine
+from unspoken.teach.engines.serve import ServedEngine
 from unspoken.teach.traces.together import remove_traces, write_together
 from unspoken.teach.traces.write import GenerateSummary, generate_traces
 from unspoken.teach.vet import VetRules, VetSummary, vet_traces
@@ -59,24 +61,35 @@ class Asker:
         trained: TrainingRecord | None,
         *,
         progress: bool = True,
+        log: Path | None = None,
     ) -> None:
-        """Loads nothing before the first question.
+        """Loads nothing, and starts no server, before the first question.
 
         Args:
             recipe: of the run.
             teacher: its section.
             trained: of a teacher that this run trained.
             progress: show bars.
+            log: of a server that is started; default: the run's own.
         """
         self.recipe, self.teacher, self.progress = recipe, teacher, progress
         self._trained = trained
+        self._log = recipe.folder / TRACES / SERVER_LOG if log is None else log
         self._engine: Engine | None = None
+
+    def __enter__(self) -> Asker:
+        """As it stands; a server that is started ends with the block."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if isinstance(self._engine, ServedEngine):
+            self._engine.close()
 
     @property
     def engine(self) -> Engine:
         """The engine; it loads its model when it is asked."""
         if self._engine is None:
-            self._engine = make_engine(self.teacher.engine, EngineOptions(**self._options()))
+            self._engine = self._make_engine()
         return self._engine
 
     @property
@@ -91,7 +104,7 @@ class Asker:
         values["seed"] = self.recipe.seed
         if self._trained is not None:
             values["model"] = {"sha256": self._trained.model_sha256}
-        elif self.teacher.engine == "transformers" and is_local(self._source):
+        elif self._knows_model and is_local(self._source):
             values["model"]["fingerprint"] = fingerprint(Path(self._source))
         if self.teacher.few_shot is not None:
             values["few_shot"] = sha256(self.teacher.few_shot, named="teacher.few_shot")
@@ -172,10 +185,10 @@ class Asker:
             )
 
     def warm_up(self, run: RunFolder, questions: Path) -> None:
-        """Asks a first question, which loads the model: its time is not that of the others."""
+        """Asks a first question, which loads the model: its time is not the others'."""
         done = []
         asks = run.process.is_main_process or not self.is_alone
-        if asks and self.teacher.engine == "transformers":
+        if asks and self._knows_model:
             with tempfile.TemporaryDirectory() as folder:
                 target = Path(folder) / ANSWERS_FILE
                 done = [self.ask(questions, target, 0.0, samples=1, limit=1, bar=False)]
@@ -183,6 +196,23 @@ class Asker:
             run.say("stopped by a signal; the same command goes on")
             raise SystemExit(EXIT_INTERRUPTED)
         end_if_asked()
+
+    @property
+    def _knows_model(self) -> bool:
+        """Whether this run loads the teacher's model, or has a server load it."""
+        return self.teacher.engine == "transformers" or self.teacher.serve is not None
+
+    def _make_engine(self) -> Engine:
+        teacher, options = self.teacher, self._options()
+        if teacher.serve is None:
+            return make_engine(teacher.engine, EngineOptions(**options))
+        return ServedEngine(
+            teacher.serve,
+            self._source,
+            self._log,
+            lambda url: connect(EngineOptions(base_url=url, **options)),
+            timeout_s=teacher.serve_timeout,
+        )
 
     def _options(self) -> dict[str, Any]:
         """What the engine is made with."""
@@ -198,9 +228,10 @@ class Asker:
             }
         if teacher.engine == "openai":
             keys = {
-                "base_url", "api_key_env", "concurrency", "requests_per_minute", "max_cost",
+                "api_key_env", "concurrency", "requests_per_minute", "max_cost",
                 "price_prompt", "price_completion", "prompt",
             }  # fmt: skip
+            keys |= {"base_url"} if teacher.serve is None else set()
             return {"model": self._source or None, **teacher.model_dump(include=keys)}
         return {}
 

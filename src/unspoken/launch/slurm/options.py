@@ -101,8 +101,8 @@ class SlurmOptions:
         account: that is charged.
         qos: quality of service.
         array: N has N jobs write the teacher's traces, each its share; N%M at most M at a time.
-        gpus_per_shard: of each of these jobs (default 1 for a local teacher, where there are GPUs,
-            else 0); more for a teacher that one GPU cannot hold.
+        gpus_per_shard: of each of these jobs (default 1 for a teacher that runs in them, where
+            there are GPUs, else 0); more for a teacher that one GPU cannot hold.
         cpus_per_shard: CPU cores of each of these jobs, and of the small one before them (default:
             their part of cpus_per_task, as their GPUs are of gpus_per_node).
         mem_per_shard: memory of each of these jobs (default: the same part of mem).

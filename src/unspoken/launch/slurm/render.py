@@ -171,7 +171,8 @@ def _jobs(launch: SlurmLaunch) -> Iterator[_JobRequest]:
     )
     gpus = options.gpus_per_shard
     if gpus is None:
-        gpus = first["gpus"] if teacher.engine == "transformers" else 0
+        asks_others = teacher.engine != "transformers" and teacher.serve is None
+        gpus = 0 if asks_others else first["gpus"]
     yield _JobRequest(
         "generate",
         f"Second of three jobs, {count} times: each writes its share of the teacher's traces.",

@@ -5,13 +5,16 @@ Nothing heavy is imported before an engine is made.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from unspoken.common.errors import SettingError, setting
 from unspoken.common.settings import NumberFromZero, Positive, PositiveNumber, checked
 from unspoken.recipe import Teacher
 from unspoken.teach.engines import Engine
 from unspoken.teach.engines.budget import Limits
+
+if TYPE_CHECKING:
+    from unspoken.teach.engines.openai import OpenAIEngine
 
 EngineName = Literal["transformers", "openai", "worked"]
 
@@ -93,7 +96,7 @@ def make_engine(engine: EngineName, options: EngineOptions | None = None) -> Eng
         from unspoken.teach.engines.worked import WorkedEngine
 
         return WorkedEngine()
-    return _server(options) if engine == "openai" else _local(options)
+    return connect(options) if engine == "openai" else _local(options)
 
 
 def _refuse_unused(engine: EngineName, options: EngineOptions) -> None:
@@ -108,7 +111,8 @@ def _refuse_unused(engine: EngineName, options: EngineOptions) -> None:
             )
 
 
-def _server(options: EngineOptions) -> Engine:
+def connect(options: EngineOptions) -> OpenAIEngine:
+    """The engine of a server; raises as `make_engine`."""
     from unspoken.teach.engines.openai import OpenAIEngine
 
     if options.base_url is None:

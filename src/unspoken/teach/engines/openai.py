@@ -12,11 +12,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from unspoken.common.errors import SettingError, setting
 from unspoken.measure.sampling import Sampling
-from unspoken.teach.engines import EngineError, Reply, Request, Style, Usage
+from unspoken.teach.engines import EngineError, Message, Prompt, Reply, Request, Style, Usage
 from unspoken.teach.engines.budget import Budget, Limits, Unanswered, most_tokens
 from unspoken.teach.engines.dialect import Dialect, Inquiry, read_reply
 from unspoken.teach.engines.exchange import Halt
@@ -30,6 +30,9 @@ _HOPELESS = 8  # so many refused requests and none answered: the settings are wr
 STOP_S = 1.0
 #: So long what is cut off may take to tell whether the server had it.
 _LAST_WORDS_S = 0.5
+_FIRST_WORDS = "1 + 1 ="  # that show whether a server answers
+
+Result = TypeVar("Result")
 
 
 class OpenAIEngine:
@@ -98,6 +101,23 @@ class OpenAIEngine:
             return None
         return Budget(None, limits.price_prompt, limits.price_completion, usage).spent
 
+    def require_answer(self, halt: Halt, delay_s: float = 0.0) -> None:
+        """Asks once for one token, and returns when there is an answer, whatever it says.
+
+        Args:
+            halt: ends it.
+            delay_s: to wait before.
+
+        Raises:
+            RefusedError, EngineError, StoppedError: there is no answer; as `Server.post`.
+        """
+        if halt.wait(delay_s):
+            raise StoppedError
+        messages = (Message(role="user", content=_FIRST_WORDS),)
+        prompt = Prompt(_FIRST_WORDS, messages)
+        request = Request("", 0, 0, {"question": _FIRST_WORDS}, prompt, 0)
+        self._post(request, Sampling(max_new_tokens=1), halt, is_patient=False)
+
     def generate(
         self,
         requests: Sequence[Request],
@@ -158,18 +178,12 @@ class OpenAIEngine:
             number = work.waiting.popleft()
             lost = functools.partial(_count_lost, budget, most, work.halt)
             ask = functools.partial(self._ask, request, sampling, work.halt, lost)
-            work.pending[_call_in_thread(ask)] = (number, most)
+            work.pending[call_in_thread(ask)] = (number, most)
 
     def _ask(
         self, request: Request, sampling: Sampling, halt: Halt, lost: Callable[[], None]
     ) -> Reply:
-        is_plain = self.style == "plain"
-        inquiry = Inquiry(
-            request, sampling, model=self.model, is_plain=is_plain, dialect=self._dialect
-        )
-        path = "completions" if is_plain else "chat/completions"
-        answer = self.server.post(path, inquiry.body, halt, lost=lost, adapt=inquiry.adapt)
-        inquiry.note_answer()
+        answer = self._post(request, sampling, halt, lost=lost)
         try:
             return read_reply(answer, sampling)
         except ValueError:
@@ -183,6 +197,19 @@ class OpenAIEngine:
                 is_alone=True,
             ) from None
 
+    def _post(
+        self, request: Request, sampling: Sampling, halt: Halt, **options: Any
+    ) -> dict[str, Any]:
+        """What the server answers, in its own form; `options` as of `Server.post`."""
+        is_plain = self.style == "plain"
+        inquiry = Inquiry(
+            request, sampling, model=self.model, is_plain=is_plain, dialect=self._dialect
+        )
+        path = "completions" if is_plain else "chat/completions"
+        answer = self.server.post(path, inquiry.body, halt, adapt=inquiry.adapt, **options)
+        inquiry.note_answer()
+        return answer
+
 
 def _count_lost(budget: Budget, most: Usage, halt: Halt) -> None:
     """Counts a try that is perhaps charged; raises EngineError where no other can be paid."""
@@ -194,9 +221,9 @@ def _count_lost(budget: Budget, most: Usage, halt: Halt) -> None:
         )
 
 
-def _call_in_thread(call: Callable[[], Reply]) -> Future[Reply]:
+def call_in_thread(call: Callable[[], Result]) -> Future[Result]:
     """Calls in a thread of its own, which a process that ends does not wait for."""
-    future: Future[Reply] = Future()
+    future: Future[Result] = Future()
 
     def run() -> None:
         try:

@@ -210,6 +210,7 @@ class Server:
         *,
         lost: Callable[[], None] = lambda: None,
         adapt: Callable[[Refusal], bool] = lambda refusal: False,
+        is_patient: bool = True,
     ) -> dict[str, Any]:
         """The server's answer, after as many tries as it takes.
 
@@ -219,6 +220,7 @@ class Server:
             halt: ends it.
             lost: called for a try that the server may have worked on without an answer.
             adapt: gets a refusal; whether `body` gives another form now, which is tried at once.
+            is_patient: tries again where that may help.
 
         Raises:
             RefusedError: the server says no.
@@ -235,6 +237,8 @@ class Server:
                     lost()
                 if halt.is_set:
                     raise StoppedError from None
+                if not is_patient:
+                    raise EngineError(f"{self.shown}: {fault.problem}") from None
                 if not self._is_tried_again(fault, number, time.monotonic() - begin):
                     raise self._no_answer(fault, number) from None
                 self._note_retry(fault, number)
