@@ -459,11 +459,14 @@ def test_the_steps_that_are_likely() -> None:
     kept = counted(removal="linear", delta=0.5)  # half of the thought is there in the end
     assert (kept.likely, kept.bare) == (1_000, 0)
     assert 0.75 <= kept.part <= 0.8
-    adaptive = counted(removal="adaptive", delta=1, window=5, warmup_steps=7)
+    adaptive = counted(removal="adaptive", loss_below=0.1, delta=1, window=5, warmup_steps=7)
     assert (adaptive.fewest, adaptive.likely, adaptive.most) == (157, 507, 1_000)
     assert adaptive.bare == 100
-    assert counted(removal="adaptive", delta=1, window=5, max_hold=6).likely == 160
-    assert counted(num_steps=300, removal="adaptive", delta=1, window=50).likely == 300
+    assert counted(removal="adaptive", loss_below=0.1, delta=1, window=5, max_hold=6).likely == 160
+    assert (
+        counted(num_steps=300, removal="adaptive", loss_below=0.1, delta=1, window=50).likely == 300
+    )
+    assert counted(removal="adaptive", measure_every=2).likely == 10 * 8 * 2 + 100
     assert add_steps([linear, adaptive], bare=True) == Steps(757, 1_107, 1_600, 1_107, 0.0)
 
 
