@@ -180,9 +180,9 @@ def count_likely(training: Training, dataset: CoTDataset, steps_per_epoch: int, 
         left = 0.0 if gone_at is not None else 1 - gone / max(1, removal.longest)
         return Steps(end, end, end, bare=bare, part=(1 + left) / 2)
     beyond = schedule.remove_all_beyond or removal.longest
-    num_levels = math.ceil(
-        max(1, min(beyond, removal.longest) - first) / max(1, round(schedule.delta or 1))
-    )
+    size = 1.0 if schedule.measures else schedule.delta or 1.0
+    num_left = max(1, min(beyond, removal.longest) - first)
+    num_levels = math.ceil(num_left / max(1, round(size)))
     window = schedule.measure_every if schedule.measures else schedule.window
     hold = min(_WINDOWS * window, schedule.max_hold or most)
     fewest, likely = (
