@@ -109,6 +109,7 @@ def test_from_questions_to_an_internalized_student(tmp_path: Path) -> None:
         "baselines (no_cot)",
         "evaluate (no_cot)",
         "evaluate (untrained)",
+        "latency",
     ]
     assert read(folder / "vetted" / "stage.json")["num_kept"] == 120
     assert read(folder / "distilled" / "stage.json")["level"] == "0000"

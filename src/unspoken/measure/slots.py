@@ -125,8 +125,8 @@ class Slots:
         self.width = self._capacity = 0
         self._layers: list[_SlotLayer] = []
         self._cache: Any = None
-        self._beginning: list[int] = before._beginning if before else []
-        self._shared: DynamicCache | None = before._shared if before else None
+        self.beginning: list[int] = before.beginning if before else []
+        self.shared: DynamicCache | None = before.shared if before else None
         device = chooser.counts.device
         self.rows = torch.arange(size, device=device)
         self.tokens = torch.zeros(size, dtype=torch.long, device=device)
@@ -176,8 +176,8 @@ class Slots:
         count = _count_shared(prompts)
         is_worth_it = count >= _FEWEST_SHARED and self.size > 1 and not self._call.is_spread
         beginning = list(prompts[0][:count]) if is_worth_it else []
-        if beginning != self._beginning:
-            self._beginning, self._shared = beginning, None
+        if beginning != self.beginning:
+            self.beginning, self.shared = beginning, None
 
     @torch.inference_mode()
     def free(self, slots: Sequence[int]) -> None:
@@ -430,23 +430,23 @@ class Slots:
 
         It is empty where there is none, and for a model whose scores are others after it.
         """
-        if not self._beginning:
+        if not self.beginning:
             return DynamicCache()
-        if self._shared is None:
-            device, self._shared = self.rows.device, DynamicCache()
-            ids = torch.tensor([self._beginning], device=device)
-            self._call.at(ids, self._shared, torch.tensor([ids.shape[1] - 1], device=device))
+        if self.shared is None:
+            device, self.shared = self.rows.device, DynamicCache()
+            ids = torch.tensor([self.beginning], device=device)
+            self._call.at(ids, self.shared, torch.tensor([ids.shape[1] - 1], device=device))
             two = prompts[:2]
             parts, wholes = self._repeated(len(two)), DynamicCache()
             if not _agree(self._read_after(parts, two)[0], self._read_after(wholes, two)[0]):
                 logger.debug("the beginning of prompts is not read once: scores differ")
-                self._shared = DynamicCache()
+                self.shared = DynamicCache()
         return self._repeated(len(prompts))
 
     def _repeated(self, number: int) -> DynamicCache:
         """The shared beginning, in so many rows."""
         cache = DynamicCache()
-        layers: Any = self._shared.layers if self._shared is not None else []
+        layers: Any = self.shared.layers if self.shared is not None else []
         for index, layer in enumerate(layers):
             shape = (number, -1, -1, -1)
             cache.update(layer.keys.expand(shape), layer.values.expand(shape), index)

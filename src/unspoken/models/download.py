@@ -108,6 +108,8 @@ class Download:
             DownloadError: the record is damaged.
         """
         folder = Path(folder)
+        if folder.is_file():  # a GGUF file
+            return None
         path = folder / RECORD_FILE
         try:
             found = DownloadRecord.read(path)
