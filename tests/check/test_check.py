@@ -519,3 +519,13 @@ def test_a_teacher_from_scratch_and_its_traces_are_timed(
     assert "not known: the teacher's traces: how fast a server writes" in said(
         server, is_timed=True
     )
+
+
+def test_what_a_frontier_and_the_baseline_at_once_add_is_counted(tmp_path: Path) -> None:
+    sections = {"frontier": {"levels": 3, "steps": 50}, "baselines": {"at_once": True}}
+    text = said(tiny_recipe(tmp_path, distil={"max_steps": 8}, **sections))
+    assert "[frontier] frontier: up to 3 levels of removal are trained on for 50 steps each" in text
+    assert "baselines: as many steps for at_once as for internalized, at most 24" in text
+    alone = said(tiny_recipe(tmp_path, **sections))
+    assert "up to 3 levels of removal, and the first one, are trained on for 50 steps" in alone
+    assert "trained on for" not in said(tiny_recipe(tmp_path))

@@ -33,7 +33,7 @@ def trainer(
         template,
         recipe,
         train=encode_examples(data["train"], tokenizer, template),
-        valid=data["valid"],
+        valid=arguments.pop("valid", data["valid"]),
         folder=folder,
         progress=False,
         **arguments,

@@ -131,7 +131,7 @@ def test_finding_says_what_is_bad(tmp_path):
     make_variant(folder / "internalized", "internalized", 5, final=3)
     make_variant(folder / "no_cot", "no_cot", 6)
     text = lead(folder)
-    assert text.startswith("Removal did not finish: 1 of 4 thought tokens are left.")
+    assert text.startswith("Not internalized: 3 of 4 tokens removed, ")
     assert "Without writing its thought" not in text
     assert "no better than the same model trained without a chain of thought, 15.0 %" in text
     assert "answers 100.0 % right, 87.5 points more." in text

@@ -10,7 +10,7 @@ from unspoken.check.estimate import Estimate
 from unspoken.check.finding import Finding
 from unspoken.check.hub import ask_hub_once
 from unspoken.check.machine import check_machine
-from unspoken.check.student import check_students
+from unspoken.check.student import check_students, describe_frontier
 from unspoken.check.teacher import check_teacher
 from unspoken.recipe import Recipe
 from unspoken.recipe.plan import Phase, Plan, plan
@@ -68,3 +68,7 @@ def _check_phase(
     yield from check_students(
         phase.recipe, students, sample, others=others, elsewhere=elsewhere, estimate=estimate
     )
+    for frontier in planned.frontiers:
+        told = describe_frontier(frontier)
+        if frontier.phase == phase.number and told is not None:
+            yield Finding("steps", told, "frontier")

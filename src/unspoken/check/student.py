@@ -25,7 +25,7 @@ from unspoken.parallel.precision import describe_precision, resolve_precision
 from unspoken.parallel.products import BY_ONEDNN, takes_onednn
 from unspoken.recipe import Recipe
 from unspoken.recipe.layout import UNTRAINED
-from unspoken.recipe.plan import OnlyMeasured, Training
+from unspoken.recipe.plan import OnlyMeasured, PlannedFrontier, Training
 from unspoken.train.dataset import CoTDataset
 from unspoken.train.fit import count_steps
 from unspoken.train.schedule import ALL, MOST_LEVELS, Removal, RemovalState, level_interval
@@ -96,6 +96,17 @@ def check_students(
     yield _disk(recipe, learner, sample, trainings)
 
 
+def describe_frontier(frontier: PlannedFrontier) -> str | None:
+    """What a frontier adds to a run, for people; None where it trains nothing."""
+    if not frontier.num_levels:
+        return None
+    whole = "" if frontier.explicit is not None else ", and the first one,"
+    return (
+        f"frontier: up to {frontier.num_levels} levels of removal{whole} are trained on for "
+        f"{frontier.recipe.frontier.steps:,} steps each"
+    )
+
+
 def count_trainings(students: Iterable[Training], num_train: int) -> list[CountedTraining]:
     """How long trainings on so many examples are; some are as long as others together."""
     counted: dict[Path, CountedTraining] = {}
@@ -123,13 +134,19 @@ def _lengths(trainings: list[CountedTraining], *, distils: bool) -> Iterator[Fin
         if not one.training.as_many_steps_as:
             part = one.training.stage if distils else ""
             yield Finding("steps", describe_length(one), part)
-    others = [one for one in trainings if one.training.as_many_steps_as]
-    if distils and others:
+    if not distils:
+        return
+    alike: dict[tuple[Path, ...], list[CountedTraining]] = {}
+    for one in trainings:
+        if one.training.as_many_steps_as:
+            alike.setdefault(one.training.as_many_steps_as, []).append(one)
+    for folders, others in alike.items():
         names = ", ".join(one.training.name for one in others)
+        every = len(folders) == sum(not one.training.as_many_steps_as for one in trainings)
+        whole = "all this together" if every else " and ".join(map(str, folders))
         yield Finding(
             "steps",
-            f"baselines: as many steps for {names} as for all this together, at most "
-            f"{others[0].num_steps:,}",
+            f"baselines: as many steps for {names} as for {whole}, at most {others[0].num_steps:,}",
         )
 
 

@@ -9,12 +9,16 @@ from cyclopts import Parameter
 
 from unspoken.cli.options import Overwrite
 from unspoken.cli.output import silence_libraries, waiting
+from unspoken.common.errors import SettingError
+from unspoken.recipe.layout import RECIPE_FILE
 
 
 def export(
+    run: Path | None = None,
     *,
-    model: Annotated[str, Parameter(name=["--model", "--base_model"])],
+    model: Annotated[str | None, Parameter(name=["--model", "--base_model"])] = None,
     output: Path,
+    level: str | None = None,
     lora_model: Path | None = None,
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
     overwrite: Overwrite = False,
@@ -26,11 +30,15 @@ def export(
 
     Parameters
     ----------
+    run
+        a folder that `unspoken run` made: its internalized model, or the one of --level
     model
         folder or GGUF file of a model, or folder of an adapter that unspoken trained; with
         --lora_model, the base model
     output
         new folder, with weights, tokenizer, chat template and README.md
+    level
+        of the run: a level of removal as unspoken choose lists them, such as 0007
     lora_model
         folder of an adapter to merge into the base model
     dtype
@@ -42,7 +50,8 @@ def export(
 
         from unspoken.models.export.folder import export_model
 
-        folder = export_model(model, output, adapter=lora_model, dtype=dtype, overwrite=overwrite)
+        source = _source(run, model, level)
+        folder = export_model(source, output, adapter=lora_model, dtype=dtype, overwrite=overwrite)
     print(f"exported: {folder}")
     if (
         getattr(
@@ -54,3 +63,28 @@ def export(
     ):
         print(f"note: it has no chat template; {folder / 'README.md'} says why")
     print(f"serve it: vllm serve {folder}")
+
+
+def _source(run: Path | None, model: str | None, level: str | None) -> str:
+    """The model that is named: alone, or as one of a run.
+
+    Raises:
+        SettingError: none is named, or two are, or a level without its run.
+    """
+    if (run is None) == (model is None):
+        found = "neither a run nor a model" if run is None else f"both {run} and {model}"
+        raise SettingError(
+            "model", found=found, needed="one of the two", remedy="give RUN or a model's folder"
+        )
+    if run is not None and (run / RECIPE_FILE).is_file():
+        from unspoken.report.read.frontier import find_level_model, read_frontier
+
+        return str(find_level_model(run, read_frontier(run), level))
+    if level is not None:
+        raise SettingError(
+            "level",
+            found=f"{level} with {run or model}, which is not the folder of a run",
+            needed="a folder that `unspoken run` made",
+            remedy="give one, or leave the level out",
+        )
+    return str(run or model)

@@ -148,6 +148,18 @@ VERBS = {
         "Compare answers to the same questions.",
         "unspoken compare results/before.jsonl results/after.jsonl",
     ),
+    "choose": Verb(
+        "choose:choose",
+        _MEASURE,
+        "Choose a model of a run by what it may cost.",
+        "unspoken choose runs/quickstart --within 2",
+    ),
+    "diagnose": Verb(
+        "diagnose:diagnose",
+        _MEASURE,
+        "Look into the models of a run, with pictures in its report.",
+        "unspoken diagnose runs/quickstart",
+    ),
     "report": Verb(
         "report:report",
         _MEASURE,
@@ -170,7 +182,7 @@ VERBS = {
         "export:export",
         _USE,
         "Write a model folder that other software serves.",
-        "unspoken export --model runs/quickstart/internalized/model --output served",
+        "unspoken export runs/quickstart --level 0007 --output served",
     ),
     "download": Verb(
         "download:download",

@@ -13,8 +13,8 @@ from unspoken.common.errors import OutputExistsError, setting
 
 #: Stages in their order; a run can be begun anew from each of them.
 STAGES = (
-    "data", "teacher", "generate", "vet", "distil", "internalize", "baselines", "evaluate",
-    "latency", "report",
+    "data", "teacher", "generate", "vet", "distil", "internalize", "baselines", "frontier",
+    "evaluate", "latency", "report",
 )  # fmt: skip
 
 # ---- folders of a run -----------------------------------------------------------------------
@@ -26,10 +26,13 @@ TEACHER = "teacher"
 DISTILLED = "distilled"
 INTERNALIZED = "internalized"
 EXPLICIT = "explicit"
+AT_ONCE = "at_once"
 NO_COT = "no_cot"
 UNTRAINED = "untrained"
+DIAGNOSIS = "diagnosis"  # what `unspoken diagnose` found
+FRONTIER = "frontier"  # a folder for each level of removal, such as 0007
 #: Everything that can be measured, the teacher first.
-MODELS = (TEACHER, DISTILLED, EXPLICIT, INTERNALIZED, NO_COT, UNTRAINED)
+MODELS = (TEACHER, DISTILLED, EXPLICIT, INTERNALIZED, AT_ONCE, NO_COT, UNTRAINED)
 LATENCY = "latency"
 PLOTS = "plots"
 #: What a caller from Python gave as objects: examples by split, a model.
@@ -53,6 +56,13 @@ EVALUATION_FILE = "evaluation.json"
 LATENCY_FILE = "latency.json"  # in latency/
 PREDICTIONS_FILE = "predictions.jsonl"
 
+# ---- frontier/: in the folder of a level, and beside these ------------------------------------
+
+VALIDATION_FILE = "validation.json"
+VALIDATION_PREDICTIONS_FILE = "validation_predictions.jsonl"
+CHOICES_FILE = "choices.json"
+DIAGNOSIS_FILE = "diagnosis.json"  # of diagnosis/
+
 # ---- data/: files of splits; traces/, vetted/, teacher/ -------------------------------------
 
 QUESTIONS_FILE = "questions.jsonl"  # those left for a teacher from scratch to be asked
@@ -71,6 +81,7 @@ ASKING_FILE = "asking.json"  # the settings that these answers belong to
 METRICS_FILE = "metrics.jsonl"
 MODEL = "model"
 LEVELS = "levels"
+STARTS = "starts"  # levels that other trainings go on from, where every host sees them
 VALID_FILE = "valid.json"  # validation figures, in the model folder of a level
 CHECKPOINT_STATE_FILE = "state.json"
 CHECKPOINT_TENSORS_FILE = "training.pt"

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unspoken.recipe.layout import (
+    AT_ONCE,
     DISTILLED,
     EXPLICIT,
+    FRONTIER,
     INTERNALIZED,
     MODELS,
     NO_COT,
@@ -55,6 +57,8 @@ class Training:
         overrides: settings that stand in `section`; the others stand in the recipe's `train`. None:
             all stand in `section`.
         starts_from: folder of the training whose model it goes on from; None: `recipe.model`.
+        before_removal: it goes on from that training's best model from before the first removal,
+            and not from its final one.
         as_many_steps_as: folders of the trainings that together say how many optimizer steps it
             takes, exactly; empty: its own settings say how many it takes at the most.
     """
@@ -67,6 +71,7 @@ class Training:
     section: str
     overrides: frozenset[str] | None = None
     starts_from: Path | None = None
+    before_removal: bool = False
     as_many_steps_as: tuple[Path, ...] = ()
 
     def section_of(self, setting: str) -> str:
@@ -117,13 +122,64 @@ class Teaching:
 
 
 @dataclass(frozen=True)
+class PlannedFrontier:
+    """The levels of removal in one phase, from which a model can be chosen.
+
+    Attributes:
+        phase: its number, from 0.
+        folder: within the run folder.
+        recipe: of the phase.
+        source: folder of the training that has the levels.
+        explicit: folder of the training that writes its whole thought, where there is one; else
+            the levels' own first one stands for it.
+    """
+
+    phase: int
+    folder: Path
+    recipe: Recipe
+    source: Path
+    explicit: Path | None
+
+    @property
+    def num_levels(self) -> int:
+        """Levels that are trained, at the most."""
+        return self.recipe.frontier.levels
+
+    def at(self, level: str) -> Recipe:
+        """The recipe by which a level is trained: its thought stays as long as it is.
+
+        Args:
+            level: as `unspoken.train.checkpoint.level_name` names it, such as `0007`.
+        """
+        own, steps = self.recipe.schedule, self.recipe.frontier.steps
+        kept = {name: getattr(own, name) for name in ("unit", "side", "positions")}
+        schedule = Schedule(removal="none", start=int(level), **kept)
+        train = self.recipe.train.model_copy(
+            update={
+                "epochs": None,
+                "max_steps": steps,
+                "settle_steps": None,
+                "lr_schedule": "linear",
+                "warmup_steps": 0,
+                "evaluate_every": min(self.recipe.train.evaluate_every, steps),
+            }
+        )
+        return self.recipe.model_copy(update={"schedule": schedule, "train": train})
+
+
+@dataclass(frozen=True)
 class Plan:
-    """Everything that a run does, in its order: teacher, students, what is only measured."""
+    """Everything that a run does, in its order: teacher, students, what is only measured.
+
+    Attributes:
+        frontiers: of each phase in which a thought is removed bit by bit.
+    """
 
     phases: tuple[Phase, ...]
     teaching: Teaching | None
     students: tuple[Training, ...]
     only_measured: tuple[OnlyMeasured, ...]
+    frontiers: tuple[PlannedFrontier, ...] = ()
 
     @property
     def trainings(self) -> tuple[Training, ...]:
@@ -161,6 +217,7 @@ def plan(recipe: Recipe) -> Plan:
         teaching=None if recipe.teacher is None else _teaching(recipe, recipe.teacher),
         students=students,
         only_measured=tuple(_only_measured(recipe, phases, students)),
+        frontiers=tuple(_frontiers(recipe, phases)),
     )
 
 
@@ -197,9 +254,39 @@ def _students(recipe: Recipe, phases: tuple[Phase, ...]) -> Iterator[Training]:
     if recipe.baselines.explicit == "train":
         whole = Schedule(removal="none")
         yield from _through_phases(recipe, phases, EXPLICIT, schedule=whole, counted=counted)
+    if recipe.baselines.at_once:
+        yield from _all_at_once(recipe, phases, start=start)
     if recipe.baselines.no_cot:
         nothing = Schedule(removal="all")
         yield from _through_phases(recipe, phases, NO_COT, schedule=nothing, counted=counted)
+
+
+def _all_at_once(
+    recipe: Recipe, phases: tuple[Phase, ...], *, start: Path | None
+) -> Iterator[Training]:
+    """In every phase, the model that writes its thought with everything removed in one step.
+
+    Args:
+        recipe, phases: of the run.
+        start: the student that writes its thought; None: each phase's internalized model from
+            before its first removal.
+    """
+    for phase in phases:
+        schedule = phase.recipe.schedule.model_copy(update={"removal": "all"})
+        internalized = Path(INTERNALIZED) / phase.key
+        section, overrides = _section_of_train(recipe, phase)
+        yield Training(
+            name=AT_ONCE,
+            stage="baselines",
+            phase=phase.number,
+            folder=Path(AT_ONCE) / phase.key,
+            recipe=phase.recipe.model_copy(update={"schedule": schedule}),
+            section=section,
+            overrides=overrides,
+            starts_from=start or internalized,
+            before_removal=start is None,
+            as_many_steps_as=(internalized,),
+        )
 
 
 def _through_phases(
@@ -222,10 +309,7 @@ def _through_phases(
     """
     for phase in phases:
         own = {} if schedule is None else {"schedule": schedule}
-        section, overrides = "train", None
-        if recipe.phases:
-            section = f"phases[{phase.number}].train"
-            overrides = frozenset(recipe.phases[phase.number].get("train") or ())
+        section, overrides = _section_of_train(recipe, phase)
         yield Training(
             name=name,
             stage="internalize" if name == INTERNALIZED else "baselines",
@@ -238,6 +322,31 @@ def _through_phases(
             as_many_steps_as=tuple(folder / phase.key for folder in counted),
         )
         start = Path(name) / phase.key
+
+
+def _section_of_train(recipe: Recipe, phase: Phase) -> tuple[str, frozenset[str] | None]:
+    """Where a phase's settings of training stand; see `Training`."""
+    if not recipe.phases:
+        return "train", None
+    own = recipe.phases[phase.number].get("train") or ()
+    return f"phases[{phase.number}].train", frozenset(own)
+
+
+def _frontiers(recipe: Recipe, phases: tuple[Phase, ...]) -> Iterator[PlannedFrontier]:
+    explicit = None
+    if recipe.distil is not None:
+        explicit = DISTILLED
+    elif recipe.baselines.explicit == "train":
+        explicit = EXPLICIT
+    for phase in phases:
+        if recipe.internalize and phase.recipe.schedule.removal not in ("none", "all"):
+            yield PlannedFrontier(
+                phase=phase.number,
+                folder=Path(FRONTIER) / phase.key,
+                recipe=phase.recipe,
+                source=Path(INTERNALIZED) / phase.key,
+                explicit=explicit and Path(explicit) / phase.key,
+            )
 
 
 def _only_measured(

@@ -377,8 +377,8 @@ class Train(Section):
     num_valid: Positive = Field(default=500, description="validation examples for each of them")
     level_every: Natural | None = Field(
         default=None,
-        description="keep the best model of every n-th level of removal; 0: of the first and the "
-        "last only; empty: of every level where there are at most 16, else of about 16",
+        description="keep the best model of one of every n levels of removal; 0: of the first and "
+        "the last only; empty: of every level where there are at most 16, else of about 16",
     )
     log_every: Positive = Field(default=10, description="steps between lines of metrics.jsonl")
     trackers: list[Literal["trackio", "tensorboard", "wandb"]] = Field(
@@ -422,6 +422,20 @@ class Evaluate(Section):
     )
 
 
+class Frontier(Section):
+    """Models between the one that writes its whole thought and the one that writes none of it."""
+
+    levels: Natural = Field(
+        default=0,
+        description="so many levels of removal, evenly apart, are trained until they are good, to "
+        "choose from; 0: none, those that were kept stay as the schedule left them",
+    )
+    steps: Positive = Field(
+        default=300,
+        description="optimizer steps for each of them, over which the learning rate falls to 0",
+    )
+
+
 class Baselines(Section):
     """The models that the internalized one is compared with, at equal optimizer steps."""
 
@@ -429,6 +443,11 @@ class Baselines(Section):
         default="off",
         description="writes its thought; before_removal: the internalized run's own checkpoint "
         "from before the first removal",
+    )
+    at_once: bool = Field(
+        default=False,
+        description="the model that writes its thought, trained on for as many steps as the "
+        "internalized one with the whole thought removed at once",
     )
     no_cot: bool = Field(default=False, description="never sees a thought")
     untrained: bool = Field(

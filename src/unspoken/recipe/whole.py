@@ -16,6 +16,7 @@ from unspoken.recipe.sections import (
     Baselines,
     Data,
     Evaluate,
+    Frontier,
     Lora,
     Model,
     Schedule,
@@ -92,6 +93,7 @@ class Recipe(Section):
     internalize: bool = Field(default=True, description="remove the thought; false: distil only")
     evaluate: Evaluate = Evaluate()
     baselines: Baselines = Baselines()
+    frontier: Frontier = Frontier()
     costs: Costs = Costs()
     phases: list[dict[str, Any]] = Field(
         default_factory=list,
@@ -111,6 +113,19 @@ class Recipe(Section):
             raise ValueError(
                 "baselines.explicit: before_removal needs schedule.start: 0, or there is no "
                 "checkpoint with the whole thought; set baselines.explicit: train"
+            )
+        if self.baselines.at_once and (
+            self.schedule.removal in ("none", "all") or not self.internalize
+        ):
+            raise ValueError(
+                f"{setting('baselines.at_once')}: found it without a thought that is removed bit "
+                f"by bit, which it is to be compared with; needed: {setting('internalize', True)} "
+                f"and {setting('schedule.removal', 'adaptive')} or linear; leave it out"
+            )
+        if self.baselines.at_once and self.distil is None and self.schedule.start > 0:
+            raise ValueError(
+                f"{setting('baselines.at_once')}: needs {setting('schedule.start', 0)}, or there "
+                "is no model with the whole thought to start from; leave one of them out"
             )
         if self.lora is not None and self.schedule.positions == "gap":
             raise ValueError(
@@ -157,7 +172,7 @@ class Recipe(Section):
 
     def distilling(self) -> Recipe:
         """The recipe of the distil stage: `distil` laid over `train`, and nothing removed."""
-        base = self.model_dump(mode="json", exclude={"schedule"}, exclude_unset=True)
+        base = self.model_dump(mode="json", exclude={"schedule", "baselines"}, exclude_unset=True)
         over = {"train": self.distil or {}, "schedule": {"removal": "none"}}
         return validate(merge(base, over), "distil")
 

@@ -7,7 +7,9 @@ plots.
 
 from __future__ import annotations
 
+from unspoken.report.show.diagnosis import print_diagnosis
+from unspoken.report.show.levels import print_levels
 from unspoken.report.show.page import write_report
 from unspoken.report.show.summary import print_metrics, print_summary
 
-__all__ = ["print_metrics", "print_summary", "write_report"]
+__all__ = ["print_diagnosis", "print_levels", "print_metrics", "print_summary", "write_report"]

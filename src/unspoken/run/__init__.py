@@ -7,7 +7,9 @@ A run folder holds everything that the run read, wrote and measured:
     teacher/                           a teacher from scratch, and how the teacher does on the test
     traces/  vetted/                   what the teacher wrote; what was kept, and what was not
     distilled/                         the student that writes its thought
-    internalized/  explicit/  no_cot/  the student that does not, and the baselines
+    internalized/                      the student that does not
+    explicit/  at_once/  no_cot/       the baselines
+    frontier/                          levels of removal trained until they are good, and choices
     untrained/                         only how the student did before any training
     latency/                           how fast all of them are, timed in turns
     report.html  report.json  plots/

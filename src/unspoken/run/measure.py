@@ -55,20 +55,21 @@ def evaluate_stage(
         "data_sha256": splits.hashes[split],
         "evaluate": recipe.evaluate.model_dump(mode="json", exclude=EVALUATE_INCIDENTAL),
     }
-    if evaluation_holds(run, folder, settings):
+    file, answers = folder / EVALUATION_FILE, folder / PREDICTIONS_FILE
+    if evaluation_holds(run, file, settings):
         return
-    set_aside_evaluation(run, folder)
+    set_aside_evaluation(run, file, answers)
     metrics = evaluate_folder(
         model_in(folder / MODEL, recipe.model),
         read_questions(path, limit=recipe.evaluate.limit),
-        folder / PREDICTIONS_FILE,
+        answers,
         EvaluateOptions(recipe.evaluate.max_new_tokens, recipe.evaluate.batch_size),
         dtype=recipe.evaluate.dtype,
         overwrite=True,
         process=run.process,
         progress=f"evaluate {folder.name}" if progress else None,
     )
-    write_evaluation(run, folder, settings, metrics)
+    write_evaluation(run, file, settings, metrics)
 
 
 def evaluate_untrained(
@@ -103,14 +104,15 @@ def evaluate_untrained(
         "data_sha256": splits.hashes[split],
         "evaluate": recipe.evaluate.model_dump(mode="json", exclude=EVALUATE_INCIDENTAL),
     }
-    if evaluation_holds(run, folder, settings):
+    file, answers = folder / EVALUATION_FILE, folder / PREDICTIONS_FILE
+    if evaluation_holds(run, file, settings):
         return
-    set_aside_evaluation(run, folder)
+    set_aside_evaluation(run, file, answers)
     torch.manual_seed(recipe.seed)  # of weights that are drawn, the same as training's
     metrics = evaluate_folder(
         recipe.model,
         read_questions(path, limit=recipe.evaluate.limit),
-        folder / PREDICTIONS_FILE,
+        answers,
         EvaluateOptions(limit, recipe.evaluate.batch_size),
         template=recipe.template,
         dtype=recipe.evaluate.dtype,
@@ -118,7 +120,7 @@ def evaluate_untrained(
         process=run.process,
         progress="evaluate untrained" if progress else None,
     )
-    write_evaluation(run, folder, settings, metrics)
+    write_evaluation(run, file, settings, metrics)
 
 
 def untrained_limit(recipe: Recipe, like: Path) -> int | None:
@@ -134,7 +136,7 @@ def model_in(folder: Path, settings: Model) -> Model:
 
 
 def evaluation_holds(
-    run: RunFolder, folder: Path, settings: dict[str, Any], *, is_forced: bool | None = None
+    run: RunFolder, file: Path, settings: dict[str, Any], *, is_forced: bool | None = None
 ) -> bool:
     """Whether there is an evaluation with these settings, and no wish for another one.
 
@@ -142,7 +144,7 @@ def evaluation_holds(
 
     Args:
         run: the run folder.
-        folder: of what was measured.
+        file: evaluation.json, or another one of its kind.
         settings: everything that decides the result.
         is_forced: there is such a wish; None: as the stage `evaluate` is begun again or not.
     """
@@ -150,33 +152,33 @@ def evaluation_holds(
     is_forced = run.is_forced("evaluate") if is_forced is None else is_forced
 
     def holds() -> bool:
-        known = Evaluation.read(folder / EVALUATION_FILE)
+        known = Evaluation.read(file)
         return known is not None and not changes({**known.settings}, settings)
 
     return not is_forced and run.on_main(holds)
 
 
-def set_aside_evaluation(run: RunFolder, folder: Path) -> None:
-    """Makes place for a new evaluation, and says that it begins."""
+def set_aside_evaluation(run: RunFolder, file: Path, answers: Path) -> None:
+    """Makes place for a new evaluation and its answers, and says that it begins."""
     run.did_something = True
-    run.say(f"evaluate ({folder.relative_to(run.path)}): running")
+    run.say(f"evaluate ({file.parent.relative_to(run.path)}): running")
     if run.process.is_main_process:
-        for path in (folder / EVALUATION_FILE, folder / PREDICTIONS_FILE):
+        for path in (file, answers):
             if path.exists():
                 run.set_aside(path)
 
 
 def write_evaluation(
-    run: RunFolder, folder: Path, settings: dict[str, Any], metrics: dict[str, Any]
+    run: RunFolder, file: Path, settings: dict[str, Any], metrics: dict[str, Any]
 ) -> None:
-    """Writes evaluation.json; the main process does.
+    """Writes evaluation.json, or another one of its kind; the main process does.
 
     Args:
         run: the run folder.
-        folder: of what was measured.
+        file: to write.
         settings: everything that decided the result.
         metrics: as `Metrics.to_json` gives them; a teacher's may have a `cost`.
     """
     if run.process.is_main_process:
         decided = cast("EvaluationSettings", settings)
-        Evaluation(settings=decided, **metrics).write(folder / EVALUATION_FILE)
+        Evaluation(settings=decided, **metrics).write(file)

@@ -31,8 +31,10 @@ from unspoken.recipe.plan import OnlyMeasured, Plan, Teaching, plan
 from unspoken.recipe.records import TrainingRecord
 from unspoken.run.data import Splits, check_phases, data_stage
 from unspoken.run.folder import RunFolder
+from unspoken.run.frontier import frontier_stage
 from unspoken.run.latency import latency_stage
 from unspoken.run.measure import evaluate_stage, evaluate_untrained, model_in
+from unspoken.run.starts import level_as_start, start_folder
 from unspoken.run.student import train_and_measure, train_teacher
 from unspoken.train.checkpoint import level_name
 
@@ -90,6 +92,8 @@ def _run_stages(run: RunFolder, recipe: Recipe, command: str, started: str, prog
     if planned.teaching is not None:
         splits = [_teach(run, recipe, planned.teaching, splits[0], progress=progress)]
     train_students(run, planned, splits, progress=progress)
+    for frontier in planned.frontiers:
+        frontier_stage(run, frontier, splits[frontier.phase], progress=progress)
     _measure_others(run, planned, splits, progress=progress)
     latency_stage(run, planned, splits, progress=progress)
     process.wait_for_everyone()
@@ -125,19 +129,27 @@ def train_students(run: RunFolder, planned: Plan, splits: list[Splits], *, progr
     """Trains every student of the plan, each from the model and for the steps that it says."""
     done: dict[Path, TrainingRecord] = {}
     for training in planned.students:
-        recipe, started_from = training.recipe, None
-        if training.starts_from is not None:
+        started_from = start = None
+        num_steps = sum(done[folder].state.step or 0 for folder in training.as_many_steps_as)
+        if training.before_removal:
+            source = run.path / Path(training.starts_from or "")
+            started_from = level_as_start(run, source, level_name(0))
+            if started_from is None:
+                run.say(f"{training.name}: the model before any removal is not there any more")
+                continue
+            start = start_folder(source, level_name(0))
+            num_steps = max(1, num_steps - (started_from.state.step or 0))
+        elif training.starts_from is not None:
             started_from = done[training.starts_from]
-            model = model_in(run.path / training.starts_from / MODEL, recipe.model)
-            recipe = recipe.model_copy(update={"model": model})
-        counted = [done[folder].state.step or 0 for folder in training.as_many_steps_as]
+            start = run.path / training.starts_from / MODEL
+        model = training.recipe.model if start is None else model_in(start, training.recipe.model)
         done[training.folder] = train_and_measure(
             run,
             training.stage,
-            recipe,
+            training.recipe.model_copy(update={"model": model}),
             splits[training.phase],
             run.path / training.folder,
-            num_steps=sum(counted) if counted else None,
+            num_steps=num_steps or None,
             started_from=started_from,
             progress=progress,
         )

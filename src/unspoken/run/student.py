@@ -31,6 +31,7 @@ from unspoken.run.settings import MEASURING, MODEL_INCIDENTAL, TRAIN_INCIDENTAL
 from unspoken.run.share import has_separate_files
 from unspoken.train.checkpoint import remove_checkpoints
 from unspoken.train.encode import encode_file
+from unspoken.train.gap import move_positions
 
 if TYPE_CHECKING:
     from unspoken.train.loop import StepwiseInternalization, TrainResult
@@ -92,6 +93,7 @@ def train_stage(
     *,
     num_steps: int | None = None,
     started_from: TrainingRecord | None = None,
+    removed_before: int = 0,
     progress: bool = True,
 ) -> TrainingRecord:
     """Trains one model in `folder`, goes on with it, or finds it done; returns its record.
@@ -104,6 +106,8 @@ def train_stage(
         folder: within the run folder.
         num_steps: exactly so many optimizer steps, whatever the recipe says.
         started_from: the training whose model this one starts from, if there is one.
+        removed_before: how much of the thought that model goes without; where it was trained with
+            a gap, its positions are moved back.
         progress: show a bar.
     """
     recipe = _as_the_model_needs(run, recipe)
@@ -115,7 +119,15 @@ def train_stage(
             remove_checkpoints(folder)
         return record
     with stage.running():
-        outcome = _train(run, recipe, splits, folder, num_steps=num_steps, progress=progress)
+        outcome = _train(
+            run,
+            recipe,
+            splits,
+            folder,
+            num_steps=num_steps,
+            removed_before=removed_before,
+            progress=progress,
+        )
         record = stage.finish(
             replace(
                 outcome,
@@ -151,6 +163,7 @@ def _train(
     folder: Path,
     *,
     num_steps: int | None,
+    removed_before: int,
     progress: bool,
 ) -> TrainingRecord:
     """Trains, and returns what came out; the model's memory is free again."""
@@ -165,7 +178,15 @@ def _train(
         run.say(describe_precision(asked, recipe.train.precision))
     if note := precision_note(recipe):
         run.say(note)
-    trainer = _make_trainer(run, recipe, splits, folder, num_steps=num_steps, progress=progress)
+    trainer = _make_trainer(
+        run,
+        recipe,
+        splits,
+        folder,
+        num_steps=num_steps,
+        removed_before=removed_before,
+        progress=progress,
+    )
     if trainer.by_onednn:
         run.say(BY_ONEDNN)
     outcome = _describe(trainer, trainer.run(), is_main=run.process.is_main_process)
@@ -184,6 +205,7 @@ def _make_trainer(
     folder: Path,
     *,
     num_steps: int | None,
+    removed_before: int,
     progress: bool,
 ) -> StepwiseInternalization:
     """The model loaded, the examples encoded, and what trains the one on the others."""
@@ -216,6 +238,8 @@ def _make_trainer(
             digest=splits.hashes["train"],
             progress=progress,
         )
+    if removed_before and recipe.schedule.positions == "gap":
+        move_positions(model, train, removed_before, back=True)
     valid = read_questions(splits.valid, limit=recipe.train.num_valid) if splits.valid else []
     return StepwiseInternalization(
         model,

@@ -26,6 +26,7 @@ from unspoken.recipe.layout import (
     ANSWERS_FILE,
     ASKING_FILE,
     DATASET_FILE,
+    EVALUATION_FILE,
     FAILED_FILE,
     MODEL,
     PREDICTIONS_FILE,
@@ -375,9 +376,10 @@ class TeacherStages:
         for key in ("temperature", "top_p", "samples_per_question"):  # the test is asked greedily
             settings["teacher"].pop(key)
         is_forced = run.start in ("data", "teacher", "evaluate")
-        if evaluation_holds(run, folder, settings, is_forced=is_forced):
+        file = folder / EVALUATION_FILE
+        if evaluation_holds(run, file, settings, is_forced=is_forced):
             return
-        set_aside_evaluation(run, folder)
+        set_aside_evaluation(run, file, folder / PREDICTIONS_FILE)
         answers = folder / ANSWERS_FILE
         begun, wish = folder / ASKING_FILE, json.dumps(settings, sort_keys=True)
         is_begun = not is_forced and begun.exists() and begun.read_text() == wish
@@ -401,7 +403,8 @@ class TeacherStages:
         remote = self.teacher.engine == "openai"
         together = self.teacher.concurrency if remote else self.teacher.batch_size
         metrics = summarize(predictions, seconds, together).to_json()
-        write_evaluation(self.run, output.parent, settings, {**metrics, "cost": summary.cost})
+        file = output.with_name(EVALUATION_FILE)
+        write_evaluation(self.run, file, settings, {**metrics, "cost": summary.cost})
 
     def _outcome(self, stage: Stage[TracesRecord], summary: GenerateSummary) -> TracesRecord:
         engine = self.asker.engine

@@ -372,7 +372,7 @@ class StepwiseInternalization:
         self, state: TrainState, after: RemovalState, *, validated: bool
     ) -> TrainState:
         """What is due when more is removed: the level's last validation, the optimizer reset."""
-        if not validated and self.validation.keeps(state.schedule.removed):
+        if not validated and self.validation.keeps(state):
             state, _ = self._validate(state)
         if self.removal.reset_needed(state.schedule, after):
             self.processes.reset(self.optimizer)

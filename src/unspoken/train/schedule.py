@@ -85,7 +85,7 @@ class Removal:
         """The state at step 0."""
         removal = self.settings.removal
         if removal == "none":
-            return RemovalState()
+            return RemovalState(removed=self.settings.start)
         if removal == "all":
             return RemovalState(removed=ALL)
         first = self._all_if_nothing_left(self.settings.start)
@@ -161,21 +161,27 @@ class Removal:
 
     def describe_end(self, state: RemovalState) -> str | None:
         """What removal that measures has reached, for people; None where everything is removed."""
+        obstacle = self.describe_obstacle(state)
+        if obstacle is None:
+            return None
+        reached = f"{min(state.removed, self.longest):,} of {self.longest:,} {self.settings.unit}s"
+        return f"not internalized: {reached} removed; {obstacle}"
+
+    def describe_obstacle(self, state: RemovalState) -> str | None:
+        """What kept removal that measures from its end; None where everything is removed."""
         search = state.search
         if search is None or self.has_settled(state):
             return None
-        reached = f"{min(state.removed, self.longest):,} of {self.longest:,} {self.settings.unit}s"
         if search.left_at is None:
             return (
-                f"not internalized: {reached} removed; the steps ended while the model that writes "
-                "its thought was still becoming better; raise train.max_steps"
+                "the steps ended while the model that writes its thought was still becoming "
+                "better; raise train.max_steps"
             )
         needed = search.loss_needed(self.settings, search.recovered + search.size)
         best = "was not measured" if search.best is None else f"never came below {search.best:.2f}"
         why = "" if search.failures + 1 >= self.settings.tries else "; then the steps ended"
         return (
-            f"not internalized: {reached} removed; with {search.size} more, the loss {best} "
-            f"(needed: {needed:.2f} nats a question){why}"
+            f"with {search.size} more, the loss {best} (needed: {needed:.2f} nats a question){why}"
         )
 
     def given_up(self, state: RemovalState) -> RemovalState:

@@ -46,11 +46,20 @@ class Validation:
         self.questions = list(questions)[: recipe.train.num_valid]
         self.stopping = stopping
 
-    def keeps(self, removed: int) -> bool:
-        """Whether the best model of this level is kept."""
+    def keeps(self, state: TrainState) -> bool:
+        """Whether the best model of the level at which `state` is is kept.
+
+        Of every so many levels the first one is kept at which training stays, since removal may
+        jump over others.
+        """
+        removed, known = state.schedule.removed, state.best
         every = level_interval(self.recipe.train.level_every, self.removal.longest)
-        is_end = removed >= ALL or removed == self.removal.initial().removed
-        return is_end or (every > 0 and removed % every == 0)
+        if removed >= ALL or removed == self.removal.initial().removed:
+            return True
+        if every == 0:
+            return False
+        stretches = {int(name) // every for name in known if name.isdigit()}
+        return level_name(removed) in known or removed // every not in stretches
 
     def run(
         self, model: AnyModel, state: TrainState, log: TrainingLog, *, is_last: bool
@@ -70,11 +79,13 @@ class Validation:
             Interrupted: a signal came before all questions were answered.
         """
         removed = state.schedule.removed
-        kept = is_last or self.keeps(removed)
+        kept = is_last or self.keeps(state)
         if not self.questions:
-            if kept:
-                self.checkpoints.save_level(model, state, {"step": state.step})
-            return state, None
+            if not kept:
+                return state, None
+            figures = {"step": state.step}
+            self.checkpoints.save_level(model, state, figures)
+            return replace(state, best={**state.best, level_name(removed): figures}), None
         metrics = self._measure(model, removed, has_bar=not log.bar.disable)
         accuracy = metrics.accuracy or 0.0
         gone = self.checkpoints.tokens_gone(removed)

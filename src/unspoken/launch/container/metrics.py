@@ -15,7 +15,8 @@ from unspoken.recipe import layout
 
 #: Stages whose figures CloudWatch draws, and which of them.
 _STAGES = (
-    layout.TEACHER, layout.DISTILLED, layout.INTERNALIZED, layout.EXPLICIT, layout.NO_COT,
+    layout.TEACHER, layout.DISTILLED, layout.INTERNALIZED, layout.EXPLICIT, layout.AT_ONCE,
+    layout.NO_COT,
 )  # fmt: skip
 _FIGURES = ("train:loss", "train:removed", "train:examples_per_s", "valid:accuracy")
 _NUMBER = r"([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)"

@@ -34,6 +34,23 @@ def digit_accuracy(predicted: str, gold: str) -> float | None:
         >>> digit_accuracy("1 3 9", "1 3 9 4"), digit_accuracy("yes", "no") is None
         (0.75, True)
     """
+    right = right_places(predicted, gold)
+    if right is None:
+        return None
+    return sum(right.values()) / len(right) if right else 0.0
+
+
+def right_places(predicted: str, gold: str) -> dict[int | str, bool] | None:
+    """Says of each digit position of the longer number whether it is right; None: gold is none.
+
+    Positions are powers of ten; those of spaced digits are counted as they are written, from 0.
+    See `digit_accuracy` for how the two are aligned. A prediction that is no number has every
+    position of the gold one wrong.
+
+    Example:
+        >>> right_places("1294", "1394")
+        {0: True, 1: True, 2: False, 3: True}
+    """
     if max(len(predicted), len(gold)) > MAX_ANSWER_CHARACTERS:
         return None
     predicted, gold = (without_lead_in(stated_value(clean(answer))) for answer in (predicted, gold))
@@ -47,11 +64,9 @@ def digit_accuracy(predicted: str, gold: str) -> float | None:
         found = _digits_of_prediction(predicted)
     if wanted is None:
         return None
-    if found is None:
-        return 0.0
-    positions = found.keys() | wanted.keys()
-    right = sum(found.get(position) == wanted.get(position) for position in positions)
-    return right / len(positions)
+    found = found or {}
+    positions = [*wanted, *(position for position in found if position not in wanted)]
+    return {position: found.get(position) == wanted.get(position) for position in positions}
 
 
 def _digits_of_prediction(text: str) -> dict[int | str, str] | None:

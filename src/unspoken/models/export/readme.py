@@ -155,6 +155,11 @@ def _what(story: Story, card: ModelCard | None) -> str:
         return "A language model, exported by unspoken. Its folder does not say how it was trained."
     if card.removed is None and story.stage == layout.NO_COT:
         return "A language model that was trained on answers alone, without chains of thought."
+    if card.removed is None and story.stage == layout.AT_ONCE:
+        return (
+            "A language model that was trained on worked solutions, and then on answers alone: the "
+            "whole chain of thought was removed at once."
+        )
     if card.removed is None:
         return (
             "A language model that answers at once: it was trained on worked solutions, which were "

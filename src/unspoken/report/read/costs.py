@@ -25,7 +25,9 @@ _LABELS = {
     layout.DISTILLED: "distil",
     layout.INTERNALIZED: "internalize",
     layout.EXPLICIT: "explicit baseline",
+    layout.AT_ONCE: "at once baseline",
     layout.NO_COT: "no CoT baseline",
+    layout.FRONTIER: "frontier",
 }
 
 
@@ -76,10 +78,13 @@ def read_costs(
         planned: what it was to do, where that is known.
         models: that it asks for; an earlier recipe may have left others.
     """
-    names = [name for name in _LABELS if planned is None or _is_stage(name, planned)]
+    every = [name for name in _LABELS if name != layout.FRONTIER]
+    names = [name for name in every if planned is None or _is_stage(name, planned)]
     found = [cost for name in names if (cost := _read_cost(folder / name, recipe)) is not None]
     if all(one.cost is None for one in found if one.name == layout.TRACES):
         found = [replace(one, cost=None) for one in found]  # no prices: asking again has none
+    if planned is not None and any(one.num_levels for one in planned.frontiers):
+        found += _frontier(folder / layout.FRONTIER)
     return [*found, *_measuring(folder, currency_of(recipe), models)]
 
 
@@ -181,6 +186,31 @@ def _cost_of_training(record: TrainingRecord, name: str) -> StageCost:
         size_bytes=record.model_bytes,
         base_bytes=record.base_bytes,
     )
+
+
+def _frontier(folder: Path) -> list[StageCost]:
+    """All levels that were trained on as one stage; nothing where none has begun."""
+    paths = sorted(folder.glob(f"*/{layout.STAGE_FILE}"))
+    records = [one for path in paths if (one := TrainingRecord.read(path)) is not None]
+    if not records:
+        return []
+    costs = [_cost_of_training(one, layout.FRONTIER) for one in records]
+    steps = sum(one.state.step or 0 for one in records)
+    seconds, size = [one.seconds for one in costs], [one.size_bytes for one in costs]
+    return [
+        replace(
+            costs[0],
+            done=all(one.done for one in costs),
+            seconds=None if None in seconds else sum(filter(None, seconds)),
+            num_tokens=_sum_of_all(one.num_tokens for one in costs),
+            tokens_per_s=None,
+            host_bytes=max((one.host_bytes or 0 for one in costs), default=0) or None,
+            gpu_bytes=max((one.gpu_bytes or 0 for one in costs), default=0) or None,
+            size_bytes=None if None in size else sum(filter(None, size)),
+            note=f"{len(costs)} levels, {steps:,} steps",
+            cut_off=any(one.cut_off for one in costs),
+        )
+    ]
 
 
 def _cost_of_stage(record: StageRecord, name: str) -> StageCost:

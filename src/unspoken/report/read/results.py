@@ -15,8 +15,10 @@ from typing_extensions import NotRequired, TypedDict
 
 from unspoken.measure.stats import Ratio, mcnemar_exact, ratio_of_medians
 from unspoken.recipe import layout
-from unspoken.recipe.records import Evaluation, Latency, TrainingRecord
+from unspoken.recipe.records import Diagnosis, Evaluation, Latency, TrainingRecord
 from unspoken.report.read.costs import StageCost
+from unspoken.report.read.frontier import Level
+from unspoken.report.read.outcome import Outcome
 from unspoken.report.read.vetting import Traces, Vetted
 
 #: Every report tells of these, also where they are missing.
@@ -26,6 +28,7 @@ LABELS = {
     layout.DISTILLED: "explicit student",
     layout.EXPLICIT: "explicit CoT",
     layout.INTERNALIZED: "internalized",
+    layout.AT_ONCE: "all at once",
     layout.NO_COT: "no CoT",
     layout.UNTRAINED: "untrained student",
 }
@@ -93,6 +96,7 @@ class VariantResult:
             the sizes of the run that it is from.
         started_from: the variant whose finished model it went on from, or None.
         steps_before: optimizer steps of that model.
+        outcome: how far its thought was removed; of the internalized model only.
     """
 
     name: str
@@ -107,17 +111,20 @@ class VariantResult:
     unreadable: int
     started_from: str | None = None
     steps_before: int | None = None
+    outcome: Outcome | None = None
 
     @property
     def label(self) -> str:
-        """The name for people."""
-        return LABELS[self.name]
+        """The name for people; it does not claim what did not happen."""
+        if self.outcome is None or self.outcome.is_complete:
+            return LABELS[self.name]
+        return "partly internalized" if self.outcome.tokens_removed else "not internalized"
 
     @property
     def subject(self) -> str:
         """The name inside a sentence."""
         whole = self.name in (layout.TEACHER, layout.DISTILLED, layout.UNTRAINED)
-        return f"the {self.label}" if whole else f"the {self.label} model"
+        return f"the {LABELS[self.name]}{'' if whole else ' model'}"
 
     @property
     def total_steps(self) -> int | None:
@@ -184,6 +191,8 @@ class PhaseResult:
         staged: the student learns to write the thought in a stage of its own, or a teacher's.
         can_measure: False where data/ says that there are no questions to measure with.
         latency: of the models that took turns in being timed, or None.
+        diagnosis: what a look into these models found, where it was asked for.
+        levels: of removal, from which a model can be chosen; the whole thought first.
     """
 
     name: str
@@ -193,12 +202,19 @@ class PhaseResult:
     staged: bool = False
     can_measure: bool = True
     latency: Latency | None = None
+    levels: list[Level] = field(default_factory=list)
+    diagnosis: Diagnosis | None = None
 
     @property
     def shown(self) -> list[VariantResult]:
         """The columns of tables; of a staged run only what exists, because there may be six."""
         every = list(self.variants.values())
         return [v for v in every if v.status != "absent"] if self.staged else every
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How far the thought was removed; None before that training has ended."""
+        return self.variants[layout.INTERNALIZED].outcome
 
     @property
     def writer(self) -> VariantResult:
@@ -306,6 +322,11 @@ class RunResult:
     traces: Traces | None = None
     vetted: Vetted | None = None
     costs: list[StageCost] = field(default_factory=list)
+
+    @property
+    def outcomes(self) -> list[Outcome | None]:
+        """How far the thought was removed in each phase."""
+        return [phase.outcome for phase in self.phases]
 
     @property
     def staged(self) -> bool:

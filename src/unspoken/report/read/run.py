@@ -21,6 +21,7 @@ from unspoken.recipe import layout
 from unspoken.recipe.plan import Plan
 from unspoken.recipe.records import (
     DataRecord,
+    Diagnosis,
     Evaluation,
     Latency,
     TrainingRecord,
@@ -29,7 +30,9 @@ from unspoken.recipe.records import (
 )
 from unspoken.report.read.costs import read_costs
 from unspoken.report.read.files import read_lines
+from unspoken.report.read.frontier import Level, read_levels
 from unspoken.report.read.missing import missing_parts, planned_models, read_plan
+from unspoken.report.read.outcome import read_outcome
 from unspoken.report.read.results import (
     CORE,
     EnvironmentRecord,
@@ -76,9 +79,17 @@ def read_run(folder: Path) -> RunResult:
         can_measure = _can_measure(folder / layout.DATA / key)
         latency = _read_latency(folder / layout.LATENCY / key, variants)
         variants = {name: _with_latency(one, latency) for name, one in variants.items()}
-        phases.append(
-            PhaseResult(phase_name, key, variants, known, _staged(recipe), can_measure, latency)
+        phase = PhaseResult(
+            name=phase_name,
+            key=key,
+            variants=variants,
+            data_hashes=known,
+            staged=_staged(recipe),
+            can_measure=can_measure,
+            latency=latency,
+            levels=_read_levels(folder, number, planned),
         )
+        phases.append(replace(phase, diagnosis=_read_diagnosis(folder, phase)))
     taught = recipe.get("teacher") is not None
     run = RunResult(
         folder=folder,
@@ -94,6 +105,26 @@ def read_run(folder: Path) -> RunResult:
         costs=read_costs(folder, recipe, planned, models) if _staged(recipe) else [],
     )
     return replace(run, missing=missing_parts(run, planned, why))
+
+
+def _read_levels(folder: Path, phase: int, planned: Plan | None) -> list[Level]:
+    """The levels of removal of a phase; none where what was to be done is not known."""
+    frontiers = () if planned is None else planned.frontiers
+    return [
+        level
+        for frontier in frontiers
+        if frontier.phase == phase
+        for level in read_levels(folder, frontier)
+    ]
+
+
+def _read_diagnosis(folder: Path, phase: PhaseResult) -> Diagnosis | None:
+    """What was found of the very model that is there now."""
+    found = Diagnosis.read(folder / layout.DIAGNOSIS / phase.key / layout.DIAGNOSIS_FILE)
+    trained = phase.variants[layout.INTERNALIZED].trained
+    if found is None or trained is None or found.model_sha256 != trained.model_sha256:
+        return None
+    return found
 
 
 def _staged(recipe: dict[str, Any]) -> bool:
@@ -116,9 +147,13 @@ def _read_variants(
         else _absent(name, folder / name / key)
         for name in layout.MODELS
     }
+    for own in (found[layout.INTERNALIZED], found[layout.AT_ONCE]):
+        if own.started_from is not None:
+            steps = _steps_of(folder / own.started_from, found.get(own.started_from))
+            found[own.name] = replace(own, steps_before=steps)
     own = found[layout.INTERNALIZED]
-    if own.started_from in found:
-        found[own.name] = replace(own, steps_before=found[own.started_from].last_step)
+    outcome = read_outcome(own.trained, own.tokens_left, own.train, own.valid)
+    found[own.name] = replace(own, outcome=outcome)
     return {name: v for name, v in found.items() if name in CORE or v.status != "absent"}
 
 
@@ -148,6 +183,13 @@ def _with_latency(variant: VariantResult, latency: Latency | None) -> VariantRes
         examples_per_s_single=1 / median,
     )
     return replace(variant, measured=measured)
+
+
+def _steps_of(folder: Path, variant: VariantResult | None) -> int | None:
+    """Optimizer steps of a model that another one went on from: a variant's, or a level's."""
+    if variant is not None:
+        return variant.last_step
+    return (read_json(folder / layout.VALID_FILE) or {}).get("step")
 
 
 def _absent(name: str, folder: Path) -> VariantResult:

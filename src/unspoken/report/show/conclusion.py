@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from unspoken.measure.stats import Ratio
-from unspoken.recipe.layout import DISTILLED, EXPLICIT, INTERNALIZED, NO_COT, TEACHER
+from unspoken.recipe.layout import AT_ONCE, DISTILLED, EXPLICIT, INTERNALIZED, NO_COT, TEACHER
 from unspoken.recipe.records import Evaluation
 from unspoken.report.read.results import SPLITS, TRAINED_ONLY, PhaseResult, VariantResult
 from unspoken.report.show.numbers import mean, percent, whole
@@ -39,6 +39,7 @@ def conclude(phase: PhaseResult) -> Conclusion:
     sentences = [
         unfinished(own),
         _against_no_cot(phase, own, own.measured),
+        _against_at_once(phase),
         _against_explicit_cost(phase, own.measured),
         _against_explicit_accuracy(phase, own.measured),
     ]
@@ -80,6 +81,17 @@ def _against_no_cot(phase: PhaseResult, own: VariantResult, measured: Evaluation
     return (
         f"{claim}. That is no better than {rival}, {percent(other.accuracy)}: the difference is "
         "within chance."
+    )
+
+
+def _against_at_once(phase: PhaseResult) -> str:
+    other = phase.figures(AT_ONCE)
+    if other is None or other.accuracy is None:
+        return ""
+    return (
+        "The model that writes its thought, with all of it removed at once, answers "
+        f"{percent(other.accuracy)}"
+        + ("; that difference is within chance." if not phase.order(INTERNALIZED, AT_ONCE) else ".")
     )
 
 
@@ -159,7 +171,7 @@ def _asked(split: str, limit: int | None, digest: str | None) -> str:
 
 def _paired(phase: PhaseResult) -> list[str]:
     notes = []
-    for name in (TEACHER, DISTILLED, NO_COT, EXPLICIT):
+    for name in (TEACHER, DISTILLED, AT_ONCE, NO_COT, EXPLICIT):
         paired = phase.compare(INTERNALIZED, name)
         if paired is not None:
             notes.append(
@@ -186,10 +198,10 @@ def _steps(phase: PhaseResult) -> list[str]:
             f"{whole(own.steps_before)} + {whole(own.last_step)} optimizer steps, against which "
             "baselines are trained for as many."
         )
-    for variant in (explicit, phase.variants[NO_COT]):
-        if _other_steps(own, variant):
+    for variant in (explicit, phase.variants.get(AT_ONCE), phase.variants[NO_COT]):
+        if variant is not None and _other_steps(own, variant):
             notes.append(
-                f"Steps are not equal: {variant.label} had {whole(variant.last_step)}, "
+                f"Steps are not equal: {variant.label} had {whole(variant.total_steps)}, "
                 f"internalized {whole(own.total_steps)}."
             )
     return notes
@@ -251,9 +263,9 @@ def _turns(num_questions: int, sizes: list[int] | None) -> str:
 
 
 def _other_steps(own: VariantResult, other: VariantResult) -> bool:
-    if other.borrowed or other.measured is None or not own.total_steps or not other.last_step:
+    if other.borrowed or other.measured is None or not own.total_steps or not other.total_steps:
         return False
-    return abs(own.total_steps - other.last_step) > 0.01 * own.total_steps
+    return abs(own.total_steps - other.total_steps) > 0.01 * own.total_steps
 
 
 def _p_value(value: float) -> str:

@@ -20,6 +20,14 @@ from unspoken.report.read.results import PhaseResult, RunResult
 from unspoken.report.read.run import read_run
 from unspoken.report.show.break_even import BreakEven, break_even
 from unspoken.report.show.conclusion import Conclusion, conclude
+from unspoken.report.show.diagnosis import diagnosis_lines, size_rows
+from unspoken.report.show.levels import (
+    TITLES,
+    LevelRow,
+    choice_lines,
+    level_rows,
+    level_values,
+)
 from unspoken.report.show.samples import AnswersShown, choose_samples
 from unspoken.report.show.table import Group, Row, make_categories, make_costs_table, make_table
 from unspoken.report.show.teacher_words import shares, traces_lines
@@ -41,6 +49,11 @@ class PageSection:
     on_validation: bool
     table: list[Group]
     categories: list[Row]
+    levels: list[LevelRow]
+    choices: list[str]
+    diagnosis: list[str]
+    sizes: list[tuple[str, ...]]
+    looks: list[Plot]
     plots: list[Plot]
     series: dict[str, Any]
     samples: list[AnswersShown]
@@ -56,6 +69,7 @@ def write_report(folder: Path) -> Path:
         DataError: it is not a run folder, or a file in it is broken.
     """
     # matplotlib takes a while to import
+    from unspoken.report.show.diagnosis_plots import draw_diagnosis
     from unspoken.report.show.plot_labels import COLOURS
     from unspoken.report.show.plots import draw_plots, plotted_series
 
@@ -68,6 +82,11 @@ def write_report(folder: Path) -> Path:
             on_validation=any(m.split == "valid" for m in phase.measured()),
             table=make_table(phase),
             categories=make_categories(phase),
+            levels=level_rows(phase.levels),
+            choices=choice_lines(phase.levels),
+            diagnosis=diagnosis_lines(phase.diagnosis) if phase.diagnosis else [],
+            sizes=size_rows(phase.diagnosis) if phase.diagnosis else [],
+            looks=draw_diagnosis(phase, folder) if phase.diagnosis else [],
             plots=draw_plots(phase, folder),
             series=plotted_series(phase),
             samples=choose_samples(phase),
@@ -114,6 +133,7 @@ def _render(
         paid_notes=list(dict.fromkeys(note for one in paid for note in one.notes)),
         facts=_facts(run),
         colours=colours,
+        level_titles=TITLES,
     )
 
 
@@ -193,12 +213,15 @@ def _phase_values(section: PageSection) -> dict[str, Any]:
         "finding": section.conclusion.lead,
         "notes": section.conclusion.notes,
         "data_sha256": phase.data_hashes,
+        "outcome": phase.outcome and {**asdict(phase.outcome), "sentence": phase.outcome.sentence},
         "variants": {name: _variant_values(phase, name) for name in phase.variants},
         "comparisons": {
             name: None if paired is None else asdict(paired) for name, paired in comparisons.items()
         },
+        "diagnosis": phase.diagnosis and asdict(phase.diagnosis),
+        "levels": level_values(phase.levels),
         "series": section.series,
-        "plots": [plot.png for plot in section.plots],
+        "plots": [plot.png for plot in (*section.plots, *section.looks)],
     }
 
 

@@ -8,15 +8,24 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from unspoken.recipe.layout import DISTILLED, EXPLICIT, INTERNALIZED, NO_COT, TEACHER, UNTRAINED
+from unspoken.recipe.layout import (
+    AT_ONCE,
+    DISTILLED,
+    EXPLICIT,
+    INTERNALIZED,
+    NO_COT,
+    TEACHER,
+    UNTRAINED,
+)
 from unspoken.report.read.results import VariantResult
 
-#: Okabe and Ito's colours, apart for colour-blind people, and one grey.
+#: Okabe and Ito's colours, apart for colour-blind people, a purple and a grey.
 COLOURS = {
     TEACHER: "#009E73",
     DISTILLED: "#CC79A7",
     EXPLICIT: "#D55E00",
     INTERNALIZED: "#0072B2",
+    AT_ONCE: "#6A3D9A",
     NO_COT: "#5F5F5F",
     UNTRAINED: "#E69F00",
 }

@@ -6,6 +6,7 @@ same run gives the same bytes.
 
 from __future__ import annotations
 
+import functools
 import io
 import itertools
 import re
@@ -22,6 +23,7 @@ from matplotlib.ticker import LogFormatterSciNotation, MaxNLocator, StrMethodFor
 
 from unspoken.common.places import writing
 from unspoken.recipe.layout import (
+    AT_ONCE,
     DISTILLED,
     EXPLICIT,
     INTERNALIZED,
@@ -44,6 +46,7 @@ _MARKERS = {
     DISTILLED: "X",
     EXPLICIT: "s",
     INTERNALIZED: "o",
+    AT_ONCE: "D",
     NO_COT: "^",
     UNTRAINED: "v",
 }
@@ -76,6 +79,9 @@ _MOST_LINES = 30
 #: Points of a curve at the most; a long run logs tens of thousands.
 MOST_POINTS = 400
 
+#: A figure and its caption.
+Drawn = tuple[Figure, str]
+
 
 @dataclass(frozen=True)
 class Plot:
@@ -102,13 +108,27 @@ def draw_plots(phase: PhaseResult, folder: Path) -> list[Plot]:
         ("tokens", "Accuracy against tokens written", _accuracy_over_tokens),
         ("loss", "Training loss", _loss_over_steps),
     ]
+    made = [(name, title, functools.partial(draw, phase)) for name, title, draw in drawings]
+    return save_plots(phase.key, folder, made)
+
+
+def save_plots(
+    key: str, folder: Path, drawings: Sequence[tuple[str, str, Callable[[], Drawn | None]]]
+) -> list[Plot]:
+    """Draws figures for the page and into `folder`/plots.
+
+    Args:
+        key: of the phase; empty without phases.
+        folder: of the run.
+        drawings: name, title and what draws it with its caption, or gives None for nothing.
+    """
     plots = []
     with writing(folder / PLOTS):
         (folder / PLOTS).mkdir(exist_ok=True)
     for name, title, draw in drawings:
-        stem = f"{phase.key}-{name}" if phase.key else name
+        stem = f"{key}-{name}" if key else name
         with mpl.rc_context(_STYLE):
-            drawn = draw(phase)
+            drawn = draw()
             if drawn is None:
                 (folder / PLOTS / f"{stem}.png").unlink(missing_ok=True)
                 continue
@@ -140,7 +160,8 @@ def _svg(figure: Figure, name: str, title: str) -> str:
     return text.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
 
 
-def _figure(height: float, rows: int = 1, **options: Any) -> tuple[Figure, list[Axes]]:
+def new_figure(height: float, rows: int = 1, **options: Any) -> tuple[Figure, list[Axes]]:
+    """A figure as wide as all others, with so many axes below each other."""
     figure = Figure(figsize=(5.2, height))
     axes = figure.subplots(rows, 1, squeeze=False, **options)[:, 0]
     for axis in axes:
@@ -154,7 +175,7 @@ def _accuracy_over_steps(phase: PhaseResult) -> tuple[Figure, str] | None:
     shown = [v for v in _students(phase) if any(p.accuracy is not None for p in v.valid)]
     if not shown:
         return None
-    figure, (upper, lower) = _figure(6.4, 2, sharex=True, height_ratios=[2, 1])
+    figure, (upper, lower) = new_figure(6.4, 2, sharex=True, height_ratios=[2, 1])
     _draw_accuracies(upper, shown)
     own = phase.variants[INTERNALIZED]
     _draw_removal(lower, own)
@@ -217,6 +238,12 @@ def _accuracy_caption(phase: PhaseResult, shown: Sequence[VariantResult]) -> str
 
 def _accuracy_over_tokens(phase: PhaseResult) -> tuple[Figure, str] | None:
     levels = phase.variants[INTERNALIZED].best_per_level()
+    good = [
+        (one.mean_tokens, 100 * one.accuracy)
+        for level in phase.levels
+        if level.num_steps and (one := level.validation) is not None
+        if one.mean_tokens is not None and one.accuracy is not None
+    ]
     final = [
         (v.measured.mean_tokens, 100 * v.measured.accuracy, v)
         for v in phase.shown
@@ -224,7 +251,7 @@ def _accuracy_over_tokens(phase: PhaseResult) -> tuple[Figure, str] | None:
     ]
     if not levels and not final:
         return None
-    figure, (axis,) = _figure(3.7)
+    figure, (axis,) = new_figure(3.7)
     axis.set_title("Right answers, %", pad=24)
     axis.set_ylim(-9, 115)
     axis.set_yticks(range(0, 101, 20))
@@ -241,16 +268,37 @@ def _accuracy_over_tokens(phase: PhaseResult) -> tuple[Figure, str] | None:
             markerfacecolor="white",
             label="validation, best per level",
         )
+    if good:
+        axis.plot(
+            *zip(*good, strict=True),
+            color=COLOURS[INTERNALIZED],
+            linewidth=1.2,
+            linestyle="--",
+            marker="o",
+            markersize=5,
+            label="validation, trained on",
+        )
     _name_finals(axis, final, [(p.mean_tokens, 100 * (p.accuracy or 0)) for p in levels])
     split = {"valid": "validation"}.get(_split(phase), "test")
     if final:
         axis.plot([], [], "D", color=_INK, markersize=6, label=f"{split}, final models")
     axis.legend(
-        loc="lower left", bbox_to_anchor=(-0.02, 0.99), ncols=2, handletextpad=0.4, borderaxespad=0
+        loc="lower left",
+        bbox_to_anchor=(-0.02, 0.99),
+        ncols=3 if good else 2,
+        handletextpad=0.4,
+        borderaxespad=0,
+        **({"columnspacing": 0.8, "fontsize": 8} if good else {}),
     )
     written = [*(x for x, _, _ in final), *(point.mean_tokens for point in levels)]
     axis.set_xlim(0, 1.06 * max(1.0, *written))
-    return figure, _tokens_caption(levels, [v for _, _, v in final], split)
+    caption = _tokens_caption(levels, [v for _, _, v in final], split)
+    if good:
+        caption += (
+            " Dashed: levels that were trained on until they were good, and the models at both "
+            "ends, on validation questions."
+        )
+    return figure, caption
 
 
 def _tokens_caption(
@@ -295,7 +343,7 @@ def _loss_over_steps(phase: PhaseResult) -> tuple[Figure, str] | None:
     own = phase.variants[INTERNALIZED]
     if not shown:
         return None
-    figure, (axis,) = _figure(3.0)
+    figure, (axis,) = new_figure(3.0)
     axis.set_title("Mean loss of kept tokens, nats")
     axis.set_yscale("log")
     axis.set_xlabel("optimizer steps")

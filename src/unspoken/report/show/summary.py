@@ -39,13 +39,21 @@ def summary_lines(folder: Path) -> list[str]:
     run = read_run(folder)
     lines: list[str] = []
     for phase in run.phases:
-        lines += ["", f"{_title(phase)}", "", *_table(phase), *_speeds(phase)]
+        lines += ["", f"{_title(phase)}", "", *_table(phase), *_outcome(phase), *_speeds(phase)]
     undecided = [line for phase in run.phases for line in tell_undecided(phase)]
     told = [*undecided, *_traces(run), *_break_even(run)]
-    lines += [""] * bool(told) + [_plain(part) for line in told for part in _wrapped(line)]
+    lines += [""] * bool(told) + [plain(part) for line in told for part in _wrapped(line)]
     if run.missing:
         lines += ["", *(part for line in run.missing for part in textwrap.wrap(line, _COLUMNS))]
     return [*lines, "", f"report: {folder / REPORT_PAGE}"]
+
+
+def _outcome(phase: PhaseResult) -> list[str]:
+    """How far removal came, where something of the thought is left."""
+    outcome = phase.outcome
+    if outcome is None or outcome.is_complete:
+        return []
+    return ["", *(plain(part) for part in _wrapped(outcome.sentence))]
 
 
 def _wrapped(line: str) -> list[str]:
@@ -108,7 +116,7 @@ def metrics_lines(metrics: dict[str, Any]) -> list[str]:
     }
     lines = [f"{label:<22}{text}" for label, text in found.items() if text]
     lines = [*lines, *_category_lines(metrics), *_sample_lines(metrics)]
-    return [_plain(line) for line in lines]
+    return [plain(line) for line in lines]
 
 
 def _category_lines(metrics: dict[str, Any]) -> list[str]:
@@ -145,8 +153,13 @@ def _sample_lines(metrics: dict[str, Any]) -> list[str]:
 
 def _spaced(rows: Sequence[Sequence[str]]) -> list[str]:
     """A blank line and a table."""
+    return ["", *table_lines(rows)]
+
+
+def table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table, its first column on the left and the others on the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["", *(_aligned(row, widths, "  ") for row in rows)]
+    return [_aligned(row, widths, "  ") for row in rows]
 
 
 def _given(metrics: dict[str, Any], key: str, form: Any, suffix: str = "") -> str:
@@ -164,7 +177,7 @@ def _title(phase: PhaseResult) -> str:
 
 def _table(phase: PhaseResult) -> list[str]:
     rows = [_HEADER, *(_row(phase, variant) for variant in phase.shown)]
-    rows = [tuple(_plain(cell) for cell in row) for row in rows]
+    rows = [tuple(plain(cell) for cell in row) for row in rows]
     for gap, between in (("  ", " to "), (" ", " to "), (" ", "-")):  # whichever fits first
         cut = [(*row[:2], row[2].replace(" to ", between), *row[3:]) for row in rows]
         widths = [max(len(row[column]) for row in cut) for column in range(len(_HEADER))]
@@ -216,7 +229,7 @@ def _speeds(phase: PhaseResult) -> list[str]:
     if not parts:
         return []
     line = f"answers/s against {writer.label}, models taking turns: {'; '.join(parts)}"
-    return ["", *(_plain(part) for part in _wrapped(line))]
+    return ["", *(plain(part) for part in _wrapped(line))]
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int], gap: str) -> str:
@@ -225,6 +238,6 @@ def _aligned(row: Sequence[str], widths: Sequence[int], gap: str) -> str:
     return gap.join([f"{first:<{widths[0]}}", *cells]).rstrip()
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """ASCII: a terminal may have any encoding."""
     return text.replace("\u00a0", " ").replace(numbers.DASH, "-").replace("×", "x")

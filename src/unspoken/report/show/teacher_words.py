@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from unspoken.recipe.layout import DISTILLED, EXPLICIT, INTERNALIZED, NO_COT, TEACHER, UNTRAINED
+from unspoken.recipe.layout import (
+    AT_ONCE,
+    DISTILLED,
+    EXPLICIT,
+    INTERNALIZED,
+    NO_COT,
+    TEACHER,
+    UNTRAINED,
+)
 from unspoken.recipe.records import Evaluation
 from unspoken.report.read.results import SPLITS, TRAINED_ONLY, PhaseResult, VariantResult
 from unspoken.report.read.vetting import Traces, Vetted
@@ -35,13 +43,11 @@ def staged_lead(phase: PhaseResult) -> str:
 
 
 def unfinished(own: VariantResult) -> str:
-    """What is left of the thought after removal, as a sentence, or nothing."""
-    left, trained = own.tokens_left, own.trained
-    if not left or trained is None:
+    """How far removal came where something of the thought is left, as a sentence, or nothing."""
+    outcome = own.outcome
+    if outcome is None or outcome.is_complete:
         return ""
-    if left == trained.longest_thought:
-        return "No thought token was removed."
-    return f"Removal did not finish: {left} of {trained.longest_thought} thought tokens are left."
+    return f"{outcome.sentence[0].upper()}{outcome.sentence[1:]}."
 
 
 def _internalized(phase: PhaseResult) -> VariantResult:
@@ -140,6 +146,7 @@ def _against_plain(phase: PhaseResult, name: str) -> str:
     """Against the same student without a thought to learn from, and without training."""
     sentences = []
     for rival, words in (
+        (AT_ONCE, "the explicit student with its whole thought removed at once"),
         (NO_COT, "the same student trained without a chain of thought"),
         (UNTRAINED, "the untrained student"),
     ):

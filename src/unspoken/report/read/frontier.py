@@ -1,0 +1,165 @@
+"""The models of a run for every budget: its levels of removal, and what is known of each.
+
+The frontier of a run goes from the model that writes its whole thought to the one that writes none
+of it. Levels in between are there as training left them, or trained on (`unspoken.run.frontier`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from unspoken.common.errors import DataError, SettingError
+from unspoken.recipe import layout, load_recipe
+from unspoken.recipe.plan import PlannedFrontier, plan
+from unspoken.recipe.records import Choice, Choices, Evaluation, TrainingRecord
+
+#: What the level is called at which nothing is left; others are numbers of four digits.
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Level:
+    """One model that may be chosen.
+
+    Attributes:
+        name: of its level of removal: `0007`, or `all`.
+        folder: in the frontier, for what is measured of it.
+        model: folder of the model.
+        num_steps: for which it was trained at this level until it was good; None: it was left as
+            soon as the schedule went on.
+        validation, test: what was measured, or None; the test is asked of chosen ones only.
+        choices: the rules that chose it.
+    """
+
+    name: str
+    folder: Path
+    model: Path
+    num_steps: int | None = None
+    validation: Evaluation | None = None
+    test: Evaluation | None = None
+    choices: tuple[Choice, ...] = ()
+
+    @property
+    def order(self) -> float:
+        """Levels with less of the thought have a higher one."""
+        return float("inf") if self.name == ALL else int(self.name)
+
+
+def read_levels(run: Path, frontier: PlannedFrontier) -> list[Level]:
+    """The models of a run that may be chosen, the whole thought first.
+
+    Args:
+        run: the run folder.
+        frontier: of the phase, as the run's plan has it.
+    """
+    internalized = run / frontier.source
+    record = TrainingRecord.read(internalized / layout.STAGE_FILE)
+    if record is None or not record.is_done:
+        return []
+    models: dict[str, tuple[Path, TrainingRecord | None]] = {
+        name: (path, None) for name, path in layout.kept_levels(internalized).items()
+    }
+    models[str(record.level)] = (internalized / layout.MODEL, record)
+    if frontier.explicit is not None:
+        place = run / frontier.explicit
+        explicit = TrainingRecord.read(place / layout.STAGE_FILE)
+        if explicit is not None and explicit.is_done:
+            models["0000"] = (place / layout.MODEL, explicit)
+    stages = (run / frontier.folder).glob(f"*/{layout.STAGE_FILE}")
+    for stage in sorted(stages) if frontier.num_levels else []:  # else they are an earlier recipe's
+        own = TrainingRecord.read(stage)
+        if own is not None and own.is_done and _is_from(own, record):
+            models[stage.parent.name] = (stage.parent / layout.MODEL, own)
+    choices = Choices.read(run / frontier.folder / layout.CHOICES_FILE) or Choices()
+    levels = [
+        _read_level(run / frontier.folder / name, model, trained, record.model_sha256, choices)
+        for name, (model, trained) in models.items()
+    ]
+    return sorted(levels, key=lambda level: level.order)
+
+
+def _is_from(level: TrainingRecord, internalized: TrainingRecord) -> bool:
+    """Whether a level was trained from the internalized model that is there now."""
+    return level.settings.get("model", {}).get("sha256") == internalized.model_sha256
+
+
+def _read_level(
+    folder: Path,
+    model: Path,
+    trained: TrainingRecord | None,
+    internalized: str | None,
+    choices: Choices,
+) -> Level:
+    """A level, with what was measured of these very weights.
+
+    Args:
+        folder: of the level in the frontier.
+        model: folder of its model.
+        trained: at this level, until it was good.
+        internalized: SHA-256 of the internalized model's weights, which says what run a level that
+            was not trained on is from.
+        choices: of all levels.
+    """
+    files = {"valid": folder / layout.VALIDATION_FILE, "test": test_evaluation(folder, model)}
+    known: dict[str, Evaluation | None] = dict.fromkeys(files)
+    for split, file in files.items():
+        found = Evaluation.read(file)
+        key, digest = "training_sha256", internalized
+        if trained is not None:
+            key, digest = "model_sha256", trained.model_sha256
+        if found is not None and found.split == split and found.settings.get(key) == digest:
+            known[split] = found
+    return Level(
+        name=folder.name,
+        folder=folder,
+        model=model,
+        num_steps=None if trained is None else trained.state.step,
+        validation=known["valid"],
+        test=known["test"],
+        choices=tuple(one for one in choices.choices if one.level == folder.name),
+    )
+
+
+def test_evaluation(folder: Path, model: Path) -> Path:
+    """Where the test of a level's model stands: beside a model that the run tests anyway.
+
+    Args:
+        folder: of the level in the frontier.
+        model: folder of its model.
+    """
+    beside = model.parent / layout.EVALUATION_FILE
+    is_own = model.name == layout.MODEL and model.parent != folder
+    return beside if is_own else folder / layout.EVALUATION_FILE
+
+
+def read_frontier(run: Path) -> PlannedFrontier:
+    """The frontier of a run's last phase.
+
+    Raises:
+        DataError: it is no run folder, or removes no thought bit by bit.
+        RecipeError: its recipe.yaml cannot be used.
+    """
+    planned = plan(load_recipe(run / layout.RECIPE_FILE))
+    if not planned.frontiers:
+        raise DataError(
+            f"{run}: found no levels of removal; needed: the folder of a run that internalizes bit "
+            "by bit; give another"
+        )
+    return planned.frontiers[-1]
+
+
+def find_level_model(run: Path, frontier: PlannedFrontier, name: str | None) -> Path:
+    """The model folder of a level of a run; None is the internalized model.
+
+    Raises:
+        SettingError: there is no such level.
+    """
+    if name is None:
+        return run / frontier.source / layout.MODEL
+    levels = {level.name: level.model for level in read_levels(run, frontier)}
+    wanted = name.zfill(4) if name.isdigit() else name
+    if wanted not in levels:
+        known = ", ".join(levels) or "a finished run's"
+        raise SettingError("level", found=name, needed=f"one of {known}", remedy="correct it")
+    return levels[wanted]

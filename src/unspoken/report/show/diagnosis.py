@@ -1,0 +1,111 @@
+"""What `unspoken diagnose` found, in words and numbers: for the page and for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from unspoken.recipe.records import Diagnosis, Probe, Probes
+from unspoken.report.read.results import LABELS
+from unspoken.report.show.numbers import percent, percent_range, whole
+from unspoken.report.show.summary import plain, table_lines
+
+WHERE = {"prompt": "before it writes", "answer": "as it answers"}
+
+
+def diagnosis_lines(found: Diagnosis) -> list[str]:
+    """A sentence for each finding, without sizes, which are a table."""
+    return [*_digits(found), *_probes(found.probes), *_again(found), *found.notes]
+
+
+def size_rows(found: Diagnosis) -> list[tuple[str, ...]]:
+    """Titles, then for each size the share of right answers of each model."""
+    models = list(dict.fromkeys(one.model for one in found.sizes))
+    if not models:
+        return []
+    rows = [("size", *(LABELS[name] for name in models))]
+    for size in dict.fromkeys(one.size for one in found.sizes):
+        asked = {one.model: one for one in found.sizes if one.size == size}
+        trained = any(one.is_trained for one in asked.values())
+        cells = [
+            f"{percent(one.accuracy)} ({percent_range(one.interval)})"
+            if (one := asked.get(name)) is not None
+            else "-"
+            for name in models
+        ]
+        rows.append((f"{size}, trained on" if trained else size, *cells))
+    return rows
+
+
+def print_diagnosis(found: Diagnosis, page: Path) -> None:
+    """Prints the findings, and where the pictures are."""
+    lines = diagnosis_lines(found)
+    rows = size_rows(found)
+    lines += ["", *table_lines(rows)] if rows else []
+    lines += ["", f"pictures: {page}"]
+    print("\n".join(map(plain, lines)))  # noqa: T201
+
+
+def place_name(place: str, *, places: Sequence[str]) -> str:
+    """What a digit of the answer is called.
+
+    Example:
+        >>> place_name("0", places=["0", "1"]), place_name("sign", places=["sign"])
+        ('digit 1 of 2', 'sign')
+    """
+    if not place.lstrip("-").isdigit():
+        return place
+    digits = [one for one in places if one.lstrip("-").isdigit()]
+    return f"digit {digits.index(place) + 1} of {len(digits)}"
+
+
+def _digits(found: Diagnosis) -> list[str]:
+    if not found.digits:
+        return []
+    last = found.digits[-1]
+    worst = min(last.places, key=lambda place: last.places[place])
+    best = max(last.places, key=lambda place: last.places[place])
+    names = {place: place_name(place, places=list(last.places)) for place in (worst, best)}
+    return [
+        f"At the last level {names[best]} of the answer is right in {percent(last.places[best])}, "
+        f"{names[worst]} in {percent(last.places[worst])} (digits from the least significant one)."
+    ]
+
+
+def best_layers(probe: Probe) -> list[float]:
+    """For each target the share of the layer that has most of it, the embeddings left out."""
+    layers = probe.shares[1:] or probe.shares
+    return [max(column) for column in zip(*layers, strict=True)]
+
+
+def _probes(probes: Probes | None) -> list[str]:
+    if probes is None:
+        return []
+    chance = sum(probes.chance) / len(probes.chance)
+    lines = [
+        f"Linear probes for the {len(probes.targets)} digits of the thought's numbers, fitted to "
+        f"{whole(probes.num_fitted)} questions and tested on {whole(probes.num_tested)}; the mean "
+        f"share that is right, in each digit's best layer (always saying the most frequent digit: "
+        f"{percent(chance)}):"
+    ]
+    for probe in probes.probes:
+        best = best_layers(probe)
+        lines.append(
+            f"{LABELS[probe.model]}, {WHERE[probe.where]}: {percent(sum(best) / len(best))}"
+        )
+    return lines
+
+
+def _again(found: Diagnosis) -> list[str]:
+    lines = []
+    for one in found.again:
+        later = one.tokens[1:]
+        tokens = percent(sum(later) / len(later)) if later else "none"
+        lines.append(
+            f'Asked for its thought again, the model "{LABELS[one.model]}" begins with it by '
+            f"itself in {percent(one.unasked)} of {whole(one.num_questions)} questions; given the "
+            f"true tokens before, {tokens} of the others are its likeliest next ones; given only "
+            f"the first, it writes {percent(one.whole)} of the thoughts to the end and "
+            f"{percent(one.accuracy)} of the answers right."
+        )
+    return lines

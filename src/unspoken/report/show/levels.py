@@ -1,0 +1,101 @@
+"""The levels of removal that a model may be chosen from: one row each, by validation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unspoken.recipe.records import Choice
+from unspoken.report.read.frontier import Level
+from unspoken.report.show import numbers
+from unspoken.report.show.summary import plain, table_lines
+
+#: Of the table, in the page and in the terminal.
+TITLES = ("level", "tokens", "accuracy", "95 % interval", "median", "steps", "chosen")
+
+
+@dataclass(frozen=True)
+class LevelRow:
+    """A level's figures, in the order of `TITLES`, and whether it was chosen."""
+
+    cells: tuple[str, ...]
+    is_chosen: bool
+
+
+def level_rows(levels: Sequence[Level]) -> list[LevelRow]:
+    """The rows of those that were measured, the whole thought first."""
+    rows = []
+    for level in levels:
+        one = level.validation
+        if one is None:
+            continue
+        trained = numbers.whole(level.num_steps) if level.num_steps else "as it was left"
+        cells = (
+            level.name,
+            numbers.mean(one.mean_tokens),
+            numbers.percent(one.accuracy),
+            numbers.percent_range(one.interval),
+            numbers.duration(one.latency_p50_s),
+            trained,
+            ", ".join(map(name_choice, level.choices)),
+        )
+        rows.append(LevelRow(cells, bool(level.choices)))
+    return rows
+
+
+def name_choice(choice: Choice) -> str:
+    """The rule by which a level was chosen, for people."""
+    if choice.rule == "within":
+        return f"within {choice.value:g} points"
+    return f"at most {choice.value:g} tokens"
+
+
+def choice_lines(levels: Sequence[Level]) -> list[str]:
+    """How each chosen level did on the test questions, which no choice has seen."""
+    return [_tell(level) for level in levels if level.choices]
+
+
+def _tell(level: Level) -> str:
+    why = ", ".join(map(name_choice, level.choices))
+    test = level.test
+    if test is None or test.accuracy is None:
+        return f"level {level.name} ({why}): not asked the test questions"
+    return (
+        f"level {level.name} ({why}): {numbers.percent(test.accuracy)} "
+        f"({numbers.percent_range(test.interval)}) of {test.num_graded:,} test questions right, "
+        f"{numbers.mean(test.mean_tokens)} tokens a question"
+    )
+
+
+def level_values(levels: Sequence[Level]) -> list[dict[str, Any]]:
+    """The levels for report.json."""
+    return [
+        {
+            "level": level.name,
+            "num_steps": level.num_steps,
+            "validation": level.validation and _figures(level.validation),
+            "test": level.test and _figures(level.test),
+            "choices": [{"rule": one.rule, "value": one.value} for one in level.choices],
+        }
+        for level in levels
+    ]
+
+
+def _figures(measured: Any) -> dict[str, Any]:
+    names = ("num_graded", "accuracy", "interval", "mean_tokens", "latency_p50_s")
+    return {name: getattr(measured, name) for name in names}
+
+
+def print_levels(folder: Path, levels: Sequence[Level], chosen: Level | None) -> None:
+    """Prints the table, and what was chosen and how it did on the test questions."""
+    asked = max((one.validation.num_graded for one in levels if one.validation), default=0)
+    lines = [f"{folder.name}: levels of removal, by {asked:,} VALIDATION questions", ""]
+    rows = [TITLES, *(row.cells for row in level_rows(levels))]
+    lines += table_lines(rows)
+    if chosen is not None:
+        lines += ["", _tell(chosen), ""]
+        lines += [f"model: {chosen.model}"]
+        lines += [f"export it: unspoken export {folder} --level {chosen.name} --output served"]
+    print("\n".join(plain(line) for line in lines))  # noqa: T201

@@ -1,0 +1,300 @@
+"""The frontier of a run: levels of removal trained until they are good, measured, and chosen from.
+
+Training keeps the best model of each level on its way down, and leaves a level as soon as the
+schedule lets it. A level that is to be used is trained from the other end: the internalized model,
+in a copy, learns to write that much of the thought again, for a fixed number of steps in which the
+learning rate falls to 0. It keeps what it calculates without writing, so it needs far fewer steps
+than the level as it was left (docs/choosing.md has figures).
+
+All levels answer the validation questions, by which one is chosen. The test questions are asked of
+chosen levels only, and of each once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from unspoken.common.errors import DataError, SettingError, setting
+from unspoken.common.locks import locked
+from unspoken.data.example import read_questions
+from unspoken.measure.evaluate import EvaluateOptions, evaluate_folder
+from unspoken.models.fingerprint import weights_hash
+from unspoken.parallel.world import join_processes
+from unspoken.recipe.layout import (
+    CHOICES_FILE,
+    DATA,
+    LOCKED,
+    MODEL,
+    PREDICTIONS_FILE,
+    STAGE_FILE,
+    VALIDATION_FILE,
+    VALIDATION_PREDICTIONS_FILE,
+    kept_levels,
+)
+from unspoken.recipe.plan import PlannedFrontier
+from unspoken.recipe.records import Choice, Choices, DataRecord, TrainingRecord
+from unspoken.report.read.frontier import Level, read_levels, test_evaluation
+from unspoken.run.data import Splits
+from unspoken.run.folder import RunFolder
+from unspoken.run.measure import (
+    evaluation_holds,
+    model_in,
+    set_aside_evaluation,
+    write_evaluation,
+)
+from unspoken.run.settings import EVALUATE_INCIDENTAL
+from unspoken.run.student import train_stage
+from unspoken.train.checkpoint import level_name
+from unspoken.train.schedule import ALL
+
+
+def frontier_stage(
+    run: RunFolder, frontier: PlannedFrontier, splits: Splits, *, progress: bool = True
+) -> None:
+    """Trains the levels that a recipe asks for, and measures all of them by validation."""
+    if not frontier.num_levels:
+        return
+    for name in run.on_main(lambda: names_to_train(run.path, frontier)):
+        _train_level(run, frontier, splits, name, progress=progress)
+    if splits.valid is None:
+        run.say("frontier: there are no validation questions, so its levels are not measured")
+        return
+    for level in run.on_main(lambda: read_levels(run.path, frontier)):
+        measure_level(run, frontier, splits, level, "valid", progress=progress)
+
+
+def names_to_train(run: Path, frontier: PlannedFrontier) -> list[str]:
+    """The levels between the whole thought and the internalized model, as evenly apart as can be.
+
+    The first one is among them where no other model writes its whole thought. Steps of a thought
+    are not counted in a record, so with unit `step` those levels are taken that were kept.
+
+    Args:
+        run: the run folder.
+        frontier: of the phase.
+    """
+    record = TrainingRecord.read(run / frontier.source / STAGE_FILE)
+    if record is None or record.level is None:
+        return []
+    first = [] if frontier.explicit is not None else [level_name(0)]
+    if frontier.recipe.schedule.unit == "token":
+        end = record.longest_thought or 0 if record.level == level_name(ALL) else int(record.level)
+        between = [level_name(removed) for removed in range(1, end)]
+    else:
+        ends = (level_name(0), level_name(ALL), record.level)
+        between = [name for name in kept_levels(run / frontier.source) if name not in ends]
+    return [*first, *spread(between, frontier.num_levels)]
+
+
+def spread(names: Sequence[str], count: int) -> list[str]:
+    """So many of the names, as far from each other as from both ends.
+
+    Example:
+        >>> spread(["0001", "0002", "0003", "0004", "0005"], 2)
+        ['0002', '0004']
+        >>> spread(["0001", "0004"], 5), spread(["0001", "0002", "0003"], 1)
+        (['0001', '0004'], ['0002'])
+    """
+    if count >= len(names):
+        return list(names)
+    distance = (len(names) + 1) / (count + 1)
+    return [names[math.floor(number * distance + 0.5) - 1] for number in range(1, count + 1)]
+
+
+def _train_level(
+    run: RunFolder, frontier: PlannedFrontier, splits: Splits, name: str, *, progress: bool
+) -> None:
+    start = run.on_main(lambda: TrainingRecord.read(run.path / frontier.source / STAGE_FILE))
+    if start is None:
+        return
+    recipe, place = frontier.at(name), run.path / frontier.source / MODEL
+    train_stage(
+        run,
+        "frontier",
+        recipe.model_copy(update={"model": model_in(place, recipe.model)}),
+        splits,
+        run.path / frontier.folder / name,
+        started_from=start,
+        removed_before=ALL if start.level == level_name(ALL) else int(start.level or 0),
+        progress=progress,
+    )
+
+
+def measure_level(
+    run: RunFolder,
+    frontier: PlannedFrontier,
+    splits: Splits,
+    level: Level,
+    split: str,
+    *,
+    progress: bool = True,
+) -> None:
+    """Asks a level's model the questions of a split, where it has not answered them already.
+
+    All processes call this.
+
+    Args:
+        run, frontier, splits: of the run; the split is there.
+        level: of the frontier.
+        split: `valid` or `test`.
+        progress: show a bar.
+    """
+    evaluate, folder = frontier.recipe.evaluate, level.folder
+    file, answers = folder / VALIDATION_FILE, folder / VALIDATION_PREDICTIONS_FILE
+    if split == "test":
+        file = test_evaluation(folder, level.model)
+        answers = file.with_name(PREDICTIONS_FILE)
+    settings = {
+        "model_sha256": run.on_main(lambda: weights_hash(level.model)),
+        "split": split,
+        "data_sha256": splits.hashes[split],
+        "evaluate": evaluate.model_dump(mode="json", exclude=EVALUATE_INCIDENTAL),
+    }
+    if level.num_steps is None:  # what run the level is from; a trained model says it itself
+        source = TrainingRecord.read(run.path / frontier.source / STAGE_FILE)
+        settings["training_sha256"] = None if source is None else source.model_sha256
+    if evaluation_holds(run, file, settings):
+        return
+    set_aside_evaluation(run, file, answers)
+    metrics = evaluate_folder(
+        model_in(level.model, frontier.recipe.model),
+        read_questions(splits.held_out[split], limit=evaluate.limit),
+        answers,
+        EvaluateOptions(evaluate.max_new_tokens, evaluate.batch_size, evaluate.num_latency),
+        dtype=evaluate.dtype,
+        overwrite=True,
+        process=run.process,
+        progress=f"{split} {level.name}" if progress else None,
+    )
+    write_evaluation(run, file, settings, metrics)
+
+
+def choose_in_run(
+    folder: Path,
+    frontier: PlannedFrontier,
+    *,
+    within: float | None = None,
+    tokens: float | None = None,
+    progress: bool = True,
+    say: Callable[[str], None] = lambda text: None,
+) -> tuple[list[Level], Level | None]:
+    """All levels with their validation, and the one that is chosen by it, with its test.
+
+    What is not measured yet is measured now, and the choice is kept in the run folder.
+
+    Args:
+        folder: of the run.
+        frontier: of the phase.
+        within: the cheapest level that is at most so many percentage points below the best.
+        tokens: the best level that writes at most so many tokens a question.
+        progress: show bars.
+        say: gets a line for each model that is asked.
+
+    Returns:
+        The levels, whole thought first; the chosen one, None without `within` and `tokens`.
+
+    Raises:
+        DataError: the run has no levels, or no validation questions.
+        SettingError: both rules are given, or no level writes so few tokens.
+    """
+    splits = _splits_of(folder, frontier)
+    recipe = frontier.recipe.model_copy(update={"output": folder})
+    run = RunFolder(recipe, join_processes(), say=say)
+    with locked(folder / LOCKED):
+        return _choose(run, frontier, splits, within=within, tokens=tokens, progress=progress)
+
+
+def _choose(
+    run: RunFolder,
+    frontier: PlannedFrontier,
+    splits: Splits,
+    *,
+    within: float | None,
+    tokens: float | None,
+    progress: bool,
+) -> tuple[list[Level], Level | None]:
+    """`choose_in_run`, with the run folder locked."""
+    levels = read_levels(run.path, frontier)
+    if not levels:
+        raise DataError(
+            f"{run.path / frontier.source}: found no finished training; needed: an internalized "
+            "model and its levels; finish the run first"
+        )
+    for level in levels:
+        measure_level(run, frontier, splits, level, "valid", progress=progress)
+    levels = read_levels(run.path, frontier)
+    choice = pick(levels, within=within, tokens=tokens)
+    if choice is None:
+        return levels, None
+    file = run.path / frontier.folder / CHOICES_FILE
+    (Choices.read(file) or Choices()).having(choice).write(file)
+    chosen = next(level for level in levels if level.name == choice.level)
+    if splits.test is not None:
+        measure_level(run, frontier, splits, chosen, "test", progress=progress)
+    levels = read_levels(run.path, frontier)
+    return levels, next(level for level in levels if level.name == choice.level)
+
+
+def _splits_of(run: Path, frontier: PlannedFrontier) -> Splits:
+    """The questions of a phase, as the run made them."""
+    path = run / DATA / frontier.folder.relative_to(frontier.folder.parts[0]) / STAGE_FILE
+    record = DataRecord.read(path)
+    if record is None or not record.is_done:
+        raise DataError(f"{path}: not there; needed: a run whose data are made; finish it first")
+    splits = Splits.from_record(record, run)
+    if splits.valid is None:
+        raise DataError(
+            f"{run}: found no validation questions; needed: some, because a model that is chosen "
+            f"by the test questions looks better than it is; give {setting('data.valid')} or "
+            f"{setting('data.num_valid')} and run again"
+        )
+    return splits
+
+
+def pick(
+    levels: Sequence[Level], *, within: float | None = None, tokens: float | None = None
+) -> Choice | None:
+    """The level that a rule chooses by validation; arguments as in `choose_level`.
+
+    Raises:
+        DataError: the validation questions have no gold answers.
+        SettingError: both rules are given, or no level writes so few tokens.
+    """
+    if within is None and tokens is None:
+        return None
+    if within is not None and tokens is not None:
+        raise SettingError(
+            "within",
+            found=f"{within:g} with {setting('tokens', f'{tokens:g}')}",
+            needed="one of the two",
+            remedy="leave one out",
+        )
+    known = [
+        (one.accuracy, one.mean_tokens, level.name)
+        for level in levels
+        if (one := level.validation) is not None
+        and one.accuracy is not None
+        and one.mean_tokens is not None
+    ]
+    if not known:
+        raise DataError(
+            "the validation questions have no gold answers, so no level can be chosen by them; "
+            "needed: answers; add them and run again"
+        )
+    if within is not None:
+        least = max(accuracy for accuracy, _, _ in known) - within / 100
+        good = [one for one in known if one[0] >= least - 1e-9]
+        return Choice("within", within, min(good, key=lambda one: (one[1], -one[0]))[2])
+    limit = float(tokens or 0)
+    short = [one for one in known if one[1] <= limit]
+    if not short:
+        fewest = min(mean for _, mean, _ in known)
+        raise SettingError(
+            "tokens",
+            found=f"{limit:g}",
+            needed=f"at least {fewest:g}, which the shortest answers of this run have",
+            remedy="raise it",
+        )
+    return Choice("tokens", limit, max(short, key=lambda one: (one[0], -one[1]))[2])

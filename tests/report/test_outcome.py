@@ -1,0 +1,137 @@
+"""How far the thought was removed, told by page, report.json and terminal instead of a number."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from helpers.run_folders import (
+    LONGEST,
+    lead,
+    make_run,
+    make_variant,
+    read_page,
+    read_values,
+    stage,
+    write,
+    write_lines,
+)
+from unspoken.report import write_report
+from unspoken.report.read.run import read_run
+from unspoken.report.show.summary import summary_lines
+
+ADAPTIVE = {"removal": "adaptive", "loss_below": 0.2, "window": 20}
+ACCURATE = {"removal": "adaptive", "accuracy_above": 0.9, "window": 10}
+
+
+def make(folder, *, final, losses, schedule, accuracies=()):
+    """A finished run whose internalized model stopped at the level `final`."""
+    run = make_run(folder)
+    make_variant(run / "internalized", "internalized", 20, final=final)
+    record = stage(final)
+    record["settings"] = {"schedule": schedule}
+    write(run / "internalized" / "stage.json", record)
+    trained = [
+        {"step": 10 * number, "event": "train", "loss": loss, "removed": final}
+        for number, loss in enumerate(losses, 1)
+    ]
+    asked = [
+        {
+            "step": 10 * number,
+            "event": "valid",
+            "removed": final,
+            "num_questions": 20,
+            "accuracy": accuracy,
+            "mean_tokens": 9.0,
+        }
+        for number, accuracy in enumerate(accuracies, 1)
+    ]
+    write_lines(run / "internalized" / "metrics.jsonl", [*trained, *asked])
+    return run
+
+
+@pytest.mark.parametrize(
+    ("log", "sentence"),
+    [
+        (
+            {"final": 0, "losses": [0.9, 0.5, 0.3, 0.4, 0.6], "schedule": ADAPTIVE},
+            "not internalized: 0 of 4 tokens removed, the loss of the first level never came "
+            "below 0.35 (0.2 was needed)",
+        ),
+        (
+            {"final": 3, "losses": [0.9, 0.3, 0.3], "schedule": ADAPTIVE},
+            "not internalized: 3 of 4 tokens removed, the loss of level 3 never came below 0.3 "
+            "(0.2 was needed)",
+        ),
+        (
+            {"final": 1, "losses": [0.9], "schedule": ACCURATE, "accuracies": [0.2, 0.85, 0.4]},
+            "not internalized: 1 of 4 tokens removed, the validation accuracy of level 1 never "
+            "came above 85.0 % (90 % was needed)",
+        ),
+        (
+            {"final": 2, "losses": [0.5], "schedule": {"removal": "linear"}},
+            "not internalized: 2 of 4 tokens removed, the schedule had come no further after 100 "
+            "steps",
+        ),
+    ],
+)
+def test_where_something_is_left_the_sentence_says_what_and_why(tmp_path, log, sentence):
+    folder = make(tmp_path / "run", **log)
+    outcome = read_run(folder).outcomes[0]
+    assert outcome is not None
+    assert (outcome.sentence, outcome.is_complete) == (sentence, False)
+    assert (outcome.tokens_removed, outcome.longest_thought) == (log["final"], LONGEST)
+    write_report(folder)
+    told = " ".join(" ".join(summary_lines(folder)).split())
+    assert sentence in told
+    title = f"{sentence[0].upper()}{sentence[1:]}."
+    assert title in read_page(folder).text.replace("\u00a0", " ")
+    assert lead(folder).startswith(title)
+    assert read_values(folder)["phases"][0]["outcome"]["sentence"] == sentence
+
+
+@pytest.mark.parametrize(("final", "label"), [(0, "not internalized"), (2, "partly internalized")])
+def test_the_model_is_not_called_internalized_where_it_is_not(tmp_path, final, label):
+    folder = make(tmp_path / "run", final=final, losses=[1.0], schedule=ADAPTIVE)
+    assert any(line.startswith(label) for line in summary_lines(folder))
+    write_report(folder)
+    assert label in read_page(folder).text
+
+
+def test_where_all_is_removed_nothing_is_added(tmp_path):
+    folder = make(tmp_path / "run", final=LONGEST, losses=[0.1], schedule=ADAPTIVE)
+    outcome = read_run(folder).outcomes[0]
+    assert outcome is not None
+    assert outcome.sentence == "internalized: 4 of 4 tokens removed"
+    assert not any("tokens removed" in line for line in summary_lines(folder))
+
+
+def test_removal_that_measures_says_what_it_measured(tmp_path):
+    search = {
+        "reference": [0.1, 0.1, 0.2, 0.2, 0.3],
+        "recovered": 3,
+        "left_at": 40,
+        "size": 1,
+        "failures": 2,
+        "undone": 3,
+        "best": 1.834,
+        "best_held": 20,
+    }
+    folder = make(tmp_path / "run", final=3, losses=[0.1], schedule={"removal": "adaptive"})
+    path = folder / "internalized" / "stage.json"
+    record = json.loads(path.read_text())
+    record["state"]["schedule"] = {"removed": 3, "stopped": True, "search": search}
+    write(path, record)
+    outcome = read_run(folder).outcomes[0]
+    assert outcome is not None
+    assert outcome.sentence == (
+        "not internalized: 3 of 4 tokens removed, with 1 more, the loss never came below 1.83 "
+        "(needed: 0.60 nats a question)"
+    )
+
+
+def test_before_the_training_has_ended_there_is_no_outcome(tmp_path):
+    folder = make(tmp_path / "run", final=2, losses=[0.1], schedule=ADAPTIVE)
+    write(folder / "internalized" / "stage.json", stage(2, status="running"))
+    assert read_run(folder).outcomes == [None]

@@ -1,0 +1,89 @@
+"""A look into the models of a tiny run: everything that it has is found, shown and repeated."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers.recipes import tiny_recipe
+from unspoken.cli.main import call
+from unspoken.common.errors import DataError
+from unspoken.recipe.plan import plan
+from unspoken.recipe.records import Diagnosis
+from unspoken.report import write_report
+from unspoken.report.read.frontier import read_frontier
+from unspoken.report.read.run import read_run
+from unspoken.run.diagnose import diagnose_run
+from unspoken.run.run import run_recipe
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module", params=["natural", "gap"])
+def finished(tmp_path_factory: pytest.TempPathFactory, request: Any) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    recipe = tiny_recipe(
+        folder,
+        distil={"max_steps": 8, "settle_steps": None},
+        schedule={"delta": 40, "positions": request.param},
+        baselines={"no_cot": True},
+    )
+    run_recipe(recipe, progress=False)
+    return folder
+
+
+def test_a_diagnosis_has_all_four_parts_and_reads_no_test_question(finished: Path) -> None:
+    held_out = finished / "data" / "test.jsonl"
+    aside = held_out.rename(held_out.with_name("hidden"))
+    try:
+        call(["diagnose", str(finished), "--limit", "10"])
+    finally:
+        aside.rename(held_out)
+    found = Diagnosis.read(finished / "diagnosis" / "diagnosis.json")
+    assert found is not None
+    levels = sorted(path.name for path in (finished / "internalized" / "levels").iterdir())
+    assert [f"removed-{one.level}" for one in found.digits] == levels
+    assert all(set(one.places) == {"0", "1", "2", "3"} for one in found.digits)
+    assert found.probes is not None
+    models = {(one.model, one.where) for one in found.probes.probes}
+    assert models == {
+        (model, where)
+        for model in ("explicit", "internalized", "no_cot")
+        for where in ("prompt", "answer")
+    }
+    for probe in found.probes.probes:
+        assert len(probe.shares) == 2  # the embeddings and the one layer
+        assert all(len(layer) == len(found.probes.targets) for layer in probe.shares)
+    assert {one.size for one in found.sizes} == {"1 x 2", "2 x 1", "2 x 2", "2 x 3", "3 x 2"}
+    assert {one.size for one in found.sizes if one.is_trained} == {"2 x 2"}
+    assert [one.model for one in found.again] == ["explicit", "internalized"]
+    page = (finished / "report.html").read_text()
+    assert "Diagnosis" in page
+    assert "Numbers of other sizes" in page
+    values = json.loads((finished / "report.json").read_text())
+    assert values["phases"][0]["diagnosis"]["probes"]["num_tested"] == 10
+    assert diagnose_run(finished, read_frontier(finished), limit=10) == found
+
+
+def test_its_pictures_are_drawn(finished: Path) -> None:
+    call(["diagnose", str(finished), "--limit", "10"])
+    write_report(finished)
+    for name in ("digits", "probes", "again"):
+        assert (finished / "plots" / f"{name}.png").stat().st_size > 5_000
+
+
+def test_of_another_model_than_the_one_that_is_there_nothing_is_shown(finished: Path) -> None:
+    call(["diagnose", str(finished), "--limit", "5"])
+    assert read_run(finished).phases[0].diagnosis is not None
+    file = finished / "diagnosis" / "diagnosis.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "model_sha256": "0" * 64}))
+    assert read_run(finished).phases[0].diagnosis is None
+
+
+def test_before_there_is_a_model_it_says_so(tmp_path: Path) -> None:
+    frontier = plan(tiny_recipe(tmp_path)).frontiers[0]
+    with pytest.raises(DataError, match="finish the run first"):
+        diagnose_run(tmp_path, frontier)
