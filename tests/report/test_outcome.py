@@ -118,7 +118,8 @@ def test_removal_that_measures_says_what_it_measured(tmp_path):
         "best": 1.834,
         "best_held": 20,
     }
-    folder = make(tmp_path / "run", final=3, losses=[0.1], schedule={"removal": "adaptive"})
+    schedule = {"removal": "adaptive", "margin": 2.5, "last_margin": 0.3}
+    folder = make(tmp_path / "run", final=3, losses=[0.1], schedule=schedule)
     path = folder / "internalized" / "stage.json"
     record = json.loads(path.read_text())
     record["state"]["schedule"] = {"removed": 3, "stopped": True, "search": search}
