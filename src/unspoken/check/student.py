@@ -130,20 +130,17 @@ def describe_length(counted: CountedTraining) -> str:
 
 def _lengths(trainings: list[CountedTraining], *, distils: bool) -> Iterator[Finding]:
     """Of the trainings that have a length of their own, and of the baselines."""
-    for one in trainings:
-        if not one.training.as_many_steps_as:
-            part = one.training.stage if distils else ""
-            yield Finding("steps", describe_length(one), part)
-    if not distils:
-        return
+    own = [one for one in trainings if not one.training.as_many_steps_as]
+    for one in own:
+        yield Finding("steps", describe_length(one), one.training.stage if distils else "")
     alike: dict[tuple[Path, ...], list[CountedTraining]] = {}
     for one in trainings:
-        if one.training.as_many_steps_as:
-            alike.setdefault(one.training.as_many_steps_as, []).append(one)
-    for folders, others in alike.items():
+        alike.setdefault(one.training.as_many_steps_as, []).append(one)
+    alike.pop((), None)
+    for folders, others in alike.items() if distils else ():
         names = ", ".join(one.training.name for one in others)
-        every = len(folders) == sum(not one.training.as_many_steps_as for one in trainings)
-        whole = "all this together" if every else " and ".join(map(str, folders))
+        all_of_them = len(folders) == len(own)
+        whole = "all this together" if all_of_them else " and ".join(map(str, folders))
         yield Finding(
             "steps",
             f"baselines: as many steps for {names} as for {whole}, at most {others[0].num_steps:,}",

@@ -271,18 +271,7 @@ def pick(
             needed="one of the two",
             remedy="leave one out",
         )
-    known = [
-        (one.accuracy, one.mean_tokens, level.name)
-        for level in levels
-        if (one := level.validation) is not None
-        and one.accuracy is not None
-        and one.mean_tokens is not None
-    ]
-    if not known:
-        raise DataError(
-            "the validation questions have no gold answers, so no level can be chosen by them; "
-            "needed: answers; add them and run again"
-        )
+    known = _known_figures(levels)
     if within is not None:
         least = max(accuracy for accuracy, _, _ in known) - within / 100
         good = [one for one in known if one[0] >= least - 1e-9]
@@ -298,3 +287,19 @@ def pick(
             remedy="raise it",
         )
     return Choice("tokens", limit, max(short, key=lambda one: (one[0], -one[1]))[2])
+
+
+def _known_figures(levels: Sequence[Level]) -> list[tuple[float, float, str]]:
+    """Accuracy and tokens by validation, and the name, of the levels that have them."""
+    measured = [(level.validation, level.name) for level in levels]
+    known = [
+        (one.accuracy, one.mean_tokens, name)
+        for one, name in measured
+        if one is not None and one.accuracy is not None and one.mean_tokens is not None
+    ]
+    if not known:
+        raise DataError(
+            "the validation questions have no gold answers, so no level can be chosen by them; "
+            "needed: answers; add them and run again"
+        )
+    return known

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from unspoken.recipe.records import Diagnosis, Probe, Probes
+from unspoken.recipe.records import Diagnosis, OtherSize, Probe, Probes
 from unspoken.report.read.results import LABELS
 from unspoken.report.show.numbers import percent, percent_range, whole
 from unspoken.report.show.summary import plain, table_lines
@@ -27,14 +27,13 @@ def size_rows(found: Diagnosis) -> list[tuple[str, ...]]:
     for size in dict.fromkeys(one.size for one in found.sizes):
         asked = {one.model: one for one in found.sizes if one.size == size}
         trained = any(one.is_trained for one in asked.values())
-        cells = [
-            f"{percent(one.accuracy)} ({percent_range(one.interval)})"
-            if (one := asked.get(name)) is not None
-            else "-"
-            for name in models
-        ]
+        cells = [_size_cell(asked.get(name)) for name in models]
         rows.append((f"{size}, trained on" if trained else size, *cells))
     return rows
+
+
+def _size_cell(one: OtherSize | None) -> str:
+    return "-" if one is None else f"{percent(one.accuracy)} ({percent_range(one.interval)})"
 
 
 def print_diagnosis(found: Diagnosis, page: Path) -> None:

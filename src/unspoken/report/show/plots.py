@@ -238,12 +238,7 @@ def _accuracy_caption(phase: PhaseResult, shown: Sequence[VariantResult]) -> str
 
 def _accuracy_over_tokens(phase: PhaseResult) -> tuple[Figure, str] | None:
     levels = phase.variants[INTERNALIZED].best_per_level()
-    good = [
-        (one.mean_tokens, 100 * one.accuracy)
-        for level in phase.levels
-        if level.num_steps and (one := level.validation) is not None
-        if one.mean_tokens is not None and one.accuracy is not None
-    ]
+    good = _good_levels(phase)
     final = [
         (v.measured.mean_tokens, 100 * v.measured.accuracy, v)
         for v in phase.shown
@@ -299,6 +294,16 @@ def _accuracy_over_tokens(phase: PhaseResult) -> tuple[Figure, str] | None:
             "ends, on validation questions."
         )
     return figure, caption
+
+
+def _good_levels(phase: PhaseResult) -> list[tuple[float, float]]:
+    """Tokens and percentage, by validation, of levels that were trained until they were good."""
+    measured = [level.validation for level in phase.levels if level.num_steps]
+    return [
+        (one.mean_tokens, 100 * one.accuracy)
+        for one in measured
+        if one is not None and one.mean_tokens is not None and one.accuracy is not None
+    ]
 
 
 def _tokens_caption(
