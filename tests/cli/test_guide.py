@@ -26,7 +26,7 @@ GUIDE = (ROOT / "docs" / "distil.md").read_text(encoding="utf-8")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 OVERRIDE = re.compile(r"[a-z_]+(\.[a-z_]+)*=.+")
 #: Flags in running text that are not unspoken's.
-OTHERS = {"--help"}
+OTHERS = {"--model_path", "--help"}
 APP = application()
 
 _STEPS = ["train.max_steps=2", "train.threads=1"]

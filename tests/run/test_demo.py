@@ -124,6 +124,7 @@ def test_the_buttons_and_the_slider_work(address: str, browser: Any, width: int)
     question.fill("123*45")
     page.click("#ask")
     page.get_by_text("940#53550", exact=True).wait_for()
+    page.get_by_text("5535 right").nth(1).wait_for()
 
     question.fill("what is this?")
     question.press("Enter")

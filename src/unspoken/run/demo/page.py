@@ -90,7 +90,7 @@ def make_page(contest: Contest) -> Any:
         turn: dict[str, Any] = {"concurrency_id": _TURN, "concurrency_limit": 1}
         gradio.on(
             [ask.click, question.submit], shown.answer, [question, level], [left, right],
-            show_progress="hidden", api_name="ask", **turn,
+            show_progress="hidden", api_name="ask", trigger_mode="multiple", **turn,
         )  # fmt: skip
         start.click(
             shown.race,
