@@ -106,6 +106,7 @@ def browser() -> Iterator[Any]:
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_buttons_and_the_slider_work(address: str, browser: Any, width: int) -> None:
     page = browser.new_page(viewport={"width": width, "height": 900})
+    page.set_default_timeout(120_000)  # two busy cores
     fetched: list[str] = []
     page.on("request", lambda request: fetched.append(request.url))
     page.goto(address)
