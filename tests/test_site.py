@@ -66,7 +66,7 @@ def test_every_recipe_key_is_described(pages: ModuleType) -> None:
 
 
 def _is_section(pages: ModuleType, kind: object) -> bool:
-    found = pages._model_of(kind)
+    found = pages.section_of(kind)
     return isinstance(found, type) and issubclass(found, BaseModel)
 
 

@@ -135,7 +135,7 @@ def recipe_keys() -> str:
         lines += [f"{_first_line(model)}", ""] if model.__doc__ else []
         lines += ["| key | type | default | what it is |", "|---|---|---|---|"]
         for key, field in model.model_fields.items():
-            if _model_of(field.annotation) and not field.description:
+            if section_of(field.annotation) and not field.description:
                 continue
             cells = (f"`{key}`", _kind(field.annotation), _default(field), field.description or "")
             lines.append("| " + " | ".join(map(_in_table, cells)) + " |")
@@ -147,7 +147,7 @@ def sections(model: type[BaseModel] = Recipe, name: str = "") -> Iterator[tuple[
     """Every section of a recipe by its name, such as teacher.train, and the type behind it."""
     yield name, model
     for key, field in model.model_fields.items():
-        inner = _model_of(field.annotation)
+        inner = section_of(field.annotation)
         if inner is not None and inner is not model:
             yield from sections(inner, f"{name}.{key}" if name else key)
 
@@ -156,7 +156,7 @@ def _first_line(model: type[BaseModel]) -> str:
     return (model.__doc__ or "").strip().partition("\n")[0]
 
 
-def _model_of(kind: Any) -> type[BaseModel] | None:
+def section_of(kind: Any) -> type[BaseModel] | None:
     """The section that a key holds, if it holds one."""
     for each in (kind, *typing.get_args(kind)):
         if isinstance(each, type) and issubclass(each, BaseModel):

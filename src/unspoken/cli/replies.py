@@ -84,5 +84,6 @@ def _answer(reply: WrittenAnswer) -> str:
 
 
 def _took(reply: WrittenAnswer) -> str:
-    plural = "" if reply.num_tokens == 1 else "s"
-    return f"{reply.num_tokens} token{plural}, {1_000 * reply.seconds:,.1f} ms"
+    from unspoken.measure.ask import describe_cost  # torch is imported when it is shown, not before
+
+    return describe_cost(reply.num_tokens, reply.seconds)

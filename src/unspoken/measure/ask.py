@@ -64,6 +64,11 @@ class WrittenAnswer:
         return self.answer
 
 
+def describe_cost(num_tokens: int, seconds: float) -> str:
+    """What writing took, for people: 7 tokens, 5.8 ms."""
+    return f"{num_tokens} token{'' if num_tokens == 1 else 's'}, {1_000 * seconds:,.1f} ms"
+
+
 @dataclass
 class LoadedModel:
     """A model with its tokenizer and the way in which it is asked.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from unspoken.measure.ask import WrittenAnswer
+from unspoken.measure.ask import WrittenAnswer, describe_cost
 from unspoken.run.demo.contest import Score
 
 #: Colours of the columns and verdicts, in light and dark by the page's own variables.
@@ -44,7 +44,7 @@ def reply_card(title: str, reply: WrittenAnswer | None) -> str:
         title,
         f'<div class="unspoken-written">{shown}</div>'
         f'<div class="unspoken-answer">{escape(reply.answer)}{_verdict(reply)}</div>'
-        f'<div class="unspoken-cost">{_cost(reply.num_tokens, reply.seconds)}</div>',
+        f'<div class="unspoken-cost">{describe_cost(reply.num_tokens, reply.seconds)}</div>',
     )
 
 
@@ -65,7 +65,7 @@ def score_card(score: Score, slowest: float) -> str:
         score.title,
         f'<div class="unspoken-answer">{score.num_right} of {score.num_asked} right</div>'
         f'<div class="unspoken-bar"><div style="width: {100 * share:.0f}%"></div></div>'
-        f'<div class="unspoken-cost">{_cost(score.num_tokens, score.seconds)}</div>',
+        f'<div class="unspoken-cost">{describe_cost(score.num_tokens, score.seconds)}</div>',
     )
 
 
@@ -92,7 +92,3 @@ def _verdict(reply: WrittenAnswer) -> str:
     if reply.correct:
         return ' <span class="unspoken-right">right</span>'
     return f' <span class="unspoken-wrong">wrong: {escape(str(reply.right_answer))}</span>'
-
-
-def _cost(num_tokens: int, seconds: float) -> str:
-    return f"{num_tokens} token{'' if num_tokens == 1 else 's'}, {1_000 * seconds:,.1f} ms"
