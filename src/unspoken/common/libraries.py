@@ -1,15 +1,22 @@
-"""Messages of the libraries beneath, which nobody can act on: switched off."""
+"""Habits of the libraries beneath that users pay for: idle messages, an early compiler."""
 
 from __future__ import annotations
 
+import functools
+import importlib.machinery
 import logging
 import os
+import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
 
 #: Says on every import that an optional kernel is not installed.
 _OPTIONAL_KERNELS = "bitsandbytes.backends.cpu.ops"
+#: Calls `torch.compile` while it is imported, for two functions that most processes never call.
+_COMPILES_WHEN_IMPORTED = "bitsandbytes.backends.default.ops"
 
 
 def silence_libraries() -> None:
@@ -34,3 +41,56 @@ def future_warnings_silenced() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         yield
+
+
+def import_bitsandbytes_without_a_compiler() -> None:
+    """What bitsandbytes compiles when it is imported is compiled when it is first called.
+
+    peft imports bitsandbytes wherever it is installed, and that way a whole compiler (torch's
+    inductor): four fifths of the time that `import peft` takes.
+    """
+    if not any(isinstance(finder, _CompileLater) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _CompileLater())
+
+
+class _CompileLater:
+    """Finds one module, as Python would, and has it executed with another `torch.compile`."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if name != _COMPILES_WHEN_IMPORTED:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def execute_without_compiling(module: ModuleType) -> None:
+                with compiled_when_called():
+                    execute(module)
+
+            spec.loader.exec_module = execute_without_compiling
+        return spec
+
+
+@contextmanager
+def compiled_when_called() -> Iterator[None]:
+    """Within the block, `torch.compile` gives back what compiles itself when it is called."""
+    import torch
+
+    compile_now = torch.compile
+
+    def compile_later(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+        compiled = functools.cache(lambda: compile_now(function, **options))
+
+        @functools.wraps(function)
+        def compile_and_call(*values: Any, **named: Any) -> Any:
+            return compiled()(*values, **named)
+
+        return compile_and_call
+
+    torch.compile = compile_later
+    try:
+        yield
+    finally:
+        torch.compile = compile_now

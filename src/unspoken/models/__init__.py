@@ -4,6 +4,11 @@ A model folder is a plain Hugging Face one with `unspoken.json` beside it, which
 model is asked. `template` alone renders what a student reads and writes.
 """
 
-from unspoken.common.libraries import silence_optional_kernels
+from unspoken.common.libraries import (
+    import_bitsandbytes_without_a_compiler,
+    silence_optional_kernels,
+)
 
-silence_optional_kernels()  # before peft or transformers import bitsandbytes
+# before peft or transformers import bitsandbytes
+silence_optional_kernels()
+import_bitsandbytes_without_a_compiler()
