@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from helpers.paths import SHARED_DATA
+from helpers.processes import start_warm_python
 from helpers.tiers import no_new_processes, sort_by_tier
 
 # what is imported stays: it is not looked through for garbage, now or at every collection later
@@ -27,6 +28,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 def pytest_configure() -> None:
+    start_warm_python()
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job ignores it
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

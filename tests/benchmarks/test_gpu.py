@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from helpers.paths import ROOT
+from helpers.processes import launch
 
 PARTS = ("works", "step", "scratch", "evaluation", "generation", "smollm2", "decoding")
 
@@ -19,14 +18,8 @@ pytestmark = pytest.mark.integration
 
 def run(output: Path, *arguments: str) -> tuple[int, dict[str, dict[str, Any]]]:
     """The script's status, and the JSON files by part."""
-    command = [
-        sys.executable,
-        str(ROOT / "benchmarks" / "gpu.py"),
-        "--toy",
-        "--output",
-        str(output),
-    ]
-    status = subprocess.run([*command, *arguments], check=False, timeout=1200).returncode
+    script = str(ROOT / "benchmarks" / "gpu.py")
+    status = launch(script, "--toy", "--output", str(output), *arguments).returncode
     files = {
         path.stem.removeprefix("gpu-"): json.loads(path.read_text(encoding="utf-8"))
         for path in output.glob("gpu-*.json")

@@ -13,7 +13,7 @@ import torch
 import yaml
 
 from helpers.paths import ROOT
-from helpers.processes import alone
+from helpers.processes import launch
 from helpers.recipes import tiny_recipe
 from helpers.training import NO_DROPOUT, trainer
 
@@ -73,7 +73,7 @@ def torchrun(
     launcher = [f"--nproc_per_node={num_processes}", f"--master_port={port}"]
     launcher.append("--master_addr=127.0.0.1")
     variables = {**IMPORTS, "OMP_NUM_THREADS": "1", **environment}
-    return alone("-m", "torch.distributed.run", *launcher, *arguments, **variables)
+    return launch("-m", "torch.distributed.run", *launcher, *arguments, **variables)
 
 
 def close(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:

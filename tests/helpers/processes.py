@@ -1,37 +1,45 @@
 """Processes of Python that have torch, transformers and unspoken imported when they begin.
 
 Importing takes three seconds of a core, and what most tests run takes one. So one process imports
-once, and others are forked from it (multiprocessing's fork server). A test that is about starting
-itself, such as what an import brings or how a launcher ends, starts a Python of its own.
+once, and others are forked from it (`warm_python`). A test that is about starting itself, such as
+what an import brings, starts a Python of its own.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import gc
-import multiprocessing
 import os
-import runpy
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
 
+from helpers import warm_python
+from helpers.paths import ROOT
 from helpers.patience import patient
 
-_SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(
-    [
-        "accelerate", "torch.distributed.checkpoint.state_dict",
-        "transformers.models.auto.modeling_auto", "transformers.models.gpt2.modeling_gpt2",
-        "unspoken.cli.options", "unspoken.run.student", "unspoken.run.teacher",
-        "unspoken.run.run", "unspoken.report.show.plots",
-    ]
-)  # fmt: skip
+#: Of the environment: the folder of the Python that is forked, for all workers of xdist.
+_PLACE = "UNSPOKEN_TESTS_PYTHON"
+
+
+def start_warm_python() -> None:
+    """Starts the Python that others are forked from; it imports when it is first asked."""
+    if _PLACE in os.environ:  # a worker of xdist
+        return
+    place = os.environ[_PLACE] = _place().name
+    warm_python.write_program(f"{place}/socket", Path(place) / "python")
+    command = [sys.executable, warm_python.__file__, f"{place}/socket"]
+    path = os.pathsep.join([str(ROOT / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path})
+
+
+def warm_program() -> Path:
+    """What is run as Python is, and so is whatever it starts by `sys.executable`."""
+    return Path(os.environ[_PLACE]) / "python"
 
 
 class Forked:
@@ -43,30 +51,52 @@ class Forked:
     """
 
     def __init__(
-        self, *args: str, folder: Path | None = None, own_group: bool = False, **environment: str
+        self,
+        *args: str,
+        said: Path | None = None,
+        folder: Path | None = None,
+        own_group: bool = False,
+        launches: bool = False,
+        **environment: str | None,
     ) -> None:
         """Starts it here.
 
         Args:
             args: what Python is given.
-            folder: where what it says is written to; default: one of its own.
+            said: where what it says is written to; default: a folder of its own.
+            folder: where it works; default: where this process does.
             own_group: of processes, which a signal may be sent to as a terminal does.
-            environment: variables besides those of this process.
+            launches: others, which are forked as it is.
+            environment: variables besides those of this process; None: without that one.
         """
         sys.audit("subprocess.Popen", sys.executable, args, None, None)  # a unit test may not
         self.args = args
-        self._said = _new_folder() if folder is None else folder
-        self._process = _SERVER.Process(
-            target=_become,
-            args=(args, Path.cwd(), {**os.environ, **environment}, self._said, own_group),
-        )
-        self._process.start()
-        self.pid = self._process.ident or 0
-        self.sentinel = self._process.sentinel
+        self.returncode: int | None = None
+        self._said = _new_folder() if said is None else said
+        variables = {**os.environ, **environment}
+        variables = {name: value for name, value in variables.items() if value is not None}
+        place, how = os.environ[_PLACE], os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        with contextlib.ExitStack() as opened:
+            files = [os.open(os.devnull, os.O_RDONLY)]
+            files += [os.open(self._said / name, how) for name in ("stdout", "stderr")]
+            for file in files:
+                opened.callback(os.close, file)
+            self.sentinel, self.pid = warm_python.ask(
+                f"{place}/socket",
+                args,
+                variables,
+                *files,
+                folder=str(folder or Path.cwd()),
+                own_group=own_group,
+                executable=str(warm_program()) if launches else "",
+            )
 
     def poll(self) -> int | None:
         """The exit status, or None while it runs."""
-        return self._process.exitcode
+        if self.returncode is None and wait([self.sentinel], 0):
+            self.returncode = int(warm_python.read_line(self.sentinel))
+            self.sentinel.close()
+        return self.returncode
 
     def send_signal(self, number: int) -> None:
         """Sends a signal; nothing where it has ended."""
@@ -80,11 +110,11 @@ class Forked:
         Raises:
             TimeoutExpired: it ran on, and was killed.
         """
-        self._process.join(patient(timeout))
-        status = self.poll()
-        if status is None:
-            self._process.kill()
+        if self.returncode is None and not wait([self.sentinel], patient(timeout)):
+            self.send_signal(signal.SIGKILL)
             raise subprocess.TimeoutExpired(self.args, timeout)
+        status = self.poll()
+        assert status is not None
         said = [(self._said / name).read_text() for name in ("stdout", "stderr")]
         return subprocess.CompletedProcess(self.args, status, *said)
 
@@ -104,27 +134,14 @@ def _new_folder() -> Path:
     return Path(tempfile.mkdtemp(dir=_place().name))
 
 
-def _become(
-    args: Sequence[str], place: Path, environment: dict[str, str], folder: Path, own_group: bool
-) -> None:
-    """In the new process: is what `python ARGUMENTS` would be."""
-    if own_group:
-        os.setpgid(0, 0)
-    gc.freeze()  # what the server imported is no garbage, and its pages stay shared
-    for descriptor, name in ((1, "stdout"), (2, "stderr")):
-        os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
-    os.environ.clear()
-    os.environ.update(environment)
-    os.chdir(place)
-    option, module, *rest = args
-    assert option == "-m"
-    sys.argv = [module, *rest]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
-
-
 def alone(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """One process of Python, run to its end."""
     return Forked(*arguments, **environment).wait()
+
+
+def launch(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """One that starts others, run to its end."""
+    return Forked(*arguments, launches=True, **environment).wait()
 
 
 def together(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -143,9 +160,9 @@ def together(*arguments: str, **environment: str) -> subprocess.CompletedProcess
         "GROUP_RANK": "0",
         "TORCHELASTIC_RUN_ID": "none",
     }
-    folder = _new_folder()
+    said = _new_folder()
     both = [
-        Forked(*arguments, folder=folder, RANK=rank, LOCAL_RANK=rank, **world, **environment)
+        Forked(*arguments, said=said, RANK=rank, LOCAL_RANK=rank, **world, **environment)
         for rank in ("0", "1")
     ]
     wait([process.sentinel for process in both], patient(300))

@@ -64,7 +64,7 @@ def words_of(verb: str, folder: Path, url: str) -> list[str]:
 
 def stop(arguments: list[str], server: FakeServer, number: int) -> tuple[int, str, str]:
     """Starts Python, sends the signal when the server hangs; status, output and errors."""
-    process = Forked(*arguments, own_group=True, **IMPORTS, OMP_NUM_THREADS="1")
+    process = Forked(*arguments, own_group=True, launches=True, **IMPORTS, OMP_NUM_THREADS="1")
     deadline = Deadline(120)
     while len(server.bodies) < NUM_ANSWERED + 2 and process.poll() is None:
         assert not deadline.has_passed, "it never asked"

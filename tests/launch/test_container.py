@@ -9,8 +9,6 @@ import re
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +18,7 @@ import pytest
 
 from helpers.container import lay_out
 from helpers.paths import CONFIGS
-from helpers.patience import Deadline, patient
+from helpers.patience import Deadline
 from helpers.processes import Forked
 from helpers.sagemaker import write_recipe
 from unspoken.launch.container.job import ACCELERATE_FILE
@@ -29,13 +27,10 @@ from unspoken.launch.container.workers import children
 SECRET = "wJalrPlantedSecretKey0123456789abcdefEXAMPLE"
 
 
-def start(root: Path, port: int) -> subprocess.Popen[str]:
+def start(root: Path, port: int) -> Forked:
     """The entry point, as the container's command runs it: in the code folder."""
-    clean = {
-        k: v for k, v in os.environ.items() if not k.startswith(("SM_", "UNSPOKEN_", "PYTHONPA"))
-    }
+    unset = {name: None for name in os.environ if name.startswith(("SM_", "UNSPOKEN_", "PYTHONPA"))}
     environment = {
-        **clean,
         "MASTER_ADDR": "127.0.0.1",  # algo-1 has no address here
         "MASTER_PORT": str(port),
         "OMP_NUM_THREADS": "1",
@@ -43,20 +38,14 @@ def start(root: Path, port: int) -> subprocess.Popen[str]:
         "AWS_SECRET_ACCESS_KEY": SECRET,
         "CUDA_VISIBLE_DEVICES": "",
     }
-    return subprocess.Popen(
-        [sys.executable, "-m", "unspoken.launch.container.entry", "--root", str(root)],
-        cwd=root / "code",
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    entry = ["-m", "unspoken.launch.container.entry", "--root", str(root)]
+    return Forked(*entry, folder=root / "code", launches=True, **{**unset, **environment})
 
 
 @pytest.fixture
-def launched() -> Iterator[list[subprocess.Popen[str]]]:
+def launched() -> Iterator[list[Forked]]:
     """Entry points that a test started; they and their workers end with it."""
-    processes: list[subprocess.Popen[str]] = []
+    processes: list[Forked] = []
     yield processes
     for process in processes:
         for pid in family(process.pid) if process.poll() is None else []:
@@ -75,9 +64,7 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
-def wait_for(
-    condition: Any, process: subprocess.Popen[str] | Forked, timeout_s: float = 120
-) -> None:
+def wait_for(condition: Any, process: Forked, timeout_s: float = 120) -> None:
     deadline = Deadline(timeout_s)
     while not condition():
         assert process.poll() is None, process.communicate()
@@ -91,9 +78,7 @@ def metrics(run: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.integration
-def test_two_hosts_train_are_stopped_and_go_on(
-    tmp_path: Path, launched: list[subprocess.Popen[str]]
-) -> None:
+def test_two_hosts_train_are_stopped_and_go_on(tmp_path: Path, launched: list[Forked]) -> None:
     """Nothing is shared but the network; the second start has only what SageMaker keeps.
 
     The first start is DDP, and SIGTERM comes to one host later than to the other; the second is
@@ -109,12 +94,12 @@ def test_two_hosts_train_are_stopped_and_go_on(
     run = roots[0] / "checkpoints" / "run"
     wait_for(lambda: list(run.glob("internalized/checkpoint-*")), processes[0])
     processes[0].send_signal(signal.SIGTERM)
-    first = [processes[0].communicate(timeout=patient(100))[0]]
+    first = ["".join(processes[0].communicate(100))]
     # its processes end, and it waits for its own SIGTERM
     wait_for(lambda: not children(processes[1].pid), processes[1])
     assert processes[1].poll() is None
     processes[1].send_signal(signal.SIGTERM)
-    first.append(processes[1].communicate(timeout=patient(10))[0])
+    first.append("".join(processes[1].communicate(10)))
     assert [process.returncode for process in processes] == [75, 75], first
     assert not any((root / "output" / "failure").exists() for root in roots)
     assert not (roots[0] / "model").exists()
@@ -138,7 +123,7 @@ def test_two_hosts_train_are_stopped_and_go_on(
     port = free_port()
     processes = [start(root, port) for root in roots]
     launched += processes
-    second = [process.communicate(timeout=patient(200))[0] for process in processes]
+    second = ["".join(process.communicate(200)) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], second
 
     steps = [record["step"] for record in metrics(run) if record["event"] == "train"]
@@ -167,7 +152,7 @@ def test_two_hosts_train_are_stopped_and_go_on(
 
 @pytest.mark.integration
 def test_hosts_agree_where_a_resumed_job_has_another_setting(
-    tmp_path: Path, launched: list[subprocess.Popen[str]]
+    tmp_path: Path, launched: list[Forked]
 ) -> None:
     """The first sets aside what it has, and so the other must not go on from what it was sent."""
     train: dict[str, Any] = {"max_steps": 150, "checkpoint_every": 25, "learning_rate": 1e-3}
@@ -184,7 +169,7 @@ def test_hosts_agree_where_a_resumed_job_has_another_setting(
     run, port = roots[0] / "checkpoints" / "run", free_port()
     processes = [start(root, port) for root in roots]
     launched += processes
-    output = [process.communicate(timeout=patient(120))[0] for process in processes]
+    output = ["".join(process.communicate(120)) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], output
     assert list((run / "old" / "1" / "internalized").glob("checkpoint-*"))
     steps = [record["step"] for record in metrics(run) if record["event"] == "train"]
@@ -209,7 +194,7 @@ def test_a_bad_recipe_leaves_its_one_line_reason(tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path)
     root = lay_out(tmp_path / "ml", recipe, "train.learning_rat=1e-3")
     process = start(root, free_port())
-    log = process.communicate(timeout=patient(100))[0]
+    log = "".join(process.communicate(100))
     assert process.returncode not in (0, 75), log
     reason = (root / "output" / "failure").read_text()
     assert "learning_rat" in reason

@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 import yaml
 
 from helpers.paths import CONFIGS
+from helpers.processes import warm_program
 from helpers.recipes import tiny_recipe
 from helpers.training import NO_DROPOUT, losses
 from unspoken.cli.main import main
@@ -158,13 +160,17 @@ def ended(name: str, timeout_s: float = 120) -> str:
 class Launched:
     """A recipe that was launched: its run folder, and the ids of its jobs by name."""
 
-    def __init__(self, folder: Path, recipe: Any, *flags: str) -> None:
+    def __init__(self, folder: Path, recipe: Any, *flags: str, warm: bool = True) -> None:
+        """Launches it; warm: its processes are forked ones, which cannot be held by SIGSTOP."""
         self.run = folder / "run folder"  # sbatch and the shell have to read this, too
         self.recipe = folder / "recipe.yaml"
         folder.mkdir(exist_ok=True)
         self.recipe.write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
         self.flags = [str(self.recipe), f"output={self.run}", *flags]
-        main(["launch", "slurm", *self.flags])
+        with pytest.MonkeyPatch.context() as patch:
+            if warm:
+                patch.setattr(sys, "executable", str(warm_program()))  # which the jobs start
+            main(["launch", "slurm", *self.flags])
         self.folder = self.run / "slurm" / "1"
         known = json.loads((self.folder / "jobs.json").read_text())["jobs"]
         self.jobs = {one["name"]: one["id"] for one in known}
@@ -204,7 +210,9 @@ def test_a_run_goes_on_after_the_time_limit_as_if_nothing_had_been(tmp_path: Pat
         tmp_path / "unused",
         train={"max_steps": 400, "evaluate_every": 200, "checkpoint_every": 5_000},
     )
-    launched = Launched(tmp_path / "own", recipe, "--time=1", "--save_s=30", "--cpus_per_task=1")
+    launched = Launched(
+        tmp_path / "own", recipe, "--time=1", "--save_s=30", "--cpus_per_task=1", warm=False
+    )
     run = launched.jobs["run"]
     metrics = launched.run / "internalized" / "metrics.jsonl"
     until(lambda: metrics.exists() and len(metrics.read_text()) > 500, 180, "some steps")

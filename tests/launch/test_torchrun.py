@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from helpers.processes import Forked
 from unspoken.launch.torchrun import status_of
 
 
@@ -24,15 +23,11 @@ def test_the_first_failure_of_a_node_decides_its_exit_status() -> None:
     assert status_of({0: failure(-15, 11)}) == 143
 
 
-def start_node(code: str, **environment: str) -> subprocess.Popen[str]:
+def start_node(code: str, **environment: str) -> Forked:
     """Two processes of one node, each of which runs `code`."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "unspoken.launch.torchrun", "--nproc_per_node=2",
-         "--master_addr=127.0.0.1", "--master_port=29517", "--no_python", sys.executable, "-c",
-         code],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-    )  # fmt: skip
+    processes = ["--nproc_per_node=2", "--master_addr=127.0.0.1", "--master_port=29517"]
+    program = ["--no_python", sys.executable, "-c", code]
+    return Forked("-m", "unspoken.launch.torchrun", *processes, *program, **environment)
 
 
 @pytest.mark.integration

@@ -7,8 +7,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -22,8 +20,8 @@ from helpers.launching import (
     train_alone,
 )
 from helpers.paths import ROOT
-from helpers.patience import Deadline, patient
-from helpers.processes import alone, together
+from helpers.patience import Deadline
+from helpers.processes import Forked, alone, launch, together
 from helpers.recipes import tiny_recipe
 from unspoken.common.errors import RecipeError
 from unspoken.data.jsonl import write_jsonl
@@ -98,16 +96,10 @@ def test_ctrl_c_under_a_launcher_saves_and_goes_on(tmp_path: Path) -> None:
         tmp_path / "run", train={"max_steps": 4000, "checkpoint_every": 4000}, evaluate={"limit": 4}
     )
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
-    launcher = subprocess.Popen(
-        [
-            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
-            "-m", "unspoken", "run", str(tmp_path / "recipe.yaml"),
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        start_new_session=True,
+    launcher = Forked(
+        "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
+        "-m", "unspoken", "run", str(tmp_path / "recipe.yaml"),
+        launches=True, own_group=True, OMP_NUM_THREADS="1",
     )  # fmt: skip
     log = tmp_path / "run" / "internalized" / "metrics.jsonl"
     deadline = Deadline(120)
@@ -117,7 +109,7 @@ def test_ctrl_c_under_a_launcher_saves_and_goes_on(tmp_path: Path) -> None:
     for process in _group(launcher.pid):
         with contextlib.suppress(ProcessLookupError):  # torchrun has others that come and go
             os.kill(process, signal.SIGINT)
-    output, _ = launcher.communicate(timeout=patient(120))
+    output = "".join(launcher.communicate(120))
     assert "everything is saved in" in output, output
     assert list((tmp_path / "run" / "internalized").glob("checkpoint-*"))
 
@@ -171,7 +163,7 @@ def test_every_config_trains_the_quickstarts_student(tmp_path: Path, name: str) 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    done = alone(
+    done = launch(
         "-m", "accelerate.commands.accelerate_cli", "launch",
         "--config_file", str(root / "configs" / f"{name}.yaml"),
         "--num_processes", "2", "--main_process_port", str(port),
