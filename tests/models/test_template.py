@@ -6,6 +6,7 @@ import pytest
 
 from unspoken.common.errors import ModelError
 from unspoken.data.example import Example
+from unspoken.models.chat_template import chat_template
 from unspoken.models.template import Template, encode_prompts, squeeze
 from unspoken.train.encode import encode_examples
 
@@ -99,3 +100,28 @@ def test_byte_pairs_with_start_and_end_tokens_of_their_own(byte_pair_tokenizer: 
     prompt, thought = int(dataset.prompt_lengths[0]), dataset.step_ends.tolist()
     first_step = byte_pair_tokenizer.decode(dataset.tokens[prompt : prompt + thought[1]])
     assert (first_step, dataset.most_steps) == ("<<12+30=42>>", 2)
+
+
+def test_choices_are_named_after_the_question_and_part_of_what_is_cached(tokenizer: Any) -> None:
+    queues = ("billing", "login")
+    assert Template("plain", choices=queues).prompt("q?") == "q?\nChoices: billing, login\n"
+    assert Template("plain", choices=("a, b", "c")).prompt("q?") == "q?\nChoices: a, b | c\n"
+    lengths = [
+        encode_examples([EXAMPLE], tokenizer, Template("plain", choices=one)).prompt_lengths
+        for one in (None, queues)
+    ]
+    assert lengths[0] < lengths[1]
+
+
+@pytest.mark.parametrize("name", ["plain", "compact", "qa", "chat"])
+def test_an_exported_chat_template_names_the_choices_itself(tokenizer: Any, name: Any) -> None:
+    tokenizer.chat_template = CHAT
+    template = Template(name, tokenizer, ("billing", "login"))
+    text = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "I cannot log in."}],
+        chat_template=chat_template(template, tokenizer),
+        add_generation_prompt=True,
+        tokenize=False,
+    )
+    assert text == template.prompt("I cannot log in.")
+    assert "Choices: billing, login" in text

@@ -30,3 +30,17 @@ def test_few_shot_examples_and_a_system_prompt_stand_before_the_question(tmp_pat
         make_prompt_writer("plain", None, shots)
     with pytest.raises(DataError, match=r"^system_prompt: "):
         make_prompt_writer("trained", "Think.")
+
+
+def test_choices_are_named_after_the_question_and_decide_the_traces() -> None:
+    queues = ("billing", "login")
+    for style in ("plain", "chat"):
+        writer = make_prompt_writer(style, choices=queues)
+        prompt = writer("I cannot log in.")
+        asked = prompt.messages[-1]["content"] if prompt.messages else prompt.text
+        assert "I cannot log in.\nChoices: billing, login" in asked
+        assert writer.settings() != make_prompt_writer(style).settings()
+    # a model that unspoken trained is asked as it was trained
+    assert make_prompt_writer("trained", choices=queues)("I cannot log in.").text == (
+        "I cannot log in."
+    )

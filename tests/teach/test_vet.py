@@ -408,3 +408,33 @@ def test_the_summary_is_plain_json(tmp_path):
     assert values["failed_output"] is None
     assert values["num_unverified"] == values["num_unmeasured"] == 1
     assert sum("of those kept" in line for line in summary_lines(summary)) == 2
+
+
+def test_with_choices_the_one_that_a_trace_names_is_kept(tmp_path):
+    queues = ("billing", "login", "other")
+    written = {
+        "q1": "No money.\nFinal Answer: The category is **Login**.",
+        "q2": "Hm.\nFinal Answer: login or billing",
+        "q3": "Hm.\nFinal Answer: refund",
+        "q4": "Hm.\nFinal Answer: other",
+    }
+    traces = [trace(question, cot, answer="login") for question, cot in written.items()]
+    _, kept, rejected = run(tmp_path, traces, rules=VetRules(choices=queues))
+    assert [(record["question"], record["answer"]) for record in kept] == [("q1", "login")]
+    assert reasons(rejected) == ["no_choice", "no_choice", "wrong_answer"]
+
+
+def test_with_choices_traces_without_gold_vote_with_the_choice_that_they_name(tmp_path):
+    words = ["so login", "it is **login**", "billing", "no idea"]
+    traces = [trace("q", f"Hm {n}.\nFinal Answer: {word}") for n, word in enumerate(words)]
+    for record in traces:
+        del record["answer"]
+    rules = VetRules(choices="billing,login", majority=True)
+    _, kept, rejected = run(tmp_path, traces, rules=rules)
+    assert [record["answer"] for record in kept] == ["login", "login"]
+    assert reasons(rejected) == ["minority", "no_choice"]
+
+
+def test_a_gold_answer_that_is_no_choice_is_an_error(tmp_path):
+    with pytest.raises(DataError, match=r"in-0\.jsonl:1: answer: found '36'; needed: one of the"):
+        run(tmp_path, [trace("q")], rules=VetRules(choices="billing,login"))

@@ -19,7 +19,13 @@ from unspoken.data.jsonl import read_jsonl
 from unspoken.data.leaks import check_leaks
 from unspoken.recipe import Data, Recipe, Vet
 from unspoken.recipe.layout import DATASET_FILE
-from unspoken.run.data import iter_split_questions, kind_of, num_held_out
+from unspoken.run.data import (
+    iter_split_questions,
+    kind_of,
+    num_held_out,
+    require_choices,
+    vet_rules,
+)
 
 #: Examples that a task is sampled with.
 _SAMPLE = 400
@@ -134,6 +140,8 @@ def _files(recipe: Recipe) -> Sample:
     some, note = _training(recipe, train)
     questions = {name: iter_split_questions(path) for name, path in asked.items()}
     check_leaks({**questions, "train": (one.question for one in some)}, allow=data.allow_leaks)
+    if data.choices:
+        require_choices([train, *asked.values()], data.choices)
     sizes = {name: sum(1 for _ in iter_split_questions(path)) for name, path in asked.items()}
     num_held = 0
     if "valid" not in asked and some[0].answer:  # without a gold answer nothing can validate
@@ -205,12 +213,12 @@ def _questions(path: Path) -> list[Example]:
 @settings_of(Vet.names_in("vet"))
 def _vetted(path: Path, recipe: Recipe) -> tuple[list[Example], str]:
     """The given traces that the run will keep, and how many of them it will not."""
-    from unspoken.teach.vet import VetRules, vet_traces
+    from unspoken.teach.vet import vet_traces
 
     tests = [recipe.data.test] if recipe.data.test is not None else []
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / DATASET_FILE
-        summary = vet_traces([path], target, VetRules(**recipe.vet.model_dump()), test=tests)
+        summary = vet_traces([path], target, vet_rules(recipe), test=tests)
         if not summary.num_kept:
             reasons = ", ".join(f"{count:,} {why}" for why, count in summary.rejected.items())
             raise DataError(

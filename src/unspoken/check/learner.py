@@ -123,7 +123,7 @@ def _encode(
 
     What does not fit whatever a teacher writes is an error; what may not fit is said.
     """
-    template = Template(recipe.template, tokenizer)
+    template = Template(recipe.template, tokenizer, recipe.data.choices)
 
     def encode(examples: Sequence[Example]) -> CoTDataset:
         dataset = encode_examples(

@@ -141,7 +141,7 @@ def _time_steps(recipe: Recipe, learner: Learner) -> Iterator[float]:
         trainer = StepwiseInternalization(
             model,
             learner.tokenizer,
-            Template(recipe.template, learner.tokenizer),
+            Template(recipe.template, learner.tokenizer, recipe.data.choices),
             recipe,
             train=learner.dataset,
             folder=Path(folder),

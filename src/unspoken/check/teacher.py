@@ -53,7 +53,7 @@ def check_teacher(
             do.
     """
     teacher, is_known = teaching.settings, sample.num_train > 0
-    asking = _asking(teacher, sample)
+    asking = replace(_asking(teacher, sample), choices=recipe.data.choices)
     if is_known:
         gold = _gold(recipe, teacher, asking.questions)
         text = f"teacher is asked: {asking.num_questions:,} questions, {gold}"
@@ -270,7 +270,7 @@ def _mark(
 
 def _scratch_limit(recipe: Recipe, teacher: Teacher, learner: Learner) -> int:
     """Tokens of a trace that the unspoken.json of a teacher from scratch will allow."""
-    template = Template(recipe.template, learner.tokenizer)
+    template = Template(recipe.template, learner.tokenizer, recipe.data.choices)
     card = model_card(learner.dataset, learner.tokenizer, template, removed=0, step=0)
     positions = num_positions(learner.model)
     fits = card.max_new_tokens
@@ -314,12 +314,12 @@ def _check_folder(teacher: Teacher, asking: Asking) -> Generator[Finding, None, 
     return replace(
         asking,
         limit=limit or (card.max_new_tokens if card is not None else MAX_NEW_TOKENS),
-        writer=_writer(engine, teacher),
+        writer=_writer(engine, teacher, asking),
     )
 
 
-def _writer(engine: Engine, teacher: Teacher) -> PromptWriter:
-    return make_prompt_writer(engine.style, teacher.system_prompt, teacher.few_shot)
+def _writer(engine: Engine, teacher: Teacher, asking: Asking) -> PromptWriter:
+    return make_prompt_writer(engine.style, teacher.system_prompt, teacher.few_shot, asking.choices)
 
 
 def _check_server(teacher: Teacher, asking: Asking) -> Generator[Finding, None, Asking]:
@@ -341,7 +341,7 @@ def _check_server(teacher: Teacher, asking: Asking) -> Generator[Finding, None, 
     yield Finding("teacher", f"teacher: {name} {where}, asked in style {engine.style}")
     yield Finding("teacher", f"teacher.api_key_env: {_key(teacher.api_key_env, has_key)}")
     limit = teacher.max_new_tokens or MAX_NEW_TOKENS
-    return replace(asking, limit=limit, writer=_writer(engine, teacher))
+    return replace(asking, limit=limit, writer=_writer(engine, teacher, asking))
 
 
 def _check_command(command: str, name: str) -> Iterator[Finding]:

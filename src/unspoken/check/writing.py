@@ -25,6 +25,7 @@ class Asking:
         limit: tokens of a trace at the most; None: not counted.
         writer: renders the prompts, where it is known how.
         learner: the teacher without weights, where this run trains it.
+        choices: the only answers that there are, which prompts name.
     """
 
     questions: list[Example]
@@ -33,6 +34,7 @@ class Asking:
     limit: int | None
     writer: PromptWriter | None
     learner: Learner | None = None
+    choices: tuple[str, ...] | None = None
 
 
 def count_written(teacher: Teacher, asking: Asking) -> Iterator[Finding]:

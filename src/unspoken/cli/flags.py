@@ -30,6 +30,7 @@ class Flag:
         kind: type of the value; None: the setting's.
         help: in place of the setting's description.
         default: that the help shows; None: the setting's.
+        read: what becomes of a value as it was typed.
         to_recipe: what becomes of a value on its way into the recipe.
     """
 
@@ -38,6 +39,7 @@ class Flag:
     kind: Any = None
     help: str | None = None
     default: Any = None
+    read: Callable[[Any], Any] | None = None
     to_recipe: Callable[[Any], Any] | None = None
 
 
@@ -47,7 +49,7 @@ def flag(key: str | None, *names: str, **details: Any) -> Any:
     Args:
         key: of the setting that it stands for, if it stands for one.
         names: further names of it, such as --lr.
-        details: `kind`, `help`, `default`, `to_recipe`; see `Flag`.
+        details: `kind`, `help`, `default`, `read`, `to_recipe`; see `Flag`.
     """
     return Flag(key, names, **details)
 
@@ -93,8 +95,10 @@ class Options:
 
     def given(self) -> dict[str, Any]:
         """The flags that were given, by their names."""
-        values = {name: getattr(self, name) for name in self.flags}
-        return {name: value for name, value in values.items() if value is not None}
+        given = {name: getattr(self, name) for name in self.flags}
+        given = {name: value for name, value in given.items() if value is not None}
+        readers = {name: self.flags[name].read or (lambda value: value) for name in given}
+        return {name: readers[name](value) for name, value in given.items()}
 
     def values(self) -> dict[str, Any]:
         """All flags by their names: as given, else by default."""

@@ -10,6 +10,8 @@ from cyclopts import Group, Parameter
 
 from unspoken.cli.flags import Options, flag
 from unspoken.common.errors import SettingError, setting
+from unspoken.data.jsonl import read_lines
+from unspoken.recipe.choices import make_labels
 from unspoken.recipe.teacher import MAX_NEW_TOKENS
 
 _DATA = Group("Data", sort_key=1)
@@ -47,6 +49,28 @@ Flag = Annotated[bool, Parameter(show_default=False)]
 _TARGETS = ("auto", "all-linear")
 
 
+def read_choices(text: str) -> tuple[str, ...]:
+    """Classes as they are typed, or those of the file that is named, one a line.
+
+    Raises:
+        DataError: the file cannot be read.
+        SettingError: they are no classes.
+    """
+    path = Path(text)
+    if "," in text or not path.is_file():
+        return make_labels(text)
+    return make_labels([line.strip() for _, line in read_lines(path, needed="one class a line")])
+
+
+#: The only answers that there are, on the command line: names with commas between them, or a file.
+CHOICES = {
+    "kind": str,
+    "read": read_choices,
+    "help": "the only answers that there are, such as billing,login,other, or a file with one a "
+    "line: prompts name them, an answer counts as the one that it names, and each is measured",
+}
+
+
 class DataFlags(Options, panel=_DATA):
     """What is learned from: files, or a task that unspoken makes or converts itself."""
 
@@ -60,6 +84,7 @@ class DataFlags(Options, panel=_DATA):
     num_test = flag("data.num_test")
     source = flag("data.source")
     max_length = flag("data.max_length")
+    choices = flag("data.choices", **CHOICES)
 
 
 class StudentFlags(Options, panel=_MODEL):
@@ -256,6 +281,7 @@ class VettingFlags(Options, panel=_VETTING):
     pattern = flag("vet.pattern")
     overlap = flag("vet.overlap")
     max_per_question = flag("vet.max_per_question")
+    choices = flag("data.choices", **CHOICES)
 
 
 class EvaluateSamplingFlags(SamplingFlags):
@@ -273,6 +299,7 @@ class AskingFlags(Options, panel=_SAMPLING):
     samples_per_question = flag("teacher.samples_per_question")
     few_shot = flag("teacher.few_shot", help="JSONL with solved questions that it is shown first")
     system_prompt = flag("teacher.system_prompt")
+    choices = flag("data.choices", **CHOICES)
 
 
 class PortionFlags(Options, panel=_PORTION):
@@ -325,8 +352,16 @@ class MeasuringFlags(Options, panel=_MEASURING):
     )
     batch_size = flag("evaluate.batch_size")
     limit = flag("evaluate.limit")
+    choices = flag("data.choices", **CHOICES)
+    only_choices = flag("evaluate.only_choices")
     num_latency = flag("evaluate.num_latency", help="questions timed one by one")
     latency_seconds = flag("evaluate.latency_seconds", help="that this takes at the most")
+
+
+class JudgingFlags(Options, panel=_MEASURING):
+    """How answers are judged."""
+
+    choices = flag("data.choices", **CHOICES)
 
 
 class AskFlags(Options, panel=_MODEL):

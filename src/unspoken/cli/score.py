@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from unspoken.cli.options import Overwrite
+from cyclopts import Parameter
+
+from unspoken.cli.options import JudgingFlags, Overwrite
 from unspoken.cli.output import waiting
 
 
-def score(*, input: Path, output: Path, overwrite: Overwrite = False) -> None:
+def score(
+    *,
+    input: Path,
+    output: Path,
+    judging: Annotated[JudgingFlags, Parameter(name="*")] = JudgingFlags(),  # noqa: B008
+    overwrite: Overwrite = False,
+) -> None:
     """Judge existing answers without a model.
 
     Parameters
@@ -22,6 +31,6 @@ def score(*, input: Path, output: Path, overwrite: Overwrite = False) -> None:
     from unspoken.report import print_metrics
 
     with waiting("judging"):
-        metrics = score_file(input, output, overwrite)
+        metrics = score_file(input, output, overwrite, **judging.given())
     print_metrics(metrics)
     print(f"scored: {output}")

@@ -13,6 +13,7 @@ from unspoken import recipe
 from unspoken.common.errors import DataError, ModelError, setting, settings_of, shorten
 from unspoken.data.notation import Notation, notation_of
 from unspoken.measure.answers import read_answer, split_answer
+from unspoken.measure.choices import read_choice
 from unspoken.measure.decode import Completion, Decoder
 from unspoken.models.card import ModelCard
 from unspoken.models.load import load_model, load_tokenizer
@@ -154,6 +155,8 @@ class LoadedModel:
         thought, answer = split_answer(reply.written) or ("", "")
         if not answer and reply.stopped:
             answer, _ = read_answer(reply.written)
+        if answer and self.template.choices:
+            answer = read_choice(reply.written, self.template.choices).label
         own = self.notation.to_person(answer) if answer else None
         return replace(reply, answer=own or "", thought=thought.strip())
 
@@ -238,7 +241,8 @@ def with_card(
     card = ModelCard.read(named.source)
     has_chat = getattr(tokenizer, "chat_template", None) is not None
     default: TemplateName = "chat" if has_chat else "plain"
-    form = Template(template or (card.template if card else default), tokenizer)
+    choices = card.choices if card else None
+    form = Template(template or (card.template if card else default), tokenizer, choices)
     example = _question_of(card.example_prompt, form) if card else ""
     task, sizes = named.task, named.sizes
     if card is not None and card.task is not None:

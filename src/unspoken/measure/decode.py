@@ -117,6 +117,7 @@ class Decoder:
         stop: StopTexts | None = None,
         stopping: Callable[[], bool] = lambda: False,
         wrote: Callable[[int], None] = lambda num_tokens: None,
+        allowed: Callable[[Sequence[int]], list[int]] | None = None,
     ) -> Iterator[tuple[int, Completion]]:
         """Yields the number of a prompt and its completion as soon as it is there.
 
@@ -128,6 +129,8 @@ class Decoder:
             stop: texts that end a completion, too.
             stopping: asked between steps; once it says yes, nothing more is written.
             wrote: told how many tokens were written since it was told last.
+            allowed: tokens of a completion so far -> those that may come next, at least one; None:
+                every one. Only `generate` asks in this way.
 
         Raises:
             DataError: a prompt leaves no position for an answer.
@@ -142,6 +145,7 @@ class Decoder:
                 draws.seeds[index] if draws else 0,
                 self._ends,
                 finder,
+                allowed=allowed,
             )
             for index, prompt in enumerate(prompts)
         )
@@ -193,7 +197,8 @@ class Decoder:
         from unspoken.measure.slots import fits
 
         active: list[Draft] = []
-        way = self._in_slots if fits(self.model) else self._in_batches
+        is_free = not waiting or waiting[0].allowed is None
+        way = self._in_slots if is_free and fits(self.model) else self._in_batches
         try:
             yield from way(waiting, active, draws, stopping, wrote)
             return False
@@ -278,7 +283,12 @@ class Decoder:
     ) -> None:
         """Writes these rows with transformers' `generate`, padded on the left."""
         import torch
-        from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
+        from transformers import (
+            GenerationConfig,
+            LogitsProcessorList,
+            PrefixConstrainedLogitsProcessor,
+            StoppingCriteriaList,
+        )
 
         from unspoken.measure.choose import Chooser
 
@@ -311,13 +321,23 @@ class Decoder:
         def process(input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
             return chooser.with_noise(scores)
 
+        def allow(number: int, input_ids: torch.Tensor) -> list[int]:
+            """The tokens that may come next in a row; (T,) tokens with its prompt."""
+            row = rows[number]
+            if row.completion is not None or row.allowed is None:
+                return self._ends
+            return row.allowed(input_ids[longest:].tolist())
+
+        processors: list[Any] = [process]
+        if rows[0].allowed is not None:
+            processors.insert(0, PrefixConstrainedLogitsProcessor(allow, num_beams=1))
         generate: Any = self.model.generate
         with torch.inference_mode():
             generate(
                 torch.tensor(ids, device=device),  # (B, T)
                 attention_mask=torch.tensor(mask, device=device),
                 generation_config=config,
-                logits_processor=LogitsProcessorList([process]),  # pyright: ignore
+                logits_processor=LogitsProcessorList(processors),
                 stopping_criteria=StoppingCriteriaList([add]),  # pyright: ignore
             )
 

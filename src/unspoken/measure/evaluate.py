@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import model_validator
 
 from unspoken import recipe
-from unspoken.common.errors import DataError
+from unspoken.common.errors import DataError, SettingError, setting, shorten
 from unspoken.common.files import refuse_existing
 from unspoken.common.interrupt import Interrupted, StopRequest
 from unspoken.common.locks import locked
@@ -29,7 +29,9 @@ from unspoken.common.settings import (
 from unspoken.data.example import Example
 from unspoken.data.jsonl import write_jsonl
 from unspoken.measure.decode import Completion, Decoder, Draws
+from unspoken.measure.grade import stated_gold
 from unspoken.measure.latency import SingleQuestions, take_turns
+from unspoken.measure.only_choices import ChoiceDecoder
 from unspoken.measure.partial import PartialPredictions, fingerprint_of
 from unspoken.measure.predictions import Metrics, Prediction, judge, summarize, with_latencies
 from unspoken.measure.sampling import Sampling, seed_of
@@ -37,6 +39,7 @@ from unspoken.models.adapter import require_adapter
 from unspoken.models.card import ModelCard
 from unspoken.models.load import dtype_for_asking, load_model, load_tokenizer
 from unspoken.models.template import Template, encode_prompts
+from unspoken.recipe.choices import Labels, require_choice
 from unspoken.recipe.sections import TemplateName
 
 if TYPE_CHECKING:
@@ -64,6 +67,11 @@ class EvaluateOptions:
         temperature: 0 takes the likeliest token.
         top_p: only the likeliest tokens with this much probability together.
         seed: what is drawn follows from it, the place of the question and the sample's number.
+        choices: the only answers that there are: an answer counts as the one that it names. None:
+            those that the model learned, if it learned some. Prompts name them, but those of a
+            model that unspoken trained without.
+        only_choices: where an answer is not one of them as they stand, the model answers again and
+            can write nothing else; not where single questions are timed.
 
     Raises:
         SettingError: for values that make no sense.
@@ -77,6 +85,8 @@ class EvaluateOptions:
     temperature: Temperature = 0.0
     top_p: Share = 1.0
     seed: Seed = 0
+    choices: Labels | None = None
+    only_choices: bool = False
 
     @model_validator(mode="after")
     def _samples_that_can_be(self) -> EvaluateOptions:
@@ -124,7 +134,8 @@ def evaluate(
     partial = partial or PartialPredictions()
     _ask_missing(asker, partial, process=process, stopping=stopping, progress=progress, delay=delay)
     predictions = [partial.predictions[place] for place in range(len(asker.samples))]
-    return predictions, summarize(predictions, partial.seconds, options.batch_size)
+    metrics = summarize(predictions, partial.seconds, options.batch_size, asker.choices)
+    return predictions, metrics
 
 
 class _Asker:
@@ -133,6 +144,7 @@ class _Asker:
     Attributes:
         samples: index of the question and number of the sample, at each place.
         batch_size: samples at once, in each process.
+        choices: the only answers that there are.
     """
 
     def __init__(
@@ -156,6 +168,17 @@ class _Asker:
             pad_token_id=self._tokenizer.pad_token_id,
             batch_size=self.batch_size,
         )
+        self.choices = options.choices or template.choices
+        self._only: ChoiceDecoder | None = None
+        if options.only_choices:
+            if not self.choices:
+                raise SettingError(
+                    "only_choices",
+                    found="it without choices",
+                    needed=f"the only answers that there are, in {setting('choices')}",
+                    remedy="name them, or leave it out",
+                )
+            self._only = ChoiceDecoder(self._decoder, tokenizer, template, self.choices)
 
     def longest_first(self) -> list[int]:
         """All places, those with the longest prompts first."""
@@ -180,12 +203,27 @@ class _Asker:
         for place, completion in self._complete(places, stopping, wrote):
             batch[place] = completion
             if len(batch) == self.batch_size:
+                batch = self._settled(batch, stopping)
                 seconds = time.perf_counter() - begin
                 yield self._judged(batch), seconds
                 begin, batch = time.perf_counter(), {}
         if batch:
+            batch = self._settled(batch, stopping)
             seconds = time.perf_counter() - begin
             yield self._judged(batch), seconds
+
+    def _settled(
+        self, batch: dict[int, Completion], stopping: Callable[[], bool]
+    ) -> dict[int, Completion]:
+        """The completions, each with one of the choices where nothing else is allowed."""
+        if self._only is None:
+            return batch
+        places = list(batch)
+        chosen = [self.samples[place] for place in places]
+        prompts = [self._prompts[index] for index, _ in chosen]
+        draws = _draws(self._sampling, chosen)
+        settled = self._only.settle(prompts, list(batch.values()), draws, stopping)
+        return batch | {places[number]: found for number, found in settled}
 
     def _complete(
         self,
@@ -215,6 +253,7 @@ class _Asker:
             num_tokens=completion.num_tokens,
             stopped=completion.stopped,
             sample=sample,
+            choices=self.choices,
         )
 
 
@@ -310,7 +349,8 @@ def evaluate_folder(
         raise DataError("found no questions; needed: at least one; give a file with some")
     if adapter is not None:
         require_adapter(adapter, model.name)
-    options, template = _completed(options or EvaluateOptions(), template, model, adapter)
+    options, form = _completed(options or EvaluateOptions(), template, model, adapter)
+    _require_choices(examples, options.choices)
     if dtype == "auto":
         dtype = _same_for_all(dtype_for_asking(model), process)
     partial_file = output.with_name(f".{output.name}.partial")
@@ -318,7 +358,7 @@ def evaluate_folder(
         kept = PartialPredictions()
         if is_main:
             stack.enter_context(locked(output))
-            deciding = {**_deciding(options), "template": template, "dtype": dtype}
+            deciding = {**_deciding(options), **form._asdict(), "dtype": dtype}
             fingerprint = fingerprint_of(model, adapter, examples, deciding)
             kept = PartialPredictions(partial_file, fingerprint)
         partial = stack.enter_context(kept)
@@ -326,7 +366,7 @@ def evaluate_folder(
         predictions, metrics = evaluate(
             loaded,
             tokenizer,
-            Template(template, tokenizer),
+            form.of(tokenizer),
             examples,
             options,
             partial=partial,
@@ -338,11 +378,17 @@ def evaluate_folder(
             write_jsonl(output, records, overwrite=overwrite)
         partial.remove()
     if is_main and options.num_latency:
-        alone = _single_questions(
-            loaded, tokenizer, Template(template, tokenizer), examples, options
-        )
+        alone = _single_questions(loaded, tokenizer, form.of(tokenizer), examples, options)
         metrics = with_latencies(metrics, _timed(alone, options, progress))
     return {**metrics.to_json(), "dtype": dtype}
+
+
+def _require_choices(examples: Sequence[Example], choices: Sequence[str] | None) -> None:
+    """Refuses gold answers that are none of the choices, before any question is asked."""
+    for example in examples if choices else ():
+        if choices and example.answer.strip():
+            where = f"question {shorten(example.question)}: answer"
+            require_choice(stated_gold(example.answer), choices, where)
 
 
 def _same_for_all(dtype: str, process: PartialState | None) -> str:
@@ -366,10 +412,10 @@ def load_single_questions(
 
     The arguments are those of `evaluate_folder`, which raises the same.
     """
-    options, template = _completed(options, template, model, None)
+    options, form = _completed(options, template, model, None)
     dtype = dtype_for_asking(model) if dtype == "auto" else dtype
     loaded, tokenizer = _load(model, None, dtype)
-    return _single_questions(loaded, tokenizer, Template(template, tokenizer), examples, options)
+    return _single_questions(loaded, tokenizer, form.of(tokenizer), examples, options)
 
 
 def _load(model: recipe.Model, adapter: str | None, dtype: str) -> tuple[Any, Any]:
@@ -415,17 +461,32 @@ def _draws(sampling: Sampling, samples: Sequence[tuple[int, int]]) -> Draws | No
     return Draws(sampling.temperature, sampling.top_p, seeds)
 
 
+class _Form(NamedTuple):
+    """A template without its tokenizer."""
+
+    template: TemplateName
+    named: tuple[str, ...] | None
+
+    def of(self, tokenizer: PreTrainedTokenizerBase) -> Template:
+        return Template(self.template, tokenizer, self.named)
+
+
 def _completed(
     options: EvaluateOptions,
     template: TemplateName | None,
     model: recipe.Model,
     adapter: str | None,
-) -> tuple[EvaluateOptions, TemplateName]:
-    """The options and the template, with what unspoken.json says in place of None."""
+) -> tuple[EvaluateOptions, _Form]:
+    """The options and how questions are put, with what unspoken.json says in place of None."""
     card = (ModelCard.read(adapter) if adapter else None) or ModelCard.read(str(model.name))
     limit = card.max_new_tokens if card else _DEFAULT_LIMIT
-    options = replace(options, max_new_tokens=options.max_new_tokens or limit)
-    return options, template or (card.template if card else "plain")
+    learned = card.choices if card else options.choices  # a model is asked as it was trained
+    options = replace(
+        options,
+        max_new_tokens=options.max_new_tokens or limit,
+        choices=options.choices or learned,
+    )
+    return options, _Form(template or (card.template if card else "plain"), learned)
 
 
 def _deciding(options: EvaluateOptions) -> dict[str, Any]:

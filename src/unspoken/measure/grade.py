@@ -9,9 +9,12 @@ neither is enough. A text of blanks is no gold answer, and what has none is not 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from unspoken.measure.answers import MAX_CHARACTERS, Words, compare_answers, read_answer
+from unspoken.measure.choices import read_choice
+from unspoken.recipe.choices import require_choice
 
 _SHORT = 12  # words of an answer that is given at once
 
@@ -32,7 +35,7 @@ class Grade(NamedTuple):
     undecided: bool = False
 
 
-def grade(text: str, gold: str | None) -> Grade:
+def grade(text: str, gold: str | None, choices: Sequence[str] | None = None) -> Grade:
     """The answer in a text, compared with the gold answer, if there is one.
 
     A number is read out of a sentence ("Natalia sold 72 clips") only where a marker says that this
@@ -42,6 +45,10 @@ def grade(text: str, gold: str | None) -> Grade:
     Args:
         text: everything that was written, without the end token.
         gold: the reference answer, or a solution that states it.
+        choices: the only answers that there are; see `unspoken.measure.choices`.
+
+    Raises:
+        DataError: the gold answer is none of the choices.
 
     Examples:
         >>> grade("9 * 2 = 18\\nFinal Answer: $18", "18")
@@ -49,6 +56,8 @@ def grade(text: str, gold: str | None) -> Grade:
         >>> grade("#### 18", " ").correct is None
         True
     """
+    if choices:
+        return _grade_choice(text, gold, choices)
     pred, is_stated = read_answer(text)
     if gold is None or not gold.strip():
         return Grade(pred, None, None)
@@ -58,6 +67,15 @@ def grade(text: str, gold: str | None) -> Grade:
     words: Words = "sentence" if is_stated else "around" if is_short else "lead_in"
     verdict = compare_with_gold(pred, gold, words)
     return Grade(pred, gold, verdict is True, verdict is None)
+
+
+def _grade_choice(text: str, gold: str | None, choices: Sequence[str]) -> Grade:
+    """The same where an answer is one of several classes."""
+    found = read_choice(text, choices)
+    if gold is None or not gold.strip():
+        return Grade(found.pred, None, None)
+    label = require_choice(stated_gold(gold), choices, "answer")
+    return Grade(found.pred, label, found.label == label, found.is_open)
 
 
 def is_right(pred: str, gold: str) -> bool:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from unspoken.measure.answers import answers_equal, digit_accuracy
+from unspoken.measure.choices import ClassCounts
 from unspoken.measure.grade import grade, is_right
 from unspoken.measure.stats import (
     clustered_interval,
@@ -20,7 +22,7 @@ from unspoken.measure.stats import (
     percentile,
     wilson_interval,
 )
-from unspoken.recipe.records import Metrics, Samples, Share
+from unspoken.recipe.records import Classes, Metrics, Samples, Share
 
 if TYPE_CHECKING:
     from unspoken.data.example import Example
@@ -78,6 +80,7 @@ def judge(
     num_tokens: int,
     stopped: bool,
     sample: int = 0,
+    choices: Sequence[str] | None = None,
 ) -> Prediction:
     """What was written for one question, compared with the gold answer, if there is one.
 
@@ -85,8 +88,12 @@ def judge(
         example: the question; its thought is not looked at.
         generated: without the end token.
         num_prompt_tokens, num_tokens, stopped, sample: as in `Prediction`.
+        choices: the only answers that there are.
+
+    Raises:
+        DataError: the gold answer is none of the choices.
     """
-    found = grade(generated, example.answer)
+    found = grade(generated, example.answer, choices)
     return Prediction(
         question=example.question,
         generated=generated,
@@ -106,6 +113,7 @@ def summarize(
     predictions: Sequence[Prediction],
     seconds: float,
     batch_size: int,
+    choices: Sequence[str] | None = None,
 ) -> Metrics:
     """The figures of these predictions, made in `seconds` seconds.
 
@@ -113,6 +121,7 @@ def summarize(
         predictions: at least one; the samples of a question one after the other, from 0 on.
         seconds: of decoding in batches of `batch_size`.
         batch_size: of these batches.
+        choices: the only answers that there are, as they were judged with.
     """
     count = len(predictions)
     questions = _by_question(predictions)
@@ -126,7 +135,7 @@ def summarize(
         accuracy=share.accuracy if share else None,
         interval=share.interval if share else None,
         num_undecided=sum(prediction.undecided for prediction in predictions),
-        digit_accuracy=_digit_accuracy(graded),
+        digit_accuracy=None if choices else _digit_accuracy(graded),
         unstopped=sum(not prediction.stopped for prediction in predictions) / count,
         num_tokens=num_tokens,
         mean_tokens=num_tokens / count,
@@ -135,7 +144,8 @@ def summarize(
         tokens_per_s=num_tokens / seconds,
         batch_size=batch_size,
         categories=_categories(graded),
-        samples=_samples(graded),
+        samples=_samples(graded, choices),
+        classes=_classes(graded, choices) if choices else None,
     )
 
 
@@ -149,6 +159,15 @@ def with_latencies(metrics: Metrics, seconds: Sequence[float]) -> Metrics:
         latency_p95_s=percentile(seconds, 95),
         examples_per_s_single=len(seconds) / sum(seconds),
     )
+
+
+def _classes(graded: Sequence[Sequence[Prediction]], choices: Sequence[str]) -> Classes | None:
+    """Which classes were answered where which ones are right."""
+    counts = ClassCounts(choices)
+    for samples in graded:
+        for prediction in samples:
+            counts.add(prediction.gold or "", prediction.pred)
+    return counts.to_record()
 
 
 def _digit_accuracy(graded: Sequence[Sequence[Prediction]]) -> float | None:
@@ -191,12 +210,15 @@ def _share(graded: Sequence[Sequence[Prediction]]) -> Share | None:
     return Share(total, sum(rights), sum(rights) / total, interval)
 
 
-def _samples(graded: Sequence[Sequence[Prediction]]) -> Samples | None:
+def _samples(
+    graded: Sequence[Sequence[Prediction]], choices: Sequence[str] | None
+) -> Samples | None:
     num_samples = min(map(len, graded), default=1)
     if num_samples == 1:
         return None
-    equal = functools.lru_cache(maxsize=None)(answers_equal)  # the same pairs for every k
-    is_gold = functools.lru_cache(maxsize=None)(is_right)
+    equal, is_gold = (operator.eq, operator.eq) if choices else (answers_equal, is_right)
+    equal = functools.lru_cache(maxsize=None)(equal)  # the same pairs for every k
+    is_gold = functools.lru_cache(maxsize=None)(is_gold)
     counts = [sum(bool(prediction.correct) for prediction in samples) for samples in graded]
     passed: dict[str, list[float]] = {}
     voted: dict[str, int] = {}

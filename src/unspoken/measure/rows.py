@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -54,6 +54,7 @@ class Draft:
     Attributes:
         index: of the prompt.
         completion: None until it has ended.
+        allowed: tokens written -> those that may come next; None: every one.
     """
 
     index: int
@@ -64,6 +65,7 @@ class Draft:
     finder: StopFinder | None
     token_ids: list[int] = field(default_factory=list)
     completion: Completion | None = None
+    allowed: Callable[[Sequence[int]], list[int]] | None = None
 
     def add(self, token: int) -> None:
         """Adds a token; it may end the completion."""

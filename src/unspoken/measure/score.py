@@ -7,16 +7,25 @@ and `correct`, and keeps everything else. Of a file one record at a time is held
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from unspoken.common.files import AnyPath, refuse_existing
 from unspoken.data.jsonl import read_jsonl, require_text, write_jsonl
-from unspoken.measure.grade import grade
+from unspoken.measure.choices import ClassCounts
+from unspoken.measure.grade import grade, stated_gold
 from unspoken.measure.stats import Proportion
+from unspoken.recipe.choices import require_choice
 
 
-def score_file(input: AnyPath, output: AnyPath, overwrite: bool = False) -> dict[str, Any]:
+def score_file(
+    input: AnyPath,
+    output: AnyPath,
+    overwrite: bool = False,
+    *,
+    choices: Sequence[str] | None = None,
+) -> dict[str, Any]:
     """Judges a JSONL file, writes the judged records, and returns a summary.
 
     The records keep their order, their fields and the fields' places. `pred` is the answer found
@@ -28,11 +37,12 @@ def score_file(input: AnyPath, output: AnyPath, overwrite: bool = False) -> dict
         input: JSONL with `generated` and `gold` in each line.
         output: where the judged records go; it may be the input if `overwrite` is true.
         overwrite: whether an existing output may be replaced.
+        choices: the only answers that there are; see `unspoken.measure.choices`.
 
     Returns:
         `count`, `correct`, `accuracy`, `interval` (95 % Wilson, [low, high]), `no_answer` (records
         in which no answer was found), `undecided` (records of which nobody can tell; they are not
-        correct) and `output`.
+        correct), `output` and, with choices, `classes` as in evaluation.json.
 
     Raises:
         DataError: for a file that cannot be read as it stands, naming file:line and field.
@@ -40,10 +50,13 @@ def score_file(input: AnyPath, output: AnyPath, overwrite: bool = False) -> dict
     """
     refuse_existing([output], overwrite=overwrite)
     counts: Counter[str] = Counter()
+    classes = ClassCounts(choices or ())
 
     def judged() -> Iterator[dict[str, Any]]:
         for line, record in read_jsonl(input):
-            scored = _scored(record, f"{input}:{line}")
+            scored = _scored(record, f"{input}:{line}", choices)
+            if choices:
+                classes.add(_class_of(record, f"{input}:{line}", choices), scored["pred"])
             counts["correct"] += scored["correct"]
             counts["no_answer"] += not scored["pred"]
             counts["undecided"] += scored.get("undecided") is True
@@ -51,6 +64,7 @@ def score_file(input: AnyPath, output: AnyPath, overwrite: bool = False) -> dict
 
     count = write_jsonl(output, judged(), overwrite=overwrite)
     right = Proportion(counts["correct"], count)
+    found = classes.to_record()
     return {
         "count": right.trials,
         "correct": right.successes,
@@ -59,14 +73,21 @@ def score_file(input: AnyPath, output: AnyPath, overwrite: bool = False) -> dict
         "no_answer": counts["no_answer"],
         "undecided": counts["undecided"],
         "output": str(output),
+        **({"classes": asdict(found)} if found else {}),
     }
 
 
-def _scored(record: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _class_of(record: Mapping[str, Any], where: str, choices: Sequence[str]) -> str:
+    gold = stated_gold(require_text(record, "gold", where))
+    return require_choice(gold, choices, f"{where}: gold")
+
+
+def _scored(record: Mapping[str, Any], where: str, choices: Sequence[str] | None) -> dict[str, Any]:
     # A model may write nothing; a question without a reference cannot be judged.
     generated = require_text(record, "generated", where, allow_empty=True)
     gold = require_text(record, "gold", where)
-    pred, _, correct, undecided = grade(generated, gold)
+    gold = _class_of(record, where, choices) if choices else gold
+    pred, _, correct, undecided = grade(generated, gold, choices)
     scored = {key: value for key, value in record.items() if key != "undecided"}
     scored |= {"pred": pred, "correct": correct}
     return scored | {"undecided": True} if undecided else scored

@@ -31,6 +31,7 @@ class ModelCard:
         unspoken_version: of the unspoken that wrote it.
         task: that it learned, as a recipe names it; None for examples of the user's own.
         digits: of both factors of a multiplication; several sizes.
+        choices: the only answers that it learned, which its prompts name; None for others.
     """
 
     template: TemplateName
@@ -41,6 +42,7 @@ class ModelCard:
     unspoken_version: str = __version__
     task: str | None = None
     digits: tuple[tuple[int, int], ...] = ()
+    choices: tuple[str, ...] | None = None
 
     @staticmethod
     def read(folder: str | Path) -> ModelCard | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from unspoken.common.errors import ModelError
 from unspoken.models.template import Template, encode_prompts
+from unspoken.recipe.choices import name_choices
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -61,7 +62,10 @@ def chat_template(template: Template, tokenizer: PreTrainedTokenizerBase) -> str
         ModelError: no template gives the same token ids; the message says why.
     """
     if template.name == "chat":
-        return str(tokenizer.chat_template)
+        jinja = f"{_with_choices(template)}{tokenizer.chat_template}"
+        if template.choices and not all(_is_same(jinja, p, template, tokenizer) for p in PROBES):
+            raise ModelError("the tokenizer's chat template cannot be made to name the choices")
+        return jinja
     start = json.dumps(_start(template, tokenizer))
     # Tokenizers put a space before a text, before one that has none yet, or none at all; after a
     # start token that stands in the text, some of them do not.
@@ -74,6 +78,15 @@ def chat_template(template: Template, tokenizer: PreTrainedTokenizerBase) -> str
         f"template {template.name!r} cannot be written as a chat template for this tokenizer: the "
         "text it gives is encoded differently when a server encodes it"
     )
+
+
+def _with_choices(template: Template) -> str:
+    """What names the choices after the question, before any chat template; it may be nothing."""
+    if not template.choices:
+        return ""
+    line = json.dumps(name_choices("", template.choices))
+    named = f"{{'role': 'user', 'content': messages[0]['content'] + {line}}}"
+    return f"{_ONE_QUESTION}{{%- set messages = [{named}] -%}}"
 
 
 def _jinja(template: Template, result: str) -> str:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unspoken.common.errors import ModelError
 from unspoken.common.time_limit import memory_limit, time_limit
 from unspoken.data.example import FINAL_ANSWER, Example
+from unspoken.recipe.choices import name_choices
 from unspoken.recipe.sections import TemplateName
 
 if TYPE_CHECKING:
@@ -46,10 +47,15 @@ class Spans(NamedTuple):
 
 @dataclass(frozen=True)
 class Template:
-    """Renders examples; `tokenizer` is needed for `chat` only."""
+    """Renders examples; `tokenizer` is needed for `chat` only.
+
+    Attributes:
+        choices: the only answers that there are; every prompt names them after its question.
+    """
 
     name: TemplateName = "plain"
     tokenizer: Any = None
+    choices: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.name == "chat" and getattr(self.tokenizer, "chat_template", None) is None:
@@ -65,6 +71,7 @@ class Template:
 
     def prompt(self, question: str) -> str:
         """What the model reads, for training and for asking alike."""
+        question = name_choices(question, self.choices)
         if self.name == "plain":
             return f"{question}\n"
         if self.name == "compact":

@@ -304,6 +304,45 @@ class Samples:
 
 
 @dataclass(frozen=True)
+class ClassFigures:
+    """How well one class is told from the others.
+
+    Attributes:
+        num_gold, num_predicted, num_correct: answers that should be it, that were it, and both.
+        precision: num_correct of num_predicted; None where it was never answered.
+        recall: num_correct of num_gold; None where it is never right.
+        f1: the harmonic mean of the two; None where it is neither.
+    """
+
+    num_gold: int
+    num_predicted: int
+    num_correct: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Answers that are one of several classes.
+
+    Attributes:
+        confusion: a row for each right class: how often each class was answered, in the order of
+            the rows, and at last how often none of them.
+        figures: of each class.
+        macro_f1: the mean of the classes' F1, of those that were right or answered.
+        num_outside: answers that are not plainly one of the classes; they count as wrong.
+        outside: the most frequent of these, and how often they were given.
+    """
+
+    confusion: dict[str, list[int]]
+    figures: dict[str, ClassFigures]
+    macro_f1: float
+    num_outside: int
+    outside: dict[str, int]
+
+
+@dataclass(frozen=True)
 class Metrics(JsonRecord):
     """Figures of one model on one set of questions.
 
@@ -326,6 +365,7 @@ class Metrics(JsonRecord):
         examples_per_s_single: questions per second one at a time, or None.
         categories: the right answers of each category, where questions have one.
         samples: pass@k and majority@k, or None with one sample a question.
+        classes: the confusion of classes, where answers are one of several.
     """
 
     _: KW_ONLY
@@ -348,6 +388,7 @@ class Metrics(JsonRecord):
     examples_per_s_single: float | None = None
     categories: dict[str, Share] | None = field(default_factory=dict)
     samples: Samples | None = None
+    classes: Classes | None = None
 
     @property
     def seconds_per_answer(self) -> float | None:

@@ -21,6 +21,7 @@ from unspoken.common.settings import (
     Share,
     ShareBelowOne,
 )
+from unspoken.recipe.choices import Labels
 
 #: How question, thought and answer are put together; `unspoken.models.template` renders them.
 TemplateName = Literal["plain", "compact", "qa", "chat"]
@@ -118,6 +119,11 @@ class Data(Section):
     max_length: Positive | None = Field(
         default=None, description="drop examples with more tokens than this (paper: 150 on GSM8K)"
     )
+    choices: Labels | None = Field(
+        default=None,
+        description="jsonl: the only answers that there are, such as billing,login,other: prompts "
+        "name them, an answer counts as the one that it names, and each is measured",
+    )
     allow_leaks: bool = Field(default=False, description="go on although splits share questions")
     allow_empty_thoughts: bool = Field(
         default=False, description="jsonl: examples may have no thought"
@@ -138,6 +144,15 @@ class Data(Section):
         if isinstance(values, dict):
             return {**SIZES.get(str(values.get("task")), {}), **values}
         return values
+
+    @model_validator(mode="after")
+    def _choices_of_ones_own(self) -> Data:
+        if self.choices is not None and self.task != "jsonl":
+            raise ValueError(
+                f"{setting('data.choices')}: found it with task '{self.task}', whose answers are "
+                f"no classes; leave it out, or set {setting('data.task', 'jsonl')}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _jsonl_needs_files(self) -> Data:
@@ -414,6 +429,11 @@ class Evaluate(Section):
         "on a CPU where the model is wide enough to gain, else float32",
     )
     limit: Positive | None = Field(default=None, description="only the first questions")
+    only_choices: bool = Field(
+        default=False,
+        description="with data.choices: where a model's answer is not one of them as they stand, "
+        "it answers again and can write nothing else",
+    )
     num_latency: Natural = Field(
         default=50, description="questions timed one by one, all models taking turns"
     )

@@ -135,6 +135,15 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _choices_to_keep_to(self) -> Recipe:
+        if self.evaluate.only_choices and not self.data.choices:
+            raise ValueError(
+                f"{setting('evaluate.only_choices')}: found it without {setting('data.choices')}; "
+                "needed: the only answers that there are; name them, or leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _stages_fit(self) -> Recipe:
         if self.phases and (self.teacher or self.distil is not None or not self.internalize):
             raise ValueError(

@@ -6,17 +6,20 @@ A user's own files are only read. What unspoken makes of them stands in the run 
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from unspoken.common.errors import DataError, settings_of
 from unspoken.common.files import atomic_output, sha256
 from unspoken.data.example import iter_examples, iter_questions
 from unspoken.data.jsonl import json_line, kind_of_name, open_data, read_jsonl, require_text
 from unspoken.data.leaks import check_leaks
+from unspoken.data.questions import read_questions_from
+from unspoken.measure.grade import stated_gold
 from unspoken.recipe import Data, Recipe, Vet
+from unspoken.recipe.choices import require_choice
 from unspoken.recipe.layout import (
     DATASET_FILE,
     QUESTIONS_FILE,
@@ -26,6 +29,9 @@ from unspoken.recipe.layout import (
 )
 from unspoken.recipe.records import DataRecord
 from unspoken.run.folder import RunFolder
+
+if TYPE_CHECKING:
+    from unspoken.teach.vet import VetRules
 
 #: What a user's file holds: the paper's lines, raw GSM8K, a teacher's traces, or examples or
 #: questions as unspoken writes them.
@@ -99,6 +105,7 @@ def data_settings(recipe: Recipe) -> dict[str, Any]:
         "jsonl": {"train", "valid", "test", "thought"},
     }[data.task]
     keys = keys | {"task", "num_valid", "allow_leaks", "allow_empty_thoughts"}
+    keys |= {"choices"} if data.choices else set()
     settings = {"seed": recipe.seed, "data": data.model_dump(mode="json", include=keys)}
     given = {"train": data.train, "valid": data.valid, "test": data.test}
     settings["sha256"] = {
@@ -162,7 +169,32 @@ def make_data(
         repeats=vetted is not None,
     )
     _check_leaks(recipe, splits)
+    if data.choices:
+        require_choices([*splits.held_out.values(), splits.train], data.choices)
     return splits, vetted
+
+
+def require_choices(files: Iterable[Path], choices: Sequence[str]) -> None:
+    """Refuses gold answers that are none of the choices, before anything is trained.
+
+    Raises:
+        DataError: for the first of them, naming file:line.
+    """
+    for path in files:
+        for place, answer in _iter_answers(path):
+            require_choice(stated_gold(answer), choices, f"{place}: answer")
+
+
+def _iter_answers(path: Path) -> Iterator[tuple[str, str]]:
+    """Yields the places of gold answers and the answers, of those that are text."""
+    if kind_of_name(path) != ".jsonl":  # questions for a teacher, in a table
+        found = enumerate(read_questions_from(path), start=1)
+        places = ((f"{path}: record {number}", record) for number, record in found)
+    else:
+        places = ((f"{path}:{line}", record) for line, record in read_jsonl(path))
+    for place, record in places:
+        if isinstance(record.get("answer"), str) and record["answer"].strip():
+            yield place, record["answer"]
 
 
 def _take_files(
@@ -174,7 +206,7 @@ def _take_files(
     files = {name: path and as_jsonl(path, data, name, folder) for name, path in given.items()}
     train = files["train"]
     if train and recipe.teacher is None and kind_of(train) == "traces":
-        train, vetted = _vet(recipe.vet, train, files["test"], folder)
+        train, vetted = _vet(vet_rules(recipe), train, files["test"], folder)
         files["train"] = train
     if train and not files["valid"] and data.num_valid and _answered(train):
         files.update(_hold_out(train, folder, data.num_valid, recipe.seed))
@@ -232,12 +264,22 @@ def _answered(path: Path) -> bool:
 
 
 @settings_of(Vet.names_in("vet"))
-def _vet(rules: Vet, path: Path, test: Path | None, folder: Path) -> tuple[Path, dict[str, Any]]:
-    from unspoken.teach.vet import VetRules, vet_traces
+def vet_rules(recipe: Recipe) -> VetRules:
+    """The rules of vetting that a recipe sets."""
+    from unspoken.teach.vet import VetRules
+
+    return VetRules(**recipe.vet.model_dump(), choices=recipe.data.choices)
+
+
+@settings_of(Vet.names_in("vet"))
+def _vet(
+    rules: VetRules, path: Path, test: Path | None, folder: Path
+) -> tuple[Path, dict[str, Any]]:
+    from unspoken.teach.vet import vet_traces
 
     target = folder / DATASET_FILE
     tests = [test] if test is not None else []
-    summary = vet_traces([path], target, VetRules(**rules.model_dump()), test=tests, overwrite=True)
+    summary = vet_traces([path], target, rules, test=tests, overwrite=True)
     if not summary.num_kept:
         raise DataError(
             f"{path}: none of its {summary.num_traces} traces can be learned from (reasons in "

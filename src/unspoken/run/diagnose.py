@@ -195,7 +195,7 @@ class _Look:
         card = ModelCard.read(folder)
         if card is None:
             raise DataError(f"{folder}: has no unspoken.json; needed: a model of this run")
-        template = Template(card.template, tokenizer)
+        template = Template(card.template, tokenizer, card.choices)
         return _Asked(name, model, tokenizer, template, card, self.recipe.evaluate.batch_size)
 
     # ---- digits -----------------------------------------------------------------------------
@@ -446,7 +446,8 @@ def _written_after_first(
         thought = _tokens(data, number)[begin : begin + count]
         text = asked.tokenizer.decode([thought[0], *own], skip_special_tokens=True)
         whole += [thought[0], *own][:count] == thought
-        verdict = grade(text, examples[int(data.rows[number])].answer).correct
+        gold, choices = examples[int(data.rows[number])].answer, asked.template.choices
+        verdict = grade(text, gold, choices).correct
         if verdict is not None:
             right.append(verdict)
     return whole / len(written), sum(right) / len(right) if right else None

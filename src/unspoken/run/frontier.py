@@ -19,7 +19,7 @@ from pathlib import Path
 from unspoken.common.errors import DataError, SettingError, setting
 from unspoken.common.locks import locked
 from unspoken.data.example import read_questions
-from unspoken.measure.evaluate import EvaluateOptions, evaluate_folder
+from unspoken.measure.evaluate import evaluate_folder
 from unspoken.models.fingerprint import weights_hash
 from unspoken.parallel.world import join_processes
 from unspoken.recipe.layout import (
@@ -39,12 +39,13 @@ from unspoken.report.read.frontier import Level, read_levels, test_evaluation
 from unspoken.run.data import Splits
 from unspoken.run.folder import RunFolder
 from unspoken.run.measure import (
+    asking_options,
+    asking_settings,
     evaluation_holds,
     model_in,
     set_aside_evaluation,
     write_evaluation,
 )
-from unspoken.run.settings import EVALUATE_INCIDENTAL
 from unspoken.run.student import train_stage
 from unspoken.train.checkpoint import level_name
 from unspoken.train.schedule import ALL
@@ -150,7 +151,7 @@ def measure_level(
         "model_sha256": run.on_main(lambda: weights_hash(level.model)),
         "split": split,
         "data_sha256": splits.hashes[split],
-        "evaluate": evaluate.model_dump(mode="json", exclude=EVALUATE_INCIDENTAL),
+        "evaluate": asking_settings(frontier.recipe),
     }
     if level.num_steps is None:  # what run the level is from; a trained model says it itself
         source = TrainingRecord.read(run.path / frontier.source / STAGE_FILE)
@@ -162,7 +163,7 @@ def measure_level(
         model_in(level.model, frontier.recipe.model),
         read_questions(splits.held_out[split], limit=evaluate.limit),
         answers,
-        EvaluateOptions(evaluate.max_new_tokens, evaluate.batch_size, evaluate.num_latency),
+        asking_options(frontier.recipe, evaluate.max_new_tokens, evaluate.num_latency),
         dtype=evaluate.dtype,
         overwrite=True,
         process=run.process,

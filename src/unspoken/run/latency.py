@@ -172,7 +172,7 @@ def _loader(
         import torch
 
         torch.manual_seed(recipe.seed)  # of weights that are drawn, the same as training's
-        options = EvaluateOptions(limit, num_latency=len(examples))
+        options = EvaluateOptions(limit, num_latency=len(examples), choices=recipe.data.choices)
         return load_single_questions(model, examples, options, template=template, dtype=dtype)
 
     return load

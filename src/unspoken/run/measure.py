@@ -53,7 +53,7 @@ def evaluate_stage(
         "model_sha256": model_sha256,
         "split": split,
         "data_sha256": splits.hashes[split],
-        "evaluate": recipe.evaluate.model_dump(mode="json", exclude=EVALUATE_INCIDENTAL),
+        "evaluate": asking_settings(recipe),
     }
     file, answers = folder / EVALUATION_FILE, folder / PREDICTIONS_FILE
     if evaluation_holds(run, file, settings):
@@ -63,13 +63,32 @@ def evaluate_stage(
         model_in(folder / MODEL, recipe.model),
         read_questions(path, limit=recipe.evaluate.limit),
         answers,
-        EvaluateOptions(recipe.evaluate.max_new_tokens, recipe.evaluate.batch_size),
+        asking_options(recipe, recipe.evaluate.max_new_tokens),
         dtype=recipe.evaluate.dtype,
         overwrite=True,
         process=run.process,
         progress=f"evaluate {folder.name}" if progress else None,
     )
     write_evaluation(run, file, settings, metrics)
+
+
+def asking_settings(recipe: Recipe) -> dict[str, Any]:
+    """What of a recipe decides how its models are asked."""
+    asked = recipe.evaluate.model_dump(mode="json", exclude=EVALUATE_INCIDENTAL)
+    if not asked["only_choices"]:  # which runs from before there was such a setting do not have
+        del asked["only_choices"]
+    return {**asked, "choices": recipe.data.choices} if recipe.data.choices else asked
+
+
+def asking_options(recipe: Recipe, limit: int | None, num_latency: int = 0) -> EvaluateOptions:
+    """How a recipe's models are asked: up to `limit` tokens, None for what their cards say."""
+    return EvaluateOptions(
+        limit,
+        recipe.evaluate.batch_size,
+        num_latency,
+        choices=recipe.data.choices,
+        only_choices=recipe.evaluate.only_choices,
+    )
 
 
 def evaluate_untrained(
@@ -102,7 +121,7 @@ def evaluate_untrained(
         "max_new_tokens": limit,
         "split": split,
         "data_sha256": splits.hashes[split],
-        "evaluate": recipe.evaluate.model_dump(mode="json", exclude=EVALUATE_INCIDENTAL),
+        "evaluate": asking_settings(recipe),
     }
     file, answers = folder / EVALUATION_FILE, folder / PREDICTIONS_FILE
     if evaluation_holds(run, file, settings):
@@ -113,7 +132,7 @@ def evaluate_untrained(
         recipe.model,
         read_questions(path, limit=recipe.evaluate.limit),
         answers,
-        EvaluateOptions(limit, recipe.evaluate.batch_size),
+        asking_options(recipe, limit),
         template=recipe.template,
         dtype=recipe.evaluate.dtype,
         overwrite=True,

@@ -222,7 +222,7 @@ def _make_trainer(
     )
     if recipe.model.config is not None:
         require_reloadable_tokenizer(model, tokenizer)
-    template = Template(recipe.template, tokenizer)
+    template = Template(recipe.template, tokenizer, recipe.data.choices)
     # where hosts share no files, each needs an encoding of its own
     separate = has_separate_files()
     first = run.process.local_main_process_first if separate else run.process.main_process_first
@@ -286,6 +286,7 @@ def _training_settings(
     values = recipe.model_dump(mode="json", include=sections, exclude=incidental)
     hashes = {name: splits.hashes[name] for name in ("train", "valid") if name in splits.hashes}
     values["data"] = {"max_length": recipe.data.max_length, **hashes}
+    values["data"] |= {"choices": recipe.data.choices} if recipe.data.choices else {}
     values["num_steps"] = num_steps
     name = recipe.model.name
     if started_from is not None:  # by what is in them: a run folder may be moved

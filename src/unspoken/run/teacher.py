@@ -39,7 +39,7 @@ from unspoken.recipe.layout import (
 )
 from unspoken.recipe.records import TracesRecord, TrainingRecord, VettedRecord
 from unspoken.recipe.teacher import MAX_NEW_TOKENS
-from unspoken.run.data import Splits
+from unspoken.run.data import Splits, vet_rules
 from unspoken.run.folder import RunFolder, Stage
 from unspoken.run.measure import evaluation_holds, set_aside_evaluation, write_evaluation
 from unspoken.run.settings import TEACHER_INCIDENTAL
@@ -49,7 +49,7 @@ from unspoken.teach.engines.make import IN_RECIPE, EngineOptions, connect, make_
 from unspoken.teach.engines.serve import ServedEngine
 from unspoken.teach.traces.together import remove_traces, write_together
 from unspoken.teach.traces.write import GenerateSummary, generate_traces
-from unspoken.teach.vet import VetRules, VetSummary, vet_traces
+from unspoken.teach.vet import VetSummary, vet_traces
 
 
 class Asker:
@@ -109,6 +109,8 @@ class Asker:
             values["model"]["fingerprint"] = fingerprint(Path(self._source))
         if self.teacher.few_shot is not None:
             values["few_shot"] = sha256(self.teacher.few_shot, named="teacher.few_shot")
+        if self.recipe.data.choices is not None:
+            values["choices"] = self.recipe.data.choices
         return {"teacher": values}
 
     def ask_together(
@@ -182,6 +184,7 @@ class Asker:
                 shard=shard,
                 system_prompt=teacher.system_prompt,
                 few_shot=teacher.few_shot,
+                choices=self.recipe.data.choices,
                 progress="generate" if bar and self.progress else None,
             )
 
@@ -293,6 +296,7 @@ class TeacherStages:
             "vet": self.recipe.vet.model_dump(mode="json"),
             **self.teacher.model_dump(mode="json", include=retrying),
             "test_sha256": {name: self.splits.hashes[name] for name in self.splits.held_out},
+            **({"choices": self.recipe.data.choices} if self.recipe.data.choices else {}),
         }
         stage = self.run.open("vet", folder, VettedRecord, settings)
         record = stage.done
@@ -352,7 +356,7 @@ class TeacherStages:
             lambda: vet_traces(
                 files,
                 folder / DATASET_FILE,
-                VetRules(**self.recipe.vet.model_dump()),
+                vet_rules(self.recipe),
                 rejected=folder / REJECTED_FILE,
                 failed=folder / FAILED_FILE,
                 test=list(self.splits.held_out.values()),
@@ -398,11 +402,12 @@ class TeacherStages:
     ) -> None:
         """Judges the teacher's answers; writes predictions and evaluation.json."""
         seconds = summary.seconds * summary.num_wanted / max(1, summary.num_written)
-        predictions = [_judge(record) for _, record in read_jsonl(answers)]
+        choices = self.recipe.data.choices
+        predictions = [_judge(record, choices) for _, record in read_jsonl(answers)]
         write_jsonl(output, (prediction.to_json() for prediction in predictions), overwrite=True)
         remote = self.teacher.engine == "openai"
         together = self.teacher.concurrency if remote else self.teacher.batch_size
-        metrics = summarize(predictions, seconds, together).to_json()
+        metrics = summarize(predictions, seconds, together, choices).to_json()
         file = output.with_name(EVALUATION_FILE)
         write_evaluation(self.run, file, settings, {**metrics, "cost": summary.cost})
 
@@ -431,7 +436,7 @@ def _records(path: Path) -> list[dict[str, Any]]:
     return [record for _, record in read_jsonl(path, allow_empty=True)]
 
 
-def _judge(record: dict[str, Any]) -> Prediction:
+def _judge(record: dict[str, Any], choices: Sequence[str] | None) -> Prediction:
     """A trace as a prediction."""
     category = str(record.get("category") or "")
     return judge(
@@ -440,4 +445,5 @@ def _judge(record: dict[str, Any]) -> Prediction:
         num_prompt_tokens=record["num_prompt_tokens"] or 0,
         num_tokens=record["num_tokens"] or 0,
         stopped=record["stopped"],
+        choices=choices,
     )

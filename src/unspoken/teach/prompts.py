@@ -15,6 +15,7 @@ from unspoken.common.errors import DataError, setting
 from unspoken.common.files import AnyPath
 from unspoken.data.example import FINAL_ANSWER, extract_solution
 from unspoken.data.jsonl import read_jsonl, require_text
+from unspoken.recipe.choices import name_choices
 from unspoken.teach.engines import Message, Prompt, Style
 
 #: First line of the plain prompt, and the system message in style chat. With `Q:` and `A:` below
@@ -35,11 +36,14 @@ class PromptWriter:
         style: chat, plain, or trained or none: the question alone, the engine knows the rest.
         system_prompt: in place of `INSTRUCTION`; an empty one leaves it out.
         few_shot: (question, solution) pairs that stand before the question.
+        choices: the only answers that there are; a line after the question names them. A model
+            that unspoken trained has them in its own prompt, if it learned them.
     """
 
     style: Style = "plain"
     system_prompt: str = INSTRUCTION
     few_shot: tuple[tuple[str, str], ...] = ()
+    choices: tuple[str, ...] | None = None
 
     @property
     def stop(self) -> tuple[str, ...]:
@@ -50,6 +54,7 @@ class PromptWriter:
         """The prompt for one question."""
         if self.style in ("trained", "none"):
             return Prompt(text=question)
+        question = name_choices(question, self.choices)
         if self.style == "plain":
             head = f"{self.system_prompt}\n\n" if self.system_prompt else ""
             shots = "".join(f"Q: {one}\n\nA: {other}\n\n" for one, other in self.few_shot)
@@ -70,11 +75,15 @@ class PromptWriter:
             "prompt": self.style,
             "system_prompt": self.system_prompt,
             "few_shot": hashlib.sha256(shots).hexdigest()[:16] if self.few_shot else None,
+            **({"choices": list(self.choices)} if self.choices else {}),
         }
 
 
 def make_prompt_writer(
-    style: Style, system_prompt: str | None = None, few_shot: AnyPath | None = None
+    style: Style,
+    system_prompt: str | None = None,
+    few_shot: AnyPath | None = None,
+    choices: tuple[str, ...] | None = None,
 ) -> PromptWriter:
     """The writer for an engine's style.
 
@@ -82,6 +91,7 @@ def make_prompt_writer(
         style: `Engine.style`.
         system_prompt: in place of the default instruction.
         few_shot: JSONL with question and thought or cot, and answer where the thought lacks it.
+        choices: the only answers that there are.
 
     Raises:
         DataError: for a few-shot file that cannot be used, and for settings that a model trained
@@ -97,7 +107,7 @@ def make_prompt_writer(
         )
     shots = _read_shots(few_shot) if few_shot is not None else ()
     instruction = INSTRUCTION if system_prompt is None else system_prompt
-    return PromptWriter(style, instruction, shots)
+    return PromptWriter(style, instruction, shots, choices)
 
 
 def _read_shots(path: AnyPath) -> tuple[tuple[str, str], ...]:

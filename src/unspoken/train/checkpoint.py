@@ -381,4 +381,5 @@ def model_card(
         max_new_tokens=kept + int(dataset.answer_lengths.max()) + 8,
         step=step,
         example_prompt=prompt,
+        choices=template.choices,
     )

@@ -28,6 +28,7 @@ from unspoken.common.progress import bar_intervals
 from unspoken.data.example import Example, iter_examples
 from unspoken.models.template import Template, encode_prompts, rust_tokenizer, token_ids
 from unspoken.models.tokenizer import is_character_tokenizer
+from unspoken.recipe.choices import name_choices
 from unspoken.train.dataset import CoTDataset
 
 if TYPE_CHECKING:
@@ -374,6 +375,7 @@ def _cache_key(digest: str, encoder: _Encoder) -> str:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     vocabulary = backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab())
     chat = str(getattr(tokenizer, "chat_template", None)) if template.name == "chat" else ""
+    chat += name_choices("", template.choices)
     settings = [
         _FORMAT,
         digest,

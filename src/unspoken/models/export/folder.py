@@ -91,7 +91,8 @@ def export_model(
     problem = None
     if card is not None:
         try:
-            tokenizer.chat_template = chat_template(Template(card.template, tokenizer), tokenizer)
+            template = Template(card.template, tokenizer, card.choices)
+            tokenizer.chat_template = chat_template(template, tokenizer)
         except ModelError as error:
             problem, tokenizer.chat_template = str(error), None
     with settings_of({"model.name": "model"}):

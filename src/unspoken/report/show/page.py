@@ -19,6 +19,7 @@ from unspoken.recipe.records import Evaluation, TrainingRecord
 from unspoken.report.read.results import PhaseResult, RunResult
 from unspoken.report.read.run import read_run
 from unspoken.report.show.break_even import BreakEven, break_even
+from unspoken.report.show.classes import ClassTable, class_tables
 from unspoken.report.show.conclusion import Conclusion, conclude
 from unspoken.report.show.diagnosis import diagnosis_lines, size_rows
 from unspoken.report.show.levels import (
@@ -49,6 +50,7 @@ class PageSection:
     on_validation: bool
     table: list[Group]
     categories: list[Row]
+    classes: list[ClassTable]
     levels: list[LevelRow]
     choices: list[str]
     diagnosis: list[str]
@@ -82,6 +84,7 @@ def write_report(folder: Path) -> Path:
             on_validation=any(m.split == "valid" for m in phase.measured()),
             table=make_table(phase),
             categories=make_categories(phase),
+            classes=class_tables(phase),
             levels=level_rows(phase.levels),
             choices=choice_lines(phase.levels),
             diagnosis=diagnosis_lines(phase.diagnosis) if phase.diagnosis else [],

@@ -8,12 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from unspoken.measure.stats import Ratio
-from unspoken.recipe.layout import REPORT_PAGE
+from unspoken.recipe.layout import DISTILLED, INTERNALIZED, REPORT_PAGE
+from unspoken.recipe.records import Classes
 from unspoken.report.read.results import LABELS, PhaseResult, RunResult, VariantResult
 from unspoken.report.read.run import read_run
 from unspoken.report.show import numbers
 from unspoken.report.show.break_even import break_even
+from unspoken.report.show.classes import ClassTable, class_table, class_tables, narrow_rows
 from unspoken.report.show.conclusion import tell_undecided
 
 _COLUMNS = 80
@@ -40,6 +44,9 @@ def summary_lines(folder: Path) -> list[str]:
     lines: list[str] = []
     for phase in run.phases:
         lines += ["", f"{_title(phase)}", "", *_table(phase), *_outcome(phase), *_speeds(phase)]
+        for table in class_tables(phase):
+            if table.name in (DISTILLED, INTERNALIZED):
+                lines += ["", f"{table.label}:", *map(plain, _class_lines(table)[1:])]
     undecided = [line for phase in run.phases for line in tell_undecided(phase)]
     told = [*undecided, *_traces(run), *_break_even(run)]
     lines += [""] * bool(told) + [plain(part) for line in told for part in _wrapped(line)]
@@ -116,7 +123,16 @@ def metrics_lines(metrics: dict[str, Any]) -> list[str]:
     }
     lines = [f"{label:<22}{text}" for label, text in found.items() if text]
     lines = [*lines, *_category_lines(metrics), *_sample_lines(metrics)]
+    if metrics.get("classes"):
+        lines += _class_lines(class_table(TypeAdapter(Classes).validate_python(metrics["classes"])))
     return [plain(line) for line in lines]
+
+
+def _class_lines(table: ClassTable) -> list[str]:
+    return [
+        *_spaced(narrow_rows(table, _COLUMNS)),
+        *(part for note in table.notes for part in _wrapped(note)),
+    ]
 
 
 def _category_lines(metrics: dict[str, Any]) -> list[str]:

@@ -281,7 +281,9 @@ def transformers_engine(
         tokenizer,
         model=str(teacher_dir),
         style=style,
-        template=Template(card.template, tokenizer) if card and style == "trained" else None,
+        template=Template(card.template, tokenizer, card.choices)
+        if card and style == "trained"
+        else None,
         batch_size=batch_size,
         identity=identity,
     )

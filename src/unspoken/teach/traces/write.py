@@ -86,6 +86,7 @@ def generate_traces(
     shard: tuple[int, int] = (1, 1),
     system_prompt: str | None = None,
     few_shot: AnyPath | None = None,
+    choices: tuple[str, ...] | None = None,
     overwrite: bool = False,
     progress: str | None = None,
 ) -> GenerateSummary:
@@ -108,6 +109,7 @@ def generate_traces(
         shard: (i, n) answers every n-th question, beginning with the i-th, i from 1.
         system_prompt: in place of the default instruction.
         few_shot: JSONL with solved questions that are shown first.
+        choices: the only answers that there are, which prompts name.
         overwrite: begin anew.
         progress: description of a progress bar; None shows none.
 
@@ -118,7 +120,7 @@ def generate_traces(
         EngineError: the engine cannot go on; what is done is kept.
     """
     selection = Selection(start_index, num_samples, samples_per_question, shard)
-    writer = make_prompt_writer(engine.style, system_prompt, few_shot)
+    writer = make_prompt_writer(engine.style, system_prompt, few_shot, choices)
     sampling = replace(sampling or Sampling(), stop=writer.stop)
     sampling.require_samples(samples_per_question, "samples_per_question")
     if isinstance(questions, str) or not isinstance(questions, Sequence):

@@ -5,8 +5,9 @@ Stands between `reading` and `vetting`; `rules` has what can be set.
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 from typing import Literal, NamedTuple
@@ -24,6 +25,7 @@ Reason = Literal[
     "truncated",  # the teacher was stopped at its limit
     "no_final_answer",  # nothing marks the final answer
     "no_thought",  # the answer stands alone
+    "no_choice",  # the answer is not plainly one of the choices
     "leak",  # its question is one of a test file
     "too_long",  # more tokens than allowed
     "wrong_answer",  # not the gold answer
@@ -109,7 +111,9 @@ class Jury:
 
     def _unconfirmed(self, trace: Trace) -> Verdict | None:
         if trace.gold is not None:
-            is_gold = trace.answer == trace.gold or compare_with_gold(trace.answer, trace.gold)
+            is_gold = trace.answer == trace.gold or (
+                not trace.choices and compare_with_gold(trace.answer, trace.gold)
+            )
             if is_gold:
                 return None
             reason = "undecided" if is_gold is None else "wrong_answer"
@@ -119,7 +123,7 @@ class Jury:
         winner, problem = self.ledger.vote(trace.key)
         if problem:
             return Verdict("no_majority", problem)
-        if _agree(trace.answer, winner):
+        if _agreement(self._rules)(trace.answer, winner):
             return None
         return Verdict("minority", f"found {trace.answer}, most samples say {winner}")
 
@@ -144,6 +148,11 @@ class Jury:
         self.num_unmeasured += self._rules.max_tokens is not None and trace.num_tokens is None
 
 
+def _agreement(rules: VetRules) -> Callable[[str, str], bool]:
+    """What says whether two answers are the same."""
+    return operator.eq if rules.choices else _agree
+
+
 def _agree(predicted: str, gold: str) -> bool:
     """Whether two answers are the same, at once for the many that are written alike."""
     return predicted == gold != "" or is_right(predicted, gold)
@@ -157,6 +166,8 @@ def _incomplete(trace: Trace) -> Verdict | None:
         return Verdict("no_final_answer", f"ends with {end!r}" if end else "nothing was written")
     if not trace.thought:
         return Verdict("no_thought", f"says {trace.answer} and nothing before it")
+    if trace.choices and trace.choice is None:
+        return Verdict("no_choice", f"found {trace.answer}, one of the choices is needed")
     return None
 
 
@@ -175,19 +186,20 @@ def ledger_of(rules: VetRules, traces: Iterable[Trace | TornLine]) -> Iterator[L
                 if isinstance(trace, Trace) and trace.gold is None and _incomplete(trace) is None:
                     ledger.add_sample(trace.key, trace.answer)
             for key, samples in groupby(ledger.samples(), lambda sample: sample[0]):
-                ledger.set_vote(key, *_find_winner([answer for _, answer in samples]))
+                answers = [answer for _, answer in samples]
+                ledger.set_vote(key, *_find_winner(answers, _agreement(rules)))
         yield ledger
 
 
-def _find_winner(answers: list[str]) -> tuple[str, str]:
+def _find_winner(answers: list[str], agree: Callable[[str, str], bool]) -> tuple[str, str]:
     """Returns the answer of most samples, or the problem why there is none."""
     if len(answers) == 1:
         return "", f"{answers[0]} is the answer of the only complete sample"
-    winner = majority(answers, _agree)
-    others = [answer for answer in answers if not _agree(answer, winner)]
+    winner = majority(answers, agree)
+    others = [answer for answer in answers if not agree(answer, winner)]
     if others:
-        second = majority(others, _agree)
-        num_votes = sum(_agree(answer, second) for answer in others)
+        second = majority(others, agree)
+        num_votes = sum(agree(answer, second) for answer in others)
         if num_votes >= len(answers) - len(others):
             return "", f"as many samples say {second} as {winner}"
     return winner, ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -20,7 +20,9 @@ from unspoken.common.files import AnyPath
 from unspoken.data.example import extract_gold
 from unspoken.data.jsonl import open_data, read_jsonl, require_text
 from unspoken.measure.answers import split_answer
+from unspoken.measure.choices import read_choice
 from unspoken.measure.grade import stated_gold
+from unspoken.recipe.choices import require_choice
 
 #: What `unspoken generate` writes about a trace, and not about its question.
 _ABOUT_TRACE = frozenset(
@@ -52,12 +54,14 @@ class Trace:
         question: what was asked.
         cot: what the teacher wrote, perhaps nothing.
         gold: the gold answer, where it is known.
+        choices: the only answers that there are, if there are such.
     """
 
     record: dict[str, Any]
     question: str
     cot: str
     gold: str | None
+    choices: Sequence[str] | None = None
 
     @cached_property
     def _parts(self) -> tuple[str, str] | None:
@@ -75,8 +79,13 @@ class Trace:
 
     @property
     def answer(self) -> str:
-        """The final answer as the trace states it; empty where it does not."""
-        return self._parts[1] if self._parts else ""
+        """The final answer as the trace states it, or the choice in it; empty without one."""
+        return self.choice or (self._parts[1] if self._parts else "")
+
+    @cached_property
+    def choice(self) -> str | None:
+        """The one of the choices that it answers; None without choices, too."""
+        return read_choice(self.cot, self.choices).label if self.choices else None
 
     @property
     def is_truncated(self) -> bool:
@@ -126,14 +135,17 @@ def compact_key(*texts: str) -> bytes:
     return text_key(*(" ".join(text.split()) for text in texts))
 
 
-def read_traces(paths: Iterable[AnyPath]) -> Iterator[Trace | TornLine]:
+def read_traces(
+    paths: Iterable[AnyPath], choices: Sequence[str] | None = None
+) -> Iterator[Trace | TornLine]:
     """Yields the traces of JSONL files, in their order.
 
     A last line without its end that is no JSON comes as a `TornLine`: a crash cut it off.
 
     Raises:
         DataError: for a file that cannot be read, any other line that is no JSON object, and a
-            field question, cot or answer that is missing or not text, naming file:line.
+            field question, cot or answer that is missing or not text, naming file:line; and for an
+            answer that is none of the choices, where there are some.
     """
     for path in map(Path, paths):
         num_lines, tail = _find_torn_tail(path) if path.is_file() else (0, b"")
@@ -143,7 +155,7 @@ def read_traces(paths: Iterable[AnyPath]) -> Iterator[Trace | TornLine]:
         else:
             records = read_jsonl(path)
         for line, record in records:
-            yield _make_trace(record, f"{path}:{line}")
+            yield _make_trace(record, f"{path}:{line}", choices)
         if tail:
             text = tail.decode("utf-8", errors="backslashreplace")
             yield TornLine(f"{path}:{num_lines + 1}", {"raw": text}, len(tail))
@@ -167,11 +179,13 @@ def _find_torn_tail(path: Path) -> tuple[int, bytes]:
     return num_lines, b""
 
 
-def _make_trace(record: dict[str, Any], where: str) -> Trace:
+def _make_trace(record: dict[str, Any], where: str, choices: Sequence[str] | None) -> Trace:
     question = require_text(record, "question", where)
     cot = require_text(record, "cot", where, allow_empty=True)
     gold = _read_gold(require_text(record, "answer", where)) if "answer" in record else None
-    return Trace(record, question, cot, gold)
+    if gold is not None and choices:
+        gold = require_choice(gold, choices, f"{where}: answer")
+    return Trace(record, question, cot, gold, choices)
 
 
 def _read_gold(answer: str) -> str:

@@ -9,6 +9,7 @@ from pydantic import field_validator
 from unspoken.common.errors import SettingError
 from unspoken.common.settings import Positive, Share, checked
 from unspoken.data.overlap import OVERLAP
+from unspoken.recipe.choices import Labels
 
 
 @checked
@@ -23,6 +24,7 @@ class VetRules:
         pattern: regular expression that a whole thought must match.
         overlap: share of a question's words from which it is a test question; see `data.overlap`.
         max_per_question: keep so many traces of each question, the first ones.
+        choices: the only answers that there are; see `unspoken.measure.choices`.
 
     Raises:
         SettingError: for values that make no sense.
@@ -33,6 +35,7 @@ class VetRules:
     pattern: re.Pattern[str] | None = None
     overlap: Share = OVERLAP
     max_per_question: Positive | None = None
+    choices: Labels | None = None
 
     @field_validator("pattern", mode="before")
     @classmethod

@@ -102,13 +102,13 @@ def vet_traces(
     refuse_existing(outputs, overwrite=overwrite)
     index = QuestionIndex(test, rules.overlap) if test else None
     with ExitStack() as stack:
-        ledger = stack.enter_context(ledger_of(rules, read_traces(inputs)))
+        ledger = stack.enter_context(ledger_of(rules, read_traces(inputs, rules.choices)))
         jury = Jury(rules, index=index, ledger=ledger)
         # The dataset is the last to take its name: where it is, all the others are.
         kept_file, rejected_file, *failed_file = stack.enter_context(
             atomic_outputs(outputs, overwrite=overwrite)
         )
-        for trace in read_traces(inputs):
+        for trace in read_traces(inputs, rules.choices):
             verdict = jury.judge(trace)
             if verdict is None and isinstance(trace, Trace):
                 kept_file.write(json_line(trace.to_example()))
