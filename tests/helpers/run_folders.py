@@ -45,6 +45,7 @@ def evaluation(name, num_correct, *, split="test", graded=True):
         "tokens_per_s": 10 * SPEED[name] * TOKENS[name],
         "categories": {},
         "samples": None,
+        "classes": None,
     }
 
 

@@ -362,6 +362,35 @@ def test_worked_solutions_are_no_teacher_to_save(full):
     assert paid(full)["internalized", "time"].outcome == "unknown"
 
 
+def test_classes_have_a_table_of_each_model(full, without_plots):
+    figures = {"num_gold": 20, "num_predicted": 18, "num_correct": 17}
+    figures |= {"precision": 17 / 18, "recall": 17 / 20, "f1": 34 / 38}
+    never = {"num_gold": 20, "num_predicted": 0, "num_correct": 0}
+    never |= {"precision": None, "recall": 0.0, "f1": 0.0}
+    classes = {
+        "confusion": {"a<b": [17, 0, 3], "log in": [1, 0, 19]},
+        "figures": {"a<b": figures, "log in": never},
+        "macro_f1": 17 / 38,
+        "num_outside": 22,
+        "outside": {"<i>": 12, "": 10},
+    }
+    write_measured(full, "internalized", classes=classes)
+    write_report(full)
+    text = (full / "report.html").read_text(encoding="utf-8")
+    assert "Classes: internalized" in text
+    assert "a&lt;b" in text and "94.4" in text and "no answer (10)" in text
+    assert read_values(full)["phases"][0]["variants"]["internalized"]["measured"]["classes"][
+        "confusion"
+    ] == {"a<b": [17, 0, 3], "log in": [1, 0, 19]}
+    told = "\n".join(summary_lines(full))
+    assert "none of them" in told and "macro F1 44.7" in told
+    many = {f"class number {n}": [1] * 10 for n in range(9)}
+    classes |= {"confusion": many, "figures": dict.fromkeys(many, figures)}
+    write_measured(full, "internalized", classes=classes)
+    told = summary_lines(full)
+    assert "none of them" not in "\n".join(told) and max(map(len, told[:-1])) <= 80
+
+
 def test_accuracy_by_category(full, without_plots):
     share = {"num_graded": 10, "num_correct": 9, "accuracy": 0.9, "interval": [0.6, 0.98]}
     write_measured(full, "internalized", categories={"ages & <i>": share, "prices": share})

@@ -283,12 +283,7 @@ class Decoder:
     ) -> None:
         """Writes these rows with transformers' `generate`, padded on the left."""
         import torch
-        from transformers import (
-            GenerationConfig,
-            LogitsProcessorList,
-            PrefixConstrainedLogitsProcessor,
-            StoppingCriteriaList,
-        )
+        from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
         from unspoken.measure.choose import Chooser
 
@@ -321,16 +316,7 @@ class Decoder:
         def process(input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
             return chooser.with_noise(scores)
 
-        def allow(number: int, input_ids: torch.Tensor) -> list[int]:
-            """The tokens that may come next in a row; (T,) tokens with its prompt."""
-            row = rows[number]
-            if row.completion is not None or row.allowed is None:
-                return self._ends
-            return row.allowed(input_ids[longest:].tolist())
-
-        processors: list[Any] = [process]
-        if rows[0].allowed is not None:
-            processors.insert(0, PrefixConstrainedLogitsProcessor(allow, num_beams=1))
+        processors: Any = [*_constraints(rows, longest), process]
         generate: Any = self.model.generate
         with torch.inference_mode():
             generate(
@@ -340,6 +326,21 @@ class Decoder:
                 logits_processor=LogitsProcessorList(processors),
                 stopping_criteria=StoppingCriteriaList([add]),  # pyright: ignore
             )
+
+
+def _constraints(rows: Sequence[Draft], longest: int) -> list[Any]:
+    """What keeps `generate` to the tokens that are allowed, where not all of them are."""
+    from transformers import PrefixConstrainedLogitsProcessor
+
+    def allow(number: int, input_ids: torch.Tensor) -> list[int]:
+        """The tokens that may come next in a row; (T,) tokens with its prompt of `longest`."""
+        row = rows[number]
+        if row.completion is not None or row.allowed is None:
+            return list(row.ends)
+        return row.allowed(input_ids[longest:].tolist())
+
+    is_free = all(row.allowed is None for row in rows)
+    return [] if is_free else [PrefixConstrainedLogitsProcessor(allow, num_beams=1)]
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
