@@ -333,7 +333,7 @@ def test_shipped_recipes_run_end_to_end_on_a_tiny_model(
         "data.max_length=900",
         f"data.source={shared_data / 'gsm8k'}",
         "evaluate.limit=2",
-        "evaluate.max_new_tokens=60",
+        "evaluate.max_new_tokens=8",
         "evaluate.num_latency=1",
         f"output={tmp_path / 'run'}",
     ]
