@@ -1,3 +1,6 @@
+import json
+from pathlib import Path
+
 import pytest
 
 from unspoken.common.errors import DataError, OutputExistsError
@@ -6,6 +9,7 @@ from unspoken.data.example import (
     iter_examples,
     iter_questions,
     read_examples,
+    read_questions,
     write_examples,
 )
 from unspoken.data.jsonl import read_jsonl
@@ -176,3 +180,17 @@ def test_nothing_is_overwritten_without_leave(tmp_path):
     with pytest.raises(OutputExistsError, match=r"data\.jsonl: exists already.*overwrite=true"):
         write_examples(path, [])
     assert path.read_text() == "mine"
+
+
+def test_questions_keep_their_thoughts_where_that_is_asked(tmp_path: Path) -> None:
+    path = tmp_path / "valid.jsonl"
+    lines = [
+        {"question": "1+1", "thought": "one more", "answer": "2"},
+        {"question": "2+1", "cot": "count", "answer": "3"},
+        {"question": "5+1", "answer": "6"},
+    ]
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    assert [each.thought for each in read_questions(path)] == ["", "", ""]
+    kept = read_questions(path, with_thoughts=True)
+    assert [each.thought for each in kept] == ["one more", "count", ""]
+    assert [each.answer for each in kept] == ["2", "3", "6"]

@@ -113,16 +113,22 @@ def _read_category(record: Mapping[str, Any], where: str) -> str:
     return require_text(record, "category", where, allow_empty=True)
 
 
-def read_questions(path: AnyPath, *, limit: int | None = None) -> list[Example]:
+def read_questions(
+    path: AnyPath, *, limit: int | None = None, with_thoughts: bool = False
+) -> list[Example]:
     """Returns the questions of a JSONL file, or only the first `limit`; see `iter_questions`."""
-    return list(islice(iter_questions(path), limit))
+    return list(islice(iter_questions(path, with_thoughts=with_thoughts), limit))
 
 
-def iter_questions(path: AnyPath) -> Iterator[Example]:
+def iter_questions(path: AnyPath, *, with_thoughts: bool = False) -> Iterator[Example]:
     """Yields what is asked in an evaluation: `question` and, where they are, `answer`, `category`.
 
     Any thought is left out, and so is the solution in a raw GSM8K answer: of an answer with
     `####` only what follows it counts. Without `answer` the example's answer is empty.
+
+    Args:
+        path: the file.
+        with_thoughts: keep `thought`, or `cot`, where it stands in a line.
 
     Raises:
         DataError: as `iter_examples` does.
@@ -133,9 +139,15 @@ def iter_questions(path: AnyPath) -> Iterator[Example]:
             where = f"{path}:{line}"
             answer = require_text(record, "answer", where) if "answer" in record else ""
             question = require_text(record, "question", where)
+            thought = record.get("thought", record.get("cot")) if with_thoughts else ""
             yield (
                 line,
-                Example(question, "", extract_gold(answer), category=_read_category(record, where)),
+                Example(
+                    question,
+                    thought if isinstance(thought, str) else "",
+                    extract_gold(answer),
+                    category=_read_category(record, where),
+                ),
             )
 
     return unique_questions(path, numbered)

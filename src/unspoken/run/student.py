@@ -240,7 +240,10 @@ def _make_trainer(
         )
     if removed_before and recipe.schedule.positions == "gap":
         move_positions(model, train, removed_before, back=True)
-    valid = read_questions(splits.valid, limit=recipe.train.num_valid) if splits.valid else []
+    limit, measures = recipe.train.num_valid, recipe.schedule.measures
+    valid = (
+        read_questions(splits.valid, limit=limit, with_thoughts=measures) if splits.valid else []
+    )
     return StepwiseInternalization(
         model,
         tokenizer,
