@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from helpers.paths import CONFIGS
+from helpers.patience import Deadline
 from helpers.processes import warm_program
 from helpers.recipes import tiny_recipe
 from helpers.training import NO_DROPOUT, losses
@@ -131,9 +132,9 @@ def slurm(*command: str) -> str:
 
 
 def until(holds: Callable[[], bool], timeout_s: float, what: str) -> None:
-    end = time.monotonic() + timeout_s
+    deadline = Deadline(timeout_s)
     while not holds():
-        assert time.monotonic() < end, f"waited {timeout_s} s for {what}"
+        assert not deadline.has_passed, f"waited {timeout_s} s for {what}"
         time.sleep(0.1)
 
 

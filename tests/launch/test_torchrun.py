@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from helpers.patience import Deadline
 from helpers.processes import Forked
 from unspoken.launch.torchrun import status_of
 
@@ -75,9 +76,9 @@ time.sleep(60)
         UNSPOKEN_EVENTS=str(tmp_path / "events.log"),
         TORCH_ELASTIC_SHUTDOWN_TIMEOUT="2",  # newer torch; older ones wait 30 s, come what may
     )
-    end = time.monotonic() + 60
+    deadline = Deadline(60)
     while len(list(tmp_path.glob("ready-*"))) < 2:
-        assert time.monotonic() < end
+        assert not deadline.has_passed
         time.sleep(0.1)
     node.send_signal(signal.SIGTERM)
     node.communicate(timeout=60)

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from helpers.paths import ROOT
+from helpers.patience import Deadline
 from helpers.processes import Forked
 from helpers.recipes import tiny_recipe
 from unspoken.cli.main import main
@@ -62,9 +63,9 @@ def is_alive(pid: int) -> bool:
 
 
 def require_gone(pids: list[int]) -> None:
-    end = time.monotonic() + LIMIT_S
+    deadline = Deadline(LIMIT_S)
     while any(map(is_alive, pids)):
-        assert time.monotonic() < end, f"left over: {[pid for pid in pids if is_alive(pid)]}"
+        assert not deadline.has_passed, f"left over: {[pid for pid in pids if is_alive(pid)]}"
         time.sleep(0.05)
 
 
