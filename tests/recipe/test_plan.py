@@ -40,7 +40,9 @@ EXPECTED: dict[str, list[tuple[str, str | None, tuple[str, ...]]]] = {
     "multiplication-4x4-scratch": COMPARED,
     "multiplication-9x9-gpt2": COMPARED,
     "quickstart": [("teacher", None, ()), *STAGED],
+    "smollm2-distil": [DISTILLED],
     "smollm2-gpu": [DISTILLED, FROM_DISTILLED],
+    "smollm2-think": [*STAGED[:2], ("at_once", "distilled", ("internalized",)), STAGED[2]],
     "think-qwen3": STAGED,
 }
 

@@ -317,6 +317,7 @@ def test_phases_hand_one_model_on(tmp_path: Path) -> None:
         "gsm8k-mistral-7b",
         "curriculum-gpt2-medium",
         "smollm2-gpu",
+        "smollm2-think",
     ],
 )
 def test_shipped_recipes_run_end_to_end_on_a_tiny_model(
