@@ -23,7 +23,7 @@ from unspoken.models.local import base_folder, local_folder
 from unspoken.recipe import Model
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -75,26 +75,17 @@ def export_model(
         ModelError: something is missing, quantized or does not fit.
         OutputExistsError: `output` exists.
     """
-    from unspoken.models.chat_template import chat_template
     from unspoken.models.export.readme import read_story, readme
     from unspoken.models.load import load_model, load_tokenizer
-    from unspoken.models.template import Template
 
     sources = find_sources(model, adapter)
     output = Path(output)
     _require_free(output, sources, overwrite)
-    with settings_of({"model.name": "model"}):
-        tokenizer = load_tokenizer(
-            Model(name=str(sources.tokenizer), local_files_only=True), purpose="merge"
-        )
     card = ModelCard.read(sources.trained) or ModelCard.read(sources.base)
-    problem = None
-    if card is not None:
-        try:
-            template = Template(card.template, tokenizer, card.choices)
-            tokenizer.chat_template = chat_template(template, tokenizer)
-        except ModelError as error:
-            problem, tokenizer.chat_template = str(error), None
+    with settings_of({"model.name": "model"}):
+        named = Model(name=str(sources.tokenizer), local_files_only=True)
+        tokenizer = load_tokenizer(named, purpose="merge")
+    problem = None if card is None else _set_chat_template(tokenizer, card)
     with settings_of({"model.name": "model"}):
         merged = load_model(
             Model(name=str(sources.base), local_files_only=True),
@@ -105,36 +96,56 @@ def export_model(
         )
     if card is not None:
         merged.generation_config.max_new_tokens = card.max_new_tokens
-    story = read_story(sources.base, sources.adapter)
     text = readme(
         output.name,
-        story,
+        read_story(sources.base, sources.adapter),
         card,
         has_template=tokenizer.chat_template is not None,
         problem=problem,
         dtype=str(merged.dtype).removeprefix("torch."),
     )
-
     _forget_code(merged, tokenizer)
-
-    def write(folder: Path) -> None:
-        merged.save_pretrained(folder)
-        try:
-            tokenizer.save_pretrained(folder)
-        except UnicodeError as error:  # half a sign, which only JSON's escapes can hold
-            fault = find_fault(sources.tokenizer, "tokenizer", one_line(error))
-            raise ModelError(f"tokenizer {fault}") from error
-        _make_greedy(folder / "generation_config.json")
-        _require_same_ids(folder, tokenizer, merged.config.model_type)
-        for source in (sources.trained, sources.base):
-            if (source / CARD_FILE).is_file():
-                shutil.copyfile(source / CARD_FILE, folder / CARD_FILE)
-                break
-        (folder / "README.md").write_text(text, encoding="utf-8")
-
     weights = sum(one.numel() * one.element_size() for one in merged.parameters())
-    write_folder(output, write, num_bytes=weights)
+    write_folder(
+        output, lambda folder: _write(folder, merged, tokenizer, sources, text), num_bytes=weights
+    )
     return output
+
+
+def _set_chat_template(tokenizer: PreTrainedTokenizerBase, card: ModelCard) -> str | None:
+    """Gives the tokenizer the form in which the model was asked; else says why there is none."""
+    from unspoken.models.chat_template import chat_template
+    from unspoken.models.template import Template
+
+    try:
+        template = Template(card.template, tokenizer, card.choices)
+        tokenizer.chat_template = chat_template(template, tokenizer)
+    except ModelError as error:
+        tokenizer.chat_template = None
+        return str(error)
+    return None
+
+
+def _write(
+    folder: Path,
+    merged: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    sources: Sources,
+    readme: str,
+) -> None:
+    merged.save_pretrained(folder)
+    try:
+        tokenizer.save_pretrained(folder)
+    except UnicodeError as error:  # half a sign, which only JSON's escapes can hold
+        fault = find_fault(sources.tokenizer, "tokenizer", one_line(error))
+        raise ModelError(f"tokenizer {fault}") from error
+    _make_greedy(folder / "generation_config.json")
+    _require_same_ids(folder, tokenizer, merged.config.model_type)
+    for source in (sources.trained, sources.base):
+        if (source / CARD_FILE).is_file():
+            shutil.copyfile(source / CARD_FILE, folder / CARD_FILE)
+            break
+    (folder / "README.md").write_text(readme, encoding="utf-8")
 
 
 def find_sources(model: str | Path, adapter: str | Path | None = None) -> Sources:
