@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from unspoken.common import memory
 from unspoken.common.memory import keep_freed_memory
 
 on_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator")
@@ -47,3 +48,27 @@ def test_an_allocator_that_the_user_has_set_up_stays_so(
 def test_another_systems_allocator_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
     assert not keep_freed_memory()
+
+
+def test_what_is_kept_is_given_back_once_it_is_half_as_much_again_as_a_step_needs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given_back = []
+    monkeypatch.setattr(memory, "keep_freed_memory", lambda: True)
+    monkeypatch.setattr(memory, "give_back_memory", lambda: given_back.append(size))
+    freed = memory.FreedMemory()
+    # after the first step 100, and after the one that follows a giving back 140, which is needed
+    sizes = [100, 120, 150, 151, 140, 150, 200, 210, 211, 130, 205, 211, 100]
+    for size in sizes:
+        monkeypatch.setattr(memory, "_resident", lambda size=size: size)
+        freed.bound()
+    assert given_back == [151, 211, 211]
+
+
+def test_nothing_is_given_back_where_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "keep_freed_memory", lambda: False)
+    monkeypatch.setattr(memory, "give_back_memory", lambda: pytest.fail("nothing is kept"))
+    freed = memory.FreedMemory()
+    for size in (1, 1 << 30):
+        monkeypatch.setattr(memory, "_resident", lambda size=size: size)
+        freed.bound()

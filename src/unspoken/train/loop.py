@@ -20,7 +20,7 @@ import torch
 
 from unspoken.common.errors import RecipeError, TrainingError, setting
 from unspoken.common.interrupt import EXIT_INTERRUPTED, Interrupted, StopRequest
-from unspoken.common.memory import keep_freed_memory, peak_memory
+from unspoken.common.memory import FreedMemory, peak_memory
 from unspoken.data.example import Example
 from unspoken.models.card import ModelCard
 from unspoken.models.load import width_of
@@ -131,8 +131,7 @@ class StepwiseInternalization:
         folder.mkdir(parents=True, exist_ok=True)
         self.processes = start_processes(recipe, folder)
         self.accelerator = self.processes.accelerator
-        if self.accelerator.device.type == "cpu":
-            keep_freed_memory()
+        self.freed = FreedMemory() if self.accelerator.device.type == "cpu" else None
         self.by_onednn = takes_onednn(recipe.train.precision, width)
         start_trackers(self.accelerator, recipe)
         self.stop = StopRequest(is_launched=read_world().is_launched)
@@ -258,6 +257,8 @@ class StepwiseInternalization:
         total = self._backward(indices[mine], removed[mine], scale=world / num_labels)
         norm = self.processes.step(self.model, self.optimizer, settings.max_grad_norm)
         nll, stop, norm = self._exchange(total, norm)
+        if self.freed is not None:
+            self.freed.bound()
         seconds = time.perf_counter() - begin
         return StepFigures(nll / num_labels, rate, norm, int(lengths.sum()), seconds, stop > 0)
 
