@@ -58,6 +58,27 @@ def test_both_spellings_of_a_flag(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "train.jsonl: 3 examples" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("sizes", [["2x2", "3x1"], ["2*2", "3X1"], ["2", "2", "3x1"]])
+def test_sizes_are_written_as_in_a_recipe(sizes: list[str], tmp_path: Path) -> None:
+    few = ["--num_train", "9", "--num_valid", "1", "--num_test", "1"]
+    plain = ["2", "2", "3", "1"]
+    for given, folder in ((sizes, "a"), (plain, "b")):
+        output = str(tmp_path / folder)
+        main(["data", "multiplication", "--digits", *given, *few, "--output", output])
+    assert (tmp_path / "a/train.jsonl").read_bytes() == (tmp_path / "b/train.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "sizes", [["2x2", "3"], ["3x"], ["x2"], ["3x2x1"], ["two"], ["-3x2"], ["9" * 5000 + "x2"]]
+)
+def test_sizes_that_are_none_are_one_line(
+    sizes: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = fails(capsys, "data", "multiplication", f"--digits={sizes[0]}", *sizes[1:],
+                  "--output", tmp_path / "x")  # fmt: skip
+    assert "--digits" in error and error.count("\n") == 1
+
+
 def test_nothing_is_overwritten_unasked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = ["data", "multiplication", "--digits", "2", "2", "--num_train", "3"]
     made += ["--num_valid", "1", "--num_test", "1", "--output", str(tmp_path)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from html.parser import HTMLParser
 
 import yaml
@@ -171,14 +172,14 @@ def make_run(folder, *, explicit="train", no_cot=True, phases=(), **settings):
 
 
 class Page(HTMLParser):
-    """What a page loads, its text, and whether its elements are closed."""
+    """What a page loads, its scripts, its text, and whether its elements are closed."""
 
     VOID = ("meta", "br", "link", "img")
 
     def __init__(self, text):
         super().__init__()
         self.loads, self.links, self.ids, self.open, self.text = [], [], [], [], ""
-        self.tags = set()
+        self.tags, self.scripts = set(), []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
@@ -200,7 +201,9 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if "style" not in self.open:
+        if self.open[-1:] == ["script"]:
+            self.scripts.append(data)
+        elif "style" not in self.open:
             self.text += data
 
 
@@ -210,6 +213,13 @@ def read_page(folder):
 
 def read_values(folder):
     return json.loads((folder / "report.json").read_text(encoding="utf-8"))
+
+
+def drawn(folder, words):
+    """The `<svg>` element of the report's figure that has these words."""
+    source = (folder / "report.html").read_text(encoding="utf-8")
+    found = re.findall(r"<svg.*?</svg>", source, re.DOTALL)
+    return next(element for element in found if words in element)
 
 
 def lead(folder):

@@ -1,10 +1,14 @@
 """Reports of small synthetic run folders: whole, half done, in phases, and with bad results."""
 
+import base64
 import doctest
+import hashlib
 import json
 import re
 import subprocess
 import sys
+from importlib import resources
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -13,6 +17,7 @@ from helpers.run_folders import (
     LONGEST,
     REMOVED,
     SPEED,
+    drawn,
     evaluation,
     lead,
     make_run,
@@ -30,10 +35,14 @@ from unspoken.common.errors import DataError
 from unspoken.report import print_metrics, print_summary, write_report
 from unspoken.report.read.results import TrainPoint
 from unspoken.report.read.run import read_run
-from unspoken.report.show import numbers, plot_labels
+from unspoken.report.show import numbers, plot_labels, usual
 from unspoken.report.show.conclusion import conclude
+from unspoken.report.show.glossary import glossary
+from unspoken.report.show.headline import headlines
+from unspoken.report.show.palette import DARK, LIGHT
 from unspoken.report.show.plots import MOST_POINTS, thinned
 from unspoken.report.show.summary import summary_lines
+from unspoken.report.show.usual import find_usual_form
 
 
 @pytest.fixture
@@ -100,8 +109,26 @@ def test_page_shows_the_table_and_opens_offline(full):
     source = (full / "report.html").read_text(encoding="utf-8")
     assert "@import" not in source
     assert not re.search(r"url\((?!#)", source)
-    assert not page.tags & {"script", "link", "img", "iframe"}
+    assert not page.tags & {"link", "img", "iframe"}
+    assert runs_only_its_own_script(full)
     assert len(re.findall(r"<svg ", source)) == 3
+
+
+def runs_only_its_own_script(folder):
+    """Whether the one script is the page's, within it, and the policy lets no other one run."""
+    source = (folder / "report.html").read_text(encoding="utf-8")
+    (script,) = read_page(folder).scripts
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', source)
+    allowed = {part.split()[0]: part.split()[1:] for part in policy.split(";")}
+    own = resources.files("unspoken.report.show").joinpath("page.js").read_text(encoding="utf-8")
+    return (
+        script == own
+        and allowed["default-src"] == ["'none'"]
+        and allowed["script-src"] == [f"'sha256-{digest}'"]
+        and source.count("<script") == 1
+        and not re.search(r"\son\w+=", source)
+    )
 
 
 def test_plots_are_png_files_and_reproducible(full):
@@ -285,10 +312,16 @@ def test_two_phases(tmp_path):
     assert [measured["num_correct"] for measured in found] == [40, 30]
     assert (folder / "plots" / "1-easy-loss.png").exists()
     page = read_page(folder)
-    assert "Last phase, hard <1>: Without writing" in page.text
+    assert re.search(r"Last phase, hard <1>\s+75\.0.%\s*right, without writing", page.text)
+    assert lead_of_page(page, "hard <1>").startswith("Without writing its thought")
     assert "Phase 2: hard <1>" in page.text
     assert len(page.ids) == len(set(page.ids))
     assert sum(line.startswith("internalized") for line in summary_lines(folder)) == 2
+
+
+def lead_of_page(page, phase):
+    """The first words of a phase's section."""
+    return page.text.partition(f"Phase 2: {phase}")[2].strip()
 
 
 def test_questions_cannot_inject_html(full, without_plots):
@@ -298,7 +331,7 @@ def test_questions_cannot_inject_html(full, without_plots):
     make_variant(full / "explicit", "explicit", 36, question="<script>alert({})</script> & more")
     write_report(full)
     page = read_page(full)
-    assert "script" not in page.tags
+    assert runs_only_its_own_script(full)
     assert "<script>alert(0)</script> & more" in page.text
 
 
@@ -418,12 +451,212 @@ def test_long_logs_are_thinned():
     assert thinned([]) == []
 
 
+# --- for people --------------------------------------------------------------------------------
+
+
+def figures(folder):
+    """The large figures of a run with their words, as the page has them."""
+    found = headlines(read_run(folder).phases[0])
+    return [
+        f"{one.figure} {one.words} ({one.against})".replace("\u00a0", " ").removesuffix(" ()")
+        for one in found
+    ]
+
+
+def test_three_figures_stand_above_everything(full, without_plots):
+    told = [
+        "90.0 % right, without writing the thought (95.0 % with the thought written; 10.0 % if "
+        "never shown one)",
+        "5 tokens written for an answer (9 with the thought written)",
+        "2.2× as many answers a second (110 against 50.0 a second, one at a time)",
+    ]
+    assert figures(full) == told
+    write_report(full)
+    head = " ".join(read_page(full).text.replace("\u00a0", " ").partition("Results")[0].split())
+    assert all(line.partition(" (")[0] in head for line in told)
+    assert "Without writing its thought" not in head  # the paragraph comes after them
+    lines = " ".join("\n".join(summary_lines(full)).split())
+    assert "90.0 % right, without writing the thought (95.0 % with" in lines
+    assert "2.2x as many answers a second (110 against 50.0 a second" in lines
+
+
+def test_figures_do_not_claim_what_did_not_happen(full):
+    make_variant(full / "internalized", "internalized", 5, final=3)
+    assert figures(full)[0].startswith("12.5 % right, with 1 tokens of the thought left")
+    write_latency(full, {"explicit": 0.02, "internalized": 0.02})
+    assert "no difference measured: 50.0 against 50.0 a second" in figures(full)[2]
+    (full / "internalized" / "evaluation.json").unlink()
+    assert figures(full) == [
+        "95.0 % right, writing the thought (10.0 % if never shown one)",
+        "9 tokens written for an answer",
+    ]
+
+
+def test_models_that_are_not_there_have_no_column(tmp_path, without_plots):
+    folder = make_run(tmp_path, explicit="off", no_cot=False)
+    make_variant(folder / "internalized", "internalized", 36)
+    write_report(folder)
+    source = (folder / "report.html").read_text(encoding="utf-8")
+    assert re.findall(r'<th scope="col" class="dot-(\w+)">', source) == ["internalized"]
+    table = "\n".join(summary_lines(folder))
+    assert "no CoT  " not in table and "explicit" not in table.partition("The")[0]
+
+
+REVERSED = {"question": "4 5 4 * 7 2", "gold": "8 5 2 2 1", "pred": "85221", "correct": True}
+
+
+def test_numbers_stand_in_their_usual_form_beside_the_models(full, without_plots):
+    for name, wrote in (("explicit", "8713+08090#85221"), ("internalized", "#85221")):
+        record = {**next(predictions(name, 1)), **REVERSED, "generated": wrote}
+        wrong = {**record, "question": "4 5 4 * 8 2", "gold": "2 1 7 2 1"}
+        wrong |= {"pred": "85220", "correct": False, "generated": "#85220"}
+        other = {"question": "1 1 1 * 2 0", "gold": "2 2 2", "pred": "x", "generated": "#x"}
+        write_lines(full / name / "predictions.jsonl", [record, wrong, {**wrong, **other}])
+    write_report(full)
+    text = " ".join(read_page(full).text.split())
+    assert "Question4 5 4 * 7 2 454 × 27Answer8 5 2 2 1 12,258 " in text
+    assert "least significant digit first: 4 5 4 * 7 2 is 454 × 27, and 8 5 2 2 1 is 12,258" in text
+    assert "read as 85221, which is 12,258" in text
+    assert "read as 85220, which is 2,258" in text
+    lines = "\n".join(summary_lines(full))
+    assert "for example 454 x 27 = 12,258, digits in reverse:\n  explicit CoT  8713+0" in lines
+
+
+@pytest.mark.parametrize(
+    ("task", "question", "gold"),
+    [
+        ("multiplication", "12 * 2", "24"),  # read in reverse it would be 42
+        ("multiplication", "4 5 4 * 7 2", "1"),
+        ("multiplication", "<b>4 5</b>", "8 5"),
+        ("multiplication", "4 5 4 * 7 2", ""),
+        ("multiplication", f"{'4 ' * 9_000}* 7 2", "8 5"),
+        ("arithmetic", "4 5 4 * 7 2", "8 5 2 2 1"),
+        (None, "What is 454 * 27?", "12258"),
+    ],
+)
+def test_no_usual_form_where_the_answer_is_not_what_it_would_be(task, question, gold):
+    assert find_usual_form(task, question, gold) is None
+
+
+def test_words_are_explained_where_they_are_used(full, without_plots):
+    assert [title for title, _ in glossary("in nats. McNemar's exact test")] == [
+        "nats", "McNemar's test",
+    ]  # fmt: skip
+    write_report(full)
+    text = read_page(full).text.partition("Words")[2]
+    for word in ("Wilson 95 % interval", "McNemar's test", "no CoT"):
+        assert word in text
+    assert "linear probe" not in text
+
+
+def test_curves_can_be_read_off_by_a_pointer(full):
+    write_report(full)
+    source = (full / "report.html").read_text(encoding="utf-8")
+    found = [json.loads(each) for each in re.findall(r"data-curves='([^']*)'", source)]
+    (accuracy, removal), (tokens,), (loss,) = found
+    curves = {one["name"]: one for one in accuracy["curves"]}
+    assert curves["internalized"]["x"] == [20, 40, 60, 80, 100]
+    assert curves["internalized"]["y"] == [20, 40, 60, 80, 100]
+    assert (accuracy["title"], accuracy["over"]) == (
+        "Right answers in validation, %", "optimizer steps",
+    )  # fmt: skip
+    assert removal["curves"][0]["y"][-1] == LONGEST
+    assert {one["name"] for one in tokens["curves"]} > {"no CoT", "internalized"}
+    assert loss["log"]
+    for each in (accuracy, removal, tokens, loss):
+        left, top, width, height = each["box"]
+        assert 0 < left < left + width <= 1 and 0 < top < top + height <= 1
+
+
+@pytest.mark.integration
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_pointer_reads_off_curves_and_nothing_is_too_wide(full, browser, width):
+    write_report(full)
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.set_default_timeout(120_000)  # two busy cores
+    told, fetched = [], []
+    page.on("console", lambda message: told.append(message.text))
+    page.on("pageerror", lambda error: told.append(str(error)))
+    page.on("request", lambda request: fetched.append(request.url))
+    page.goto((full / "report.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    heads = page.locator(".models thead th[scope=col]").all()
+    first = min(heads, key=lambda head: head.bounding_box()["x"]).inner_text()
+    assert first == ("internalized" if width < 600 else "explicit CoT")
+
+    plot = page.locator("[data-curves]").first
+    (axes, *_) = json.loads(plot.get_attribute("data-curves"))
+    left, top, wide, tall = axes["box"]
+    (low, high), (bottom, ceiling) = axes["x"], axes["y"]
+    plot.scroll_into_view_if_needed()
+    area = plot.locator("svg").bounding_box()
+    page.mouse.move(
+        area["x"] + area["width"] * (left + wide * (60 - low) / (high - low)),
+        area["y"] + area["height"] * (top + tall * (1 - (60 - bottom) / (ceiling - bottom))),
+    )
+    said = plot.locator("output").inner_text()
+    assert said.endswith("Right answers in validation, %: 60\noptimizer steps: 60")
+    page.mouse.move(1, 1)
+    assert not plot.locator("output").is_visible()
+    page.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=alert(1)>')")
+    assert all("Content Security Policy" in line for line in told)
+    assert fetched == [(full / "report.html").as_uri()]
+    page.close()
+
+
+def test_figures_take_the_colours_of_the_page(full):
+    write_report(full)
+    for words in ("Mean loss", "tokens written per question", "Thought tokens removed"):
+        figure = drawn(full, words).lower()
+        for name, colour in LIGHT.items():
+            assert figure.count(colour.lower()) == figure.count(f"var(--{name}, {colour.lower()})")
+        assert "var(--internalized, #0072b2)" in figure
+
+
+def test_pictures_are_light_and_dark(full, tmp_path):
+    write_report(full, tmp_path / "deep" / "pictures")
+    names = sorted(path.name for path in (tmp_path / "deep" / "pictures").iterdir())
+    assert names == [
+        f"{name}-{ground}.svg"
+        for name in ("accuracy", "loss", "tokens")
+        for ground in ("dark", "light")
+    ]
+    for name, palette, other in (("dark", DARK, LIGHT), ("light", LIGHT, DARK)):
+        text = (tmp_path / "deep" / "pictures" / f"accuracy-{name}.svg").read_text()
+        ElementTree.fromstring(text)
+        assert palette["internalized"].lower() in text.lower()
+        assert other["internalized"].lower() not in text.lower()
+        assert ">internalized<" in text
+
+
+@pytest.mark.parametrize("losses", [(0.9, 1.1), (0.31, 0.39), (0.02, 0.021), (3.0, 9.0), (5, 5)])
+def test_a_small_range_of_losses_has_labels(full, losses):
+    names = ("explicit", "internalized", "no_cot")
+    for name in names:
+        known = [json.loads(line) for line in (full / name / "metrics.jsonl").open()]
+        steps = [each for each in known if each["event"] == "train"]
+        for number, each in enumerate(steps):
+            each["loss"] = losses[number % 2]
+            each["step"] = number + 1
+        write_lines(full / name / "metrics.jsonl", steps)
+    write_report(full)
+    figure = drawn(full, "Mean loss")
+    ticks = re.findall(r'id="loss-(.)tick_\d+".*?>([\d.,]+)</text>', figure, re.DOTALL)
+    for axis in "xy":
+        labels = [text for which, text in ticks if which == axis]
+        assert len(labels) >= 3
+        assert len(set(labels)) == len(labels), labels
+
+
 def test_names_keep_clear_of_the_curve():
     flat = [(2.0, 98.0), (10.0, 97.0)]
-    ((height, right), (low, _)) = plot_labels.beside_points([(2.0, 98.0), (2.0, 90.0)], flat)
+    ((height, right), (low, _)) = plot_labels.beside_points([(2.0, 98.0), (2.0, 90.0)], [flat])
     assert right
     assert height > 98
     assert low == 90
+    two = [flat, [(2.0, 107.0), (10.0, 107.0)]]
+    assert plot_labels.beside_points([(2.0, 98.0)], two)[0][0] < 98
 
 
 @pytest.mark.integration
@@ -435,7 +668,7 @@ def test_report_does_not_import_torch(full):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("module", [numbers, plot_labels])
+@pytest.mark.parametrize("module", [numbers, plot_labels, usual])
 def test_examples_in_docstrings(module):
     assert doctest.testmod(module).failed == 0
 

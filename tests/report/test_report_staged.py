@@ -10,6 +10,7 @@ import yaml
 from helpers.run_folders import (
     NUM_TEST,
     Page,
+    drawn,
     evaluation,
     lead,
     make_run,
@@ -562,12 +563,10 @@ def test_without_questions_the_teacher_is_not_waited_for(tmp_path):
 
 def test_plots_name_every_model(full):
     write_report(full)
-    source = (full / "report.html").read_text()
-    tokens = next(part for part in source.split("<svg ") if "tokens written per question" in part)
+    tokens = drawn(full, "tokens written per question")
     for label in ("teacher", "explicit student", "internalized", "untrained student"):
         assert f">{label}<" in tokens
-    loss = next(part for part in source.split("<svg ") if "Mean loss" in part)
-    loss = loss.split("</svg>")[0]
+    loss = drawn(full, "Mean loss")
     assert ">teacher<" not in loss
 
 
@@ -581,7 +580,8 @@ def test_summary_fits_a_terminal(full):
         "traces: 100 written, 90 kept, 10 rejected (6 wrong answer, 3 stopped at the limit"
     ) in plain(text)
     assert "break-even: internalized after 66,165 questions (by time)" in plain(text)
-    table = [line.split()[0] for line in lines if "%" in line and "interval" not in line]
+    rows = lines[lines.index(next(line for line in lines if "95 % interval" in line)) + 1 :]
+    table = [line.split()[0] for line in rows if "%" in line]
     assert table == ["teacher", "explicit", "explicit", "internalized", "no", "untrained"]
 
 

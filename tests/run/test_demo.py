@@ -88,18 +88,6 @@ def address(run: Path) -> Iterator[str]:
     page.close()
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("no Chromium on this machine")
-    with api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
 @pytest.mark.integration
 @pytest.mark.browser
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Gradio's own, in its threads

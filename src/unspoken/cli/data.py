@@ -9,12 +9,12 @@ from cyclopts import Parameter
 
 from unspoken.cli.options import Flag, Overwrite
 from unspoken.cli.output import waiting
-from unspoken.recipe.sections import SIZES
+from unspoken.recipe.sections import SIZES, read_sizes
 
 
 def multiplication(
     *,
-    digits: Annotated[list[tuple[int, int]], Parameter(consume_multiple=True)],
+    digits: Annotated[list[str], Parameter(consume_multiple=True)],
     output: Path,
     num_train: int = 808_000,
     num_valid: int = 1_000,
@@ -29,7 +29,7 @@ def multiplication(
     Parameters
     ----------
     digits
-        digits of both factors, such as 4 4; several pairs mix, such as 2 2 3 2 4 4
+        digits of both factors, such as 3x2; several mix, such as 2x2 3x2 4x4
     output
         folder for train.jsonl, valid.jsonl, test.jsonl and dataset.json
     num_train
@@ -43,9 +43,10 @@ def multiplication(
     """
     from unspoken.data.tasks.multiplication import write_multiplication
 
+    sizes = read_sizes(digits)
     with waiting("writing"):
         counts = (num_train, num_valid, num_test)
-        description = write_multiplication(output, digits, *counts, seed=seed, overwrite=overwrite)
+        description = write_multiplication(output, sizes, *counts, seed=seed, overwrite=overwrite)
     _print_counts(description, output)
 
 
@@ -128,10 +129,11 @@ def gsm8k(
     """
     from unspoken.data.tasks.gsm8k import write_gsm8k
 
-    _print_counts(
-        write_gsm8k(output, source, thought, num_valid=num_valid, seed=seed, overwrite=overwrite),
-        output,
-    )
+    with waiting("reading and writing"):
+        description = write_gsm8k(
+            output, source, thought, num_valid=num_valid, seed=seed, overwrite=overwrite
+        )
+    _print_counts(description, output)
 
 
 def questions(
@@ -169,14 +171,15 @@ def questions(
     from unspoken.data.jsonl import write_jsonl
     from unspoken.data.questions import read_questions_from
 
-    records = read_questions_from(
-        input,
-        subset=subset,
-        split=split,
-        question_field=question_field,
-        answer_field=answer_field,
-    )
-    count = write_jsonl(output, records[:limit], overwrite=overwrite)
+    with waiting("reading"):
+        records = read_questions_from(
+            input,
+            subset=subset,
+            split=split,
+            question_field=question_field,
+            answer_field=answer_field,
+        )
+        count = write_jsonl(output, records[:limit], overwrite=overwrite)
     print(f"{output}: {count:,} questions")
 
 
@@ -220,12 +223,16 @@ def split(
     from unspoken.data.questions import read_questions_from
     from unspoken.data.split import split_records
 
-    records = read_questions_from(input, question_field=question_field, answer_field=answer_field)
     field = {question_field: "question", answer_field: "answer"}.get(by or "", by)
-    parts = split_records(records, {"test": test, "valid": valid}, seed=seed, by=field)
-    description = {"source": input, "seed": seed, "by": by, "test": test, "valid": valid}
-    lines = {name: map(json_line, part) for name, part in parts.items()}
-    _print_counts(write_dataset(output, lines, description, overwrite=overwrite), output)
+    settings = {"source": input, "seed": seed, "by": by, "test": test, "valid": valid}
+    with waiting("dividing"):
+        records = read_questions_from(
+            input, question_field=question_field, answer_field=answer_field
+        )
+        parts = split_records(records, {"test": test, "valid": valid}, seed=seed, by=field)
+        lines = {name: map(json_line, part) for name, part in parts.items()}
+        description = write_dataset(output, lines, settings, overwrite=overwrite)
+    _print_counts(description, output)
 
 
 def icot(*, input: Path, output: Path, overwrite: Overwrite = False) -> None:
@@ -242,7 +249,8 @@ def icot(*, input: Path, output: Path, overwrite: Overwrite = False) -> None:
     """
     from unspoken.data.tasks.icot import convert
 
-    count = convert(input, output, overwrite=overwrite)
+    with waiting("converting"):
+        count = convert(input, output, overwrite=overwrite)
     print(f"{output}: {count:,} examples")
 
 

@@ -9,7 +9,7 @@ from unspoken.common.errors import DataError
 from unspoken.recipe.layout import RECIPE_FILE
 
 
-def report(folder: Path) -> None:
+def report(folder: Path, *, pictures: Path | None = None) -> None:
     """Write the report of a run again.
 
     report.html, report.json and the plots, from what stands in the folder.
@@ -18,6 +18,8 @@ def report(folder: Path) -> None:
     ----------
     folder
         a folder that `unspoken run` made
+    pictures
+        folder that gets the curves as SVG files too, for a light and a dark page
     """
     from unspoken.report import print_summary, write_report
 
@@ -26,5 +28,5 @@ def report(folder: Path) -> None:
             f"{folder}: no recipe.yaml in it; give a run folder, such as runs/quickstart"
         )
     with waiting("drawing"):
-        write_report(folder)
+        write_report(folder, pictures)
     print_summary(folder)

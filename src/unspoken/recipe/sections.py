@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from unspoken.common.errors import setting, shorten
+from unspoken.common.errors import SettingError, setting, shorten
 from unspoken.common.settings import (
     Natural,
     NumberFromZero,
@@ -64,6 +65,29 @@ def _size(text: str) -> Any:
     """`3x2` as [3, 2]; anything else as it is."""
     found = re.fullmatch(r"(\d+)[xX*×](\d+)", text)
     return text if found is None else [int(found[1]), int(found[2])]
+
+
+def read_sizes(words: Sequence[str]) -> list[tuple[int, int]]:
+    """Sizes of both factors as people type them: `3x2` is a word, `3 2` are two.
+
+    Raises:
+        SettingError: a word is neither a size nor a number, or a number is alone.
+
+    Examples:
+        >>> read_sizes(["3x2", "4", "4"])
+        [(3, 2), (4, 4)]
+    """
+    numbers = [each for word in words for each in re.split(r"[xX*×]", word, maxsplit=1)]
+    are_whole = all(re.fullmatch("[0-9]{1,4}", number) for number in numbers)
+    if not words or not are_whole or len(numbers) % 2:
+        raise SettingError(
+            "digits",
+            found=shorten(" ".join(words)),
+            needed="digits of both factors, such as 3x2, or 3x2 4x4 for a mix",
+            remedy="write them so",
+        )
+    counts = list(map(int, numbers))
+    return list(zip(counts[::2], counts[1::2], strict=True))
 
 
 class Data(Section):

@@ -194,6 +194,7 @@ class PhaseResult:
         can_measure: False where data/ says that there are no questions to measure with.
         latency: of the models that took turns in being timed, or None.
         diagnosis: what a look into these models found, where it was asked for.
+        task: whose questions these are, as the recipe names it; None: not known.
         levels: of removal, from which a model can be chosen; the whole thought first.
     """
 
@@ -206,12 +207,12 @@ class PhaseResult:
     latency: Latency | None = None
     levels: list[Level] = field(default_factory=list)
     diagnosis: Diagnosis | None = None
+    task: str | None = None
 
     @property
     def shown(self) -> list[VariantResult]:
-        """The columns of tables; of a staged run only what exists, because there may be six."""
-        every = list(self.variants.values())
-        return [v for v in every if v.status != "absent"] if self.staged else every
+        """The columns of tables: the models that exist."""
+        return [variant for variant in self.variants.values() if variant.status != "absent"]
 
     @property
     def outcome(self) -> Outcome | None:

@@ -87,6 +87,7 @@ def read_run(folder: Path) -> RunResult:
             staged=_staged(recipe),
             can_measure=can_measure,
             latency=latency,
+            task=_task(recipe, parts[number] if number < len(parts) else {}),
             levels=_read_levels(folder, number, planned),
         )
         phases.append(replace(phase, diagnosis=_read_diagnosis(folder, phase)))
@@ -105,6 +106,12 @@ def read_run(folder: Path) -> RunResult:
         costs=read_costs(folder, recipe, planned, models) if _staged(recipe) else [],
     )
     return replace(run, missing=missing_parts(run, planned, why))
+
+
+def _task(recipe: dict[str, Any], part: dict[str, Any]) -> str | None:
+    """Whose questions a phase has: its own setting, else the recipe's."""
+    named = [(settings.get("data") or {}).get("task") for settings in (part, recipe)]
+    return next((task for task in named if isinstance(task, str)), None)
 
 
 def _read_levels(folder: Path, phase: int, planned: Plan | None) -> list[Level]:

@@ -6,12 +6,13 @@ from functools import partial
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from unspoken.recipe.records import Diagnosis, DigitsAtLevel, Probes, ThoughtAgain
 from unspoken.report.read.results import LABELS, PhaseResult
 from unspoken.report.show.diagnosis import WHERE, place_name
-from unspoken.report.show.plot_labels import COLOURS
+from unspoken.report.show.palette import COLOURS, LIGHT
 from unspoken.report.show.plots import Drawn, Plot, new_figure, save_plots
 
 #: Names of digits below a heat map at the most.
@@ -39,14 +40,15 @@ def _digits(levels: list[DigitsAtLevel]) -> Drawn | None:
     axis.set_title("Right digits in validation, %")
     axis.set_ylim(-3, 104)
     places = list(levels[-1].places)
-    colours = mpl.colormaps["viridis"].resampled(max(2, len(places)))
+    # without its ends, which are lost on a dark and on a light ground
+    colours = mpl.colormaps["viridis"](np.linspace(0.15, 0.85, len(places)))
     for number, place in enumerate(places):
         points = [
             (x, 100 * one.places[place]) for x, one in enumerate(levels) if place in one.places
         ]
         axis.plot(
             *zip(*points, strict=True),
-            color=colours(number),
+            color=colours[number],
             marker="o",
             markersize=3.5,
             linewidth=1.6,
@@ -54,7 +56,9 @@ def _digits(levels: list[DigitsAtLevel]) -> Drawn | None:
         )
     whole = [(x, 100 * one.accuracy) for x, one in enumerate(levels) if one.accuracy is not None]
     if whole:
-        axis.plot(*zip(*whole, strict=True), color="#222222", linestyle=":", label="whole answer")
+        axis.plot(
+            *zip(*whole, strict=True), color=LIGHT["ink"], linestyle=":", label="whole answer"
+        )
     names = [one.level.lstrip("0") or "0" for one in levels]
     axis.set_xticks(range(len(levels)), names)
     axis.set_xlabel("thought removed at this level")

@@ -1,11 +1,15 @@
 """Run folder -> report.html, report.json and plots: one page that opens offline.
 
 The page is filled from `page.html` with everything escaped; only the plots' SVG, which unspoken
-draws itself, goes in as it is.
+draws itself, and the lines of `page.js` go in as they are. Its policy lets no other script run and
+loads nothing.
 """
 
 from __future__ import annotations
 
+import base64
+import functools
+import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass
@@ -16,12 +20,14 @@ from typing import TYPE_CHECKING, Any
 from unspoken.common.files import write_text
 from unspoken.recipe.layout import DISTILLED, INTERNALIZED, REPORT_FILE, REPORT_PAGE
 from unspoken.recipe.records import Evaluation, TrainingRecord
-from unspoken.report.read.results import PhaseResult, RunResult
+from unspoken.report.read.results import LABELS, PhaseResult, RunResult
 from unspoken.report.read.run import read_run
 from unspoken.report.show.break_even import BreakEven, break_even
 from unspoken.report.show.classes import ClassTable, class_tables
 from unspoken.report.show.conclusion import Conclusion, conclude
 from unspoken.report.show.diagnosis import diagnosis_lines, size_rows
+from unspoken.report.show.glossary import glossary
+from unspoken.report.show.headline import Headline, headlines
 from unspoken.report.show.levels import (
     TITLES,
     LevelRow,
@@ -29,9 +35,11 @@ from unspoken.report.show.levels import (
     level_rows,
     level_values,
 )
+from unspoken.report.show.palette import DARK, LIGHT
 from unspoken.report.show.samples import AnswersShown, choose_samples
 from unspoken.report.show.table import Group, Row, make_categories, make_costs_table, make_table
 from unspoken.report.show.teacher_words import shares, traces_lines
+from unspoken.report.show.usual import find_usual_form
 
 if TYPE_CHECKING:
     from unspoken.report.show.plots import Plot
@@ -46,6 +54,7 @@ class PageSection:
 
     phase: PhaseResult
     conclusion: Conclusion
+    headlines: list[Headline]
     measured_on: str
     on_validation: bool
     table: list[Group]
@@ -60,26 +69,36 @@ class PageSection:
     series: dict[str, Any]
     samples: list[AnswersShown]
 
+    @property
+    def reading(self) -> str:
+        """What people need to know to read the questions; empty for nothing."""
+        usual = [sample.usual for sample in self.samples if sample.usual is not None]
+        return usual[0].remark if usual else ""
 
-def write_report(folder: Path) -> Path:
+
+def write_report(folder: Path, pictures: Path | None = None) -> Path:
     """Writes report.html, report.json and plots/ into a run folder; returns the page's path.
 
     Reads nothing but the folder. Of a run that is half done, it shows what is there and says what
     is missing.
+
+    Args:
+        folder: of the run.
+        pictures: a folder that gets the figures as SVG files too, for a light and a dark ground.
 
     Raises:
         DataError: it is not a run folder, or a file in it is broken.
     """
     # matplotlib takes a while to import
     from unspoken.report.show.diagnosis_plots import draw_diagnosis
-    from unspoken.report.show.plot_labels import COLOURS
-    from unspoken.report.show.plots import draw_plots, plotted_series
+    from unspoken.report.show.plots import draw_plots, plotted_series, write_pictures
 
     run = read_run(folder)
     sections = [
         PageSection(
             phase=phase,
             conclusion=conclude(phase),
+            headlines=headlines(phase),
             measured_on=_measured_on(phase),
             on_validation=any(m.split == "valid" for m in phase.measured()),
             table=make_table(phase),
@@ -101,7 +120,9 @@ def write_report(folder: Path) -> Path:
     text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
     write_text(folder / REPORT_FILE, text + "\n")
     page = folder / REPORT_PAGE
-    write_text(page, _render(run, sections, paid, COLOURS))
+    write_text(page, _render(run, sections, paid))
+    if pictures is not None:
+        write_pictures([plot for one in sections for plot in (*one.plots, *one.looks)], pictures)
     return page
 
 
@@ -114,17 +135,17 @@ def _without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _render(
-    run: RunResult, sections: list[PageSection], paid: list[BreakEven], colours: dict[str, str]
-) -> str:
+def _render(run: RunResult, sections: list[PageSection], paid: list[BreakEven]) -> str:
     from jinja2 import Environment, StrictUndefined
 
-    source = (
-        resources.files("unspoken.report.show").joinpath("page.html").read_text(encoding="utf-8")
+    here = resources.files("unspoken.report.show")
+    source, script = (
+        here.joinpath(name).read_text(encoding="utf-8") for name in ("page.html", "page.js")
     )
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     return environment.from_string(source).render(
         run=run,
         sections=sections,
@@ -135,9 +156,21 @@ def _render(
         paid=paid,
         paid_notes=list(dict.fromkeys(note for one in paid for note in one.notes)),
         facts=_facts(run),
-        colours=colours,
+        light=LIGHT,
+        dark=DARK,
+        labels=LABELS,
         level_titles=TITLES,
+        usual_form=functools.partial(find_usual_form, run.phases[0].task),
+        glossary=glossary,
+        script=script,
+        script_hash=_hash_for_policy(script),
     )
+
+
+def _hash_for_policy(script: str) -> str:
+    """How a page's policy names the one script that may run."""
+    digest = hashlib.sha256(script.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"
 
 
 def _measured_on(phase: PhaseResult) -> str:

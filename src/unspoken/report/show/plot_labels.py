@@ -8,27 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from unspoken.recipe.layout import (
-    AT_ONCE,
-    DISTILLED,
-    EXPLICIT,
-    INTERNALIZED,
-    NO_COT,
-    TEACHER,
-    UNTRAINED,
-)
+from unspoken.recipe.layout import DISTILLED
 from unspoken.report.read.results import VariantResult
+from unspoken.report.show.palette import COLOURS
 
-#: Okabe and Ito's colours, apart for colour-blind people, a purple and a grey.
-COLOURS = {
-    TEACHER: "#009E73",
-    DISTILLED: "#CC79A7",
-    EXPLICIT: "#D55E00",
-    INTERNALIZED: "#0072B2",
-    AT_ONCE: "#6A3D9A",
-    NO_COT: "#5F5F5F",
-    UNTRAINED: "#E69F00",
-}
 #: Of a name beside a point: where it begins and ends, as shares of an axis that starts at 0;
 #: percentage points to the next place it may have, and those that keep it readable.
 _BEGIN, _END, _SHIFT, _CLEAR = 0.03, 0.3, 9.0, 6.5
@@ -100,15 +83,15 @@ def apart(heights: Sequence[float], least_gap: float) -> list[float]:
 
 
 def beside_points(
-    points: Sequence[tuple[float, float]], curve: Sequence[tuple[float, float]]
+    points: Sequence[tuple[float, float]], curves: Sequence[Sequence[tuple[float, float]]]
 ) -> list[tuple[float, bool]]:
     """Where each point's name covers least: its height, and whether it runs to the right.
 
     Args:
         points: x and percentage of what gets a name.
-        curve: x and percentage of a line to stay clear of; may be empty.
+        curves: x and percentage of lines to stay clear of; they may be empty.
     """
-    xs = [x for x, _ in (*points, *curve)]
+    xs = [x for x, _ in itertools.chain(points, *curves)]
     middle, extent = (min(xs) + max(xs)) / 2, max(xs)
     taken: list[tuple[float, float]] = []
     places: dict[int, tuple[float, bool]] = {}
@@ -117,7 +100,7 @@ def beside_points(
         right = x <= middle
         near, far = sorted(x + (extent if right else -extent) * share for share in (_BEGIN, _END))
         obstacles = [height for at, height in (*points, *taken) if near <= at <= far]
-        obstacles += _heights(curve, near, far)
+        obstacles += [height for curve in curves for height in _heights(curve, near, far)]
         shifts = (0, -1, 1, -2, 2) if places else (0, 1, -1, 2, -2)  # the best one's name on top
         height = _clearest([y + shift * _SHIFT for shift in shifts], obstacles)
         taken += [(near, height), (far, height)]

@@ -7,11 +7,9 @@ same run gives the same bytes.
 from __future__ import annotations
 
 import functools
-import io
 import itertools
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import LogFormatterSciNotation, MaxNLocator, StrMethodFormatter
 
+from unspoken.common.files import write_text
 from unspoken.common.places import writing
 from unspoken.recipe.layout import (
     AT_ONCE,
@@ -33,13 +32,14 @@ from unspoken.recipe.layout import (
     UNTRAINED,
 )
 from unspoken.report.read.results import PhaseResult, TrainPoint, ValidPoint, VariantResult
+from unspoken.report.show.palette import COLOURS, LIGHT
 from unspoken.report.show.plot_labels import (
-    COLOURS,
     beside_points,
     lead_to_name,
     name_ends,
     write_name,
 )
+from unspoken.report.show.svg import curves_of, draw_svg, inline_svg, picture_svg
 
 _MARKERS = {
     TEACHER: "P",
@@ -50,19 +50,19 @@ _MARKERS = {
     NO_COT: "^",
     UNTRAINED: "v",
 }
-_INK, _QUIET, _GRID = "#222222", "#666666", "#E4E4E4"
+_INK, _QUIET, _EDGE = LIGHT["ink"], LIGHT["quiet"], LIGHT["edge"]
 _STYLE: Any = {
     "font.size": 11,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.edgecolor": "#999999",
+    "axes.edgecolor": _EDGE,
     "axes.labelcolor": _QUIET,
     "axes.titlesize": 11,
     "axes.titlelocation": "left",
     "axes.titlecolor": _INK,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": _GRID,
+    "grid.color": LIGHT["line"],
     "grid.linewidth": 0.8,
     "xtick.color": _QUIET,
     "ytick.color": _QUIET,
@@ -90,15 +90,22 @@ class Plot:
     Attributes:
         name: of the PNG file, without suffix.
         title, caption: for people; the caption explains what the figure cannot.
-        svg: an inline `<svg>` element.
+        drawn: the figure as `unspoken.report.show.svg` has drawn it.
         png: path relative to the run folder.
+        curves: what a pointer can find in it.
     """
 
     name: str
     title: str
     caption: str
-    svg: str
+    drawn: str
     png: str
+    curves: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def svg(self) -> str:
+        """An inline `<svg>` element."""
+        return inline_svg(self.drawn, self.name, self.title)
 
 
 def draw_plots(phase: PhaseResult, folder: Path) -> list[Plot]:
@@ -138,26 +145,19 @@ def save_plots(
             ConstrainedLayoutEngine().execute(figure)
             with writing(png):
                 figure.savefig(png, format="png", dpi=200, facecolor="white", metadata={})
-            plots.append(
-                Plot(stem, title, caption, _svg(figure, stem, title), f"{PLOTS}/{stem}.png")
-            )
+            path = f"{PLOTS}/{stem}.png"
+            plots.append(Plot(stem, title, caption, draw_svg(figure), path, curves_of(figure)))
     return plots
 
 
-def _svg(figure: Figure, name: str, title: str) -> str:
-    """An inline element: no prolog, no metadata, and ids that no other figure has."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'\sxmlns(:xlink)?="[^"]*"', "", text)
-    prefix = re.sub(r"[^a-zA-Z0-9-]", "-", name)
-    text = re.sub(r'\bid="', f'id="{prefix}-', text)
-    text = text.replace("url(#", f"url(#{prefix}-").replace('xlink:href="#', f'href="#{prefix}-')
-    # The size comes from the page; the view box keeps the shape.
-    text = re.sub(r'\s(width|height)="[\d.]+pt"', "", text, count=2)
-    return text.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
+def write_pictures(plots: Sequence[Plot], folder: Path) -> None:
+    """Writes NAME-light.svg and NAME-dark.svg of each figure, as a README shows them."""
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for plot in plots:
+            for ground in ("light", "dark"):
+                picture = picture_svg(plot.drawn, is_dark=ground == "dark")
+                write_text(folder / f"{plot.name}-{ground}.svg", picture)
 
 
 def new_figure(height: float, rows: int = 1, **options: Any) -> tuple[Figure, list[Axes]]:
@@ -166,6 +166,7 @@ def new_figure(height: float, rows: int = 1, **options: Any) -> tuple[Figure, li
     axes = figure.subplots(rows, 1, squeeze=False, **options)[:, 0]
     for axis in axes:
         axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axis.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=True))
         axis.grid(axis="x", visible=False)
         axis.tick_params(length=3)
     return figure, list(axes)
@@ -198,7 +199,8 @@ def _draw_accuracies(axis: Axes, shown: Sequence[VariantResult]) -> None:
             (before + p.step, 100 * p.accuracy) for p in variant.valid if p.accuracy is not None
         ]
         marks = {"marker": "o", "markersize": 3.5} if len(points) <= _MOST_LINES else {}
-        axis.plot(*zip(*points, strict=True), color=COLOURS[variant.name], linewidth=1.6, **marks)
+        look = {"color": COLOURS[variant.name], "linewidth": 1.6, "label": variant.label, **marks}
+        axis.plot(*zip(*points, strict=True), **look)
         ends.append((points[-1][0], points[-1][1], variant))
     lead_to_name(axis, ends)
     name_ends(axis, ends, least_gap=0.09)
@@ -212,9 +214,10 @@ def _draw_removal(axis: Axes, own: VariantResult) -> None:
     axis.set_ylim(0, 1.08 * most)
     axis.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     if own.train:
-        steps = [(own.steps_before or 0) + point.step for point in own.train]
-        removed = [point.removed for point in own.train]
-        axis.step(steps, removed, where="pre", color=COLOURS[own.name])
+        points = thinned(own.train)
+        steps = [(own.steps_before or 0) + point.step for point in points]
+        removed = [point.removed for point in points]
+        axis.step(steps, removed, where="pre", color=COLOURS[own.name], label=own.label)
         axis.fill_between(steps, removed, step="pre", color=COLOURS[own.name], alpha=0.12)
 
 
@@ -260,7 +263,7 @@ def _accuracy_over_tokens(phase: PhaseResult) -> tuple[Figure, str] | None:
             linewidth=1.2,
             marker="o",
             markersize=5,
-            markerfacecolor="white",
+            markerfacecolor=LIGHT["card"],
             label="validation, best per level",
         )
     if good:
@@ -273,11 +276,15 @@ def _accuracy_over_tokens(phase: PhaseResult) -> tuple[Figure, str] | None:
             markersize=5,
             label="validation, trained on",
         )
-    _name_finals(axis, final, [(p.mean_tokens, 100 * (p.accuracy or 0)) for p in levels])
+    handles = list(axis.lines)
+    left = [(p.mean_tokens, 100 * (p.accuracy or 0)) for p in levels]
+    _name_finals(axis, final, [left, good])
     split = {"valid": "validation"}.get(_split(phase), "test")
     if final:
-        axis.plot([], [], "D", color=_INK, markersize=6, label=f"{split}, final models")
+        label = f"{split}, final models"
+        handles += axis.plot([], [], "D", color=_INK, markersize=6, label=label)
     axis.legend(
+        handles=handles,
         loc="lower left",
         bbox_to_anchor=(-0.02, 0.99),
         ncols=3 if good else 2,
@@ -326,7 +333,7 @@ def _tokens_caption(
 def _name_finals(
     axis: Axes,
     final: Sequence[tuple[float, float, VariantResult]],
-    curve: Sequence[tuple[float, float]],
+    curves: Sequence[Sequence[tuple[float, float]]],
 ) -> None:
     """Final models with their intervals and names."""
     for x, y, variant in final:
@@ -334,8 +341,9 @@ def _name_finals(
         colour = COLOURS[variant.name]
         if interval is not None:
             axis.vlines(x, 100 * interval[0], 100 * interval[1], color=colour, linewidth=2.5)
-        axis.plot(x, y, _MARKERS[variant.name], color=colour, markersize=8, zorder=4)
-    places = beside_points([(x, y) for x, y, _ in final], curve)
+        look = {"color": colour, "markersize": 8, "zorder": 4, "label": variant.label}
+        axis.plot(x, y, _MARKERS[variant.name], **look)
+    places = beside_points([(x, y) for x, y, _ in final], curves)
     for (x, _, variant), (height, right) in zip(final, places, strict=True):
         offset, alignment = (9, "left") if right else (-9, "right")
         write_name(
@@ -350,21 +358,20 @@ def _loss_over_steps(phase: PhaseResult) -> tuple[Figure, str] | None:
         return None
     figure, (axis,) = new_figure(3.0)
     axis.set_title("Mean loss of kept tokens, nats")
-    axis.set_yscale("log")
     axis.set_xlabel("optimizer steps")
-    axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axis.yaxis.set_minor_formatter(_PlainLogFormatter())
-    ends = []
+    ends, every = [], []
     for variant in shown:
         steps, means = smoothed(variant.train)
         steps = [(variant.steps_before or 0) + step for step in steps]
         losses = [max(loss, 1e-7) for loss in means]  # 0 has no logarithm
-        axis.plot(steps, losses, color=COLOURS[variant.name], linewidth=1.4)
+        axis.plot(steps, losses, color=COLOURS[variant.name], linewidth=1.4, label=variant.label)
         ends.append((steps[-1], losses[-1], variant))
+        every += losses
+    _scale_losses(axis, every)
     changes = [(own.steps_before or 0) + step for step in level_changes(own.train)]
     if 0 < len(changes) <= _MOST_LINES:
         for step in changes:
-            axis.axvline(step, color="#AAAAAA", linewidth=0.8, zorder=0)
+            axis.axvline(step, color=_EDGE, linewidth=0.8, zorder=0)
     else:
         axis.plot(
             changes, [0.015] * len(changes), "|", color=_QUIET, transform=axis.get_xaxis_transform()
@@ -374,6 +381,14 @@ def _loss_over_steps(phase: PhaseResult) -> tuple[Figure, str] | None:
     name_ends(axis, ends, least_gap=0.1)
     marks = "Grey marks: thought tokens are removed." if changes else ""
     return figure, f"Running mean. {marks}".strip()
+
+
+def _scale_losses(axis: Axes, losses: Sequence[float]) -> None:
+    """A logarithmic axis where losses differ enough for it to have several labels."""
+    if max(losses) >= 10 * min(losses):
+        axis.set_yscale("log")
+        axis.yaxis.set_minor_formatter(_PlainLogFormatter(minor_thresholds=(2, 0.5)))
+    axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
 class _PlainLogFormatter(LogFormatterSciNotation):

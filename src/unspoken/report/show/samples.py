@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from unspoken.recipe.layout import INTERNALIZED, TEACHER
 from unspoken.report.read.results import LABELS, PhaseResult
+from unspoken.report.show.usual import UsualForm, find_usual_form, usual_answer
 
 #: A line of predictions.jsonl.
 _Answer = dict[str, Any]
@@ -26,6 +27,7 @@ class Written:
     Attributes:
         verdict: `right`, `wrong` or `not graded`.
         opening: the beginning of a text too long to show at once, else empty.
+        usual: the answer as people write it, where the task writes it otherwise, else empty.
     """
 
     name: str
@@ -35,15 +37,21 @@ class Written:
     generated: str
     num_tokens: int | None
     opening: str
+    usual: str
 
 
 @dataclass(frozen=True)
 class AnswersShown:
-    """One question, its gold answer, and the models' texts side by side."""
+    """One question, its gold answer, and the models' texts side by side.
+
+    Attributes:
+        usual: both as people write them, where the task writes them otherwise.
+    """
 
     question: str
     gold: str
     written: list[Written]
+    usual: UsualForm | None = None
 
 
 def choose_samples(phase: PhaseResult) -> list[AnswersShown]:
@@ -56,13 +64,19 @@ def choose_samples(phase: PhaseResult) -> list[AnswersShown]:
         verdicts = tuple(record.get("correct") for record in reversed(found.values()))
         same = kinds.setdefault(verdicts, [])
         if len(same) < most:
-            record = list(found.values())[-1]
-            written = [_written(name, one) for name, one in found.items()]
-            same.append(
-                AnswersShown(str(record.get("question")), str(record.get("gold") or ""), written)
-            )
+            same.append(_side_by_side(phase.task, found))
     order = sorted(kinds, key=lambda kind: [str(value) for value in kind], reverse=True)
     return [sample for kind in order for sample in kinds[kind]]
+
+
+def _side_by_side(task: str | None, found: dict[str, _Answer]) -> AnswersShown:
+    record = list(found.values())[-1]
+    question, gold = str(record.get("question")), str(record.get("gold") or "")
+    usual = find_usual_form(task, question, gold)
+    written = [_written(name, one) for name, one in found.items()]
+    if usual is not None:
+        written = [replace(one, usual=usual_answer(task, question, one.pred)) for one in written]
+    return AnswersShown(question, gold, written, usual)
 
 
 def _shown(phase: PhaseResult) -> list[str]:
@@ -95,4 +109,5 @@ def _written(name: str, record: dict[str, Any]) -> Written:
         generated=generated,
         num_tokens=record.get("num_tokens"),
         opening=lines[0][:100] if long else "",
+        usual="",
     )

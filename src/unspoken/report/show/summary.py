@@ -19,6 +19,8 @@ from unspoken.report.show import numbers
 from unspoken.report.show.break_even import break_even
 from unspoken.report.show.classes import ClassTable, class_table, class_tables, narrow_rows
 from unspoken.report.show.conclusion import tell_undecided
+from unspoken.report.show.headline import headlines
+from unspoken.report.show.samples import choose_samples
 
 _COLUMNS = 80
 _HEADER = ("", "accuracy", "95 % interval", "tokens", "answers/s", "", "median", "steps")
@@ -43,16 +45,48 @@ def summary_lines(folder: Path) -> list[str]:
     run = read_run(folder)
     lines: list[str] = []
     for phase in run.phases:
-        lines += ["", f"{_title(phase)}", "", *_table(phase), *_outcome(phase), *_speeds(phase)]
-        for table in class_tables(phase):
-            if table.name in (DISTILLED, INTERNALIZED):
-                lines += ["", f"{table.label}:", *map(plain, _class_lines(table)[1:])]
+        lines += _phase_lines(phase)
     undecided = [line for phase in run.phases for line in tell_undecided(phase)]
     told = [*undecided, *_traces(run), *_break_even(run)]
     lines += [""] * bool(told) + [plain(part) for line in told for part in _wrapped(line)]
     if run.missing:
         lines += ["", *(part for line in run.missing for part in textwrap.wrap(line, _COLUMNS))]
     return [*lines, "", f"report: {folder / REPORT_PAGE}"]
+
+
+def _phase_lines(phase: PhaseResult) -> list[str]:
+    lines = ["", _title(phase), *_headlines(phase), *(_table(phase) if phase.shown else [])]
+    lines += [*_outcome(phase), *_speeds(phase), *_example(phase)]
+    for table in class_tables(phase):
+        if table.name in (DISTILLED, INTERNALIZED):
+            lines += ["", f"{table.label}:", *map(plain, _class_lines(table)[1:])]
+    return lines
+
+
+def _headlines(phase: PhaseResult) -> list[str]:
+    """The three figures, one a line."""
+    found = [(one.figure, one.words, one.against) for one in headlines(phase)]
+    width = max((len(figure) for figure, _, _ in found), default=0)
+    lines = []
+    for figure, words, against in found:
+        line = plain(f"  {figure:<{width}}  {words}{f' ({against})' if against else ''}")
+        lines += textwrap.wrap(line, _COLUMNS, subsequent_indent=" " * (width + 4))
+    return ["", *lines] if lines else []
+
+
+def _example(phase: PhaseResult) -> list[str]:
+    """One question that all have right, and what they wrote; where a line is enough for each."""
+    sample = next(iter(choose_samples(phase)), None)
+    if sample is None or any(one.verdict != "right" for one in sample.written):
+        return []
+    head = f"{sample.question}: {sample.gold}"
+    if sample.usual is not None:
+        head = f"{sample.usual.question} = {sample.usual.answer}, digits in reverse"
+    width = max(len(one.label) for one in sample.written)
+    texts = [f"  {one.label:<{width}}  {one.generated.strip()}" for one in sample.written]
+    lines = [plain(line) for line in (f"for example {head}:", *texts)]
+    is_short = all(len(line) <= _COLUMNS and line.isascii() for line in lines)
+    return ["", *lines] if is_short and len("\n".join(lines).splitlines()) == len(lines) else []
 
 
 def _outcome(phase: PhaseResult) -> list[str]:
@@ -200,7 +234,7 @@ def _table(phase: PhaseResult) -> list[str]:
         lines = [_aligned(row, widths, gap) for row in cut]
         if max(map(len, lines)) <= _COLUMNS:
             break
-    return lines
+    return ["", *lines]
 
 
 def _row(phase: PhaseResult, variant: VariantResult) -> tuple[str, ...]:

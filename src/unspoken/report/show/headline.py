@@ -1,0 +1,81 @@
+"""The result in three figures: right answers, tokens written, how many times as fast."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from unspoken.recipe.layout import DISTILLED, EXPLICIT, INTERNALIZED, NO_COT
+from unspoken.recipe.records import Evaluation
+from unspoken.report.read.results import PhaseResult
+from unspoken.report.show import numbers
+
+
+@dataclass(frozen=True)
+class Headline:
+    """One large figure.
+
+    Attributes:
+        model: the variant that it is of.
+        figure: `99.4 %`.
+        words: what it is of, as the end of the sentence that the figure begins.
+        against: what it compares with; empty for nothing.
+    """
+
+    model: str
+    figure: str
+    words: str
+    against: str = ""
+
+
+def headlines(phase: PhaseResult) -> list[Headline]:
+    """At most three figures of the model without a thought, or of the one that writes it.
+
+    Without a measured student there are none, and what was not measured has none.
+    """
+    names = [INTERNALIZED, DISTILLED, EXPLICIT]
+    name = next((name for name in names if phase.figures(name) is not None), None)
+    own = None if name is None else phase.figures(name)
+    if name is None or own is None:
+        return []
+    found = (_accuracy(phase, name, own), _tokens(phase, name, own), _speed(phase, name))
+    return [one for one in found if one is not None]
+
+
+def _accuracy(phase: PhaseResult, name: str, own: Evaluation) -> Headline | None:
+    if own.accuracy is None:
+        return None
+    words = "right, writing the thought"
+    if name == INTERNALIZED:
+        left = phase.variants[name].tokens_left
+        words = "right, without writing the thought"
+        if phase.outcome is not None and not phase.outcome.is_complete:
+            words = f"right, with {left or 'some'} tokens of the thought left"
+    writer, plain = phase.writer.measured, phase.figures(NO_COT)
+    against = []
+    if name == INTERNALIZED and writer is not None and writer.accuracy is not None:
+        against.append(f"{numbers.percent(writer.accuracy)} with the thought written")
+    if plain is not None and plain.accuracy is not None:
+        against.append(f"{numbers.percent(plain.accuracy)} if never shown one")
+    return Headline(name, numbers.percent(own.accuracy), words, "; ".join(against))
+
+
+def _tokens(phase: PhaseResult, name: str, own: Evaluation) -> Headline | None:
+    if own.mean_tokens is None:
+        return None
+    writer, against = phase.writer.measured, ""
+    if name == INTERNALIZED and writer is not None and writer.mean_tokens is not None:
+        against = f"{numbers.mean(writer.mean_tokens)} with the thought written"
+    return Headline(name, numbers.mean(own.mean_tokens), "tokens written for an answer", against)
+
+
+def _speed(phase: PhaseResult, name: str) -> Headline | None:
+    ratio = phase.speed_ratio(name)
+    if ratio is None or name == phase.writer.name:
+        return None
+    own, writer = phase.figures(name), phase.writer.measured
+    rates = [one.examples_per_s_single for one in (own, writer) if one is not None]
+    against = f"{' against '.join(map(numbers.rate, rates))} a second, one at a time"
+    if ratio.interval is not None and not ratio.is_a_difference:
+        against = f"no difference measured: {against}"
+    digits = 1 if abs(ratio.value - 1) >= 0.1 else 2
+    return Headline(name, f"{ratio.value:.{digits}f}×", "as many answers a second", against)
