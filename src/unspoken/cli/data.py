@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -129,7 +131,7 @@ def gsm8k(
     """
     from unspoken.data.tasks.gsm8k import write_gsm8k
 
-    with waiting("reading and writing"):
+    with _reading("reading and writing"):
         description = write_gsm8k(
             output, source, thought, num_valid=num_valid, seed=seed, overwrite=overwrite
         )
@@ -171,7 +173,7 @@ def questions(
     from unspoken.data.jsonl import write_jsonl
     from unspoken.data.questions import read_questions_from
 
-    with waiting("reading"):
+    with _reading("reading"):
         records = read_questions_from(
             input,
             subset=subset,
@@ -225,7 +227,7 @@ def split(
 
     field = {question_field: "question", answer_field: "answer"}.get(by or "", by)
     settings = {"source": input, "seed": seed, "by": by, "test": test, "valid": valid}
-    with waiting("dividing"):
+    with _reading("dividing"):
         records = read_questions_from(
             input, question_field=question_field, answer_field=answer_field
         )
@@ -257,3 +259,10 @@ def icot(*, input: Path, output: Path, overwrite: Overwrite = False) -> None:
 def _print_counts(description: dict[str, Any], output: Path) -> None:
     for name, count in description["counts"].items():
         print(f"{output / name}.jsonl: {count:,} examples")
+
+
+def _reading(text: str) -> AbstractContextManager[object]:
+    """`waiting` without the bars of datasets and the hub's client, which would be drawn over it."""
+    for library in ("DATASETS", "HUB"):
+        os.environ.setdefault(f"HF_{library}_DISABLE_PROGRESS_BARS", "1")
+    return waiting(text)
