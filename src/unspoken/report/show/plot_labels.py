@@ -100,7 +100,7 @@ def beside_points(
         right = x <= middle
         near, far = sorted(x + (extent if right else -extent) * share for share in (_BEGIN, _END))
         obstacles = [height for at, height in (*points, *taken) if near <= at <= far]
-        obstacles += [height for curve in curves for height in _heights(curve, near, far)]
+        obstacles += itertools.chain(*(_heights(curve, near, far) for curve in curves))
         shifts = (0, -1, 1, -2, 2) if places else (0, 1, -1, 2, -2)  # the best one's name on top
         height = _clearest([y + shift * _SHIFT for shift in shifts], obstacles)
         taken += [(near, height), (far, height)]
