@@ -62,6 +62,12 @@ _WORDS = {
         "median, 95th percentile",
         "Half of the questions, and 95 of 100, took this long or less.",
     ),
+    "macro F1": (
+        "precision, recall, F1",
+        "Of the answers that name a class, the share that is right; of the questions of a class, "
+        "the share that got it; and a mean of the two, low where either is. Macro: the mean over "
+        "classes, rare ones counting as much as frequent ones.",
+    ),
     "inear probe": (
         "linear probe",
         "A straight line fitted to a model's inner state, which tells a number only if it "
