@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.recipes import tiny_qwen2
 from unspoken import recipe
 from unspoken.common.errors import ModelError
 from unspoken.data.tasks.multiplication import examples
@@ -188,3 +189,20 @@ def test_a_tokenizer_that_would_reload_as_another_one_is_refused(kind: str, fine
     expected = contextlib.nullcontext() if fine else pytest.raises(ModelError, match="Qwen2Tokeniz")
     with expected:
         require_reloadable_tokenizer(Model(), character_tokenizer())
+
+
+def test_large_weights_are_told_before_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = recipe.Model(name=str(tiny_qwen2(tmp_path / "small")))
+    tokenizer = load_tokenizer(settings)
+    load_model(settings, tokenizer)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("unspoken.models.load._LARGE", 1_000)
+    load_model(settings, tokenizer, purpose="ask")
+    line = f"loading {tmp_path / 'small'}: 0.0 GB of weights\n"
+    assert capsys.readouterr().err == line
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    load_model(settings, tokenizer)
+    assert capsys.readouterr().err == ""

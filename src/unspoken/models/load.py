@@ -10,6 +10,7 @@ prompt is the one that training used there. That is exact where all prompts are 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Purpose = Literal["train", "ask", "merge"]
+
+#: Bytes of weights that are not read within two seconds from every disk.
+_LARGE = 10**9
 
 
 def load_tokenizer(
@@ -178,11 +182,23 @@ def _from_pretrained(
         base = base_of(own) if own else str(settings.name)
         extra = {key: value for key, value in extra.items() if value is not None}
         extra["dtype"] = _dtype(base, settings, dtype, purpose)
+        _tell_of_large_weights(base)
         if file := find_gguf(base):
             return model_from_gguf(file, base, **extra)
         extra["output_loading_info"] = True
         model, info = _pretrained(AutoModelForCausalLM, base, settings, **extra)
     return require_whole(model, info, base)
+
+
+def _tell_of_large_weights(name: str) -> None:
+    """A line to standard error where reading a folder's or file's weights takes seconds."""
+    path = Path(name)
+    files = path.iterdir() if path.is_dir() else [path]
+    kinds = (".safetensors", ".bin", ".gguf")
+    size = sum(file.stat().st_size for file in files if file.suffix in kinds and file.is_file())
+    if size >= _LARGE and read_world().is_main:
+        line = f"loading {name}: {size / 1e9:,.1f} GB of weights"
+        print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _pretrained(kind: Any, name: str, settings: recipe.Model, **arguments: Any) -> Any:
