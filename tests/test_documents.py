@@ -81,7 +81,9 @@ def test_every_path_that_a_document_names_exists() -> None:
 
 def test_every_link_leads_somewhere() -> None:
     for document in DOCUMENTS:
-        for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8")):
+        text = document.read_text(encoding="utf-8")
+        pictures = re.findall(r'(?:src|srcset)="([^"]+)"', FENCE.sub("", text))
+        for target in [*re.findall(r"\]\(([^)\s]+)\)", text), *pictures]:
             if not target.startswith(("http", "#")):
                 assert (document.parent / target.partition("#")[0]).exists(), (document, target)
 

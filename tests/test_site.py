@@ -48,8 +48,12 @@ def test_the_site_builds_strictly_and_fetches_nothing(tmp_path: Path) -> None:
     written = list(tmp_path.rglob("*.html"))
     assert len(written) > 20
     for page in written:
-        fetched = FETCHED.findall(page.read_text("utf-8"))
+        text = page.read_text("utf-8")
+        fetched = FETCHED.findall(text)
         assert not fetched, f"{page.name}: {fetched}"
+        pictures = re.findall(r'(?:src|srcset)="?([^"\s>]+\.svg)', text)
+        assert not [path for path in pictures if not (page.parent / path).is_file()]
+    assert "accuracy-dark.svg" in (tmp_path / "index.html").read_text("utf-8")
 
 
 def test_every_recipe_key_is_described(pages: ModuleType) -> None:
