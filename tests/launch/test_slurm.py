@@ -212,7 +212,7 @@ def test_a_run_goes_on_after_the_time_limit_as_if_nothing_had_been(tmp_path: Pat
         train={"max_steps": 400, "evaluate_every": 200, "checkpoint_every": 5_000},
     )
     launched = Launched(
-        tmp_path / "own", recipe, "--time=1", "--save_s=30", "--cpus_per_task=1", warm=False
+        tmp_path / "own", recipe, "--time=60", "--save_s=30", "--cpus_per_task=1", warm=False
     )
     run = launched.jobs["run"]
     metrics = launched.run / "internalized" / "metrics.jsonl"
@@ -220,11 +220,14 @@ def test_a_run_goes_on_after_the_time_limit_as_if_nothing_had_been(tmp_path: Pat
     # held until its time is nearly over, so that the limit comes in the middle on any machine
     slurm("scancel", "--signal=STOP", run)
     reference = uninterrupted(launched, tmp_path / "reference")
+    hours, minutes, seconds = map(int, job(run)["RunTime"].split(":"))
+    limit = 60 * hours + minutes + (1 if seconds < 25 else 2)  # of whole minutes
+    slurm("scontrol", "update", f"JobId={run}", f"TimeLimit={limit}")
     launched.happened("the time limit is near", timeout_s=120)
     slurm("scancel", "--signal=CONT", run)
     launched.happened("goes on where it was; requeued")
     until(lambda: job(run)["JobState"] == "PENDING", 20, "the requeued job")
-    slurm("scontrol", "update", f"JobId={run}", "TimeLimit=10")  # once is enough
+    slurm("scontrol", "update", f"JobId={run}", "TimeLimit=60")  # once is enough
     assert ended(run) == "COMPLETED"
     assert job(run)["Restarts"] == "1"
     events = launched.events().splitlines()
