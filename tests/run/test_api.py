@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 import unspoken
 from helpers.paths import ROOT
@@ -50,20 +52,29 @@ def script() -> str:
 
 
 @pytest.mark.integration
-def test_the_script_in_the_readme_internalizes_a_small_model(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_notebook_and_the_script_in_the_readme_internalize_a_small_model(
+    tmp_path: Path,
 ) -> None:
+    """The notebook is executed; the script's lines are its first ones."""
+    notebook = nbformat.read(ROOT / "examples" / "sums.ipynb", as_version=4)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     lines = [line for line in script().splitlines() if line]
     assert len(lines) <= 15
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {}
-    exec(compile(script(), "README.md", "exec"), names)
-    found = names["result"]
-    assert found.accuracy > 0.9
-    assert found.levels[-1].removed is None  # nothing is left of the thought
-    assert found.metrics.mean_tokens < found.levels[0].mean_tokens - 3
-    assert found.model.ask("3+4+5=").answer.isdigit()
-    assert found.report == Path("runs/sums/report.html") and found.report.is_file()
+    told = [line.strip().rstrip(",") for cell in cells for line in cell.source.splitlines()]
+    words = "\n".join(told).replace(", progress=False", "")
+    for line in lines[:-2]:
+        assert line.strip().rstrip(",") in words
+    assert ("".join(lines[-2:])).count("print(result.") == 2
+    resources = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(notebook, timeout=900, kernel_name="python3", resources=resources).execute()
+    shown = {number: cell.outputs for number, cell in enumerate(cells) if cell.outputs}
+    accuracy, num_tokens = ast.literal_eval(shown[1][-1].data["text/plain"])
+    assert accuracy > 0.9 and num_tokens < 9
+    assert shown[2][-1].data["text/html"].count("<svg") >= 2
+    asked, levels = shown[3][-1].text.splitlines(), shown[4][-1].text.splitlines()
+    assert len(asked) == 4 and int(asked[0].split()[-2]) > int(asked[1].split()[-2]) + 3
+    assert levels[0].startswith("removed 0") and levels[-1].startswith("removed all")
+    assert (tmp_path / "runs" / "sums" / "report.html").is_file()
 
 
 @pytest.mark.integration
