@@ -99,7 +99,7 @@ GOOD = '{"question": "1 + 1", "thought": "one more", "answer": "2"}\n'
         ("{question: 1}\n", ":2: not JSON"),
         ('{"question": "q", "thought": "t"}\n', ":2: answer: missing"),
         ('{"question": "q", "thought": "t", "answer": ""}\n', ":2: answer: found an empty text"),
-        ('{"question": "q", "thought": "t", "answer": 3}\n', ":2: answer: found"),
+        ('{"question": "q", "thought": "t", "answer": [3]}\n', ":2: answer: found"),
         (GOOD, "already stands in line 1"),
         ("\n" + GOOD.replace("1 + 1", "2 + 2"), ":2"),
         ("\udcff\n", ":2"),
@@ -117,6 +117,23 @@ def test_malformed_lines_stop_a_run_with_one_line(
     assert expected in error
     assert error.count("\n") == 1
     assert str(path) in error
+
+
+def test_strict_makes_a_question_that_stands_twice_in_a_test_file_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train, test = tmp_path / "train.jsonl", tmp_path / "test.jsonl"
+    train.write_text(GOOD.replace("1 + 1", "2 + 2"))
+    test.write_text(GOOD * 2)
+    model = tmp_path / "no-model"
+    model.mkdir()
+    asked = ["evaluate", "--base_model", model, "--input", test, "--output", tmp_path / "out.jsonl"]
+    assert "test.jsonl:2: question: found '1 + 1'" in fails(capsys, *asked, "--strict")
+    assert "no-model" in fails(capsys, *asked)
+    learned = ["internalize", "--data", train, "--test", test, "--model_name", model]
+    learned += ["--max_steps", 1, "--output", tmp_path / "run"]
+    assert "test.jsonl:2: question: found '1 + 1'" in fails(capsys, *learned, "--strict")
+    assert "no-model" in fails(capsys, *learned)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from unspoken.data.example import (
     iter_questions,
     read_examples,
     read_questions,
+    read_test_questions,
     write_examples,
 )
 from unspoken.data.jsonl import read_jsonl
@@ -62,8 +63,8 @@ def error_of(path, content, **options):
             "fill it in or delete the line",
         ),
         (
-            b'{"question": "q", "thought": "t", "answer": 36}',
-            'data.jsonl:2: answer: found the number 36; needed: text in quotes; write it as "36"',
+            b'{"question": "q", "thought": 36, "answer": "36"}',
+            'data.jsonl:2: thought: found the number 36; needed: text in quotes; write it as "36"',
         ),
         (
             b'{"question": "q", "thought": ["t"], "answer": "1"}',
@@ -194,3 +195,17 @@ def test_questions_keep_their_thoughts_where_that_is_asked(tmp_path: Path) -> No
     kept = read_questions(path, with_thoughts=True)
     assert [each.thought for each in kept] == ["one more", "count", ""]
     assert [each.answer for each in kept] == ["2", "3", "6"]
+
+
+def test_a_test_question_that_stands_twice_is_asked_once_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = [("1+1", "2"), ("2+2", "4"), ("1+1", "3"), ("1+1", "2")]
+    records = [{"question": question, "answer": answer} for question, answer in lines]
+    path = tmp_path / "test.jsonl"
+    path.write_text("".join(f"{json.dumps(record)}\n" for record in records))
+    found = read_test_questions(path)
+    assert [(one.question, one.answer) for one in found] == [("1+1", "2"), ("2+2", "4")]
+    assert "2 of its lines have a question of an earlier one (line 3 that of line 1)" in caplog.text
+    with pytest.raises(DataError, match=r"test\.jsonl:3: question: found '1\+1'"):
+        read_test_questions(path, strict=True)

@@ -2,13 +2,23 @@ import bz2
 import gzip
 import json
 import lzma
+import math
 from pathlib import Path
 
+import pyarrow
 import pytest
 
 from unspoken.common.errors import DataError, OutputExistsError
 from unspoken.common.files import atomic_output, refuse_existing
-from unspoken.data.jsonl import read_jsonl, read_lines, require_text, write_dataset, write_jsonl
+from unspoken.data.jsonl import (
+    open_data,
+    read_jsonl,
+    read_lines,
+    require_answer,
+    require_text,
+    write_dataset,
+    write_jsonl,
+)
 
 GOOD = b'{"question": "1+1", "thought": "two", "answer": "2"}\n'
 
@@ -182,12 +192,50 @@ def test_a_damaged_gzip_file_is_told(tmp_path: Path, damage: str) -> None:
         list(read_jsonl(path))
 
 
+def zstd(content: bytes) -> bytes:
+    return pyarrow.Codec("zstd").compress(content).to_pybytes()
+
+
+@pytest.mark.parametrize("parts", [1, 2])  # files may be joined as they are
+def test_a_file_that_zstd_compressed_is_read_as_if_it_were_not(tmp_path: Path, parts: int) -> None:
+    path = tmp_path / "data.jsonl.zst"
+    path.write_bytes(zstd(b"".join(b'{"a": %d}\n' % i for i in range(50_000))) * parts)
+    assert [record["a"] for _, record in read_jsonl(path)] == [*range(50_000)] * parts
+    other = path.rename(tmp_path / "data.jsonl")  # by what it holds, not by its name
+    with open_data(other, "a file of lines") as file:
+        assert file.read(10) == b'{"a": 0}\n{'
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "head"])
+def test_a_damaged_zstd_file_is_told(tmp_path: Path, damage: str) -> None:
+    whole = zstd(b"".join(b'{"a": %d}\n' % i for i in range(5_000)))
+    changed = whole[:8] + b"\xff" * 20 + whole[28:]
+    damaged = {"cut": whole[:-50], "changed": changed, "head": whole[:5]}
+    path = tmp_path / "data.jsonl.zst"
+    path.write_bytes(damaged[damage])
+    with pytest.raises(DataError, match=r"l.zst: found a zstd file that is cut off or damaged"):
+        list(read_jsonl(path))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(36, "36"), (36.0, "36"), (-2.5, "-2.5"), (1e300, "1e+300"), (" a", " a")]
+)
+def test_a_number_is_an_answer_as_people_write_it(value: object, text: str) -> None:
+    assert require_answer({"answer": value}, "here") == text
+
+
+@pytest.mark.parametrize("value", [True, None, [3], math.nan, math.inf, ""])
+def test_what_is_neither_text_nor_a_number_is_no_answer(value: object) -> None:
+    with pytest.raises(DataError, match="here: gold: found"):
+        require_answer({"gold": value}, "here", "gold")
+
+
 @pytest.mark.parametrize(
     ("start", "found"),
     [
         (bz2.compress(b"x"), "a file that bzip2 compressed; needed: .*; unpack it"),
         (lzma.compress(b"x"), "a file that xz compressed"),
-        (b"\x28\xb5\x2f\xfd\x00", "a file that zstd compressed"),
+        (b"\x28\xb5\x2f\xfd\x00", "a zstd file that is cut off or damaged .*; copy it again"),
         (b"PK\x03\x04\x14\x00", "a ZIP archive, or a table of a spreadsheet"),
         (b"PAR1\x15\x04", "a Parquet file"),
         (b"ARROW1\x00\x00", "an Arrow file"),

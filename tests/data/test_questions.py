@@ -53,7 +53,12 @@ def test_what_is_wrong_with_jsonl_names_the_line_and_the_fields(tmp_path: Path) 
     with pytest.raises(DataError, match=r"q.jsonl:1: gold: missing.*named with answer_field"):
         read_questions_from(path, answer_field="gold")
     path = write_jsonl(tmp_path / "q.jsonl", [{"question": "1", "answer": 3}])
-    with pytest.raises(DataError, match=r"q.jsonl:1: answer: found the number 3"):
+    assert read_questions_from(path) == [{"question": "1", "answer": "3"}]
+    path = write_jsonl(tmp_path / "q.jsonl", [{"question": 1, "answer": [3]}])
+    with pytest.raises(DataError, match=r"q.jsonl:1: question: found the number 1"):
+        read_questions_from(path)
+    path = write_jsonl(tmp_path / "q.jsonl", [{"question": "1", "answer": [3]}])
+    with pytest.raises(DataError, match=r"q.jsonl:1: answer: found a list"):
         read_questions_from(path)
     path = write_jsonl(tmp_path / "q.jsonl", [{"question": "1"}, {"question": "2", "id": "0"}])
     with pytest.raises(DataError, match=r"q.jsonl:2: id: found '0', which question 1 has, too"):

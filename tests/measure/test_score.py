@@ -95,7 +95,11 @@ def test_a_file_can_be_judged_in_place(tmp_path):
     [
         ({"generated": "36"}, r"in\.jsonl:2: gold: missing.*needed: .*"),
         ({"gold": "36"}, r"in\.jsonl:2: generated: missing.*needed: .*"),
-        ({"generated": "36", "gold": 36}, r"in\.jsonl:2: gold: found the number 36; needed: .*; "),
+        (
+            {"generated": 36, "gold": 36},
+            r"in\.jsonl:2: generated: found the number 36; ",
+        ),
+        ({"generated": "36", "gold": [36]}, r"in\.jsonl:2: gold: found a list; needed: .*; "),
         ({"generated": None, "gold": "36"}, r"in\.jsonl:2: generated: found null; needed: "),
         ({"generated": "36", "gold": " "}, r"in\.jsonl:2: gold: found .*blank.*; needed: "),
         ([1], r"in\.jsonl:2: .*needed: "),
@@ -107,6 +111,11 @@ def test_a_bad_line_is_named_and_nothing_is_written(tmp_path, line, message):
         score_file(source, tmp_path / "out.jsonl")
     assert "\n" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+
+
+def test_a_gold_answer_may_be_a_number(tmp_path):
+    source = write(tmp_path / "in.jsonl", [{"generated": "#### 2.5", "gold": 2.5}])
+    assert score_file(source, tmp_path / "out.jsonl")["correct"] == 1
 
 
 def test_a_missing_file_is_named(tmp_path):

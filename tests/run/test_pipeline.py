@@ -4,9 +4,11 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
 
 from helpers.paths import RECIPES
@@ -256,6 +258,36 @@ def test_your_own_files_and_the_leak_check(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "internalized").exists()
     folder = run(tiny_recipe(tmp_path / "run", data={**data, "allow_leaks": True}))
     assert read(folder / "internalized" / "evaluation.json")["num_graded"] == 20
+
+
+def test_classes_are_measured_and_a_test_question_that_stands_twice_is_asked_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def write(name: str, numbers: Sequence[int]) -> str:
+        lines = [{"question": f"{n} ?", "thought": f"{n} , 2", "answer": n % 2} for n in numbers]
+        content = "".join(json.dumps(line) + "\n" for line in lines).encode()
+        path = tmp_path / f"{name}.jsonl.zst"
+        path.write_bytes(pyarrow.Codec("zstd").compress(content).to_pybytes())
+        return str(path)
+
+    data = {"task": "jsonl", "train": write("train", range(90)), "choices": [0, 1]}
+    data["test"] = write("test", [*range(100, 120), 100, 101])
+    options: dict[str, Any] = {"data": data, "evaluate": {"only_choices": True, "num_latency": 1}}
+    options["baselines"] = {"untrained": True}
+    folder = run(tiny_recipe(tmp_path / "run", **options))
+    assert "2 of its lines have a question of an earlier one" in caplog.text
+    for name in ("internalized", "untrained"):
+        classes = read(folder / name / "evaluation.json")["classes"]
+        assert sum(map(sum, classes["confusion"].values())) == 20
+        assert classes["num_outside"] == 0
+    assert read(folder / "internalized" / "model" / "unspoken.json")["choices"] == ["0", "1"]
+    assert "Classes: " in (folder / "report.html").read_text()
+    said: list[str] = []
+    run_recipe(tiny_recipe(tmp_path / "run", **options), progress=False, say=said.append)
+    assert any("nothing to do" in line for line in said)
+    bad = {**data, "test": write("bad", [101]), "choices": ["0", "2"]}
+    with pytest.raises(DataError, match=r"answer: found '1'; needed: one of the choices '0, 2'"):
+        run(tiny_recipe(tmp_path / "other", **{**options, "data": bad}))
 
 
 def test_a_changed_data_file_runs_everything_again(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from typing import Any, Literal
 from typing_extensions import assert_never
 
 from unspoken.common.errors import DataError, settings_of
-from unspoken.data.example import Example, extract_gold, read_examples
-from unspoken.data.jsonl import read_jsonl
+from unspoken.data.example import Example, extract_gold, find_repeated, read_examples
+from unspoken.data.jsonl import kind_of_name, read_jsonl
 from unspoken.data.leaks import check_leaks
 from unspoken.recipe import Data, Recipe, Vet
 from unspoken.recipe.layout import DATASET_FILE
@@ -138,11 +138,18 @@ def _files(recipe: Recipe) -> Sample:
     data = recipe.data
     train, asked = _require_files(data)
     some, note = _training(recipe, train)
-    questions = {name: iter_split_questions(path) for name, path in asked.items()}
+    twice = {
+        path: () if data.strict or kind_of_name(path) == ".txt" else find_repeated(path)
+        for path in asked.values()
+    }
+    questions = {name: iter_split_questions(path, twice[path]) for name, path in asked.items()}
     check_leaks({**questions, "train": (one.question for one in some)}, allow=data.allow_leaks)
     if data.choices:
         require_choices([train, *asked.values()], data.choices)
-    sizes = {name: sum(1 for _ in iter_split_questions(path)) for name, path in asked.items()}
+    sizes = {
+        name: sum(1 for _ in iter_split_questions(path, twice[path]))
+        for name, path in asked.items()
+    }
     num_held = 0
     if "valid" not in asked and some[0].answer:  # without a gold answer nothing can validate
         num_held = num_held_out({one.question for one in some}, data.num_valid)

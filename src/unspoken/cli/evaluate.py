@@ -39,16 +39,16 @@ def evaluate(
         predictions: JSONL with question, generated, pred, gold, correct and token counts
     """
     from unspoken.common.files import refuse_existing
-    from unspoken.data.example import read_questions
+    from unspoken.data.example import read_test_questions
 
     refuse_existing([output], overwrite=overwrite)
     settings = {**measuring.values(), **sampling.given()}
-    limit = settings.pop("limit")
+    limit, strict = settings.pop("limit"), settings.pop("strict")
     if limit is not None and limit < 1:
         raise SettingError(
             "limit", found=limit, needed="at least 1", remedy="raise it or leave it out"
         )
-    examples = read_questions(input, limit=limit)
+    examples = read_test_questions(input, limit=limit, strict=strict)
     with waiting("importing torch and transformers"):
         silence_libraries()
         from unspoken.measure.evaluate import EvaluateOptions, evaluate_folder

@@ -85,6 +85,7 @@ class DataFlags(Options, panel=_DATA):
     source = flag("data.source")
     max_length = flag("data.max_length")
     choices = flag("data.choices", **CHOICES)
+    strict = flag("data.strict")
 
 
 class StudentFlags(Options, panel=_MODEL):
@@ -354,6 +355,7 @@ class MeasuringFlags(Options, panel=_MEASURING):
     limit = flag("evaluate.limit")
     choices = flag("data.choices", **CHOICES)
     only_choices = flag("evaluate.only_choices")
+    strict = flag("data.strict", help="a question that stands twice is an error, and no warning")
     num_latency = flag("evaluate.num_latency", help="questions timed one by one")
     latency_seconds = flag("evaluate.latency_seconds", help="that this takes at the most")
 

@@ -10,14 +10,18 @@ Files with other fields, such as predictions and traces, are read and written by
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import hashlib
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from unspoken.common.errors import DataError, shorten
 from unspoken.common.files import AnyPath
-from unspoken.data.jsonl import read_jsonl, require_text, write_jsonl
+from unspoken.data.jsonl import read_jsonl, require_answer, require_text, write_jsonl
+
+logger = logging.getLogger(__name__)
 
 #: What stands before the answer in the last line of a worked solution.
 FINAL_ANSWER = "Final Answer:"
@@ -101,7 +105,7 @@ def _read_example(record: Mapping[str, Any], where: str, allow_empty_thought: bo
     return Example(
         question=require_text(record, "question", where),
         thought=require_text(record, thought, where, allow_empty=allow_empty_thought),
-        answer=require_text(record, "answer", where),
+        answer=require_answer(record, where),
         id=require_text(record, "id", where, allow_empty=True) if "id" in record else "",
         category=_read_category(record, where),
     )
@@ -114,13 +118,61 @@ def _read_category(record: Mapping[str, Any], where: str) -> str:
 
 
 def read_questions(
-    path: AnyPath, *, limit: int | None = None, with_thoughts: bool = False
+    path: AnyPath,
+    *,
+    limit: int | None = None,
+    with_thoughts: bool = False,
+    leave_out: Collection[int] = (),
 ) -> list[Example]:
     """Returns the questions of a JSONL file, or only the first `limit`; see `iter_questions`."""
-    return list(islice(iter_questions(path, with_thoughts=with_thoughts), limit))
+    found = iter_questions(path, with_thoughts=with_thoughts, leave_out=leave_out)
+    return list(islice(found, limit))
 
 
-def iter_questions(path: AnyPath, *, with_thoughts: bool = False) -> Iterator[Example]:
+def read_test_questions(
+    path: AnyPath, *, limit: int | None = None, strict: bool = False
+) -> list[Example]:
+    """Returns the questions of a JSONL file, each once, or only the first `limit`.
+
+    Args:
+        path: the file.
+        limit: of the questions.
+        strict: whether one that stands there twice is an error; else a warning counts them.
+
+    Raises:
+        DataError: as `iter_questions` does.
+    """
+    return read_questions(path, limit=limit, leave_out=() if strict else find_repeated(path))
+
+
+def find_repeated(path: AnyPath) -> dict[int, int]:
+    """The lines of a JSONL file whose question stands in an earlier line, too, and that line.
+
+    Where there are some, a warning counts them: whoever asks the file's questions leaves them out.
+
+    Raises:
+        DataError: a line cannot be read.
+    """
+    first: dict[bytes, int] = {}
+    repeated: dict[int, int] = {}
+    for line, record in read_jsonl(path):
+        question = require_text(record, "question", f"{path}:{line}")
+        before = first.setdefault(hashlib.blake2b(question.encode(), digest_size=16).digest(), line)
+        if before < line:
+            repeated[line] = before
+    if repeated:
+        line, before = next(iter(repeated.items()))
+        logger.warning(
+            "%s: %s of its lines %s a question of an earlier one (line %d that of line %d); each "
+            "question is asked once, as it stands first",
+            path, f"{len(repeated):,}", "have" if len(repeated) > 1 else "has", line, before,
+        )  # fmt: skip
+    return repeated
+
+
+def iter_questions(
+    path: AnyPath, *, with_thoughts: bool = False, leave_out: Collection[int] = ()
+) -> Iterator[Example]:
     """Yields what is asked in an evaluation: `question` and, where they are, `answer`, `category`.
 
     Any thought is left out, and so is the solution in a raw GSM8K answer: of an answer with
@@ -129,6 +181,7 @@ def iter_questions(path: AnyPath, *, with_thoughts: bool = False) -> Iterator[Ex
     Args:
         path: the file.
         with_thoughts: keep `thought`, or `cot`, where it stands in a line.
+        leave_out: line numbers, such as those of `find_repeated`.
 
     Raises:
         DataError: as `iter_examples` does.
@@ -136,8 +189,10 @@ def iter_questions(path: AnyPath, *, with_thoughts: bool = False) -> Iterator[Ex
 
     def numbered() -> Iterator[tuple[int, Example]]:
         for line, record in read_jsonl(path):
+            if line in leave_out:
+                continue
             where = f"{path}:{line}"
-            answer = require_text(record, "answer", where) if "answer" in record else ""
+            answer = require_answer(record, where) if "answer" in record else ""
             question = require_text(record, "question", where)
             thought = record.get("thought", record.get("cot")) if with_thoughts else ""
             yield (
@@ -204,7 +259,7 @@ def extract_solution(record: Mapping[str, Any], where: str) -> str | None:
         >>> extract_solution({"question": "1 + 2", "thought": "one more than 2", "answer": "3"}, "")
         'one more than 2\\nFinal Answer: 3'
     """
-    answer = require_text(record, "answer", where) if "answer" in record else ""
+    answer = require_answer(record, where) if "answer" in record else ""
     if "cot" in record or "thought" in record:
         field = "cot" if "cot" in record else "thought"
         solution = require_text(record, field, where, allow_empty=bool(answer)).strip()

@@ -5,10 +5,13 @@ from __future__ import annotations
 import difflib
 import gzip
 import hashlib
+import io
 import json
+import math
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -73,7 +76,7 @@ def read_lines(
     """Yields (line number, text without its line end) for every line of a UTF-8 file.
 
     Lines end with LF or CRLF; a byte order mark is skipped; blank lines at the end are fine. A file
-    that gzip compressed is read as if it were not.
+    that gzip or zstd compressed is read as if it were not.
 
     Args:
         path: the file.
@@ -110,7 +113,6 @@ def read_lines(
 _NO_TEXT = {
     b"BZh": "a file that bzip2 compressed; unpack it",
     b"\xfd7zXZ": "a file that xz compressed; unpack it",
-    b"\x28\xb5\x2f\xfd": "a file that zstd compressed; unpack it",
     b"7z\xbc\xaf": "a 7-Zip archive; unpack it",
     b"PK\x03\x04": "a ZIP archive, or a table of a spreadsheet; unpack it, or export it as CSV",
     b"PAR1": "a Parquet file; give it its name, .parquet",
@@ -120,18 +122,18 @@ _NO_TEXT = {
     b"\xff\xfe": "UTF-16; save it as UTF-8, for example with iconv -f utf-16 -t utf-8",
     b"\xfe\xff": "UTF-16; save it as UTF-8, for example with iconv -f utf-16 -t utf-8",
 }
-_GZIP = b"\x1f\x8b"
+_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
 def kind_of_name(path: Path) -> str:
     """The end of a file's name that says what it holds, in small letters: `A.CSV.gz` is .csv."""
     name = path.name.lower()
-    return Path(name.removesuffix(".gz")).suffix
+    return Path(name.removesuffix(".gz").removesuffix(".zst")).suffix
 
 
 @contextmanager
 def open_data(path: Path, needed: str) -> Iterator[BinaryIO]:
-    """Opens a file of text to read its bytes, unpacked where gzip compressed it.
+    """Opens a file of text to read its bytes, unpacked where gzip or zstd compressed it.
 
     Args:
         path: the file.
@@ -163,15 +165,47 @@ def open_data(path: Path, needed: str) -> Iterator[BinaryIO]:
         if start.startswith(sign):
             found, _, remedy = what.partition("; ")
             raise DataError(f"{path}: found {found}; needed: {needed}; {remedy}")
-    is_packed = start.startswith(_GZIP)
+    kind = "zstd" if start.startswith(_ZSTD) else "gzip" if start.startswith(_GZIP) else ""
+    openers: dict[str, Any] = {"zstd": _open_zstd, "gzip": gzip.open, "": partial(open, mode="rb")}
     try:
-        with gzip.open(path) if is_packed else path.open("rb") as file:
+        with openers[kind](path) as file:
             yield cast(BinaryIO, file)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(
-            f"{path}: found a gzip file that is cut off or damaged ({error}); needed: the whole "
+            f"{path}: found a {kind} file that is cut off or damaged ({error}); needed: the whole "
             "file; copy it again"
         ) from None
+
+
+def _open_zstd(path: Path) -> BinaryIO:
+    return io.BufferedReader(_ZstdFile(path))
+
+
+class _ZstdFile(io.RawIOBase):
+    """A file that zstd compressed, unpacked by Arrow, which `datasets` brings; EOFError if damaged.
+
+    Python's own compression.zstd is there from 3.14 on only.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import pyarrow
+
+        self._unpacked: Any = pyarrow.CompressedInputStream(pyarrow.OSFile(str(path)), "zstd")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            found = self._unpacked.read(len(buffer))
+        except OSError as error:
+            raise EOFError(str(error)) from None
+        buffer[: len(found)] = found
+        return len(found)
+
+    def close(self) -> None:
+        self._unpacked.close()
+        super().close()
 
 
 def _decode(raw: bytes, path: AnyPath, line: int, offset: int) -> str:
@@ -225,6 +259,28 @@ def require_text(
             "surrogate pair or the character itself"
         ) from error
     return value
+
+
+def require_answer(record: Mapping[str, Any], where: str, field: str = "answer") -> str:
+    """Returns a gold answer: a text as it stands, or a number as people write it (36, 2.5).
+
+    Raises:
+        DataError: as `require_text`.
+    """
+    written = number_as_text(record.get(field))
+    return require_text(record, field, where) if written is None else written
+
+
+def number_as_text(value: object) -> str | None:
+    """A number as people write it, 36.0 as 36; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    is_whole = isinstance(value, float) and value.is_integer() and abs(value) < _MOST_EXACT
+    return str(int(value) if is_whole else value)
+
+
+#: Whole numbers up to here are exact as floats.
+_MOST_EXACT = 2**53
 
 
 def _say_missing(record: Mapping[str, Any], field: str, where: str) -> str:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from unspoken.common.errors import DataError, SettingError, setting, shorten
 from unspoken.common.files import AnyPath
-from unspoken.data.jsonl import kind_of_name, open_data, read_jsonl, require_text
+from unspoken.data.jsonl import kind_of_name, number_as_text, open_data, read_jsonl, require_text
 
 _SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".txt")
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
@@ -48,9 +48,9 @@ def read_questions_from(
     """Reads the questions of a source, in its order.
 
     Args:
-        source: a JSONL, JSON, CSV, TSV, Parquet or Arrow file (text also with .gz); a folder that
-            `datasets.Dataset.save_to_disk` wrote or `datasets.load_dataset` reads; or a name on
-            the Hugging Face hub, such as openai/gsm8k.
+        source: a JSONL, JSON, CSV, TSV, Parquet or Arrow file (text also with .gz or .zst); a
+            folder that `datasets.Dataset.save_to_disk` wrote or `datasets.load_dataset` reads; or a
+            name on the Hugging Face hub, such as openai/gsm8k.
         subset: of a data set with several, such as main.
         split: of a folder or a data set.
         question_field: where the question stands.
@@ -132,9 +132,9 @@ def _require_field(row: _Row, field: str, name: str) -> str:
             f"one of them, named with {setting(name)}, or a field {field!r}"
         )
     value = row.values[field]
-    if not row.typed and _is_plain(value) and not isinstance(value, bool | str):
-        whole = isinstance(value, float) and value.is_integer()
-        return str(int(value) if whole else value)
+    written = number_as_text(value)
+    if written is not None and (not row.typed or name == "answer_field"):
+        return written
     return require_text(row.values, field, row.where)
 
 

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from unspoken.common.files import AnyPath, refuse_existing
-from unspoken.data.jsonl import read_jsonl, require_text, write_jsonl
+from unspoken.data.jsonl import read_jsonl, require_answer, require_text, write_jsonl
 from unspoken.measure.choices import ClassCounts
 from unspoken.measure.grade import grade, stated_gold
 from unspoken.measure.stats import Proportion
@@ -78,14 +78,14 @@ def score_file(
 
 
 def _class_of(record: Mapping[str, Any], where: str, choices: Sequence[str]) -> str:
-    gold = stated_gold(require_text(record, "gold", where))
+    gold = stated_gold(require_answer(record, where, "gold"))
     return require_choice(gold, choices, f"{where}: gold")
 
 
 def _scored(record: Mapping[str, Any], where: str, choices: Sequence[str] | None) -> dict[str, Any]:
     # A model may write nothing; a question without a reference cannot be judged.
     generated = require_text(record, "generated", where, allow_empty=True)
-    gold = require_text(record, "gold", where)
+    gold = require_answer(record, where, "gold")
     gold = _class_of(record, where, choices) if choices else gold
     pred, _, correct, undecided = grade(generated, gold, choices)
     scored = {key: value for key, value in record.items() if key != "undecided"}

@@ -148,6 +148,11 @@ class Data(Section):
         description="jsonl: the only answers that there are, such as billing,login,other: prompts "
         "name them, an answer counts as the one that it names, and each is measured",
     )
+    strict: bool = Field(
+        default=False,
+        description="jsonl: a question that stands twice in the validation or test file is an "
+        "error; else it is asked once, and a warning counts them",
+    )
     allow_leaks: bool = Field(default=False, description="go on although splits share questions")
     allow_empty_thoughts: bool = Field(
         default=False, description="jsonl: examples may have no thought"

@@ -13,8 +13,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from unspoken.common.errors import DataError, settings_of
 from unspoken.common.files import atomic_output, sha256
-from unspoken.data.example import iter_examples, iter_questions
-from unspoken.data.jsonl import json_line, kind_of_name, open_data, read_jsonl, require_text
+from unspoken.data.example import find_repeated, iter_examples, iter_questions
+from unspoken.data.jsonl import (
+    json_line,
+    kind_of_name,
+    open_data,
+    read_jsonl,
+    require_answer,
+    require_text,
+    write_jsonl,
+)
 from unspoken.data.leaks import check_leaks
 from unspoken.data.questions import read_questions_from
 from unspoken.measure.grade import stated_gold
@@ -193,8 +201,8 @@ def _iter_answers(path: Path) -> Iterator[tuple[str, str]]:
     else:
         places = ((f"{path}:{line}", record) for line, record in read_jsonl(path))
     for place, record in places:
-        if isinstance(record.get("answer"), str) and record["answer"].strip():
-            yield place, record["answer"]
+        if "answer" in record:
+            yield place, require_answer(record, place)
 
 
 def _take_files(
@@ -204,6 +212,10 @@ def _take_files(
     data, vetted = recipe.data, None
     given = {"train": data.train, "valid": data.valid, "test": data.test}
     files = {name: path and as_jsonl(path, data, name, folder) for name, path in given.items()}
+    for name in ("valid", "test"):
+        path = files[name]
+        if path is not None and not data.strict and (repeated := find_repeated(path)):
+            files[name] = _without_lines(path, repeated, split_file(folder, name))
     train = files["train"]
     if train and recipe.teacher is None and kind_of(train) == "traces":
         train, vetted = _vet(vet_rules(recipe), train, files["test"], folder)
@@ -211,6 +223,13 @@ def _take_files(
     if train and not files["valid"] and data.num_valid and _answered(train):
         files.update(_hold_out(train, folder, data.num_valid, recipe.seed))
     return files, vetted
+
+
+def _without_lines(path: Path, lines: Collection[int], target: Path) -> Path:
+    """Writes a JSONL file without some of its lines; returns where."""
+    kept = (record for line, record in read_jsonl(path) if line not in lines)
+    write_jsonl(target, kept, overwrite=True)
+    return target
 
 
 def _make_files(data: Data, seed: int, folder: Path) -> dict[str, Path | None]:
@@ -382,9 +401,18 @@ def _check_leaks(recipe: Recipe, splits: Splits) -> None:
     check_leaks(questions, allow=recipe.data.allow_leaks)
 
 
-def iter_split_questions(path: Path) -> Iterator[str]:
-    """The questions of a file in any form that unspoken reads."""
+def iter_split_questions(path: Path, leave_out: Collection[int] = ()) -> Iterator[str]:
+    """The questions of a file in any form that unspoken reads.
+
+    Args:
+        path: the file.
+        leave_out: line numbers of JSONL.
+    """
     from unspoken.data.tasks.icot import iter_lines
 
-    examples = iter_lines(path) if kind_of_name(path) == ".txt" else iter_questions(path)
+    examples = (
+        iter_lines(path)
+        if kind_of_name(path) == ".txt"
+        else iter_questions(path, leave_out=leave_out)
+    )
     return (example.question for example in examples)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unspoken.common.libraries import silence_libraries
-from unspoken.data.example import read_questions
+from unspoken.data.example import read_test_questions
 from unspoken.data.jsonl import read_jsonl
 from unspoken.data.questions import read_questions_from
 from unspoken.measure.ask import LoadedModel, load, with_card
 from unspoken.measure.evaluate import EvaluateOptions
 from unspoken.measure.evaluate import evaluate as measure
 from unspoken.measure.sampling import Sampling
+from unspoken.recipe.choices import make_labels
 from unspoken.recipe.layout import DATASET_FILE, REJECTED_FILE, TRACES_FILE
 from unspoken.recipe.named_model import NamedModel
 from unspoken.recipe.sections import TemplateName
@@ -37,6 +38,7 @@ def evaluate(
     template: TemplateName | None = None,
     tokenizer: PreTrainedTokenizerBase | None = None,
     limit: int | None = None,
+    strict: bool = False,
     dtype: str = "float32",
     progress: bool = True,
     **options: Any,
@@ -50,10 +52,11 @@ def evaluate(
             template, else plain.
         tokenizer: of a model object that does not name its own.
         limit: only the first questions.
+        strict: a question that stands in `data` twice is an error, and no warning.
         dtype: of the weights of a model that is loaded here.
         progress: show a bar.
         options: of `EvaluateOptions`: max_new_tokens, batch_size, num_latency, num_samples,
-            temperature, top_p, seed.
+            temperature, top_p, seed, choices, only_choices.
 
     Raises:
         UnspokenError: for everything that the caller can mend.
@@ -62,7 +65,8 @@ def evaluate(
     asked = _loaded(model, template, tokenizer, dtype)
     options.setdefault("max_new_tokens", asked.max_new_tokens)
     with tempfile.TemporaryDirectory() as folder:
-        examples = read_questions(as_file(data, Path(folder), "data"), limit=limit)
+        file = as_file(data, Path(folder), "data")
+        examples = read_test_questions(file, limit=limit, strict=strict)
     predictions, metrics = measure(
         asked.model,
         asked.tokenizer,
@@ -97,6 +101,7 @@ def generate(
     samples_per_question: int = 1,
     system_prompt: str | None = None,
     few_shot: str | Path | None = None,
+    choices: Sequence[str] | None = None,
     progress: bool = True,
     **options: Any,
 ) -> TracesOutcome:
@@ -111,6 +116,7 @@ def generate(
         samples_per_question: more than one needs a temperature.
         system_prompt: in place of the default instruction.
         few_shot: JSONL with solved questions that are shown first.
+        choices: the only answers that there are, which prompts name.
         progress: show a bar.
         options: of `EngineOptions`: batch_size, dtype, quantization, prompt, concurrency, ...
 
@@ -131,6 +137,7 @@ def generate(
             samples_per_question=samples_per_question,
             system_prompt=system_prompt,
             few_shot=few_shot,
+            choices=make_labels(choices) if choices else None,
             progress="generate" if progress else None,
         )
         if summary.interrupted:
@@ -164,7 +171,7 @@ def vet(
         test: questions that must not be among them.
         output: JSONL of what is kept, with rejected.jsonl beside it; default: nothing is written.
         overwrite: replace these files.
-        rules: of `VetRules`: majority, max_tokens, pattern, overlap, max_per_question.
+        rules: of `VetRules`: majority, max_tokens, pattern, overlap, max_per_question, choices.
 
     Raises:
         UnspokenError: for everything that the caller can mend.
