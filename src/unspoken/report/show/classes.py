@@ -40,7 +40,7 @@ def class_tables(phase: PhaseResult) -> list[ClassTable]:
 
 def class_table(classes: Classes, name: str = "", label: str = "") -> ClassTable:
     """The table of one model."""
-    header = ("right class", *classes.confusion, "none of them", *_FIGURES)
+    header = ("right class", *classes.confusion, "none", *_FIGURES)
     rows = [
         (gold, *map(numbers.whole, counts), *_figures(classes, gold))
         for gold, counts in classes.confusion.items()
@@ -49,12 +49,14 @@ def class_table(classes: Classes, name: str = "", label: str = "") -> ClassTable
 
 
 def narrow_rows(table: ClassTable, width: int) -> Sequence[Sequence[str]]:
-    """Header and rows for a terminal: without the counts where they would not fit."""
+    """Header and rows for a terminal: without the confusion where it would not fit."""
     rows = [table.header, *table.rows]
-    widths = [max(map(len, column)) + 2 for column in zip(*rows, strict=True)]
-    if sum(widths) <= width:
-        return rows
-    return [(row[0], *row[-len(_FIGURES) :]) for row in rows]
+    figures = len(_FIGURES)
+    confused = [
+        (*row[:-figures], *row[1 - figures :]) for row in rows
+    ]  # counts sum up to questions
+    widths = [max(map(len, column)) + 2 for column in zip(*confused, strict=True)]
+    return confused if sum(widths) <= width else [(row[0], *row[-figures:]) for row in rows]
 
 
 #: Answers that are none of the classes.
