@@ -87,8 +87,8 @@ def test_the_figures_in_the_guide_are_of_as_many_tickets_as_are_shipped() -> Non
 
 
 @pytest.mark.skipif(
-    not all(importlib.util.find_spec(name) for name in ("fastapi", "uvicorn")),
-    reason="the extra 'serving' of transformers (fastapi, uvicorn) is not installed",
+    not all(importlib.util.find_spec(name) for name in ("fastapi", "uvicorn", "openai")),
+    reason="the extra 'serving' of transformers (fastapi, uvicorn, openai) is not installed",
 )
 def test_the_student_is_served_and_asked_over_http(workplace: Path) -> None:
     serve, curl = (
