@@ -482,9 +482,12 @@ def test_three_figures_stand_above_everything(full, without_plots):
 
 def test_figures_do_not_claim_what_did_not_happen(full):
     make_variant(full / "internalized", "internalized", 5, final=3)
-    assert figures(full)[0].startswith("12.5 % right, with 1 tokens of the thought left")
+    assert figures(full)[0].startswith("12.5 % right, with 1 token of the thought left")
     write_latency(full, {"explicit": 0.02, "internalized": 0.02})
-    assert "no difference measured: 50.0 against 50.0 a second" in figures(full)[2]
+    assert figures(full)[2] == (
+        "1× as many answers a second (no difference measured: 50.0 against 50.0 a second, one at a "
+        "time)"
+    )
     (full / "internalized" / "evaluation.json").unlink()
     assert figures(full) == [
         "95.0 % right, writing the thought (10.0 % if never shown one)",

@@ -171,7 +171,7 @@ def test_models_are_timed_in_one_pass_at_the_end(tmp_path: Path) -> None:
     recipe = tiny_recipe(tmp_path, train=few, baselines={"no_cot": True, "untrained": True})
     said: list[str] = []
     run_recipe(recipe, progress=False, say=said.append)
-    assert said[-1] == "latency: runs"
+    assert said[-1] == "latency: running"
     path = tmp_path / "latency" / "latency.json"
     known = Latency.read(path)
     assert known is not None
@@ -192,7 +192,7 @@ def test_models_are_timed_in_one_pass_at_the_end(tmp_path: Path) -> None:
     )
     said.clear()
     run_recipe(other, progress=False, say=said.append)
-    assert [line for line in said if line.endswith("runs")] == ["latency: runs"]
+    assert [line for line in said if line.endswith("running")] == ["latency: running"]
     assert predictions.stat().st_mtime_ns == before
     again = Latency.read(path)
     assert again is not None and len(again.models["no_cot"].seconds) == 3
@@ -221,7 +221,7 @@ def test_a_signal_while_models_are_timed_leaves_the_rest_as_it_is(
     assert not (tmp_path / "latency" / "latency.json").exists()
     said.clear()
     run_recipe(recipe, progress=False, say=said.append)
-    assert [line for line in said if line.endswith("runs")] == ["latency: runs"]
+    assert [line for line in said if line.endswith("running")] == ["latency: running"]
 
 
 def test_a_folder_that_is_no_run_is_left_alone(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def _time_phase(
     if run.on_main(lambda: _holds(run, folder, settings)):
         return
     run.did_something = True
-    run.say(f"latency{f' ({phase.key})' if phase.key else ''}: runs")
+    run.say(f"latency{f' ({phase.key})' if phase.key else ''}: running")
 
     def make() -> bool:
         if (folder / LATENCY_FILE).exists():

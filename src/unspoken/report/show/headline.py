@@ -49,7 +49,8 @@ def _accuracy(phase: PhaseResult, name: str, own: Evaluation) -> Headline | None
         left = phase.variants[name].tokens_left
         words = "right, without writing the thought"
         if phase.outcome is not None and not phase.outcome.is_complete:
-            words = f"right, with {left or 'some'} tokens of the thought left"
+            tokens = "1 token" if left == 1 else f"{left or 'some'} tokens"
+            words = f"right, with {tokens} of the thought left"
     writer, plain = phase.writer.measured, phase.figures(NO_COT)
     against = []
     if name == INTERNALIZED and writer is not None and writer.accuracy is not None:
@@ -75,7 +76,8 @@ def _speed(phase: PhaseResult, name: str) -> Headline | None:
     own, writer = phase.figures(name), phase.writer.measured
     rates = [one.examples_per_s_single for one in (own, writer) if one is not None]
     against = f"{' against '.join(map(numbers.rate, rates))} a second, one at a time"
-    if ratio.interval is not None and not ratio.is_a_difference:
-        against = f"no difference measured: {against}"
     digits = 1 if abs(ratio.value - 1) >= 0.1 else 2
-    return Headline(name, f"{ratio.value:.{digits}f}×", "as many answers a second", against)
+    figure = f"{ratio.value:.{digits}f}×"
+    if ratio.interval is not None and not ratio.is_a_difference:
+        figure, against = "1×", f"no difference measured: {against}"
+    return Headline(name, figure, "as many answers a second", against)
