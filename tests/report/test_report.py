@@ -601,6 +601,8 @@ def test_a_pointer_reads_off_curves_and_nothing_is_too_wide(full, browser, width
     )
     said = plot.locator("output").inner_text()
     assert said.endswith("Right answers in validation, %: 60\noptimizer steps: 60")
+    home, tip = plot.bounding_box(), plot.locator("output").bounding_box()
+    assert home["x"] <= tip["x"] < tip["x"] + tip["width"] <= home["x"] + home["width"]
     page.mouse.move(1, 1)
     assert not plot.locator("output").is_visible()
     assert (told, fetched) == ([], [(full / "report.html").as_uri()])

@@ -29,11 +29,10 @@ for (const plot of document.querySelectorAll("[data-curves]")) {
     const left = found.u + area.left - home.left, top = found.v + area.top - home.top;
     dot.style.background = curve.colour ? `var(--${curve.colour})` : "var(--ink)";
     tip.textContent = `${curve.name}\n${axis.title}: ${said(curve.y[i])}\n${axis.over}: ${axis.names ? axis.names[curve.x[i]] : said(curve.x[i])}`;
-    const right = left > home.width / 2;
-    for (const each of [dot, tip]) each.style.top = `${top}px`;
-    dot.style.left = `${left}px`;
-    tip.style.left = right ? "" : `${left + 10}px`;
-    tip.style.right = right ? `${home.width - left + 10}px` : "";
+    const wide = tip.offsetWidth, above = top - tip.offsetHeight - 12;
+    [dot.style.left, dot.style.top] = [`${left}px`, `${top}px`];
+    tip.style.left = `${Math.max(0, Math.min(left - wide / 2, home.width - wide - 2))}px`;
+    tip.style.top = `${above < 0 ? top + 12 : above}px`;
   };
   plot.addEventListener("pointermove", show);
   plot.addEventListener("pointerdown", show);
