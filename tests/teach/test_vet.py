@@ -231,7 +231,7 @@ def test_a_whole_last_line_needs_no_line_end_and_only_a_torn_one_may_be_all(tmp_
         ('{"question": "q"}\n', r"in\.jsonl:1: cot: missing"),
         ('{"cot": "c"}\n', r"in\.jsonl:1: question: missing"),
         ('{"question": "q", "cot": 3}\n', r"in\.jsonl:1: cot: found the number 3"),
-        ('{"question": "q", "cot": "c", "answer": 3}\n', r"in\.jsonl:1: answer: found the num"),
+        ('{"question": "q", "cot": "c", "answer": [3]}\n', r"in\.jsonl:1: answer: found"),
         ("", r"in\.jsonl: found an empty file"),
     ],
 )
