@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import torch
 
 from unspoken.parallel.processes import Processes
+
+if TYPE_CHECKING:
+    from unspoken.parallel.processes import AnyModel
 
 
 class DdpProcesses(Processes):
@@ -13,14 +18,18 @@ class DdpProcesses(Processes):
 
     way = "ddp"
 
-    def micro_batch(self, model: Any, *, last: bool) -> contextlib.AbstractContextManager[Any]:
+    def micro_batch(
+        self, model: torch.nn.Module, *, last: bool
+    ) -> contextlib.AbstractContextManager[Any]:
         """A block in which gradients are exchanged after the step's last backward pass only."""
         return contextlib.nullcontext() if last else self.accelerator.no_sync(model)
 
-    def optimizer_state(self, model: Any, optimizer: Any) -> dict[str, Any]:
+    def optimizer_state(self, model: AnyModel, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
         """The optimizer's own state_dict."""
         return optimizer.state_dict()
 
-    def load_optimizer_state(self, model: Any, optimizer: Any, state: dict[str, Any]) -> None:
+    def load_optimizer_state(
+        self, model: AnyModel, optimizer: torch.optim.Optimizer, state: dict[str, Any]
+    ) -> None:
         """The opposite of `optimizer_state`."""
         optimizer.load_state_dict(state)

@@ -69,7 +69,7 @@ class Fsdp2Processes(Processes):
             options = StateDictOptions(full_state_dict=True)
             set_model_state_dict(model, whole.state_dict(), options=options)
 
-    def optimizer_state(self, model: AnyModel, optimizer: Any) -> dict[str, Any]:
+    def optimizer_state(self, model: AnyModel, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
         """The state_dict of one process' optimizer in the main process, an empty one elsewhere."""
         optimizer = torch_optimizer(optimizer)
         if not optimizer.state:  # torch would take a step to have one
@@ -81,7 +81,9 @@ class Fsdp2Processes(Processes):
         names = parameter_names(model, optimizer)
         return _with_keys(state, {name: number for number, name in enumerate(names)})
 
-    def load_optimizer_state(self, model: AnyModel, optimizer: Any, state: dict[str, Any]) -> None:
+    def load_optimizer_state(
+        self, model: AnyModel, optimizer: torch.optim.Optimizer, state: dict[str, Any]
+    ) -> None:
         """Puts what `optimizer_state` returned into the optimizer, each process its share."""
         optimizer = torch_optimizer(optimizer)
         if not state["state"]:  # torch would take a step, and count it

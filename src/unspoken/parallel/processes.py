@@ -82,17 +82,21 @@ class Processes(ABC):
         if self.shares_weights:
             self._shell = without_weights(model)
 
-    def prepare(self, model: Any, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
+    def prepare(
+        self, model: AnyModel, optimizer: torch.optim.Optimizer
+    ) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
         """The model to call and the optimizer to step."""
-        model, optimizer = self.accelerator.prepare(model, optimizer)
-        self._trained = [each for each in model.parameters() if each.requires_grad]
-        return model, optimizer
+        called, stepped = self.accelerator.prepare(model, optimizer)
+        self._trained = [each for each in called.parameters() if each.requires_grad]
+        return called, stepped
 
     def arithmetic(self) -> contextlib.AbstractContextManager[Any]:
         """A block with all micro-batches of a step; each weight is cast once within it."""
         return self.autocast()
 
-    def micro_batch(self, model: Any, *, last: bool) -> contextlib.AbstractContextManager[Any]:
+    def micro_batch(
+        self, model: torch.nn.Module, *, last: bool
+    ) -> contextlib.AbstractContextManager[Any]:
         """A block with the forward and the backward pass of one micro-batch.
 
         Args:
@@ -101,12 +105,14 @@ class Processes(ABC):
         """
         return contextlib.nullcontext()
 
-    def backward(self, model: Any, loss: torch.Tensor) -> None:
+    def backward(self, model: torch.nn.Module, loss: torch.Tensor) -> None:
         """Adds the gradient of this loss; over the processes, gradients become their mean."""
         with torch.autocast(self._kind, enabled=False):
             (loss if self.scaler is None else self.scaler.scale(loss)).backward()
 
-    def step(self, model: Any, optimizer: Any, max_norm: float) -> torch.Tensor:
+    def step(
+        self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, max_norm: float
+    ) -> torch.Tensor:
         """Clips the gradients, steps, and forgets them; nothing of it waits for the GPU.
 
         Args:
@@ -133,7 +139,7 @@ class Processes(ABC):
         """Scales the gradients so that their norm is at most `max_norm`; returns it before."""
         return torch.nn.utils.clip_grad_norm_(self._trained, max_norm)
 
-    def reset(self, optimizer: Any) -> None:
+    def reset(self, optimizer: torch.optim.Optimizer) -> None:
         """Forgets the optimizer's moments, not the weights."""
         plain = torch_optimizer(optimizer)
         if not getattr(plain, "is_paged", False):
@@ -199,21 +205,23 @@ class Processes(ABC):
         raise NotImplementedError(f"{self.way} shares out no weights")
 
     @abstractmethod
-    def optimizer_state(self, model: AnyModel, optimizer: Any) -> dict[str, Any]:
+    def optimizer_state(self, model: AnyModel, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
         """Its state_dict as one process would have it, in the main process at least.
 
         All processes must call it.
         """
 
     @abstractmethod
-    def load_optimizer_state(self, model: AnyModel, optimizer: Any, state: dict[str, Any]) -> None:
+    def load_optimizer_state(
+        self, model: AnyModel, optimizer: torch.optim.Optimizer, state: dict[str, Any]
+    ) -> None:
         """Puts what `optimizer_state` returned into the optimizer, each process its share."""
 
 
-def torch_optimizer(optimizer: Any) -> torch.optim.Optimizer:
+def torch_optimizer(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
     """Torch's own optimizer within all wrappers."""
-    while hasattr(optimizer, "optimizer"):
-        optimizer = optimizer.optimizer
+    while (within := getattr(optimizer, "optimizer", None)) is not None:
+        optimizer = within
     return optimizer
 
 

@@ -46,7 +46,9 @@ class ZeroProcesses(Processes):
         keep_from_transformers()
         self._groups: list[list[torch.nn.Parameter]] = []
 
-    def prepare(self, model: Any, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
+    def prepare(
+        self, model: AnyModel, optimizer: torch.optim.Optimizer
+    ) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
         """The engine to call, and a wrapper of its optimizer."""
         self._groups = [list(group["params"]) for group in optimizer.param_groups]
         logging.getLogger("DeepSpeed").setLevel(logging.WARNING)  # it would list its settings
@@ -57,23 +59,26 @@ class ZeroProcesses(Processes):
         return contextlib.nullcontext()
 
     @contextlib.contextmanager
-    def micro_batch(self, model: Any, *, last: bool) -> Iterator[None]:
+    def micro_batch(self, model: torch.nn.Module, *, last: bool) -> Iterator[None]:
         """A block with one forward and backward pass; the engine counts none of them itself."""
-        model.set_gradient_accumulation_boundary(is_boundary=last)
+        _engine(model).set_gradient_accumulation_boundary(is_boundary=last)
         yield
 
-    def backward(self, model: Any, loss: torch.Tensor) -> None:
+    def backward(self, model: torch.nn.Module, loss: torch.Tensor) -> None:
         """Adds the gradient of this loss."""
-        model.backward(loss, scale_wrt_gas=False)
+        _engine(model).backward(loss, scale_wrt_gas=False)
 
-    def step(self, model: Any, optimizer: Any, max_norm: float) -> torch.Tensor:
+    def step(
+        self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, max_norm: float
+    ) -> torch.Tensor:
         """The engine's step, which clips by the norm in its settings; returns the norm before."""
-        model.step()
-        norm = float(model.get_global_grad_norm() or 0.0)
+        engine = _engine(model)
+        engine.step()
+        norm = float(engine.get_global_grad_norm() or 0.0)
         norm = norm if norm >= 0 else float("nan")  # DeepSpeed says -1
         return torch.full((), norm, device=self.accelerator.device)
 
-    def reset(self, optimizer: Any) -> None:
+    def reset(self, optimizer: torch.optim.Optimizer) -> None:
         """Makes the optimizer's moments and its count of steps 0.
 
         DeepSpeed keeps views of them, so they cannot be dropped; the next step is the same.
@@ -93,7 +98,7 @@ class ZeroProcesses(Processes):
                     weights[name] = whole.clone() if everywhere else whole.to("cpu", copy=True)
         return weights
 
-    def optimizer_state(self, model: AnyModel, optimizer: Any) -> dict[str, Any]:
+    def optimizer_state(self, model: AnyModel, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
         """The state_dict of one process' optimizer, in the main process at least."""
         flat = torch_optimizer(optimizer)
         kept = next(iter(flat.state.values()), {})  # the same keys and count for every piece
@@ -113,7 +118,9 @@ class ZeroProcesses(Processes):
             begin = end
         return {"state": state, "param_groups": groups}
 
-    def load_optimizer_state(self, model: AnyModel, optimizer: Any, state: dict[str, Any]) -> None:
+    def load_optimizer_state(
+        self, model: AnyModel, optimizer: torch.optim.Optimizer, state: dict[str, Any]
+    ) -> None:
         """Puts what `optimizer_state` returned into the optimizer, each process its share.
 
         Moments only exist after a first step, and DeepSpeed has no function that makes them.
@@ -122,7 +129,8 @@ class ZeroProcesses(Processes):
         if not moments:
             return
         if self.shares_weights:
-            pieces = optimizer.optimizer.fp32_partitioned_groups_flat
+            within: Any = optimizer
+            pieces = within.optimizer.fp32_partitioned_groups_flat
         else:
             pieces = [group["params"][0] for group in flat.param_groups]
         for piece in pieces:
@@ -222,6 +230,11 @@ def keep_from_transformers() -> None:
     from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
     unset_hf_deepspeed_config()
+
+
+def _engine(model: torch.nn.Module) -> Any:
+    """The model as a DeepSpeedEngine, a type that is not there without deepspeed."""
+    return model
 
 
 def _deepspeed() -> Any:
