@@ -54,9 +54,9 @@ def score_file(
 
     def judged() -> Iterator[dict[str, Any]]:
         for line, record in read_jsonl(input):
-            scored = _scored(record, f"{input}:{line}", choices)
+            scored, gold = _scored(record, f"{input}:{line}", choices)
             if choices:
-                classes.add(_class_of(record, f"{input}:{line}", choices), scored["pred"])
+                classes.add(gold, scored["pred"])
             counts["correct"] += scored["correct"]
             counts["no_answer"] += not scored["pred"]
             counts["undecided"] += scored.get("undecided") is True
@@ -77,17 +77,16 @@ def score_file(
     }
 
 
-def _class_of(record: Mapping[str, Any], where: str, choices: Sequence[str]) -> str:
-    gold = stated_gold(require_answer(record, where, "gold"))
-    return require_choice(gold, choices, f"{where}: gold")
-
-
-def _scored(record: Mapping[str, Any], where: str, choices: Sequence[str] | None) -> dict[str, Any]:
+def _scored(
+    record: Mapping[str, Any], where: str, choices: Sequence[str] | None
+) -> tuple[dict[str, Any], str]:
+    """The judged record, and the gold answer that it was judged by: with choices, one of them."""
     # A model may write nothing; a question without a reference cannot be judged.
     generated = require_text(record, "generated", where, allow_empty=True)
     gold = require_answer(record, where, "gold")
-    gold = _class_of(record, where, choices) if choices else gold
+    if choices:
+        gold = require_choice(stated_gold(gold), choices, f"{where}: gold")
     pred, _, correct, undecided = grade(generated, gold, choices)
     scored = {key: value for key, value in record.items() if key != "undecided"}
     scored |= {"pred": pred, "correct": correct}
-    return scored | {"undecided": True} if undecided else scored
+    return (scored | {"undecided": True} if undecided else scored), gold

@@ -151,10 +151,7 @@ class VariantResult:
             return None
         if self.trained.level == "all":
             return 0
-        seen = [(point.step, point.removed) for point in (*self.train, *self.valid)]
-        removed = max(seen)[1] if seen else int(self.trained.level or 0)
-        if self.trained.state.schedule.get("search") is not None:  # it may have gone back at last
-            removed = int(self.trained.level or 0)
+        removed = int(self.trained.level or 0)
         return max(0, self.trained.longest_thought - removed)
 
     def best_per_level(self) -> list[ValidPoint]:
