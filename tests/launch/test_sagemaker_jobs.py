@@ -6,6 +6,7 @@ import signal
 import tarfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -79,9 +80,11 @@ def test_what_a_job_prints_at_its_end_is_told_before_it_ends(
     aws: Any, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sagemaker_jobs, "describe", lambda *_: job("Completed"))
-    monkeypatch.setattr(
-        sagemaker_jobs.time, "sleep", lambda _: write_log(server, "tiny-1", {"algo-1": ["late"]})
+    clock = SimpleNamespace(  # of this module alone: the server's threads sleep, too
+        monotonic=time.monotonic,
+        sleep=lambda _: write_log(server, "tiny-1", {"algo-1": ["late"]}),
     )
+    monkeypatch.setattr(sagemaker_jobs, "time", clock)
     said: list[str] = []
     sagemaker_jobs.follow("tiny-1", REGION, said.append)
     assert said[:2] == ["late", "tiny-1: Completed"]

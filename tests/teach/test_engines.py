@@ -689,25 +689,25 @@ def test_a_real_server_writes_what_the_transformers_engine_writes(
     """Must show 4: equal greedy traces, and a server killed midway loses and doubles nothing."""
     teacher = save(tmp_path / "teacher", tokenizer, CHAT)
     sampling = Sampling(max_new_tokens=24)
-    for style in ("chat", "plain"):
-        local, remote = tmp_path / f"local-{style}.jsonl", tmp_path / f"remote-{style}.jsonl"
-        generate_traces(
-            transformers_engine(teacher, prompt=style), QUESTIONS, local, sampling=sampling
-        )
-        killed_at: list[int] = []
-        with served(teacher) as (url, restart):
+    with served(teacher) as (url, restart):
+        for style in ("chat", "plain"):
+            local, remote = tmp_path / f"local-{style}.jsonl", tmp_path / f"remote-{style}.jsonl"
+            generate_traces(
+                transformers_engine(teacher, prompt=style), QUESTIONS, local, sampling=sampling
+            )
+            killed_at: list[int] = []
             engine = OpenAIEngine(url, str(teacher), style=style, limits=Limits(concurrency=2))
             killer = threading.Thread(target=_kill_midway, args=(remote, restart, killed_at))
             killer.start()
             summary = generate_traces(engine, QUESTIONS, remote, sampling=sampling)
             killer.join()
-        ours, theirs = records_of(local), records_of(remote)
-        print(f"{style}: server killed after {killed_at} of 20 traces, the rest came from the next")
-        assert 5 <= killed_at[0] < 20
-        assert summary.num_written == 20
-        assert [record["id"] for record in theirs] == [f"{n}#0" for n in range(20)]
-        assert [record["cot"] for record in theirs] == [record["cot"] for record in ours]
-        assert len({record["cot"] for record in ours}) > 1
+            ours, theirs = records_of(local), records_of(remote)
+            print(f"{style}: server killed after {killed_at} of 20 traces, the rest came later")
+            assert 5 <= killed_at[0] < 20
+            assert summary.num_written == 20
+            assert [record["id"] for record in theirs] == [f"{n}#0" for n in range(20)]
+            assert [record["cot"] for record in theirs] == [record["cot"] for record in ours]
+            assert len({record["cot"] for record in ours}) > 1
 
 
 def _kill_midway(output: Path, restart: Callable[[], None], killed_at: list[int]) -> None:
@@ -719,6 +719,12 @@ def _kill_midway(output: Path, restart: Callable[[], None], killed_at: list[int]
             killed_at.append(output.read_bytes().count(b"\n"))
             return
         time.sleep(0.01)
+
+
+def is_open(port: int) -> bool:
+    """Whether somebody listens at a port of this machine."""
+    with socket.socket() as asking:
+        return asking.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextlib.contextmanager
@@ -745,6 +751,10 @@ def served(teacher: Path) -> Iterator[tuple[str, Callable[[], None]]]:
 
     start()
     try:
+        deadline = Deadline(120)
+        while not is_open(port):  # nobody who never answered is waited for
+            assert not deadline.has_passed and running[-1].poll() is None
+            time.sleep(0.05)
         yield f"http://127.0.0.1:{port}/v1", start
     finally:
         running[-1].kill()
