@@ -37,6 +37,12 @@ def pages() -> ModuleType:
     return module
 
 
+@pytest.fixture(scope="module")
+def commands(pages: ModuleType) -> str:
+    """The page of commands."""
+    return pages.commands()
+
+
 @pytest.mark.integration
 def test_the_site_builds_strictly_and_fetches_nothing(tmp_path: Path) -> None:
     pytest.importorskip(
@@ -75,11 +81,10 @@ def _is_section(pages: ModuleType, kind: object) -> bool:
 
 
 @pytest.mark.parametrize("verb", sorted(VERBS))
-def test_every_flag_is_described_on_the_page_of_commands(verb: str, pages: ModuleType) -> None:
+def test_every_flag_is_described_on_the_page_of_commands(verb: str, commands: str) -> None:
     app = application([verb])
-    text = pages.commands()
     for each in flags_of(find_verb(app, verb)):
-        assert any(name in text for name in each.names), f"{verb} {each.names}"
+        assert any(name in commands for name in each.names), f"{verb} {each.names}"
 
 
 def test_every_public_function_and_class_has_a_docstring() -> None:

@@ -19,6 +19,8 @@ from unspoken.launch.sagemaker import jobs as sagemaker_jobs
 from unspoken.launch.sagemaker.clients import LaunchError
 from unspoken.launch.sagemaker.submit import prepare, submit
 
+pytestmark = pytest.mark.integration  # a mocked AWS over HTTP
+
 
 def write_log(server: str, name: str, streams: dict[str, list[str]]) -> None:
     import boto3

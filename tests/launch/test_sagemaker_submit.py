@@ -26,6 +26,8 @@ from unspoken.launch.sagemaker import jobs as sagemaker_jobs
 from unspoken.launch.sagemaker.clients import LaunchError
 from unspoken.launch.sagemaker.submit import prepare, setup_sagemaker_training, submit
 
+pytestmark = pytest.mark.integration  # a mocked AWS over HTTP
+
 
 def test_every_field_of_the_request_that_is_sent(
     aws: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

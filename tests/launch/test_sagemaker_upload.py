@@ -21,6 +21,8 @@ from unspoken.common.files import sha256
 from unspoken.launch.sagemaker import upload as sagemaker_upload
 from unspoken.launch.sagemaker.clients import LaunchError
 
+pytestmark = pytest.mark.integration  # a mocked AWS over HTTP
+
 
 def local_file(path: Path, content: bytes) -> sagemaker_upload.LocalFile:
     path.write_bytes(content)

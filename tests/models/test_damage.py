@@ -18,6 +18,7 @@ from helpers.teachers import CHAT
 from unspoken.cli.main import call
 from unspoken.common.errors import ModelError
 from unspoken.measure.sampling import Sampling
+from unspoken.models import template as templates
 from unspoken.models.adapter import is_adapter, lay_over
 from unspoken.models.card import ModelCard
 from unspoken.models.export.folder import export_model
@@ -330,8 +331,9 @@ TEMPLATES = {
 
 @pytest.mark.parametrize("what", TEMPLATES)
 def test_a_chat_template_that_gives_no_prompt_is_named(
-    made: Path, tmp_path: Path, what: str
+    made: Path, tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(templates, "MAX_TEMPLATE_S", 0.3)  # it is reached three times
     shutil.copytree(made / "base", tmp_path / "model")
     (tmp_path / "model" / "chat_template.jinja").write_text(TEMPLATES[what])
     with pytest.raises(ModelError, match=r"its chat template .* gives no prompt: ") as caught:

@@ -218,6 +218,7 @@ def logits_of(model: Any) -> torch.Tensor:
         return model.eval()(torch.arange(3, 40)[None]).logits
 
 
+@pytest.mark.integration
 def test_an_adapter_from_4_bit_weights_is_merged_into_the_unquantized_ones(tmp_path: Path) -> None:
     pytest.importorskip("bitsandbytes", reason="bitsandbytes is for Linux and Windows")
     from peft import PeftModel
@@ -236,6 +237,7 @@ def test_an_adapter_from_4_bit_weights_is_merged_into_the_unquantized_ones(tmp_p
     assert "before the adapter was merged on nf4 weights" in text
 
 
+@pytest.mark.integration
 def test_a_whole_model_keeps_its_weights(tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
@@ -247,6 +249,7 @@ def test_a_whole_model_keeps_its_weights(tmp_path: Path) -> None:
     assert ModelCard.read(folder) == ModelCard.read(model)
 
 
+@pytest.mark.integration
 def test_base_and_adapter_can_be_named_apart_and_the_dtype_chosen(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -263,6 +266,7 @@ def test_base_and_adapter_can_be_named_apart_and_the_dtype_chosen(
     assert json.loads((tmp_path / "served" / "config.json").read_text())["dtype"] == "bfloat16"
 
 
+@pytest.mark.integration
 def test_a_tokenizer_that_would_be_loaded_as_another_one_is_refused(tmp_path: Path) -> None:
     adapter = trained(tmp_path, "qwen2")
     character_tokenizer().save_pretrained(adapter)
@@ -271,6 +275,7 @@ def test_a_tokenizer_that_would_be_loaded_as_another_one_is_refused(tmp_path: Pa
     assert {path.name for path in tmp_path.iterdir()} == {"base", "run"}
 
 
+@pytest.mark.integration
 def test_the_readme_tells_where_the_model_comes_from(tmp_path: Path) -> None:
     adapter = trained(tmp_path)
     record = Download(

@@ -15,6 +15,8 @@ from helpers.training import NO_DROPOUT, trainer
 from unspoken.train.checkpoint import TrainState
 from unspoken.train.schedule import RemovalState
 
+pytestmark = pytest.mark.integration  # the compiler takes seconds
+
 
 @pytest.mark.parametrize("positions", ["natural", "gap"])
 def test_a_model_is_compiled_once_and_without_a_mask(

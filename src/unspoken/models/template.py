@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 _MAX_PROMPT = 1_000_000  # characters besides those of the messages
 _TEMPLATE_BYTES = 256_000_000  # of memory that a template may take for a moment
-_TEMPLATE_S = 2.0  # of processor time; a template takes less than a millisecond
+#: Processor time that a chat template may take; it takes less than a millisecond.
+MAX_TEMPLATE_S = 2.0
 _rendered: Counter[str] = Counter()  # template -> prompts that it gave
 
 
@@ -114,7 +115,7 @@ def render_chat(tokenizer: Any, messages: Sequence[Mapping[str, Any]]) -> str:
         ChatTemplateError: it raises, does not end, gives no text or far too much of it.
     """
     key = str(tokenizer.chat_template)
-    limits = time_limit("<template>", _TEMPLATE_S) if _rendered[key] < 100 else nullcontext()
+    limits = time_limit("<template>", MAX_TEMPLATE_S) if _rendered[key] < 100 else nullcontext()
     most = _MAX_PROMPT + 10 * sum(len(str(message.get("content"))) for message in messages)
     try:
         if not _rendered[key]:
