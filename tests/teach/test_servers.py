@@ -264,6 +264,11 @@ def test_a_system_message_is_kept_where_it_was_not_the_fault(
 # --- no such server -----------------------------------------------------------------------------
 
 
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unspoken.teach.engines.server.PATIENCE_S", 0.3)
+
+
 def told_in_one_line(url: str, output: Path, capsys: pytest.CaptureFixture[str]) -> str:
     """The error of a run against this server, which ends in patience and not in retries."""
     questions = output.with_suffix(".questions.jsonl")
@@ -301,6 +306,7 @@ def test_a_page_from_a_server_that_has_answered_is_passing(
     assert (summary.num_written, summary.num_retries) == (20, 3)
 
 
+@pytest.mark.usefixtures("_impatient")
 def test_a_port_where_nobody_ever_answered_is_told_at_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -310,6 +316,7 @@ def test_a_port_where_nobody_ever_answered_is_told_at_once(
     assert "start it or correct --base_url" in line
 
 
+@pytest.mark.usefixtures("_impatient")
 def test_a_host_that_nobody_knows_is_told_at_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -318,6 +325,7 @@ def test_a_host_that_nobody_knows_is_told_at_once(
 
 
 @pytest.mark.parametrize("greeting", [b"", b"SSH-2.0-OpenSSH_9.6\r\n", b"\x00\x01\x02"])
+@pytest.mark.usefixtures("_impatient")
 def test_a_port_where_somebody_else_answers_is_told_at_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], greeting: bytes
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 from cyclopts import App
 from cyclopts.exceptions import CycloptsError, MissingArgumentError, RepeatArgumentError
 
-from unspoken.cli.spelling import flags_of, spelling_of, typed_flags, with_known_flags
+from unspoken.cli.spelling import VerbFlag, flags_of, spelling_of, typed_flags, with_known_flags
 from unspoken.cli.verbs import application, find_verb, verb_of
 from unspoken.common.errors import SettingError, Spelling, UnspokenError, as_key
 from unspoken.common.interrupt import EXIT_INTERRUPTED
@@ -67,7 +68,13 @@ def _prepare(words: Sequence[str]) -> tuple[App, list[str]]:
     app = application([] if verb is None else [verb])
     if verb is None:
         return app, list(words)
-    return app, with_known_flags(words, flags_of(find_verb(app, verb)))
+    return app, with_known_flags(words, _flags(verb))
+
+
+@functools.cache
+def _flags(verb: str) -> list[VerbFlag]:
+    """The flags of a verb, which are asked for again where there is an error to tell."""
+    return flags_of(find_verb(application([verb]), verb))
 
 
 def _run(words: Sequence[str]) -> None:
@@ -122,14 +129,14 @@ def _spelling(words: Sequence[str]) -> Spelling:
     verb = verb_of(words)
     if verb is None:
         return as_key
-    return spelling_of(flags_of(find_verb(application([verb]), verb)), words)
+    return spelling_of(_flags(verb), words)
 
 
 def _explain(error: CycloptsError, words: Sequence[str]) -> str:
     """What is wrong with the words themselves."""
     if isinstance(error, RepeatArgumentError):
-        verb = find_verb(application([verb_of(words) or ""]), verb_of(words) or "")
-        names = next(each.names for each in flags_of(verb) if error.token.keyword in each.names)
+        flags = _flags(verb_of(words) or "")
+        names = next(each.names for each in flags if error.token.keyword in each.names)
         given = [typed for flag, typed in typed_flags(words) if flag in names]
         return f"{', '.join(given)}: found more than one, and they say the same; give one."
     if isinstance(error, MissingArgumentError) and error.argument and not error.argument.tokens:

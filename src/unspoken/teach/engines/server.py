@@ -42,7 +42,7 @@ _UNKNOWN = 502  # an error that says of itself no more may pass
 _LONGEST_DELAY_S = 30.0
 _LONGEST_RETRY_AFTER_S = 600.0
 #: So long somebody who has never answered is waited for.
-_PATIENCE_S = 2.0
+PATIENCE_S = 2.0
 _TIMED_OUT_TRIES = 3  # each may take as long as an answer, and be charged
 _BROKEN_TRIES = 4  # of an answer that breaks off, by a server that never sent a whole one
 _WARN_EVERY_S = 30.0
@@ -376,7 +376,7 @@ class Server:
         """Whether there is another try after so many, which took so long together."""
         if number >= min(self._max_attempts, fault.num_tries or self._max_attempts):
             return False
-        return self._is_reached or not fault.is_unreached or seconds < _PATIENCE_S
+        return self._is_reached or not fault.is_unreached or seconds < PATIENCE_S
 
     def _no_answer(self, fault: PassingError, number: int) -> EngineError:
         tries = "1 try" if number == 1 else f"{number} tries"
