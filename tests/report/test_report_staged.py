@@ -29,6 +29,7 @@ from unspoken.report import write_report
 from unspoken.report.read import costs, vetting
 from unspoken.report.read.run import read_run
 from unspoken.report.show import break_even
+from unspoken.report.show.levels import TITLES, LevelRow
 from unspoken.report.show.summary import summary_lines
 
 RIGHT = {
@@ -390,6 +391,47 @@ def test_classes_have_a_table_of_each_model(full, without_plots):
     write_measured(full, "internalized", classes=classes)
     told = summary_lines(full)
     assert "none" not in "\n".join(told) and max(map(len, told[:-1])) <= 80
+
+
+@pytest.mark.integration
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_table_scrolls_sideways(full, without_plots, monkeypatch, browser, width):
+    figures = {"num_gold": 20, "num_predicted": 18, "num_correct": 17}
+    figures |= {"precision": 17 / 18, "recall": 17 / 20, "f1": 34 / 38}
+    names = ["billing", "could-not-log-in-at-all", "other"]
+    classes = {
+        "confusion": {name: [1_000, 20, 3, 4] for name in names},
+        "figures": dict.fromkeys(names, figures),
+        "macro_f1": 17 / 38,
+        "num_outside": 0,
+        "outside": {},
+    }
+    write_measured(full, "internalized", classes=classes)
+    level = LevelRow(
+        ("0004", "16", "98.4 %", "96.9 to 99.2 %", "13.9 ms", "as it was left", "within 2 points"),
+        is_chosen=True,
+    )
+    monkeypatch.setattr("unspoken.report.show.page.level_rows", lambda levels: [level])
+    write_report(full)
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.set_default_timeout(120_000)  # two busy cores
+    page.goto((full / "report.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    regions = {one.get_attribute("aria-label"): one for one in page.locator(".scroll").all()}
+    assert {"Results", "Classes: internalized", "Levels of removal", "Costs"} <= set(regions)
+    for name, region in regions.items():
+        assert region.evaluate("one => one.scrollWidth - one.clientWidth") == 0, name
+    # on a phone a cell names its column, and nothing of the row is lost
+    levels = regions["Levels of removal"]
+    assert levels.locator("thead").is_visible() == (width > 600)
+    assert tuple(levels.locator("tbody tr > *").all_inner_texts()) == level.cells
+    told = levels.locator("tbody tr > *").evaluate_all(
+        "all => all.map(one => getComputedStyle(one, '::before').content)"
+    )
+    titles = [f'"{title}"' for title in TITLES]
+    assert told == (titles if width < 600 else ["none"] * len(titles))
+    page.close()
 
 
 def test_accuracy_by_category(full, without_plots):
