@@ -599,16 +599,63 @@ def test_a_pointer_reads_off_curves_and_nothing_is_too_wide(full, browser, width
         area["x"] + area["width"] * (left + wide * (60 - low) / (high - low)),
         area["y"] + area["height"] * (top + tall * (1 - (60 - bottom) / (ceiling - bottom))),
     )
-    said = plot.locator("output").inner_text()
+    said = plot.locator(".tip").inner_text()
     assert said.endswith("Right answers in validation, %: 60\noptimizer steps: 60")
-    home, tip = plot.bounding_box(), plot.locator("output").bounding_box()
+    home, tip = plot.bounding_box(), plot.locator(".tip").bounding_box()
     assert home["x"] <= tip["x"] < tip["x"] + tip["width"] <= home["x"] + home["width"]
     page.mouse.move(1, 1)
-    assert not plot.locator("output").is_visible()
+    assert not plot.locator(".tip").is_visible()
     assert (told, fetched) == ([], [(full / "report.html").as_uri()])
     with page.expect_console_message(lambda message: "Content Security Policy" in message.text):
         page.evaluate("document.body.innerHTML = '<img src=data:, onerror=alert(1)>'")
     assert shown == []
+    page.close()
+
+
+@pytest.mark.integration
+@pytest.mark.browser
+def test_keys_read_off_curves_and_a_screen_reader_hears_it(full, browser):
+    write_report(full)
+    page = browser.new_page(viewport={"width": 390, "height": 900})
+    page.set_default_timeout(120_000)  # two busy cores
+    page.goto((full / "report.html").as_uri())
+    plot = page.locator("[data-curves]").first
+    heard = plot.locator("[aria-live=polite]")
+    axes, removal = json.loads(plot.get_attribute("data-curves"))
+    names = [one["name"] for one in axes["curves"]]
+    assert "Arrow keys" in plot.get_attribute("aria-label")
+
+    def press(*keys):
+        for key in keys:
+            page.keyboard.press(key)
+        assert plot.locator(".tip").inner_text() == heard.text_content()
+        tip, home = plot.locator(".tip").bounding_box(), plot.bounding_box()
+        assert home["x"] <= tip["x"] < tip["x"] + tip["width"] <= home["x"] + home["width"]
+        name, what, at = heard.text_content().split("\n")
+        assert what.startswith((axes["title"], removal["title"]))
+        return name, int(what.rpartition(" ")[2]), int(at.removeprefix("optimizer steps: "))
+
+    for _ in range(30):  # by Tab alone, as people without a pointer get there
+        page.keyboard.press("Tab")
+        if plot.evaluate("one => one === document.activeElement"):
+            break
+    assert heard.text_content().startswith(names[0])  # said as soon as it is there
+    assert plot.locator(".tip").is_visible()
+    while press("ArrowDown")[0] != "internalized":
+        pass
+    assert press("Home") == ("internalized", 20, 20)
+    assert press("ArrowRight", "ArrowRight") == ("internalized", 60, 60)
+    assert press("ArrowLeft") == ("internalized", 40, 40)
+    assert press("End", "ArrowRight") == ("internalized", 100, 100)
+    assert press("Home", "ArrowLeft") == ("internalized", 20, 20)
+    # another curve is entered where the last one was left
+    shown = [press("End", "ArrowDown")[2] for _ in range(len(names) + 1)]
+    assert set(shown) == {100}
+    page.keyboard.press("Escape")
+    assert not plot.locator(".tip").is_visible()
+    assert press("ArrowLeft")[2] < 100
+    page.keyboard.press("Tab")
+    assert not plot.locator(".tip").is_visible()
     page.close()
 
 
