@@ -42,6 +42,7 @@ EXPECTED: dict[str, list[tuple[str, str | None, tuple[str, ...]]]] = {
     "quickstart": [("teacher", None, ()), *STAGED],
     "smollm2-distil": [DISTILLED],
     "smollm2-gpu": [DISTILLED, FROM_DISTILLED],
+    "smollm2-self": [DISTILLED],
     "smollm2-think": [*STAGED[:2], ("at_once", "distilled", ("internalized",)), STAGED[2]],
     "think-qwen3": STAGED,
 }

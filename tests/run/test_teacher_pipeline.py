@@ -359,6 +359,28 @@ def test_shipped_teacher_recipes_run_end_to_end_on_a_tiny_model(name: str, tmp_p
     assert run(recipe)[-1].startswith("nothing to do")
 
 
+def test_the_recipe_of_a_model_that_teaches_itself_runs_end_to_end(tmp_path: Path) -> None:
+    """A random model solves nothing, so worked solutions stand in for its own."""
+    short = [
+        f"model.name={tiny_qwen2(tmp_path / 'model', chat=True)}",
+        "teacher.engine=worked",
+        "teacher.samples_per_question=1",
+        "teacher.temperature=0",
+        "data.num_train=24",
+        "data.num_valid=4",
+        "data.num_test=6",
+        "distil.max_steps=2",
+        "evaluate.limit=2",
+        "evaluate.max_new_tokens=8",
+        "evaluate.num_latency=0",
+        f"output={tmp_path / 'run'}",
+    ]
+    run(load_recipe(RECIPES / "smollm2-self.yaml", short))
+    assert (tmp_path / "run" / "distilled" / "evaluation.json").exists()
+    assert (tmp_path / "run" / "untrained" / "evaluation.json").exists()
+    assert not (tmp_path / "run" / "internalized").exists()
+
+
 def test_several_processes_run_a_teachers_stages_together(tmp_path: Path) -> None:
     values = teacher_recipe(tmp_path / "run", baselines={"untrained": True}).model_dump(mode="json")
     off = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
