@@ -35,7 +35,7 @@ from unspoken.run.run import run_recipe
 
 RESULTS = Path(__file__).parent / "results" / "methods.json"
 DOCUMENT = Path(__file__).parent.parent / "docs" / "internalizing.md"
-PICTURE = DOCUMENT.parent / "internalizing.svg"
+PICTURE = DOCUMENT.parent / "pictures" / "internalizing.svg"
 TARGET = 0.95  # right answers with nothing written
 
 # --- what is compared ---------------------------------------------------------------------------
@@ -283,20 +283,23 @@ def draw(cells: list[Cell], path: Path) -> None:
     from matplotlib import pyplot
 
     tasks = [task for task in TASKS if any(cell.task == task for cell in cells)]
+    colours = {method: f"C{number}" for number, method in enumerate(METHODS)}
+    methods = [method for method in METHODS if any(cell.method == method for cell in cells)]
     figure, axes = pyplot.subplots(
         1, len(tasks), figsize=(4.2 * len(tasks), 3.4), squeeze=False, layout="constrained"
     )
     for axis, task in zip(axes[0], tasks, strict=True):
-        for number, method in enumerate(METHODS):
+        for method in methods:
             mine = [cell for cell in cells if (cell.task, cell.method) == (task, method)]
             # a model that still writes does not answer at once
             heights = [100 * c.right / c.asked if c.removed_all else 0.0 for c in mine]
             axis.plot(
                 [cell.all_steps for cell in mine], heights, "o",
-                color=f"C{number}", alpha=0.8, label=LABELS[method].replace("`", ""),
+                color=colours[method], alpha=0.8, label=LABELS[method].replace("`", ""),
             )  # fmt: skip
         axis.axhline(100 * TARGET, color="0.7", linewidth=1, linestyle=":")
         axis.set(title=task, xlabel="optimizer steps after the explicit model", ylim=(-3, 103))
+        axis.set_xlim(left=0)
     axes[0][0].set_ylabel("% right, nothing written")
     axes[0][0].legend(fontsize=7)
     figure.savefig(path, metadata={"Date": None})
