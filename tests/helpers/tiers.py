@@ -1,7 +1,7 @@
 """The three tiers of tests, and what holds a unit test to its promise.
 
     unit         one process, this one, for seconds; the tier of every test that has no other mark
-    integration  starts other processes, or takes a whole run
+    integration  starts other processes, takes a whole run, compiles, or asks a mocked AWS
     cluster      several processes that train together, SLURM, hosts of a SageMaker job
 
 A unit test that starts a process fails, so that nobody has to remember the mark.

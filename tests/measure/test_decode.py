@@ -196,6 +196,7 @@ def test_a_model_whose_scores_differ_is_left_to_generate() -> None:
     assert not fits(model)
 
 
+@pytest.mark.integration
 def test_a_recorded_step_writes_the_same() -> None:
     model, prompts = build("gpt2", **IN_SLOTS["gpt2"]), prompts_of()
     draws = Draws(0.9, 0.95, list(range(len(prompts))))
@@ -206,6 +207,7 @@ def test_a_recorded_step_writes_the_same() -> None:
         assert [found[number] for number in range(len(prompts))] == plain
 
 
+@pytest.mark.integration
 def test_prompts_of_any_length_are_read_by_what_was_recorded_for_longer_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -73,7 +72,6 @@ def test_models_without_room_beside_each_other_are_loaded_in_turns(
     alive: list[str] = []
 
     def load(name: str) -> Any:
-        gc.collect()
         alive.append(name)
         return Scripted(name, log, 1.0 if name == "a" else 0.5)
 
