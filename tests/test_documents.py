@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from collections.abc import Iterator
@@ -125,6 +126,32 @@ def test_every_target_of_make_that_a_document_names_exists() -> None:
         text = document.read_text(encoding="utf-8")
         used = set(re.findall(r"(?:`|^ +)make ([a-z][\w/-]*)", text, re.MULTILINE))
         assert used <= targets, (document, used - targets)
+
+
+def messages() -> Iterator[str]:
+    """The texts of the code, with `...` for what is put into them."""
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = (part.value if isinstance(part, ast.Constant) else "..."
+                         for part in node.values)  # fmt: skip
+                yield "".join(map(str, parts))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield re.sub("%[sd]", "...", node.value)
+
+
+def test_every_message_that_is_quoted_for_troubleshooting_is_one_of_the_code() -> None:
+    guide = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    cells = re.findall(r"^\| ([^|]+) \|", guide, re.MULTILINE)
+    quoted = [span for cell in cells for span in re.findall(r"`([^`]+)`", cell) if " " in span]
+    assert len(quoted) > 25
+    told = list(messages())
+    unknown = [
+        quote
+        for quote in quoted
+        if not any(map(re.compile(".*".join(map(re.escape, quote.split("...")))).search, told))
+    ]
+    assert not unknown
 
 
 def commands() -> Iterator[tuple[str, str]]:

@@ -44,6 +44,10 @@ def test_jsonl_is_read_as_it_stands(tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "other.txt", [{"q": "1 + 1", "a": "2", "question": "no"}])
     read = read_questions_from(path, question_field="q", answer_field="a")
     assert read == [{"question": "1 + 1", "answer": "2"}]
+    path = write_jsonl(tmp_path / "why.jsonl", [{"question": "1", "why": "so", "thought": "no"}])
+    assert read_questions_from(path, thought_field="why") == [{"question": "1", "thought": "so"}]
+    with pytest.raises(DataError, match=r"because: missing.*named with thought_field"):
+        read_questions_from(path, thought_field="because")
 
 
 def test_what_is_wrong_with_jsonl_names_the_line_and_the_fields(tmp_path: Path) -> None:

@@ -90,13 +90,14 @@ def test_a_field_that_is_missing_is_named() -> None:
 
 def test_a_table_becomes_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = tmp_path / "tickets.csv"
-    rows = [f'"{each["question"]}",{each["answer"]},7' for each in tickets(10)]
-    table.write_text("\n".join(["text,queue,priority", *rows]) + "\n")
+    rows = [f'"{each["question"]}",{each["answer"]},7,so it is' for each in tickets(10)]
+    table.write_text("\n".join(["text,queue,priority,why", *rows]) + "\n")
     fields = ["--question_field", "text", "--answer_field", "queue", "--by", "queue"]
+    fields += ["--thought_field", "why"]
     call(["data", "split", "--input", str(table), "--output", str(tmp_path / "out"), *fields])
     assert "test.jsonl: 2 examples" in capsys.readouterr().out
     read = {
         name: list(read_jsonl(tmp_path / "out" / f"{name}.jsonl")) for name in ("train", "test")
     }
     assert len(read["train"]) == 8
-    assert set(read["test"][0][1]) == {"question", "answer", "priority"}
+    assert set(read["test"][0][1]) == {"question", "answer", "thought", "priority"}

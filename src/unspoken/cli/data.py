@@ -146,6 +146,7 @@ def questions(
     split: str = "train",
     question_field: str = "question",
     answer_field: str = "answer",
+    thought_field: str = "thought",
     limit: int | None = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -167,6 +168,8 @@ def questions(
         the column with the questions
     answer_field
         the column with the gold answers, if there is one
+    thought_field
+        the column with the steps to them, if there is one
     limit
         only the first questions
     """
@@ -180,6 +183,7 @@ def questions(
             split=split,
             question_field=question_field,
             answer_field=answer_field,
+            thought_field=thought_field,
         )
         count = write_jsonl(output, records[:limit], overwrite=overwrite)
     print(f"{output}: {count:,} questions")
@@ -194,6 +198,7 @@ def split(
     by: str | None = None,
     question_field: str = "question",
     answer_field: str = "answer",
+    thought_field: str = "thought",
     seed: int = 0,
     overwrite: Overwrite = False,
 ) -> None:
@@ -218,6 +223,8 @@ def split(
         the column with the questions
     answer_field
         the column with the gold answers, if there is one
+    thought_field
+        the column with the steps to them, if there is one
     seed
         same seed, same files
     """
@@ -225,11 +232,15 @@ def split(
     from unspoken.data.questions import read_questions_from
     from unspoken.data.split import split_records
 
-    field = {question_field: "question", answer_field: "answer"}.get(by or "", by)
+    names = {question_field: "question", answer_field: "answer", thought_field: "thought"}
+    field = names.get(by or "", by)
     settings = {"source": input, "seed": seed, "by": by, "test": test, "valid": valid}
     with _reading("dividing"):
         records = read_questions_from(
-            input, question_field=question_field, answer_field=answer_field
+            input,
+            question_field=question_field,
+            answer_field=answer_field,
+            thought_field=thought_field,
         )
         parts = split_records(records, {"test": test, "valid": valid}, seed=seed, by=field)
         lines = {name: map(json_line, part) for name, part in parts.items()}

@@ -44,6 +44,7 @@ def read_questions_from(
     split: str = "train",
     question_field: str = "question",
     answer_field: str = "answer",
+    thought_field: str = "thought",
 ) -> list[dict[str, Any]]:
     """Reads the questions of a source, in its order.
 
@@ -55,6 +56,7 @@ def read_questions_from(
         split: of a folder or a data set.
         question_field: where the question stands.
         answer_field: where the gold answer stands; `answer` may be missing.
+        thought_field: where the steps to it stand; `thought` may be missing.
 
     Returns:
         Records with the text fields question and, where known, answer. Further fields of JSONL
@@ -80,7 +82,8 @@ def read_questions_from(
         rows = _read_file(path)
     else:
         rows = _read_hub(str(source), subset, split)
-    read = [(row.where, _make_record(row, question_field, answer_field)) for row in rows]
+    names = (question_field, answer_field, thought_field)
+    read = [(row.where, _make_record(row, *names)) for row in rows]
     if not read:
         raise DataError(f"{source}: found no question; needed: at least one; name another source")
     records = [record for _, record in read]
@@ -110,13 +113,18 @@ def index_ids(records: Iterable[Mapping[str, Any]], where: Callable[[int], str])
     return indices
 
 
-def _make_record(row: _Row, question_field: str, answer_field: str) -> dict[str, Any]:
+def _make_record(
+    row: _Row, question_field: str, answer_field: str, thought_field: str
+) -> dict[str, Any]:
     record = {"question": _require_field(row, question_field, "question_field")}
     answer = row.values.get(answer_field)
     given = answer_field in row.values if row.typed else answer is not None and answer != ""
     if given or (answer_field not in row.values and answer_field != "answer"):
         record["answer"] = _require_field(row, answer_field, "answer_field")
     taken = {"question", "answer", question_field, answer_field}
+    if thought_field != "thought":
+        record["thought"] = _require_field(row, thought_field, "thought_field")
+        taken |= {"thought", thought_field}
     for name, value in row.values.items():
         if name not in taken and (row.typed or _is_plain(value)):
             record[name] = value
