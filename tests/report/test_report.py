@@ -31,6 +31,7 @@ from helpers.run_folders import (
     write_latency,
     write_lines,
 )
+from unspoken.cli.main import call
 from unspoken.common.errors import DataError
 from unspoken.report import print_metrics, print_summary, write_report
 from unspoken.report.read.results import TrainPoint
@@ -657,6 +658,22 @@ def test_keys_read_off_curves_and_a_screen_reader_hears_it(full, browser):
     page.keyboard.press("Tab")
     assert not plot.locator(".tip").is_visible()
     page.close()
+
+
+@pytest.mark.parametrize("has_browser", [True, False])
+def test_a_browser_is_given_the_address_of_the_page(
+    full, without_plots, monkeypatch, capsys, has_browser
+):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", lambda url: opened.append(url) or has_browser)
+    monkeypatch.chdir(full.parent)  # a relative path is no address
+    call(["report", full.name])
+    assert opened == []
+    capsys.readouterr()
+    call(["report", full.name, "--browser"])
+    address = (full / "report.html").as_uri()
+    assert opened == [address]
+    assert (f"open {address} in one" in capsys.readouterr().out) is not has_browser
 
 
 def test_figures_take_the_colours_of_the_page(full):

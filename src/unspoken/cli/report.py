@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import webbrowser
 from pathlib import Path
 
-from unspoken.cli.output import waiting
+from unspoken.cli.options import Flag
+from unspoken.cli.output import say, waiting
 from unspoken.common.errors import DataError
 from unspoken.recipe.layout import RECIPE_FILE
 
 
-def report(folder: Path, *, pictures: Path | None = None) -> None:
+def report(folder: Path, *, pictures: Path | None = None, browser: Flag = False) -> None:
     """Write the report of a run again.
 
     report.html, report.json and the plots, from what stands in the folder.
@@ -20,6 +22,8 @@ def report(folder: Path, *, pictures: Path | None = None) -> None:
         a folder that `unspoken run` made
     pictures
         folder that gets the curves as SVG files too, for a light and a dark page
+    browser
+        open it in a browser, too
     """
     from unspoken.report import print_summary, write_report
 
@@ -28,5 +32,8 @@ def report(folder: Path, *, pictures: Path | None = None) -> None:
             f"{folder}: no recipe.yaml in it; give a run folder, such as runs/quickstart"
         )
     with waiting("drawing"):
-        write_report(folder, pictures)
+        page = write_report(folder, pictures)
     print_summary(folder)
+    address = page.resolve().as_uri()
+    if browser and not webbrowser.open(address):
+        say(f"found no browser on this machine; open {address} in one")
