@@ -240,6 +240,18 @@ def test_what_is_neither_text_nor_a_number_is_no_answer(value: object) -> None:
         (b"PAR1\x15\x04", "a Parquet file"),
         (b"ARROW1\x00\x00", "an Arrow file"),
         (b"%PDF-1.7\n", "a PDF"),
+        (b"\x04\x22\x4d\x18abcd", "a file that lz4 compressed"),
+        (b"Rar!\x1a\x07\x00", "a RAR archive"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a table of a spreadsheet"),
+        (b"\x80\x04\x95\x00", "a file that Python pickled"),
+        (b"\x93NUMPY\x01", "an array of NumPy"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS .*git lfs pull"),
+        (b"<!DOCTYPE html><html>", "a web page"),
+        (b"a".ljust(257, b"\0") + b"ustar", "a TAR archive"),
+        (gzip.compress(gzip.compress(b"{}")), "a gzip file with one that is compressed itself"),
+        (gzip.compress(b"PK\x03\x04\x14"), "a gzip file with a ZIP archive"),
+        (gzip.compress("{}".encode("utf-16")), "a gzip file with UTF-16"),
+        (gzip.compress(b"a".ljust(257, b"\0") + b"ustar"), "a gzip file with a TAR archive"),
         (b"SQLite format 3\x00", "an SQLite database"),
         ('{"a": 1}\n'.encode("utf-16"), "UTF-16; needed: .*iconv -f utf-16"),
     ],
@@ -256,3 +268,12 @@ def test_a_field_that_stands_twice_is_refused(tmp_path: Path) -> None:
     path.write_text('{"a": 1}\n{"question": "q", "answer": "1", "answer": "2"}\n')
     with pytest.raises(DataError, match=r"data.jsonl:2: found the field 'answer' twice in one"):
         list(read_jsonl(path))
+
+
+@pytest.mark.parametrize(
+    "value", ["", " ", "\t\n", "\0", "\u200b", "\ufeff", "\u2028", "\u00ad\x1b"]
+)
+def test_a_text_that_nobody_sees_is_none(value: str) -> None:
+    with pytest.raises(DataError, match="needed: at least one visible character"):
+        require_text({"question": value}, "question", "here")
+    assert require_text({"question": f"{value}x"}, "question", "here") == f"{value}x"

@@ -230,3 +230,42 @@ def test_a_row_with_too_few_cells_is_refused(tmp_path: Path) -> None:
     path.write_text("question,answer\n1,2\n3\n")
     with pytest.raises(DataError, match=r"q.csv:3: found 1 cells; needed: 2"):
         read_questions_from(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("q.csv", "question;answer\n1;2\n", "q.csv:1: .*with semicolons between them; needed: com"),
+        ("q.csv", "question\tanswer\n1\t2\n", "with tabs between them; .*or name it .tsv"),
+        ("q.csv", "question|answer\n1|2\n", "with bars between them"),
+        ("q.tsv", "question,answer\n1,2\n", "with commas between them; needed: tabs"),
+        ("q.tsv.gz", "question;answer\n1;2\n", "with semicolons between them; needed: tabs"),
+        ("q.csv", 'question,answer\n1,2\n"3,4\n5,6\n', "q.csv:2, or after it: cannot be read"),
+        ("q.json", '[{"question": "a", "answer": "1", "answer": "2"}]', "field 'answer' twice"),
+        ("q.json", '[{"question": "a", "answer": "1", "m": {"x": 1, "x": 2}}]', "field 'x' twice"),
+        ("q.json", '[{"question": "a", "answer": "1", "w": NaN}]', "object 1: 'w': found nan"),
+        ("q.jsonl", '{"question": "a", "answer": "1", "w": [1e400]}', "q.jsonl:1: 'w': found .inf"),
+        ("q.jsonl", '{"question": "a", "answer": "1", "id": -Infinity}', "'id': found -inf"),
+        ("q.jsonl", '{"question": "a", "answer": "1", "id": null}', "id: found None; needed: text"),
+        ("q.jsonl", '{"question": "a", "answer": "1", "id": true}', "id: found True"),
+        ("q.jsonl", '{"question": "a", "answer": "1", "id": ["a"]}', "id: found .'a'.; needed"),
+        ("q.jsonl", '{"question": "a", "answer": "1", "id": ""}', "id: found an empty text"),
+        ("q.jsonl", r'{"question": "a", "answer": "1", "id": "\ud83d"}', "id: found half a char"),
+    ],
+)
+def test_what_would_be_read_in_another_way_is_told(
+    tmp_path: Path, name: str, text: str, told: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(text.encode()) if name.endswith("gz") else text.encode())
+    with pytest.raises(DataError, match=told):
+        read_questions_from(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["\n\nquestion,answer\n1,2\n", "question\n1;2\n", f"question\n{'x' * 200_000}\n"]
+)
+def test_what_looks_odd_and_is_not_is_read(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "q.csv"
+    path.write_text(text)
+    assert len(read_questions_from(path)) == 1

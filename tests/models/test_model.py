@@ -151,6 +151,25 @@ def test_a_model_that_is_not_there_is_one_clear_error(settings: Any, expected: s
         load_tokenizer(settings)
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"n_layer": -1}, {"n_layer": 0}, {"n_layer": 10**9}, {"n_head": 0}, {"n_head": 3},
+        {"n_embd": 2**62}, {"n_embd": "wide"}, {"n_embd": True}, {"n_embd": -8},
+        {"dtype": "float99"}, {"activation_function": "relux"}, {"resid_pdrop": -1},
+        {"model_type": "t5"}, {"model_type": "gpt99"}, {"attn_implementation": "flashy"},
+        {"vocab_size": 3}, {"vocab_size": -1},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_configuration_that_makes_no_model_is_one_line(values: dict[str, Any]) -> None:
+    config = {"model_type": "gpt2", "n_layer": 1, "n_head": 2, "n_embd": 8, **values}
+    with pytest.raises(ModelError, match=r"model\.config") as caught:
+        build_empty(recipe.Model(tokenizer="characters", config=config), character_tokenizer())
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
 def test_wrong_configurations_are_one_clear_error(tokenizer: Any) -> None:
     wrong = recipe.Model(tokenizer="characters", config={"model_type": "gtp2"})
     with pytest.raises(ModelError, match=r"model.config: .*gtp2"):

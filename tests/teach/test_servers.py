@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
+import html
 import json
 import re
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+import urllib.parse
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +21,9 @@ import pytest
 from helpers.servers import FakeServer, free_port, openai_engine, raw_server
 from unspoken.cli.main import main
 from unspoken.cli.traces import summary_lines
-from unspoken.common.address import read_address
+from unspoken.common.address import read_address, read_variable
 from unspoken.measure.sampling import Sampling
-from unspoken.recipe import Teacher
+from unspoken.recipe import Model, Teacher
 from unspoken.teach.engines import EngineError, Prompt, Request, Usage
 from unspoken.teach.engines.budget import Unanswered
 from unspoken.teach.engines.exchange import Client, Halt
@@ -170,6 +174,40 @@ def test_one_bad_answer_does_not_hold_up_the_others(server: FakeServer, tmp_path
     with pytest.raises(EngineError, match="1 of 20 samples were refused"):
         generate_traces(openai_engine(server.url), QUESTIONS, output)
     assert output.read_text().count("\n") == 19
+
+
+@pytest.mark.parametrize(
+    ("name", "pack"),
+    [("gzip", gzip.compress), ("x-gzip", gzip.compress), ("deflate", zlib.compress)],
+)
+def test_an_answer_that_is_compressed_unasked_is_read(
+    tmp_path: Path, name: str, pack: Callable[[bytes], bytes]
+) -> None:
+    body = pack(json.dumps(GOOD).encode())
+    for sent, is_read in ((body, True), (b"no such form", False)):
+        head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {name}\r\nContent-Length: {len(sent)}\r\n\r\n"
+        answer = head.encode() + sent
+
+        def serve(connection: socket.socket, answer: bytes = answer) -> None:
+            connection.recv(65_536)
+            connection.sendall(answer)
+
+        with raw_server(serve) as url:
+            engine = openai_engine(url, max_attempts=2)
+            if is_read:
+                assert generate_traces(engine, QUESTIONS[:1], tmp_path / "t.jsonl").num_written == 1
+                continue
+            with pytest.raises(EngineError, match="an answer that cannot be unpacked"):
+                generate_traces(engine, QUESTIONS[:1], tmp_path / "none.jsonl")
+
+
+@pytest.mark.parametrize("start", ["data: {}", ": PROCESSING\n\ndata: {}", "event: message\n"])
+def test_a_stream_of_events_is_called_what_it_is(
+    server: FakeServer, tmp_path: Path, start: str
+) -> None:
+    server.faults = {n: (200, {}, start) for n in range(9)}
+    with pytest.raises(EngineError, match=r"a stream of events.*turn streaming off"):
+        generate_traces(openai_engine(server.url), QUESTIONS[:1], tmp_path / "traces.jsonl")
 
 
 # --- errors in other forms ----------------------------------------------------------------------
@@ -490,6 +528,83 @@ def test_a_key_in_an_address_is_refused_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        KEY, "hf_AbCdEfGhIjKlMnOpQrStUvWx", "gsk_0123456789abcdef0123", "A=B", "my key", "$TEACHER",
+        "TEACHER KEY", "\u00c4", "x\0y", "7SEVEN", "Bearer abc",
+    ],
+)  # fmt: skip
+def test_a_key_in_place_of_its_variable_is_refused_and_not_shown(
+    server: FakeServer, tmp_path: Path, capsys: pytest.CaptureFixture[str], given: str
+) -> None:
+    with pytest.raises(EngineError, match="api_key_env: found what is no name of an env") as caught:
+        openai_engine(server.url, api_key_env=given)
+    assert given not in str(caught.value)
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(
+        "name: mine\ndata: {task: arithmetic}\nmodel: {name: m}\ntrain: {epochs: 1}\n"
+        "teacher: {engine: openai, model: {name: m}, base_url: 'http://localhost/v1'}\n"
+    )
+    with pytest.raises(SystemExit):
+        variable = f"teacher.api_key_env={json.dumps(given)}"
+        main(["run", str(recipe), f"output={tmp_path / 'run'}", variable])
+    told = capsys.readouterr()
+    assert "api_key_env" in told.err
+    assert given not in told.err + told.out or "\0" in given
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["OPENAI_API_KEY", "openai_api_key", "HF_TOKEN", "KEY_OF_THE_TEACHER_2", "teacherKey", "_K"],
+)
+def test_what_is_a_variable_is_taken(name: str) -> None:
+    assert read_variable(name) == name
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--api-key {}",
+        "--api-key={}",
+        "--api_key {}",
+        "--hf-token {}",
+        "-token={}",
+        "--ssl-password {}",
+    ],
+)
+def test_a_key_in_the_command_of_a_server_is_refused_and_not_shown(words: str) -> None:
+    for key in (KEY, "abcdef"):
+        command = f"vllm serve {{model}} --port {{port}} {words.replace('{}', key)}"
+        with pytest.raises(ValueError, match="what looks like a key") as refused:
+            Teacher(engine="openai", serve=command, model=Model(name="m"))
+        assert key not in json.dumps([error["msg"] for error in refused.value.errors()])
+    harmless = "vllm serve {model} --port {port} --tokenizer x --max-num-batched-tokens 8192"
+    assert Teacher(engine="openai", serve=harmless, model=Model(name="m")).serve == harmless
+
+
+def test_a_key_that_a_server_repeats_in_another_spelling_is_struck_out(
+    server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = 'ab"cd\\ef/gh+12345&x'
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    quoted = json.dumps(key)
+    for number, shown in enumerate(
+        [
+            key,
+            quoted,
+            quoted.replace("/", "\\/"),
+            urllib.parse.quote(key, safe=""),
+            html.escape(key),
+        ]
+    ):
+        server.faults[number] = (401, {}, f"bad key {shown}")
+        with pytest.raises(EngineError, match="bad key") as caught:
+            generate_traces(openai_engine(server.url), QUESTIONS[:1], tmp_path / "traces.jsonl")
+        assert "12345" not in str(caught.value)
+
+
 # --- servers that are slow to the end -----------------------------------------------------------
 
 
@@ -609,6 +724,21 @@ def test_the_last_line_tells_the_retries(
     again = generate_traces(engine, QUESTIONS, tmp_path / "traces.jsonl")
     assert again.num_retries == 0
     assert "retries" not in summary_lines(again)[-1]
+
+
+@pytest.mark.parametrize(
+    "wish", ["0", "-5", "0.0", "nan", "Wed, 21 Oct 2015 07:28:00 GMT", "", "soon"]
+)
+def test_a_server_that_wants_to_be_asked_at_once_is_given_time(
+    server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wish: str
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(Halt, "wait", lambda halt, seconds: waits.append(seconds) or halt.is_set)
+    server.faults = {n: (429, {"Retry-After": wish}, "slow down") for n in range(6)}
+    engine = openai_engine(server.url, first_delay_s=1.0)
+    assert generate_traces(engine, QUESTIONS[:1], tmp_path / "traces.jsonl").num_written == 1
+    assert [wait for wait in waits if wait >= 0.5] == sorted(waits)[-6:]
+    assert sum(waits) >= 15  # half of 1 + 2 + 4 + 8 + 15
 
 
 def test_many_requests_that_fail_warn_once(

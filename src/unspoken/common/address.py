@@ -1,9 +1,10 @@
-"""The address of a server: what can be one, and that no key stands in it."""
+"""The address of a server and the variable with its key: what can be one, and is no key itself."""
 
 from __future__ import annotations
 
 import re
 import urllib.parse
+from collections.abc import Iterable
 
 _EXAMPLE = "http://localhost:8000/v1"
 #: Signs of addresses, RFC 3986; whatever else there is would have to be written as %xx.
@@ -14,6 +15,9 @@ _KEY = re.compile(
     r"(?i:sk|pk|rk|gsk|hf|xai|nvapi|pplx|fw|r8|ghp|bearer|secret|token|(api[-_]?)?key)[-_=:]"
     r"[\w.~-]{6,}|AIza[\w-]{20,}"
 )
+_KEY_FLAG = re.compile(r"--?([\w-]+[-_])?(api[-_]?key|token|secret|password)", re.IGNORECASE)
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SHORTEST_KEY = 20
 
 
 def read_address(address: str, key_setting: str) -> urllib.parse.SplitResult:
@@ -65,3 +69,35 @@ def _find_key(parts: urllib.parse.SplitResult, address: str) -> str:
         return "a query or fragment"
     segments = re.split("[/;,&]", urllib.parse.unquote(parts.path))
     return "what looks like a key" if any(map(_KEY.fullmatch, segments)) else ""
+
+
+def read_variable(name: str) -> str:
+    """The name of the environment variable that holds a key, as it was given.
+
+    Raises:
+        ValueError: it is none, or may be the key, which would stand in files and messages then. Its
+            text says what is needed and what to do, never what was given.
+    """
+    is_mixed = name != name.upper() and (name != name.lower() or bool(re.search(r"\d", name)))
+    if not _VARIABLE.fullmatch(name) or (len(name) >= _SHORTEST_KEY and is_mixed):
+        raise ValueError(
+            "found what is no name of an environment variable, and perhaps the key itself, so it "
+            "is not shown; needed: a name such as OPENAI_API_KEY; put the key into that variable "
+            "(export OPENAI_API_KEY=...) and give the variable's name"
+        )
+    return name
+
+
+def holds_key(words: Iterable[str]) -> bool:
+    """Whether a word of a command looks like a key, or stands where a flag wants one."""
+    before = ""
+    for word in words:
+        flag, _, value = word.partition("=")
+        if (
+            _KEY.fullmatch(word)
+            or _KEY_FLAG.fullmatch(before)
+            or (value and _KEY_FLAG.fullmatch(flag))
+        ):
+            return True
+        before = word
+    return False

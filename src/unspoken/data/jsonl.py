@@ -33,8 +33,8 @@ def read_jsonl(path: AnyPath, *, allow_empty: bool = False) -> Iterator[tuple[in
     """
     for line, text in read_lines(path, needed="one JSON object a line", allow_empty=allow_empty):
         try:
-            record = json.loads(text, object_pairs_hook=_unique)
-        except _DoubleFieldError as error:
+            record = json.loads(text, object_pairs_hook=unique_fields)
+        except DoubleFieldError as error:
             raise DataError(
                 f"{path}:{line}: found the field {error} twice in one object; needed: every field "
                 "once; delete or rename one of them"
@@ -58,15 +58,16 @@ def read_jsonl(path: AnyPath, *, allow_empty: bool = False) -> Iterator[tuple[in
         yield line, record
 
 
-class _DoubleFieldError(Exception):
+class DoubleFieldError(Exception):
     """A field that stands twice in an object; which of its values counts, nobody can tell."""
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; raises DoubleFieldError."""
     values = dict(pairs)
     if len(values) < len(pairs):
         names = [name for name, _ in pairs]
-        raise _DoubleFieldError(shorten(next(name for name in names if names.count(name) > 1)))
+        raise DoubleFieldError(shorten(next(name for name in names if names.count(name) > 1)))
     return values
 
 
@@ -119,9 +120,24 @@ _NO_TEXT = {
     b"ARROW1": "an Arrow file; give it its name, .arrow",
     b"%PDF": "a PDF; take the text itself",
     b"SQLite format 3": "an SQLite database; export what is needed of it",
+    b"\x04\x22\x4d\x18": "a file that lz4 compressed; unpack it",
+    b"Rar!\x1a": "a RAR archive; unpack it",
+    b"\xd0\xcf\x11\xe0": "a table of a spreadsheet; export it as CSV",
+    b"\x80\x04\x95": "a file that Python pickled; export what is needed of it",
+    b"\x80\x05\x95": "a file that Python pickled; export what is needed of it",
+    b"\x93NUMPY": "an array of NumPy; export what is needed of it",
+    b"\x89HDF": "an HDF5 file; export what is needed of it",
+    b"\x89PNG": "a picture; take the text itself",
+    b"FEA1": "a Feather file; save it as Parquet or CSV",
+    b"ORC": "an ORC file; save it as Parquet or CSV",
+    b"version https:/": "a pointer of Git LFS instead of the file; fetch it: git lfs pull",
+    b"<!DOCTYPE": "a web page; download the file itself",
+    b"<!doctype": "a web page; download the file itself",
+    b"<html": "a web page; download the file itself",
     b"\xff\xfe": "UTF-16; save it as UTF-8, for example with iconv -f utf-16 -t utf-8",
     b"\xfe\xff": "UTF-16; save it as UTF-8, for example with iconv -f utf-16 -t utf-8",
 }
+_TAR_AT, _MOST_START = 257, 262
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
@@ -155,19 +171,19 @@ def open_data(path: Path, needed: str) -> Iterator[BinaryIO]:
     try:
         file = path.open("rb")
         with file:
-            start = file.read(16)
+            start = file.read(_MOST_START)
     except OSError as error:
         raise DataError(
             f"{path}: cannot be opened ({error.strerror}); needed: a file that you may read; "
             "correct its permissions"
         ) from error
-    for sign, what in _NO_TEXT.items():
-        if start.startswith(sign):
-            found, _, remedy = what.partition("; ")
-            raise DataError(f"{path}: found {found}; needed: {needed}; {remedy}")
+    _refuse_no_text(start, path, needed)
     kind = "zstd" if start.startswith(_ZSTD) else "gzip" if start.startswith(_GZIP) else ""
     openers: dict[str, Any] = {"zstd": _open_zstd, "gzip": gzip.open, "": partial(open, mode="rb")}
     try:
+        if kind:
+            with openers[kind](path) as file:
+                _refuse_no_text(file.read(_MOST_START), path, needed, kind)
         with openers[kind](path) as file:
             yield cast(BinaryIO, file)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -175,6 +191,19 @@ def open_data(path: Path, needed: str) -> Iterator[BinaryIO]:
             f"{path}: found a {kind} file that is cut off or damaged ({error}); needed: the whole "
             "file; copy it again"
         ) from None
+
+
+def _refuse_no_text(start: bytes, path: Path, needed: str, packed: str = "") -> None:
+    """Raises DataError where a file begins as one that is no text; `packed`: what is around it."""
+    what = next((what for sign, what in _NO_TEXT.items() if start.startswith(sign)), None)
+    if packed and start.startswith((_GZIP, _ZSTD)):
+        what = "one that is compressed itself; unpack it once"
+    if start[_TAR_AT:].startswith(b"ustar"):
+        what = "a TAR archive; unpack it"
+    if what is not None:
+        found, _, remedy = what.partition("; ")
+        around = f"a {packed} file with " if packed else ""
+        raise DataError(f"{path}: found {around}{found}; needed: {needed}; {remedy}")
 
 
 def _open_zstd(path: Path) -> BinaryIO:
@@ -244,12 +273,6 @@ def require_text(
         raise DataError(
             f"{where}: {field}: found {_describe(value)}; needed: text in quotes; {remedy}"
         )
-    if not allow_empty and not value.strip():
-        found = "an empty text" if not value else "a text of blanks only"
-        raise DataError(
-            f"{where}: {field}: found {found}; needed: at least one visible character; "
-            "fill it in or delete the line"
-        )
     try:
         value.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -258,6 +281,12 @@ def require_text(
             f"character {error.start + 1}; needed: text that UTF-8 can hold; write the whole "
             "surrogate pair or the character itself"
         ) from error
+    if not allow_empty and not any(sign.isprintable() and sign != " " for sign in value):
+        found = "an empty text" if not value else "a text of blanks only"
+        raise DataError(
+            f"{where}: {field}: found {found}; needed: at least one visible character; "
+            "fill it in or delete the line"
+        )
     return value
 
 

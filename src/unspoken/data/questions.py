@@ -19,9 +19,19 @@ from typing import Any, NamedTuple
 
 from unspoken.common.errors import DataError, SettingError, setting, shorten
 from unspoken.common.files import AnyPath
-from unspoken.data.jsonl import kind_of_name, number_as_text, open_data, read_jsonl, require_text
+from unspoken.data.jsonl import (
+    DoubleFieldError,
+    kind_of_name,
+    number_as_text,
+    open_data,
+    read_jsonl,
+    require_text,
+    unique_fields,
+)
 
 _SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".txt")
+#: A quote that is not closed makes one cell of all the rest.
+_LONGEST_CELL = 10**8
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
@@ -128,7 +138,28 @@ def _make_record(
     for name, value in row.values.items():
         if name not in taken and (row.typed or _is_plain(value)):
             record[name] = value
+    _require_writable(record, row.where)
     return {"id": record.pop("id"), **record} if "id" in record else record
+
+
+def _require_writable(record: Mapping[str, Any], where: str) -> None:
+    """Raises DataError for what JSON does not have, and for an id that names nothing."""
+    for name, value in record.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (ValueError, RecursionError):
+            raise DataError(
+                f"{where}: {shorten(name)}: found {shorten(value)}, which holds what JSON does not "
+                "have; needed: text, finite numbers, lists and objects; write null, or leave it out"
+            ) from None
+    name = record.get("id", "")
+    if isinstance(name, bool) or not isinstance(name, str | int | float):
+        raise DataError(
+            f"{where}: id: found {shorten(name)}; needed: text or a number (a question without an "
+            "id has its index); correct it, or leave it out"
+        )
+    if isinstance(name, str) and "id" in record:
+        require_text(record, "id", where)
 
 
 def _require_field(row: _Row, field: str, name: str) -> str:
@@ -173,7 +204,12 @@ def _begins_with_bracket(path: Path) -> bool:
 def _read_json(path: Path) -> Iterator[_Row]:
     try:
         with open_data(path, "a JSON file") as file:
-            records = json.loads(file.read().decode("utf-8-sig"))
+            records = json.loads(file.read().decode("utf-8-sig"), object_pairs_hook=unique_fields)
+    except DoubleFieldError as error:
+        raise DataError(
+            f"{path}: found the field {error} twice in one object; needed: every field once; "
+            "delete or rename one of them"
+        ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise _cannot_read(path, error, "a JSON list of objects") from error
     for number, record in enumerate(records, start=1):
@@ -186,13 +222,16 @@ def _read_json(path: Path) -> Iterator[_Row]:
 def _read_csv(path: Path) -> Iterator[_Row]:
     """Cells as the text that they are: 007 is not 7, and NA is not nothing."""
     needed = "a CSV file in UTF-8 with a line of names"
+    where = str(path)
+    csv.field_size_limit(_LONGEST_CELL)
     try:
         with open_data(path, needed) as file:
             text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
             comma = "\t" if kind_of_name(path) == ".tsv" else ","
             reader = csv.reader(text, strict=True, delimiter=comma)
-            names = next(reader, [])
+            names = next(filter(None, reader), [])
             _require_names_once(names, f"{path}:{reader.line_num}")
+            _require_separated(names, comma, f"{path}:{reader.line_num}")
             for cells in filter(None, reader):  # blank lines are fine
                 where = f"{path}:{reader.line_num}"
                 if len(cells) != len(names):
@@ -202,7 +241,18 @@ def _read_csv(path: Path) -> Iterator[_Row]:
                     )
                 yield _Row(where, dict(zip(names, cells, strict=True)))
     except (OSError, ValueError, csv.Error) as error:
-        raise _cannot_read(path, error, needed) from error
+        raise _cannot_read(f"{where}, or after it", error, needed) from error
+
+
+def _require_separated(names: Sequence[str], comma: str, where: str) -> None:
+    """One name that holds what separates names elsewhere: the file is of another kind."""
+    for sign, said in {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}.items():
+        if len(names) == 1 and sign in names[0]:
+            needed = "commas" if comma == "," else "tabs, as the file's name says"
+            raise DataError(
+                f"{where}: found the names {shorten(names[0])}, with {said} between them; needed: "
+                f"{needed}; save it so" + (", or name it .tsv" if sign == "\t" else "")
+            )
 
 
 def _require_names_once(names: Sequence[str], where: str) -> None:

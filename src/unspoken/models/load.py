@@ -37,6 +37,8 @@ Purpose = Literal["train", "ask", "merge"]
 
 #: Bytes of weights that are not read within two seconds from every disk.
 _LARGE = 10**9
+#: No model comes near it, and each is an object even where there are no weights.
+_MOST_LAYERS = 10_000
 
 
 def load_tokenizer(
@@ -279,9 +281,12 @@ def width_of(config: Any) -> int | None:
 def _require_vocabulary(model: Any, tokenizer: Any, settings: recipe.Model) -> None:
     size = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > size:
+        model_name, remedy = repr(settings.name), "set it to the one that belongs to the model"
+        if settings.config is not None:
+            model_name, remedy = "of model.config", "or leave vocab_size out of model.config"
         raise ModelError(
-            f"the tokenizer has {len(tokenizer)} tokens but the model {settings.name!r} only "
-            f"{size}; set {setting('model.tokenizer')} to the one that belongs to the model"
+            f"the tokenizer has {len(tokenizer)} tokens but the model {model_name} only {size}; "
+            f"needed: a {setting('model.tokenizer')} of at most as many; {remedy}"
         )
 
 
@@ -316,7 +321,9 @@ def build_empty(settings: recipe.Model, tokenizer: PreTrainedTokenizerBase) -> P
 
     with torch.device("meta"):
         if settings.config is not None:
-            return _from_config(settings.config, tokenizer, {})
+            model = _from_config(settings.config, tokenizer, {})
+            _require_vocabulary(model, tokenizer, settings)
+            return model
         with _explained("model", settings.name):
             config = _pretrained(AutoConfig, str(settings.name), settings)
             return AutoModelForCausalLM.from_config(config)
@@ -333,20 +340,23 @@ def _from_config(
         arguments.setdefault(name, getattr(tokenizer, name))
     with _usable_config():
         built = AutoConfig.for_model(config["model_type"], **arguments)
+        layers = getattr(built.get_text_config(), "num_hidden_layers", 1)
+        if not 1 <= layers <= _MOST_LAYERS:
+            raise ValueError(f"{layers} layers, where 1 to {_MOST_LAYERS:,} can be")
         return AutoModelForCausalLM.from_config(built, **extra).float()
 
 
 @contextmanager
 def _usable_config() -> Iterator[None]:
     """Says where transformers cannot make anything of a recipe's `model.config`."""
-    from huggingface_hub.errors import StrictDataclassError
-
     try:
         yield
-    except (ValueError, TypeError, KeyError, StrictDataclassError) as error:
-        first = " ".join(str(error).split())
+    except (UnspokenError, MemoryError):
+        raise
+    except Exception as error:  # whatever a model class makes of a width of 0, or of a dtype
         raise ModelError(
-            f"model.config: cannot build a causal language model of it: {first[:300]}"
+            f"model.config: cannot build a causal language model of it: {one_line(error)[:300]}; "
+            "needed: what transformers knows for this model_type; correct it"
         ) from error
 
 

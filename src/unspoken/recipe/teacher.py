@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from unspoken.common.address import read_address
+from unspoken.common.address import holds_key, read_address, read_variable
 from unspoken.common.errors import setting, shorten
 from unspoken.common.settings import (
     Natural,
@@ -163,6 +163,12 @@ class Teacher(Section):
                 f"{setting('teacher.serve')}: found {shorten(self.serve)}, which is no command "
                 f"({error}); needed: a program and its arguments, quoted as for a shell"
             ) from None
+        if holds_key(words):
+            raise ValueError(
+                f"{setting('teacher.serve')}: found what looks like a key in it, which would stand "
+                "in files and messages; needed: a command without one; leave it out, or put it "
+                "into an environment variable that the server reads, such as VLLM_API_KEY"
+            )
         places = {place for word in words for place in _PLACE.findall(word)}
         unknown = sorted(places - set(PLACES))
         if unknown or "{port}" not in places:
@@ -191,6 +197,11 @@ class Teacher(Section):
                 read_address(self.base_url, setting("teacher.api_key_env"))
             except ValueError as error:
                 raise ValueError(f"{setting('teacher.base_url')}: {error}") from None
+        if self.api_key_env is not None:
+            try:
+                read_variable(self.api_key_env)
+            except ValueError as error:
+                raise ValueError(f"{setting('teacher.api_key_env')}: {error}") from None
         if self.from_scratch and (self.train is None or self.num_train is None):
             raise ValueError(
                 "teacher.train and teacher.num_train are needed for a teacher from scratch "

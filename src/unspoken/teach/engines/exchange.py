@@ -12,6 +12,7 @@ import http.client
 import socket
 import threading
 import urllib.request
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 #: How long one address may take to let us in.
 _CONNECT_S = 10.0
+_GZIP_OR_ZLIB = 47  # of zlib: whichever it is
 _MOST_BYTES = 64 * 2**20  # of an answer; a thought of a million tokens has 5
 
 
@@ -146,7 +148,18 @@ class Client:
             raw = response.read(_MOST_BYTES + 1)
             if exchange.is_cut:  # a body without a given length only ends
                 raise TimeoutError("cut off")
-            return Answer(response.status, response.headers, raw)
+            return Answer(response.status, response.headers, _unpacked(raw, response.headers))
+
+
+def _unpacked(raw: bytes, headers: Mapping[str, str]) -> bytes:
+    """The body of an answer, also of a server that compresses without being asked to."""
+    encoding = headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in ("gzip", "x-gzip", "deflate") or len(raw) > _MOST_BYTES:
+        return raw
+    try:
+        return zlib.decompressobj(_GZIP_OR_ZLIB).decompress(raw, _MOST_BYTES + 1)
+    except zlib.error as error:
+        raise http.client.HTTPException(f"an answer that cannot be unpacked: {error}") from None
 
 
 class _Request(urllib.request.Request):

@@ -307,10 +307,12 @@ class _Work:
             raise self.error
         if self.refused:
             names = ", ".join(name for name, _ in self.refused[:5])
+            # args: with its settings, which whoever shows the whole message spells
+            first = self.refused[0][1].args[0]
             more = f" and {len(self.refused) - 5} more" if len(self.refused) > 5 else ""
             raise EngineError(
                 f"{len(self.refused)} of {num_wanted} samples were refused ({names}{more}); the "
-                f"first: {self.refused[0][1]}; the others are kept; correct these questions or "
+                f"first: {first}; the others are kept; correct these questions or "
                 "take them out, then run the same command"
             )
         if self.waiting:

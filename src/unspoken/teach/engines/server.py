@@ -7,6 +7,7 @@ ever answered, a web page where JSON should be, a certificate that does not veri
 from __future__ import annotations
 
 import email.utils
+import html
 import http.client
 import itertools
 import json
@@ -17,10 +18,11 @@ import re
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
+import urllib.parse
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, NoReturn
 
-from unspoken.common.address import read_address
+from unspoken.common.address import read_address, read_variable
 from unspoken.common.errors import setting
 from unspoken.teach.engines import EngineError
 from unspoken.teach.engines.exchange import Answer, Client, Exchange, Halt
@@ -108,7 +110,10 @@ class Secret:
 
     def __init__(self, variable: str, *, required: bool) -> None:
         """Reads the variable; raises EngineError where it is needed and missing or malformed."""
-        self.variable = variable
+        try:
+            self.variable = read_variable(variable)
+        except ValueError as error:
+            raise EngineError(f"{setting('api_key_env')}: {error}") from None
         self._value = os.environ.get(variable, "").strip()
         if required and not self._value:
             raise EngineError(
@@ -128,9 +133,17 @@ class Secret:
         """The header that shows the key to the server."""
         return {"Authorization": f"Bearer {self._value}"} if self._value else {}
 
+    def _written(self) -> Iterator[str]:
+        """The key as it may stand in a text: as it is, in JSON, in an address, in a page."""
+        if self._value:
+            quoted = json.dumps(self._value)[1:-1]
+            yield from (self._value, quoted, quoted.replace("/", "\\/"))
+            yield from (urllib.parse.quote(self._value, safe=""), html.escape(self._value))
+
     def scrub(self, text: str) -> str:
         """`text` in one line, with the key, should a server repeat it, struck out."""
-        text = text.replace(self._value, "***") if self._value else text
+        for written in self._written():
+            text = text.replace(written, "***")
         return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
 
 
@@ -332,6 +345,11 @@ class Server:
                 is_lost=True,
             )  # fmt: skip
         kind = "a web page" if text.startswith("<") else "no JSON object"
+        if text.startswith(("data:", "event:", ":")):
+            raise EngineError(
+                f"{self.shown}: found a stream of events, which nobody asked for ({text[:100]}); "
+                "needed: answers in one piece; turn streaming off in the server or its proxy"
+            )
         raise EngineError(
             f"{self.shown}: found {kind} where the answer should be ({text[:100]}); needed: the "
             f"address of an OpenAI-compatible server; correct {setting('base_url')} (usually ends "
@@ -403,10 +421,9 @@ class Server:
 
     def _delay_s(self, fault: PassingError, number: int) -> float:
         """Seconds until the next try."""
-        if fault.wished_s is not None:
-            return fault.wished_s
         longest_s = min(_LONGEST_DELAY_S, self._first_delay_s * 2 ** (number - 1))
-        return longest_s * random.uniform(0.5, 1.0)
+        # who says "after 0 s", or names a time that is past, is still asked ever more slowly
+        return max(fault.wished_s or 0.0, longest_s * random.uniform(0.5, 1.0))
 
     def _wait(self, seconds: float, halt: Halt) -> None:
         if halt.wait(seconds):
