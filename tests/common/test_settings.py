@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import math
+from typing import Annotated, Any
 
 import pytest
 from pydantic import Field
@@ -24,6 +25,12 @@ def test_a_value_that_cannot_be_used_is_named_however_it_is_given() -> None:
         with pytest.raises(SettingError) as caught:
             make()
         assert (str(caught.value), caught.value.setting) == (message, "at_once")
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, "inf", "1e400"])
+def test_what_is_endless_is_told_as_that(value: Any) -> None:
+    with pytest.raises(SettingError, match=r"^per_minute: .*; needed: a finite number, above 0;"):
+        Pace(value)
 
 
 def test_an_argument_that_there_is_not_is_a_fault_of_the_code() -> None:

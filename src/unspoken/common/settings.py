@@ -125,6 +125,8 @@ def setting_error(kind: Any, error: ValidationError) -> Exception:
     bounds = ", ".join(_bounds(_metadata(field.annotation, field.metadata)))
     if problem["type"].endswith(("_parsing", "_type", "_from_float", "_range")):
         bounds = ""
+    if problem["type"] == "finite_number":  # inf is above 0, too
+        bounds = ", ".join(["a finite number", *([bounds] if bounds else [])])
     value = problem["input"]
     if problem["type"] == "less_than_equal" and problem["ctx"]["le"] in _UNBOUNDED:
         bounds = f"at most {problem['ctx']['le']}"

@@ -298,7 +298,8 @@ class Server:
                     num_tries=_TIMED_OUT_TRIES,
                     is_lost=True,
                 ) from None
-            problem = self._secret.scrub(f"{type(reason).__name__}: {reason}")[:300]
+            kind = type(reason if isinstance(reason, Exception) else error).__name__
+            problem = self._secret.scrub(f"{kind}: {reason}")[:300]
             raise PassingError(problem, is_unreached=True, is_lost=sent) from None
 
     def _read(self, answer: Answer) -> dict[str, Any] | Refusal:
