@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
-import shlex
 import shutil
 import socket
 import subprocess
@@ -18,18 +17,19 @@ from typing import Any
 
 import pytest
 
+from helpers.guides import guide_commands, run_guide
 from helpers.paths import ROOT
 from helpers.patience import Deadline
 from helpers.teachers import save
-from unspoken.cli.main import main, parse
+from unspoken.cli.main import parse
 from unspoken.data.jsonl import read_jsonl
 
 pytestmark = pytest.mark.integration
 
 GUIDE = (ROOT / "docs" / "tickets.md").read_text(encoding="utf-8")
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHORTER = {
     "distil": ["train.max_steps=2", "train.threads=1", "evaluate.num_latency=1"],
+    "internalize": ["train.max_steps=2", "train.threads=1", "evaluate.num_latency=1"],
     "evaluate": ["--max_new_tokens", "8", "--num_latency", "1"],
 }
 QUEUES = {"billing", "login", "other"}
@@ -37,11 +37,7 @@ QUEUES = {"billing", "login", "other"}
 
 def commands(language: str) -> list[list[str]]:
     """The words of the commands in the fences of this language."""
-    blocks = [
-        block.replace("\\\n", " ") for found, block in FENCE.findall(GUIDE) if found == language
-    ]
-    lines = (line for block in blocks for line in block.splitlines())
-    return [shlex.split(line) for line in lines if line.startswith(("unspoken", "transf", "curl"))]
+    return list(guide_commands(GUIDE, language, ("unspoken", "transformers", "curl")))
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +50,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "examples", folder / "examples")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        for words in commands("bash"):
-            main([*words[1:], *SHORTER.get(words[1], [])])
+        run_guide(GUIDE, SHORTER)
     return folder
 
 
@@ -65,8 +60,9 @@ def test_the_commands_lead_from_a_table_to_a_student_that_names_queues(workplace
     assert sizes == [46, 20]
     kept = [record for _, record in read_jsonl(work / "dataset.jsonl")]
     assert len(kept) == 46 and {record["answer"] for record in kept} == QUEUES
-    card = json.loads((work / "student" / "unspoken.json").read_text())
-    assert set(card["choices"]) == QUEUES
+    for model in ("student", "at_once/internalized/model"):
+        card = json.loads((work / model / "unspoken.json").read_text())
+        assert set(card["choices"]) == QUEUES
     predictions = [record for _, record in read_jsonl(work / "predictions.jsonl")]
     assert len(predictions) == 20 and {record["pred"] for record in predictions} <= QUEUES
     assert "Classes: explicit student" in (work / "student" / "report.html").read_text()

@@ -174,6 +174,26 @@ def test_generate_vet_and_distil_hand_on_what_they_have(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
+def test_choices_are_named_in_prompts_and_stay_with_the_student(tmp_path: Path) -> None:
+    parities = [{**row, "answer": row["answer"] % 2} for row in EXAMPLES]
+    options: dict[str, Any] = {"test": parities[:6], "max_steps": 4, "progress": False}
+    student = unspoken.distil(
+        SMALLEST, parities[6:], choices=["0", "1"], output=tmp_path / "student",
+        settings={"train.threads": 1}, **options,
+    )  # fmt: skip
+    assert student.model.template.choices == ("0", "1")
+    assert student.metrics is not None and student.metrics.classes is not None
+    at_once = unspoken.internalize(
+        student.model, parities[6:], output=tmp_path / "at_once", settings=SHORT, **options
+    )
+    assert at_once.model.template.choices == ("0", "1")
+    with pytest.raises(DataError, match=r"train\.jsonl:1: answer: found '0'; needed: .* 'even, odd'"):
+        unspoken.distil(
+            SMALLEST, parities[6:], choices=["even", "odd"], output=tmp_path / "other", **options
+        )
+
+
+@pytest.mark.integration
 def test_a_recipe_runs_from_a_dict_and_the_package_keeps_its_name(tmp_path: Path) -> None:
     recipe = {
         "name": "mine",

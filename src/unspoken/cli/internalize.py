@@ -67,7 +67,7 @@ def internalize(
     for group in (data, student, lora, training, removal, folder):
         flags = merge(flags, group.to_recipe())
     if recipe_file is None:
-        flags = merge(_flags_of_student(student), flags)
+        flags = merge(_flags_of_student(student, data), flags)
         if data.digits is not None and data.task is None and data.data is None:
             flags = merge(flags, {"data": {"task": "multiplication"}})
     values, nodes = _base(recipe_file, data)
@@ -120,7 +120,7 @@ def _refuse_files_alone(data: DataFlags) -> None:
             )
 
 
-def _flags_of_student(student: StudentFlags) -> dict[str, Any]:
+def _flags_of_student(student: StudentFlags, data: DataFlags) -> dict[str, Any]:
     """What a model that unspoken trained says of itself, such as a distilled student."""
     from unspoken.models.adapter import is_adapter
     from unspoken.models.card import ModelCard
@@ -129,6 +129,8 @@ def _flags_of_student(student: StudentFlags) -> dict[str, Any]:
         return {}
     card = ModelCard.read(student.model_name)
     flags: dict[str, Any] = {} if card is None else {"template": card.template}
+    if card is not None and card.choices and data.data is not None:
+        flags["data"] = {"choices": card.choices}
     if is_adapter(student.model_name):  # trained on as one; its own rank and scale count
         flags["lora"] = {}
     return flags

@@ -16,7 +16,6 @@ from unspoken.measure.ask import LoadedModel
 from unspoken.models.template import Template
 from unspoken.recipe.layout import GIVEN, MODEL, split_file
 from unspoken.recipe.named_model import find_model
-from unspoken.recipe.sections import TemplateName
 
 if TYPE_CHECKING:
     import datasets
@@ -51,7 +50,7 @@ class FromScratch:
     alphabet: str | None = None
     num_positions: int | None = None
 
-    def section(self, texts: Iterable[tuple[str, str, str]], template: TemplateName) -> Any:
+    def section(self, texts: Iterable[tuple[str, str, str]], template: Template) -> Any:
         """The recipe's section `model`.
 
         Args:
@@ -59,9 +58,8 @@ class FromScratch:
             template: that they are put together with.
         """
         signs, longest = set(), 0
-        form = Template(template)
         for question, thought, answer in texts:
-            text = "".join(form.spans(Example(question, thought, answer)))
+            text = "".join(template.spans(Example(question, thought, answer)))
             signs.update(text)
             longest = max(longest, len(text))
         positions = self.num_positions or -(-(longest + _ROOM) // _POSITIONS) * _POSITIONS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,9 @@ from unspoken.common.libraries import silence_libraries
 from unspoken.measure.ask import LoadedModel
 from unspoken.models.adapter import is_adapter
 from unspoken.models.card import ModelCard
+from unspoken.models.template import Template
 from unspoken.recipe import Recipe, load_recipe, recipe_from
+from unspoken.recipe.choices import make_labels
 from unspoken.recipe.defaults import (
     ACCUMULATION,
     DISTIL,
@@ -50,6 +52,7 @@ def internalize(
     valid: Records | None = None,
     output: str | Path | None = None,
     template: TemplateName | None = None,
+    choices: Sequence[str] | None = None,
     epochs: float | None = None,
     max_steps: int | None = None,
     batch_size: int | None = None,
@@ -74,6 +77,8 @@ def internalize(
         output: run folder; default runs/internalize.
         template: how question, thought and answer are put together; default: as the model was
             trained, else plain.
+        choices: the only answers that there are, which prompts name; default: those that the model
+            learned, if it learned some.
         epochs, max_steps, batch_size, learning_rate: of the training.
         baselines: train the models that it is compared with, too.
         seed: same seed, same result.
@@ -91,7 +96,8 @@ def internalize(
     card = _card_of(model)
     form: TemplateName = template or (card.template if card else "plain")
     given = {"train": data, "valid": valid, "test": test}
-    values = _values(model, folder, given, form, tokenizer)
+    labels = choices or (card.choices if card else None)
+    values = _values(model, folder, given, form, choices=labels, tokenizer=tokenizer)
     defaults = INTERNALIZE_FROM_SCRATCH if is_new else {
         key: value for key, value in INTERNALIZE.items() if key.startswith("train.")
     }  # fmt: skip
@@ -118,6 +124,7 @@ def distil(
     valid: Records | None = None,
     output: str | Path | None = None,
     template: TemplateName | None = None,
+    choices: Sequence[str] | None = None,
     epochs: float | None = None,
     max_steps: int | None = None,
     batch_size: int | None = None,
@@ -139,6 +146,7 @@ def distil(
         test, valid, tokenizer, overwrite, progress, seed, settings: as in `internalize`.
         output: run folder; default runs/distil.
         template: default qa, as scripts for distilling have it.
+        choices: the only answers that there are, which prompts name; default: any.
         epochs, max_steps, batch_size, learning_rate: of the training.
         full_finetuning: train all weights instead of an adapter.
 
@@ -150,7 +158,7 @@ def distil(
     is_new = isinstance(student, FromScratch)
     form: TemplateName = template or DISTIL["template"]
     given = {"train": data, "valid": valid, "test": test}
-    values = _values(student, folder, given, form, tokenizer)
+    values = _values(student, folder, given, form, choices=choices, tokenizer=tokenizer)
     named = {
         "train.epochs": epochs,
         "train.max_steps": max_steps,
@@ -211,6 +219,8 @@ def _values(
     folder: Path,
     given: Mapping[str, Records | None],
     template: TemplateName,
+    *,
+    choices: Sequence[str] | None,
     tokenizer: PreTrainedTokenizerBase | None,
 ) -> dict[str, Any]:
     """The recipe of this model and these examples, without its settings of training."""
@@ -219,16 +229,17 @@ def _values(
         for split, records in given.items()
         if records is not None
     }
+    labels = make_labels(choices) if choices else None
     if isinstance(model, FromScratch):
         rows = chain.from_iterable(as_records(path) for path in files.values())
-        section = model.section(texts_of(rows), template)
+        section = model.section(texts_of(rows), Template(template, choices=labels))
     else:
         section = model_section(model, folder, tokenizer=tokenizer)
     return {
         "name": folder.name,
         "output": str(folder),
         "template": template,
-        "data": files,
+        "data": {**files, **({"choices": labels} if labels else {})},
         "model": section,
     }
 
