@@ -13,7 +13,7 @@ from unspoken import recipe
 from unspoken.common.errors import DataError, RecipeError, SettingError
 from unspoken.data.example import Example
 from unspoken.measure.choices import ClassCounts, read_choice
-from unspoken.measure.decode import Decoder
+from unspoken.measure.decode import Completion, Decoder, Draws
 from unspoken.measure.evaluate import EvaluateOptions, evaluate, evaluate_folder
 from unspoken.measure.grade import grade
 from unspoken.measure.only_choices import ChoiceDecoder
@@ -225,6 +225,32 @@ def test_the_likeliest_choice_is_what_the_model_finds_likeliest_token_by_token(
                 scores = model(torch.tensor([[*begin, *own]])).logits[0, -1]
             own.append(max(allowed, key=lambda token: float(scores[token])))
         assert [*settled[number].token_ids, 1] == [*begin[len(prompt) :], *own]
+
+
+def test_a_choice_is_drawn_by_its_whole_probability(model: Any, tokenizer: Any) -> None:
+    template, temperature, count = Template("plain", tokenizer), 0.7, 600
+    (prompt,) = encode_prompts([template.prompt("which?")], tokenizer, template)
+    decoder = Decoder(model, eos_token_id=1, pad_token_id=0, batch_size=2)
+    only = ChoiceDecoder(decoder, tokenizer, template, QUEUES)
+    found = Completion([5, 6], False)
+    (begin,) = token_ids(tokenizer, [tokenizer.decode([5, 6]) + "\n"])
+    answers = [[*ids, 1] for ids in token_ids(tokenizer, [f"#### {one}" for one in QUEUES])]
+    chances = []
+    for ids in answers:
+        with torch.no_grad():
+            scores = model(torch.tensor([[*prompt, *begin, *ids]])).logits[0].double() / temperature
+        own = scores.log_softmax(-1)[-len(ids) - 1 : -1]
+        chances.append(float(own[range(len(ids)), ids].sum().exp()))
+    expected = [chance / sum(chances) for chance in chances]
+    assert max(expected) < 0.9  # or nothing would be seen
+    counts: dict[int, int] = {}
+    draws = Draws(temperature, 1.0, range(count))
+    for _, drawn in only.settle([prompt] * count, [found] * count, draws):
+        number = answers.index([*drawn.token_ids[len(begin) :], 1])
+        counts[number] = counts.get(number, 0) + 1
+    for number, share in enumerate(expected):
+        spread = (share * (1 - share) / count) ** 0.5
+        assert abs(counts.get(number, 0) / count - share) < 4 * spread + 1e-9
 
 
 def test_a_completion_that_answers_with_a_choice_stays(model: Any, tokenizer: Any) -> None:

@@ -160,6 +160,39 @@ class Decoder:
             if training:
                 self.model.train()
 
+    def score(
+        self, prompt: Sequence[int], endings: Sequence[Sequence[int]], temperature: float
+    ) -> torch.Tensor:
+        """(N,) log-probability of each of the endings after the prompt, in float64 on the CPU.
+
+        Args:
+            prompt: token ids.
+            endings: token ids, at least one each.
+            temperature: of the distribution of each token, above 0.
+        """
+        import torch
+
+        longest, model = max(map(len, endings)), self.model
+        found: list[float] = []
+        training = model.training
+        if training:
+            model.eval()
+        for start in range(0, len(endings), self.batch_size):
+            rows = endings[start : start + self.batch_size]
+            # on the right anything may stand: no token sees what follows it
+            ids = [[*prompt, *row, *[row[-1]] * (longest - len(row))] for row in rows]
+            with torch.inference_mode():
+                logits = model(input_ids=torch.tensor(ids, device=model.device)).logits
+                logits = logits[:, len(prompt) - 1 : -1].double() / temperature  # (B, longest, V)
+                chances = logits.log_softmax(-1).cpu()
+            found += [
+                sum(float(chance[column, token]) for column, token in enumerate(row))
+                for chance, row in zip(chances, rows, strict=True)
+            ]
+        if training:
+            model.train()
+        return torch.tensor(found, dtype=torch.float64)
+
     def write(self, prompt: Sequence[int], max_new_tokens: int) -> Iterator[Completion]:
         """Yields one completion as far as it is written, token by token, at last the whole; greedy.
 

@@ -2,7 +2,8 @@
 
 A completion whose answer is a choice as it stands is what constrained decoding would have written,
 too. The others are cut off where their answer begins, and the model goes on from there with
-nothing to write but one of the choices.
+nothing to write but one of the choices: the likeliest token after token, or, where tokens are
+drawn, a choice by its whole probability among the choices.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 from unspoken.data.example import Example
 from unspoken.measure.decode import Completion, Decoder, Draws
+from unspoken.measure.sampling import seed_of
 from unspoken.models.load import num_positions
 from unspoken.models.template import Template, token_ids
 
@@ -50,7 +52,7 @@ class ChoiceDecoder:
         Args:
             prompts: token ids of what was asked.
             completions: of these prompts.
-            draws: as for the completions.
+            draws: as for the completions; what is drawn among the choices knows no `top_p`.
             stopping: asked between steps; once it says yes, nothing more is written.
         """
         texts = self._tokenizer.batch_decode(
@@ -67,16 +69,36 @@ class ChoiceDecoder:
         if room is not None:
             rooms = [max(0, room - len(prompts[number]) - self._longest) for number in open_ones]
             kept = [ids[:most] for ids, most in zip(kept, rooms, strict=True)]
-        answered = self._decoder.stream(
-            [[*prompts[number], *ids] for number, ids in zip(open_ones, kept, strict=True)],
-            self._longest,
-            draws=draws and draws._replace(seeds=[draws.seeds[number] for number in open_ones]),
-            stopping=stopping,
-            allowed=self._next,
-        )
+        begun = [[*prompts[number], *ids] for number, ids in zip(open_ones, kept, strict=True)]
+        if draws is None:
+            answered = self._decoder.stream(
+                begun, self._longest, stopping=stopping, allowed=self._next
+            )
+        else:
+            seeds = [draws.seeds[number] for number in open_ones]
+            answered = self._draw(begun, draws.temperature, seeds, stopping)
         for place, found in answered:
             ids = [*kept[place], *found.token_ids]
             yield open_ones[place], found._replace(token_ids=ids)
+
+    def _draw(
+        self,
+        begun: Sequence[Sequence[int]],
+        temperature: float,
+        seeds: Sequence[int],
+        stopping: Callable[[], bool],
+    ) -> Iterator[tuple[int, Completion]]:
+        """Yields one of the choices after each of these tokens, as it is likely among them."""
+        import torch
+
+        for place, (ids, seed) in enumerate(zip(begun, seeds, strict=True)):
+            if stopping():
+                return
+            scores = self._decoder.score(ids, self._answers, temperature)
+            # another stream than that of the completion, which this one depends on
+            generator = torch.Generator().manual_seed(seed_of(seed, "choice"))
+            number = int(torch.multinomial(scores.softmax(0), 1, generator=generator))
+            yield place, Completion(self._answers[number][:-1], True, 1)
 
     def _next(self, written: Sequence[int]) -> list[int]:
         """The tokens that may come after these."""
