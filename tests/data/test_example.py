@@ -10,7 +10,6 @@ from unspoken.data.example import (
     iter_questions,
     read_examples,
     read_questions,
-    read_test_questions,
     write_examples,
 )
 from unspoken.data.jsonl import read_jsonl
@@ -204,8 +203,11 @@ def test_a_test_question_that_stands_twice_is_asked_once_and_counted(
     records = [{"question": question, "answer": answer} for question, answer in lines]
     path = tmp_path / "test.jsonl"
     path.write_text("".join(f"{json.dumps(record)}\n" for record in records))
-    found = read_test_questions(path)
+    found = read_questions(path, strict=False)
     assert [(one.question, one.answer) for one in found] == [("1+1", "2"), ("2+2", "4")]
     assert "2 of its lines have a question of an earlier one (line 3 that of line 1)" in caplog.text
+    caplog.clear()
+    assert [one.question for one in read_questions(path, limit=2, strict=False)] == ["1+1", "2+2"]
+    assert not caplog.text  # what is not read is not counted
     with pytest.raises(DataError, match=r"test\.jsonl:3: question: found '1\+1'"):
-        read_test_questions(path, strict=True)
+        read_questions(path)

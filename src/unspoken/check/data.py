@@ -6,7 +6,7 @@ Nothing is written, apart from a folder that is gone at once: traces are vetted 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,8 +14,8 @@ from typing import Any, Literal
 from typing_extensions import assert_never
 
 from unspoken.common.errors import DataError, settings_of
-from unspoken.data.example import Example, extract_gold, find_repeated, read_examples
-from unspoken.data.jsonl import kind_of_name, read_jsonl
+from unspoken.data.example import Example, extract_gold, read_examples
+from unspoken.data.jsonl import read_jsonl
 from unspoken.data.leaks import check_leaks
 from unspoken.recipe import Data, Recipe, Vet
 from unspoken.recipe.layout import DATASET_FILE
@@ -138,15 +138,13 @@ def _files(recipe: Recipe) -> Sample:
     data = recipe.data
     train, asked = _require_files(data)
     some, note = _training(recipe, train)
-    twice = _repeated(data, asked)
-    questions = {name: iter_split_questions(path, twice[name]) for name, path in asked.items()}
+    questions = {
+        name: list(iter_split_questions(path, strict=data.strict)) for name, path in asked.items()
+    }
     check_leaks({**questions, "train": (one.question for one in some)}, allow=data.allow_leaks)
     if data.choices:
         require_choices([train, *asked.values()], data.choices)
-    sizes = {
-        name: sum(1 for _ in iter_split_questions(path, twice[name]))
-        for name, path in asked.items()
-    }
+    sizes = {name: len(those) for name, those in questions.items()}
     num_held = 0
     if "valid" not in asked and some[0].answer:  # without a gold answer nothing can validate
         num_held = num_held_out({one.question for one in some}, data.num_valid)
@@ -157,14 +155,6 @@ def _files(recipe: Recipe) -> Sample:
     thoughts: Thoughts = "learned" if any(one.thought for one in some) else "none"
     count = len(some) - num_held
     return Sample(some, count, num_valid, num_test, note, thoughts, tuple(asked.values()))
-
-
-def _repeated(data: Data, asked: dict[str, Path]) -> dict[str, Collection[int]]:
-    """By split, the lines whose question stands in an earlier one and is asked once."""
-    return {
-        name: () if data.strict or kind_of_name(path) == ".txt" else find_repeated(path)
-        for name, path in asked.items()
-    }
 
 
 def _describe_others(sizes: dict[str, int], num_valid: int) -> str:

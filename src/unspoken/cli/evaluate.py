@@ -39,7 +39,7 @@ def evaluate(
         predictions: JSONL with question, generated, pred, gold, correct and token counts
     """
     from unspoken.common.files import refuse_existing
-    from unspoken.data.example import read_test_questions
+    from unspoken.data.example import read_questions
 
     refuse_existing([output], overwrite=overwrite)
     settings = {**measuring.values(), **sampling.given()}
@@ -48,7 +48,7 @@ def evaluate(
         raise SettingError(
             "limit", found=limit, needed="at least 1", remedy="raise it or leave it out"
         )
-    examples = read_test_questions(input, limit=limit, strict=strict)
+    examples = read_questions(input, limit=limit, strict=strict)
     with waiting("importing torch and transformers"):
         silence_libraries()
         from unspoken.measure.evaluate import EvaluateOptions, evaluate_folder

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -122,56 +122,14 @@ def read_questions(
     *,
     limit: int | None = None,
     with_thoughts: bool = False,
-    leave_out: Collection[int] = (),
+    strict: bool = True,
 ) -> list[Example]:
     """Returns the questions of a JSONL file, or only the first `limit`; see `iter_questions`."""
-    found = iter_questions(path, with_thoughts=with_thoughts, leave_out=leave_out)
-    return list(islice(found, limit))
-
-
-def read_test_questions(
-    path: AnyPath, *, limit: int | None = None, strict: bool = False
-) -> list[Example]:
-    """Returns the questions of a JSONL file, each once, or only the first `limit`.
-
-    Args:
-        path: the file.
-        limit: of the questions.
-        strict: whether one that stands there twice is an error; else a warning counts them.
-
-    Raises:
-        DataError: as `iter_questions` does.
-    """
-    return read_questions(path, limit=limit, leave_out=() if strict else find_repeated(path))
-
-
-def find_repeated(path: AnyPath) -> dict[int, int]:
-    """The lines of a JSONL file whose question stands in an earlier line, too, and that line.
-
-    Where there are some, a warning counts them: whoever asks the file's questions leaves them out.
-
-    Raises:
-        DataError: a line cannot be read.
-    """
-    first: dict[bytes, int] = {}
-    repeated: dict[int, int] = {}
-    for line, record in read_jsonl(path):
-        question = require_text(record, "question", f"{path}:{line}")
-        before = first.setdefault(hashlib.blake2b(question.encode(), digest_size=16).digest(), line)
-        if before < line:
-            repeated[line] = before
-    if repeated:
-        line, before = next(iter(repeated.items()))
-        logger.warning(
-            "%s: %s of its lines %s a question of an earlier one (line %d that of line %d); each "
-            "question is asked once, as it stands first",
-            path, f"{len(repeated):,}", "have" if len(repeated) > 1 else "has", line, before,
-        )  # fmt: skip
-    return repeated
+    return list(islice(iter_questions(path, with_thoughts=with_thoughts, strict=strict), limit))
 
 
 def iter_questions(
-    path: AnyPath, *, with_thoughts: bool = False, leave_out: Collection[int] = ()
+    path: AnyPath, *, with_thoughts: bool = False, strict: bool = True
 ) -> Iterator[Example]:
     """Yields what is asked in an evaluation: `question` and, where they are, `answer`, `category`.
 
@@ -181,7 +139,7 @@ def iter_questions(
     Args:
         path: the file.
         with_thoughts: keep `thought`, or `cot`, where it stands in a line.
-        leave_out: line numbers, such as those of `find_repeated`.
+        strict: as for `unique_questions`.
 
     Raises:
         DataError: as `iter_examples` does.
@@ -189,8 +147,6 @@ def iter_questions(
 
     def numbered() -> Iterator[tuple[int, Example]]:
         for line, record in read_jsonl(path):
-            if line in leave_out:
-                continue
             where = f"{path}:{line}"
             answer = require_answer(record, where) if "answer" in record else ""
             question = require_text(record, "question", where)
@@ -205,22 +161,62 @@ def iter_questions(
                 ),
             )
 
-    return unique_questions(path, numbered)
+    return unique_questions(path, numbered, strict=strict)
+
+
+class RepeatedQuestions:
+    """The questions of one file that came before, of which a warning tells; exact by a hash.
+
+    Attributes:
+        count: of the questions that came again.
+    """
+
+    def __init__(self, path: AnyPath) -> None:
+        self.count = 0
+        self._path = path
+        self._lines: dict[bytes, int] = {}  # of the first question with this hash
+        self._example = (0, 0)
+
+    def is_new(self, line: int, question: str) -> bool:
+        """Whether the question of this line came in none before."""
+        digest = hashlib.blake2b(question.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        before = self._lines.setdefault(digest, line)
+        if before < line:
+            self._example = self._example if self.count else (line, before)
+            self.count += 1
+        return before == line
+
+    def warn(self) -> None:
+        """Says how many came again, if some did: whoever asks them leaves these out."""
+        if self.count:
+            logger.warning(
+                "%s: %s of its lines %s a question of an earlier one (line %d that of line %d); "
+                "each question is asked once, as it stands first",
+                self._path, f"{self.count:,}", "have" if self.count > 1 else "has", *self._example,
+            )  # fmt: skip
 
 
 def unique_questions(
-    path: AnyPath, numbered: Callable[[], Iterator[tuple[int, Example]]]
+    path: AnyPath, numbered: Callable[[], Iterator[tuple[int, Example]]], *, strict: bool = True
 ) -> Iterator[Example]:
-    """Yields the examples of `numbered()`, refusing a question that came before.
+    """Yields the examples of `numbered()`, each question once.
 
     Args:
         path: the file that the error names.
         numbered: starts reading at the first line, each time it is called; yields
             (line number, example). It is called again only to find the first of two lines.
+        strict: whether a question that came before is an error; else it is left out, and a warning
+            counts those of the lines that were read.
 
     Raises:
-        DataError: for the second of two examples with the same question.
+        DataError: if `strict`, for the second of two examples with the same question.
     """
+    return _refuse_repeated(path, numbered) if strict else _leave_out_repeated(path, numbered())
+
+
+def _refuse_repeated(
+    path: AnyPath, numbered: Callable[[], Iterator[tuple[int, Example]]]
+) -> Iterator[Example]:
     hashes: set[int] = set()
     for line, example in numbered():
         key = hash(example.question)
@@ -236,6 +232,18 @@ def unique_questions(
                 )
         hashes.add(key)
         yield example
+
+
+def _leave_out_repeated(
+    path: AnyPath, numbered: Iterator[tuple[int, Example]]
+) -> Iterator[Example]:
+    repeated = RepeatedQuestions(path)
+    try:
+        for line, example in numbered:
+            if repeated.is_new(line, example.question):
+                yield example
+    finally:  # also where only the first ones were wanted
+        repeated.warn()
 
 
 def write_examples(path: AnyPath, examples: Iterable[Example], *, overwrite: bool = False) -> int:

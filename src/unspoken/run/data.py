@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from unspoken.common.errors import DataError, settings_of
 from unspoken.common.files import atomic_output, sha256
-from unspoken.data.example import find_repeated, iter_examples, iter_questions
+from unspoken.data.example import RepeatedQuestions, iter_examples, iter_questions
 from unspoken.data.jsonl import (
     json_line,
     kind_of_name,
@@ -177,8 +177,6 @@ def make_data(
         repeats=vetted is not None,
     )
     _check_leaks(recipe, splits)
-    if data.choices:
-        require_choices([*splits.held_out.values(), splits.train], data.choices)
     return splits, vetted
 
 
@@ -214,20 +212,31 @@ def _take_files(
     files = {name: path and as_jsonl(path, data, name, folder) for name, path in given.items()}
     for name in ("valid", "test"):
         path = files[name]
-        if path is not None and not data.strict and (repeated := find_repeated(path)):
-            files[name] = _without_lines(path, repeated, split_file(folder, name))
+        if path is not None and not data.strict:
+            files[name] = _without_repeated(path, split_file(folder, name))
     train = files["train"]
     if train and recipe.teacher is None and kind_of(train) == "traces":
         train, vetted = _vet(vet_rules(recipe), train, files["test"], folder)
         files["train"] = train
+    if data.choices:  # before some are held out, so that an error names the user's file
+        require_choices(filter(None, reversed(files.values())), data.choices)
     if train and not files["valid"] and data.num_valid and _answered(train):
         files.update(_hold_out(train, folder, data.num_valid, recipe.seed))
     return files, vetted
 
 
-def _without_lines(path: Path, lines: Collection[int], target: Path) -> Path:
-    """Writes a JSONL file without some of its lines; returns where."""
-    kept = (record for line, record in read_jsonl(path) if line not in lines)
+def _without_repeated(path: Path, target: Path) -> Path:
+    """A JSONL file with every question once: itself, or what is written to `target`."""
+    repeated = RepeatedQuestions(path)
+    lines = {
+        line
+        for line, record in read_jsonl(path)
+        if repeated.is_new(line, require_text(record, "question", f"{path}:{line}"))
+    }
+    if not repeated.count:
+        return path
+    repeated.warn()
+    kept = (record for line, record in read_jsonl(path) if line in lines)
     write_jsonl(target, kept, overwrite=True)
     return target
 
@@ -369,10 +378,11 @@ def as_jsonl(path: Path, data: Data, split: str, folder: Path) -> Path:
     from unspoken.data.tasks import gsm8k, icot
 
     target, kind = split_file(folder, f"given-{split}"), kind_of(path)
+    strict = data.strict or split == "train"
     if kind == "icot":
-        icot.convert(path, target, overwrite=True)
+        icot.convert(path, target, strict=strict, overwrite=True)
     elif kind == "gsm8k":
-        gsm8k.convert(path, target, data.thought, overwrite=True)
+        gsm8k.convert(path, target, data.thought, strict=strict, overwrite=True)
     else:
         return path
     return target
@@ -401,18 +411,14 @@ def _check_leaks(recipe: Recipe, splits: Splits) -> None:
     check_leaks(questions, allow=recipe.data.allow_leaks)
 
 
-def iter_split_questions(path: Path, leave_out: Collection[int] = ()) -> Iterator[str]:
+def iter_split_questions(path: Path, *, strict: bool = True) -> Iterator[str]:
     """The questions of a file in any form that unspoken reads.
 
     Args:
         path: the file.
-        leave_out: line numbers of JSONL.
+        strict: as for `unique_questions`.
     """
     from unspoken.data.tasks.icot import iter_lines
 
-    examples = (
-        iter_lines(path)
-        if kind_of_name(path) == ".txt"
-        else iter_questions(path, leave_out=leave_out)
-    )
-    return (example.question for example in examples)
+    read = iter_lines if kind_of_name(path) == ".txt" else iter_questions
+    return (example.question for example in read(path, strict=strict))

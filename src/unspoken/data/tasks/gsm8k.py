@@ -90,9 +90,20 @@ def is_raw(path: AnyPath) -> bool:
 
 
 def convert(
-    input: AnyPath, output: AnyPath, style: Style = "equations", *, overwrite: bool = False
+    input: AnyPath,
+    output: AnyPath,
+    style: Style = "equations",
+    *,
+    strict: bool = True,
+    overwrite: bool = False,
 ) -> int:
     """Writes the examples of one raw file as JSONL and returns how many there are.
+
+    Args:
+        input, output: the files.
+        style: what the thought is: `equations` or `sentences`.
+        strict: as for `unique_questions`.
+        overwrite: whether the output may be replaced.
 
     Raises:
         DataError: as `parse`, naming file and line.
@@ -103,7 +114,8 @@ def convert(
         for line, record in read_jsonl(input):
             yield line, parse(record, style, f"{input}:{line}")
 
-    return write_examples(output, unique_questions(input, numbered), overwrite=overwrite)
+    examples = unique_questions(input, numbered, strict=strict)
+    return write_examples(output, examples, overwrite=overwrite)
 
 
 def sentences(solution: str) -> str:

@@ -77,25 +77,36 @@ def format_line(example: Example, where: str = "example") -> str:
     return f"{example.question}||{example.thought} #### {example.answer}"
 
 
-def iter_lines(path: AnyPath) -> Iterator[Example]:
+def iter_lines(path: AnyPath, *, strict: bool = True) -> Iterator[Example]:
     """Yields the examples of a file of such lines.
 
+    Args:
+        path: the file.
+        strict: as for `unique_questions`.
+
     Raises:
-        DataError: as `parse_line`, for what `unspoken.data.jsonl.read_lines` refuses, and for a
-            question that stands in the file twice.
+        DataError: as `parse_line`, for what `unspoken.data.jsonl.read_lines` refuses, and, if
+            `strict`, for a question that stands in the file twice.
     """
 
     def numbered() -> Iterator[tuple[int, Example]]:
         for line, text in read_lines(path, needed=f"'{_FORM}' lines"):
             yield line, parse_line(text, f"{path}:{line}")
 
-    return unique_questions(path, numbered)
+    return unique_questions(path, numbered, strict=strict)
 
 
-def convert(input: AnyPath, output: AnyPath, *, overwrite: bool = False) -> int:
+def convert(
+    input: AnyPath, output: AnyPath, *, strict: bool = True, overwrite: bool = False
+) -> int:
     """Converts the authors' lines (.txt) to JSONL (.jsonl) or back; returns how many examples.
 
     The suffix of the output says which. On the way to .txt, ids and additional fields are lost.
+
+    Args:
+        input, output: the files.
+        strict: for .txt, as in `unique_questions`.
+        overwrite: whether the output may be replaced.
 
     Raises:
         DataError: for a line that cannot be read or written, or suffixes that do not tell the
@@ -112,7 +123,7 @@ def convert(input: AnyPath, output: AnyPath, *, overwrite: bool = False) -> int:
         )
     refuse_existing([target], overwrite=overwrite)
     if direction[1] == ".jsonl":
-        return write_examples(target, iter_lines(source), overwrite=overwrite)
+        return write_examples(target, iter_lines(source, strict=strict), overwrite=overwrite)
     count = 0
     with atomic_output(target, overwrite=overwrite) as file:
         # Blank lines being refused, the count of examples is the line number.

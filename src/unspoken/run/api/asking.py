@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unspoken.common.libraries import silence_libraries
-from unspoken.data.example import read_test_questions
+from unspoken.data.example import read_questions
 from unspoken.data.jsonl import read_jsonl
 from unspoken.data.questions import read_questions_from
 from unspoken.measure.ask import LoadedModel, load, with_card
@@ -66,7 +66,7 @@ def evaluate(
     options.setdefault("max_new_tokens", asked.max_new_tokens)
     with tempfile.TemporaryDirectory() as folder:
         file = as_file(data, Path(folder), "data")
-        examples = read_test_questions(file, limit=limit, strict=strict)
+        examples = read_questions(file, limit=limit, strict=strict)
     predictions, metrics = measure(
         asked.model,
         asked.tokenizer,

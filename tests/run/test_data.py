@@ -1,0 +1,50 @@
+"""The files of a run: taken as they are or converted, and what is wrong with them is said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from helpers.recipes import tiny_recipe
+from unspoken.check.data import read_sample
+from unspoken.common.errors import DataError
+from unspoken.data.example import read_questions
+from unspoken.run.data import make_data
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "icot", "gsm8k"])
+def test_a_test_question_that_stands_twice_is_a_warning_in_every_form(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    forms = {
+        "jsonl": '{{"question": "{0} ?", "thought": "{0} , 2", "answer": {1}}}',
+        "icot": "{0} ?||{0} , 2 #### {1}",
+        "gsm8k": '{{"question": "{0} ?", "answer": "{0} , <<1=1>>2\\n#### {1}"}}',
+    }
+
+    def write(name: str, numbers: Sequence[int]) -> str:
+        path = tmp_path / (f"{name}.txt" if kind == "icot" else f"{name}.jsonl")
+        path.write_text("".join(f"{forms[kind].format(n, n % 2)}\n" for n in numbers))
+        return str(path)
+
+    data = {"task": "jsonl", "train": write("train", range(20)), "num_valid": 0}
+    data["test"] = write("test", [100, 101, 100, 102, 100])
+    recipe = tiny_recipe(tmp_path / "run", data=data)
+    said = "test.{}: 2 of its lines have a question of an earlier one (line 3 that of line 1)"
+    splits, _ = make_data(recipe, tmp_path / "data", {})
+    assert said.format("txt" if kind == "icot" else "jsonl") in caplog.text
+    assert splits.test is not None
+    assert [one.question for one in read_questions(splits.test)] == ["100 ?", "101 ?", "102 ?"]
+    caplog.clear()
+    assert read_sample(recipe).num_test == 3
+    assert caplog.text.count("2 of its lines") == 1
+    strict = tiny_recipe(tmp_path / "run", data={**data, "strict": True})
+    with pytest.raises(DataError, match=r"test\.\w+:3: question: found '100 \?', which already"):
+        make_data(strict, tmp_path / "strict", {})
+    with pytest.raises(DataError, match=r"test\.\w+:3: question: found '100 \?', which already"):
+        read_sample(strict)
+    twice = tiny_recipe(tmp_path / "run", data={**data, "train": write("again", [1, 1])})
+    with pytest.raises(DataError, match=r"again\.\w+:2: question: found '1 \?', which already"):
+        make_data(twice, tmp_path / "twice", {})
