@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -91,13 +92,18 @@ def test_a_field_that_is_missing_is_named() -> None:
 def test_a_table_becomes_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = tmp_path / "tickets.csv"
     rows = [f'"{each["question"]}",{each["answer"]},7,so it is' for each in tickets(10)]
+    rows.append(rows[0])
     table.write_text("\n".join(["text,queue,priority,why", *rows]) + "\n")
     fields = ["--question_field", "text", "--answer_field", "queue", "--by", "queue"]
     fields += ["--thought_field", "why"]
     call(["data", "split", "--input", str(table), "--output", str(tmp_path / "out"), *fields])
-    assert "test.jsonl: 2 examples" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert re.search(r"test\.jsonl: [23] examples", out)
+    assert "1 of them ask again what an earlier one asks" in out
+    counts = re.findall(r"(\w+) (\d+)", re.findall(r"^queue: (.*)$", out, re.MULTILINE)[0])
+    assert sum(int(count) for _, count in counts) == 11
     read = {
         name: list(read_jsonl(tmp_path / "out" / f"{name}.jsonl")) for name in ("train", "test")
     }
-    assert len(read["train"]) == 8
+    assert len(read["train"]) + len(read["test"]) == 11
     assert set(read["test"][0][1]) == {"question", "answer", "thought", "priority"}

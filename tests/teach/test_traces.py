@@ -41,6 +41,19 @@ def test_records_have_the_seeds_fields_and_stand_in_order(tmp_path: Path) -> Non
     assert (again.num_done_before, again.num_written, again.num_tokens) == (20, 0, 100)
 
 
+def test_a_gold_answer_outside_the_choices_is_said_before_anything_is_asked(
+    tmp_path: Path,
+) -> None:
+    questions = [
+        {"question": "Why?", "answer": "billing"},
+        {"question": "How?", "answer": "biling"},
+    ]
+    engine = FakeEngine()
+    with pytest.raises(DataError, match=r"questions:2: answer: found 'biling'; needed: one of"):
+        generate_traces(engine, questions, tmp_path / "traces.jsonl", choices=("billing", "login"))
+    assert not engine.chunks and not (tmp_path / "traces.jsonl").exists()
+
+
 def test_an_interrupted_run_goes_on_and_ends_like_an_uninterrupted_one(tmp_path: Path) -> None:
     whole = tmp_path / "whole.jsonl"
     generate_traces(FakeEngine(), QUESTIONS, whole)

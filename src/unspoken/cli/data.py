@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,6 +13,9 @@ from cyclopts import Parameter
 from unspoken.cli.options import Flag, Overwrite
 from unspoken.cli.output import waiting
 from unspoken.recipe.sections import SIZES, read_sizes
+
+#: Values of a column that are printed with their counts.
+_SHOWN = 20
 
 
 def multiplication(
@@ -229,6 +233,7 @@ def split(
         same seed, same files
     """
     from unspoken.data.jsonl import json_line, write_dataset
+    from unspoken.data.leaks import normalize
     from unspoken.data.questions import read_questions_from
     from unspoken.data.split import split_records
 
@@ -246,6 +251,14 @@ def split(
         lines = {name: map(json_line, part) for name, part in parts.items()}
         description = write_dataset(output, lines, settings, overwrite=overwrite)
     _print_counts(description, output)
+    num_again = len(records) - len({normalize(record["question"]) for record in records})
+    if num_again:
+        print(f"{num_again:,} of them ask again what an earlier one asks, and went where that is")
+    if field is not None:
+        counts = Counter(str(record[field]) for record in records).most_common()
+        shown = ", ".join(f"{value} {count:,}" for value, count in counts[:_SHOWN])
+        more = len(counts) - _SHOWN
+        print(f"{by}: {shown}{f' and {more:,} other values' if more > 0 else ''}")
 
 
 def icot(*, input: Path, output: Path, overwrite: Overwrite = False) -> None:

@@ -21,8 +21,10 @@ from unspoken.common.locks import locked
 from unspoken.common.progress import AnswersBar
 from unspoken.data.example import extract_gold
 from unspoken.data.questions import index_ids, read_questions_from
+from unspoken.measure.grade import stated_gold
 from unspoken.measure.sampling import Sampling, seed_of
 from unspoken.parallel.world import read_world
+from unspoken.recipe.choices import require_choice
 from unspoken.teach.engines import Engine, Reply, Request, Usage
 from unspoken.teach.engines.budget import Unanswered
 from unspoken.teach.prompts import PromptWriter, make_prompt_writer
@@ -125,6 +127,7 @@ def generate_traces(
     sampling.require_samples(samples_per_question, "samples_per_question")
     if isinstance(questions, str) or not isinstance(questions, Sequence):
         questions = read_questions_from(questions)
+    _require_choices(questions, choices)
     indices = index_ids(questions, lambda index: f"questions:{index + 1}")
     records = {name: (index, questions[index]) for name, index in indices.items()}
     plan = selection.plan(len(records))
@@ -138,6 +141,14 @@ def generate_traces(
         require_same_settings(path, settings)
         write_settings(path, settings, plan)
         return _complete(engine, requests, sampling, path, names=records, progress=progress)
+
+
+def _require_choices(questions: Sequence[Mapping[str, Any]], choices: Sequence[str] | None) -> None:
+    """Refuses gold answers that are none of the choices, before a teacher is asked for money."""
+    for number, record in enumerate(questions if choices else (), start=1):
+        gold = record.get("answer")
+        if choices and isinstance(gold, str) and gold.strip():
+            require_choice(stated_gold(gold), choices, f"questions:{number}: answer")
 
 
 def _complete(
