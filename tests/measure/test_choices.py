@@ -253,6 +253,13 @@ def test_a_choice_is_drawn_by_its_whole_probability(model: Any, tokenizer: Any) 
         assert abs(counts.get(number, 0) / count - share) < 4 * spread + 1e-9
 
 
+def test_a_choice_that_has_no_room_is_said_before_it_is_asked_for(model: Any) -> None:
+    decoder = Decoder(model, eos_token_id=1, pad_token_id=0, batch_size=2)
+    room = model.config.n_positions
+    with pytest.raises(DataError, match="the model 2 positions after it; needed: 3 for the long"):
+        decoder.score([5] * (room - 2), [[6], [6, 7, 1]], 1.0)
+
+
 def test_a_completion_that_answers_with_a_choice_stays(model: Any, tokenizer: Any) -> None:
     template = Template("plain", tokenizer)
     decoder = Decoder(model, eos_token_id=1, pad_token_id=0, batch_size=4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -233,7 +234,6 @@ def split(
         same seed, same files
     """
     from unspoken.data.jsonl import json_line, write_dataset
-    from unspoken.data.leaks import normalize
     from unspoken.data.questions import read_questions_from
     from unspoken.data.split import split_records
 
@@ -251,14 +251,9 @@ def split(
         lines = {name: map(json_line, part) for name, part in parts.items()}
         description = write_dataset(output, lines, settings, overwrite=overwrite)
     _print_counts(description, output)
-    num_again = len(records) - len({normalize(record["question"]) for record in records})
-    if num_again:
-        print(f"{num_again:,} of them ask again what an earlier one asks, and went where that is")
+    _print_repeated(records)
     if field is not None:
-        counts = Counter(str(record[field]) for record in records).most_common()
-        shown = ", ".join(f"{value} {count:,}" for value, count in counts[:_SHOWN])
-        more = len(counts) - _SHOWN
-        print(f"{by}: {shown}{f' and {more:,} other values' if more > 0 else ''}")
+        _print_values(by or field, [str(record[field]) for record in records])
 
 
 def icot(*, input: Path, output: Path, overwrite: Overwrite = False) -> None:
@@ -278,6 +273,22 @@ def icot(*, input: Path, output: Path, overwrite: Overwrite = False) -> None:
     with waiting("converting"):
         count = convert(input, output, overwrite=overwrite)
     print(f"{output}: {count:,} examples")
+
+
+def _print_repeated(records: Sequence[Mapping[str, Any]]) -> None:
+    from unspoken.data.leaks import normalize
+
+    num_again = len(records) - len({normalize(record["question"]) for record in records})
+    if num_again:
+        print(f"{num_again:,} of them ask again what an earlier one asks, and went where that is")
+
+
+def _print_values(name: str, values: Sequence[str]) -> None:
+    """The values of a column with their counts, in which a typo shows."""
+    counts = Counter(values).most_common()
+    shown = ", ".join(f"{value} {count:,}" for value, count in counts[:_SHOWN])
+    more = len(counts) - _SHOWN
+    print(f"{name}: {shown}{f' and {more:,} other values' if more > 0 else ''}")
 
 
 def _print_counts(description: dict[str, Any], output: Path) -> None:

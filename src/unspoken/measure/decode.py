@@ -169,10 +169,20 @@ class Decoder:
             prompt: token ids.
             endings: token ids, at least one each.
             temperature: of the distribution of each token, above 0.
+
+        Raises:
+            DataError: the prompt leaves too few positions for the longest ending.
         """
         import torch
 
         longest, model = max(map(len, endings)), self.model
+        room = _limit(model, len(prompt), longest)
+        if room < longest:
+            raise DataError(
+                f"a prompt has {len(prompt)} tokens, and the model {room} positions after it; "
+                f"needed: {longest} for the longest choice; leave the question out or take a model "
+                "with more positions"
+            )
         found: list[float] = []
         training = model.training
         if training:

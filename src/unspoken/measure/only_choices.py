@@ -70,31 +70,30 @@ class ChoiceDecoder:
             rooms = [max(0, room - len(prompts[number]) - self._longest) for number in open_ones]
             kept = [ids[:most] for ids, most in zip(kept, rooms, strict=True)]
         begun = [[*prompts[number], *ids] for number, ids in zip(open_ones, kept, strict=True)]
-        if draws is None:
-            answered = self._decoder.stream(
-                begun, self._longest, stopping=stopping, allowed=self._next
-            )
-        else:
-            seeds = [draws.seeds[number] for number in open_ones]
-            answered = self._draw(begun, draws.temperature, seeds, stopping)
+        own = draws and draws._replace(seeds=[draws.seeds[number] for number in open_ones])
+        answered = self._answer(begun, own, stopping)
         for place, found in answered:
             ids = [*kept[place], *found.token_ids]
             yield open_ones[place], found._replace(token_ids=ids)
 
-    def _draw(
+    def _answer(
         self,
         begun: Sequence[Sequence[int]],
-        temperature: float,
-        seeds: Sequence[int],
+        draws: Draws | None,
         stopping: Callable[[], bool],
     ) -> Iterator[tuple[int, Completion]]:
-        """Yields one of the choices after each of these tokens, as it is likely among them."""
+        """Yields one of the choices after each of these beginnings."""
         import torch
 
-        for place, (ids, seed) in enumerate(zip(begun, seeds, strict=True)):
+        if draws is None:
+            yield from self._decoder.stream(
+                begun, self._longest, stopping=stopping, allowed=self._next
+            )
+            return
+        for place, (ids, seed) in enumerate(zip(begun, draws.seeds, strict=True)):
             if stopping():
                 return
-            scores = self._decoder.score(ids, self._answers, temperature)
+            scores = self._decoder.score(ids, self._answers, draws.temperature)
             # another stream than that of the completion, which this one depends on
             generator = torch.Generator().manual_seed(seed_of(seed, "choice"))
             number = int(torch.multinomial(scores.softmax(0), 1, generator=generator))
