@@ -208,7 +208,7 @@ def test_choices_are_named_in_prompts_and_stay_with_the_student(tmp_path: Path) 
         student.model, parities[6:], output=tmp_path / "at_once", settings=SHORT, **options
     )
     assert at_once.model.template.choices == ("0", "1")
-    with pytest.raises(DataError, match=r"train\.jsonl:1: answer: .* of the choices 'even, odd'"):
+    with pytest.raises(DataError, match=r"given.test\.jsonl:1: answer: .* choices 'even, odd'"):
         unspoken.distil(
             SMALLEST, parities[6:], choices=["even", "odd"], output=tmp_path / "other", **options
         )
