@@ -1141,7 +1141,7 @@ def test_what_does_not_say_the_same_is_wrong(kind: str, predicted: str, gold: st
 
 
 @pytest.mark.parametrize(
-    ("name", "count"), [("answer_cases.jsonl", 66), ("answer_neighbours.jsonl", 1429)]
+    ("name", "count"), [("answer_cases.jsonl", 66), ("answer_neighbours.jsonl", 3078)]
 )
 def test_cases_that_strangers_brought_are_judged_as_they_should_be(
     tmp_path: Path, name: str, count: int

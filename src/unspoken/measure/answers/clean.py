@@ -32,7 +32,7 @@ _CHARACTERS = str.maketrans(
     | dict.fromkeys("‘’′", "'")
     | dict.fromkeys("\u00a0\u2007\u2009\u202f\u3000", " ")
     | dict.fromkeys("\u00ad\u200b\u200e\u200f\u2060\ufeff", "")
-    | dict(zip("，；。％＄＝＋μ（）、٪٫٬￥", ",;.%$=+µ(),%.,¥", strict=True))
+    | dict(zip("，；。．％＄＝＋μ（）、٪٫٬￥", ",;..%$=+µ(),%.,¥", strict=True))
     | dict.fromkeys("✓✔✅☑", "")
     | {"π": r"\pi ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "∪": r"\cup "}
     | {"±": r"\pm ", "∓": r"\mp ", "≠": r"\ne ", "≈": r"\approx ", "∈": r"\in ", "∅": r"\emptyset "}
@@ -98,6 +98,9 @@ _REWRITES = tuple(
         (r"\s+", " "),
     )
 )
+_LINES = re.compile(
+    r"(?:\\\{)? ?\\begin ?\{(cases|aligned|align\*?|gathered)\}(.*)\\end ?\{\1\}[ .]*", re.DOTALL
+)
 _ARROW = re.compile(r"^(?:=>?|→|⇒|\\(?:Rightarrow|implies|to)(?![a-z]))\s*")
 _NUMBER_AHEAD = r"(?=[-+]?\s*[$€£¥₹]?\s*[-+]?\s*\.?[0-9]|\\(?:sqrt|pi))"
 _LEAD_IN = re.compile(
@@ -106,13 +109,54 @@ _LEAD_IN = re.compile(
     re.IGNORECASE,
 )
 _NEGATION = re.compile(
-    r"\b(?:not|never|no)\b|n't\b|^(?:half|twice|thrice|double|triple)\b"
+    r"\b(?:not|never|no|doubt\w*|unlikely|if|suppose|assum(?:e|ing))\b|n't\b|^(?:half|twice|thrice|double|triple)\b"
     r"|^(?:option|choice|answer) ?\(?[A-J]\)? ?:",
     re.IGNORECASE,
 )
 
 
 _CALLED = {"pi": r"\pi", "infinity": r"\infty"}
+
+
+#: What makes an expression of a box before or after it: -\boxed{3}, \boxed{3}^2, not \boxed{3}.
+_JOINED_BEFORE = re.compile(
+    r"(?:(?<![\w-])-|[=(,$]\s*-\s*|[\d^]|(?<=[\w})])\s*[/+]\s*"
+    r"|\\(?:ne|neq|cdot|times|pm|mp|div)\s*"
+    r"|\\(?:[dt]?frac|sqrt|ln|log|sin|cos|tan)(?:\[[^\[\]]*\])?\s*\{\s*"
+    r"|\\[dt]?frac\s*\{(?:[^{}]|\{[^{}]*\})*\}\s*\{\s*|\^\s*\{\s*)\Z"
+)
+_DENIED = re.compile(r"\bnot \$?\Z")
+_JOINED_AFTER = re.compile(
+    r"\s*(?:[+^/]|\\(?:cdot|times|pm|mp|div|pi|sqrt|[dt]?frac)(?![a-z])"
+    r"|(?:hundred|thousand|million|billion|trillion|dozen)\b)|[a-zA-Z](?![A-Za-z])(?<![mgslh])"
+)
+_SEGMENT_END = re.compile(r"\$|\\[()\[\]]|\n")
+_MAX_SEGMENT = 200
+
+
+def expression_of_box(text: str, boxes: list[Box], box: Box) -> str:
+    r"""Returns what a box states: its content, or the expression of which it is only a part.
+
+    That is `-3` for `-\boxed{3}` and `\frac{3}{5}` for `\frac{\boxed{3}}{\boxed{5}}`, where the
+    content alone is another number.
+    """
+    before, after = text[max(0, box.start - 40) : box.start], text[box.end : box.end + 20]
+    if _DENIED.search(before):
+        return f"not {box.content}"
+    if not (_JOINED_BEFORE.search(before) or _JOINED_AFTER.match(after)):
+        return box.content
+    left = max(0, box.start - _MAX_SEGMENT)
+    starts = [end.end() for end in _SEGMENT_END.finditer(text, left, box.start)]
+    start = starts[-1] if starts else left
+    end = _SEGMENT_END.search(text, box.end, box.end + _MAX_SEGMENT)
+    stop = end.start() if end else min(len(text), box.end + _MAX_SEGMENT)
+    found, position = "", start
+    for each in boxes:
+        if position <= each.start and each.end <= stop:
+            is_plain = re.fullmatch(r"[0-9.]+", each.content) and not text[each.start - 1].isalnum()
+            content = each.content if is_plain else f"({each.content})"
+            found, position = found + text[position : each.start] + content, each.end
+    return (found + text[position:stop]).strip()
 
 
 class Box(NamedTuple):
@@ -177,7 +221,10 @@ def _joins(gap: str) -> bool:
     """Returns whether the text between two boxes says that they are one list."""
     if len(gap) > _MAX_BETWEEN:
         return False
-    return re.fullmatch(r"\s*(?:(?:[,;，、]|and|or)\s*)+", _BETWEEN.sub(" ", gap)) is not None
+    return (
+        re.fullmatch(r"\s*(?:(?:[,;，、&]|and|or|as well as)\s*)+", _BETWEEN.sub(" ", gap))
+        is not None
+    )
 
 
 def tidy(text: str) -> str:
@@ -206,9 +253,22 @@ def clean(answer: str) -> str:
         answer = re.sub(r"\\\\(?=[A-Za-z(){}[\]])", r"\\", answer)
     for pattern, replacement in _REWRITES:
         answer = pattern.sub(replacement, answer)
-    answer = tidy(answer).rstrip(",;: ")
+    answer = _without_environment(tidy(answer).rstrip(",;: "))
     answer = re.sub(r"(?<=[A-Za-z]{2})!+$", "", answer)
     return _ARROW.sub("", answer)
+
+
+def _without_environment(answer: str) -> str:
+    r"""Returns `x = 1, y = 5` for the lines of a system in \begin{cases} or \begin{aligned}."""
+    lines = _LINES.fullmatch(answer)
+    if lines is None:
+        return answer
+    rows = [
+        row.replace("&=", "=").replace("& =", "=").strip(" ,;") for row in lines[2].split("\\\\")
+    ]
+    rows = [row for row in rows if row]
+    are_equations = all("=" in row and "&" not in row for row in rows)
+    return ", ".join(rows) if rows and are_equations else answer
 
 
 def as_text(answer: str) -> str:

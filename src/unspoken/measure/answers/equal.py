@@ -33,6 +33,7 @@ from unspoken.measure.answers.structure import (
     System,
     has_or,
     is_name,
+    is_supposed,
     read_list,
     read_matrix,
     read_parts,
@@ -58,7 +59,7 @@ _CHOICE = re.compile(
 )
 _MAX_CHOICE_CHARACTERS = 200
 _BASED = re.compile(
-    r"([0-9A-Z]+) ?_ ?\{? ?([0-9]{1,2}|[a-z]{3,11}) ?\}?"
+    r"(?:([0-9A-Z]+)|\( ?([0-9A-Z]+) ?\)) ?_ ?\{? ?([0-9]{1,2}|[a-z]{3,11}) ?\}?"
     r"|([0-9A-Z]+),? \(?(?:in )?base[ -]([0-9]{1,2}|[a-z]{3,11})\)?"
 )
 _BASES = [
@@ -80,6 +81,7 @@ _ARITHMETIC = re.compile(r"[0-9\s+\-*/^().,{}]+")
 _OPERATION = re.compile(r"[0-9)}]\s*(?:[+*/-]\s*)+[({.0-9]")
 _FRACTION_OF_POWER = re.compile(r"-?[0-9]+ ?/ ?\(?[0-9]+ ?\^ ?(?:[0-9]+|\{ ?[0-9]+ ?\})\)?")
 _RELATION = re.compile(r"\\(?:le|ge|ne)(?![a-z])|<|>")
+_AND = re.compile(r"(?<![A-Za-z\\])and(?![A-Za-z])")
 _TURNED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le", "\\ne": "\\ne"}
 _VARIABLE_K = re.compile(r"(?<=[0-9])k\b")
 _ONE_SIDED, _TWO_SIDED = 3, 5  # parts of x < 7 and of 2 < x < 7
@@ -149,7 +151,7 @@ def compare_answers(predicted: str, gold: str, *, words: Words = "sentence") -> 
         return False
     if as_text(first) == as_text(second):
         return True
-    if first.isdigit() and second.isdigit():
+    if first.isdecimal() and second.isdecimal():
         return int(first) == int(second)
     pairs = [(one, other) for one in readings(first, words) for other in readings(second, "around")]
     try:
@@ -346,10 +348,12 @@ class _Comparison:
             return None
         # 12,34,567 is a number, but beside the list 12, 34, 567 it is that list
         one, other = (
-            read_list(answer) if each is None and "," in answer else each
+            read_list(answer) if each is None and re.search(",(?!0[0-9])", answer) else each
             for each, answer in zip(lists, (first, second), strict=True)
         )
-        return one is not None and other is not None and self._equal_in_any_order(one, other)
+        if one is None or other is None or _one_is_an_intersection(first, second):
+            return False
+        return self._equal_in_any_order(one, other)
 
     def _equal_in_order(self, first: Sequence[str], second: Sequence[str]) -> bool:
         return len(first) == len(second) and all(map(self.same, first, second))
@@ -388,6 +392,8 @@ def _value_of_equation(sides: Sequence[str], *, is_answer: bool = False) -> str 
     """
     if len(sides) == 1:
         return sides[0]
+    if is_supposed(sides[0]):
+        return None
     if is_name(sides[0]):
         return sides[-1]
     left, right = read_expression(sides[0]), read_expression(sides[-1])
@@ -415,8 +421,8 @@ def _equal_based(first: str, second: str) -> bool | None:
 
 
 def _digits_and_base(number: re.Match[str]) -> tuple[str, str]:
-    digits, base = number[1] or number[3], number[2] or number[4]
-    return digits, str(_BASES.index(base)) if base in _BASES else base
+    digits, base = number[1] or number[2] or number[4], number[3] or number[5]
+    return digits.lstrip("0"), str(_BASES.index(base)) if base in _BASES else base
 
 
 def _equal_digit_rows(first: str, second: str) -> bool | None:
@@ -442,6 +448,13 @@ def _read_relation(text: str) -> list[str] | None:
     parts = re.split(rf"({_RELATION.pattern})", text)
     stripped = [part.strip() for part in parts]
     return stripped if all(stripped) and len(stripped) in (_ONE_SIDED, _TWO_SIDED) else None
+
+
+def _one_is_an_intersection(first: str, second: str) -> bool:
+    r"""Whether only one of two answers joins its inequalities by "and": x < 2 and x > 3."""
+    are_both = [_AND.search(answer) and _RELATION.search(answer) for answer in (first, second)]
+    is_union = [has_or(answer) or "\\cup" in answer for answer in (first, second)]
+    return bool((are_both[0] and is_union[1]) or (are_both[1] and is_union[0]))
 
 
 def _same_up_to_sign(first: Sequence[str], second: Sequence[str]) -> bool:

@@ -10,7 +10,14 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from unspoken.measure.answers.clean import BOX, Box, find_boxes, last_boxes, tidy
+from unspoken.measure.answers.clean import (
+    BOX,
+    Box,
+    expression_of_box,
+    find_boxes,
+    last_boxes,
+    tidy,
+)
 
 _DECORATION = r"[ \t*_`]*"
 _LINE_START = r"^[ \t>*_#`]*"
@@ -21,8 +28,8 @@ _FLAGS = re.IGNORECASE | re.MULTILINE
 # What is so plainly an answer that no colon is needed before it: FINAL ANSWER 42.
 _PLAIN_VALUE = r"(?=\(?[A-J]\)?[.\s*]*$|\\boxed|[-+(\\]*[$€£¥₹]?\s?\.?[0-9][0-9.,/:]*[^\n]{0,40}$)"
 
-_TAG = re.compile(r"<answer>", re.IGNORECASE)
-_TAG_END = re.compile(r"</answer>", re.IGNORECASE)
+_TAG = re.compile(r"<(?:final_)?answer>", re.IGNORECASE)
+_TAG_END = re.compile(r"</(?:final_)?answer>", re.IGNORECASE)
 _FINAL_ANSWER = re.compile(
     rf"{_UNQUOTED}final\s+answer{_DECORATION}(?:is\b{_DECORATION})?[:：]"
     rf"|{_LINE_START}final\s+answer{_DECORATION}$"
@@ -55,6 +62,10 @@ _MARKERS = (
 )
 _SENTENCE_MARKERS = (_FINAL_ANSWER_SENTENCE, _ANSWER_SENTENCE)
 
+_SUPPOSING = re.compile(
+    r"\b(?:suppose|assume|assuming|if|whether)(?: that)? (?:the |my )?(?:(?:final|correct) )?\Z",
+    re.IGNORECASE,
+)
 _SINGLE_HASH = re.compile(r"(?<!#)#([ \t]*[+\-$]?[0-9][0-9 \t.,/:%+-]*|[^\s#]+)\Z")
 _LEADING_MARKER = re.compile(
     rf"[ \t>*_#`]*(?:(?:so|thus|therefore|hence),?\s+)?(?:(?:the|my)\s+)?(?:(?:final|correct)\s+)?"
@@ -70,15 +81,26 @@ _QUESTION = re.compile(
 _END_TOKEN = re.compile(
     r"<[|｜](?:im[_▁](?:end|start)|end|end[_▁]?of[_▁]?(?:text|turn|sentence|message|solution)"
     r"(?:[_▁]token)?|eo[tms](?:[_▁]id)?|return|call|user)[|｜]>"
+    r"|<[|｜](?:observation|role_end|assistant_end|end_?of_?response|END_RESPONSE)[|｜]>"
+    r"|\[\|endofturn\|\]|<seed:eos>|<eoa>"
     r"|</s>|<eos>|<pad>|<\|pad\|>|\[EOS\]|\[/?INST\]|<(?:end|start)_of_turn>",
     re.IGNORECASE,
 )
 _CALCULATION = re.compile(r"<<[^<>]*>>")  # GSM8K's notes for a calculator: 9*2=$<<9*2=18>>18
 _THINK_END = "</think>"
+# How other families set a thought apart, and what only says that the answer begins.
+_THOUGHT_TAG = re.compile(
+    r"(?P<start><(?:thinking|thought|reasoning|reflection|seed:think)>|\[THINK\]|◁think▷"
+    r"|<\|(?:begin_of_thought|START_THINKING)\|>)"
+    r"|(?P<end></(?:thinking|thought|reasoning|reflection|seed:think)>|\[/THINK\]|◁/think▷"
+    r"|<\|(?:end_of_thought|END_THINKING)\|>)"
+    r"|<\|(?:begin_of_solution|START_RESPONSE)\|>"
+)
 # A text in OpenAI's Harmony format: channels of which only the final one is spoken.
 _FINAL_CHANNEL = re.compile(r"<\|channel\|>\s*final\b[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>")
 _OTHER_CHANNEL = re.compile(r"<\|channel\|>\s*(?:analysis|commentary)\b[^<]*<\|message\|>")
 _BARE_CHANNEL = re.compile("analysis")
+_BARE_THOUGHT = re.compile("analysis(?=[A-Z])")
 _CHANNEL_END = re.compile(r"<\|(?:end|call|return)\|>(?:\s*<\|start\|>[^<]*)?")
 _ONLY_DECORATION = re.compile(r"[\s*_#`$-]*|\\[\[(]")
 # What leads to a marker in its own line: "**", "Thus, the", and before a box "The answer is $".
@@ -198,19 +220,26 @@ class _Spoken(NamedTuple):
 def _find_spoken(text: str) -> _Spoken:
     if len(text) > MAX_CHARACTERS:
         return _Spoken("", "", None, "", is_stated=False)
+    text = _THOUGHT_TAG.sub(_as_think_tag, text)
     inside, closed, after = _split_thought(text)
     spoken = _without_recitation(_spoken_part(text))
     statement = _find_statement(spoken)
     answer = _CALCULATION.sub("", statement.answer) if statement else _last_line(spoken)
     says_nothing = closed and not _END_TOKEN.sub("", after).strip()
     is_thinking = after.lstrip().startswith("<think>") or (not closed and _in_channel(text))
-    if is_thinking:  # a text that was cut off in its thought has not answered
+    if is_thinking or says_nothing:  # a text that was cut off in its thought has not answered
         answer = ""
     is_stated = not says_nothing and not is_thinking and (closed or statement is not None)
     return _Spoken(inside, spoken, statement, answer, is_stated and answer != "")
 
 
+def _as_think_tag(tag: re.Match[str]) -> str:
+    return "<think>" if tag["start"] else _THINK_END if tag["end"] else ""
+
+
 def _in_channel(text: str) -> bool:
+    if _BARE_THOUGHT.match(text):
+        return True
     return "<|channel|>" in text and _OTHER_CHANNEL.search(text) is not None
 
 
@@ -239,6 +268,8 @@ def _find_statement(text: str) -> Statement | None:
             found = _find_box(whole)
         else:
             starts = list(marker.finditer(text))[: -_MAX_TRIES - 1 : -1]
+            if marker in _SENTENCE_MARKERS:
+                starts = [each for each in starts if not _is_supposed(text, each.start())]
             stated = (
                 Statement(start.start(), _answer_after(whole, marker, start.end()), marker)
                 for start in starts
@@ -252,6 +283,11 @@ def _find_statement(text: str) -> Statement | None:
     end = text.rstrip()
     hash_sign = _SINGLE_HASH.search(end, max(0, len(end) - _MAX_LINE))
     return Statement(hash_sign.start(), tidy(hash_sign[1]), _SINGLE_HASH) if hash_sign else None
+
+
+def _is_supposed(text: str, position: int) -> bool:
+    """Whether an answer is only assumed: "Suppose that the answer is"."""
+    return _SUPPOSING.search(text[max(0, position - 60) : position]) is not None
 
 
 def _first_filled(statements: Iterator[Statement]) -> Statement | None:
@@ -273,7 +309,7 @@ def _find_box(whole: _Text) -> Statement | None:
     # Nothing of a box around it is thought.
     around = [each.start for each in whole.boxes if each.start <= box.start <= box.end <= each.end]
     start = min(around, default=box.start)
-    return Statement(start, tidy(box.content), None)
+    return Statement(start, tidy(expression_of_box(whole.text, whole.boxes, box)), None)
 
 
 def _before(text: str, stated: Statement) -> str:
@@ -378,7 +414,7 @@ def _answer_after(whole: _Text, marker: re.Pattern[str], position: int) -> str:
     in_line = [box for box in whole.boxes if start <= box.start < end]
     if in_line:
         box = last_boxes(text, in_line)
-        return tidy(box.content) if box else ""
+        return tidy(expression_of_box(text, in_line, box)) if box else ""
     end = _end_of_matrix(text, start, end)
     line = text[start : min(end, start + _MAX_LINE)]
     if marker is _HASHES and _is_heading(line, whole.text, end):
@@ -387,7 +423,7 @@ def _answer_after(whole: _Text, marker: re.Pattern[str], position: int) -> str:
     while leading := _LEADING_MARKER.match(line, start):
         start = leading.end()
     # "36. I hope it is correct." A decimal point has no space after it.
-    sentence_end = rf"[.!]\s+(?!{_GERMAN_MONTH})(?=[A-Z])"
+    sentence_end = rf"[.!]\s+(?!{_GERMAN_MONTH}|(?:No|Wait|Actually|Sorry|Oops)\b)(?=[A-Z])"
     if marker not in _SENTENCE_MARKERS:
         sentence_end = rf"(?<=[\d%)}}$]){sentence_end}|[.!]\s+(?=I hope\b)"
     return tidy(re.split(sentence_end, line[start:], maxsplit=1)[0])

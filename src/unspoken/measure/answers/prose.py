@@ -77,13 +77,16 @@ _NOT_THE_OTHER = re.compile(r"(?:and )?not (?:option )?\(?[\w$.,%-]{1,20}\)?")
 _REFUSED = re.compile(
     r"\b(?:not|no|none|nor|neither|never|nothing|nobody|without|cannot|\w+n't|or|either|between|than"
     r"|if|unless|except|least|most|over|under|above|below|up to|exceeds?|minus|plus|times|divided"
+    r"|upwards?|excess|some|several|part|portion|fraction|fail(?:s|ed)?|doubt\w*|unlike|differs?"
+    r"|different|far|too|unlikely|let|suppose|assum(?:e|ing)|even|odd|reciprocal|opposite|inverse|logarithm|successor|predecessor"
+    r"|absolute|digits?|divisors?|factors|factorial|complement|conjugate|tenths?"
     r"|multiplied|squared?|cubed?|roots?|power|half|halves|thirds?|quarters?|fourths?|fifths?|twice"
     r"|thrice|double[sd]?|tripled?|dozens?|hundreds?|thousands?|millions?|billions?|trillions?|factor"
     r"|multiple|divisible|remainder|mod|modulo|base|log|maybe|perhaps|possibly|probably|guess"
     r"|unknown|unclear|impossible|undefined|infinite(?:ly)?|insufficient|determined?|wrong|incorrect"
     r"|false|error|short|mistake|instead|but|although|however|almost|nearly|one|two|three|four|five|six"
-    r"|seven|eight|nine|ten|eleven|twelve|negative|zero|another|before|after|until|nicht|kein\w*"
-    r"|mehr|weniger|oder|pas|ne|ni|jamais|moins|ou|nunca|sin|menos|não|nem|mas|más|mais|più|meno"
+    r"|seven|eight|nine|ten|eleven|twelve|\w+teen|(?:twen|thir|for|fif|six|seven|eigh|nine)ty|negative|zero|another|before|after|until|nicht|kein\w*"
+    r"|mehr|weniger|oder|pas|ne|ni|jamais|moins|non|niet|geen|inte|ikke|nie|bukan|tidak|nu|nuk|není|nejsou|ei|eivät|alle|yli|nije|nisu|mitte|fast|hälfte|drittel|viertel|tiers|ou|nunca|sin|menos|não|nem|mas|más|mais|più|meno"
     r"|über|unter|höchstens|mindestens|beinahe|kaum|weder|ohne|halb\w*|doppelt\w*|falsch|presque"
     r"|sans|aucune?|rien|faux|fausse|casi|ningun[oa]?|ningún|mitad|doble|falso|quasi|quase|senza|né"
     r"|metà|doppio|sem|metade|dobro)\b",
@@ -97,6 +100,8 @@ _DOUBT = re.compile(
 _NEGATION = re.compile(
     r"\b(?:not|no|never|none|false|incorrect|wrong|cannot|\w+n't)\b", re.IGNORECASE
 )
+_CONDITION = re.compile(r"^(?:but|if|unless|except|only|when|provided|assuming|sometimes|partly)\b")
+_TURN = re.compile(r"\b(?:no|wait|actually|rather|sorry|instead)\b(?:,|\.\.)", re.IGNORECASE)
 _CONSENT = re.compile(r"\b(?:true|correct|right|yes)\b", re.IGNORECASE)
 #: What stands before a number that is only a name: Step 3.
 _LABEL = re.compile(
@@ -104,6 +109,13 @@ _LABEL = re.compile(
     r"|questions?|problems?|exercises?|examples?|lines?|rows?|columns?|items?|equations?|methods?"
     r"|rules?|versions?|rounds?|levels?|stages?|groups?|phase|route|class|grade|bus|gate|war|type"
     r"|no\.?|player|team|house|box|number|(?:sum|difference|product|quotient) of)\s*$",
+    re.IGNORECASE,
+)
+#: What makes another number of the one that follows it: fifty percent of 72, next to 72.
+_TAKES_FROM = re.compile(
+    r"\b(?:percent(?:age)?|share|rest|all|any|each|many|few|ratio|integral|derivative|value) of"
+    r"(?: (?:the|these|those|his|her|its|their|all))?\s*$"
+    r"|\b(?:from|near|next to|close to|prior to|beside|past|against|like|by means of)\s*$",
     re.IGNORECASE,
 )
 _NUMBER = re.compile(
@@ -115,7 +127,11 @@ _DIRECTION = (
     r"(loss|losses|decrease|decline|drop|reduction|deficit|debt|fall|increase|gain|profit|rise|growth"
     r"|surplus|raise|discount)\b(?: of| by)?\s*"
 )
-_DIRECTIONS = re.compile(rf"{_DIRECTION}$", re.IGNORECASE)
+_DIRECTIONS = re.compile(
+    rf"{_DIRECTION}$|\b(?:(?P<down>decreased|fell|dropped|declined|shrank|reduced)"
+    r"|(?P<up>increased|rose|grew|went up|raised))(?: by)?\s*$",
+    re.IGNORECASE,
+)
 _CHANGE = re.compile(rf"(?:an? )?{_DIRECTION}([-$€£¥₹\d].*)|an? ([$€£¥₹\d].*)", re.IGNORECASE)
 _NO_PROSE = re.compile(r"\w\(|[=<>^\\{}\[\]|?*+_]|[.!:;] ")
 _SAID_OF_NUMBER = re.compile(r"[a-z] (?:was|were|are|is|have|has|had|will)\b")
@@ -191,7 +207,8 @@ def _same_in_several_ways(text: str) -> list[str]:
 def _without_reason(text: str) -> str:
     match = _REASON.search(text)
     head = text[: match.start()].strip() if match else ""
-    return head if head and not _REFUSED.search(head) else text
+    is_taken_back = match is not None and _TURN.search(match[0]) is not None
+    return head if head and not is_taken_back and not _REFUSED.search(head) else text
 
 
 def _without_remark(text: str) -> str:
@@ -216,6 +233,8 @@ def _without_remark(text: str) -> str:
 
 def _agrees_with_truth(head: str, remark: str) -> bool:
     """Whether a remark goes with the yes or no before it: not "No, it is true"."""
+    if _CONDITION.search(remark):
+        return False
     says_no = _NEGATION.search(remark) is not None
     if head.casefold() in ("yes", "true"):
         return not says_no
@@ -259,9 +278,16 @@ def _number_of_sentence(text: str) -> str:
         return ""
     direction = _DIRECTIONS.search(before)
     unit = _unit_after(after)
-    noun = f" {direction[1].casefold()}" if direction else ""
+    noun = f" {_name_direction(direction)}" if direction else ""
     found = f"{number[0]}{unit}{noun}"
     return found if read_quantity(found) or not (unit or noun) else ""
+
+
+def _name_direction(direction: re.Match[str]) -> str:
+    """Returns "decrease" for "fell by", "loss" for "a loss of"."""
+    if direction[1]:
+        return direction[1].casefold()
+    return "decrease" if direction["down"] else "increase"
 
 
 def _is_sentence(before: str, after: str) -> bool:
@@ -269,7 +295,8 @@ def _is_sentence(before: str, after: str) -> bool:
     if re.search(r"[\w.,'-]$", before) or re.match(r"[\w'/:-]|[.,]\d", after):
         return False
     # of other scripts the words for "not" and "half" are not known here
-    if _OTHER_SCRIPT.search(before + after) or _LABEL.search(before):
+    is_another = _LABEL.search(before) or _TAKES_FROM.search(before)
+    if is_another or _OTHER_SCRIPT.search(before + after):
         return False
     words = _WORD.findall(before)
     if len(words) + len(_WORD.findall(after)) > _MAX_WORDS:

@@ -53,6 +53,7 @@ _IS_DECIMAL_COMMA = re.compile(
     rf"{_DECIMAL_COMMA}|{_COMMA_WITH_UNIT}|[0-9]+(?:'[0-9]{{3}})+,[0-9]+"
 )
 _NEEDS_UNIT = re.compile(_COMMA_WITH_UNIT)
+_DECADE = re.compile("(?:1[0-9]|20)[0-9]0")  # the 1990s
 _COMMA_MONEY = re.compile(r"(?:€|eur(?:os?)?|kr\.?|zł|r\$|₺|₫|₽|kč)", re.IGNORECASE)
 MAX_QUANTITY_CHARACTERS = 1000
 _MAX_UNIT_CHARACTERS = 60
@@ -81,13 +82,13 @@ _ORDINAL_SUFFIXES = {"st", "nd", "rd", "th"}
 # Of each unit its name here, then its other spellings: lower case, singular.
 _UNIT_TABLE = """
 % percent pct percentage prozent procent procento процент процента процентов;
-dollar $ us$ usd; euro € eur; pound £ gbp lb lbs; yen ¥ jpy 円; yuan cny rmb 元; cent ¢;
+dollar $ us$ usd; euro € eur; pound; £ gbp; lb lbs; yen ¥ jpy 円; yuan cny rmb 元; cent ¢;
 rupee ₹ inr rs rs. ₨; franc chf fr. fr; kes ksh; lira ₺ try tl; idr rp; myr rm; ruble rub ₽;
 pkr; sar; thb; php; vnd; ngn; egp; ils; uah; ron; twd; cop; clp; ars; bdt; lkr; npr; ghs;
 aed; huf;
 real r$ brl; a$ au$ aud; c$ ca$ cad; nz$ nzd; hk$ hkd; s$ sg$ sgd;
 mx$ mxn; nt$; won ₩ krw; shekel ₪; dong ₫; peso ₱; baht ฿; hryvnia ₴; naira ₦;
-kr kr. sek nok dkk; zloty pln zł; koruna czk kč; zar;
+kr kr.; sek; nok; dkk; zloty pln zł; koruna czk kč; zar;
 mm millimeter millimetre; µm μm micrometer micrometre micron;
 cm centimeter centimetre; m meter metre; km kms kilometer kilometre;
 inch; foot ft feet; yard yd; mile mi; mg milligram; g gram; kg kgs kilogram kilo; ton tonne;
@@ -97,6 +98,14 @@ minute min; hour h hr hrs; day; week; month; year yr yrs; mile/hour mph; km/hour
 kw kilowatt; kwh; volt v; ohm ω; hz hertz; bit; byte; mb megabyte; gb gigabyte
 """
 _UNIT_OF_WORD = {word: row.split()[0] for row in _UNIT_TABLE.split(";") for word in row.split()}
+# One name of several units that are not the same.
+_NAMES_OF_SEVERAL = {
+    "pound": frozenset({"£", "lb"}),
+    "kr": frozenset({"sek", "nok", "dkk"}),
+}
+_SAME_DIRECTION = dict.fromkeys(["drop", "decline", "reduction", "fall"], "decrease")
+_SAME_DIRECTION |= dict.fromkeys(["rise", "growth", "raise"], "increase")
+_COLLECTIVE = {"dozen", "score", "gross", "pair", "couple"}
 _MEASURES = {*_UNIT_OF_WORD, "/", "^2", "^3", "^-1", "^-2"}
 _ATTACHABLE_LETTERS = frozenset("mgslh")
 _FIRST_OTHER_SCRIPT = "\u0400"  # behind Latin and Greek, whose single letters are variables
@@ -104,10 +113,13 @@ _SHORT_WORDS = frozenset(["a", "an", "at", "by", "in", "of", "on", "sq"])
 # Words after a number that make it another number, or no number at all.
 _NOT_UNITS = re.compile(
     r"or|and|to|than|not|plus|minus|least|most|remainder|mod|hal(?:f|ves)|thirds?|fourths?"
-    r"|(?:thousand|hundred|ten|fif|six|seven|eigh|nin|twelf)ths?|squared|cubed|pi|sqrt|sin|cos"
+    r"|(?:thousand|hundred|[mb]illion|ten|fif|six|seven|eigh|nin|eleven|twelf"
+    r"|(?:thir|four|fif|six|seven|eigh|nine)teen|(?:twen|thir|for|fif|six|seven|eigh|nine)tie)ths?"
+    r"|ones|twos|threes|fours|fives|sixes|sevens|eights|nines|tens|even|odd|fails?|failed|squared|cubed|pi|sqrt|sin|cos"
     r"|tan|log|ln|exp|infinity|factorial|divided|multiplied|base|zero|below|maybe|perhaps"
     r"|possibly|either|neither|nor|if|unless|wrong|incorrect|except|before|initially|originally|previously|without|none?|never"
     r"|nothing|short|negative|cannot|impossible|undefined|is|are|was|were|oder|und|bis|ou|et|o|y|e|und"
+    r"|nicht|falsch|niet|geen|inte|ikke|nie|bukan|tidak|değil|faux|falso|mal|fois|veces|volte"
 )
 
 
@@ -132,7 +144,8 @@ def read_quantity(text: str) -> Quantity | None:
         value = _read_value(*number, has_unit=bool(currency or unit))
     except ZeroDivisionError:
         return None
-    if value is None or _may_be_another(number[6] or "", unit or ""):
+    written = number[6] or ""
+    if value is None or _may_be_another(written, unit or "", bool(currency), bool(gap)):
         return None
     if (sign == "-") != (inner_sign == "-"):
         value = -value
@@ -147,11 +160,16 @@ def read_quantity(text: str) -> Quantity | None:
     return Quantity(value * 10**magnitude, words, bool(number[0] or number[3]))
 
 
-def _may_be_another(decimal: str, unit: str) -> bool:
+def _may_be_another(decimal: str, unit: str, is_money: bool, has_gap: bool) -> bool:
     """Whether it is open what a number is: 1.250 € may be 1250 €, and 3M three million."""
+    unit = unit.strip()
     has_thousands = re.fullmatch(r"[1-9][0-9]{0,2}\.[0-9]{3}", decimal) is not None
-    return unit.strip() == "M" or (
-        has_thousands and _COMMA_MONEY.fullmatch(unit.strip()) is not None
+    is_decade = unit == "s" and not has_gap and _DECADE.fullmatch(decimal) is not None
+    return (
+        (unit == "M" and not is_money)
+        or (unit == "k" and has_gap)
+        or is_decade
+        or (has_thousands and _COMMA_MONEY.fullmatch(unit) is not None)
     )
 
 
@@ -191,7 +209,12 @@ def _split_multiplier(unit: str, is_money: bool, has_gap: bool) -> tuple[int, st
     """Returns the power of ten that a unit begins with ("million dollars"), and the rest."""
     first, _, rest = unit.strip().partition(" ")
     if first.casefold().rstrip(".") in _MULTIPLIERS:
-        return _MULTIPLIERS[first.casefold().rstrip(".")], rest
+        power = 0
+        while first.casefold().rstrip(".") in _MULTIPLIERS:  # hundred thousand
+            power += _MULTIPLIERS[first.casefold().rstrip(".")]
+            unit = rest
+            first, _, rest = unit.strip().partition(" ")
+        return power, unit
     if not has_gap and is_money and first.casefold() in _MONEY_SUFFIXES:
         return _MONEY_SUFFIXES[first.casefold()], rest
     if not has_gap and first == "k" and (not rest or is_measure(rest)):
@@ -271,9 +294,28 @@ def units_agree(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
     """
     if not first or not second:
         return True
+    first, second = _as_meant(first, second), _as_meant(second, first)
     if all(word in _MEASURES for word in (*first, *second)):
         return first == second
-    return set(first) <= set(second) or set(second) <= set(first)
+    less, more = sorted((first, second), key=lambda unit: len(set(unit)))
+    return set(less) <= set(more) and not _counts_other_things(less, more)
+
+
+def _as_meant(unit: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns a unit in which a name of several units is the one that stands in the other."""
+    found = []
+    for word in unit:
+        named = _NAMES_OF_SEVERAL.get(word, frozenset()).intersection(other)
+        found.append(next(iter(named), _SAME_DIRECTION.get(word, word)))
+    return tuple(found)
+
+
+def _counts_other_things(less: tuple[str, ...], more: tuple[str, ...]) -> bool:
+    """Whether a longer unit counts something else: dozen eggs for eggs, boxes of apples."""
+    if _COLLECTIVE & (set(more) - set(less)):
+        return True
+    head = more[: more.index("of")] if "of" in more else ()
+    return bool(head) and not set(head) & set(less)
 
 
 def is_measure(text: str) -> bool:

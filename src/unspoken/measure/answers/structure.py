@@ -21,10 +21,11 @@ _OPENING, _CLOSING = ("\\{", "\\langle"), ("\\}", "\\rangle")
 _EQUALS_SIGN = re.compile(r"(?<![<>!=:~])=(?!=)")
 _PLUS_MINUS = re.compile(r"\\(pm|mp)(?![a-z]) ?")
 _MATRIX = re.compile(
-    r"\[? ?\\begin ?\{(?P<kind>[a-zA-Z]*matrix|array|cases)\}(?: ?\{[^{}]*\})?(?P<rows>.*)"
-    r"\\end ?\{(?P=kind)\} ?\]?",
+    r"(?P<open>[\[(|]?) ?\\begin ?\{(?P<kind>[a-zA-Z]*matrix|array|cases)\}(?: ?\{[^{}]*\})?"
+    r"(?P<rows>.*)\\end ?\{(?P=kind)\} ?(?P<close>[\])|]?)",
     re.DOTALL,
 )
+_ROW_END = re.compile(r"\\\\(?: ?\[-?[0-9.]+ ?[a-z]{2}\])?|\\cr(?![a-z])")
 _SUBSCRIPT = r"(?:_(?:\{[^{}]{1,12}\}|\w))?"
 _LETTER = rf"(?:[A-Za-z]|\\(?!pi)[a-z]{{2,10}}){_SUBSCRIPT}'{{0,2}}"
 _NAME = re.compile(
@@ -35,6 +36,7 @@ _NAME = re.compile(
     rf"|\( ?{_LETTER}(?: ?, ?{_LETTER})+ ?\)"  # (x, y)
     r"|[^\W\d_]{3,}(?:'s)?(?: [^\W\d_]+(?:'s)?){0,5}"  # total number of apples
 )
+_SUPPOSED = re.compile(r"(?:let|suppose|assum(?:e|ing)|if|when)\b", re.IGNORECASE)
 _PRODUCT = re.compile(r"[abcxyz]{3}")
 _VARIABLE = re.compile(r"\(|\\|.?(?:$|[_( ])")
 _CONNECTOR = re.compile(r"so|thus|hence|therefore|finally|then|next|now", re.IGNORECASE)
@@ -153,9 +155,14 @@ def read_matrix(text: str) -> tuple[str, list[list[str]]] | None:
     match = _MATRIX.fullmatch(text)
     if match is None or "\\begin" in match["rows"]:
         return None
-    rows = [row for row in match["rows"].split("\\\\") if row.strip()]
+    brackets, kind = match["open"] + match["close"], match["kind"].replace("small", "")
+    is_plain = kind in ("matrix", "array")
+    if brackets not in (("", "[]", "()", "||") if is_plain else ("", "[]")):
+        return None
+    rows = [row for row in _ROW_END.split(match["rows"]) if row.strip()]
     cells = [[cell.strip() for cell in row.split("&")] for row in rows]
-    kind = match["kind"]
+    if is_plain and brackets == "||":
+        return "vmatrix", cells
     return ("matrix" if kind in ("pmatrix", "bmatrix", "array") else kind, cells)
 
 
@@ -166,7 +173,14 @@ def split_equation(text: str) -> list[str]:
 
 def is_name(text: str) -> bool:
     """Whether a text is the name of something that has a value: x, x_1, f(2), AB, total cost."""
-    return _NAME.fullmatch(text) is not None and not _PRODUCT.fullmatch(text)
+    if _PRODUCT.fullmatch(text) or is_supposed(text):
+        return False
+    return _NAME.fullmatch(text) is not None
+
+
+def is_supposed(text: str) -> bool:
+    """Whether a side of an equation says that it is only assumed: Let x, Suppose that x."""
+    return _SUPPOSED.match(text) is not None
 
 
 def read_system(text: str) -> System | None:

@@ -71,7 +71,7 @@ _FAMILIES = tuple(
         "km:1000000 m:1000 cm:10 mm:1",
         "kg:1000000 g:1000 mg:1",
         "l:1000 ml:1",
-        "pound:16 £:16 ounce:1",
+        "pound:16 lb:16 ounce:1",
         "dollar:100 euro:100 ¢:1 cent:1",
     )
 )
