@@ -267,9 +267,7 @@ def _find_statement(text: str) -> Statement | None:
         if marker is None:
             found = _find_box(whole)
         else:
-            starts = list(marker.finditer(text))[: -_MAX_TRIES - 1 : -1]
-            if marker in _SENTENCE_MARKERS:
-                starts = [each for each in starts if not _is_supposed(text, each.start())]
+            starts = _last_occurrences(marker, text)
             stated = (
                 Statement(start.start(), _answer_after(whole, marker, start.end()), marker)
                 for start in starts
@@ -283,6 +281,14 @@ def _find_statement(text: str) -> Statement | None:
     end = text.rstrip()
     hash_sign = _SINGLE_HASH.search(end, max(0, len(end) - _MAX_LINE))
     return Statement(hash_sign.start(), tidy(hash_sign[1]), _SINGLE_HASH) if hash_sign else None
+
+
+def _last_occurrences(marker: re.Pattern[str], text: str) -> list[re.Match[str]]:
+    """Returns where a marker stands, the last one first, without answers that are only assumed."""
+    starts = list(marker.finditer(text))[: -_MAX_TRIES - 1 : -1]
+    if marker not in _SENTENCE_MARKERS:
+        return starts
+    return [each for each in starts if not _is_supposed(text, each.start())]
 
 
 def _is_supposed(text: str, position: int) -> bool:
