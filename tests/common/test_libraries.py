@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from collections.abc import Callable
 
 import pytest
+
+from unspoken.common.libraries import uncollected
 
 pytest.importorskip("bitsandbytes")
 
@@ -53,3 +56,39 @@ def test_what_is_compiled_later_is_compiled_once_and_with_its_options(
     assert double(3) == 6
     assert double(4) == 8
     assert compiled == [{"dynamic": False}]
+
+
+#: As every verb that asks a model does; what was collected meanwhile, and what is imported.
+CLASSES = """
+import gc, sys
+collected = []
+gc.callbacks.append(lambda phase, info: collected.append(phase))
+from unspoken.common.libraries import import_model_classes
+collected.clear()
+import_model_classes()
+print(len(collected) <= 2, gc.isenabled(),  # a library may ask for one itself
+      "torch._inductor.compile_fx" in sys.modules)
+from transformers import GPT2LMHeadModel, Qwen3ForCausalLM
+"""
+
+
+@pytest.mark.integration
+def test_classes_of_models_are_imported_without_looking_for_garbage() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CLASSES], check=True, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "True True False"
+    assert not done.stderr
+
+
+@pytest.mark.parametrize("is_enabled", [True, False])
+def test_garbage_is_looked_for_afterwards_as_before(is_enabled: bool) -> None:
+    was_enabled = gc.isenabled()
+    try:
+        (gc.enable if is_enabled else gc.disable)()
+        with pytest.raises(ImportError), uncollected():
+            assert not gc.isenabled()
+            raise ImportError
+        assert gc.isenabled() is is_enabled
+    finally:
+        (gc.enable if was_enabled else gc.disable)()

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from unspoken.cli.options import AskFlags, Flag
-from unspoken.cli.output import silence_libraries, waiting
+from unspoken.cli.output import waiting
 from unspoken.common.errors import SettingError, UnspokenError, as_key
+from unspoken.common.libraries import import_model_classes
 from unspoken.recipe.named_model import find_model
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def ask(
         find_model(name)
 
     def load() -> list[LoadedModel]:
-        silence_libraries()
+        import_model_classes()
         from unspoken.measure.ask import load
 
         asked = {**how.values(), "template": how.template}

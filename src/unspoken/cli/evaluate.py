@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from unspoken.cli.options import AskedModelFlags, EvaluateSamplingFlags, MeasuringFlags, Overwrite
-from unspoken.cli.output import silence_libraries, waiting
+from unspoken.cli.output import importing
 from unspoken.common.errors import SettingError, settings_of
 from unspoken.common.interrupt import EXIT_INTERRUPTED
+from unspoken.common.libraries import import_model_classes
 from unspoken.parallel.world import is_main_process
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ def evaluate(
             "limit", found=limit, needed="at least 1", remedy="raise it or leave it out"
         )
     examples = read_questions(input, limit=limit, strict=strict)
-    with waiting("importing torch and transformers"):
-        silence_libraries()
+    with importing():
+        import_model_classes()
         from unspoken.measure.evaluate import EvaluateOptions, evaluate_folder
         from unspoken.parallel.world import join_other_processes, leave_processes
         from unspoken.report import print_metrics

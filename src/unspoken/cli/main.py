@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
+import gc
 import os
 import signal
 import sys
@@ -25,6 +27,7 @@ EXIT_USER_ERROR = 2
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and exits: 0, 2 for what the user can mend, 75 when stopped by a signal."""
+    atexit.register(gc.freeze)  # Python's end would look for garbage in all of torch, and again
     words = list(sys.argv[1:] if arguments is None else arguments)
     if verb_of(words) is None or not _is_launched():
         _run(words)

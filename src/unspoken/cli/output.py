@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 
-from unspoken.common.libraries import silence_libraries  # noqa: F401
+from unspoken.common.libraries import silence_libraries, uncollected
 
 
 def say(text: str) -> None:
@@ -20,3 +21,11 @@ def waiting(text: str) -> AbstractContextManager[object]:
     from rich.console import Console
 
     return Console(stderr=True).status(text)
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Within the block, torch and transformers are imported: told, and without their talk."""
+    with waiting("importing torch and transformers"), uncollected():
+        silence_libraries()
+        yield

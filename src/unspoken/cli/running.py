@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unspoken.cli.output import say, silence_libraries, waiting
+from unspoken.cli.output import importing, say
 
 if TYPE_CHECKING:
     from unspoken.recipe import Recipe
@@ -22,8 +22,7 @@ def run_and_report(
         start: stage from which on everything runs again.
         resume: checkpoint that distilling goes on from.
     """
-    with waiting("importing torch and transformers"):
-        silence_libraries()
+    with importing():
         from unspoken.common.machine import command_line
         from unspoken.parallel.world import is_main_process
         from unspoken.report import print_summary
