@@ -84,7 +84,7 @@ def test_every_shipped_recipe_passes(path: Path) -> None:
             assert "not known here" in text
     if recipe.teacher is not None:
         assert "[distil] steps: at most" in text
-        assert "[internalize] steps: at most" in text
+        assert ("[internalize] steps: at most" in text) is recipe.internalize
 
 
 def test_the_numbers_of_quickstart() -> None:

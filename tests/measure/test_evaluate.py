@@ -292,7 +292,10 @@ def test_the_file_tells_category_and_sample_only_where_there_are_some(folder: Pa
     [
         ({"num_samples": 4}, "num_samples: found 4 with temperature=0"),
         ({"top_p": 0.9}, "top_p: found 0.9 with temperature=0"),
-        ({"temperature": float("nan")}, "temperature: found nan; needed: at least 0"),
+        (
+            {"temperature": float("nan")},
+            "temperature: found nan; needed: a finite number, at least 0",
+        ),
         ({"temperature": 1.0, "top_p": 0.0}, "top_p: found 0.0; needed: above 0, at most 1"),
         ({"batch_size": 0}, "batch_size: found 0"),
         ({"max_new_tokens": 0}, "max_new_tokens: found 0"),

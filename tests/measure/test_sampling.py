@@ -17,8 +17,14 @@ from unspoken.measure.sampling import Sampling
             {"temperature": -1},
             "temperature: found -1; needed: at least 0, at most 1000; correct it",
         ),
-        ({"temperature": float("nan")}, "temperature: found nan; needed: at least 0"),
-        ({"temperature": float("inf")}, "temperature: found inf; needed: at least 0"),
+        (
+            {"temperature": float("nan")},
+            "temperature: found nan; needed: a finite number, at least 0",
+        ),
+        (
+            {"temperature": float("inf")},
+            "temperature: found inf; needed: a finite number, at least 0",
+        ),
         ({"temperature": 1, "top_p": 0}, "top_p: found 0; needed: above 0, at most 1"),
         ({"temperature": 1, "top_p": 1.5}, "top_p: found 1.5; needed: above 0, at most 1"),
         ({"top_p": 0.9}, "top_p: found 0.9 with temperature=0, which does not look at it"),

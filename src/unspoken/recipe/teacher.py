@@ -192,6 +192,10 @@ class Teacher(Section):
                 "teacher.base_url: missing; engine openai needs the server's address, such as "
                 "http://localhost:8000/v1, or in teacher.serve the command that starts one"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _a_server_without_a_key_in_it(self) -> Teacher:
         if self.base_url is not None:
             try:
                 read_address(self.base_url, setting("teacher.api_key_env"))
@@ -202,6 +206,10 @@ class Teacher(Section):
                 read_variable(self.api_key_env)
             except ValueError as error:
                 raise ValueError(f"{setting('teacher.api_key_env')}: {error}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _trained_from_scratch_or_not_at_all(self) -> Teacher:
         if self.from_scratch and (self.train is None or self.num_train is None):
             raise ValueError(
                 "teacher.train and teacher.num_train are needed for a teacher from scratch "
