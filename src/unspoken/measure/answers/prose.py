@@ -77,8 +77,8 @@ _NOT_THE_OTHER = re.compile(r"(?:and )?not (?:option )?\(?[\w$.,%-]{1,20}\)?")
 _REFUSED = re.compile(
     r"\b(?:not|no|none|nor|neither|never|nothing|nobody|without|cannot|\w+n't|or|either|between|than"
     r"|if|unless|except|least|most|over|under|above|below|up to|exceeds?|minus|plus|times|divided"
-    r"|upwards?|excess|some|several|part|portion|fraction|fail(?:s|ed)?|doubt\w*|unlike|differs?"
-    r"|different|far|too|unlikely|let|suppose|assum(?:e|ing)|even|odd|reciprocal|opposite|inverse|logarithm|successor|predecessor"
+    r"|upwards?|excess|some|several|(?:part|portion|fraction)(?= of\b)|fail(?:s|ed)?|doubt\w*|unlike|differs?"
+    r"|different|far|too|unlikely|let(?! us\b)|suppose|assum(?:e|ing)|even|odd|reciprocal|opposite|inverse|logarithm|successor|predecessor"
     r"|absolute|digits?|divisors?|factors|factorial|complement|conjugate|tenths?"
     r"|multiplied|squared?|cubed?|roots?|power|half|halves|thirds?|quarters?|fourths?|fifths?|twice"
     r"|thrice|double[sd]?|tripled?|dozens?|hundreds?|thousands?|millions?|billions?|trillions?|factor"
