@@ -78,6 +78,27 @@ def test_the_notebook_and_the_script_in_the_readme_internalize_a_small_model(
 
 
 @pytest.mark.integration
+def test_the_notebook_of_the_quickstart_goes_from_a_teacher_to_a_student_that_answers_at_once(
+    tmp_path: Path,
+) -> None:
+    notebook = nbformat.read(ROOT / "examples" / "quickstart.ipynb", as_version=4)
+    resources = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(notebook, timeout=900, kernel_name="python3", resources=resources).execute()
+    shown = [cell.outputs[-1] for cell in notebook.cells if cell.get("outputs")]
+    kept, rejected = map(int, re.findall(r"(\d+) (?:solutions kept|rejected)", shown[2].text))
+    assert kept > rejected > 0 and kept + rejected == 500
+    assert "wrong_answer" in shown[2].text
+    page = shown[3].data["text/html"]
+    assert page.count("<svg") >= 2
+    accuracy = dict(re.findall(r"<td>([\w ]+)</td><td>([\d.]+)", page))
+    assert float(accuracy["internalized"]) > 80
+    tokens = [int(line.split()[-2]) for line in shown[4].text.splitlines()]
+    assert len(tokens) == 4 and min(tokens[:2]) > max(tokens[2:])
+    assert shown[5].text.startswith("level 0000")
+    assert (tmp_path / "runs" / "small" / "report.html").is_file()
+
+
+@pytest.mark.integration
 def test_a_result_has_figures_model_levels_and_report(result: RunOutcome) -> None:
     assert result.accuracy is not None and 0 <= result.accuracy <= 1
     assert result.metrics is not None and result.metrics.num_questions == 10
