@@ -119,8 +119,8 @@ class RunOutcome:
         from unspoken.report.show.plots import draw_plots
 
         curves = "".join(
-            f'<figure style="flex:1 1 22em;margin:0"><figcaption>{escape(plot.title)}</figcaption>'
-            f"{plot.svg}</figure>"
+            f'<figure style="flex:1 1 22em;max-width:30em;margin:0"><figcaption>'
+            f"{escape(plot.title)}</figcaption>{plot.svg}</figure>"
             for plot in draw_plots(self._phase, self.folder)
         )
         measured = [each for each in self.variants.values() if each.measured is not None]
