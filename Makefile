@@ -66,7 +66,7 @@ docs: install-dev
 pictures: install
 	$(BIN)/unspoken run quickstart frontier.levels=4
 	$(BIN)/unspoken report runs/quickstart --pictures docs/pictures
-	@rm -f docs/pictures/loss-*.svg
+	@cd docs/pictures && rm -f loss-*.svg again-*.svg digits-*.svg probes-*.svg
 
 same: install
 	$(BIN)/python benchmarks/same.py
