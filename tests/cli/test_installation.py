@@ -61,7 +61,7 @@ def test_the_wheel_holds_the_package_and_every_recipe_and_config(wheel: set[str]
         for folder in (RECIPES, CONFIGS)
         for path in folder.glob("*.yaml")
     }
-    assert len(shipped) == 16
+    assert len(shipped) == 17
     assert shipped == {name for name in wheel if name.startswith("unspoken/recipe/files/")}
     assert "unspoken/py.typed" in wheel
     assert "unspoken/launch/slurm/slurm.sbatch.jinja" in wheel
