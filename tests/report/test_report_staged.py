@@ -478,7 +478,9 @@ def test_only_traces(tmp_path, without_plots):
     lines = "\n".join(summary_lines(folder))
     assert "traces: 2 written\n" in lines
     assert " 0 " not in lines
-    (row,) = re.findall(r'<th scope="row"[^>]*>generate</th>.*', (folder / "report.html").read_text())
+    (row,) = re.findall(
+        r'<th scope="row"[^>]*>generate</th>.*', (folder / "report.html").read_text()
+    )
     assert "so far" in row
 
 
