@@ -35,9 +35,9 @@ def pytest_configure() -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """More workers than cores: launchers and SLURM wait for much of their time, units for some."""
-    return (os.cpu_count() or 1) + (1 if config.option.markexpr == "unit" else 2)
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than cores: launchers, SLURM and servers wait for much of their time."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
