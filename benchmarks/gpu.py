@@ -115,9 +115,8 @@ def step(settings: Settings, output: Path) -> list[str]:
 def scratch(settings: Settings, output: Path) -> list[str]:
     """4x4 from scratch, until 1,000 held-out questions are right without a thought."""
     overrides = [
-        *("schedule.removal=adaptive", "schedule.delta=2", "schedule.positions=gap"),
-        *("schedule.loss_below=0.03", "schedule.window=20"),
-        "schedule.warmup_steps=1000",
+        *("schedule.removal=adaptive", "schedule.delta=null", "schedule.positions=gap"),
+        *("schedule.patience=1000", "schedule.most_at_once=4", "schedule.warmup_steps=1000"),
         *("train.precision=auto", "train.epochs=null", "train.max_steps=1000000"),
         *("train.batch_size=128", "train.learning_rate=5e-4", "train.warmup_steps=200"),
         *("train.settle_steps=3000", "train.evaluate_every=1000", "train.num_valid=1000"),
