@@ -149,7 +149,7 @@ def recipe_of(task: str, method: str, seed: int, folder: Path, max_steps: int) -
     values = {k: v for k, v in TASKS[task].items() if k != "explicit_steps"}
     train: dict[str, Any] = {
         "max_steps": max_steps,
-        "settle_steps": 600,
+        "settle_steps": 1_200,
         "batch_size": 96,
         "learning_rate": 1e-3,
         "warmup_steps": 100,

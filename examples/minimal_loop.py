@@ -71,7 +71,8 @@ def train(model: GPT2LMHeadModel, dataset: CoTDataset, num_steps: int) -> list[f
     for step in range(num_steps):
         # which examples, and how many thought tokens of each are gone
         indices = dataset.batch_indices(step, BATCH_SIZE, SEED)
-        removed = state.removed + sample_offsets(SEED, step, BATCH_SIZE, SCHEDULE.smoothing)
+        offsets = sample_offsets(SEED, step, BATCH_SIZE, removal.smoothing(state))
+        removed = state.removed + offsets
         inputs = collate(dataset, indices, removed).tensors("cpu")
 
         # -log P of the tokens that are left, a mean over all of them

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 
 from unspoken import recipe
 from unspoken.train.schedule import ALL, Removal, RemovalState, sample_offsets
+from unspoken.train.search import Search
 
 
 def levels(settings: recipe.Schedule, num_steps: int, **kwargs: int) -> list[int]:
@@ -124,6 +126,22 @@ def test_offsets_follow_from_seed_and_step_alone() -> None:
     assert (sample_offsets(1, 7, 50, 0.5) != sample_offsets(2, 7, 50, 0.5)).any()
     assert not sample_offsets(1, 7, 50, None).any()
     assert not sample_offsets(1, 7, 50, math.inf).any()
+
+
+def test_examples_are_ahead_of_their_level_where_that_helps() -> None:
+    def smoothing_of(state: RemovalState | None = None, **settings: Any) -> float | None:
+        removal = Removal(recipe.Schedule(**settings), 10, 1, 99, starts_explicit=True)
+        return removal.smoothing(state or removal.initial())
+
+    assert smoothing_of(removal="none", smoothing=0.5) is None
+    assert smoothing_of(removal="linear") == 4.0  # the paper's
+    assert smoothing_of(removal="linear", smoothing=None) is None
+    assert smoothing_of(removal="adaptive", loss_below=0.1) == 4.0
+    assert smoothing_of(removal="adaptive") is None  # the explicit model, the reference
+    level = RemovalState(removed=3, search=Search(left_at=5))
+    assert smoothing_of(level, removal="adaptive") == 1.0
+    assert smoothing_of(level, removal="adaptive", smoothing=0.5) == 0.5
+    assert smoothing_of(level, removal="adaptive", smoothing=None) is None
 
 
 def test_a_criterion_that_is_met_comes_before_a_limit() -> None:

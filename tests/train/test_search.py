@@ -154,7 +154,15 @@ def test_it_ends_in_bounded_time_whatever_cannot_be_removed(tries: int, hard: in
 def test_several_at_once_are_not_waited_for_as_long() -> None:
     _, states = walk(lambda removed, held: 40 * 0.93**held if removed == 7 else 0.0, 80)
     assert tried(states)[:5] == [0, 1, 3, 7, 5]  # a quarter of patience, though there is progress
-    assert sum(state.removed == 7 for state in states[:30]) == 2
+    at_seven = [state.removed == 7 for state in states]
+    first = at_seven.index(True)
+    assert at_seven[first : first + 3] == [True, True, False]
+
+
+def test_nothing_larger_is_tried_until_what_was_too_far_is_reached() -> None:
+    _, states = walk(lambda removed, held: 9.0 if removed == 3 and held < 6 else 0.0)
+    # 1 recovers at once, but 3 was too far: 2 alone, 3 alone, then larger ones again
+    assert tried(states) == [0, 1, 3, 2, 3, 4, 6, 10, 18, ALL]
 
 
 def test_progress_is_waited_for_and_a_longest_hold_is_not_exceeded() -> None:

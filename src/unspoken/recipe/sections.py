@@ -270,6 +270,9 @@ class Lora(Section):
 #: `Schedule.delta` where it is not given: tokens by linear removal per epoch, or over a run as a
 #: multiple of all there are; tokens at once by adaptive removal.
 DELTA_PER_EPOCH, DELTA_PER_RUN, DELTA_AT_ONCE = 8.0, 1.25, 1.0
+#: `Schedule.smoothing: auto`. With 1.0 37 % of the examples are ahead of their level, by 1.6 tokens
+#: on average; with the paper's 4.0 2 %.
+AHEAD, AHEAD_IN_THE_PAPER = 1.0, 4.0
 
 
 class Schedule(Section):
@@ -291,8 +294,11 @@ class Schedule(Section):
         default="token", description="what is removed at once: a token, or a line or equation"
     )
     side: Literal["left", "right"] = Field(default="left", description="where removal starts")
-    smoothing: PositiveNumber | None = Field(
-        default=4.0, description="lambda of the random offset; null: no offset"
+    smoothing: PositiveNumber | Literal["auto"] | None = Field(
+        default="auto",
+        description="lambda of the random offset, by which examples are ahead of their level; "
+        f"auto: {AHEAD:g} with adaptive removal that measures, else {AHEAD_IN_THE_PAPER:g}; null: "
+        "no offset",
     )
     positions: Literal["natural", "gap"] = Field(
         default="natural",

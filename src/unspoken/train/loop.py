@@ -240,7 +240,7 @@ class StepwiseInternalization:
         indices = self.train.batch_indices(
             state.step, settings.batch_size, seed, settings.group_by_length
         )
-        smoothing = None if schedule.removal == "none" else schedule.smoothing
+        smoothing = self.removal.smoothing(state.schedule)
         offsets = sample_offsets(seed, state.step, len(indices), smoothing)
         removed = self.train.tokens_removed(
             indices, state.schedule.removed + offsets, side=schedule.side, unit=schedule.unit

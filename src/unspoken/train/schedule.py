@@ -19,7 +19,13 @@ from typing import Any
 import numpy as np
 
 from unspoken import recipe
-from unspoken.recipe.sections import DELTA_AT_ONCE, DELTA_PER_EPOCH, DELTA_PER_RUN
+from unspoken.recipe.sections import (
+    AHEAD,
+    AHEAD_IN_THE_PAPER,
+    DELTA_AT_ONCE,
+    DELTA_PER_EPOCH,
+    DELTA_PER_RUN,
+)
 from unspoken.train.search import Search
 
 #: More than any thought has: everything is removed.
@@ -137,6 +143,18 @@ class Removal:
     def is_explicit(self, state: RemovalState) -> bool:
         """Whether the model that all others are held against is still trained."""
         return state.search is not None and state.search.left_at is None
+
+    def smoothing(self, state: RemovalState) -> float | None:
+        """Lambda of `sample_offsets` for a step at this state; None: no example is ahead of it.
+
+        Removal that measures has examples ahead of their level, so that the next one has begun to
+        be learned when it comes; the explicit model, which all levels are held against, has none.
+        """
+        if self.settings.removal == "none" or self.is_explicit(state):
+            return None
+        if self.settings.smoothing != "auto":
+            return self.settings.smoothing
+        return AHEAD if self.settings.measures else AHEAD_IN_THE_PAPER
 
     def is_left(self, before: RemovalState, after: RemovalState) -> bool:
         """Whether a level that had recovered is left; a way back may lead to this very place."""

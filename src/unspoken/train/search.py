@@ -37,6 +37,7 @@ class Search:
         size: how many the removal took at once that is being made up for.
         failures: removals of a single one, in a row, that did not recover.
         undone: removals that were undone, altogether.
+        too_far: the highest level to which several at once did not lead.
         best: the smallest loss at this level, None before its first measurement.
         best_held: steps that the level had been held when it was measured.
     """
@@ -47,6 +48,7 @@ class Search:
     size: int = 1
     failures: int = 0
     undone: int = 0
+    too_far: int = 0
     best: float | None = None
     best_held: int = 0
 
@@ -107,16 +109,23 @@ class Search:
         return held - self.best_held >= settings.patience * 2**self.failures
 
     def next_size(self, settings: recipe.Schedule, held: int) -> int:
-        """How many go next: twice as many after a level that recovered at once, else half."""
-        if held <= AT_ONCE * settings.measure_every:
-            return min(settings.most_at_once, self.size * 2)
-        return max(1, self.size // 2)
+        """How many go next: twice as many after a level that recovered at once, else half.
+
+        No more than now where a larger removal has just failed, until its level has recovered.
+        """
+        if held > AT_ONCE * settings.measure_every:
+            return max(1, self.size // 2)
+        if self.recovered < self.too_far:
+            return self.size
+        return min(settings.most_at_once, self.size * 2)
 
     def after_failure(self) -> Search:
         """Back at the last level that had recovered; half as many go next."""
         single = self.size == 1
+        too_far = self.too_far if single else max(self.too_far, self.recovered + self.size)
         return replace(
             self,
+            too_far=too_far,
             size=max(1, self.size // 2),
             failures=self.failures + single,
             undone=self.undone + 1,
