@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from helpers.no_memory import NO_MEMORY
 from unspoken.measure.capture import record_operations
 from unspoken.measure.choose import Chooser, hashed_noise
 from unspoken.measure.decode import Decoder, Draws, OutOfMemoryError, decode
@@ -300,7 +301,8 @@ def test_stopping_between_tokens_keeps_what_has_ended() -> None:
     assert list(stream(model, [], 2)) == []
 
 
-def test_memory_running_out_keeps_the_rows_that_are_done() -> None:
+@pytest.mark.parametrize("kind", NO_MEMORY)
+def test_memory_running_out_keeps_the_rows_that_are_done(kind: str) -> None:
     model, prompts = build("gpt2", **IN_SLOTS["gpt2"]), prompts_of()
     expected = all_of(model, prompts, 10)
     forward, sizes = model.forward, []
@@ -309,7 +311,7 @@ def test_memory_running_out_keeps_the_rows_that_are_done() -> None:
     def forgetful(input_ids: Any, **more: Any) -> Any:
         sizes.append(len(input_ids))
         if len(input_ids) > 2 and len(sizes) > 9:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise NO_MEMORY[kind][0]
         return forward(input_ids=input_ids, **more)
 
     model.forward = forgetful
@@ -320,6 +322,47 @@ def test_memory_running_out_keeps_the_rows_that_are_done() -> None:
     model.forward = functools.wraps(forward)(_without_memory)
     with pytest.raises(OutOfMemoryError, match="this prompt of 3 tokens alone"):
         list(stream(model, prompts[:1], 1))
+
+
+def test_memory_that_ends_before_a_row_is_written_names_the_first_prompt(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, prompts = build("gpt2", **IN_SLOTS["gpt2"]), prompts_of()
+    assert fits(model)
+    monkeypatch.setattr("unspoken.measure.slots.Slots.__init__", _without_memory)
+    with pytest.raises(OutOfMemoryError, match="this prompt of 3 tokens alone"):
+        list(stream(model, prompts, 4))
+    assert "4 prompts of up to 9 tokens; going on with 2 at once" in caplog.text
+
+
+@pytest.mark.parametrize("kind", NO_MEMORY)
+def test_endings_are_scored_in_smaller_batches_where_memory_runs_out(
+    kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = build("gpt2", **IN_SLOTS["gpt2"]).train()
+    endings = [[6], [6, 7, 1], [8, 1], [9, 4], [3, 3, 3, 3]]
+    decoder = Decoder(model, eos_token_id=END, pad_token_id=PAD, batch_size=8)
+    expected = decoder.score([5, 6, 7], endings, 0.7)
+    forward, sizes = model.forward, []
+
+    @functools.wraps(forward)
+    def narrow(input_ids: Any, **more: Any) -> Any:
+        sizes.append(len(input_ids))
+        if len(input_ids) > 2:
+            raise NO_MEMORY[kind][0]
+        return forward(input_ids=input_ids, **more)
+
+    model.forward = narrow
+    found = decoder.score([5, 6, 7], endings, 0.7)
+    assert torch.allclose(found, expected, rtol=0, atol=1e-5)
+    assert sizes == [5, 3, 2, 2, 1]
+    assert "5 prompts of up to 3 tokens; going on with 3 at once" in caplog.text
+    assert decoder.batch_size == 2  # the next time it is not tried again
+    assert model.training
+    model.forward = functools.wraps(forward)(_without_memory)
+    with pytest.raises(OutOfMemoryError, match="this prompt of 2 tokens alone"):
+        decoder.score([5, 6], endings, 0.7)
+    assert model.training
 
 
 def _without_memory(*_: Any, **__: Any) -> Any:

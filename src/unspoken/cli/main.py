@@ -19,6 +19,7 @@ from unspoken.cli.spelling import VerbFlag, flags_of, spelling_of, typed_flags, 
 from unspoken.cli.verbs import application, find_verb, verb_of
 from unspoken.common.errors import SettingError, Spelling, UnspokenError, as_key
 from unspoken.common.interrupt import EXIT_INTERRUPTED
+from unspoken.common.out_of_memory import amount_asked_for, is_out_of_memory
 from unspoken.common.places import is_full_disk, place_error
 
 #: Exit status for everything that the user can mend.
@@ -103,8 +104,13 @@ def _run(words: Sequence[str]) -> None:
             raise
         _drop_output()
         _fail(refused.told(_spelling(words)))
-    except MemoryError:
-        _fail("this machine has too little memory for it; needed: more, or less at once; lower it")
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        _fail(
+            f"memory ran out ({amount_asked_for(error)}); needed: more of it, or less at once: a "
+            "smaller batch, a smaller file or a smaller model; files that were written are kept"
+        )
     except KeyboardInterrupt:
         sys.exit(130)
 

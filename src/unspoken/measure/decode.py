@@ -12,9 +12,11 @@ import gc
 import logging
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unspoken.common.errors import DataError, UnspokenError, setting
+from unspoken.common.out_of_memory import is_out_of_memory
 from unspoken.measure.rows import Completion, Draft, StopFinder, StopTexts, Table
 from unspoken.models.load import num_positions
 
@@ -149,13 +151,19 @@ class Decoder:
             )
             for index, prompt in enumerate(prompts)
         )
+        with self._evaluating():
+            has_more = bool(waiting)
+            while has_more:
+                has_more = yield from self._until_memory_ends(waiting, draws, stopping, wrote)
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """Within the block, the model is in evaluation mode."""
         training = self.model.training
         if training:  # asking all modules takes as long as a small model's step
             self.model.eval()
         try:
-            has_more = bool(waiting)
-            while has_more:
-                has_more = yield from self._until_memory_ends(waiting, draws, stopping, wrote)
+            yield
         finally:
             if training:
                 self.model.train()
@@ -172,11 +180,12 @@ class Decoder:
 
         Raises:
             DataError: the prompt leaves too few positions for the longest ending.
+            OutOfMemoryError: memory does not suffice for one ending alone.
         """
         import torch
 
-        longest, model = max(map(len, endings)), self.model
-        room = _limit(model, len(prompt), longest)
+        longest = max(map(len, endings))
+        room = _limit(self.model, len(prompt), longest)
         if room < longest:
             raise DataError(
                 f"a prompt has {len(prompt)} tokens, and the model {room} positions after it; "
@@ -184,24 +193,39 @@ class Decoder:
                 "with more positions"
             )
         found: list[float] = []
-        training = model.training
-        if training:
-            model.eval()
-        for start in range(0, len(endings), self.batch_size):
-            rows = endings[start : start + self.batch_size]
-            # on the right anything may stand: no token sees what follows it
-            ids = [[*prompt, *row, *[row[-1]] * (longest - len(row))] for row in rows]
-            with torch.inference_mode():
-                logits = model(input_ids=torch.tensor(ids, device=model.device)).logits
-                logits = logits[:, len(prompt) - 1 : -1].double() / temperature  # (B, longest, V)
-                chances = logits.log_softmax(-1).cpu()
-            found += [
-                sum(float(chance[column, token]) for column, token in enumerate(row))
-                for chance, row in zip(chances, rows, strict=True)
-            ]
-        if training:
-            model.train()
+        with self._evaluating():
+            while len(found) < len(endings):
+                rows = endings[len(found) : len(found) + self.batch_size]
+                try:
+                    found += self._score_rows(prompt, rows, longest, temperature)
+                    continue
+                except (RuntimeError, MemoryError) as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    # leaving the block frees what the traceback holds
+                self._halve(len(rows), 0, len(prompt))
         return torch.tensor(found, dtype=torch.float64)
+
+    def _score_rows(
+        self,
+        prompt: Sequence[int],
+        rows: Sequence[Sequence[int]],
+        longest: int,
+        temperature: float,
+    ) -> list[float]:
+        """Log-probability of each of these endings, all at the same time."""
+        import torch
+
+        # on the right anything may stand: no token sees what follows it
+        ids = [[*prompt, *row, *[row[-1]] * (longest - len(row))] for row in rows]
+        with torch.inference_mode():
+            logits = self.model(input_ids=torch.tensor(ids, device=self.model.device)).logits
+            logits = logits[:, len(prompt) - 1 : -1].double() / temperature  # (B, longest, V)
+            chances = logits.log_softmax(-1).cpu()
+        return [
+            sum(float(chance[column, token]) for column, token in enumerate(row))
+            for chance, row in zip(chances, rows, strict=True)
+        ]
 
     def write(self, prompt: Sequence[int], max_new_tokens: int) -> Iterator[Completion]:
         """Yields one completion as far as it is written, token by token, at last the whole; greedy.
@@ -224,8 +248,8 @@ class Decoder:
             while row.completion is None:
                 table.add(table.fill(waiting) or table.advance())
                 yield row.completion or Completion(list(row.token_ids), False)
-        except RuntimeError as error:
-            if not _is_out_of_memory(error):
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
                 raise
             raise OutOfMemoryError(0, len(prompt)) from error
 
@@ -245,11 +269,13 @@ class Decoder:
         try:
             yield from way(waiting, active, draws, stopping, wrote)
             return False
-        except RuntimeError as error:
-            if not _is_out_of_memory(error):
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
                 raise
             # leaving the block frees what the traceback holds
-        self._halve(active)
+        rows = active or [waiting[place] for place in range(min(self.batch_size, len(waiting)))]
+        longest = max(rows, key=lambda row: len(row.prompt))
+        self._halve(len(rows), longest.index, len(longest.prompt))
         for row in active:
             row.token_ids = []
         waiting.extendleft(reversed(active))
@@ -290,16 +316,24 @@ class Decoder:
         self._slots.free(range(size))  # some are taken where the last time was broken off
         return self._slots
 
-    def _halve(self, active: Sequence[Draft]) -> None:
+    def _halve(self, num_rows: int, index: int, num_tokens: int) -> None:
+        """Takes half as many rows from now on, and gives memory back.
+
+        Args:
+            num_rows: that did not fit.
+            index, num_tokens: of the longest of their prompts.
+
+        Raises:
+            OutOfMemoryError: there is one row alone.
+        """
         import torch
 
-        longest = max(active, key=lambda row: len(row.prompt))
-        if len(active) == 1:
-            raise OutOfMemoryError(longest.index, len(longest.prompt))
-        self.batch_size = -(-len(active) // 2)
+        if num_rows == 1:
+            raise OutOfMemoryError(index, num_tokens)
+        self.batch_size = -(-num_rows // 2)
         logger.warning(
             "memory ran out with %d prompts of up to %d tokens; going on with %d at once",
-            len(active), len(longest.prompt), self.batch_size,
+            num_rows, num_tokens, self.batch_size,
         )  # fmt: skip
         self._slots = None
         gc.collect()
@@ -384,12 +418,6 @@ def _constraints(rows: Sequence[Draft], longest: int) -> list[Any]:
 
     is_free = all(row.allowed is None for row in rows)
     return [] if is_free else [PrefixConstrainedLogitsProcessor(allow, num_beams=1)]
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    import torch
-
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _limit(model: PreTrainedModel | PeftModel, length: int, max_new_tokens: int) -> int:

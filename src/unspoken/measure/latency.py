@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from unspoken.common.memory import free_memory
+from unspoken.common.out_of_memory import is_out_of_memory
 from unspoken.measure.decode import Decoder, Draws
 
 if TYPE_CHECKING:
@@ -236,8 +237,6 @@ def _load_all(
     loaders: Mapping[str, Callable[[], SingleQuestions]], *, is_wanted: bool
 ) -> dict[str, SingleQuestions]:
     """All models, or none where there is no room for them beside each other."""
-    import torch
-
     models: dict[str, SingleQuestions] = {}
     for name in loaders:
         largest = max((model.num_bytes for model in models.values()), default=0)
@@ -246,7 +245,9 @@ def _load_all(
             break
         try:
             models[name] = loaders[name]()
-        except torch.OutOfMemoryError:
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
             break
     else:
         return models

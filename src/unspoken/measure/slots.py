@@ -21,6 +21,7 @@ import torch
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import Cache, DynamicLayer
 
+from unspoken.common.out_of_memory import is_out_of_memory
 from unspoken.measure.capture import record_cuda_graph, record_operations
 from unspoken.measure.choose import Chooser
 
@@ -623,9 +624,9 @@ def _scores_agree(model: Any) -> bool:
             if not _agree(found, torch.stack(whole)):
                 return False
             places += 1
-    except torch.OutOfMemoryError:
-        raise
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         logger.debug("%s is left to generate: %s", type(model).__name__, error)
         return False
     return True

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from unspoken import recipe
 from unspoken.common.errors import ModelError, RecipeError, setting
 from unspoken.common.libraries import future_warnings_silenced
+from unspoken.common.out_of_memory import is_out_of_memory
 from unspoken.models.files import find_damage, find_fault, naming_fault, one_line
 
 if TYPE_CHECKING:
@@ -143,7 +144,6 @@ def lay_over(
     Raises:
         ModelError: they do not fit.
     """
-    import torch
     from peft import PeftModel, load_peft_weights, set_peft_model_state_dict
 
     read_adapter_config(str(adapter))  # its faults are its own, and not for want of fitting
@@ -158,9 +158,9 @@ def lay_over(
             raise ValueError("it has no weights")
         # peft only warns of what is missing, and says nothing of what is left over
         result = set_peft_model_state_dict(laid, weights)
-    except torch.OutOfMemoryError:
-        raise
     except Exception as error:  # a damaged file ends in an error of any kind
+        if is_out_of_memory(error):
+            raise
         folder = Path(adapter)
         is_damaged = find_damage(folder) or not isinstance(error, ValueError | RuntimeError)
         if is_damaged:

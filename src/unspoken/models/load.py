@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from unspoken import recipe
 from unspoken.common.errors import ModelError, UnspokenError, setting, shorten
 from unspoken.common.machine import gains_from_bfloat16
+from unspoken.common.out_of_memory import amount_asked_for, is_out_of_memory
 from unspoken.models.adapter import add_adapter, base_of, is_adapter, lay_over, merge
 from unspoken.models.card import ModelCard
 from unspoken.models.files import find_fault, is_damage, naming_fault, one_line, require_whole
@@ -456,19 +457,17 @@ def _explained(what: str, name: str | None, purpose: Purpose = "train") -> Itera
         name: of it, a folder or on the hub.
         purpose: a model that is merged has to do without code of its own.
     """
-    import torch
-
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise ModelError(
-            f"{setting('model.name', name)}: memory ran out while it was loaded; needed: more or "
-            f"larger GPUs, or a smaller model; try {setting('dtype', 'bfloat16')}, or "
-            f"{setting('model.quantization', 'nf4')}"
-        ) from error
     except UnspokenError:
         raise
     except BaseException as error:
+        if is_out_of_memory(error):
+            raise ModelError(
+                f"{setting('model.name', name)}: memory ran out while it was loaded "
+                f"({amount_asked_for(error)}); needed: more or larger GPUs, or a smaller model; "
+                f"try {setting('dtype', 'bfloat16')}, or {setting('model.quantization', 'nf4')}"
+            ) from error
         if not is_damage(error):
             raise
         raise ModelError(_not_loaded(what, name, error, purpose)) from error

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
@@ -21,6 +22,7 @@ import torch
 from unspoken.common.errors import RecipeError, TrainingError, setting
 from unspoken.common.interrupt import EXIT_INTERRUPTED, Interrupted, StopRequest
 from unspoken.common.memory import FreedMemory, peak_memory
+from unspoken.common.out_of_memory import is_out_of_memory
 from unspoken.data.example import Example
 from unspoken.models.card import ModelCard
 from unspoken.models.load import width_of
@@ -40,6 +42,7 @@ from unspoken.train.log import TrainingLog, require_trackers, start_trackers
 from unspoken.train.loss import negative_log_likelihood
 from unspoken.train.optimizer import make_optimizer
 from unspoken.train.recovery import Recovery, measured_examples
+from unspoken.train.room import AtOnce, memory_ran_out
 from unspoken.train.schedule import Removal, RemovalState, sample_offsets
 from unspoken.train.validate import Validation
 
@@ -166,7 +169,9 @@ class StepwiseInternalization:
             self.checkpoints, recipe, valid, self.removal, stopping=lambda: self.stop.requested
         )
         self.bare_model = model
-        self._wrap(model)
+        self._at_once: AtOnce | None = None
+        with self._room_told("before its first step"):
+            self._wrap(model)
 
     def _require_way_back(self) -> None:
         """Raises a RecipeError where weights cannot be put back while training goes on."""
@@ -198,10 +203,12 @@ class StepwiseInternalization:
         """Trains to the end, from the last checkpoint where there is one.
 
         Raises:
-            TrainingError: the loss is not finite; the message has the step and the checkpoint.
+            TrainingError: the loss is not finite, or memory ran out; the message has the step and
+                the checkpoint.
             SystemExit: with EXIT_INTERRUPTED after SIGTERM or SIGINT, when all is saved.
         """
-        state = self.checkpoints.restore(self.bare_model, self.optimizer)
+        with self._room_told("before its first step"):
+            state = self.checkpoints.restore(self.bare_model, self.optimizer)
         if state is None:
             first = self.removal.initial()
             state = TrainState(
@@ -218,10 +225,13 @@ class StepwiseInternalization:
                 progress=self.progress,
             ) as self.log,
         ):
-            state = self._make_up_for(state)
+            with self._room_told(f"step {state.step}"):
+                state = self._make_up_for(state)
             while not self._is_last(state):
-                state = self._advance(state)
-            state = self._end(state)
+                with self._room_told(f"step {state.step + 1}"):
+                    state = self._advance(state)
+            with self._room_told(f"step {state.step}"):
+                state = self._end(state)
         removed = state.schedule.removed
         model = self.checkpoints.finish(removed)
         for tracker in self.accelerator.trackers:  # end_training would also end the processes
@@ -294,12 +304,14 @@ class StepwiseInternalization:
                     side=schedule.side,
                     positions=schedule.positions,
                 )
+                self._at_once = AtOnce(*batch.input_ids.shape)
                 inputs = batch.tensors(device)
                 inputs |= mask_of_ones(self.bare_model, inputs["input_ids"])
                 with self.processes.micro_batch(self.model, last=part.stop >= len(indices)):
                     nll = negative_log_likelihood(self.model, inputs)
                     self.processes.backward(self.model, nll * scale)
                 total += nll.detach()
+        self._at_once = None
         return total
 
     def _advance(self, state: TrainState) -> TrainState:
@@ -358,7 +370,12 @@ class StepwiseInternalization:
             return None
         explicit = self.removal.is_explicit(schedule)
         ask = self.recovery.measure_reference if explicit else self.recovery.measure
-        return ask(self.bare_model, schedule.removed)
+        examples, most = self.recovery.examples, self.recovery.count
+        size = min(most, self.settings.micro_batch_size or self.settings.batch_size)
+        self._at_once = AtOnce(size, int(examples.lengths[:most].max()))
+        found = ask(self.bare_model, schedule.removed)
+        self._at_once = None
+        return found
 
     def _go_back(self, after: RemovalState) -> None:
         """Weights and optimizer as they were when the last level that had recovered was left."""
@@ -453,6 +470,30 @@ class StepwiseInternalization:
                 "examples_per_s": self.settings.batch_size / figures.seconds,
             }
             self.log.train(state.step, values)
+
+    @contextmanager
+    def _room_told(self, moment: str) -> Iterator[None]:
+        """Within the block, memory that runs out is an error that says what to do.
+
+        Args:
+            moment: of the training, for the error.
+
+        Raises:
+            TrainingError: it ran out. Nothing of the step is saved: some weights may be updated.
+        """
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise memory_ran_out(
+                error,
+                self.recipe,
+                f"{self.folder}: {moment}",
+                at_once=self._at_once,
+                checkpoint=self.checkpoints.last(),
+                num_processes=self.accelerator.num_processes,
+            ) from error
 
     def _require_finite(self, step: int, figures: StepFigures) -> None:
         """Raises a TrainingError where a step went wrong; nothing of it is saved."""
