@@ -147,7 +147,8 @@ def test_strict_makes_a_question_that_stands_twice_in_a_test_file_an_error(
         (["data", "icot", "--input", "a.txt", "--output", "b.csv"], ".jsonl"),
         (["data", "icot", "--input", "nowhere.txt", "--output", "b.jsonl"], "nowhere.txt"),
         (["evaluate", "--model", "/no/where", "--input", "x.jsonl", "--output", "y"], "x.jsonl"),
-        (["report", "/no/where"], "no recipe.yaml"),
+        (["report", "/no/where"], "no such folder; needed: a folder that unspoken run made"),
+        (["report", "src"], "no recipe.yaml"),
         (["score", "--input", "no.jsonl", "--output", "y"], "no.jsonl"),
     ],
 )
@@ -159,6 +160,62 @@ def test_mistakes_on_the_command_line(
 ) -> None:
     monkeypatch.chdir(ROOT)
     assert expected in fails(capsys, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("asc m", "asc: no such verb; did you mean unspoken ask?"),
+        ("internalise", "did you mean unspoken internalize?"),
+        ("Distill", "did you mean unspoken distil?"),
+        ("slurm quickstart", "did you mean unspoken launch slurm?"),
+        ("launch slrm", "launch slrm: no such verb; did you mean unspoken launch slurm?"),
+        ("dta split", "did you mean unspoken data?"),
+        ("data mutliplication", "did you mean unspoken data multiplication?"),
+        ("data xyz", "data xyz: no such verb; there are multiplication, arithmetic, gsm8k"),
+        ("quickstart", "did you mean unspoken run quickstart?"),
+        ("mine.yaml", "did you mean unspoken run mine.yaml?"),
+        ("xyz", "xyz: no such verb; there are run, check, recipes"),
+    ],
+)
+def test_a_mistyped_verb_is_guessed(
+    typed: str, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = fails(capsys, *typed.split())
+    assert expected in error and error.endswith("Try: unspoken --help\n")
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["distill --out_dir x", "launch slurm", "data split"],
+)
+def test_a_verb_that_is_there_is_not_guessed_at(
+    typed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "missing; it is needed" in fails(capsys, *typed.split())
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["report runs/mien", "choose mien", "diagnose runs/mien", "demo runs/mien", "ask runs/mien 1*2",
+     "ask runs/mien:explicit 1*2", "export runs/mien --output x", "compare runs/mien runs/mine",
+     "evaluate --base_model runs/mien --input runs/mine/test.jsonl --output x",
+     "evaluate --base_model gpt2 --input runs/mine/tset.jsonl --output x",
+     "score --input runs/mien/test.jsonl --output x"],
+)  # fmt: skip
+def test_a_mistyped_path_is_guessed(
+    typed: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = tmp_path / "runs" / "mine"
+    run.mkdir(parents=True)
+    (run / "recipe.yaml").write_text("name: mine\ndata:\n  task: gsm8k\n")
+    (run / "test.jsonl").write_text('{"question": "1+1", "generated": "2", "gold": "2"}\n')
+    (run / "predictions.jsonl").write_text(GOOD)
+    monkeypatch.chdir(tmp_path)
+    assert "did you mean runs/mine" in fails(capsys, *typed.split())
 
 
 def test_score_judges_without_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

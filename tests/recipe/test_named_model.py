@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
-from unspoken.common.errors import ModelError
-from unspoken.recipe.named_model import find_model, models_of
+from unspoken.common.errors import DataError, ModelError
+from unspoken.recipe.named_model import find_model, find_run, models_of
 
 
 def make_run(folder: Path, *models: str, **values: object) -> Path:
@@ -94,3 +95,56 @@ def test_a_run_is_named_as_its_recipe_is(tmp_path: Path, monkeypatch: pytest.Mon
     assert find_model("mine:explicit").source == "runs/mine/distilled/model"
     (tmp_path / "mine").mkdir()  # what is there counts first
     assert find_model("mine").source == "mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("explict", "did you mean RUN:explicit? Or finish the run"),
+        ("level7", "did you mean RUN:level-7? Or finish"),
+        ("Teacher", "did you mean RUN:teacher? Or finish"),
+        ("level-3", "name one of them as RUN:NAME, or finish"),  # a number is no slip
+        ("untrained", "name one of them as RUN:NAME, or finish"),
+    ],
+)
+def test_a_mistyped_model_of_a_run_is_guessed(tmp_path: Path, name: str, told: str) -> None:
+    run = make_run(tmp_path / "run", *EVERY)
+    with pytest.raises(ModelError, match=re.escape(told.replace("RUN", str(run)))):
+        find_model(f"{run}:{name}")
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with two runs, and one in which nothing has run."""
+    make_run(tmp_path / "runs" / "mine", *EVERY)
+    make_run(tmp_path / "runs" / "quickstart2", *EVERY)
+    (tmp_path / "runs" / "minne").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["runs/mine", "mine", "mine:level-7", "runs/mine/"])
+def test_a_run_is_found_by_its_folder_or_its_recipe(runs: Path, name: str) -> None:
+    assert find_run(name) == Path("runs/mine")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("runs/mien", "no such folder; .*; did you mean runs/mine?"),
+        ("mien", "did you mean runs/mine?"),
+        ("rusn/mine", "did you mean runs/mine?"),
+        ("runs/minne", "no recipe.yaml in it; .*; did you mean runs/mine?"),
+        ("runs/mine/internalized", "no recipe.yaml in it; .*; did you mean RUNS/mine?"),
+        ("runs/mien:level-7", "did you mean runs/mine:level-7?"),
+        ("runs/gsm8k-gpt2", "no such folder; .*; make it first: unspoken run gsm8k-gpt2"),
+        ("quickstart", "did you mean runs/quickstart2? Or make it first: unspoken run quickstart"),
+        ("runs/xyz", "needed: a folder that unspoken run made; name one, such as runs/quickstart"),
+    ],
+)
+def test_what_is_no_run_is_told_with_the_run_that_was_meant(
+    runs: Path, name: str, told: str
+) -> None:
+    expected = told.replace("RUNS", str(runs / "runs")).replace("?", r"\?")
+    with pytest.raises(DataError, match=f"^{name}: .*{expected}$"):
+        find_run(name)

@@ -255,6 +255,9 @@ def test_the_verbs_choose_and_export_a_level_that_answers_as_it_was_measured(
         for folder in (tmp_path / "whole", finished / "internalized" / "model")
     ]
     assert len(weights[0]) == len(weights[1])
+    call(["export", f"{finished}:teacher", "--output", str(tmp_path / "teacher")])
+    own = finished / "teacher" / "model" / "model.safetensors"
+    assert (tmp_path / "teacher" / "model.safetensors").stat().st_size == own.stat().st_size
     with pytest.raises(SettingError, match="level: found 9999; needed: one of 0000"):
         call(["export", str(finished), "--level", "9999", "--output", str(tmp_path / "none")])
     with pytest.raises(SettingError, match="not the folder of a run"):

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from typing_extensions import assert_never
 
 from unspoken.common.errors import DataError, settings_of
+from unspoken.common.nearby import path_remedy
 from unspoken.data.example import Example, extract_gold, read_examples
 from unspoken.data.jsonl import read_jsonl
 from unspoken.data.leaks import check_leaks
@@ -174,7 +175,8 @@ def _require_files(data: Data) -> tuple[Path, dict[str, Path]]:
     files = {name: path for name, path in given.items() if path is not None}
     for name, path in files.items():
         if not path.is_file():
-            raise DataError(f"data.{name}: {path}: no such file; correct data.{name}")
+            remedy = path_remedy(path, f"correct data.{name}", Path.is_file)
+            raise DataError(f"data.{name}: {path}: no such file; {remedy}")
     return files.pop("train"), files
 
 

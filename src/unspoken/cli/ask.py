@@ -16,6 +16,7 @@ from unspoken.cli.options import AskFlags, Flag
 from unspoken.cli.output import waiting
 from unspoken.common.errors import SettingError, UnspokenError, as_key
 from unspoken.common.libraries import import_model_classes
+from unspoken.models.local import local_folder
 from unspoken.recipe.named_model import find_model
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def ask(
     """
     names = _both(model) if both else [model]
     for name in names:  # before torch is there: a wrong name is told at once
-        find_model(name)
+        local_folder(find_model(name).source)
 
     def load() -> list[LoadedModel]:
         import_model_classes()

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from unspoken.cli.output import say, silence_libraries
-from unspoken.common.errors import DataError
-from unspoken.recipe.layout import RECIPE_FILE
+from unspoken.recipe.named_model import find_run
 
 
 def choose(folder: Path, *, within: float | None = None, tokens: float | None = None) -> None:
@@ -24,10 +23,7 @@ def choose(folder: Path, *, within: float | None = None, tokens: float | None = 
     tokens
         the best level that writes at most so many tokens a question
     """
-    if not (folder / RECIPE_FILE).is_file():
-        raise DataError(
-            f"{folder}: no recipe.yaml in it; give a run folder, such as runs/quickstart"
-        )
+    folder = find_run(folder)
     silence_libraries()
     from unspoken.report import print_levels, write_report
     from unspoken.report.read.frontier import read_frontier

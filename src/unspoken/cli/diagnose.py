@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from unspoken.cli.output import say, silence_libraries
-from unspoken.common.errors import DataError, SettingError
-from unspoken.recipe.layout import RECIPE_FILE
+from unspoken.common.errors import SettingError
+from unspoken.recipe.named_model import find_run
 
 
 def diagnose(folder: Path, *, limit: int = 500) -> None:
@@ -22,10 +22,7 @@ def diagnose(folder: Path, *, limit: int = 500) -> None:
     limit
         validation questions at the most; the test questions are not read
     """
-    if not (folder / RECIPE_FILE).is_file():
-        raise DataError(
-            f"{folder}: no recipe.yaml in it; give a run folder, such as runs/quickstart"
-        )
+    folder = find_run(folder)
     if limit < 1:
         raise SettingError("limit", found=limit, needed="at least 1", remedy="raise it")
     silence_libraries()

@@ -9,8 +9,8 @@ from cyclopts import Parameter
 
 from unspoken.cli.options import Overwrite
 from unspoken.cli.output import silence_libraries, waiting
-from unspoken.common.errors import SettingError
-from unspoken.recipe.layout import RECIPE_FILE
+from unspoken.common.errors import DataError, SettingError
+from unspoken.recipe.named_model import find_model, find_run
 
 
 def export(
@@ -31,7 +31,8 @@ def export(
     Parameters
     ----------
     run
-        a folder that `unspoken run` made: its internalized model, or the one of --level
+        a folder that `unspoken run` made: its internalized model, or the one of --level; or one of
+        its models as unspoken ask names them, such as runs/quickstart:explicit
     model
         folder or GGUF file of a model, or folder of an adapter that unspoken trained; with
         --lora_model, the base model
@@ -76,15 +77,17 @@ def _source(run: Path | None, model: str | None, level: str | None) -> str:
         raise SettingError(
             "model", found=found, needed="one of the two", remedy="give RUN or a model's folder"
         )
-    if run is not None and (run / RECIPE_FILE).is_file():
-        from unspoken.report.read.frontier import find_level_model, read_frontier
-
-        return str(find_level_model(run, read_frontier(run), level))
-    if level is not None:
+    if level is None:
+        return str(model) if run is None else find_model(run).source
+    try:
+        folder = find_run(run or str(model))
+    except DataError:
         raise SettingError(
             "level",
             found=f"{level} with {run or model}, which is not the folder of a run",
             needed="a folder that `unspoken run` made",
             remedy="give one, or leave the level out",
-        )
-    return str(run or model)
+        ) from None
+    from unspoken.report.read.frontier import find_level_model, read_frontier
+
+    return str(find_level_model(folder, read_frontier(folder), level))

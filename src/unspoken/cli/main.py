@@ -13,11 +13,16 @@ import time
 from collections.abc import Sequence
 
 from cyclopts import App
-from cyclopts.exceptions import CycloptsError, MissingArgumentError, RepeatArgumentError
+from cyclopts.exceptions import (
+    CycloptsError,
+    MissingArgumentError,
+    RepeatArgumentError,
+    UnknownCommandError,
+)
 
 from unspoken.cli.spelling import VerbFlag, flags_of, spelling_of, typed_flags, with_known_flags
-from unspoken.cli.verbs import application, find_verb, verb_of
-from unspoken.common.errors import SettingError, Spelling, UnspokenError, as_key
+from unspoken.cli.verbs import PARENTS, application, find_verb, suggest_verb, verb_of
+from unspoken.common.errors import SettingError, Spelling, UnspokenError, as_key, shorten
 from unspoken.common.interrupt import EXIT_INTERRUPTED
 from unspoken.common.out_of_memory import amount_asked_for, is_out_of_memory
 from unspoken.common.places import is_full_disk, place_error
@@ -148,6 +153,9 @@ def _explain(error: CycloptsError, words: Sequence[str]) -> str:
         names = next(each.names for each in flags if error.token.keyword in each.names)
         given = [typed for flag, typed in typed_flags(words) if flag in names]
         return f"{', '.join(given)}: found more than one, and they say the same; give one."
+    if isinstance(error, UnknownCommandError):
+        called = " ".join(words[: 2 if words[0] in PARENTS else 1])
+        return f"{shorten(called)[1:-1]}: no such verb; {suggest_verb(words)}"
     if isinstance(error, MissingArgumentError) and error.argument and not error.argument.tokens:
         argument = error.argument
         name = argument.name if argument.index is None else argument.name.lstrip("-").upper()

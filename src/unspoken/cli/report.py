@@ -7,8 +7,7 @@ from pathlib import Path
 
 from unspoken.cli.options import Flag
 from unspoken.cli.output import say, waiting
-from unspoken.common.errors import DataError
-from unspoken.recipe.layout import RECIPE_FILE
+from unspoken.recipe.named_model import find_run
 
 
 def report(folder: Path, *, pictures: Path | None = None, browser: Flag = False) -> None:
@@ -27,10 +26,7 @@ def report(folder: Path, *, pictures: Path | None = None, browser: Flag = False)
     """
     from unspoken.report import print_summary, write_report
 
-    if not (folder / RECIPE_FILE).is_file():
-        raise DataError(
-            f"{folder}: no recipe.yaml in it; give a run folder, such as runs/quickstart"
-        )
+    folder = find_run(folder)
     with waiting("drawing"):
         page = write_report(folder, pictures)
     print_summary(folder)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from cyclopts import App, Group, Parameter
 
+from unspoken.common.nearby import nearest_name
 from unspoken.common.version import __version__
 
 
@@ -257,6 +258,28 @@ def find_verb(app: App, name: str) -> App:
     for part in name.split():
         app = app[part]
     return app
+
+
+def suggest_verb(words: Sequence[str]) -> str:
+    """What to type in place of words that call no verb: one that is spelled nearly so, or all."""
+    group = words[0] if words[0] in PARENTS else None
+    typed = words[1] if group is not None else words[0]
+    inside = {name.split()[-1]: name for name in VERBS if name.split()[0] in (group or PARENTS)}
+    aliases = {alias: name for name, verb in VERBS.items() for alias in verb.aliases}
+    here = inside if group else {name: name for name in [*VERBS, *PARENTS]} | aliases
+    for known, cutoff in ((here, 0.6), (inside, 0.8)):  # slurm is within launch
+        near = nearest_name(typed, known, cutoff)
+        if near is not None:
+            return f"did you mean unspoken {known[near]}?"
+    if group is None and _is_recipe(typed):
+        return f"did you mean unspoken run {typed}?"
+    return f"there are {', '.join(inside if group else VERBS)}."
+
+
+def _is_recipe(name: str) -> bool:
+    from unspoken.recipe.shipped import shipped_recipes  # pydantic takes its time
+
+    return name in shipped_recipes() or name.endswith((".yaml", ".yml"))
 
 
 def verb_of(words: Sequence[str]) -> str | None:

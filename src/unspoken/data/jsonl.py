@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, cast
 
 from unspoken.common.errors import DataError, shorten
 from unspoken.common.files import AnyPath, atomic_output, atomic_outputs, refuse_existing
+from unspoken.common.nearby import path_remedy
 from unspoken.common.version import __version__
 
 
@@ -160,7 +161,8 @@ def open_data(path: Path, needed: str) -> Iterator[BinaryIO]:
     """
     if not path.exists():
         raise DataError(
-            f"{path}: no such file; needed: {needed}; correct the path or make the file"
+            f"{path}: no such file; needed: {needed}; "
+            f"{path_remedy(path, 'correct the path or make the file')}"
         )
     if not path.is_file():
         kind = "a folder" if path.is_dir() else "something that is not a file"

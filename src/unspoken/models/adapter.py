@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from unspoken import recipe
 from unspoken.common.errors import ModelError, RecipeError, setting
 from unspoken.common.libraries import future_warnings_silenced
+from unspoken.common.nearby import path_remedy
 from unspoken.common.out_of_memory import is_out_of_memory
 from unspoken.models.files import find_damage, find_fault, naming_fault, one_line
 
@@ -63,10 +64,12 @@ def require_adapter(adapter: str, model: str | None) -> None:
     weights = ("adapter_model.safetensors", "adapter_model.bin")
     if not is_adapter(adapter) or not any((folder / name).is_file() for name in weights):
         name = weights[0] if is_adapter(adapter) else "adapter_config.json"
-        found = f"no {name} in it" if folder.is_dir() else "no such folder"
+        found, remedy = f"no {name} in it", "correct the path"
+        if not folder.is_dir():
+            found, remedy = "no such folder", path_remedy(folder, remedy, Path.is_dir)
         raise ModelError(
             f"{setting('adapter', adapter)}: found {found}; needed: the folder of a LoRA adapter; "
-            f"correct the path, or, for a whole model, name it as {setting('model.name')} alone"
+            f"{remedy}, or, for a whole model, name it as {setting('model.name')} alone"
         )
     if is_adapter(model):
         raise ModelError(

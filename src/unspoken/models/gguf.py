@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unspoken.common.errors import ModelError, setting
+from unspoken.common.nearby import path_remedy
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -53,7 +54,7 @@ def find_gguf(name: str | Path) -> Path | None:
             return path
         raise ModelError(
             f"{setting('model.name', name)}: no such file; needed: a GGUF file on this machine; "
-            "correct the path"
+            f"{path_remedy(path)}"
         )
     if not path.is_dir() or any(any(path.glob(pattern)) for pattern in _OTHER_WEIGHTS):
         return None

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from unspoken import recipe
 from unspoken.common.errors import ModelError, UnspokenError, setting, shorten
 from unspoken.common.machine import gains_from_bfloat16
+from unspoken.common.nearby import path_remedy
 from unspoken.common.out_of_memory import amount_asked_for, is_out_of_memory
 from unspoken.models.adapter import add_adapter, base_of, is_adapter, lay_over, merge
 from unspoken.models.card import ModelCard
@@ -476,7 +477,8 @@ def _explained(what: str, name: str | None, purpose: Purpose = "train") -> Itera
 def _not_loaded(what: str, name: str | None, error: BaseException, purpose: Purpose) -> str:
     place, problem = f"{what} {name!r}", str(error)
     if name and _is_path(name) and not Path(name).is_dir():
-        return f"{place}: no such folder; correct the path in {setting('model.name')}"
+        remedy = path_remedy(name, f"correct the path in {setting('model.name')}", Path.is_dir)
+        return f"{place}: no such folder; {remedy}"
     if "trust_remote_code" in problem and purpose == "merge":
         return (
             f"{place}: comes with Python code of its own, which an export neither runs nor holds "
@@ -502,4 +504,5 @@ def _not_loaded(what: str, name: str | None, error: BaseException, purpose: Purp
 def _is_path(name: str) -> bool:
     """Whether a name is meant as a folder here, and not as OWNER/MODEL on the hub."""
     path = Path(name)
-    return path.is_absolute() or name.startswith(".") or ("/" in name and path.parent.is_dir())
+    parts = path.parts
+    return len(parts) > 2 or name.startswith(".") or (len(parts) == 2 and path.parent.is_dir())

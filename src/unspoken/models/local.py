@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from unspoken.common.errors import ModelError, setting, settings_of
+from unspoken.common.nearby import path_remedy
 from unspoken.models.adapter import base_of, is_adapter
 from unspoken.models.gguf import find_gguf, is_gguf
+from unspoken.recipe.named_model import run_remedy
 
 
 def is_local(name: str | Path | None) -> bool:
@@ -43,10 +45,14 @@ def local_folder(name: str, named: str = "model") -> Path:
     try:
         return Path(snapshot_download(name, local_files_only=True))
     except (OSError, ValueError):
+        remedy = run_remedy(name) or path_remedy(
+            name,
+            "correct the path, or download it first where there is a network: unspoken download",
+            is_local,
+        )
         raise ModelError(
             f"{setting(named, name)}: no such folder, and no such model was downloaded before; "
-            "needed: a model on this machine; correct the path, or download it first where there "
-            "is a network: unspoken download"
+            f"needed: a model on this machine; {remedy}"
         ) from None
 
 

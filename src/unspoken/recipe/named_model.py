@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unspoken.common.errors import ModelError, setting
+from unspoken.common.errors import DataError, ModelError, setting
+from unspoken.common.nearby import nearest_name, nearest_path
 from unspoken.recipe import layout
 from unspoken.recipe.load import load_values
+from unspoken.recipe.shipped import shipped_recipes
 
 #: Where the model of each name stands, the first one that is there.
 _PLACES = {
@@ -20,6 +22,8 @@ _PLACES = {
     **{name: (name,) for name in layout.MODELS if name not in (layout.EXPLICIT, layout.UNTRAINED)},
 }
 _LEVEL = "level-"
+#: Where runs lie unless they are given another place.
+_RUNS = Path("runs")
 #: Folders between a model and its run at the most: internalized/2-gsm8k/levels/removed-0007.
 _DEEPEST = 4
 
@@ -64,6 +68,39 @@ def find_model(name: str | Path, *, of_run: str = "") -> NamedModel:
     return NamedModel(text, text, run, *(_task(run, path) if run else (None, ())))
 
 
+def find_run(name: str | Path) -> Path:
+    """The folder of a run: this one, or the one in runs/ that is called as its recipe is.
+
+    Raises:
+        DataError: there is none.
+    """
+    path = _split(str(name))[0]
+    if _is_run(path):
+        return path
+    found = "no recipe.yaml in it" if Path(name).is_dir() else "no such folder"
+    raise DataError(
+        f"{name}: {found}; needed: a folder that unspoken run made; "
+        f"{run_remedy(name) or 'name one, such as runs/quickstart'}"
+    )
+
+
+def run_remedy(name: str | Path) -> str:
+    """What to do about a name that no run or model has; empty where nothing is known.
+
+    Either a run is there whose name is nearly this one, or there is a recipe that makes one.
+    """
+    text = str(name)
+    before, colon, which = text.rpartition(":") if ":" in text else (text, "", "")
+    inside = _run_of(Path(before)) if Path(before).is_dir() else None
+    places = [str(inside)] if inside else [before, str(_RUNS / before)]
+    near = next(filter(None, (nearest_path(place, _is_run) for place in places)), "")
+    recipe = Path(before).name
+    told = [f"did you mean {near}{colon}{which}?"] if near else []
+    if recipe in shipped_recipes() and not Path(before).exists():
+        told += [f"make it first: unspoken run {recipe}"]
+    return " Or ".join(told)
+
+
 def models_of(run: Path) -> list[str]:
     """The names of the models that a run has: internalized, explicit, level-0, level-1, all."""
     names = [name for name in _PLACES if _folder_of(run, name) is not None]
@@ -75,7 +112,7 @@ def _split(text: str) -> tuple[Path, str]:
     before, colon, after = text.rpartition(":")
     is_of_run = bool(colon) and not Path(text).exists()
     place = Path(before if is_of_run else text)
-    for path in (place, Path("runs") / place):  # the name of a recipe is that of its run
+    for path in (place, _RUNS / place):  # the name of a recipe is that of its run
         if _is_run(path) and (path == place or not place.exists()):
             return path, after if is_of_run else ""
     return Path(text), ""
@@ -98,11 +135,14 @@ def _in_run(run: Path, which: str, otherwise: str) -> tuple[Path, str]:
         folder = _folder_of(run, name)
         if folder is not None:
             return folder, name
-    has = ", ".join(models_of(run)) or "no finished model"
+    there = models_of(run)
+    is_level = _number(names[0].removeprefix(_LEVEL)).isdigit()  # which is no slip of the fingers
+    near = None if is_level else nearest_name(names[0], there)
+    remedy = f"did you mean {run}:{near}? Or" if near else f"name one of them as {run}:NAME, or"
     raise ModelError(
         f"{setting('model', f'{run}:{which}' if which else str(run))}: the run has no such model "
-        f"({names[0]}); it has {has}; name one of them as {run}:NAME, or finish the run with "
-        "unspoken run"
+        f"({names[0]}); it has {', '.join(there) or 'no finished model'}; {remedy} finish the run "
+        "with unspoken run"
     )
 
 

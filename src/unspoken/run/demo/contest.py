@@ -16,7 +16,7 @@ from unspoken.measure.ask import LoadedModel, WrittenAnswer, load, take_turns
 from unspoken.measure.grade import is_right
 from unspoken.recipe import layout
 from unspoken.recipe.load import load_values
-from unspoken.recipe.named_model import find_model, models_of
+from unspoken.recipe.named_model import find_model, models_of, run_remedy
 
 #: Questions of a race, and examples on the page.
 NUM_RACE = 10
@@ -63,8 +63,9 @@ class Contest:
         found = find_model(run)
         if found.run is None:
             raise ModelError(
-                f"{run}: found no run folder; needed: one that unspoken run has finished, such as "
-                "runs/quickstart; name it, or ask a single model with unspoken ask"
+                f"{run}: found no run folder; needed: one that unspoken run has finished; "
+                f"{run_remedy(run) or 'name one, such as runs/quickstart'}; a single model is "
+                "asked with unspoken ask"
             )
         self.run: Path = found.run
         self._name = str(found.run)
