@@ -66,7 +66,7 @@ docs: install-dev
 
 # the README's pictures, of a quickstart with levels to choose from
 pictures: install
-	$(BIN)/unspoken run quickstart frontier.levels=4
+	$(BIN)/unspoken run quickstart frontier.levels=9
 	$(BIN)/unspoken report runs/quickstart --pictures docs/pictures
 	@cd docs/pictures && rm -f loss-*.svg again-*.svg digits-*.svg probes-*.svg
 

@@ -27,7 +27,7 @@ from unspoken.train.fit import Length
 from unspoken.train.schedule import ALL, Removal, RemovalState
 
 #: Windows of steps (or steps between measurements) in which adaptive removal holds a level, most
-#: likely: a guess, from 7 to 9 in the quickstart with `loss_below`.
+#: likely: a guess, from 8 to 11 in five runs of the quickstart.
 _WINDOWS = 8
 #: By how much the time of a run is usually off, either way.
 _MARGIN = 1.35
