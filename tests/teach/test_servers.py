@@ -171,7 +171,9 @@ def test_an_answer_without_a_text_is_one_line(
 def test_one_bad_answer_does_not_hold_up_the_others(server: FakeServer, tmp_path: Path) -> None:
     server.faults = {5: (200, {}, '{"choices": []}')}
     output = tmp_path / "traces.jsonl"
-    with pytest.raises(EngineError, match="1 of 20 samples were refused"):
+    with pytest.raises(
+        EngineError, match=r"1 of 20 samples were refused \(\d+#0 in questions:\d+\)"
+    ):
         generate_traces(openai_engine(server.url), QUESTIONS, output)
     assert output.read_text().count("\n") == 19
 
@@ -648,7 +650,9 @@ def test_a_question_without_an_answer_does_not_hold_up_the_others(
 
     server.answer = answer
     output = tmp_path / "traces.jsonl"
-    with pytest.raises(EngineError, match=r"1 of 20 samples were refused \(13#0\).*3 tries"):
+    with pytest.raises(
+        EngineError, match=r"1 of 20 samples were refused \(13#0 in questions:14\).*3 tries"
+    ):
         generate_traces(openai_engine(server.url, timeout_s=0.5), QUESTIONS, output)
     assert output.read_text().count("\n") == 19
 

@@ -12,6 +12,7 @@ from helpers.engines import QUESTIONS, FakeEngine
 from unspoken.cli.main import main
 from unspoken.common.errors import DataError, OutputExistsError, SettingError
 from unspoken.common.locks import locked
+from unspoken.data.questions import read_questions_from
 from unspoken.measure.sampling import Sampling
 from unspoken.teach.engines import Usage
 from unspoken.teach.engines.worked import WorkedEngine
@@ -52,6 +53,27 @@ def test_a_gold_answer_outside_the_choices_is_said_before_anything_is_asked(
     with pytest.raises(DataError, match=r"questions:2: answer: found 'biling'; needed: one of"):
         generate_traces(engine, questions, tmp_path / "traces.jsonl", choices=("billing", "login"))
     assert not engine.chunks and not (tmp_path / "traces.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "place"),
+    [
+        ("q.jsonl", '{"question": "1?", "answer": "a"}\n{"question": "2?", "answer": "c"}\n', 2),
+        ("q.csv", '\ufeffquestion,answer\n"1,\n2,\n3?",a\n\n"4\n5?",c\n', 6),
+        ("q.tsv", "question\tanswer\n1?\ta\n2?\tc\n", 3),
+    ],
+)
+def test_an_error_over_a_question_names_its_line(
+    name: str, text: str, place: int, tmp_path: Path
+) -> None:
+    """That on which it begins."""
+    file = tmp_path / name
+    file.write_text(text, encoding="utf-8")
+    for questions in (file, read_questions_from(file)):
+        with pytest.raises(DataError, match=rf"{name}:{place}: answer: found 'c'; needed: one of"):
+            generate_traces(FakeEngine(), questions, tmp_path / "t.jsonl", choices=("a", "b"))
+    with pytest.raises(DataError, match=rf"{name}:\d: found .* without a solution"):
+        generate_traces(WorkedEngine(), file, tmp_path / "worked.jsonl")
 
 
 def test_an_interrupted_run_goes_on_and_ends_like_an_uninterrupted_one(tmp_path: Path) -> None:
@@ -233,7 +255,7 @@ def test_worked_solutions_need_no_model(tmp_path: Path) -> None:
     assert records[3]["answer"] == "4"
     assert "thought" not in records[1]
     assert summary.num_tokens == 0
-    with pytest.raises(DataError, match="question 0: found 'why'"):
+    with pytest.raises(DataError, match="questions:1: found 'why'"):
         generate_traces(WorkedEngine(), [{"question": "why"}], tmp_path / "none.jsonl")
 
 

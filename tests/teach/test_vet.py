@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from unspoken.cli.options import VettingFlags
 from unspoken.cli.vet import summary_lines, vet
 from unspoken.common.errors import DataError, OutputExistsError, SettingError
 from unspoken.data.example import read_examples
@@ -433,6 +434,78 @@ def test_with_choices_traces_without_gold_vote_with_the_choice_that_they_name(tm
     _, kept, rejected = run(tmp_path, traces, rules=rules)
     assert [record["answer"] for record in kept] == ["login", "login"]
     assert reasons(rejected) == ["minority", "no_choice"]
+
+
+def say(label, number=0, **fields):
+    """A trace that answers with a class."""
+    return trace(f"q{number}", f"Hm {number}.\nFinal Answer: {label}", **fields)
+
+
+def test_what_was_kept_and_dropped_is_counted_by_class(tmp_path, caplog):
+    right = [say("login", n, answer="login") for n in range(3)]
+    wrong = [say("login", n, answer="billing") for n in range(3, 6)]
+    others = [
+        say("billing", 6, answer="billing"),
+        say("billing or login", 7, answer="Other"),
+        {**say("other", 8, stopped=False), "answer": "other"},
+    ]
+    rules = VetRules(choices="billing,login,other,a refund")
+    summary, _, _ = run(tmp_path, [*right, *wrong, *others], rules=rules)
+    assert summary.classes == {
+        "billing": {"num_kept": 1, "num_dropped": 3, "num_spare": 0},
+        "login": {"num_kept": 3, "num_dropped": 0, "num_spare": 0},
+        "other": {"num_kept": 0, "num_dropped": 2, "num_spare": 0},
+        "a refund": {"num_kept": 0, "num_dropped": 0, "num_spare": 0},
+    }
+    assert summary.to_json()["classes"] == summary.classes
+    lines = "\n".join(summary_lines(summary))
+    assert "by class:\n  billing: 1 kept, 3 dropped\n  login: 3 kept, 0 dropped" in lines
+    summary.warn()
+    (warning,) = caplog.messages
+    assert "none: billing (1 of 4 kept), other (0 of 2 kept), a refund (0 of 0 kept);" in warning
+    assert f"the reasons are in {tmp_path / 'rejected.jsonl'};" in warning
+
+
+def test_a_class_that_keeps_half_or_loses_spare_ones_alone_is_no_warning(tmp_path, caplog):
+    same = [say("login", 1, answer="login") for _ in range(3)]
+    more = [trace("q2", f"So {n}.\nFinal Answer: billing", answer="billing") for n in range(4)]
+    half = [say("other", 3, answer="other"), say("login", 4, answer="other")]
+    rules = VetRules(choices="billing,login,other", max_per_question=1)
+    summary, _, _ = run(tmp_path, [*same, *more, *half], rules=rules)
+    assert summary.classes == {
+        "billing": {"num_kept": 1, "num_dropped": 3, "num_spare": 3},
+        "login": {"num_kept": 1, "num_dropped": 2, "num_spare": 2},
+        "other": {"num_kept": 1, "num_dropped": 1, "num_spare": 0},
+    }
+    assert "  login: 1 kept, 2 dropped, 2 of them spare ones" in summary_lines(summary)
+    summary.warn()
+    assert not caplog.messages
+
+
+def test_a_trace_without_a_gold_answer_counts_in_the_class_that_it_names(tmp_path, caplog):
+    traces = [say("login"), say("billing", 1, stopped=False), say("neither", 2)]
+    for record in traces:
+        del record["answer"]
+    summary, _, _ = run(tmp_path, traces, rules=VetRules(choices="billing,login"))
+    assert summary.classes == {
+        "billing": {"num_kept": 0, "num_dropped": 1, "num_spare": 0},
+        "login": {"num_kept": 1, "num_dropped": 0, "num_spare": 0},
+    }
+
+
+def test_without_choices_nothing_is_said_of_classes(tmp_path, caplog):
+    summary, _, _ = run(tmp_path, [trace("q", answer="37")])
+    summary.warn()
+    assert summary.classes is None
+    assert not caplog.messages
+    assert not any("class" in line for line in summary_lines(summary))
+
+
+def test_the_command_prints_the_classes_and_warns(tmp_path, capsys, caplog):
+    source = write(tmp_path / "traces.jsonl", [say("login", answer="login")])
+    vet(input=[source], output=tmp_path / "out.jsonl", rules=VettingFlags(choices="billing,login"))
+    assert "by class:\n  billing: 0 kept, 0 dropped\n  login: 1 kept" in capsys.readouterr().out
+    assert ["billing (0 of 0 kept)" in text for text in caplog.messages] == [True]
 
 
 def test_a_gold_answer_that_is_no_choice_is_an_error(tmp_path):

@@ -56,11 +56,14 @@ def vet(
             test=test or (),
             overwrite=overwrite,
         )
-    print("\n".join(summary_lines(summary)))
+    print("\n".join(summary_lines(summary)), flush=True)
+    summary.warn()
 
 
 def summary_lines(summary: VetSummary) -> list[str]:
     """What a run tells at its end."""
+    from unspoken.teach.vet.by_class import class_lines
+
     num_rejected = sum(summary.rejected.values())
     num_failed = summary.num_questions - summary.num_questions_kept
     lines = [
@@ -69,6 +72,8 @@ def summary_lines(summary: VetSummary) -> list[str]:
         f"{summary.rejected_output}: {num_rejected:,} rejected",
         *(f"  {reason}: {count:,}" for reason, count in summary.rejected.items()),
     ]
+    if summary.classes:
+        lines += ["by class:", *class_lines(summary.classes)]
     if summary.failed_output is not None:
         num_leaking = summary.num_questions_leaking
         lines.append(

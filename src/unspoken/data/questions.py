@@ -47,6 +47,18 @@ class _Row(NamedTuple):
     typed: bool = False
 
 
+class Questions(list[dict[str, Any]]):
+    """Questions as they were read, and where each of them stands.
+
+    Attributes:
+        places: such as "tickets.csv:7", in the order of the questions.
+    """
+
+    def __init__(self, places: Sequence[str], records: Iterable[dict[str, Any]]) -> None:
+        super().__init__(records)
+        self.places = places
+
+
 def read_questions_from(
     source: AnyPath,
     *,
@@ -55,7 +67,7 @@ def read_questions_from(
     question_field: str = "question",
     answer_field: str = "answer",
     thought_field: str = "thought",
-) -> list[dict[str, Any]]:
+) -> Questions:
     """Reads the questions of a source, in its order.
 
     Args:
@@ -96,9 +108,16 @@ def read_questions_from(
     read = [(row.where, _make_record(row, *names)) for row in rows]
     if not read:
         raise DataError(f"{source}: found no question; needed: at least one; name another source")
-    records = [record for _, record in read]
-    index_ids(records, lambda index: read[index][0])
-    return records
+    questions = Questions([where for where, _ in read], (record for _, record in read))
+    index_ids(questions, place_of(questions))
+    return questions
+
+
+def place_of(questions: Sequence[Mapping[str, Any]]) -> Callable[[int], str]:
+    """Index of a question -> its place, for errors: in its file, where it was read from one."""
+    if isinstance(questions, Questions):
+        return questions.places.__getitem__
+    return lambda index: f"questions:{index + 1}"
 
 
 def index_ids(records: Iterable[Mapping[str, Any]], where: Callable[[int], str]) -> dict[str, int]:
@@ -232,8 +251,8 @@ def _read_csv(path: Path) -> Iterator[_Row]:
             names = next(filter(None, reader), [])
             _require_names_once(names, f"{path}:{reader.line_num}")
             _require_separated(names, comma, f"{path}:{reader.line_num}")
-            for cells in filter(None, reader):  # blank lines are fine
-                where = f"{path}:{reader.line_num}"
+            for line, cells in _cells(reader):
+                where = f"{path}:{line}"
                 if len(cells) != len(names):
                     raise DataError(
                         f"{where}: found {len(cells)} cells; needed: {len(names)}, as in the first "
@@ -242,6 +261,15 @@ def _read_csv(path: Path) -> Iterator[_Row]:
                 yield _Row(where, dict(zip(names, cells, strict=True)))
     except (OSError, ValueError, csv.Error) as error:
         raise _cannot_read(f"{where}, or after it", error, needed) from error
+
+
+def _cells(reader: Any) -> Iterator[tuple[int, list[str]]]:
+    """Yields the cells of each record and its first line; blank lines are fine, and are none."""
+    line = reader.line_num + 1
+    for cells in reader:
+        if cells:
+            yield line, cells
+        line = reader.line_num + 1
 
 
 def _require_separated(names: Sequence[str], comma: str, where: str) -> None:

@@ -243,6 +243,8 @@ class VettedRecord(StageRecord):
         num_unverified: kept without a gold answer.
         num_unmeasured: whose length in tokens is not known.
         rejected: number of traces by reason.
+        classes: where the answers are choices, `num_kept` and `num_dropped` of each, and how many
+            of those dropped were `num_spare`: duplicates, or more than wanted of a question.
         num_asked_again: traces asked for because none of the question's was kept.
         num_prompt_tokens, num_tokens, cost: of these.
         sha256: of dataset.jsonl.
@@ -258,6 +260,7 @@ class VettedRecord(StageRecord):
     num_unmeasured: int | None = None
     num_torn_bytes: int | None = None
     rejected: dict[str, int] = field(default_factory=dict)
+    classes: dict[str, dict[str, int]] | None = None
     num_asked_again: int | None = None
     num_prompt_tokens: int | None = None
     num_tokens: int | None = None

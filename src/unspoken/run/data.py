@@ -313,6 +313,7 @@ def _vet(
             f"{path}: none of its {summary.num_traces} traces can be learned from (reasons in "
             f"{folder / REJECTED_FILE}); needed: traces that end in 'Final Answer: ...'"
         )
+    summary.warn()
     return target, summary.to_json()
 
 

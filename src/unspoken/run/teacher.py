@@ -348,6 +348,8 @@ class TeacherStages:
                 "questions, or other rules in the section vet"
             )
         digest = self.run.on_main(lambda: sha256(folder / DATASET_FILE))
+        if self.run.process.is_main_process:
+            summary.warn()
         return VettedRecord(**summary.to_json(), **asked_again, sha256=digest)
 
     @settings_of(Vet.names_in("vet"))

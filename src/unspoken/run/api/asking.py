@@ -186,6 +186,7 @@ def vet(
             test=asked,
             overwrite=overwrite,
         )
+        summary.warn()
         rejected = target.with_name(REJECTED_FILE)
         return VettingOutcome(_records(target), _records(rejected), summary)
 

@@ -48,6 +48,7 @@ class Request:
         record: the question's line, with whatever fields it has.
         prompt: the question as the engine is asked.
         seed: of this sample alone, so that it never depends on what else is asked.
+        where: the question stands, such as "questions.csv:7"; empty: that is not known.
     """
 
     id: str
@@ -56,6 +57,12 @@ class Request:
     record: Mapping[str, Any]
     prompt: Prompt
     seed: int
+    where: str = ""
+
+    @property
+    def place(self) -> str:
+        """What errors call its question."""
+        return self.where or f"question {self.index}"
 
     @property
     def question(self) -> str:

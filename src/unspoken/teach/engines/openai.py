@@ -288,7 +288,7 @@ class _Work:
         except StoppedError:
             return None
         except RefusedError as error:
-            self.refused.append((request.id, error))
+            self.refused.append((f"{request.id} in {request.place}", error))
             hopeless = self.num_answered == 0 and len(self.refused) >= _HOPELESS
             if not error.is_alone or hopeless:
                 self.error = self.error or error

@@ -180,7 +180,7 @@ class TransformersEngine:
                     number += 1
         except OutOfMemoryError as error:
             request, _ = chosen[error.index]
-            raise EngineError(f"question {request.index}: {error.args[0]}") from error
+            raise EngineError(f"{request.place}: {error.args[0]}") from error
 
     def _loaded_decoder(self) -> Decoder:
         """What writes with the model; it remembers how many rows fit into memory."""
@@ -204,7 +204,7 @@ class TransformersEngine:
         limit = num_positions(self.loaded_model())
         if limit is not None and num_prompt_tokens >= limit:
             raise ModelError(
-                f"question {request.index}: found a prompt of {num_prompt_tokens} tokens; needed: "
+                f"{request.place}: found a prompt of {num_prompt_tokens} tokens; needed: "
                 f"fewer than {limit}, which is what {self.model or 'the model'} can read; shorten "
                 f"the question or {setting('few_shot')}, or take it out"
             )

@@ -56,7 +56,7 @@ class WorkedEngine:
 
 def solution(request: Request) -> str:
     """The worked solution of a question, ending in its final answer."""
-    found = extract_solution(request.record, f"question {request.index}")
+    found = extract_solution(request.record, request.place)
     if found is not None:
         return found
     try:
@@ -68,7 +68,7 @@ def solution(request: Request) -> str:
         return arithmetic.write_cot(arithmetic.solve_question(request.question))
     except DataError:
         raise DataError(
-            f"question {request.index}: found {request.question[:60]!r} without a solution; "
+            f"{request.place}: found {request.question[:60]!r} without a solution; "
             f"needed for {setting('engine', 'worked')}: a field 'thought' or 'cot', or a question "
             "as unspoken data multiplication or arithmetic writes it; add one or choose another "
             "engine"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from unspoken.common.interrupt import StopRequest
 from unspoken.common.locks import locked
 from unspoken.common.progress import AnswersBar
 from unspoken.data.example import extract_gold
-from unspoken.data.questions import index_ids, read_questions_from
+from unspoken.data.questions import index_ids, place_of, read_questions_from
 from unspoken.measure.grade import stated_gold
 from unspoken.measure.sampling import Sampling, seed_of
 from unspoken.parallel.world import read_world
@@ -127,11 +127,12 @@ def generate_traces(
     sampling.require_samples(samples_per_question, "samples_per_question")
     if isinstance(questions, str) or not isinstance(questions, Sequence):
         questions = read_questions_from(questions)
-    _require_choices(questions, choices)
-    indices = index_ids(questions, lambda index: f"questions:{index + 1}")
+    where = place_of(questions)
+    _require_choices(questions, choices, where)
+    indices = index_ids(questions, where)
     records = {name: (index, questions[index]) for name, index in indices.items()}
     plan = selection.plan(len(records))
-    requests = _make_requests(records, plan, writer, sampling)
+    requests = _make_requests(records, plan, writer, sampling, where)
     settings = list_settings(engine, writer, sampling)
     path = Path(output)
     with locked(path):
@@ -143,12 +144,16 @@ def generate_traces(
         return _complete(engine, requests, sampling, path, names=records, progress=progress)
 
 
-def _require_choices(questions: Sequence[Mapping[str, Any]], choices: Sequence[str] | None) -> None:
+def _require_choices(
+    questions: Sequence[Mapping[str, Any]],
+    choices: Sequence[str] | None,
+    where: Callable[[int], str],
+) -> None:
     """Refuses gold answers that are none of the choices, before a teacher is asked for money."""
-    for number, record in enumerate(questions if choices else (), start=1):
+    for index, record in enumerate(questions if choices else ()):
         gold = record.get("answer")
         if choices and isinstance(gold, str) and gold.strip():
-            require_choice(stated_gold(gold), choices, f"questions:{number}: answer")
+            require_choice(stated_gold(gold), choices, f"{where(index)}: answer")
 
 
 def _complete(
@@ -247,6 +252,7 @@ def _make_requests(
     plan: TracePlan,
     writer: PromptWriter,
     sampling: Sampling,
+    where: Callable[[int], str],
 ) -> list[Request]:
     chosen = plan.indices()
     requests = []
@@ -257,7 +263,7 @@ def _make_requests(
         for sample in range(plan.num_samples_per_question):
             full = f"{name}#{sample}"
             seed = seed_of(sampling.seed, full)
-            requests.append(Request(full, index, sample, record, prompt, seed))
+            requests.append(Request(full, index, sample, record, prompt, seed, where(index)))
     return requests
 
 

@@ -18,6 +18,7 @@ from unspoken.common.files import AnyPath, atomic_outputs, refuse_existing
 from unspoken.data.jsonl import json_line
 from unspoken.data.overlap import QuestionIndex
 from unspoken.recipe.layout import REJECTED_FILE
+from unspoken.teach.vet.by_class import KeptOfClass, count, no_counts, warn_of_lost_classes
 from unspoken.teach.vet.jury import Jury, ledger_of
 from unspoken.teach.vet.reading import Trace, read_traces
 from unspoken.teach.vet.rules import VetRules
@@ -37,6 +38,8 @@ class VetSummary:
         num_unmeasured: passed the limit of tokens because their number is not known.
         num_torn_bytes: of last lines that were cut off.
         rejected: reason -> count.
+        classes: where the answers are choices, what was kept and dropped of each; a trace without
+            a gold answer counts where it belongs by its own.
         output, rejected_output, failed_output: the files; the last one only if it was asked for.
     """
 
@@ -49,9 +52,14 @@ class VetSummary:
     num_unmeasured: int
     num_torn_bytes: int
     rejected: dict[str, int]
+    classes: dict[str, KeptOfClass] | None
     output: Path
     rejected_output: Path
     failed_output: Path | None
+
+    def warn(self) -> None:
+        """Warns of classes that lost more than half of their solutions, or have none left."""
+        warn_of_lost_classes(self.classes or {}, self.rejected_output)
 
     def to_json(self) -> dict[str, Any]:
         """The summary as plain values; paths as text."""
@@ -101,6 +109,7 @@ def vet_traces(
     _refuse_same(inputs, test, outputs)
     refuse_existing(outputs, overwrite=overwrite)
     index = QuestionIndex(test, rules.overlap) if test else None
+    classes = no_counts(rules.choices or ())
     with ExitStack() as stack:
         ledger = stack.enter_context(ledger_of(rules, read_traces(inputs, rules.choices)))
         jury = Jury(rules, index=index, ledger=ledger)
@@ -110,6 +119,7 @@ def vet_traces(
         )
         for trace in read_traces(inputs, rules.choices):
             verdict = jury.judge(trace)
+            count(classes, trace, verdict)
             if verdict is None and isinstance(trace, Trace):
                 kept_file.write(json_line(trace.to_example()))
             elif verdict is not None:
@@ -118,11 +128,15 @@ def vet_traces(
             for record in _iter_failed(inputs, jury):
                 file.write(json_line(record))
         failed_path = outputs[2] if failed is not None else None
-        return _summarize(jury, output, rejected_path, failed_path)
+        return _summarize(jury, classes or None, output, rejected_path, failed_path)
 
 
 def _summarize(
-    jury: Jury, output: Path, rejected_output: Path, failed_output: Path | None
+    jury: Jury,
+    classes: dict[str, KeptOfClass] | None,
+    output: Path,
+    rejected_output: Path,
+    failed_output: Path | None,
 ) -> VetSummary:
     """What a jury has found, once all traces were judged."""
     num_questions, num_questions_kept, num_questions_leaking = jury.ledger.count_questions()
@@ -136,6 +150,7 @@ def _summarize(
         num_unmeasured=jury.num_unmeasured,
         num_torn_bytes=jury.num_torn_bytes,
         rejected=dict(jury.rejected.most_common()),
+        classes=classes,
         output=output,
         rejected_output=rejected_output,
         failed_output=failed_output,
