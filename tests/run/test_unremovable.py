@@ -41,7 +41,6 @@ def test_a_random_thought_is_not_removed_and_that_is_said(
         output=tmp_path / "run",
         progress=False,
         settings={
-            "schedule.loss_below": None,
             "schedule.patience": 200,
             "schedule.measure_every": 10,
             "schedule.tries": 1,

@@ -87,6 +87,21 @@ def test_the_explicit_model_is_trained_until_it_is_hardly_better() -> None:
     assert state.search.left_at == 9
 
 
+def test_an_explicit_model_without_a_loss_is_not_trained_on() -> None:
+    def left_after(losses: list[float]) -> int | None:
+        removal = Removal(schedule(patience=5, last_margin=1.0), LONGEST, 1, 99)
+        state = removal.initial()
+        for step, loss in enumerate(losses, start=1):
+            state = removal.advance(state, step, measured=[loss] * (LONGEST + 1))
+        assert state.search is not None
+        return state.search.left_at
+
+    assert left_after([8, 1, 0.04]) == 3  # a level may be worse by 1.0
+    # a third smaller, but by less than a twentieth of that: no progress
+    assert left_after([8, 0.12, 0.09, 0.08, 0.075, 0.072, 0.071]) == 7
+    assert left_after([8, 0.12, 0.09, 0.08, 0.075, 0.072]) is None
+
+
 def test_a_model_that_is_explicit_from_the_start_is_only_measured() -> None:
     removal = Removal(schedule(measure_every=3), LONGEST, 1, 99, starts_explicit=True)
     state = removal.initial()

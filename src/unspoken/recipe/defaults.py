@@ -41,13 +41,11 @@ WRITE_FROM_SCRATCH: dict[str, Any] = {
     "train.evaluate_every": 250,
     "train.num_valid": 200,
 }
-#: Of one that goes on until it has none: a level of removal is held until it is learned.
+#: Of one that goes on until it has none, or says that it cannot.
 INTERNALIZE_FROM_SCRATCH: dict[str, Any] = {
     **WRITE_FROM_SCRATCH,
     "train.max_steps": 6_000,
     "train.settle_steps": 600,
     "train.lr_schedule": "constant_with_warmup",
     "schedule.removal": "adaptive",
-    "schedule.loss_below": 0.2,
-    "schedule.window": 20,
 }

@@ -218,7 +218,7 @@ class Removal:
             return state
         if not self.is_explicit(state):
             return self._tried(state, search.heard(measured[0], state.held), step, measured[0])
-        search = search.heard_explicit(measured, state.held)
+        search = search.heard_explicit(self.settings, measured, state.held)
         explicit = self.starts_explicit
         if search.is_explicit_done(self.settings, state.held, starts_explicit=explicit):
             return self._removing(replace(search, left_at=step), 1)

@@ -21,8 +21,10 @@ AT_ONCE = 3
 GAMBLE = 4
 #: A level gets on as long as its loss becomes smaller by this share.
 PROGRESS = 0.03
-#: The explicit model gets on as long as its loss becomes smaller by this share.
+#: The explicit model gets on as long as its loss becomes smaller by this share, ...
 EXPLICIT_PROGRESS = 0.2
+#: ... and by this share of `last_margin`: less makes no difference to any level.
+EXPLICIT_GAIN = 0.05
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,13 @@ class Search:
         """The search that `dataclasses.asdict` took apart."""
         return None if values is None else Search(**values)
 
-    def heard_explicit(self, losses: Sequence[float], held: int) -> Search:
+    def heard_explicit(
+        self, settings: recipe.Schedule, losses: Sequence[float], held: int
+    ) -> Search:
         """After a measurement of the explicit model, by how many tokens are removed."""
-        loss = losses[self.recovered]
-        if self.best is not None and loss > self.best * (1 - EXPLICIT_PROGRESS):
+        loss, best = losses[self.recovered], self.best
+        gain = EXPLICIT_GAIN * settings.last_margin
+        if best is not None and loss > min(best * (1 - EXPLICIT_PROGRESS), best - gain):
             # as good as before: the better figures are the reference, progress is counted on
             better = loss < self.reference[self.recovered]
             return replace(self, reference=list(losses)) if better else self
@@ -77,12 +82,15 @@ class Search:
     ) -> bool:
         """Whether the explicit model is what it is to be held against, once it is measured.
 
+        It is where nothing is left to be gained, or nothing was for `patience` steps.
+
         Args:
             settings: of the removal.
             held: steps that it was trained.
             starts_explicit: whether it wrote its thought before the first of them.
         """
-        return starts_explicit or held - self.best_held >= settings.patience
+        perfect = self.best is not None and self.best <= EXPLICIT_GAIN * settings.last_margin
+        return starts_explicit or perfect or held - self.best_held >= settings.patience
 
     def loss_needed(self, settings: recipe.Schedule, removed: int) -> float:
         """What counts as recovery: the explicit model's loss on the same kept tokens, and a margin.
