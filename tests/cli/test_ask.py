@@ -39,6 +39,28 @@ def test_into_a_pipe_goes_the_answer_alone(run: Path, capsys: pytest.CaptureFixt
     assert told(capsys, run, "what is 123 times 45?") == ("5535\n", "")
 
 
+@pytest.mark.parametrize(
+    "words", ["123 x 45", "what is 123 times 45?", "１２３＊４５", "--raw 321*54"]
+)
+def test_words_without_quotes_are_one_question(
+    run: Path, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = "#53550\n" if "--raw" in words else "5535\n"
+    assert told(capsys, run, *words.split()) == (answer, "")
+
+
+@pytest.mark.parametrize("words", [[""], ["-123*45"], ["-123", "*", "45"], ["1" * 5_000 + "*45"]])
+def test_what_cannot_be_put_is_one_line(
+    run: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, said = told(capsys, run, *words, status=2)
+    assert (out, said.count("\n")) == ("", 1) and said.startswith("error: question: found ")
+
+
+def test_a_mistyped_flag_is_no_question(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--botth" in told(capsys, run, "123*45", "--botth", status=2)[1]
+
+
 def test_every_line_of_a_pipe_is_a_question(
     run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

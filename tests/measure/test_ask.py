@@ -10,7 +10,7 @@ import pytest
 
 from helpers.memory import make_asked_run, save_memory
 from unspoken.common.errors import DataError, ModelError
-from unspoken.data.notation import ReversedDigits
+from unspoken.data.notation import Notation, ReversedDigits
 from unspoken.measure.ask import load, require_answer, take_turns
 from unspoken.measure.decode import Decoder
 
@@ -67,6 +67,30 @@ def test_signs_that_the_model_has_no_token_for_are_said(run: Path) -> None:
     model = load(run)
     with pytest.raises(DataError, match=r"with w h a t \?, for which .* needed: signs 0123456789"):
         model.ask("what?", raw=True)
+
+
+def test_a_space_that_the_model_has_no_token_for_is_named(run: Path) -> None:
+    with pytest.raises(DataError, match=r"t a space i s, for which .* needed: signs \S+; ask"):
+        load(run).ask("what is", raw=True)
+
+
+@pytest.mark.parametrize("raw", [False, True])
+@pytest.mark.parametrize("question", ["", " \n"])
+def test_an_empty_question_is_said(run: Path, question: str, raw: bool) -> None:
+    with pytest.raises(DataError, match="question: found an empty one"):
+        load(run).ask(question, raw=raw)
+
+
+def test_signs_of_other_scripts_are_put_in_plain_ones_where_the_model_has_only_these(
+    tmp_path: Path,
+) -> None:
+    model = load(save_memory(tmp_path / "model", {"1+2=": "#3"}))
+    for typed in ("１＋２", "１＋２＝", "١+٢"):
+        assert model.ask(typed).question == "1+2"
+    model.notation = Notation()  # of a task whose questions stay as they are typed
+    assert (model.ask("１＋２").question, model.ask("1+2").question) == ("1+2", "1+2")
+    with pytest.raises(DataError, match=r"found '①\+２' with ① ２, for which"):
+        model.ask("①+２")
 
 
 def test_a_prompt_that_is_too_long_is_said(run: Path) -> None:

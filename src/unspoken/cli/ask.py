@@ -28,9 +28,8 @@ _MOST_LINES = 1_000
 
 def ask(
     model: str,
-    question: str | None = None,
     /,
-    *,
+    *question: Annotated[str, Parameter(allow_leading_hyphen=True)],
     both: Flag = False,
     raw: Flag = False,
     how: Annotated[AskFlags, Parameter(name="*")] = AskFlags(),  # noqa: B008
@@ -46,8 +45,8 @@ def ask(
         a run (its internalized model), RUN:explicit, RUN:level-7, RUN:teacher, RUN:no_cot, a model
         folder, a GGUF file or a model that was downloaded
     question
-        in quotes; without one there is a prompt to type at, with a history; from a pipe, every
-        line is a question
+        in quotes where it holds a star or a space; without one there is a prompt to type at, with
+        a history; from a pipe, every line is a question
     both
         show the model that writes its thought beside the one that does not, as they write
     raw
@@ -64,8 +63,8 @@ def ask(
         asked = {**how.values(), "template": how.template}
         return [load(name, **asked, local_files_only=True) for name in names]
 
-    if question is not None:
-        _answer(_loaded(load), question, raw=raw)
+    if question:
+        _answer(_loaded(load), " ".join(question), raw=raw)
     elif sys.stdin.isatty():
         _talk(load, ", ".join(names), raw=raw)
     else:

@@ -8,16 +8,20 @@ a multiplication stand least significant first, a space between them (`3 2 1 * 5
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from unspoken.common.errors import DataError, setting, shorten
 
 _ROW = r"\d(?: \d)*"
 _IN_ROWS = re.compile(rf"\s*({_ROW}) ?\* ?({_ROW})\s*")
-_NUMBER = r"(\d{1,3}(?:,\d{3})+|\d+)"
-_TIMES = r"(?:\*|[xX×·⋅]|times|multiplied (?:by|with))"
+#: Between thousands stand commas, apostrophes, underscores or spaces, narrow ones too.
+_NUMBER = r"(\d{1,3}(?:[,'’_ \u00a0\u2009\u202f]\d{3})+|\d+)"
+_TIMES = r"(?:[*xX×·⋅∙•∗⨯✕✖]|\\?times|\\cdot|multiplied (?:by|with))"
+#: A question of figures and signs alone, at least one of each, without spaces.
+_FORMULA = re.compile(r"(?=\D*\d)(?=\d*\D)(?:\d|[^\w\s])+")
 _LETTER = r"[^\W\d_]"
-_WORDS, _END = rf"{_LETTER}(?:{_LETTER}|[\s':,])*?\s|", r"[\s=?.!]*"
+_WORDS, _END = rf"{_LETTER}(?:{_LETTER}|[\s'’:,])*?\s|", r"[\s=?.!]*"
 _PRODUCTS = tuple(
     re.compile(rf"\s*(?:{_WORDS}){words}{_END}", re.IGNORECASE)
     for words in (
@@ -56,6 +60,22 @@ class Notation:
     def solve(self, question: str) -> str | None:
         """The right answer as people write it, where the task can be worked out, else None."""
         return None
+
+
+class Formulas(Notation):
+    """Formulas that are written without spaces, such as 3+4+5=."""
+
+    def __init__(self, example: str) -> None:
+        """Of a model that learned such questions.
+
+        Args:
+            example: one of them; the = or =? at its end is at the end of all.
+        """
+        self._end = example[len(example.rstrip("=?")) :]
+
+    def to_task(self, question: str) -> str:
+        """`3 + 4 + 5` as `3+4+5=`."""
+        return "".join(in_plain_signs(question).split()).rstrip("=?") + self._end
 
 
 class ReversedDigits(Notation):
@@ -104,12 +124,16 @@ class ReversedDigits(Notation):
         return (digits[::-1].lstrip("0") or "0") if is_number else None
 
     def solve(self, question: str) -> str | None:
-        """The product."""
-        first, second = map(int, self._factors(question))
-        return str(first * second)
+        """The product; None for one of thousands of digits, which Python does not write."""
+        try:
+            first, second = map(int, self._factors(question))
+            return str(first * second)
+        except ValueError:
+            return None
 
     def _factors(self, question: str) -> tuple[str, str]:
         """The factors as people write them: without commas and leading zeros."""
+        typed, question = question, in_plain_signs(question).strip("$ ")
         rows = _IN_ROWS.fullmatch(question)
         if rows is not None and " " in rows[1].strip() + rows[2].strip():
             first, second = (row.replace(" ", "")[::-1] for row in rows.groups())
@@ -118,13 +142,35 @@ class ReversedDigits(Notation):
             found = product.fullmatch(question)
             if found is not None:
                 first, second = (
-                    each.replace(",", "").lstrip("0") or "0" for each in found.groups()
+                    re.sub(r"\D", "", each).lstrip("0") or "0" for each in found.groups()
                 )
                 return first, second
         raise DataError(
-            f"question: found {shorten(question)}; needed: a product of two whole numbers, such as "
-            "123*45, which is all that this model was trained for; ask for one"
+            f"question: found {shorten(typed)}; needed: a product of two whole numbers without a "
+            "sign, such as 123*45, which is all that this model was trained for; ask for one"
         )
+
+
+def in_plain_signs(text: str) -> str:
+    """The text with digits of every script as 0 to 9, and signs as wide as a Chinese one as ASCII.
+
+    What nobody sees, such as marks of the direction of writing, is left out. Digits that are
+    raised or in a circle mean something else and stay.
+
+    Examples:
+        >>> in_plain_signs("１２３＊４５"), in_plain_signs("12²")
+        ('123*45', '12²')
+    """
+    return text if text.isascii() else "".join(map(_plain_sign, text))
+
+
+def _plain_sign(sign: str) -> str:
+    digit = unicodedata.decimal(sign, None)
+    if digit is not None:
+        return str(digit)
+    if unicodedata.east_asian_width(sign) == "F":
+        return unicodedata.normalize("NFKC", sign)
+    return "" if unicodedata.category(sign) == "Cf" else sign
 
 
 def notation_of(
@@ -142,4 +188,6 @@ def notation_of(
     is_in_rows = rows is not None and " " in rows[1] + rows[2]
     if task == "multiplication":
         return ReversedDigits(sizes)
-    return ReversedDigits() if is_in_rows and task != "arithmetic" else Notation()
+    if is_in_rows and task != "arithmetic":
+        return ReversedDigits()
+    return Formulas(example) if task != "arithmetic" and _FORMULA.fullmatch(example) else Notation()

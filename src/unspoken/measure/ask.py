@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from unspoken import recipe
 from unspoken.common.errors import DataError, ModelError, setting, settings_of, shorten
-from unspoken.data.notation import Notation, notation_of
+from unspoken.data.notation import Notation, in_plain_signs, notation_of
 from unspoken.measure.answers import read_answer, split_answer
 from unspoken.measure.choices import read_choice
 from unspoken.measure.decode import Completion, Decoder
@@ -121,8 +121,7 @@ class LoadedModel:
         Raises:
             DataError: the task has no such question, or the model no tokens or positions for it.
         """
-        own = self.notation.to_task(question) if not raw else question
-        prompt = self._encode(own)
+        own, prompt = self._put(question, raw=raw)
         right = None if raw else self.notation.solve(question)
         reply, begin = WrittenAnswer(own, right_answer=right), time.perf_counter()
         for completion in self._decoder.write(prompt, self.max_new_tokens):
@@ -134,8 +133,7 @@ class LoadedModel:
 
     def warm_up(self, question: str, *, raw: bool = False) -> None:
         """Asks for two tokens, so that the first question is not slower than the others."""
-        prompt = self._encode(question if raw else self.notation.to_task(question))
-        for _ in self._decoder.write(prompt, 2):
+        for _ in self._decoder.write(self._put(question, raw=raw)[1], 2):
             pass
 
     def _as_far_as(self, reply: WrittenAnswer, found: Completion, seconds: float) -> WrittenAnswer:
@@ -160,14 +158,28 @@ class LoadedModel:
         own = self.notation.to_person(answer) if answer else None
         return replace(reply, answer=own or "", thought=thought.strip())
 
+    def _put(self, question: str, *, raw: bool) -> tuple[str, list[int]]:
+        """The question as it is put to the model, and the token ids of its prompt.
+
+        Where the tokenizer has no token for some sign, the question is put in plain signs, if
+        there are tokens for these.
+        """
+        if not question.strip():
+            raise DataError("question: found an empty one; needed: some text; type a question")
+        own = question if raw else self.notation.to_task(question)
+        forms = [own] if raw or own.isascii() else [own, in_plain_signs(own)]
+        unknown: Any = self.tokenizer.unk_token_id
+        prompts = [self._encode(form) for form in forms]
+        for form, ids in zip(forms, prompts, strict=True):
+            if unknown is None or unknown not in ids:
+                return form, ids
+        self._refuse_unknown(question, self.template.prompt(own), unknown)
+        return own, prompts[0]
+
     def _encode(self, question: str) -> list[int]:
         """Token ids of the prompt."""
         text = self.template.prompt(question)
-        ids = encode_prompts([text], self.tokenizer, self.template)[0]
-        unknown: Any = self.tokenizer.unk_token_id
-        if unknown is not None and unknown in ids:
-            self._refuse_unknown(question, text, unknown)
-        return ids
+        return encode_prompts([text], self.tokenizer, self.template)[0]
 
     def _refuse_unknown(self, question: str, text: str, unknown: int) -> None:
         """Raises DataError for signs that the tokenizer has no token for, if there are any."""
@@ -176,10 +188,11 @@ class LoadedModel:
         strange = [sign for sign, ids in zip(signs, rows, strict=True) if unknown in ids]
         if not strange:
             return
-        found = " ".join(strange[:20])
+        found = " ".join("a space" if sign == " " else sign for sign in strange[:20])
         vocabulary: dict[str, int] = self.tokenizer.get_vocab()
         single = sorted((token for token in vocabulary if len(token) == 1), key=vocabulary.get)  # pyright: ignore
-        known = "".join(single) if len(single) <= _MOST_SYMBOLS else "that it knows"
+        shown = "".join(token for token in single if not token.isspace())
+        known = shown if len(single) <= _MOST_SYMBOLS else "that it knows"
         raise DataError(
             f"question: found {shorten(question)} with {found}, for which {self.title or 'the'} "
             f"model has no token; needed: signs {known}; ask with these alone"
