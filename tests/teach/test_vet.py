@@ -441,6 +441,15 @@ def say(label, number=0, **fields):
     return trace(f"q{number}", f"Hm {number}.\nFinal Answer: {label}", **fields)
 
 
+def counts(num_kept, num_dropped, num_questions_kept, num_questions):
+    return {
+        "num_kept": num_kept,
+        "num_dropped": num_dropped,
+        "num_questions": num_questions,
+        "num_questions_kept": num_questions_kept,
+    }
+
+
 def test_what_was_kept_and_dropped_is_counted_by_class(tmp_path, caplog):
     right = [say("login", n, answer="login") for n in range(3)]
     wrong = [say("login", n, answer="billing") for n in range(3, 6)]
@@ -452,45 +461,46 @@ def test_what_was_kept_and_dropped_is_counted_by_class(tmp_path, caplog):
     rules = VetRules(choices="billing,login,other,a refund")
     summary, _, _ = run(tmp_path, [*right, *wrong, *others], rules=rules)
     assert summary.classes == {
-        "billing": {"num_kept": 1, "num_dropped": 3, "num_spare": 0},
-        "login": {"num_kept": 3, "num_dropped": 0, "num_spare": 0},
-        "other": {"num_kept": 0, "num_dropped": 2, "num_spare": 0},
-        "a refund": {"num_kept": 0, "num_dropped": 0, "num_spare": 0},
+        "billing": counts(1, 3, 1, 4),
+        "login": counts(3, 0, 3, 3),
+        "other": counts(0, 2, 0, 2),
+        "a refund": counts(0, 0, 0, 0),
     }
     assert summary.to_json()["classes"] == summary.classes
-    lines = "\n".join(summary_lines(summary))
-    assert "by class:\n  billing: 1 kept, 3 dropped\n  login: 3 kept, 0 dropped" in lines
+    lines = summary_lines(summary)
+    assert "  billing: 1 kept, 3 dropped, for 1 of 4 questions" in lines[lines.index("by class:") :]
     summary.warn()
     (warning,) = caplog.messages
-    assert "none: billing (1 of 4 kept), other (0 of 2 kept), a refund (0 of 0 kept);" in warning
-    assert f"the reasons are in {tmp_path / 'rejected.jsonl'};" in warning
+    assert "or none: billing (1 of 4), other (0 of 2), a refund (0 of 0);" in warning
+    assert f"the reasons are in {tmp_path / 'rejected.jsonl'}:" in warning
 
 
-def test_a_class_that_keeps_half_or_loses_spare_ones_alone_is_no_warning(tmp_path, caplog):
+def test_tries_and_spare_solutions_are_dropped_and_no_class_is_lost_by_them(tmp_path, caplog):
+    """Half of the questions, or more, have a solution."""
     same = [say("login", 1, answer="login") for _ in range(3)]
     more = [trace("q2", f"So {n}.\nFinal Answer: billing", answer="billing") for n in range(4)]
     half = [say("other", 3, answer="other"), say("login", 4, answer="other")]
+    tries = [
+        *[say("nothing", 5, answer="login") for _ in range(5)],
+        say("login", 5, answer="login"),
+    ]
     rules = VetRules(choices="billing,login,other", max_per_question=1)
-    summary, _, _ = run(tmp_path, [*same, *more, *half], rules=rules)
+    summary, _, _ = run(tmp_path, [*same, *more, *half], tries, rules=rules)
     assert summary.classes == {
-        "billing": {"num_kept": 1, "num_dropped": 3, "num_spare": 3},
-        "login": {"num_kept": 1, "num_dropped": 2, "num_spare": 2},
-        "other": {"num_kept": 1, "num_dropped": 1, "num_spare": 0},
+        "billing": counts(1, 3, 1, 1),
+        "login": counts(2, 7, 2, 2),
+        "other": counts(1, 1, 1, 2),
     }
-    assert "  login: 1 kept, 2 dropped, 2 of them spare ones" in summary_lines(summary)
     summary.warn()
     assert not caplog.messages
 
 
-def test_a_trace_without_a_gold_answer_counts_in_the_class_that_it_names(tmp_path, caplog):
+def test_a_trace_without_a_gold_answer_counts_in_the_class_that_it_names(tmp_path):
     traces = [say("login"), say("billing", 1, stopped=False), say("neither", 2)]
     for record in traces:
         del record["answer"]
     summary, _, _ = run(tmp_path, traces, rules=VetRules(choices="billing,login"))
-    assert summary.classes == {
-        "billing": {"num_kept": 0, "num_dropped": 1, "num_spare": 0},
-        "login": {"num_kept": 1, "num_dropped": 0, "num_spare": 0},
-    }
+    assert summary.classes == {"billing": counts(0, 1, 0, 1), "login": counts(1, 0, 1, 1)}
 
 
 def test_without_choices_nothing_is_said_of_classes(tmp_path, caplog):
@@ -504,8 +514,9 @@ def test_without_choices_nothing_is_said_of_classes(tmp_path, caplog):
 def test_the_command_prints_the_classes_and_warns(tmp_path, capsys, caplog):
     source = write(tmp_path / "traces.jsonl", [say("login", answer="login")])
     vet(input=[source], output=tmp_path / "out.jsonl", rules=VettingFlags(choices="billing,login"))
-    assert "by class:\n  billing: 0 kept, 0 dropped\n  login: 1 kept" in capsys.readouterr().out
-    assert ["billing (0 of 0 kept)" in text for text in caplog.messages] == [True]
+    printed = capsys.readouterr().out
+    assert "by class:\n  billing: 0 kept, 0 dropped, for 0 of 0 questions\n  login: 1" in printed
+    assert ["billing (0 of 0)" in text for text in caplog.messages] == [True]
 
 
 def test_a_gold_answer_that_is_no_choice_is_an_error(tmp_path):

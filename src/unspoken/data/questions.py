@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import math
 import re
@@ -32,6 +33,8 @@ from unspoken.data.jsonl import (
 _SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".txt")
 #: A quote that is not closed makes one cell of all the rest.
 _LONGEST_CELL = 10**8
+#: Between the cells of a table, and what errors call them.
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
@@ -245,42 +248,68 @@ def _read_csv(path: Path) -> Iterator[_Row]:
     csv.field_size_limit(_LONGEST_CELL)
     try:
         with open_data(path, needed) as file:
-            text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-            comma = "\t" if kind_of_name(path) == ".tsv" else ","
-            reader = csv.reader(text, strict=True, delimiter=comma)
+            lines = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+            sign, head = _separator(lines, "\t" if kind_of_name(path) == ".tsv" else ",")
+            reader = csv.reader(itertools.chain(head, lines), strict=True, delimiter=sign)
             names = next(filter(None, reader), [])
             _require_names_once(names, f"{path}:{reader.line_num}")
-            _require_separated(names, comma, f"{path}:{reader.line_num}")
             for line, cells in _cells(reader):
                 where = f"{path}:{line}"
                 if len(cells) != len(names):
                     raise DataError(
                         f"{where}: found {len(cells)} cells; needed: {len(names)}, as in the first "
-                        "line; put texts with commas in quotes"
+                        f"line; put texts with {_SEPARATORS[sign]} in quotes"
                     )
                 yield _Row(where, dict(zip(names, cells, strict=True)))
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{where}, or after it: not UTF-8: found the byte 0x{error.object[error.start]:02x}; "
+            f"needed: {needed}; save it as CSV UTF-8 in the spreadsheet, or convert it, for "
+            "example with iconv -f windows-1252 -t utf-8"
+        ) from error
     except (OSError, ValueError, csv.Error) as error:
         raise _cannot_read(f"{where}, or after it", error, needed) from error
 
 
 def _cells(reader: Any) -> Iterator[tuple[int, list[str]]]:
-    """Yields the cells of each record and its first line; blank lines are fine, and are none."""
+    """Yields the cells of each record and its first line; rows without any text are none."""
     line = reader.line_num + 1
     for cells in reader:
-        if cells:
+        if any(map(str.strip, cells)):
             yield line, cells
         line = reader.line_num + 1
 
 
-def _require_separated(names: Sequence[str], comma: str, where: str) -> None:
-    """One name that holds what separates names elsewhere: the file is of another kind."""
-    for sign, said in {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}.items():
-        if len(names) == 1 and sign in names[0]:
-            needed = "commas" if comma == "," else "tabs, as the file's name says"
-            raise DataError(
-                f"{where}: found the names {shorten(names[0])}, with {said} between them; needed: "
-                f"{needed}; save it so" + (", or name it .tsv" if sign == "\t" else "")
-            )
+def _separator_of(paths: Sequence[Path]) -> str:
+    """What stands between the names of all of these files."""
+    found = {}
+    for path in sorted(paths):
+        with open_data(path, "a CSV file") as file:
+            lines = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+            found.setdefault(_separator(lines, ",")[0], path)
+    if len(found) > 1:
+        (one, first), (other, second), *_ = found.items()
+        raise DataError(
+            f"{second}: found names with {_SEPARATORS[other]} between them; needed: "
+            f"{_SEPARATORS[one]}, as in {first}; save both alike"
+        )
+    return next(iter(found))
+
+
+def _separator(lines: Iterator[str], usual: str) -> tuple[str, list[str]]:
+    """What stands between the names, and the lines that were read to see it.
+
+    Spreadsheets write semicolons where numbers have decimal commas, whatever a file is called.
+    """
+    head = []
+    for line in lines:
+        head.append(line)
+        if line.strip():
+            break
+    for sign in (usual, *_SEPARATORS):
+        if any(len(names) > 1 for names in csv.reader(head[-1:], delimiter=sign)):
+            return sign, head
+    return usual, head
 
 
 def _require_names_once(names: Sequence[str], where: str) -> None:
@@ -319,6 +348,7 @@ def _read_folder(
         next(_read_csv(path), None)  # a column that stands twice would get another name
     if tables:  # cells stay the text that they are, as in _read_csv
         options = {"converters": dict.fromkeys(texts, str), "keep_default_na": False}
+        options["sep"] = _separator_of(tables)
     try:
         if saved:
             loaded: Any = datasets.load_from_disk(str(folder))

@@ -243,8 +243,8 @@ class VettedRecord(StageRecord):
         num_unverified: kept without a gold answer.
         num_unmeasured: whose length in tokens is not known.
         rejected: number of traces by reason.
-        classes: where the answers are choices, `num_kept` and `num_dropped` of each, and how many
-            of those dropped were `num_spare`: duplicates, or more than wanted of a question.
+        classes: where the answers are choices, for each of them `num_kept` and `num_dropped`
+            traces, `num_questions` and `num_questions_kept`.
         num_asked_again: traces asked for because none of the question's was kept.
         num_prompt_tokens, num_tokens, cost: of these.
         sha256: of dataset.jsonl.

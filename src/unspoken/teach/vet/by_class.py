@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import TypedDict
 
 from unspoken.teach.vet.jury import Verdict
+from unspoken.teach.vet.ledger import Ledger
 from unspoken.teach.vet.reading import TornLine, Trace
 
 logger = logging.getLogger(__name__)
-
-#: The same solution, or enough of them, was kept for the question: nothing is lost.
-_SPARE = ("duplicate", "surplus")
 
 
 class KeptOfClass(TypedDict):
@@ -21,63 +19,65 @@ class KeptOfClass(TypedDict):
 
     Attributes:
         num_kept, num_dropped: together all of it.
-        num_spare: of those dropped, duplicates and what was more than wanted of a question.
+        num_questions, num_questions_kept: of the class, and of them, with a solution that was kept.
     """
 
     num_kept: int
     num_dropped: int
-    num_spare: int
+    num_questions: int
+    num_questions_kept: int
 
 
-def no_counts(choices: Sequence[str]) -> dict[str, KeptOfClass]:
-    """Each class with nothing counted yet."""
-    return {label: KeptOfClass(num_kept=0, num_dropped=0, num_spare=0) for label in choices}
+class ByClass:
+    """Counts what was kept and dropped, where the answers are choices.
 
+    Attributes:
+        classes: of each class, up to now.
+    """
 
-def count(
-    classes: dict[str, KeptOfClass], trace: Trace | TornLine, verdict: Verdict | None
-) -> None:
-    """Counts a trace in its class: that of the gold answer, or else the one that it answers."""
-    label = None
-    if isinstance(trace, Trace):
-        label = trace.gold if trace.gold is not None else trace.choice
-    own = classes.get(label) if label is not None else None
-    if own is None:
-        return
-    own["num_kept"] += verdict is None
-    own["num_dropped"] += verdict is not None
-    own["num_spare"] += verdict is not None and verdict.reason in _SPARE
+    def __init__(self, choices: Sequence[str]) -> None:
+        zero = KeptOfClass(num_kept=0, num_dropped=0, num_questions=0, num_questions_kept=0)
+        self.classes: dict[str, KeptOfClass] = {label: zero.copy() for label in choices}
+
+    def add(self, trace: Trace | TornLine, verdict: Verdict | None) -> None:
+        """Counts a trace that was judged in its class."""
+        own = self.classes.get(trace.label or "") if isinstance(trace, Trace) else None
+        if own is not None:
+            own["num_kept" if verdict is None else "num_dropped"] += 1
+
+    def add_questions(self, ledger: Ledger) -> None:
+        """Counts the questions, once all traces were judged."""
+        for label, num_questions, num_kept in ledger.count_labels():
+            if label in self.classes:
+                self.classes[label]["num_questions"] = num_questions
+                self.classes[label]["num_questions_kept"] = num_kept
 
 
 def class_lines(classes: dict[str, KeptOfClass]) -> list[str]:
     """A line for each class."""
-    lines = []
-    for label, own in classes.items():
-        spare = f", {own['num_spare']:,} of them spare ones" if own["num_spare"] else ""
-        lines.append(f"  {label}: {own['num_kept']:,} kept, {own['num_dropped']:,} dropped{spare}")
-    return lines
+    return [
+        f"  {label}: {own['num_kept']:,} kept, {own['num_dropped']:,} dropped, for "
+        f"{own['num_questions_kept']:,} of {own['num_questions']:,} questions"
+        for label, own in classes.items()
+    ]
 
 
 def warn_of_lost_classes(classes: dict[str, KeptOfClass], rejected: Path) -> None:
-    """Warns of classes that lost more than half of their solutions, or have none left.
+    """Warns of classes of which more than half of the questions, or all, have no solution left.
 
     Args:
         classes: as counted.
         rejected: the file with the reasons.
     """
     lost = [
-        f"{label} ({own['num_kept']:,} of {_wanted(own):,} kept)"
+        f"{label} ({own['num_questions_kept']:,} of {own['num_questions']:,})"
         for label, own in classes.items()
-        if 2 * own["num_kept"] < _wanted(own) or not own["num_kept"]
+        if 2 * own["num_questions_kept"] < own["num_questions"] or not own["num_kept"]
     ]
     if lost:
         logger.warning(
-            "warning: few solutions are left of some classes, or none: %s; a student will hardly "
-            "answer with them; the reasons are in %s; mend wrong labels there, or have these "
-            "questions answered again or by a better teacher",
+            "warning: of some classes few questions have a solution left, or none: %s; a student "
+            "will hardly answer with them; the reasons are in %s: mend wrong labels, tell the "
+            "teacher what belongs in these classes, or have their questions answered again",
             ", ".join(lost), rejected,
         )  # fmt: skip
-
-
-def _wanted(own: KeptOfClass) -> int:
-    return own["num_kept"] + own["num_dropped"] - own["num_spare"]

@@ -86,7 +86,8 @@ class Jury:
         """Looks a question up when it comes for the first time."""
         if not self.ledger.has_met(trace.key):
             found = self._index.find(trace.question) if self._index is not None else None
-            self.ledger.meet(trace.key, str(found) if found else "")
+            label = trace.label if trace.choices else None
+            self.ledger.meet(trace.key, str(found) if found else "", label)
 
     def _find_broken_rule(self, trace: Trace) -> Verdict | None:
         """The first rule that a trace breaks, if it breaks one."""

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from unspoken.common.disk_tables import disk_tables
 
 _QUESTIONS = (
-    "CREATE TABLE questions (key BLOB PRIMARY KEY, leak TEXT, num_kept INTEGER) WITHOUT ROWID"
+    "CREATE TABLE questions (key BLOB PRIMARY KEY, leak TEXT, label TEXT, num_kept INTEGER) "
+    "WITHOUT ROWID"
 )
 _KEPT = "CREATE TABLE kept (key BLOB PRIMARY KEY) WITHOUT ROWID"
 _SAMPLES = "CREATE TABLE samples (number INTEGER PRIMARY KEY, key BLOB, answer TEXT)"
@@ -44,9 +45,16 @@ class Ledger:
         """Whether a question was met before."""
         return self._find("SELECT 1 FROM questions WHERE key = ?", question) is not None
 
-    def meet(self, question: bytes, leak: str) -> None:
-        """Notes a question, and the place of the test question that it is, if it is one."""
-        self._tables.execute("INSERT INTO questions VALUES (?, ?, 0)", (question, leak))
+    def meet(self, question: bytes, leak: str, label: str | None = None) -> None:
+        """Notes a question.
+
+        Args:
+            question: its key.
+            leak: the place of the test question that it is, if it is one.
+            label: the class of its answer, where answers are classes.
+        """
+        row = (question, leak, label)
+        self._tables.execute("INSERT INTO questions VALUES (?, ?, ?, 0)", row)
 
     def leak(self, question: bytes) -> str:
         """The place of the test question that a question is; empty for all others."""
@@ -77,6 +85,13 @@ class Ledger:
         )
         met, kept, leaking = (int(str(count)) for count in counts or (0, 0, 0))
         return met, kept, leaking
+
+    def count_labels(self) -> Iterator[tuple[str, int, int]]:
+        """Yields each class, how many questions of it were met, and how many have a kept trace."""
+        return self._tables.execute(
+            "SELECT label, COUNT(*), SUM(num_kept > 0) FROM questions WHERE label IS NOT NULL "
+            "GROUP BY label"
+        )
 
     def ask_once(self, name: bytes) -> bool:
         """Whether a name was not noted yet; notes it."""

@@ -88,6 +88,11 @@ class Trace:
         return read_choice(self.cot, self.choices).label if self.choices else None
 
     @property
+    def label(self) -> str | None:
+        """The class that it belongs to: that of the gold answer, or else the one that it names."""
+        return self.choice if self.gold is None else self.gold
+
+    @property
     def is_truncated(self) -> bool:
         """Whether the teacher was stopped, at its limit or otherwise."""
         return self.record.get("stopped") is False or self.record.get("finish_reason") == "length"

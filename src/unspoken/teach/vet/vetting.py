@@ -18,7 +18,7 @@ from unspoken.common.files import AnyPath, atomic_outputs, refuse_existing
 from unspoken.data.jsonl import json_line
 from unspoken.data.overlap import QuestionIndex
 from unspoken.recipe.layout import REJECTED_FILE
-from unspoken.teach.vet.by_class import KeptOfClass, count, no_counts, warn_of_lost_classes
+from unspoken.teach.vet.by_class import ByClass, KeptOfClass, warn_of_lost_classes
 from unspoken.teach.vet.jury import Jury, ledger_of
 from unspoken.teach.vet.reading import Trace, read_traces
 from unspoken.teach.vet.rules import VetRules
@@ -58,7 +58,7 @@ class VetSummary:
     failed_output: Path | None
 
     def warn(self) -> None:
-        """Warns of classes that lost more than half of their solutions, or have none left."""
+        """Warns of classes of which few questions have a solution that was kept, or none."""
         warn_of_lost_classes(self.classes or {}, self.rejected_output)
 
     def to_json(self) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def vet_traces(
     _refuse_same(inputs, test, outputs)
     refuse_existing(outputs, overwrite=overwrite)
     index = QuestionIndex(test, rules.overlap) if test else None
-    classes = no_counts(rules.choices or ())
+    by_class = ByClass(rules.choices or ())
     with ExitStack() as stack:
         ledger = stack.enter_context(ledger_of(rules, read_traces(inputs, rules.choices)))
         jury = Jury(rules, index=index, ledger=ledger)
@@ -119,7 +119,7 @@ def vet_traces(
         )
         for trace in read_traces(inputs, rules.choices):
             verdict = jury.judge(trace)
-            count(classes, trace, verdict)
+            by_class.add(trace, verdict)
             if verdict is None and isinstance(trace, Trace):
                 kept_file.write(json_line(trace.to_example()))
             elif verdict is not None:
@@ -128,7 +128,8 @@ def vet_traces(
             for record in _iter_failed(inputs, jury):
                 file.write(json_line(record))
         failed_path = outputs[2] if failed is not None else None
-        return _summarize(jury, classes or None, output, rejected_path, failed_path)
+        by_class.add_questions(ledger)
+        return _summarize(jury, by_class.classes or None, output, rejected_path, failed_path)
 
 
 def _summarize(
