@@ -409,7 +409,16 @@ def test_no_table_scrolls_sideways(full, without_plots, monkeypatch, browser, wi
     }
     write_measured(full, "internalized", classes=classes)
     level = LevelRow(
-        ("0004", "16", "98.4 %", "96.9 to 99.2 %", "13.9 ms", "as it was left", "within 2 points"),
+        (
+            "0004",
+            "16",
+            "98.4 %",
+            "96.9 to 99.2 %",
+            "13.9 ms",
+            "1.2× (1.1 to 1.3)",
+            "as left",
+            "at most 12 tokens, within 2 points",
+        ),
         is_chosen=True,
     )
     monkeypatch.setattr("unspoken.report.show.page.level_rows", lambda levels: [level])

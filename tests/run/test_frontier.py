@@ -14,8 +14,9 @@ from safetensors.torch import load_file
 from helpers.recipes import tiny_recipe
 from unspoken.cli.main import call
 from unspoken.common.errors import DataError, SettingError
+from unspoken.measure.stats import percentile
 from unspoken.recipe.plan import plan
-from unspoken.recipe.records import Choice, Choices, Evaluation
+from unspoken.recipe.records import Choice, Choices, Evaluation, Latency
 from unspoken.recipe.sections import Frontier
 from unspoken.report.read.frontier import Level, find_level_model, read_levels
 from unspoken.report.read.run import read_run
@@ -154,7 +155,14 @@ def test_levels_are_trained_on_in_copies_and_all_are_measured(finished: Path) ->
         assert one.validation is not None
         assert one.validation.num_graded == 20
         assert one.validation.split == "valid"
-        assert one.validation.latency_p50_s is not None
+        assert one.validation.latency_p50_s == percentile(one.seconds, 50) > 0
+    timed = Latency.read(finished / "frontier" / "latency.json")
+    assert timed is not None and list(timed.models) == [one.name for one in levels]
+    assert len({len(one.seconds) for one in levels}) == 1  # the same questions, in turns
+    for one in levels:
+        answers = (finished / "frontier" / one.name / "validation_predictions.jsonl").read_text()
+        tokens = [json.loads(line)["num_tokens"] for line in answers.splitlines()]
+        assert timed.models[one.name].num_tokens == tokens[: len(one.seconds)]
     (cost,) = [one for one in read_run(finished).costs if one.name == "frontier"]
     assert (cost.done, cost.note) == (True, "2 levels, 10 steps")
     for name in trained:  # the copies, and not what they are copies of
@@ -255,11 +263,26 @@ def test_the_verbs_choose_and_export_a_level_that_answers_as_it_was_measured(
         for folder in (tmp_path / "whole", finished / "internalized" / "model")
     ]
     assert len(weights[0]) == len(weights[1])
-    call(["export", f"{finished}:teacher", "--output", str(tmp_path / "teacher")])
-    own = finished / "teacher" / "model" / "model.safetensors"
-    assert (tmp_path / "teacher" / "model.safetensors").stat().st_size == own.stat().st_size
+    call(["export", f"{finished}:distilled", "--output", str(tmp_path / "student")])
+    own = finished / "distilled" / "model" / "model.safetensors"
+    assert (tmp_path / "student" / "model.safetensors").stat().st_size == own.stat().st_size
     with pytest.raises(SettingError, match="level: found 9999; needed: one of 0000"):
         call(["export", str(finished), "--level", "9999", "--output", str(tmp_path / "none")])
     with pytest.raises(SettingError, match="not the folder of a run"):
         model = str(finished / "internalized" / "model")
         call(["export", model, "--level", "7", "--output", str(tmp_path / "none")])
+
+
+@pytest.mark.integration
+def test_levels_that_were_timed_one_by_one_are_timed_anew_in_turns(finished: Path) -> None:
+    """As `unspoken run` did it before; what they answered stays."""
+    file = finished / "frontier" / "latency.json"
+    before = file.read_bytes()
+    file.unlink()
+    frontier = plan(frontier_recipe(finished)).frontiers[0]
+    assert not any(one.seconds for one in read_levels(finished, frontier))
+    said: list[str] = []
+    levels, _ = choose_in_run(finished, frontier, progress=False, say=said.append)
+    assert said == ["latency (frontier): running"]
+    assert all(one.seconds for one in levels)
+    assert read(file)["settings"] == json.loads(before)["settings"]

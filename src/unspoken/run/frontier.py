@@ -6,8 +6,8 @@ in a copy, learns to write that much of the thought again, for a fixed number of
 learning rate falls to 0. It keeps what it calculates without writing, so it needs far fewer steps
 than the level as it was left (docs/choosing.md has figures).
 
-All levels answer the validation questions, by which one is chosen. The test questions are asked of
-chosen levels only, and of each once.
+All levels answer the validation questions, by which one is chosen, and take turns in being timed.
+The test questions are asked of chosen levels only, and of each once.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from unspoken.recipe.records import Choice, Choices, DataRecord, TrainingRecord
 from unspoken.report.read.frontier import Level, read_levels, test_evaluation
 from unspoken.run.data import Splits
 from unspoken.run.folder import RunFolder
+from unspoken.run.latency import time_levels
 from unspoken.run.measure import (
     asking_options,
     asking_settings,
@@ -62,8 +63,18 @@ def frontier_stage(
     if splits.valid is None:
         run.say("frontier: there are no validation questions, so its levels are not measured")
         return
+    _validate(run, frontier, splits, progress=progress)
+
+
+def _validate(
+    run: RunFolder, frontier: PlannedFrontier, splits: Splits, *, progress: bool
+) -> list[Level]:
+    """All levels, with their answers to the validation questions and the times of some of them."""
     for level in run.on_main(lambda: read_levels(run.path, frontier)):
         measure_level(run, frontier, splits, level, "valid", progress=progress)
+    levels = run.on_main(lambda: read_levels(run.path, frontier))
+    time_levels(run, frontier, levels, splits.held_out["valid"], progress=progress)
+    return run.on_main(lambda: read_levels(run.path, frontier))
 
 
 def names_to_train(run: Path, frontier: PlannedFrontier) -> list[str]:
@@ -163,7 +174,7 @@ def measure_level(
         model_in(level.model, frontier.recipe.model),
         read_questions(splits.held_out[split], limit=evaluate.limit),
         answers,
-        asking_options(frontier.recipe, evaluate.max_new_tokens, evaluate.num_latency),
+        asking_options(frontier.recipe, evaluate.max_new_tokens),
         dtype=evaluate.dtype,
         overwrite=True,
         process=run.process,
@@ -217,15 +228,12 @@ def _choose(
     progress: bool,
 ) -> tuple[list[Level], Level | None]:
     """`choose_in_run`, with the run folder locked."""
-    levels = read_levels(run.path, frontier)
-    if not levels:
+    if not read_levels(run.path, frontier):
         raise DataError(
             f"{run.path / frontier.source}: found no finished training; needed: an internalized "
             "model and its levels; finish the run first"
         )
-    for level in levels:
-        measure_level(run, frontier, splits, level, "valid", progress=progress)
-    levels = read_levels(run.path, frontier)
+    levels = _validate(run, frontier, splits, progress=progress)
     choice = pick(levels, within=within, tokens=tokens)
     if choice is None:
         return levels, None

@@ -7,21 +7,24 @@ a network and other users, and its own way of decoding.
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from unspoken.common.interrupt import EXIT_INTERRUPTED, StopRequest, end_if_asked
 from unspoken.common.progress import AnswersBar
 from unspoken.data.example import Example, read_questions
 from unspoken.measure.evaluate import EvaluateOptions, load_single_questions
 from unspoken.measure.latency import SingleQuestions, take_turns
-from unspoken.recipe import Recipe
+from unspoken.recipe import Model, Recipe
 from unspoken.recipe.layout import EVALUATION_FILE, LATENCY, LATENCY_FILE, MODEL, TEACHER, UNTRAINED
-from unspoken.recipe.plan import OnlyMeasured, Phase, Plan, Training
+from unspoken.recipe.plan import OnlyMeasured, Phase, Plan, PlannedFrontier, Training
 from unspoken.recipe.records import Evaluation, Latency, SingleAnswers
+from unspoken.recipe.sections import TemplateName
+from unspoken.report.read.frontier import Level
 from unspoken.run.data import Splits
 from unspoken.run.folder import RunFolder
 from unspoken.run.measure import model_in, untrained_limit
@@ -49,43 +52,104 @@ def latency_stage(
             _time_phase(run, planned, phase, measured[1], progress=progress)
 
 
+def time_levels(
+    run: RunFolder,
+    frontier: PlannedFrontier,
+    levels: Sequence[Level],
+    questions: Path,
+    *,
+    progress: bool = True,
+) -> None:
+    """Times the levels of a frontier, and writes a latency.json beside them.
+
+    All processes call this; the main one times, while the others wait.
+
+    Args:
+        run, frontier: of the run.
+        levels: of the frontier; those without a validation are left out.
+        questions: file of the validation questions.
+        progress: show a bar.
+    """
+    evaluated = {level.name: level.validation for level in levels if level.validation is not None}
+    places = {level.name: level.model for level in levels}
+
+    def load(name: str, examples: list[Example]) -> SingleQuestions:
+        model = model_in(places[name], frontier.recipe.model)
+        return _load(model, frontier.recipe, examples, evaluated[name].dtype)
+
+    if frontier.recipe.evaluate.num_latency:
+        settings = {name: one.settings for name, one in evaluated.items()}
+        place = _Place(run.path / frontier.folder, str(frontier.folder), questions, {})
+        _time(run, place, frontier.recipe, settings, load, progress=progress)
+
+
 def _time_phase(
     run: RunFolder, planned: Plan, phase: Phase, questions: Path, *, progress: bool
 ) -> None:
     """Times the models of one phase, if that is not done."""
     end_if_asked()
-    folder, wanted = run.path / LATENCY / phase.key, phase.recipe.evaluate
     models: Models = {
         one.name: one
         for one in (*planned.trainings, *planned.only_measured)
         if one.phase == phase.number
     }
 
-    settings = run.on_main(
-        lambda: {
-            "models": _evaluated(run, models),
-            "num_latency": wanted.num_latency,
-            "latency_seconds": wanted.latency_seconds,
-        }
-    )
-    if run.on_main(lambda: _holds(run, folder, settings)):
+    def load(name: str, examples: list[Example]) -> SingleQuestions:
+        return _load_as_evaluated(run, models[name], examples)
+
+    evaluated = run.on_main(lambda: _evaluated(run, models))
+    place = _Place(run.path / LATENCY / phase.key, phase.key, questions, _not_timed(planned))
+    _time(run, place, phase.recipe, evaluated, load, progress=progress)
+
+
+class _Place(NamedTuple):
+    """Where some models are timed: the folder of their latency.json, a name, their questions.
+
+    `not_timed` has other models, and why they are not timed.
+    """
+
+    folder: Path
+    name: str
+    questions: Path
+    not_timed: dict[str, str]
+
+
+def _time(
+    run: RunFolder,
+    place: _Place,
+    recipe: Recipe,
+    evaluated: dict[str, Any],
+    load: Callable[[str, list[Example]], SingleQuestions],
+    *,
+    progress: bool,
+) -> None:
+    """Times models, if that is not done.
+
+    Args:
+        run, recipe, place: of the run, the phase and its models.
+        evaluated: the settings of each model's evaluation, by name.
+        load: loads the model of a name, to be asked these questions.
+        progress: show a bar.
+    """
+    wanted, file = recipe.evaluate, place.folder / LATENCY_FILE
+    settings = {
+        "models": evaluated,
+        "num_latency": wanted.num_latency,
+        "latency_seconds": wanted.latency_seconds,
+    }
+    if run.on_main(lambda: _holds(run, file, settings)):
         return
     run.did_something = True
-    run.say(f"latency{f' ({phase.key})' if phase.key else ''}: running")
+    run.say(f"latency{f' ({place.name})' if place.name else ''}: running")
 
     def make() -> bool:
-        if (folder / LATENCY_FILE).exists():
-            run.set_aside(folder / LATENCY_FILE)
-        examples = read_questions(questions, limit=wanted.limit)[: wanted.num_latency]
-        loaders = {
-            name: _loader(run, one, examples)
-            for name, one in models.items()
-            if name in settings["models"]
-        }
-        record = _take_turns(loaders, len(examples), phase.recipe, settings, progress=progress)
+        if file.exists():
+            run.set_aside(file)
+        examples = read_questions(place.questions, limit=wanted.limit)[: wanted.num_latency]
+        loaders = {name: functools.partial(load, name, examples) for name in evaluated}
+        record = _take_turns(loaders, len(examples), recipe, settings, progress=progress)
         if record is not None:
-            record = replace(record, not_timed=_not_timed(planned))
-            record.write(folder / LATENCY_FILE)
+            replace(record, not_timed=place.not_timed).write(file)
         return record is None
 
     if run.on_main(make):
@@ -111,11 +175,11 @@ def _not_timed(planned: Plan) -> dict[str, str]:
     return {TEACHER: f"whose answers come from engine {engine}, in its own way and at its own time"}
 
 
-def _holds(run: RunFolder, folder: Path, settings: dict[str, Any]) -> bool:
+def _holds(run: RunFolder, file: Path, settings: dict[str, Any]) -> bool:
     """Whether these models were timed, and nobody wants it done again; or there are none."""
     if not settings["models"]:
         return True
-    known = Latency.read(folder / LATENCY_FILE)
+    known = Latency.read(file)
     return (
         not run.is_forced(LATENCY) and known is not None and not changes(known.settings, settings)
     )
@@ -156,23 +220,36 @@ def _take_turns(
     )
 
 
-def _loader(
+def _load_as_evaluated(
     run: RunFolder, one: Training | OnlyMeasured, examples: list[Example]
-) -> Callable[[], SingleQuestions]:
-    """A function that loads a model as it is evaluated."""
+) -> SingleQuestions:
+    """A model of a phase, as it was evaluated."""
     recipe, evaluated = one.recipe, Evaluation.read(run.path / one.folder / EVALUATION_FILE)
-    dtype = (evaluated.dtype if evaluated else None) or recipe.evaluate.dtype
-    model, template = model_in(run.path / one.folder / MODEL, recipe.model), None
-    limit = recipe.evaluate.max_new_tokens
+    dtype = evaluated.dtype if evaluated else None
     if isinstance(one, OnlyMeasured) and one.name == UNTRAINED:
-        model, template = recipe.model, recipe.template
         limit = untrained_limit(recipe, run.path / one.source / MODEL)
+        own = recipe.template
+        return _load(recipe.model, recipe, examples, dtype, limit=limit, template=own)
+    return _load(model_in(run.path / one.folder / MODEL, recipe.model), recipe, examples, dtype)
 
-    def load() -> SingleQuestions:
-        import torch
 
-        torch.manual_seed(recipe.seed)  # of weights that are drawn, the same as training's
-        options = EvaluateOptions(limit, num_latency=len(examples), choices=recipe.data.choices)
-        return load_single_questions(model, examples, options, template=template, dtype=dtype)
+def _load(
+    model: Model,
+    recipe: Recipe,
+    examples: list[Example],
+    dtype: str | None,
+    *,
+    limit: int | None = None,
+    template: TemplateName | None = None,
+) -> SingleQuestions:
+    """A model that is to be asked these questions; None: as the recipe or its card says."""
+    import torch
 
-    return load
+    torch.manual_seed(recipe.seed)  # of weights that are drawn, the same as training's
+    options = EvaluateOptions(
+        limit or recipe.evaluate.max_new_tokens,
+        num_latency=len(examples),
+        choices=recipe.data.choices,
+    )
+    dtype = dtype or recipe.evaluate.dtype
+    return load_single_questions(model, examples, options, template=template, dtype=dtype)

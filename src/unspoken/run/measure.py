@@ -80,12 +80,11 @@ def asking_settings(recipe: Recipe) -> dict[str, Any]:
     return {**asked, "choices": recipe.data.choices} if recipe.data.choices else asked
 
 
-def asking_options(recipe: Recipe, limit: int | None, num_latency: int = 0) -> EvaluateOptions:
+def asking_options(recipe: Recipe, limit: int | None) -> EvaluateOptions:
     """How a recipe's models are asked: up to `limit` tokens, None for what their cards say."""
     return EvaluateOptions(
         limit,
         recipe.evaluate.batch_size,
-        num_latency,
         choices=recipe.data.choices,
         only_choices=recipe.evaluate.only_choices,
     )

@@ -6,13 +6,14 @@ of it. Levels in between are there as training left them, or trained on (`unspok
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unspoken.common.errors import DataError, SettingError
+from unspoken.measure.stats import percentile
 from unspoken.recipe import layout, load_recipe
 from unspoken.recipe.plan import PlannedFrontier, plan
-from unspoken.recipe.records import Choice, Choices, Evaluation, TrainingRecord
+from unspoken.recipe.records import Choice, Choices, Evaluation, Latency, TrainingRecord
 
 #: What the level is called at which nothing is left; others are numbers of four digits.
 ALL = "all"
@@ -30,6 +31,9 @@ class Level:
             soon as the schedule went on.
         validation, test: what was measured, or None; the test is asked of chosen ones only.
         choices: the rules that chose it.
+        seconds: for validation questions that it was asked one at a time, all levels taking turns,
+            so that the n-th of one belongs to the n-th of another; empty: it was not timed so.
+        turns: as `Latency` has it.
     """
 
     name: str
@@ -39,6 +43,8 @@ class Level:
     validation: Evaluation | None = None
     test: Evaluation | None = None
     choices: tuple[Choice, ...] = ()
+    seconds: tuple[float, ...] = ()
+    turns: list[int] | None = None
 
     @property
     def order(self) -> float:
@@ -76,7 +82,24 @@ def read_levels(run: Path, frontier: PlannedFrontier) -> list[Level]:
         _read_level(run / frontier.folder / name, model, trained, record.model_sha256, choices)
         for name, (model, trained) in models.items()
     ]
-    return sorted(levels, key=lambda level: level.order)
+    latency = Latency.read(run / frontier.folder / layout.LATENCY_FILE)
+    timed = levels if latency is None else [_with_latency(level, latency) for level in levels]
+    return sorted(timed, key=lambda level: level.order)
+
+
+def _with_latency(level: Level, latency: Latency) -> Level:
+    """The level with what its turns took, if it is still the one that was timed then."""
+    if level.validation is None or not latency.is_of(level.name, level.validation):
+        return level
+    seconds = tuple(latency.models[level.name].seconds)
+    median = percentile(seconds, 50)
+    validation = replace(
+        level.validation,
+        latency_p50_s=median,
+        latency_p95_s=percentile(seconds, 95),
+        examples_per_s_single=1 / median,
+    )
+    return replace(level, validation=validation, seconds=seconds, turns=latency.turns)
 
 
 def _is_from(level: TrainingRecord, internalized: TrainingRecord) -> bool:

@@ -41,7 +41,7 @@ def _digits(levels: list[DigitsAtLevel]) -> Drawn | None:
     axis.set_ylim(-3, 104)
     places = list(levels[-1].places)
     # without its ends, which are lost on a dark and on a light ground
-    colours = mpl.colormaps["viridis"](np.linspace(0.15, 0.85, len(places)))
+    colours = mpl.colormaps["viridis"](np.linspace(0.3, 0.85, len(places)))
     for number, place in enumerate(places):
         points = [
             (x, 100 * one.places[place]) for x, one in enumerate(levels) if place in one.places
@@ -98,7 +98,7 @@ def _probes(probes: Probes | None) -> Drawn | None:
     return figure, (
         "How well a linear map reads each digit of the thought's numbers off the hidden states; "
         "layer 0 are the embeddings. In a thought such as "
-        f"{_shortened(probes.example)} 2.1 is the first digit of the second number. The state is "
+        f"{_shortened(probes.example)}, 2.1 is the first digit of the second number. The state is "
         "that of the prompt's last token, or those from which the answer's tokens are written; the "
         "explicit model has its thought before it then, the others have not."
     )

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unspoken.measure.stats import ratio_of_medians
 from unspoken.recipe.records import Choice
 from unspoken.report.read.frontier import Level
 from unspoken.report.show import numbers
 from unspoken.report.show.summary import plain, table_lines
 
+#: Of a paragraph in the terminal.
+_WIDTH = 80
 #: Of the table, in the page and in the terminal.
-TITLES = ("level", "tokens", "accuracy", "95 % interval", "median", "steps", "chosen")
+TITLES = ("level", "tokens", "accuracy", "95 % interval", "median", "faster", "steps", "chosen")
 
 
 @dataclass(frozen=True)
@@ -26,23 +30,49 @@ class LevelRow:
 
 def level_rows(levels: Sequence[Level]) -> list[LevelRow]:
     """The rows of those that were measured, the whole thought first."""
-    rows = []
+    rows, first = [], next((level for level in levels if level.seconds), None)
     for level in levels:
         one = level.validation
         if one is None:
             continue
-        trained = numbers.whole(level.num_steps) if level.num_steps else "as it was left"
+        trained = numbers.whole(level.num_steps) if level.num_steps else "as left"
         cells = (
             level.name,
             numbers.mean(one.mean_tokens),
             numbers.percent(one.accuracy),
             numbers.percent_range(one.interval),
             numbers.duration(one.latency_p50_s),
+            numbers.DASH if first is None else _faster(level, first),
             trained,
             ", ".join(map(name_choice, level.choices)),
         )
         rows.append(LevelRow(cells, bool(level.choices)))
     return rows
+
+
+def _faster(level: Level, first: Level) -> str:
+    """How many times as fast as the first level that was timed, with an interval."""
+    if level is first or len(level.seconds) != len(first.seconds):
+        return numbers.DASH
+    ratio = ratio_of_medians(first.seconds, level.seconds, blocks=level.turns)
+    return numbers.times(ratio.value, ratio.interval)
+
+
+def timing_note(levels: Sequence[Level]) -> str:
+    """How the times of the levels were taken, in a sentence; empty where there are none."""
+    timed = [level for level in levels if level.seconds]
+    if timed:
+        return (
+            f"Median: of {len(timed[0].seconds):,} of these questions, one at a time, all levels "
+            "taking turns. Faster: this many times as fast as the first level, with a 95 % "
+            "interval; levels whose intervals overlap may be equally fast"
+        )
+    if any(level.validation and level.validation.latency_p50_s for level in levels):
+        return (
+            "Median: of each level by itself, at its own time, so that it also shows what else "
+            "the machine did then; unspoken choose times all levels anew, in turns"
+        )
+    return ""
 
 
 def name_choice(choice: Choice) -> str:
@@ -94,6 +124,8 @@ def print_levels(folder: Path, levels: Sequence[Level], chosen: Level | None) ->
     lines = [f"{folder.name}: levels of removal, by {asked:,} VALIDATION questions", ""]
     rows = [TITLES, *(row.cells for row in level_rows(levels))]
     lines += table_lines(rows)
+    note = timing_note(levels)
+    lines += ["", *textwrap.wrap(f"{note}.", _WIDTH)] if note else []
     if chosen is not None:
         lines += ["", _tell(chosen), ""]
         lines += [f"model: {chosen.model}"]

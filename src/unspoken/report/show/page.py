@@ -34,6 +34,7 @@ from unspoken.report.show.levels import (
     choice_lines,
     level_rows,
     level_values,
+    timing_note,
 )
 from unspoken.report.show.palette import DARK, LIGHT
 from unspoken.report.show.samples import AnswersShown, choose_samples
@@ -61,6 +62,7 @@ class PageSection:
     categories: list[Row]
     classes: list[ClassTable]
     levels: list[LevelRow]
+    timing: str
     choices: list[str]
     diagnosis: list[str]
     sizes: list[tuple[str, ...]]
@@ -105,6 +107,7 @@ def write_report(folder: Path, pictures: Path | None = None) -> Path:
             categories=make_categories(phase),
             classes=class_tables(phase),
             levels=level_rows(phase.levels),
+            timing=timing_note(phase.levels),
             choices=choice_lines(phase.levels),
             diagnosis=diagnosis_lines(phase.diagnosis) if phase.diagnosis else [],
             sizes=size_rows(phase.diagnosis) if phase.diagnosis else [],
