@@ -53,4 +53,5 @@ def test_how_they_were_timed_is_told(capsys: pytest.CaptureFixture[str]) -> None
     assert timing_note([level("0000", None)]) == timing_note([]) == ""
     print_levels(Path("runs/mine"), turns, None)
     told = capsys.readouterr().out
-    assert "taking turns" in told and max(map(len, told.splitlines())) <= 80
+    note = told.rpartition("\n\n")[2]
+    assert "taking turns" in note and max(map(len, note.splitlines())) <= 80

@@ -146,8 +146,8 @@ class ReversedDigits(Notation):
                 )
                 return first, second
         raise DataError(
-            f"question: found {shorten(typed)}; needed: a product of two whole numbers without a "
-            "sign, such as 123*45, which is all that this model was trained for; ask for one"
+            f"question: found {shorten(typed)}; needed: a product of two whole numbers from 0 "
+            "on, such as 123*45, which is all that this model was trained for; ask for one"
         )
 
 
