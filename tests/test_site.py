@@ -62,6 +62,16 @@ def test_the_site_builds_strictly_and_fetches_nothing(tmp_path: Path) -> None:
     assert "accuracy-dark.svg" in (tmp_path / "index.html").read_text("utf-8")
 
 
+def test_flags_in_a_line_of_text_are_kept_whole(pages: ModuleType) -> None:
+    html = "<p><code>--by</code>, <code>vet --max_tokens 5</code> <code>a--b -- ---</code></p>"
+    block = '<pre><code class="x">unspoken --help</code></pre>'
+    assert pages.on_page_content(html + block) == (
+        '<p><code><span class="flag">--by</span></code>, '
+        '<code>vet <span class="flag">--max_tokens</span> 5</code> '
+        f"<code>a--b -- ---</code></p>{block}"
+    )
+
+
 def test_every_recipe_key_is_described(pages: ModuleType) -> None:
     missing = [
         f"{section}.{key}".lstrip(".")

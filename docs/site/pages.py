@@ -1,8 +1,8 @@
 """Pages of the site that are made from the code and from documents outside docs/.
 
-MkDocs calls `on_files` and `on_page_markdown` (hooks of mkdocs.yml). Recipe keys come from the
-settings' own types, commands from the command line's, packages from their docstrings, so none of
-them is written twice.
+MkDocs calls `on_files`, `on_page_markdown` and their like (hooks of mkdocs.yml). Recipe keys come
+from the settings' own types, commands from the command line's, packages from their docstrings, so
+none of them is written twice.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ ELSEWHERE = {
 }
 #: What Material's offline plugin loads so that search works where the site is opened as a file.
 SHIM = "https://unpkg.com/iframe-worker/shim"
+INLINE = re.compile(r"<code>[^<\n]*</code>")
+FLAG = re.compile(r"(?<![\w-])--\w[\w-]*")
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s#]*)(#[^)\s]*)?\)")
 
 
@@ -83,6 +85,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     here = "" if home.name == "docs" else "docs/"  # pictures in HTML, for light and dark pages
     markdown = re.sub(rf'(src|srcset)="{here}(pictures/)', r'\1="\2', markdown)
     return LINK.sub(led, markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Marks the flags within a line of text, so that none is cut after its dashes."""
+    return INLINE.sub(lambda code: FLAG.sub(r'<span class="flag">\g<0></span>', code[0]), html)
 
 
 def on_post_build(config: MkDocsConfig) -> None:

@@ -386,7 +386,17 @@ def test_classes_have_a_table_of_each_model(full, without_plots):
     ] == {"a<b": [17, 0, 3], "log in": [1, 0, 19]}
     told = "\n".join(summary_lines(full))
     assert "none" in told and "macro F1 44.7" in told
-    many = {f"class number {n}": [1] * 10 for n in range(9)}
+    names = {"Schlüssel verloren": [11, 0, 4, 2, 1], "Nebenkosten": [0, 3, 0, 0, 0]}
+    names |= {"Heizung": [0] * 5, "Lärm": [0, 0, 0, 12, 0]}
+    for many, told in (
+        (names, "1 Schlüssel verloren  11  0  4   2     1     94.4 %  85.0 %  89.5 %"),
+        ({f"class number {n}": [1] * 10 for n in range(9)}, "9 class number 8  1  1  1"),
+    ):
+        classes |= {"confusion": many, "figures": dict.fromkeys(many, figures)}
+        write_measured(full, "internalized", classes=classes)
+        lines = summary_lines(full)
+        assert told in "\n".join(lines) and max(map(len, lines[:-1])) <= 80
+    many = {f"class number {n}": [1] * 21 for n in range(20)}
     classes |= {"confusion": many, "figures": dict.fromkeys(many, figures)}
     write_measured(full, "internalized", classes=classes)
     told = summary_lines(full)

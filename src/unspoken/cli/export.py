@@ -63,7 +63,7 @@ def export(
         is None
     ):
         print(f"note: it has no chat template; {folder / 'README.md'} says why")
-    print(f"serve it: vllm serve {folder}")
+    print(f"serve it: vllm serve {folder}; without a GPU: transformers serve {folder}")
 
 
 def _source(run: Path | None, model: str | None, level: str | None) -> str:

@@ -32,8 +32,12 @@ def silence_libraries() -> None:
 
 
 def silence_optional_kernels() -> None:
-    """bitsandbytes, which peft and transformers import, may do without kernels and say nothing."""
+    """bitsandbytes, which peft and transformers import, may do without kernels and say nothing.
+
+    Nor that a CPU, whose memory is not paged out for it, needs no paged optimizer.
+    """
     logging.getLogger(_OPTIONAL_KERNELS).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message="Paged optimizers are not supported on CPU")
 
 
 def import_model_classes() -> None:

@@ -49,14 +49,27 @@ def class_table(classes: Classes, name: str = "", label: str = "") -> ClassTable
 
 
 def narrow_rows(table: ClassTable, width: int) -> Sequence[Sequence[str]]:
-    """Header and rows for a terminal: without the confusion where it would not fit."""
+    """Header and rows for a terminal.
+
+    Where the names of the classes would not fit as columns, their numbers are; where these do not
+    fit either, the confusion is left out.
+    """
     rows = [table.header, *table.rows]
     figures = len(_FIGURES)
     confused = [
         (*row[:-figures], *row[1 - figures :]) for row in rows
     ]  # counts sum up to questions
-    widths = [max(map(len, column)) + 2 for column in zip(*confused, strict=True)]
-    return confused if sum(widths) <= width else [(row[0], *row[-figures:]) for row in rows]
+    header, *classes = confused
+    numbers_of = range(1, len(classes) + 1)
+    numbered = [
+        (header[0], *map(str, numbers_of), *header[len(classes) + 1 :]),
+        *((f"{n} {row[0]}", *row[1:]) for n, row in zip(numbers_of, classes, strict=True)),
+    ]
+    for found in (confused, numbered):
+        widths = [max(map(len, column)) + 2 for column in zip(*found, strict=True)]
+        if sum(widths) <= width:
+            return found
+    return [(row[0], *row[-figures:]) for row in rows]
 
 
 #: Answers that are none of the classes.
@@ -80,8 +93,10 @@ def class_notes(classes: Classes) -> list[str]:
             for text, count in islice(classes.outside.items(), _MOST_SHOWN)
         )
         more = ", ..." if len(classes.outside) > _MOST_SHOWN else ""
+        is_one = classes.num_outside == 1
+        answers = "answer is" if is_one else "answers are"
         notes.append(
-            f"{classes.num_outside:,} answers are not plainly one of the classes and count as "
-            f"wrong: {shown}{more}"
+            f"{classes.num_outside:,} {answers} not plainly one of the classes and "
+            f"{'counts' if is_one else 'count'} as wrong: {shown}{more}"
         )
     return notes
