@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import yaml
 
 from unspoken.common.errors import DataError, ModelError
 from unspoken.recipe.named_model import find_model, find_run, models_of
+from unspoken.recipe.records import TrainingRecord
 
 
 def make_run(folder: Path, *models: str, **values: object) -> Path:
@@ -46,6 +48,34 @@ def test_every_model_of_a_run_has_a_name(tmp_path: Path, name: str, place: str) 
     found = find_model(f"{run}{name}")
     assert (found.source, found.run) == (str(run / place), run)
     assert (found.task, found.sizes) == ("multiplication", ((3, 2), (2, 2)))
+
+
+@pytest.mark.parametrize("phases", [(), ("1-short", "2-words")])
+def test_a_level_that_was_trained_on_counts_before_what_training_left(
+    tmp_path: Path, phases: tuple[str, ...]
+) -> None:
+    run = make_run(tmp_path / "run", phases=[{"name": key[2:]} for key in phases])
+    key = phases[-1] if phases else ""
+    training, frontier = run / "internalized" / key, run / "frontier" / key
+    for level in ("0003", "0004", "0007"):
+        (training / "levels" / f"removed-{level}").mkdir(parents=True)
+    TrainingRecord(status="done", model_sha256="now").write(training / "stage.json")
+    for level, sha256, status in (
+        ("0003", "now", "done"), ("0004", "before", "done"), ("0005", "now", "done"),
+        ("0007", "now", "running"),
+    ):  # fmt: skip
+        (frontier / level / "model").mkdir(parents=True)
+        record = {"version": 1, "status": status, "settings": {"model": {"sha256": sha256}}}
+        (frontier / level / "stage.json").write_text(json.dumps(record))
+    found = {name: find_model(f"{run}:level-{name}").source for name in "3457"}
+    kept = training / "levels"
+    assert found == {
+        "3": str(frontier / "0003" / "model"),
+        "4": str(kept / "removed-0004"),  # trained on from another internalized model
+        "5": str(frontier / "0005" / "model"),
+        "7": str(kept / "removed-0007"),
+    }
+    assert models_of(run) == ["level-3", "level-4", "level-5", "level-7"]
 
 
 def test_the_names_are_told(tmp_path: Path) -> None:

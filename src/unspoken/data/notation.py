@@ -81,7 +81,10 @@ class Formulas(Notation):
 class ReversedDigits(Notation):
     """Products of whole numbers, digits least significant first."""
 
-    remark = "Inside, digits stand least significant first: 5535 is written 5 3 5 5 (0)."
+    remark = (
+        "Inside, digits stand least significant first: "
+        "5535 is written 5\u00a03\u00a05\u00a05\u00a0(0)."
+    )
 
     def __init__(self, sizes: Sequence[tuple[int, int]] = ()) -> None:
         """Of a model that learned these sizes.

@@ -14,6 +14,7 @@ from unspoken.common.errors import DataError, ModelError, setting
 from unspoken.common.nearby import nearest_name, nearest_path
 from unspoken.recipe import layout
 from unspoken.recipe.load import load_values
+from unspoken.recipe.records import TrainingRecord
 from unspoken.recipe.shipped import shipped_recipes
 
 #: Where the model of each name stands, the first one that is there.
@@ -107,6 +108,26 @@ def models_of(run: Path) -> list[str]:
     return [*names, *(f"{_LEVEL}{level}" for level in _levels(run))]
 
 
+def trained_levels(frontier: Path, internalized: TrainingRecord) -> dict[str, TrainingRecord]:
+    """The levels of removal that were trained on from the internalized model that is there now.
+
+    Args:
+        frontier: folder of the phase, with a folder for each level.
+        internalized: record of the internalized model.
+    """
+    own = {
+        stage.parent.name: TrainingRecord.read(stage)
+        for stage in sorted(frontier.glob(f"*/{layout.STAGE_FILE}"))
+    }
+    return {
+        name: one
+        for name, one in own.items()
+        if one is not None
+        and one.is_done
+        and one.settings.get("model", {}).get("sha256") == internalized.model_sha256
+    }
+
+
 def _split(text: str) -> tuple[Path, str]:
     """The path and what follows its last colon, where that names a model of a run."""
     before, colon, after = text.rpartition(":")
@@ -164,9 +185,17 @@ def _last_training(place: Path) -> Path:
 
 
 def _levels(run: Path) -> dict[str, Path]:
-    """The kept levels of removal of a run's internalized model: 0, 1, 2, all."""
-    kept = layout.kept_levels(_last_training(run / layout.INTERNALIZED))
-    return {_number(level): folder for level, folder in kept.items()}
+    """The levels of removal of a run's internalized model: 0, 1, 2, all.
+
+    As training left them, or trained on, where the run has done that.
+    """
+    training = _last_training(run / layout.INTERNALIZED)
+    levels = layout.kept_levels(training)
+    record = TrainingRecord.read(training / layout.STAGE_FILE)
+    if record is not None and record.is_done:
+        place = _last_training(run / layout.FRONTIER)
+        levels |= {name: place / name / layout.MODEL for name in trained_levels(place, record)}
+    return {_number(level): levels[level] for level in sorted(levels)}
 
 
 def _number(level: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from unspoken.common.errors import DataError, SettingError
 from unspoken.measure.stats import percentile
 from unspoken.recipe import layout, load_recipe
+from unspoken.recipe.named_model import trained_levels
 from unspoken.recipe.plan import PlannedFrontier, plan
 from unspoken.recipe.records import Choice, Choices, Evaluation, Latency, TrainingRecord
 
@@ -72,11 +73,10 @@ def read_levels(run: Path, frontier: PlannedFrontier) -> list[Level]:
         explicit = TrainingRecord.read(place / layout.STAGE_FILE)
         if explicit is not None and explicit.is_done:
             models["0000"] = (place / layout.MODEL, explicit)
-    stages = (run / frontier.folder).glob(f"*/{layout.STAGE_FILE}")
-    for stage in sorted(stages) if frontier.num_levels else []:  # else they are an earlier recipe's
-        own = TrainingRecord.read(stage)
-        if own is not None and own.is_done and _is_from(own, record):
-            models[stage.parent.name] = (stage.parent / layout.MODEL, own)
+    if frontier.num_levels:  # else they are an earlier recipe's
+        place = run / frontier.folder
+        trained = trained_levels(place, record)
+        models |= {name: (place / name / layout.MODEL, own) for name, own in trained.items()}
     choices = Choices.read(run / frontier.folder / layout.CHOICES_FILE) or Choices()
     levels = [
         _read_level(run / frontier.folder / name, model, trained, record.model_sha256, choices)
@@ -100,11 +100,6 @@ def _with_latency(level: Level, latency: Latency) -> Level:
         examples_per_s_single=1 / median,
     )
     return replace(level, validation=validation, seconds=seconds, turns=latency.turns)
-
-
-def _is_from(level: TrainingRecord, internalized: TrainingRecord) -> bool:
-    """Whether a level was trained from the internalized model that is there now."""
-    return level.settings.get("model", {}).get("sha256") == internalized.model_sha256
 
 
 def _read_level(
