@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,3 +49,19 @@ def test_a_test_question_that_stands_twice_is_a_warning_in_every_form(
     twice = tiny_recipe(tmp_path / "run", data={**data, "train": write("again", [1, 1])})
     with pytest.raises(DataError, match=r"again\.\w+:2: question: found '1 \?', which already"):
         make_data(twice, tmp_path / "twice", {})
+
+
+def test_of_traces_that_are_learned_from_the_classes_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "traces.jsonl"
+    rows = [
+        {"question": f"{n} ?", "cot": f"{n} , 2\nFinal Answer: 0", "answer": str(n % 2)}
+        for n in range(10)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = {"task": "jsonl", "train": str(path), "num_valid": 0, "choices": [0, 1]}
+    _, vetted = make_data(tiny_recipe(tmp_path / "run", data=data), tmp_path / "data", {})
+    assert vetted is not None
+    assert [one["num_kept"] for one in vetted["classes"].values()] == [5, 0]
+    assert "or none: 1 (0 of 5);" in caplog.text

@@ -55,6 +55,9 @@ class Pupil:
     def cost(self, usage: Usage) -> float | None:
         return usage.num_tokens / 1000
 
+    def write(self, request: Request) -> str:
+        return solution(request)
+
     def generate(
         self,
         requests: Sequence[Request],
@@ -68,7 +71,7 @@ class Pupil:
         for number, request in enumerate(requests):
             if number in skip:
                 continue
-            text = solution(request)
+            text = self.write(request)
             if request.index % 3 == 0 and sampling.temperature == 0:
                 text += "1"
             yield number, Reply(text, 5, 10, True, "stop")
@@ -154,6 +157,40 @@ def test_wrong_traces_are_dropped_and_asked_again(tmp_path: Path, pupil: Pupil) 
     assert (vetted["num_kept"], vetted["num_asked_again"], vetted["num_tokens"]) == (120, 40, 400)
     traces = tmp_path / "twice" / "traces"
     assert [path.name[:8] for path in traces.glob("retry-*.jsonl")] == ["retry-1-"]
+
+
+def test_a_class_whose_solutions_were_dropped_is_recorded_and_warned_of(
+    tmp_path: Path,
+    pupil: Pupil,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Once, after the questions were asked again."""
+
+    def write(request: Request) -> str:
+        return f"{request.question} , 2\nFinal Answer: {request.record['answer']}"
+
+    monkeypatch.setattr(pupil, "write", write)
+    train, test = tmp_path / "train.jsonl", tmp_path / "test.jsonl"
+    for path, begin in ((train, 0), (test, 200)):
+        rows = [
+            {"question": f"{n} ?", "thought": f"{n} , 2", "answer": int(n % 3 == 0)}
+            for n in range(begin, begin + 60)
+        ]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = {"task": "jsonl", "train": str(train), "test": str(test), "choices": [0, 1]}
+    data["num_valid"] = 0
+    run(teacher_recipe(tmp_path / "once", data=data))
+    kept = {"num_kept": 40, "num_dropped": 0, "num_questions": 40, "num_questions_kept": 40}
+    lost = {"num_kept": 0, "num_dropped": 20, "num_questions": 20, "num_questions_kept": 0}
+    assert read(tmp_path / "once" / "vetted" / "stage.json")["classes"] == {"0": kept, "1": lost}
+    (warning,) = [text for text in caplog.messages if "few questions have a solution" in text]
+    assert "or none: 1 (0 of 20);" in warning
+    caplog.clear()
+    run(teacher_recipe(tmp_path / "twice", data=data, teacher={"engine": "worked", "retries": 1}))
+    again = {"num_kept": 20, "num_dropped": 20, "num_questions": 20, "num_questions_kept": 20}
+    assert read(tmp_path / "twice" / "vetted" / "stage.json")["classes"] == {"0": kept, "1": again}
+    assert not [text for text in caplog.messages if "few questions have a solution" in text]
 
 
 def test_an_interrupted_teacher_goes_on(

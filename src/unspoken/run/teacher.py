@@ -16,6 +16,7 @@ from unspoken.common.files import sha256, write_text
 from unspoken.common.interrupt import EXIT_INTERRUPTED, end_if_asked
 from unspoken.data.example import Example
 from unspoken.data.jsonl import read_jsonl, write_jsonl
+from unspoken.data.questions import Questions
 from unspoken.measure.predictions import Prediction, judge, summarize
 from unspoken.measure.sampling import Sampling
 from unspoken.models.card import ModelCard
@@ -434,8 +435,9 @@ def trace_settings(asker: Asker, splits: Splits) -> dict[str, Any]:
     return {"questions_sha256": splits.hashes["train"], **asker.settings()}
 
 
-def _records(path: Path) -> list[dict[str, Any]]:
-    return [record for _, record in read_jsonl(path, allow_empty=True)]
+def _records(path: Path) -> Questions:
+    found = list(read_jsonl(path, allow_empty=True))
+    return Questions([f"{path}:{line}" for line, _ in found], (record for _, record in found))
 
 
 def _judge(record: dict[str, Any], choices: Sequence[str] | None) -> Prediction:
