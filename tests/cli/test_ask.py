@@ -153,7 +153,8 @@ def test_a_terminal_shows_both_as_they_write_and_keeps_what_was_typed(
     assert re.search(r"\b17 tokens, [\d.]+ ms +7 tokens, [\d.]+ ms", screen)
     assert re.search(r"^[0-9+]{1,15} ", screen, re.MULTILINE)
     terminal.type("12*3\n")
-    assert "needed: 3 by 2 digits" in terminal.wait_for("> ")  # and the prompt is still there
+    told = terminal.wait_for("> ")  # and the prompt is still there
+    assert "needed: 3 by 2 digits" in told and "or give --raw and" in " ".join(told.split())
     terminal.type("\x1b[A\x1b[A\n")  # twice up: the first question again
     assert "5535  right" in terminal.wait_for("> ")
     terminal.type("\x04")

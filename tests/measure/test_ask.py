@@ -112,6 +112,23 @@ def test_without_an_answer_there_is_an_error_and_not_what_was_written(tmp_path: 
         require_answer(reply, model)
 
 
+def test_a_model_is_warmed_up_once(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, asked = load(run), []
+    plain = Decoder.write
+
+    def write(decoder: Any, prompt: Any, limit: int) -> Any:
+        asked.append(limit)
+        return plain(decoder, prompt, limit)
+
+    monkeypatch.setattr(Decoder, "write", write)
+    with pytest.raises(DataError):
+        model.warm_up("12*3")  # what cannot be asked warms nothing
+    for question in ("123*45", "111*22"):
+        model.warm_up(question)
+    assert asked == [2]
+    assert model.ask("111*22").num_tokens == 7
+
+
 def test_two_models_take_turns_and_the_one_that_is_behind_goes_on(run: Path) -> None:
     models = [load(f"{run}:explicit"), load(run)]
     states = list(take_turns(models, "123*45"))

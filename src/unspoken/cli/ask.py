@@ -14,7 +14,7 @@ from cyclopts import Parameter
 
 from unspoken.cli.options import AskFlags, Flag
 from unspoken.cli.output import waiting
-from unspoken.common.errors import SettingError, UnspokenError, as_key
+from unspoken.common.errors import SettingError, UnspokenError
 from unspoken.common.libraries import import_model_classes
 from unspoken.models.local import local_folder
 from unspoken.recipe.named_model import find_model
@@ -106,9 +106,14 @@ def _talk(load: Callable[[], list[LoadedModel]], title: str, *, raw: bool) -> No
                 except UnspokenError as error:
                     if loading.done() and loading.exception() is not None:
                         raise
-                    print(f"error: {error.told(as_key)}", file=sys.stderr)
+                    print(f"error: {error.told(_as_flag)}", file=sys.stderr)
                 except KeyboardInterrupt:
                     print(file=sys.stderr)
+
+
+def _as_flag(name: str, value: str | None) -> str:
+    """A setting as the command that opened the prompt takes it."""
+    return f"--{name}" if value in (None, "true") else f"--{name} {value}"
 
 
 def _lines() -> Iterator[str]:
@@ -153,6 +158,8 @@ def _answer(models: list[LoadedModel], question: str, *, raw: bool) -> None:
     from unspoken.measure.ask import require_answer, take_turns
 
     alone = models[0] if len(models) == 1 else None
+    if alone is not None and sys.stdout.isatty():  # where the time is shown
+        alone.warm_up(question, raw=raw)
     states = (
         ([reply] for reply in alone.write(question, raw=raw))
         if alone is not None

@@ -96,7 +96,7 @@ class LoadedModel:
 
     def __post_init__(self) -> None:
         tokenizer: Any = self.tokenizer
-        own = self.model.generation_config
+        own, self._is_warm = self.model.generation_config, False
         self._decoder = Decoder(
             self.model,
             eos_token_id=getattr(own, "eos_token_id", None) or tokenizer.eos_token_id,
@@ -132,9 +132,12 @@ class LoadedModel:
         yield self._whole(reply, raw=raw)
 
     def warm_up(self, question: str, *, raw: bool = False) -> None:
-        """Asks for two tokens, so that the first question is not slower than the others."""
+        """Asks for two tokens, once, so that the first question is not slower than the others."""
+        if self._is_warm:
+            return
         for _ in self._decoder.write(self._put(question, raw=raw)[1], 2):
             pass
+        self._is_warm = True
 
     def _as_far_as(self, reply: WrittenAnswer, found: Completion, seconds: float) -> WrittenAnswer:
         tokenizer: Any = self.tokenizer
