@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pty
 import re
@@ -96,6 +97,18 @@ def test_a_model_that_is_not_there_is_said_before_torch_is_needed(
     assert "unspoken download" in told(capsys, tmp_path / "no", "1*2", status=2)[1]
     said = told(capsys, tmp_path, "1*2", "--both", status=2)[1]
     assert "--both: found it with" in said and "which is of no run" in said
+
+
+@pytest.mark.parametrize(("name", "tokens"), [("", 7), (":explicit", 17)])
+def test_evaluate_takes_the_names_that_ask_takes(
+    run: Path, tmp_path: Path, name: str, tokens: int
+) -> None:
+    questions, answers = tmp_path / "questions.jsonl", tmp_path / "answers.jsonl"
+    questions.write_text('{"question": "3 2 1 * 5 4", "answer": "5 3 5 5 0"}\n')
+    words = ["--base_model", f"{run}{name}", "--input", str(questions), "--output", str(answers)]
+    main(["evaluate", *words, "--num_latency", "0"])
+    (answer,) = [json.loads(line) for line in answers.read_text().splitlines()]
+    assert (answer["correct"], answer["num_tokens"]) == (True, tokens)
 
 
 class Terminal:

@@ -82,7 +82,10 @@ def evaluate(
 
 
 def _model(options: AskedModelFlags) -> Model:
-    """The section of a recipe that names the model."""
+    """The section of a recipe that names the model; a run stands for one of its models."""
     from unspoken.recipe import Model
+    from unspoken.recipe.named_model import find_model
 
-    return Model.model_validate(options.to_recipe()["model"])
+    values = options.to_recipe()["model"]
+    with settings_of({"model": "base_model"}):
+        return Model.model_validate({**values, "name": find_model(values["name"]).source})
