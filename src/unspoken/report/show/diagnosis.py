@@ -81,18 +81,18 @@ def _probes(probes: Probes | None) -> list[str]:
     if probes is None:
         return []
     chance = sum(probes.chance) / len(probes.chance)
-    lines = [
+    shares: dict[str, list[str]] = {}
+    for probe in probes.probes:
+        best = best_layers(probe)
+        told = f"{percent(sum(best) / len(best))} {WHERE[probe.where]}"
+        shares.setdefault(LABELS[probe.model], []).append(told)
+    models = "; ".join(f"{name} {' and '.join(told)}" for name, told in shares.items())
+    return [
         f"Linear probes for the {len(probes.targets)} digits of the thought's numbers, fitted to "
         f"{whole(probes.num_fitted)} questions and tested on {whole(probes.num_tested)}; the mean "
         f"share that is right, in each digit's best layer (always saying the most frequent digit: "
-        f"{percent(chance)}):"
+        f"{percent(chance)}): {models}."
     ]
-    for probe in probes.probes:
-        best = best_layers(probe)
-        lines.append(
-            f"{LABELS[probe.model]}, {WHERE[probe.where]}: {percent(sum(best) / len(best))}"
-        )
-    return lines
 
 
 def _again(found: Diagnosis) -> list[str]:
