@@ -212,7 +212,8 @@ class Pair:
         indices = self.dataset.batch_indices(
             step, recipe.train.batch_size, recipe.seed, recipe.train.group_by_length
         )
-        offsets = sample_offsets(recipe.seed, step, len(indices), recipe.schedule.smoothing)
+        smoothing = self.unspoken.removal.smoothing(RemovalState(removed=removed))
+        offsets = sample_offsets(recipe.seed, step, len(indices), smoothing)
         return indices, removed + offsets
 
     def equalize(self) -> None:

@@ -268,6 +268,9 @@ def test_the_verbs_choose_and_export_a_level_that_answers_as_it_was_measured(
     assert (tmp_path / "student" / "model.safetensors").stat().st_size == own.stat().st_size
     with pytest.raises(SettingError, match="level: found 9999; needed: one of 0000"):
         call(["export", str(finished), "--level", "9999", "--output", str(tmp_path / "none")])
+    with pytest.raises(SettingError, match=r"level: found 0 with .*:distilled, which is a model"):
+        named = f"{finished}:distilled"
+        call(["export", named, "--level", "0", "--output", str(tmp_path / "none")])
     with pytest.raises(SettingError, match="not the folder of a run"):
         model = str(finished / "internalized" / "model")
         call(["export", model, "--level", "7", "--output", str(tmp_path / "none")])

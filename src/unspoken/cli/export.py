@@ -88,6 +88,13 @@ def _source(run: Path | None, model: str | None, level: str | None) -> str:
             needed="a folder that `unspoken run` made",
             remedy="give one, or leave the level out",
         ) from None
+    if Path(run or str(model)).name != folder.name:
+        raise SettingError(
+            "level",
+            found=f"{level} with {run or model}, which is a model of that run already",
+            needed="one of the two",
+            remedy=f"leave the level out, or give {folder}",
+        )
     from unspoken.report.read.frontier import find_level_model, read_frontier
 
     return str(find_level_model(folder, read_frontier(folder), level))

@@ -36,6 +36,16 @@ def _refuse_nearly_nothing(value: float) -> float:
     return value
 
 
+def tell_once(value: Any, check: Callable[[Any], Any]) -> Any:
+    """A number or a word: one problem where neither fits, instead of one for each of them."""
+    try:
+        return check(value)
+    except ValidationError as error:
+        number, *words = (problem["msg"] for problem in error.errors())
+        needed = ", or ".join([number, *(each.removeprefix(_SHOULD_BE) for each in words)])
+        raise PydanticCustomError("number_range", "{needed}", {"needed": needed}) from None
+
+
 #: No count and no measure comes near these; beyond them arithmetic overflows, hours later.
 LARGEST, TINY = 10**12, 1e-9
 LARGEST_SEED = 2**62
@@ -63,6 +73,8 @@ ShareBelowOne = Annotated[float, Field(ge=0, lt=1), _NUMBER]
 _UNBOUNDED = (LARGEST, LARGEST_SEED)
 #: What pydantic puts before the text of a ValueError of ours, which says what is needed.
 _BY_US = "Value error, "
+#: And how it begins itself.
+_SHOULD_BE = "Input should be "
 
 
 @overload
@@ -136,7 +148,7 @@ def setting_error(kind: Any, error: ValidationError) -> Exception:
     return SettingError(
         str(name),
         found=_shown(value, is_number=bool(bounds)),
-        needed=bounds or problem["msg"].removeprefix("Input should be ").removeprefix(_BY_US),
+        needed=bounds or problem["msg"].removeprefix(_SHOULD_BE).removeprefix(_BY_US),
         remedy="correct it",
     )
 

@@ -6,9 +6,16 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
 
 from unspoken.common.errors import SettingError, setting, shorten
 from unspoken.common.settings import (
@@ -21,6 +28,7 @@ from unspoken.common.settings import (
     PositiveNumber,
     Share,
     ShareBelowOne,
+    tell_once,
 )
 from unspoken.recipe.choices import Labels
 
@@ -294,7 +302,7 @@ class Schedule(Section):
         default="token", description="what is removed at once: a token, or a line or equation"
     )
     side: Literal["left", "right"] = Field(default="left", description="where removal starts")
-    smoothing: PositiveNumber | Literal["auto"] | None = Field(
+    smoothing: Annotated[PositiveNumber | Literal["auto"] | None, WrapValidator(tell_once)] = Field(
         default="auto",
         description="lambda of the random offset, by which examples are ahead of their level; "
         f"auto: {AHEAD:g} with adaptive removal that measures, else {AHEAD_IN_THE_PAPER:g}; null: "

@@ -64,6 +64,10 @@ def _digits(found: Diagnosis) -> list[str]:
     last = found.digits[-1]
     worst = min(last.places, key=lambda place: last.places[place])
     best = max(last.places, key=lambda place: last.places[place])
+    if last.places[best] == last.places[worst]:
+        return [
+            f"At the last level each digit of the answer is right in {percent(last.places[best])}."
+        ]
     names = {place: place_name(place, places=list(last.places)) for place in (worst, best)}
     return [
         f"At the last level {names[best]} of the answer is right in {percent(last.places[best])}, "

@@ -78,7 +78,7 @@ def timing_note(levels: Sequence[Level]) -> str:
 def name_choice(choice: Choice) -> str:
     """The rule by which a level was chosen, for people."""
     if choice.rule == "within":
-        return f"within {choice.value:g} points"
+        return f"within {choice.value:g} point{'' if choice.value == 1 else 's'}"
     return f"at most {choice.value:g} tokens"
 
 
