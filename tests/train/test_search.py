@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import pairwise
 from typing import Any
 
@@ -100,6 +100,17 @@ def test_an_explicit_model_without_a_loss_is_not_trained_on() -> None:
     # a third smaller, but by less than a twentieth of that: no progress
     assert left_after([8, 0.12, 0.09, 0.08, 0.075, 0.072, 0.071]) == 7
     assert left_after([8, 0.12, 0.09, 0.08, 0.075, 0.072]) is None
+
+
+def test_a_loss_that_leaves_nothing_to_gain_ends_it_however_small_the_step_to_it_was() -> None:
+    """A twentieth of the margin is 0.005: 0.004 is no progress on 0.007, but below that."""
+    removal = Removal(schedule(), LONGEST, steps_per_epoch=1, num_steps=99)
+    state = removal.initial()
+    for step, loss in enumerate([1.0, 0.007, 0.004], start=1):
+        assert removal.is_explicit(state)
+        state = removal.advance(state, step, measured=[loss] * (LONGEST + 1))
+    assert not removal.is_explicit(state)
+    assert state.search is not None and state.search.reference[0] == 0.004
 
 
 def test_a_model_that_is_explicit_from_the_start_is_only_measured() -> None:
@@ -225,6 +236,11 @@ def test_it_goes_on_from_a_state_that_was_written_down() -> None:
     for state in states:
         assert RemovalState.from_json(json.loads(json.dumps(asdict(state)))) == state
     assert RemovalState.from_json({"removed": 3, "held": 1, "losses": [0.5]}).search is None
+    older = asdict(states[-1])
+    del older["search"]["too_far"]  # of a checkpoint from before there was such a thing
+    restored = RemovalState.from_json(older).search
+    assert restored is not None and states[-1].search is not None
+    assert restored == replace(states[-1].search, too_far=0)
 
 
 def test_a_thought_of_one_token_and_a_start_beyond_all() -> None:

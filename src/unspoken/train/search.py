@@ -89,7 +89,8 @@ class Search:
             held: steps that it was trained.
             starts_explicit: whether it wrote its thought before the first of them.
         """
-        perfect = self.best is not None and self.best <= EXPLICIT_GAIN * settings.last_margin
+        lowest = self.reference[self.recovered]  # that may be below the best which was progress
+        perfect = lowest <= EXPLICIT_GAIN * settings.last_margin
         return starts_explicit or perfect or held - self.best_held >= settings.patience
 
     def loss_needed(self, settings: recipe.Schedule, removed: int) -> float:
