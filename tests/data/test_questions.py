@@ -246,6 +246,13 @@ def test_a_table_is_read_with_what_stands_between_its_names(
     assert read_questions_from(path) == expected
 
 
+def test_what_stands_between_the_most_names_separates_them(tmp_path: Path) -> None:
+    path = tmp_path / "q.csv"
+    path.write_text("Frage;Preis, EUR;Antwort\nWas?;1;2\n")
+    (found,) = read_questions_from(path, question_field="Frage", answer_field="Antwort")
+    assert (found["question"], found["answer"], found["Preis, EUR"]) == ("Was?", "2", "1")
+
+
 def test_one_column_whose_name_is_in_quotes_stays_one(tmp_path: Path) -> None:
     path = tmp_path / "q.csv"
     path.write_text('"Problem; or question"\n"1; 2"\n')

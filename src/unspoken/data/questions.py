@@ -297,7 +297,7 @@ def _separator_of(paths: Sequence[Path]) -> str:
 
 
 def _separator(lines: Iterator[str], usual: str) -> tuple[str, list[str]]:
-    """What stands between the names, and the lines that were read to see it.
+    """What stands between the most names, and the lines that were read to see it.
 
     Spreadsheets write semicolons where numbers have decimal commas, whatever a file is called.
     """
@@ -306,10 +306,11 @@ def _separator(lines: Iterator[str], usual: str) -> tuple[str, list[str]]:
         head.append(line)
         if line.strip():
             break
-    for sign in (usual, *_SEPARATORS):
-        if any(len(names) > 1 for names in csv.reader(head[-1:], delimiter=sign)):
-            return sign, head
-    return usual, head
+
+    def num_names(sign: str) -> int:
+        return max((len(names) for names in csv.reader(head[-1:], delimiter=sign)), default=1)
+
+    return max((usual, *_SEPARATORS), key=num_names), head  # of equal ones the first, the usual
 
 
 def _require_names_once(names: Sequence[str], where: str) -> None:
