@@ -11,9 +11,10 @@ import pytest
 from helpers.recipes import tiny_recipe
 from unspoken.common.errors import DataError
 from unspoken.recipe.records import Evaluation, StageRecord, TrainingRecord
+from unspoken.recipe.sections import Schedule
 from unspoken.report import write_report
 from unspoken.run.run import run_recipe
-from unspoken.run.settings import MEASURING
+from unspoken.run.settings import MEASURING, changes
 
 pytestmark = pytest.mark.integration
 
@@ -62,3 +63,26 @@ def test_a_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
     record.write(tmp_path / "stage.json")
     assert TrainingRecord.read(tmp_path / "stage.json") == record
     assert TrainingRecord.read(tmp_path / "absent.json") is None
+
+
+@pytest.mark.parametrize(
+    ("schedule", "stands_for"),
+    [
+        ({"removal": "none"}, 4.0),
+        ({"removal": "linear"}, 4.0),
+        ({"removal": "adaptive", "loss_below": 0.2}, 4.0),
+        ({"removal": "adaptive"}, 1.0),
+    ],
+)
+def test_smoothing_auto_is_what_it_stands_for_in_runs_from_before_there_was_such_a_word(
+    schedule: dict[str, Any], stands_for: float
+) -> None:
+    """Or a run of then would train all its models once more, to the same end."""
+    new = {"schedule": Schedule(**schedule).model_dump(mode="json")}
+
+    def of_then(number: float) -> dict[str, Any]:
+        return {"schedule": {**new["schedule"], "smoothing": number}}
+
+    assert new["schedule"]["smoothing"] == "auto"
+    assert changes(new, new) == changes(of_then(stands_for), new) == []
+    assert changes(of_then(2.0), new) == [f"schedule.smoothing: 2.0 -> {stands_for}"]

@@ -372,6 +372,13 @@ class Schedule(Section):
         criteria = (self.loss_below, self.accuracy_above)
         return self.removal == "adaptive" and criteria == (None, None)
 
+    @property
+    def smoothing_number(self) -> float | None:
+        """`smoothing`, `auto` by what it stands for."""
+        if self.smoothing != "auto":
+            return self.smoothing
+        return AHEAD if self.measures else AHEAD_IN_THE_PAPER
+
     @model_validator(mode="after")
     def _a_hold_that_can_be(self) -> Schedule:
         if self.max_hold is not None and self.max_hold < self.window:

@@ -10,6 +10,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from unspoken.recipe.sections import Schedule
+
 #: Of a section `model`: where the files come from decides nothing.
 MODEL_INCIDENTAL = {"local_files_only"}
 #: Of a section `train`.
@@ -42,9 +44,18 @@ def changes(old: dict[str, Any] | None, new: dict[str, Any]) -> list[str]:
     """
     return [
         f"{key}: {_short(one)} -> {_short(other)}"
-        for key, one, other in _pairs(old, json.loads(json.dumps(new)))
+        for key, one, other in _pairs(_in_numbers(old), _in_numbers(json.loads(json.dumps(new))))
         if key not in _COUNTED_ONCE
     ]
+
+
+def _in_numbers(settings: Any) -> Any:
+    """The settings with the lambda that `smoothing: auto` stands for, which older runs have."""
+    schedule = settings.get("schedule") if isinstance(settings, dict) else None
+    if not isinstance(schedule, dict) or schedule.get("smoothing") != "auto":
+        return settings
+    number = Schedule.model_construct(**schedule).smoothing_number
+    return {**settings, "schedule": {**schedule, "smoothing": number}}
 
 
 def _pairs(old: Any, new: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -19,13 +19,7 @@ from typing import Any
 import numpy as np
 
 from unspoken import recipe
-from unspoken.recipe.sections import (
-    AHEAD,
-    AHEAD_IN_THE_PAPER,
-    DELTA_AT_ONCE,
-    DELTA_PER_EPOCH,
-    DELTA_PER_RUN,
-)
+from unspoken.recipe.sections import DELTA_AT_ONCE, DELTA_PER_EPOCH, DELTA_PER_RUN
 from unspoken.train.search import Search
 
 #: More than any thought has: everything is removed.
@@ -152,9 +146,7 @@ class Removal:
         """
         if self.settings.removal == "none" or self.is_explicit(state):
             return None
-        if self.settings.smoothing != "auto":
-            return self.settings.smoothing
-        return AHEAD if self.settings.measures else AHEAD_IN_THE_PAPER
+        return self.settings.smoothing_number
 
     def is_left(self, before: RemovalState, after: RemovalState) -> bool:
         """Whether a level that had recovered is left; a way back may lead to this very place."""
