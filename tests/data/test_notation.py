@@ -114,3 +114,10 @@ def test_the_notation_follows_from_what_is_known(
     task: str | None, example: str, kind: type[Notation]
 ) -> None:
     assert type(notation_of(task, [], example)) is kind
+
+
+def test_a_model_that_learned_wide_signs_is_asked_with_them() -> None:
+    assert notation_of(None, example="\uff13\uff0b\uff14\uff1d").to_task(
+        "\uff11\uff0b\uff12\uff1d"
+    ) == ("\uff11\uff0b\uff12\uff1d")
+    assert notation_of(None, example="3\u00d74=").to_task("1 \u00d7 2") == "1\u00d72="

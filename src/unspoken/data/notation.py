@@ -193,4 +193,5 @@ def notation_of(
         return ReversedDigits(sizes)
     if is_in_rows and task != "arithmetic":
         return ReversedDigits()
-    return Formulas(example) if task != "arithmetic" and _FORMULA.fullmatch(example) else Notation()
+    is_formula = _FORMULA.fullmatch(example) and in_plain_signs(example) == example
+    return Formulas(example) if is_formula and task != "arithmetic" else Notation()
