@@ -253,6 +253,16 @@ def test_what_stands_between_the_most_names_separates_them(tmp_path: Path) -> No
     assert (found["question"], found["answer"], found["Preis, EUR"]) == ("Was?", "2", "1")
 
 
+@pytest.mark.parametrize("line", ["sep=;", '"sep=;"', "SEP=;\r"])
+def test_a_line_that_names_the_separator_is_no_name(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "q.csv"
+    path.write_text(f"{line}\nquestion;answer\n1,5+1;2,5\n3\n")
+    with pytest.raises(DataError, match=r"q.csv:4: found 1 cells; needed: 2"):
+        read_questions_from(path)
+    path.write_text(f"{line}\nquestion;answer\n1,5+1;2,5\n")
+    assert read_questions_from(path) == [{"question": "1,5+1", "answer": "2,5"}]
+
+
 def test_one_column_whose_name_is_in_quotes_stays_one(tmp_path: Path) -> None:
     path = tmp_path / "q.csv"
     path.write_text('"Problem; or question"\n"1; 2"\n')

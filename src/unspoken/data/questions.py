@@ -35,6 +35,8 @@ _SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".txt")
 _LONGEST_CELL = 10**8
 #: Between the cells of a table, and what errors call them.
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+#: A line that a spreadsheet may write before the names.
+_NAMED_SEPARATOR = re.compile(r'"?sep=([,;\t|])"?\s*', re.IGNORECASE)
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
@@ -299,13 +301,18 @@ def _separator_of(paths: Sequence[Path]) -> str:
 def _separator(lines: Iterator[str], usual: str) -> tuple[str, list[str]]:
     """What stands between the most names, and the lines that were read to see it.
 
-    Spreadsheets write semicolons where numbers have decimal commas, whatever a file is called.
+    Spreadsheets write semicolons where numbers have decimal commas, whatever a file is called, and
+    some say so in a line before the names, `sep=;`, which becomes an empty one.
     """
     head = []
     for line in lines:
         head.append(line)
         if line.strip():
             break
+
+    named = _NAMED_SEPARATOR.fullmatch(head[-1]) if head else None
+    if named is not None:
+        return named[1], [*head[:-1], "\n"]
 
     def num_names(sign: str) -> int:
         return max((len(names) for names in csv.reader(head[-1:], delimiter=sign)), default=1)
