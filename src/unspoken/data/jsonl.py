@@ -36,10 +36,7 @@ def read_jsonl(path: AnyPath, *, allow_empty: bool = False) -> Iterator[tuple[in
         try:
             record = json.loads(text, object_pairs_hook=unique_fields)
         except DoubleFieldError as error:
-            raise DataError(
-                f"{path}:{line}: found the field {error} twice in one object; needed: every field "
-                "once; delete or rename one of them"
-            ) from None
+            raise DataError(f"{path}:{line}: {error}") from None
         except json.JSONDecodeError as error:
             raise DataError(
                 f"{path}:{line}: not JSON: {error.msg} at column {error.colno}, found "
@@ -68,7 +65,11 @@ def unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
         names = [name for name, _ in pairs]
-        raise DoubleFieldError(shorten(next(name for name in names if names.count(name) > 1)))
+        double = shorten(next(name for name in names if names.count(name) > 1))
+        raise DoubleFieldError(
+            f"found the field {double} twice in one object; needed: every field once; delete or "
+            "rename one of them"
+        )
     return values
 
 

@@ -230,10 +230,7 @@ def _read_json(path: Path) -> Iterator[_Row]:
         with open_data(path, "a JSON file") as file:
             records = json.loads(file.read().decode("utf-8-sig"), object_pairs_hook=unique_fields)
     except DoubleFieldError as error:
-        raise DataError(
-            f"{path}: found the field {error} twice in one object; needed: every field once; "
-            "delete or rename one of them"
-        ) from None
+        raise DataError(f"{path}: {error}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise _cannot_read(path, error, "a JSON list of objects") from error
     for number, record in enumerate(records, start=1):

@@ -64,7 +64,7 @@ class Search:
     ) -> Search:
         """After a measurement of the explicit model, by how many tokens are removed."""
         loss, best = losses[self.recovered], self.best
-        gain = EXPLICIT_GAIN * settings.last_margin
+        gain = _smallest_gain(settings)
         if best is not None and loss > min(best * (1 - EXPLICIT_PROGRESS), best - gain):
             # as good as before: the better figures are the reference, progress is counted on
             better = loss < self.reference[self.recovered]
@@ -90,7 +90,7 @@ class Search:
             starts_explicit: whether it wrote its thought before the first of them.
         """
         lowest = self.reference[self.recovered]  # that may be below the best which was progress
-        perfect = lowest <= EXPLICIT_GAIN * settings.last_margin
+        perfect = lowest <= _smallest_gain(settings)
         return starts_explicit or perfect or held - self.best_held >= settings.patience
 
     def loss_needed(self, settings: recipe.Schedule, removed: int) -> float:
@@ -141,3 +141,8 @@ class Search:
             best=None,
             best_held=0,
         )
+
+
+def _smallest_gain(settings: recipe.Schedule) -> float:
+    """Nats a question by which an explicit model has to become better, or it counts as done."""
+    return EXPLICIT_GAIN * settings.last_margin

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unspoken.common.errors import DataError, SettingError
-from unspoken.measure.stats import percentile
 from unspoken.recipe import layout, load_recipe
 from unspoken.recipe.named_model import trained_levels
 from unspoken.recipe.plan import PlannedFrontier, plan
 from unspoken.recipe.records import Choice, Choices, Evaluation, Latency, TrainingRecord
+from unspoken.report.read.turns import with_turns
 
 #: What the level is called at which nothing is left; others are numbers of four digits.
 ALL = "all"
@@ -92,13 +92,7 @@ def _with_latency(level: Level, latency: Latency) -> Level:
     if level.validation is None or not latency.is_of(level.name, level.validation):
         return level
     seconds = tuple(latency.models[level.name].seconds)
-    median = percentile(seconds, 50)
-    validation = replace(
-        level.validation,
-        latency_p50_s=median,
-        latency_p95_s=percentile(seconds, 95),
-        examples_per_s_single=1 / median,
-    )
+    validation = with_turns(level.validation, seconds)
     return replace(level, validation=validation, seconds=seconds, turns=latency.turns)
 
 

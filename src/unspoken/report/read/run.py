@@ -16,7 +16,6 @@ from pydantic import TypeAdapter, ValidationError
 from unspoken.common.errors import DataError
 from unspoken.common.files import read_json, read_text
 from unspoken.common.plain_yaml import read_yaml
-from unspoken.measure.stats import percentile
 from unspoken.recipe import layout
 from unspoken.recipe.plan import Plan
 from unspoken.recipe.records import (
@@ -43,6 +42,7 @@ from unspoken.report.read.results import (
     ValidPoint,
     VariantResult,
 )
+from unspoken.report.read.turns import with_turns
 from unspoken.report.read.vetting import read_traces, read_vetted
 
 Point = TypeVar("Point", TrainPoint, ValidPoint)
@@ -181,14 +181,7 @@ def _with_latency(variant: VariantResult, latency: Latency | None) -> VariantRes
     """The model with the figures of its turns, in place of those that it had by itself."""
     if latency is None or variant.measured is None or variant.name not in latency.models:
         return variant
-    seconds = latency.models[variant.name].seconds
-    median = percentile(seconds, 50)
-    measured = replace(
-        variant.measured,
-        latency_p50_s=median,
-        latency_p95_s=percentile(seconds, 95),
-        examples_per_s_single=1 / median,
-    )
+    measured = with_turns(variant.measured, latency.models[variant.name].seconds)
     return replace(variant, measured=measured)
 
 
