@@ -18,7 +18,9 @@ from unspoken.data.tasks.arithmetic import (
     write_arithmetic,
     write_cot,
 )
+from unspoken.data.tasks.arithmetic.calculation import calculate
 from unspoken.data.tasks.arithmetic.dataset import share_out
+from unspoken.data.tasks.arithmetic.form import money
 from unspoken.measure.answers import answers_equal, extract_answer
 
 NUMBER = r"-?\d+(?:\.\d+)?(?:/\d+)?"
@@ -76,14 +78,14 @@ def test_the_answer_is_found_in_the_solution_and_the_solution_in_the_question(di
 @pytest.mark.parametrize("difficulty", DIFFICULTIES)
 def test_every_equation_in_a_solution_holds(difficulty):
     side = rf"\$?{NUMBER}(?: [-+×÷] \$?{NUMBER})*"
-    equation = re.compile(rf"{side} = {side}")
+    equation = re.compile(rf"{side}(?: = {side})+")
     found = 0
     for question in sample(difficulty):
         for clause in re.split(r": |, | and |\n", question.example.thought):
             if equation.fullmatch(clause):
-                found += 1
-                left, right = clause.split(" = ")
-                assert value(left) == value(right), question
+                first, *others = map(value, clause.split(" = "))
+                found += len(others)
+                assert all(other == first for other in others), question
     assert found > 2 * len(sample(difficulty))
 
 
@@ -189,7 +191,8 @@ def test_another_question_is_refused():
 
 def test_solutions_of_known_questions():
     assert write_cot(solve_question("Calculate 15% of 240.")) == (
-        "Step 1: 15% of 240 is 15 × 240 ÷ 100\nStep 2: 15 × 240 = 3600\n"
+        "Step 1: 15% of 240 is 15 × 240 ÷ 100\n"
+        "Step 2: 15 × 240 = 15 × 200 + 15 × 40 = 3000 + 600 = 3600\n"
         "Step 3: 3600 ÷ 100 = 36\nFinal Answer: 36"
     )
     answers = {
@@ -202,6 +205,53 @@ def test_solutions_of_known_questions():
         "Find t in the proportion 2:3 = 8:t.": "12",
     }
     assert {question: solve_question(question).answer for question in answers} == answers
+
+
+@pytest.mark.parametrize(
+    ("left", "sign", "right", "expected"),
+    [
+        (8, "+", 5, "8 + 5 = 13"),
+        (14, "+", 6, "14 + 6 = 20"),
+        (43, "+", 38, "43 + 38 = 43 + 30 + 8 = 73 + 8 = 81"),
+        (43, "+", 30, "43 + 30 = 73"),
+        (520, "-", 135, "520 - 135 = 520 - 100 - 30 - 5 = 420 - 30 - 5 = 390 - 5 = 385"),
+        (-18, "+", 25, "-18 + 25 = 7"),
+        (18, "-", 25, "18 - 25 = -7"),
+        (80, "×", 7, "80 × 7 = 560"),
+        (28, "×", 3, "28 × 3 = 20 × 3 + 8 × 3 = 60 + 24 = 84"),
+        (28, "×", 34, "28 × 34 = 28 × 30 + 28 × 4 = 840 + 112 = 952"),
+        (6, "×", 345, "6 × 345 = 6 × 300 + 6 × 40 + 6 × 5 = 1800 + 240 + 30 = 2040 + 30 = 2070"),
+        (35, "×", 1234, "35 × 1234 = 30 × 1234 + 5 × 1234 = 37020 + 6170 = 43190"),
+        (1111, "×", 1234, "1111 × 1234 = 1370974"),
+        (46, "×", 100, "46 × 100 = 4600"),
+        (1, "×", 11, "1 × 11 = 11"),
+        (Fraction(1, 4), "×", 8, "0.25 × 8 = 0.2 × 8 + 0.05 × 8 = 1.6 + 0.4 = 2"),
+        (Fraction(1, 3), "×", 6, "1/3 × 6 = 2"),
+        (108, "÷", 12, "108 ÷ 12 = 9"),
+        (116, "÷", 4, "116 ÷ 4 = 80 ÷ 4 + 36 ÷ 4 = 20 + 9 = 29"),
+        (306, "÷", 3, "306 ÷ 3 = 300 ÷ 3 + 6 ÷ 3 = 100 + 2 = 102"),
+        (3600, "÷", 100, "3600 ÷ 100 = 36"),
+        (87, "÷", 2, "87 ÷ 2 = 43.5"),
+        (7, "÷", 3, "7 ÷ 3 = 7/3"),
+    ],
+)
+def test_a_calculation_is_taken_apart_where_a_number_has_several_places(
+    left, sign, right, expected
+):
+    assert calculate(left, sign, right) == expected
+    first, *others = map(value, expected.split(" = "))
+    assert all(other == first for other in others)
+
+
+def test_a_calculation_with_dollars_has_them_in_every_step():
+    times = calculate(6, "×", 17, right_as=money)
+    assert times == "6 × $17 = 6 × $10 + 6 × $7 = $60 + $42 = $102"
+    shared = calculate(Fraction(51, 2), "÷", 2, left_as=money)
+    assert shared == "$25.50 ÷ 2 = $12.75"
+    left = calculate(100, "-", Fraction(171, 2), left_as=money, right_as=money)
+    assert (
+        left == "$100 - $85.50 = $100 - $80 - $5 - $0.50 = $20 - $5 - $0.50 = $15 - $0.50 = $14.50"
+    )
 
 
 # --- language -----------------------------------------------------------------------------------

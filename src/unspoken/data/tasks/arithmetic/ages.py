@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+from unspoken.data.tasks.arithmetic.calculation import calculate
 from unspoken.data.tasks.arithmetic.form import Solution, Values, form, number, pick
 
 
@@ -19,8 +20,8 @@ def _older_later(values: Values) -> Solution:
     now = values["a"] + values["k"]
     then = now + values["m"]
     steps = [
-        f"The other's age today: {values['a']} + {values['k']} = {now}",
-        f"In {values['m']} years: {now} + {values['m']} = {then}",
+        f"The other's age today: {calculate(values['a'], '+', values['k'])}",
+        f"In {values['m']} years: {calculate(now, '+', values['m'])}",
     ]
     return steps, number(then)
 
@@ -34,8 +35,8 @@ def _draw_back(rng: Random, level: int) -> Values:
 def _older_now(values: Values) -> Solution:
     young = values["n"] - values["m"]
     steps = [
-        f"The younger one's age today: {values['n']} - {values['m']} = {young}",
-        f"The older one's age today: {young} + {values['k']} = {young + values['k']}",
+        f"The younger one's age today: {calculate(values['n'], '-', values['m'])}",
+        f"The older one's age today: {calculate(young, '+', values['k'])}",
     ]
     return steps, number(young + values["k"])
 
@@ -50,8 +51,8 @@ def _younger_of_sum(values: Values) -> Solution:
     twice = values["s"] - values["k"]
     steps = [
         f"Twice the younger one's age is the sum less the difference: "
-        f"{values['s']} - {values['k']} = {twice}",
-        f"Halve it: {twice} ÷ 2 = {twice // 2}",
+        f"{calculate(values['s'], '-', values['k'])}",
+        f"Halve it: {calculate(twice, '÷', 2)}",
     ]
     return steps, number(twice // 2)
 
@@ -67,7 +68,7 @@ def _younger_of_multiple(values: Values) -> Solution:
     young = values["s"] // shares
     steps = [
         f"Together they have {values['k']} + 1 = {shares} times the younger one's age",
-        f"The younger one's age: {values['s']} ÷ {shares} = {young}",
+        f"The younger one's age: {calculate(values['s'], '÷', shares)}",
     ]
     return steps, number(young)
 
@@ -88,19 +89,20 @@ def _younger_of_multiples(values: Values) -> Solution:
     young = left // factor
     steps = [
         f"Call the younger one's age x: {now}x + {later} = {then}(x + {later})",
-        f"Open the brackets: {then} × {later} = {added}, so {now}x + {later} = {then}x + {added}",
+        f"Open the brackets: {calculate(then, '×', later)}, "
+        f"so {now}x + {later} = {then}x + {added}",
     ]
     if factor == 1:
         steps.append(
-            f"Subtract {then}x and {later}: {now} - {then} = 1 and {added} - {later} = {left}, "
-            f"so x = {left}"
+            f"Subtract {then}x and {later}: {now} - {then} = 1 and "
+            f"{calculate(added, '-', later)}, so x = {left}"
         )
     else:
         steps.append(
-            f"Subtract {then}x and {later}: {now} - {then} = {factor} and {added} - {later} = "
-            f"{left}, so {factor}x = {left}"
+            f"Subtract {then}x and {later}: {now} - {then} = {factor} and "
+            f"{calculate(added, '-', later)}, so {factor}x = {left}"
         )
-        steps.append(f"Divide: {left} ÷ {factor} = {young}")
+        steps.append(f"Divide: {calculate(left, '÷', factor)}")
     return steps, number(young)
 
 
@@ -117,10 +119,10 @@ def _younger_from_past(values: Values) -> Solution:
     young = past // (times + 1)
     steps = [
         f"{ago} years ago both together were younger by 2 × {ago} = {2 * ago} years",
-        f"Their sum at that time: {today} - {2 * ago} = {past}",
+        f"Their sum at that time: {calculate(today, '-', 2 * ago)}",
         f"It was {times} + 1 = {times + 1} times the younger one's age: "
-        f"{past} ÷ {times + 1} = {young}",
-        f"The younger one's age today: {young} + {ago} = {young + ago}",
+        f"{calculate(past, '÷', times + 1)}",
+        f"The younger one's age today: {calculate(young, '+', ago)}",
     ]
     return steps, number(young + ago)
 

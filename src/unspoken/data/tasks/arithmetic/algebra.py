@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from random import Random
 
+from unspoken.data.tasks.arithmetic.calculation import calculate
 from unspoken.data.tasks.arithmetic.form import Number, Solution, Values, exact, form, number, pick
 
 _FRAMES = (
@@ -54,8 +55,8 @@ def _moved(sign: str, constant: Number, right: Number, left: str) -> tuple[str, 
     how, back = ("Subtract", "-") if sign == "+" else ("Add", "+")
     way = "from" if sign == "+" else "to"
     return (
-        f"{how} {number(constant)} {way} both sides: {number(right)} {back} {number(constant)} = "
-        f"{number(result)}, so {left} = {number(result)}"
+        f"{how} {number(constant)} {way} both sides: {calculate(right, back, constant)}, "
+        f"so {left} = {number(result)}"
     ), result
 
 
@@ -63,8 +64,8 @@ def _divided(right: Number, factor: Number, left: str) -> tuple[str, Number]:
     """Returns the step that divides both sides, and the new right side."""
     result = exact(Fraction(right) / factor)
     return (
-        f"Divide both sides by {number(factor)}: {number(right)} ÷ {number(factor)} = "
-        f"{number(result)}, so {left} = {number(result)}"
+        f"Divide both sides by {number(factor)}: {calculate(right, '÷', factor)}, "
+        f"so {left} = {number(result)}"
     ), result
 
 
@@ -141,7 +142,7 @@ def _quotient(values: Values) -> Solution:
     first, moved = _moved(values["s"], values["b"], values["c"], f"{letter}/{factor}")
     answer = moved * factor
     second = (
-        f"Multiply both sides by {factor}: {number(moved)} × {factor} = {number(answer)}, "
+        f"Multiply both sides by {factor}: {calculate(moved, '×', factor)}, "
         f"so {letter} = {number(answer)}"
     )
     return [first, second], number(answer)
@@ -168,7 +169,7 @@ def _both_sides(values: Values) -> Solution:
     right = _signed(values["t"], values["d"])
     left = _times(large - small, letter)
     step = (
-        f"Subtract {small}{letter} from both sides: {large} - {small} = {large - small}, "
+        f"Subtract {small}{letter} from both sides: {calculate(large, '-', small)}, "
         f"so {left} {values['s']} {values['b']} = {right}"
     )
     steps, answer = two_steps(large - small, values["s"], values["b"], right, letter)
@@ -196,7 +197,7 @@ def _brackets_and_unknown(values: Values) -> Solution:
     factor, constant, letter = values["a"], values["b"], values["v"]
     product = factor * constant
     step = (
-        f"Open the brackets: {factor} × {constant} = {product}, so {factor}{letter} "
+        f"Open the brackets: {calculate(factor, '×', constant)}, so {factor}{letter} "
         f"{values['s']} {product} = {values['c']}{letter} {values['t']} {values['d']}"
     )
     steps, answer = _both_sides({**values, "b": product})
@@ -224,11 +225,11 @@ def _two_brackets(values: Values) -> Solution:
     constant = a * b + _signed(sign, c * d)
     outer = "+" if constant > 0 else "-"
     step = (
-        f"Open the brackets: {a} × {b} = {a * b} and {c} × {d} = {c * d}, "
+        f"Open the brackets: {calculate(a, '×', b)} and {calculate(c, '×', d)}, "
         f"so {a}{letter} + {a * b} + {c}{letter} {sign} {c * d} = {right}"
     )
     joined = (
-        f"Collect: {a} + {c} = {a + c} and {a * b} {sign} {c * d} = {constant}, "
+        f"Collect: {calculate(a, '+', c)} and {calculate(a * b, sign, c * d)}, "
         f"so {a + c}{letter} {outer} {abs(constant)} = {right}"
     )
     steps, answer = two_steps(a + c, outer, abs(constant), right, letter)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from random import Random
 
+from unspoken.data.tasks.arithmetic.calculation import calculate
 from unspoken.data.tasks.arithmetic.form import (
     Number,
     Solution,
@@ -31,7 +32,7 @@ def _draw_rectangle(rng: Random, level: int) -> Values:
 
 def _area(values: Values) -> Solution:
     area = number(values["a"] * values["b"])
-    step = f"Area is length times width: {number(values['a'])} × {number(values['b'])} = {area}"
+    step = f"Area is length times width: {calculate(values['a'], '×', values['b'])}"
     return [step], f"{area} square meters"
 
 
@@ -42,9 +43,7 @@ def _draw_area_and_side(rng: Random, level: int) -> Values:
 
 def _other_side(values: Values) -> Solution:
     side = number(Fraction(values["s"]) / values["a"])
-    step = (
-        f"Width is area divided by length: {number(values['s'])} ÷ {number(values['a'])} = {side}"
-    )
+    step = f"Width is area divided by length: {calculate(values['s'], '÷', values['a'])}"
     return [step], f"{side} meters"
 
 
@@ -59,9 +58,8 @@ def _area_from_perimeter(values: Values) -> Solution:
     width = exact(Fraction(half - length))
     steps, answer = _area({"a": length, "b": width})
     lead = [
-        f"Length and width together are half the perimeter: {number(values['p'])} ÷ 2 = "
-        f"{number(half)}",
-        f"The width: {number(half)} - {number(length)} = {number(width)}",
+        f"Length and width together are half the perimeter: {calculate(values['p'], '÷', 2)}",
+        f"The width: {calculate(half, '-', length)}",
     ]
     return lead + steps, answer
 
@@ -74,8 +72,8 @@ def _triangle(values: Values) -> Solution:
     product = exact(Fraction(values["a"] * values["b"]))
     area = number(Fraction(product) / 2)
     steps = [
-        f"Base times height: {number(values['a'])} × {number(values['b'])} = {number(product)}",
-        f"The triangle is half of it: {number(product)} ÷ 2 = {area}",
+        f"Base times height: {calculate(values['a'], '×', values['b'])}",
+        f"The triangle is half of it: {calculate(product, '÷', 2)}",
     ]
     return steps, f"{area} square meters"
 
@@ -91,9 +89,9 @@ def _draw_pool(rng: Random, level: int) -> Values:
 def _around_pool(values: Values) -> Solution:
     outer, inner = values["a"] * values["b"], values["c"] * values["d"]
     steps = [
-        f"The whole ground: {values['a']} × {values['b']} = {outer}",
-        f"The pool: {values['c']} × {values['d']} = {inner}",
-        f"What is left: {outer} - {inner} = {outer - inner}",
+        f"The whole ground: {calculate(values['a'], '×', values['b'])}",
+        f"The pool: {calculate(values['c'], '×', values['d'])}",
+        f"What is left: {calculate(outer, '-', inner)}",
     ]
     return steps, f"{outer - inner} square meters"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from random import Random
 
+from unspoken.data.tasks.arithmetic.calculation import calculate
 from unspoken.data.tasks.arithmetic.form import (
     Number,
     Solution,
@@ -31,7 +32,7 @@ def _draw_distance(rng: Random, level: int) -> Values:
 def _distance(values: Values) -> Solution:
     speed, hours = values["v"], values["t"]
     way = number(speed * hours)
-    return [f"Distance is speed times time: {speed} × {number(hours)} = {way}"], f"{way} km"
+    return [f"Distance is speed times time: {calculate(speed, '×', hours)}"], f"{way} km"
 
 
 def _draw_way_and_speed(rng: Random, level: int) -> Values:
@@ -41,7 +42,7 @@ def _draw_way_and_speed(rng: Random, level: int) -> Values:
 
 def _time(values: Values) -> Solution:
     hours = number(Fraction(values["d"]) / values["v"])
-    step = f"Time is distance divided by speed: {number(values['d'])} ÷ {values['v']} = {hours}"
+    step = f"Time is distance divided by speed: {calculate(values['d'], '÷', values['v'])}"
     return [step], f"{hours} hours"
 
 
@@ -53,7 +54,7 @@ def _draw_way_and_time(rng: Random, level: int) -> Values:
 def _average(values: Values) -> Solution:
     way, hours = values["d"], values["t"]
     speed = number(Fraction(way) / hours)
-    step = f"Speed is distance divided by time: {number(way)} ÷ {number(hours)} = {speed}"
+    step = f"Speed is distance divided by time: {calculate(way, '÷', hours)}"
     return [step], f"{speed} km/h"
 
 
@@ -67,9 +68,9 @@ def _two_legs(values: Values) -> Solution:
     second = exact(Fraction(values["w"] * values["u"]))
     way = number(first + second)
     steps = [
-        f"The first part: {values['v']} × {number(values['t'])} = {number(first)}",
-        f"The second part: {values['w']} × {number(values['u'])} = {number(second)}",
-        f"Together: {number(first)} + {number(second)} = {way}",
+        f"The first part: {calculate(values['v'], '×', values['t'])}",
+        f"The second part: {calculate(values['w'], '×', values['u'])}",
+        f"Together: {calculate(first, '+', second)}",
     ]
     return steps, f"{way} km"
 
@@ -88,8 +89,8 @@ def _mean_speed(values: Values) -> Solution:
     kilometers = way.removesuffix(" km")
     speed = number(Fraction(kilometers) / hours)
     steps += [
-        f"The whole time: {number(values['t'])} + {number(values['u'])} = {number(hours)}",
-        f"Average speed: {kilometers} ÷ {number(hours)} = {speed}",
+        f"The whole time: {calculate(values['t'], '+', values['u'])}",
+        f"Average speed: {calculate(Fraction(kilometers), '÷', hours)}",
     ]
     return steps, f"{speed} km/h"
 
@@ -103,8 +104,8 @@ def _meeting(values: Values) -> Solution:
     closing = values["v"] + values["w"]
     hours = number(Fraction(values["d"]) / closing)
     steps = [
-        f"They come closer by {values['v']} + {values['w']} = {closing} km every hour",
-        f"Time until they meet: {number(values['d'])} ÷ {closing} = {hours}",
+        f"They come closer by {calculate(values['v'], '+', values['w'])} km every hour",
+        f"Time until they meet: {calculate(values['d'], '÷', closing)}",
     ]
     return steps, f"{hours} hours"
 

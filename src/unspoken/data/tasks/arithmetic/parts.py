@@ -7,6 +7,7 @@ from fractions import Fraction
 from math import lcm, prod
 from random import Random
 
+from unspoken.data.tasks.arithmetic.calculation import calculate
 from unspoken.data.tasks.arithmetic.form import Solution, Values, ask_for, form, fraction, pick
 
 
@@ -69,10 +70,9 @@ def _product(tops: Sequence[int], bottoms: Sequence[int]) -> tuple[list[str], st
 def _share(value: Fraction, amount: int) -> tuple[list[str], int]:
     """Returns the steps to a fraction of an amount that it divides."""
     one = amount // value.denominator
-    steps = [f"One part: {amount} ÷ {value.denominator} = {one}"]
+    steps = [f"One part: {calculate(amount, '÷', value.denominator)}"]
     if value.numerator > 1:
-        part = one * value.numerator
-        steps.append(f"{value.numerator} parts: {one} × {value.numerator} = {part}")
+        steps.append(f"{value.numerator} parts: {calculate(one, '×', value.numerator)}")
     return steps, one * value.numerator
 
 
@@ -153,7 +153,7 @@ def _part_of(values: Values) -> Solution:
 def _left_over(values: Values) -> Solution:
     steps, part = _share(values["f"], values["n"])
     left = values["n"] - part
-    return [*steps, f"What is left: {values['n']} - {part} = {left}"], str(left)
+    return [*steps, f"What is left: {calculate(values['n'], '-', part)}"], str(left)
 
 
 def _whole_of(values: Values) -> Solution:
@@ -161,9 +161,10 @@ def _whole_of(values: Values) -> Solution:
     one = part // value.numerator
     steps = []
     if value.numerator > 1:
-        steps.append(f"One part: {part} ÷ {value.numerator} = {one}")
+        steps.append(f"One part: {calculate(part, '÷', value.numerator)}")
     whole = one * value.denominator
-    steps.append(f"The whole has {value.denominator} parts: {one} × {value.denominator} = {whole}")
+    product = calculate(one, "×", value.denominator)
+    steps.append(f"The whole has {value.denominator} parts: {product}")
     return steps, str(whole)
 
 

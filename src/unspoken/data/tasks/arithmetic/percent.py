@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from random import Random
 
+from unspoken.data.tasks.arithmetic.calculation import calculate
 from unspoken.data.tasks.arithmetic.form import (
     Number,
     Solution,
@@ -87,8 +88,8 @@ def _part(percent: Number, whole: Number) -> tuple[list[str], Number]:
     part = exact(Fraction(product) / 100)
     steps = [
         f"{number(percent)}% of {number(whole)} is {number(percent)} × {number(whole)} ÷ 100",
-        f"{number(percent)} × {number(whole)} = {number(product)}",
-        f"{number(product)} ÷ 100 = {number(part)}",
+        calculate(percent, "×", whole),
+        calculate(product, "÷", 100),
     ]
     return steps, part
 
@@ -102,7 +103,7 @@ def _moved(percent: Number, whole: Number, up: bool) -> tuple[list[str], Number]
     steps, part = _part(percent, whole)
     result = exact(Fraction(whole + part if up else whole - part))
     how, sign = ("Add", "+") if up else ("Subtract", "-")
-    steps.append(f"{how} this: {number(whole)} {sign} {number(part)} = {number(result)}")
+    steps.append(f"{how} this: {calculate(whole, sign, part)}")
     return steps, result
 
 
@@ -130,8 +131,8 @@ def _more_then_less(values: Values) -> Solution:
 def _how_many_percent(values: Values) -> Solution:
     share = Fraction(values["a"], values["b"])
     steps = [
-        f"Divide the part by the whole: {values['a']} ÷ {values['b']} = {number(share)}",
-        f"Turn it into a percentage: {number(share)} × 100 = {number(share * 100)}",
+        f"Divide the part by the whole: {calculate(values['a'], '÷', values['b'])}",
+        f"Turn it into a percentage: {calculate(share, '×', 100)}",
     ]
     return steps, f"{number(share * 100)}%"
 
@@ -141,8 +142,8 @@ def _whole_of(values: Values) -> Solution:
     whole = exact(Fraction(part * 100) / percent)
     steps = [
         f"The number is {number(part)} × 100 ÷ {number(percent)}",
-        f"{number(part)} × 100 = {number(part * 100)}",
-        f"{number(part * 100)} ÷ {number(percent)} = {number(whole)}",
+        calculate(part, "×", 100),
+        calculate(part * 100, "÷", percent),
     ]
     return steps, number(whole)
 
@@ -150,7 +151,7 @@ def _whole_of(values: Values) -> Solution:
 def _change(values: Values) -> Solution:
     old, new = values["a"], values["b"]
     large, small = max(old, new), min(old, new)
-    steps = [f"The change is {large} - {small} = {large - small}"]
+    steps = [f"The change is {calculate(large, '-', small)}"]
     more, answer = _how_many_percent({"a": large - small, "b": old})
     more[0] = more[0].replace("the part by the whole", "it by the first value")
     return steps + more, answer

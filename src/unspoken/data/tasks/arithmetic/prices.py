@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from random import Random
 
+from unspoken.data.tasks.arithmetic.calculation import calculate
 from unspoken.data.tasks.arithmetic.form import Number, Solution, Values, exact, form, money, pick
 
 
@@ -21,13 +22,18 @@ def _count(rng: Random, level: int) -> int:
     return pick(rng, level, (2, 9), (2, 15), (3, 40))
 
 
+def _dollars(left: Number, sign: str, right: Number) -> str:
+    return calculate(left, sign, right, left_as=money, right_as=money)
+
+
 def _draw_cost(rng: Random, level: int) -> Values:
     return {"n": _count(rng, level), "p": draw_price(rng, level)}
 
 
 def _cost(values: Values) -> Solution:
     cost = money(exact(Fraction(values["n"] * values["p"])))
-    return [f"Number times price: {values['n']} × {money(values['p'])} = {cost}"], cost
+    product = calculate(values["n"], "×", values["p"], right_as=money)
+    return [f"Number times price: {product}"], cost
 
 
 def _draw_unit_price(rng: Random, level: int) -> Values:
@@ -37,7 +43,8 @@ def _draw_unit_price(rng: Random, level: int) -> Values:
 
 def _unit_price(values: Values) -> Solution:
     one = money(exact(Fraction(values["p"]) / values["n"]))
-    return [f"Divide the total by the number: {money(values['p'])} ÷ {values['n']} = {one}"], one
+    quotient = calculate(values["p"], "÷", values["n"], left_as=money)
+    return [f"Divide the total by the number: {quotient}"], one
 
 
 def _draw_change(rng: Random, level: int) -> Values:
@@ -49,12 +56,10 @@ def _draw_change(rng: Random, level: int) -> Values:
 
 
 def _change(values: Values) -> Solution:
-    steps, cost = _cost(values)
-    left = money(exact(Fraction(values["b"] - values["n"] * values["p"])))
-    return [
-        *steps,
-        f"Subtract it from the money paid: {money(values['b'])} - {cost} = {left}",
-    ], left
+    steps, _ = _cost(values)
+    spent = values["n"] * values["p"]
+    left = money(exact(Fraction(values["b"] - spent)))
+    return [*steps, f"Subtract it from the money paid: {_dollars(values['b'], '-', spent)}"], left
 
 
 def _draw_two_goods(rng: Random, level: int) -> Values:
@@ -66,9 +71,9 @@ def _two_goods(values: Values) -> Solution:
     first, second = values["n"] * values["p"], values["m"] * values["q"]
     both = money(exact(Fraction(first + second)))
     steps = [
-        f"The first kind: {values['n']} × {money(values['p'])} = {money(first)}",
-        f"The second kind: {values['m']} × {money(values['q'])} = {money(second)}",
-        f"Together: {money(first)} + {money(second)} = {both}",
+        f"The first kind: {calculate(values['n'], '×', values['p'], right_as=money)}",
+        f"The second kind: {calculate(values['m'], '×', values['q'], right_as=money)}",
+        f"Together: {_dollars(first, '+', second)}",
     ]
     return steps, both
 
@@ -80,10 +85,10 @@ def _draw_two_goods_change(rng: Random, level: int) -> Values:
 
 
 def _two_goods_change(values: Values) -> Solution:
-    steps, both = _two_goods(values)
+    steps, _ = _two_goods(values)
     cost = values["n"] * values["p"] + values["m"] * values["q"]
     left = money(exact(Fraction(values["b"] - cost)))
-    return [*steps, f"The change: {money(values['b'])} - {both} = {left}"], left
+    return [*steps, f"The change: {_dollars(values['b'], '-', cost)}"], left
 
 
 FORMS = (

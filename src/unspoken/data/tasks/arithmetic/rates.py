@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from random import Random
 
+from unspoken.data.tasks.arithmetic.calculation import calculate
 from unspoken.data.tasks.arithmetic.form import Solution, Values, exact, form, money, number, pick
 from unspoken.data.tasks.arithmetic.prices import draw_price
 
@@ -21,8 +22,8 @@ def _same_rate(values: Values) -> Solution:
     one = exact(Fraction(values["p"]) / values["a"])
     cost = money(exact(Fraction(one * values["b"])))
     steps = [
-        f"The price of one: {money(values['p'])} ÷ {values['a']} = {money(one)}",
-        f"The price of {values['b']}: {values['b']} × {money(one)} = {cost}",
+        f"The price of one: {calculate(values['p'], '÷', values['a'], left_as=money)}",
+        f"The price of {values['b']}: {calculate(values['b'], '×', one, right_as=money)}",
     ]
     return steps, cost
 
@@ -39,8 +40,8 @@ def _scaled(values: Values) -> Solution:
     one = values["n"] // values["a"]
     result = one * values["b"]
     steps = [
-        f"For one: {values['n']} ÷ {values['a']} = {one}",
-        f"For {values['b']}: {one} × {values['b']} = {result}",
+        f"For one: {calculate(values['n'], '÷', values['a'])}",
+        f"For {values['b']}: {calculate(one, '×', values['b'])}",
     ]
     return steps, number(result)
 
@@ -75,8 +76,8 @@ def _workers(values: Values) -> Solution:
     work = values["a"] * values["n"]
     days = work // values["b"]
     steps = [
-        f"The job takes {values['a']} × {values['n']} = {work} days of one person's work",
-        f"Shared by {values['b']}: {work} ÷ {values['b']} = {days}",
+        f"The job takes {calculate(values['a'], '×', values['n'])} days of one person's work",
+        f"Shared by {values['b']}: {calculate(work, '÷', values['b'])}",
     ]
     return steps, f"{days} days"
 

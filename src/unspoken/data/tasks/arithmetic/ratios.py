@@ -6,6 +6,7 @@ from fractions import Fraction
 from math import gcd
 from random import Random
 
+from unspoken.data.tasks.arithmetic.calculation import calculate
 from unspoken.data.tasks.arithmetic.form import Solution, Values, form, money, number, pick
 
 
@@ -28,8 +29,7 @@ def _lowest(first: int, second: int) -> Solution:
         return [f"{first} and {second} have no common divisor above 1: it is {ratio}"], ratio
     steps = [
         f"The greatest common divisor of {first} and {second} is {common}",
-        f"Divide both: {first} ÷ {common} = {first // common} and {second} ÷ {common} = "
-        f"{second // common}",
+        f"Divide both: {calculate(first, '÷', common)} and {calculate(second, '÷', common)}",
     ]
     return steps, ratio
 
@@ -42,7 +42,7 @@ def _draw_rest(rng: Random, level: int) -> Values:
 def _rest_ratio(values: Values) -> Solution:
     first, second = values["a"], values["n"] - values["a"]
     steps, answer = _lowest(first, second)
-    return [f"The others: {values['n']} - {first} = {second}", *steps], answer
+    return [f"The others: {calculate(values['n'], '-', first)}", *steps], answer
 
 
 def _draw_share(rng: Random, level: int) -> Values:
@@ -57,14 +57,14 @@ def _parts(values: Values, names: str) -> tuple[list[str], int]:
     one = values["n"] // total
     return [
         f"Parts in all: {' + '.join(map(str, counts))} = {total}",
-        f"One part: {values['n']} ÷ {total} = {one}",
+        f"One part: {calculate(values['n'], '÷', total)}",
     ], one
 
 
 def _first_share(values: Values) -> Solution:
     steps, one = _parts(values, "ab")
     share = one * values["a"]
-    return [*steps, f"The share: {one} × {values['a']} = {share}"], money(share)
+    return [*steps, f"The share: {calculate(one, '×', values['a'])}"], money(share)
 
 
 def _draw_which(rng: Random, level: int) -> Values:
@@ -76,7 +76,7 @@ def _chosen_share(values: Values) -> Solution:
     choose = max if values["w"] == "larger" else min
     count = choose(values["a"], values["b"])
     share = one * count
-    return [*steps, f"The {values['w']} share: {one} × {count} = {share}"], number(share)
+    return [*steps, f"The {values['w']} share: {calculate(one, '×', count)}"], number(share)
 
 
 def _draw_three(rng: Random, level: int) -> Values:
@@ -89,7 +89,7 @@ def _draw_three(rng: Random, level: int) -> Values:
 def _last_of_three(values: Values) -> Solution:
     steps, one = _parts(values, "abc")
     share = one * values["c"]
-    return [*steps, f"The share: {one} × {values['c']} = {share}"], money(share)
+    return [*steps, f"The share: {calculate(one, '×', values['c'])}"], money(share)
 
 
 def _draw_partner(rng: Random, level: int) -> Values:
@@ -101,8 +101,8 @@ def _partner(values: Values) -> Solution:
     one = values["n"] // values["a"]
     other = one * values["b"]
     steps = [
-        f"One part: {values['n']} ÷ {values['a']} = {one}",
-        f"The others: {one} × {values['b']} = {other}",
+        f"One part: {calculate(values['n'], '÷', values['a'])}",
+        f"The others: {calculate(one, '×', values['b'])}",
     ]
     return steps, number(other)
 
@@ -119,9 +119,9 @@ def _proportion(values: Values) -> Solution:
     product = values["b"] * values["c"]
     answer = number(Fraction(product, values["a"]))
     steps = [
-        f"Multiply across: {values['a']} × {values['v']} = {values['b']} × {values['c']} = "
-        f"{product}",
-        f"Divide by {values['a']}: {product} ÷ {values['a']} = {answer}",
+        f"Multiply across: {values['a']} × {values['v']} = "
+        f"{calculate(values['b'], '×', values['c'])}",
+        f"Divide by {values['a']}: {calculate(product, '÷', values['a'])}",
     ]
     return steps, answer
 
@@ -137,8 +137,8 @@ def _chain(values: Values) -> Solution:
     a, b, c, d = (values[name] for name in "abcd")
     steps, answer = _lowest(a * c, b * d)
     lead = [
-        f"Count the middle color as {b} × {c} = {b * c}",
-        f"The first then counts {a} × {c} = {a * c} and the last {d} × {b} = {b * d}",
+        f"Count the middle color as {calculate(b, '×', c)}",
+        f"The first then counts {calculate(a, '×', c)} and the last {calculate(d, '×', b)}",
     ]
     return lead + steps, answer
 

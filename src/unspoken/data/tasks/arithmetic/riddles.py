@@ -10,6 +10,7 @@ from unspoken.data.tasks.arithmetic.algebra import (
     draw_unknown,
     two_steps,
 )
+from unspoken.data.tasks.arithmetic.calculation import calculate
 from unspoken.data.tasks.arithmetic.form import Solution, Values, form, number, pick
 
 
@@ -47,8 +48,8 @@ def _pair(values: Values) -> Solution:
     sign, result = ("+", both + apart) if values["w"] == "larger" else ("-", both - apart)
     why = {"+": "Sum plus difference", "-": "Sum minus difference"}[sign]
     steps = [
-        f"{why} is twice the {values['w']} number: {both} {sign} {apart} = {result}",
-        f"Halve it: {result} ÷ 2 = {result // 2}",
+        f"{why} is twice the {values['w']} number: {calculate(both, sign, apart)}",
+        f"Halve it: {calculate(result, '÷', 2)}",
     ]
     return steps, number(result // 2)
 

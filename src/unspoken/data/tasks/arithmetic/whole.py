@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import operator
 import re
 from collections.abc import Sequence
 from fractions import Fraction
 from random import Random
 
+from unspoken.data.tasks.arithmetic.calculation import (
+    MOST_PLACES,
+    calculate,
+    result_of,
+    split_places,
+)
 from unspoken.data.tasks.arithmetic.form import (
     Number,
     Solution,
@@ -20,19 +25,6 @@ from unspoken.data.tasks.arithmetic.form import (
 )
 
 # --- two numbers --------------------------------------------------------------------------------
-
-
-def split_places(value: Number) -> list[Number]:
-    """Returns what the digits of a positive number stand for, without zeros.
-
-    Examples:
-        >>> split_places(507)
-        [500, 7]
-    """
-    whole, _, decimals = number(value).partition(".")
-    places = [int(digit) * 10**place for place, digit in enumerate(reversed(whole))][::-1]
-    behind = [Fraction(int(digit), 10**place) for place, digit in enumerate(decimals, start=1)]
-    return [part for part in (*places, *behind) if part]
 
 
 def write_sum(values: Sequence[Number]) -> str:
@@ -96,14 +88,15 @@ def _draw_quotient(rng: Random, level: int) -> Values:
 
 def _divide(values: Values) -> Solution:
     left, divisor = values["a"], values["b"]
-    steps = []
     quotient = split_places(left // divisor)
+    if len(quotient) <= MOST_PLACES:
+        return [calculate(left, "÷", divisor)], number(left // divisor)
+    steps = []
     for part in quotient:
         taken = divisor * part
         steps.append(f"{divisor} × {part} = {taken} and {left} - {taken} = {left - taken}")
         left -= taken
-    if len(quotient) > 1:
-        steps.append(f"Nothing is left. Add the parts: {write_sum(quotient)}")
+    steps.append(f"Nothing is left. Add the parts: {write_sum(quotient)}")
     return steps, number(sum(quotient))
 
 
@@ -146,9 +139,6 @@ def _draw_expression(rng: Random, level: int) -> Values:
     return {"expression": rng.choice(shapes)}
 
 
-_OPERATIONS = {"+": operator.add, "-": operator.sub, "×": operator.mul, "÷": operator.truediv}
-
-
 def _step_of(tokens: list[str]) -> int:
     """Returns where the operation stands that comes first: inner brackets, then × ÷, then + -."""
     end = tokens.index(")") if ")" in tokens else len(tokens)
@@ -169,15 +159,14 @@ def _evaluate(values: Values) -> Solution:
     steps = []
     while len(tokens) > 1:
         place = _step_of(tokens)
-        done = " ".join(tokens[place - 1 : place + 2])
-        left, right = Fraction(tokens[place - 1]), Fraction(tokens[place + 1])
-        result = _OPERATIONS[tokens[place]](left, right)
+        left, sign, right = Fraction(tokens[place - 1]), tokens[place], Fraction(tokens[place + 1])
+        done = calculate(left, sign, right)
         start, end = place - 1, place + 2
         if start and end < len(tokens) and tokens[start - 1] == "(" and tokens[end] == ")":
             start, end = start - 1, end + 1
-        tokens[start:end] = [number(result)]
+        tokens[start:end] = [number(result_of(left, sign, right))]
         rest = f", which leaves {_joined(tokens)}" if len(tokens) > 1 else ""
-        steps.append(f"{done} = {number(result)}{rest}")
+        steps.append(f"{done}{rest}")
     return steps, tokens[0]
 
 
