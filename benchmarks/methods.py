@@ -90,7 +90,8 @@ TASKS: dict[str, dict[str, Any]] = {
             "num_test": 300,
         },
         "model": {"tokenizer": "characters", "config": gpt2(512)},
-        "explicit_steps": 4_000,
+        "train": {"batch_size": 32, "num_valid": 100, "evaluate_every": 250},
+        "explicit_steps": 8_000,
     },
 }
 
@@ -146,7 +147,7 @@ class Cell:
 
 def recipe_of(task: str, method: str, seed: int, folder: Path, max_steps: int) -> Any:
     """The recipe of a cell, or with method `explicit` of the model that others go on from."""
-    values = {k: v for k, v in TASKS[task].items() if k != "explicit_steps"}
+    values = {k: v for k, v in TASKS[task].items() if k not in ("explicit_steps", "train")}
     train: dict[str, Any] = {
         "max_steps": max_steps,
         "settle_steps": 1_200,
@@ -158,6 +159,7 @@ def recipe_of(task: str, method: str, seed: int, folder: Path, max_steps: int) -
         "num_valid": 200,
         "level_every": 0,
         "threads": int(os.environ.get("OMP_NUM_THREADS", "1")),
+        **TASKS[task].get("train", {}),
     }
     if method == "explicit":
         schedule = {"removal": "none"}

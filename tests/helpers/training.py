@@ -76,7 +76,7 @@ IMPATIENT: dict[str, Any] = {
 }
 
 
-def put_wall(recovered: int = 2) -> None:
+def put_wall(recovered: int = 4) -> None:
     """From now on no level with more tokens removed than these recovers, whatever it learned."""
     measure = Recovery.measure
 

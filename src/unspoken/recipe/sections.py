@@ -330,8 +330,8 @@ class Schedule(Section):
     )
     patience: Positive = Field(
         default=400,
-        description="adaptive: steps without progress after which the removal of a single token is "
-        "undone, twice as many each time; several at once get a quarter of it in all",
+        description="adaptive: steps without progress that are one try to make up for a single "
+        "token, twice as many each time; several at once get a quarter of it in all",
     )
     most_at_once: Positive = Field(
         default=8, description="adaptive: most tokens that are removed at once"

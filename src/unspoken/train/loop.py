@@ -346,6 +346,8 @@ class StepwiseInternalization:
             measured = self._measure(state)
             after = self.removal.advance(before, state.step, figures.loss, accuracy, measured)
             self._log_recovery(state, after, measured)
+            if (failure := self.removal.describe_failure(before, after)) is not None:
+                self.accelerator.print(failure)
         goes_back = self.removal.goes_back(before, after)
         if after.removed != before.removed and not goes_back:
             state = self._leave_level(state, after, validated=accuracy is not None)
@@ -383,8 +385,6 @@ class StepwiseInternalization:
         if search is None or search.left_at is None:
             raise ValueError("no level has recovered to which a way could lead back")
         self.checkpoints.go_back(self.bare_model, self.optimizer, search.left_at)
-        if search.failures and not after.stopped:
-            self.accelerator.print(self.removal.describe_failure(search))
 
     def _leave_level(
         self, state: TrainState, after: RemovalState, *, validated: bool

@@ -20,7 +20,7 @@ import numpy as np
 
 from unspoken import recipe
 from unspoken.recipe.sections import DELTA_AT_ONCE, DELTA_PER_EPOCH, DELTA_PER_RUN
-from unspoken.train.search import Search
+from unspoken.train.search import Search, is_limit_reached
 
 #: More than any thought has: everything is removed.
 ALL = 2**30
@@ -160,12 +160,16 @@ class Removal:
             return False
         return before.search.undone != after.search.undone
 
-    def describe_failure(self, search: Search) -> str:
-        """A single token that does not want to go, for people."""
-        settings, number = self.settings, search.recovered + 1
+    def describe_failure(self, before: RemovalState, after: RemovalState) -> str | None:
+        """A single token that does not want to go, for people; None where that is not the news."""
+        if before.search is None or after.search is None or after.stopped:
+            return None
+        settings, search, number = self.settings, after.search, after.search.recovered + 1
+        if search.failures <= before.search.failures:
+            return None
         return (
-            f"{settings.unit} {number:,} of {self.longest:,} of the thought could not be removed "
-            f"in {search.failures} of {settings.tries} tries; it is tried again for longer, up to "
+            f"{settings.unit} {number:,} of {self.longest:,} of the thought has not been made up "
+            f"for in {search.failures} of {settings.tries} tries; it is tried for longer, up to "
             f"{settings.patience * 2**search.failures:,} steps without progress"
         )
 
@@ -228,6 +232,8 @@ class Removal:
             return replace(state, search=search)
         if search.size == 1 and search.failures + 1 >= settings.tries:
             return self.given_up(replace(state, search=search))
+        if search.size == 1 and not is_limit_reached(settings, held):
+            return replace(state, search=search.held_longer(held))
         search = search.after_failure()
         return self._removing(search, search.size)
 

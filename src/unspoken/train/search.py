@@ -37,7 +37,7 @@ class Search:
         left_at: optimizer step after which it was left, whose checkpoint a way back leads to; None
             while the explicit model is trained.
         size: how many the removal took at once that is being made up for.
-        failures: removals of a single one, in a row, that did not recover.
+        failures: how often a single one has not been made up for in time.
         undone: removals that were undone, altogether.
         too_far: the highest level to which several at once did not lead.
         best: the smallest loss at this level, None before its first measurement.
@@ -110,8 +110,7 @@ class Search:
         A single token is waited for as long as there is progress, and after it failed for longer;
         several at once are a gamble, which ends after a quarter of `patience` in all.
         """
-        limit = settings.max_hold
-        if limit is not None and held >= limit:
+        if is_limit_reached(settings, held):
             return True
         if self.size > 1:
             return held >= max(1, settings.patience // GAMBLE)
@@ -128,6 +127,14 @@ class Search:
             return self.size
         return min(settings.most_at_once, self.size * 2)
 
+    def held_longer(self, held: int) -> Search:
+        """A single one that has not been made up for in time gets twice as long, from where it is.
+
+        Nothing smaller could be tried, and what has been learned without it would be lost: on 3x3,
+        undone removals of single tokens took half of a run's steps.
+        """
+        return replace(self, failures=self.failures + 1, best_held=held)
+
     def after_failure(self) -> Search:
         """Back at the last level that had recovered; half as many go next."""
         single = self.size == 1
@@ -141,6 +148,11 @@ class Search:
             best=None,
             best_held=0,
         )
+
+
+def is_limit_reached(settings: recipe.Schedule, held: int) -> bool:
+    """Whether a level has been held for `max_hold` steps, however well it gets on."""
+    return settings.max_hold is not None and held >= settings.max_hold
 
 
 def _smallest_gain(settings: recipe.Schedule) -> float:
