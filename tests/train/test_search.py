@@ -161,7 +161,7 @@ def test_a_single_token_is_held_longer_each_time_and_then_the_search_ends() -> N
     sentence = removal.describe_end(end)
     assert sentence is not None
     assert sentence.startswith("not internalized: 4 of 20 tokens removed; with 1 more, the loss")
-    assert "never came below 4.75 (needed: 2.25 nats a question)" in sentence
+    assert "never came below 4.75 (needed: 2.50 nats a question)" in sentence
 
 
 @pytest.mark.parametrize("tries", [1, 2, 3])
@@ -196,6 +196,19 @@ def test_what_a_single_token_has_learned_is_kept_when_it_is_held_longer() -> Non
     assert said[1].endswith("it is tried for longer, up to 40 steps without progress")
     after = next(state for state in states if state.removed == 6)
     assert after.search is not None and after.search.failures == 0
+
+
+def test_each_try_makes_the_margin_wider_but_for_the_last_level() -> None:
+    """Of 0.5 nats: 0.6 are enough after one try, 0.7 after two; the answer alone has its 0.1."""
+
+    def loss_of(removed: int, held: int) -> float:
+        return {3: 0.6, 6: 0.7, ALL: 0.11}.get(removed, 0.0)
+
+    removal, states = walk(loss_of, most_at_once=1)
+    held = [max(s.held for s in states if s.removed == level) for level in (2, 3, 4, 6, 7)]
+    assert held == pytest.approx([0, 11, 0, 31, 0], abs=2)
+    assert not removal.has_settled(states[-1])
+    assert states[-1].removed == LONGEST - 1
 
 
 def test_a_longest_hold_ends_a_try_and_the_next_one_begins_anew() -> None:
