@@ -230,10 +230,11 @@ class Removal:
             return self._removing(replace(search, left_at=step), search.next_size(settings, held))
         if not search.is_given_up(settings, held):
             return replace(state, search=search)
-        if search.size == 1 and search.failures + 1 >= settings.tries:
-            return self.given_up(replace(state, search=search))
-        if search.size == 1 and not is_limit_reached(settings, held):
-            return replace(state, search=search.held_longer(held))
+        if search.size == 1:
+            if search.failures + 1 >= settings.tries:
+                return self.given_up(replace(state, search=search))
+            if not is_limit_reached(settings, held):
+                return replace(state, search=search.held_longer(held))
         search = search.after_failure()
         return self._removing(search, search.size)
 
