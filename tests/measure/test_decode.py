@@ -98,6 +98,24 @@ def with_a_shared_beginning(count: int = 20) -> list[list[int]]:
     return [beginning + prompt for prompt in prompts_of()]
 
 
+def test_many_prompts_are_read_in_parts_with_little_padding() -> None:
+    model = build("llama", **{**LLAMA, "max_position_embeddings": 256})
+    prompts = prompts_of((200,) * 3 + (40,) * 20)  # the longest first, as evaluation sorts them
+    expected = [generated(model, prompt, 3) for prompt in prompts]
+    read: list[int] = []
+
+    def note(_: Any, arguments: Any, given: dict[str, Any]) -> None:
+        read.append(given["input_ids"].numel())
+
+    assert fits(model)
+    model.register_forward_pre_hook(note, with_kwargs=True)
+    found = all_of(model, prompts, len(prompts), limit=3)
+    assert [one.token_ids for one in found] == expected
+    parts = [number for number in read if number > len(prompts)]
+    assert max(parts) <= 1_024
+    assert sum(parts) < 2 * sum(map(len, prompts)) < len(prompts) * 200
+
+
 @pytest.mark.parametrize("model_type", IN_SLOTS)
 def test_a_beginning_that_prompts_share_is_read_once(
     model_type: str,
