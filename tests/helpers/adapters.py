@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from helpers.recipes import tiny_recipe
+from helpers.recipes import ALPHABET, tiny_recipe
 from unspoken.models.load import load_model
 from unspoken.models.tokenizer import character_tokenizer
 from unspoken.recipe import recipe_from
@@ -32,7 +32,7 @@ def base_model(folder: Path, kind: str = "qwen2", **sizes: Any) -> Path:
     """
     config = {"model_type": kind, **CONFIGS[kind], **sizes}
     settings = tiny_recipe(folder, model={"config": config}).model
-    tokenizer = character_tokenizer()
+    tokenizer = character_tokenizer(ALPHABET)
     load_model(settings, tokenizer, seed=0).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import string
 from pathlib import Path
 from typing import Any
 
 from unspoken.models.load import load_model, load_tokenizer
 from unspoken.models.tokenizer import character_tokenizer
+
+#: Symbols of the models here, whose random weights follow from how many there are.
+ALPHABET = string.digits + string.ascii_letters + string.punctuation + " \n"
 
 
 def tiny_recipe(folder: Path, **sections: Any) -> Any:
@@ -26,6 +30,7 @@ def tiny_recipe(folder: Path, **sections: Any) -> Any:
         },
         "model": {
             "tokenizer": "characters",
+            "alphabet": ALPHABET,
             "config": {
                 "model_type": "gpt2",
                 "n_layer": 1,
@@ -96,7 +101,7 @@ def tiny_qwen2(folder: Path, *, seed: int = 0, chat: bool = False) -> Path:
 
 def tiny_gpt2(folder: Path) -> Path:
     """A random GPT-2 in a local folder, as a hub model would be."""
-    tokenizer = character_tokenizer()
+    tokenizer = character_tokenizer(ALPHABET)
     settings = tiny_recipe(
         folder,
         model={

@@ -12,6 +12,7 @@ import torch
 import yaml
 
 from helpers.adapters import base_model, recipe
+from helpers.recipes import ALPHABET
 from unspoken.cli.export import export
 from unspoken.common.errors import ModelError, OutputExistsError
 from unspoken.data.example import read_questions
@@ -269,7 +270,7 @@ def test_base_and_adapter_can_be_named_apart_and_the_dtype_chosen(
 @pytest.mark.integration
 def test_a_tokenizer_that_would_be_loaded_as_another_one_is_refused(tmp_path: Path) -> None:
     adapter = trained(tmp_path, "qwen2")
-    character_tokenizer().save_pretrained(adapter)
+    character_tokenizer(ALPHABET).save_pretrained(adapter)
     with pytest.raises(ModelError, match="beside a model of type qwen2"):
         export_model(adapter, tmp_path / "served")
     assert {path.name for path in tmp_path.iterdir()} == {"base", "run"}

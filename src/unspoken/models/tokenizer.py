@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-#: The symbols of the default alphabet.
-PRINTABLE = string.digits + string.ascii_letters + string.punctuation + " \n"
+#: The symbols of the default alphabet: what the built-in tasks write, and the rest of ASCII.
+PRINTABLE = string.digits + string.ascii_letters + string.punctuation + " \n" + "×÷"
 
 #: Its name in recipes.
 CHARACTERS = "characters"

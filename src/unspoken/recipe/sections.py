@@ -224,7 +224,8 @@ class Model(Section):
         "with `name`",
     )
     alphabet: str | None = Field(
-        default=None, description="tokenizer 'characters': its symbols (default: printable ASCII)"
+        default=None,
+        description="tokenizer 'characters': its symbols (default: printable ASCII, × and ÷)",
     )
     revision: str | None = Field(
         default=None, description="hub revision, for runs that can be repeated"

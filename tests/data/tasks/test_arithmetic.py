@@ -22,6 +22,7 @@ from unspoken.data.tasks.arithmetic.calculation import calculate
 from unspoken.data.tasks.arithmetic.dataset import share_out
 from unspoken.data.tasks.arithmetic.form import money
 from unspoken.measure.answers import answers_equal, extract_answer
+from unspoken.models.tokenizer import PRINTABLE
 
 NUMBER = r"-?\d+(?:\.\d+)?(?:/\d+)?"
 SIGNS = {"+": operator.add, "-": operator.sub, "×": operator.mul, "÷": operator.truediv}
@@ -285,6 +286,13 @@ def test_ages_lengths_and_money_are_positive(difficulty):
 
 
 # --- data sets ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("difficulty", DIFFICULTIES)
+def test_the_built_in_tokenizer_knows_every_symbol(difficulty):
+    examples = [each.example for each in sample(difficulty)]
+    text = "".join(f"{one.question}{one.thought}{one.answer}" for one in examples)
+    assert set(text) <= set(PRINTABLE)
 
 
 def test_the_default_has_the_sizes_and_proportions_of_the_plan(tmp_path):
