@@ -68,6 +68,7 @@ IMPATIENT: dict[str, Any] = {
         "removal": "adaptive",
         "delta": None,
         "margin": 99.0,
+        "answer_margin": None,
         "measure_every": 1,
         "patience": 2,
         "tries": 2,
@@ -81,8 +82,8 @@ def put_wall(recovered: int = 4) -> None:
     measure = Recovery.measure
 
     def with_a_wall(self: Recovery, model: Any, removed: int) -> list[float]:
-        (loss,) = measure(self, model, removed)
-        return [loss if removed <= recovered else 999.0]
+        found = measure(self, model, removed)
+        return found if removed <= recovered else [999.0, 999.0]
 
     Recovery.measure = with_a_wall
 

@@ -24,15 +24,27 @@ def schedule(**settings: Any) -> recipe.Schedule:
             "patience": 10,
             "margin": 0.5,
             "last_margin": 0.1,
+            "answer_margin": 0.3,
             **settings,
         }
     )
 
 
 def walk(
-    loss_of: Callable[[int, int], float], num_steps: int = 400, **settings: Any
+    loss_of: Callable[[int, int], float],
+    num_steps: int = 400,
+    *,
+    answer_of: Callable[[int, int], float] = lambda removed, held: 0.0,
+    **settings: Any,
 ) -> tuple[Removal, list[RemovalState]]:
-    """The states of a run whose loss is `loss_of(removed, held)` above the explicit model's."""
+    """The states of a run whose loss is `loss_of(removed, held)` above the explicit model's.
+
+    Args:
+        loss_of: of what a level keeps.
+        num_steps: of the run.
+        answer_of: the same for the answer alone.
+        settings: of the schedule.
+    """
     removal = Removal(schedule(**settings), longest=LONGEST, steps_per_epoch=1, num_steps=num_steps)
     states = [removal.initial()]
     for step in range(1, num_steps + 1):
@@ -40,8 +52,9 @@ def walk(
         if removal.is_measured(state, step):
             reference = [2.0 - 0.05 * k for k in range(LONGEST + 1)]
             kept = reference[min(state.removed, LONGEST)]
-            explicit = removal.is_explicit(state)
-            measured = reference if explicit else [kept + loss_of(state.removed, state.held)]
+            over = [each(state.removed, state.held) for each in (loss_of, answer_of)]
+            measured = [kept + over[0], reference[-1] + over[1]]
+            measured = reference if removal.is_explicit(state) else measured
         states.append(removal.advance(state, step, loss=1.0, measured=measured))
     return removal, states
 
@@ -135,7 +148,7 @@ def test_a_step_that_fails_is_undone_and_halved() -> None:
         states_so_far.append(state)
         measured = [1.0] * (LONGEST + 1)
         if not removal.is_explicit(state):
-            measured = [1.0 + stuck_beyond_four(state.removed, state.held)]
+            measured = [1.0 + stuck_beyond_four(state.removed, state.held), 1.0]
         after = removal.advance(
             state, step, measured=measured if removal.is_measured(state, step) else None
         )
@@ -211,6 +224,37 @@ def test_each_try_makes_the_margin_wider_but_for_the_last_level() -> None:
     assert states[-1].removed == LONGEST - 1
 
 
+def test_an_answer_that_is_a_guess_is_waited_for_however_well_the_rest_is_known() -> None:
+    """Of the answer 0.3 nats are enough, of all that is kept 0.5."""
+
+    def answer_of(removed: int, held: int) -> float:
+        return 3.0 * 0.9**held if removed == 5 else 0.29
+
+    def loss_of(removed: int, held: int) -> float:
+        return 0.4 if removed < ALL else 0.0
+
+    def held_at_five(**settings: Any) -> int:
+        _, states = walk(loss_of, answer_of=answer_of, most_at_once=1, **settings)
+        assert undone(states[-1]) == 0
+        return max(state.held for state in states if state.removed == 5)
+
+    assert held_at_five() == 22  # 3.0 * 0.9**22 is 0.295
+    assert held_at_five(answer_margin=None) == 0
+
+
+def test_an_answer_that_remains_a_guess_ends_the_run_at_the_level_before() -> None:
+    """No try makes its margin wider: what the thought held cannot be learned without it."""
+    removal, states = walk(
+        lambda *_: 0.0, answer_of=lambda removed, held: 0.0 if removed < 5 else 0.4, tries=3
+    )
+    assert (states[-1].removed, states[-1].stopped) == (4, True)
+    sentence = removal.describe_end(states[-1])
+    assert sentence == (
+        "not internalized: 4 of 20 tokens removed; with 1 more, the answer's loss never came below "
+        "1.40 (needed: 1.30 nats a question)"
+    )
+
+
 def test_a_longest_hold_ends_a_try_and_the_next_one_begins_anew() -> None:
     settings = {"tries": 2, "max_hold": 50, "patience": 99}
     _, states = walk(lambda removed, held: 0.0 if removed < 5 else 3.0, **settings)
@@ -279,7 +323,8 @@ def test_it_goes_on_from_a_state_that_was_written_down() -> None:
         assert RemovalState.from_json(json.loads(json.dumps(asdict(state)))) == state
     assert RemovalState.from_json({"removed": 3, "held": 1, "losses": [0.5]}).search is None
     older = asdict(states[-1])
-    del older["search"]["too_far"]  # of a checkpoint from before there was such a thing
+    for name in ("too_far", "is_answers"):  # of a checkpoint from before there were such things
+        del older["search"][name]
     restored = RemovalState.from_json(older).search
     assert restored is not None and states[-1].search is not None
     assert restored == replace(states[-1].search, too_far=0)
@@ -289,10 +334,8 @@ def test_a_thought_of_one_token_and_a_start_beyond_all() -> None:
     removal = Removal(schedule(patience=4), longest=1, steps_per_epoch=1, num_steps=9)
     state = removal.initial()
     for step in range(1, 8):
-        explicit = removal.is_explicit(state)
         asked = removal.is_measured(state, step)
-        measured = ([1.0, 1.0] if explicit else [1.0]) if asked else None
-        state = removal.advance(state, step, measured=measured)
+        state = removal.advance(state, step, measured=[1.0, 1.0] if asked else None)
     assert removal.has_settled(state)
     whole = Removal(schedule(start=30), longest=LONGEST, steps_per_epoch=1, num_steps=9)
     assert whole.has_settled(whole.initial())

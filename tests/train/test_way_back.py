@@ -182,7 +182,7 @@ def test_the_checkpoint_that_a_way_leads_to_is_kept_and_missed(tmp_path: Path) -
         trainer(recipe, tmp_path).run()
 
 
-def test_what_is_measured_is_the_loss_of_the_kept_tokens(tmp_path: Path) -> None:
+def test_what_is_measured_are_the_losses_of_the_kept_tokens_and_of_the_answer(tmp_path: Path) -> None:
     """Against the loss of training batches; with all tokens there, of each level's own tokens."""
     one = trainer(tiny_recipe(tmp_path, **IMPATIENT, model=NO_DROPOUT), tmp_path)
     recovery = one.recovery
@@ -200,8 +200,13 @@ def test_what_is_measured_is_the_loss_of_the_kept_tokens(tmp_path: Path) -> None
         assert reference[min(removed, len(reference) - 1)] == pytest.approx(np.mean(own), rel=1e-5)
         shorter = _token_losses(one, gone)
         assert [len(each) for each in shorter] == kept.tolist()
-        expected = np.mean([each.sum() for each in shorter])
-        assert recovery.measure(one.bare_model, removed) == pytest.approx([expected], rel=1e-5)
+        thought = examples.thought_lengths[everyone] - gone
+        pairs = list(zip(shorter, thought, strict=True))
+        expected = [
+            np.mean([each.sum() for each in shorter]),
+            np.mean([each[int(length) :].sum() for each, length in pairs]),
+        ]
+        assert recovery.measure(one.bare_model, removed) == pytest.approx(expected, rel=1e-5)
     assert one.bare_model.training
 
 

@@ -329,6 +329,11 @@ class Schedule(Section):
     last_margin: PositiveNumber = Field(
         default=0.7, description="adaptive: the margin once everything is removed"
     )
+    answer_margin: PositiveNumber | None = Field(
+        default=2.0,
+        description="adaptive: nats by which the answer alone may be worse at any level; a digit "
+        "of it that is a mere guess costs 2.3; null: only what a level keeps altogether counts",
+    )
     patience: Positive = Field(
         default=400,
         description="adaptive: steps without progress that are one try to make up for a single "

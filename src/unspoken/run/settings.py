@@ -20,7 +20,9 @@ TRAIN_INCIDENTAL = {
     "micro_batch_size", "gradient_checkpointing",  # memory for time, the same steps
 }  # fmt: skip
 #: Of the section `schedule`: of adaptive removal that measures alone.
-MEASURING = {"margin", "last_margin", "patience", "most_at_once", "tries", "measure_every"}
+MEASURING = {
+    "margin", "last_margin", "answer_margin", "patience", "most_at_once", "tries", "measure_every",
+}  # fmt: skip
 #: Of the section `teacher`: those that do not decide what it writes for the questions.
 TEACHER_INCIDENTAL = {
     "train", "num_train", "retries", "retry_temperature", "batch_size", "api_key_env",

@@ -366,7 +366,7 @@ class StepwiseInternalization:
         return state
 
     def _measure(self, state: TrainState) -> list[float] | None:
-        """How likely kept tokens are, where the schedule wants to know it."""
+        """How likely kept tokens and the answer are, where the schedule wants to know it."""
         schedule = state.schedule
         if self.recovery is None or not self.removal.is_measured(schedule, state.step):
             return None
@@ -451,10 +451,15 @@ class StepwiseInternalization:
         if measured is None or before.search is None or after.search is None:
             return
         gone = self.checkpoints.tokens_gone
-        level = gone(before.removed)
-        values = {"removed": level, "loss": measured[min(level, len(measured) - 1)]}
-        if not self.removal.is_explicit(before):
-            values["needed"] = before.search.loss_needed(self.recipe.schedule, before.removed)
+        level, settings = gone(before.removed), self.recipe.schedule
+        if self.removal.is_explicit(before):
+            values = {"removed": level, "loss": measured[min(level, len(measured) - 1)]}
+        else:
+            needed = before.search.loss_needed(settings, before.removed)
+            values = {"removed": level, "loss": measured[0], "needed": needed}
+            if settings.answer_margin is not None:
+                allowed = before.search.answer_needed(settings)
+                values |= {"answer": measured[1], "answer_needed": allowed}
         if self.removal.goes_back(before, after):
             values["back_to"] = gone(after.search.recovered)
         self.log.recovery(state.step, values)

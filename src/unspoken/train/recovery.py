@@ -40,8 +40,12 @@ class Recovery:
         self.count = min(recipe.train.num_valid, len(examples))
 
     def measure(self, model: AnyModel, removed: int) -> list[float]:
-        """The loss of the kept tokens at this level, nats a question, in a list of one."""
-        return self._alike([float(self._token_losses(model, removed)[0].sum(axis=1).mean())])
+        """This level's losses, nats a question: of the kept tokens, and of the answer alone."""
+        losses, gone = self._token_losses(model, removed)  # (n, T), (n,)
+        thought = self.examples.thought_lengths[: self.count] - gone  # (n,) that are kept of it
+        in_answer = np.arange(losses.shape[1]) >= thought[:, None]  # (n, T)
+        found = [losses.sum(axis=1).mean(), (losses * in_answer).sum(axis=1).mean()]
+        return self._alike([float(loss) for loss in found])
 
     def measure_reference(self, model: AnyModel, removed: int) -> list[float]:
         """The same for every higher level, by tokens (or steps) removed, without removing them.

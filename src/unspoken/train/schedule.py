@@ -108,7 +108,8 @@ class Removal:
             loss: mean negative log-likelihood of the labels of the step just done, in nats.
             accuracy: validation accuracy at this level, when it was just measured.
             measured: what `is_measured` asked for: of the explicit model the losses of the tokens
-                that are kept, by how many are removed; of another level its own loss.
+                that are kept, by how many are removed; of another level the loss of what it keeps,
+                and that of the answer alone.
         """
         state = self._observed(state, step, loss)
         if state.search is not None:
@@ -191,11 +192,15 @@ class Removal:
                 "the steps ended while the model that writes its thought was still becoming "
                 "better; raise train.max_steps"
             )
-        needed = search.loss_needed(self.settings, search.recovered + search.size)
-        best = "was not measured" if search.best is None else f"never came below {search.best:.2f}"
+        removed = search.recovered + search.size
+        best, needed, whose = search.best, search.loss_needed(self.settings, removed), "loss"
+        if (answer := search.best_answer(self.settings, removed)) is not None:
+            best, needed, whose = answer, search.answer_needed(self.settings), "answer's loss"
+        found = "was not measured" if best is None else f"never came below {best:.2f}"
         why = "" if search.failures + 1 >= self.settings.tries else "; then the steps ended"
         return (
-            f"with {search.size} more, the loss {best} (needed: {needed:.2f} nats a question){why}"
+            f"with {search.size} more, the {whose} {found} (needed: {needed:.2f} nats a question)"
+            f"{why}"
         )
 
     def given_up(self, state: RemovalState) -> RemovalState:
@@ -213,17 +218,20 @@ class Removal:
         if measured is None:
             return state
         if not self.is_explicit(state):
-            return self._tried(state, search.heard(measured[0], state.held), step, measured[0])
+            search = search.heard(self.settings, state.removed, measured, state.held)
+            return self._tried(state, search, step, measured)
         search = search.heard_explicit(self.settings, measured, state.held)
         explicit = self.starts_explicit
         if search.is_explicit_done(self.settings, state.held, starts_explicit=explicit):
             return self._removing(replace(search, left_at=step), 1)
         return replace(state, search=search)
 
-    def _tried(self, state: RemovalState, search: Search, step: int, loss: float) -> RemovalState:
+    def _tried(
+        self, state: RemovalState, search: Search, step: int, losses: Sequence[float]
+    ) -> RemovalState:
         """The state after a measurement of a level from which tokens are gone."""
         settings, held = self.settings, state.held
-        if loss <= search.loss_needed(settings, state.removed):
+        if search.has_recovered(settings, state.removed, losses):
             search = replace(search, recovered=state.removed, failures=0)
             if self.finished(state):
                 return replace(state, search=search)
@@ -242,7 +250,7 @@ class Removal:
         """The state at which so many more are gone than at the last level that had recovered."""
         removed = self._all_if_nothing_left(search.recovered + size)
         size = min(size, self.longest - search.recovered)
-        search = replace(search, size=size, best=None, best_held=0)
+        search = replace(search, size=size, best=None, best_held=0, is_answers=False)
         return RemovalState(removed, search=search)
 
     def reset_needed(self, before: RemovalState, after: RemovalState) -> bool:
