@@ -102,6 +102,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "linear": {"removal": "linear", "per": "run"},
     "hold": {"removal": "adaptive", "loss_below": 0.06},
     "adaptive": {"removal": "adaptive"},
+    "strict": {"removal": "adaptive", "answer_margin": 1.0},
 }
 LABELS = {
     "no_cot": "never saw a thought",
@@ -109,6 +110,7 @@ LABELS = {
     "linear": "linear (the paper)",
     "hold": "adaptive, only holds (`loss_below: 0.06`)",
     "adaptive": "adaptive, jumps and ways back",
+    "strict": "the same, `answer_margin: 1.0`",
 }
 #: Optimizer steps of a method at the most, unless --max_steps says otherwise.
 MAX_STEPS = {"3x2": 10_000, "3x3": 24_000, "4x2": 24_000, "words": 12_000}
