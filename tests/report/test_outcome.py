@@ -113,7 +113,7 @@ def test_removal_that_measures_says_what_it_measured(tmp_path):
         "recovered": 3,
         "left_at": 40,
         "size": 1,
-        "failures": 2,
+        "failures": 3,
         "undone": 3,
         "best": 1.834,
         "best_held": 20,

@@ -174,7 +174,16 @@ def test_a_single_token_is_held_longer_each_time_and_then_the_search_ends() -> N
     sentence = removal.describe_end(end)
     assert sentence is not None
     assert sentence.startswith("not internalized: 4 of 20 tokens removed; with 1 more, the loss")
-    assert "never came below 4.75 (needed: 2.50 nats a question)" in sentence
+    assert sentence.endswith("never came below 4.75 (needed: 2.50 nats a question)")
+
+
+@pytest.mark.parametrize("tries", [1, 3])
+def test_steps_that_end_in_the_last_try_are_told(tries: int) -> None:
+    removal, states = walk(lambda removed, held: 0.0 if removed < 5 else 3.0, tries=tries)
+    first = next(number for number, state in enumerate(states) if state.stopped)
+    within = states[first - 1]  # the last try is not over yet
+    sentence = removal.describe_end(removal.given_up(within))
+    assert sentence is not None and sentence.endswith("; then the steps ended")
 
 
 @pytest.mark.parametrize("tries", [1, 2, 3])

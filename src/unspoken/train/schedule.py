@@ -192,12 +192,13 @@ class Removal:
                 "the steps ended while the model that writes its thought was still becoming "
                 "better; raise train.max_steps"
             )
-        removed = search.recovered + search.size
-        best, needed, whose = search.best, search.loss_needed(self.settings, removed), "loss"
+        removed, tries = search.recovered + search.size, self.settings.tries
+        last = replace(search, failures=min(search.failures, tries - 1))
+        best, needed, whose = search.best, last.loss_needed(self.settings, removed), "loss"
         if (answer := search.best_answer(self.settings, removed)) is not None:
             best, needed, whose = answer, search.answer_needed(self.settings), "answer's loss"
         found = "was not measured" if best is None else f"never came below {best:.2f}"
-        why = "" if search.failures + 1 >= self.settings.tries else "; then the steps ended"
+        why = "" if search.failures >= tries else "; then the steps ended"
         return (
             f"with {search.size} more, the {whose} {found} (needed: {needed:.2f} nats a question)"
             f"{why}"
@@ -240,6 +241,7 @@ class Removal:
             return replace(state, search=search)
         if search.size == 1:
             if search.failures + 1 >= settings.tries:
+                search = replace(search, failures=settings.tries)
                 return self.given_up(replace(state, search=search))
             if not is_limit_reached(settings, held):
                 return replace(state, search=search.held_longer(held))

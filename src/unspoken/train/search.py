@@ -41,7 +41,7 @@ class Search:
         left_at: optimizer step after which it was left, whose checkpoint a way back leads to; None
             while the explicit model is trained.
         size: how many the removal took at once that is being made up for.
-        failures: how often a single one has not been made up for in time.
+        failures: how often a single one has not been made up for in time; `tries` at the end.
         undone: removals that were undone, altogether.
         too_far: the highest level to which several at once did not lead.
         best: the smallest loss at this level, None before its first measurement. Where the answer
