@@ -264,6 +264,17 @@ def test_an_answer_that_remains_a_guess_ends_the_run_at_the_level_before() -> No
     )
 
 
+def test_the_sentence_names_the_answer_where_a_wider_margin_is_enough_for_the_rest() -> None:
+    """At first the rest is further from its 0.5 nats; in the last try it has 0.75, and 0.6."""
+    removal, states = walk(
+        lambda removed, held: 0.6 if removed >= 5 else 0.0,
+        answer_of=lambda removed, held: 0.35 if removed >= 5 else 0.0,
+        tries=3,
+    )
+    sentence = str(removal.describe_end(states[-1]))
+    assert "the answer's loss never came below 1.35 (needed: 1.30 nats" in sentence
+
+
 def test_a_longest_hold_ends_a_try_and_the_next_one_begins_anew() -> None:
     settings = {"tries": 2, "max_hold": 50, "patience": 99}
     _, states = walk(lambda removed, held: 0.0 if removed < 5 else 3.0, **settings)
@@ -332,11 +343,11 @@ def test_it_goes_on_from_a_state_that_was_written_down() -> None:
         assert RemovalState.from_json(json.loads(json.dumps(asdict(state)))) == state
     assert RemovalState.from_json({"removed": 3, "held": 1, "losses": [0.5]}).search is None
     older = asdict(states[-1])
-    for name in ("too_far", "is_answers"):  # of a checkpoint from before there were such things
+    for name in ("too_far", "best_losses"):  # of a checkpoint from before there were such things
         del older["search"][name]
     restored = RemovalState.from_json(older).search
     assert restored is not None and states[-1].search is not None
-    assert restored == replace(states[-1].search, too_far=0)
+    assert restored == replace(states[-1].search, too_far=0, best_losses=[])
 
 
 def test_a_thought_of_one_token_and_a_start_beyond_all() -> None:

@@ -192,17 +192,11 @@ class Removal:
                 "the steps ended while the model that writes its thought was still becoming "
                 "better; raise train.max_steps"
             )
-        removed, tries = search.recovered + search.size, self.settings.tries
+        tries = self.settings.tries
         last = replace(search, failures=min(search.failures, tries - 1))
-        best, needed, whose = search.best, last.loss_needed(self.settings, removed), "loss"
-        if (answer := search.best_answer(self.settings, removed)) is not None:
-            best, needed, whose = answer, search.answer_needed(self.settings), "answer's loss"
-        found = "was not measured" if best is None else f"never came below {best:.2f}"
+        best = last.describe_best(self.settings, search.recovered + search.size)
         why = "" if search.failures >= tries else "; then the steps ended"
-        return (
-            f"with {search.size} more, the {whose} {found} (needed: {needed:.2f} nats a question)"
-            f"{why}"
-        )
+        return f"with {search.size} more, {best}{why}"
 
     def given_up(self, state: RemovalState) -> RemovalState:
         """The state of the last level that had recovered, where this one has not; for the end."""
@@ -252,7 +246,7 @@ class Removal:
         """The state at which so many more are gone than at the last level that had recovered."""
         removed = self._all_if_nothing_left(search.recovered + size)
         size = min(size, self.longest - search.recovered)
-        search = replace(search, size=size, best=None, best_held=0, is_answers=False)
+        search = replace(search, size=size, best=None, best_held=0, best_losses=[])
         return RemovalState(removed, search=search)
 
     def reset_needed(self, before: RemovalState, after: RemovalState) -> bool:

@@ -47,7 +47,8 @@ class Search:
         best: the smallest loss at this level, None before its first measurement. Where the answer
             was further above what is needed than all that is kept: what would be as far above.
         best_held: steps that the level had been held when it was measured.
-        is_answers: whether it was the answer that was further.
+        best_losses: of that measurement, but for the explicit model's: of all that is kept, and of
+            the answer alone.
     """
 
     reference: list[float] = field(default_factory=list)
@@ -59,7 +60,7 @@ class Search:
     too_far: int = 0
     best: float | None = None
     best_held: int = 0
-    is_answers: bool = False
+    best_losses: list[float] = field(default_factory=list)
 
     @staticmethod
     def from_json(values: dict[str, Any] | None) -> Search | None:
@@ -86,18 +87,23 @@ class Search:
         loss = max(kept, answer + self._beyond_answer(settings, removed))
         if self.best is not None and loss > self.best * (1 - PROGRESS):
             return self
-        return replace(self, best=loss, best_held=held, is_answers=loss > kept)
-
-    def best_answer(self, settings: recipe.Schedule, removed: int) -> float | None:
-        """The answer's loss, where it was what kept the level from being recovered at its best."""
-        if self.best is None or not self.is_answers:
-            return None
-        return self.best - self._beyond_answer(settings, removed)
+        return replace(self, best=loss, best_held=held, best_losses=list(losses))
 
     def _beyond_answer(self, settings: recipe.Schedule, removed: int) -> float:
         """By how much the kept tokens' loss may be larger than the answer's, at the first try."""
         allowed = replace(self, failures=0).loss_needed(settings, removed)
         return allowed - self.answer_needed(settings)
+
+    def describe_best(self, settings: recipe.Schedule, removed: int) -> str:
+        """How near this level came to being recovered, for people."""
+        best, needed, whose = self.best, self.loss_needed(settings, removed), "loss"
+        if self.best_losses:  # a record from before the answer had a margin has none
+            best, answer = self.best_losses
+            allowed = self.answer_needed(settings)
+            if answer - allowed > best - needed:
+                best, needed, whose = answer, allowed, "answer's loss"
+        found = "was not measured" if best is None else f"never came below {best:.2f}"
+        return f"the {whose} {found} (needed: {needed:.2f} nats a question)"
 
     def has_recovered(
         self, settings: recipe.Schedule, removed: int, losses: Sequence[float]
@@ -192,7 +198,7 @@ class Search:
             undone=self.undone + 1,
             best=None,
             best_held=0,
-            is_answers=False,
+            best_losses=[],
         )
 
 
