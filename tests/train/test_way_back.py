@@ -182,7 +182,7 @@ def test_the_checkpoint_that_a_way_leads_to_is_kept_and_missed(tmp_path: Path) -
         trainer(recipe, tmp_path).run()
 
 
-def test_what_is_measured_are_the_losses_of_the_kept_tokens_and_of_the_answer(tmp_path: Path) -> None:
+def test_the_losses_of_the_kept_tokens_and_of_the_answer_are_measured(tmp_path: Path) -> None:
     """Against the loss of training batches; with all tokens there, of each level's own tokens."""
     one = trainer(tiny_recipe(tmp_path, **IMPATIENT, model=NO_DROPOUT), tmp_path)
     recovery = one.recovery
