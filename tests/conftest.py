@@ -69,9 +69,10 @@ def shared_data() -> Path:
 @pytest.fixture
 def tokenizer() -> Any:
     """One token per character."""
+    from helpers.recipes import ALPHABET
     from unspoken.models.tokenizer import character_tokenizer
 
-    return character_tokenizer()
+    return character_tokenizer(ALPHABET)
 
 
 @pytest.fixture(scope="module")
