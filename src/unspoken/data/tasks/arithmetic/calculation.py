@@ -1,8 +1,11 @@
-"""One calculation, written in steps that need no paper: `28 × 3 = 20 × 3 + 8 × 3 = 60 + 24 = 84`.
+"""One calculation, written in steps that need no paper: `43 + 38 = 43 + 30 + 8 = 73 + 8 = 81`.
 
 A small language model learns `20 × 3` from a few thousand examples, but not `28 × 3`: one that had
 learned from results that stood alone gave 60 wrong answers of 200, 55 of them for a wrong result of
 a right calculation. So a number of several places is taken apart, the same way wherever it occurs.
+Nothing is written that had to be known before it was worked out: `116 ÷ 4 = 80 ÷ 4 + 36 ÷ 4` needs
+the quotient to find 80 and 36, and of 55 wrong answers after that 31 had gone wrong in a division.
+So a division is long division: a place of the quotient, what is left, the next place.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ from unspoken.data.tasks.arithmetic.form import Number, exact, number
 MOST_PLACES = 3
 #: Sums and differences of numbers up to this are one step.
 _KNOWN_BY_HEART = 20
+#: Of a divisor of several places so many times are found at once; 7 times are 5 and 2 times.
+_MOST_TIMES = 5
 
 _OPERATIONS = {"+": operator.add, "-": operator.sub, "×": operator.mul, "÷": operator.truediv}
 _Write = Callable[[Number], str]
@@ -54,7 +59,7 @@ def calculate(
         >>> calculate(43, "+", 38), calculate(8, "+", 5)
         ('43 + 38 = 43 + 30 + 8 = 73 + 8 = 81', '8 + 5 = 13')
         >>> calculate(116, "÷", 4)
-        '116 ÷ 4 = 80 ÷ 4 + 36 ÷ 4 = 20 + 9 = 29'
+        '116 ÷ 4 = 20 + (116 - 80) ÷ 4 = 20 + 36 ÷ 4 = 20 + 9 = 29'
     """
     result = result_of(left, sign, right)
     as_result = right_as if sign == "×" and right_as is not number else left_as
@@ -66,14 +71,23 @@ def calculate(
         elif sign == "×":
             whole += _products(left, right, left_as, right_as, as_result)
         else:
-            whole += _quotients(right, result, left_as, right_as)
+            whole += _quotients(left, right, result, left_as, right_as)
     return " = ".join([*whole, as_result(result)])
+
+
+def add_up(terms: list[Number]) -> str:
+    """Returns a sum of positive numbers with its steps between, and its result at the end.
+
+    Examples:
+        >>> add_up([560, 84])
+        '560 + 84 = 560 + 80 + 4 = 640 + 4 = 644'
+    """
+    return " = ".join([*_summed(terms, number), number(exact(Fraction(sum(terms))))])
 
 
 def _parts(value: Number) -> list[Number]:
     """The places of a number that is taken apart; none of one that is not."""
-    ends = 10**9 % Fraction(value).denominator == 0
-    parts = split_places(value) if ends else []
+    parts = split_places(value) if _ends(value) else []
     return parts if 1 < len(parts) <= MOST_PLACES else []
 
 
@@ -86,6 +100,19 @@ def _added(left: Number, sign: str, parts: list[Number], write: _Write) -> list[
     return lines
 
 
+def _summed(terms: list[Number], write: _Write) -> list[str]:
+    """`560 + 84`, `560 + 80 + 4`, `640 + 4`: every further term one place after the other."""
+    have, *others = terms
+    lines: list[str] = []
+    for place, term in enumerate(others):
+        behind = " + ".join(map(write, others[place + 1 :]))
+        parts = _parts(term) if max(have, term) > _KNOWN_BY_HEART else []
+        for line in [*_added(have, "+", [term], write), *_added(have, "+", parts, write)]:
+            lines.append(f"{line} + {behind}" if behind else line)
+        have = result_of(have, "+", term)
+    return lines
+
+
 def _products(
     left: Number, right: Number, left_as: _Write, right_as: _Write, as_result: _Write
 ) -> list[str]:
@@ -93,22 +120,47 @@ def _products(
     pairs = [(left, part) for part in _parts(right)] or [(part, right) for part in _parts(left)]
     if not pairs or any(_is_power_of_ten(factor) for factor in (left, right)):
         return []
-    first, *others = [result_of(a, "×", b) for a, b in pairs]
+    products = [result_of(a, "×", b) for a, b in pairs]
     return [
         " + ".join(f"{left_as(a)} × {right_as(b)}" for a, b in pairs),
-        *_added(first, "+", others, as_result),
+        *_summed(products, as_result),
     ]
 
 
-def _quotients(right: Number, result: Number, left_as: _Write, right_as: _Write) -> list[str]:
-    """`80 ÷ 4 + 36 ÷ 4`, `20 + 9`: of whole results, where more than the decimal point moves."""
-    parts = _parts(result) if isinstance(result, int) and not _is_power_of_ten(right) else []
-    if not parts:
+def _quotients(
+    left: Number, right: Number, result: Number, left_as: _Write, right_as: _Write
+) -> list[str]:
+    """`20 + (116 - 80) ÷ 4`, `20 + 36 ÷ 4`, `20 + 9`: long division, one place after the other.
+
+    Nothing where the quotient is known by heart, has no end, or only the decimal point moves.
+    """
+    if _is_power_of_ten(right) or not (_ends(result) and _ends(right)):
         return []
-    return [
-        " + ".join(f"{left_as(result_of(part, '×', right))} ÷ {right_as(right)}" for part in parts),
-        " + ".join(map(left_as, parts)),
-    ]
+    places = split_places(result)
+    if len(places) > MOST_PLACES:
+        return []
+    if len(split_places(right)) > 1:
+        places = [times for place in places for times in _times(place)]
+    lines, have, found = [], left, ""
+    for place in places[:-1]:
+        taken = result_of(place, "×", right)
+        found += f"{left_as(place)} + "
+        lines.append(f"{found}({left_as(have)} - {left_as(taken)}) ÷ {right_as(right)}")
+        have = result_of(have, "-", taken)
+        lines.append(f"{found}{left_as(have)} ÷ {right_as(right)}")
+    return [*lines, " + ".join(map(left_as, places))] if lines else []
+
+
+def _times(place: Number) -> list[Number]:
+    """A place of a quotient as what is found at once of it: 70 as 50 and 20, 40 as it is."""
+    unit = Fraction(place) / int(number(place).replace(".", "").strip("0"))
+    most = exact(_MOST_TIMES * unit)
+    return [most, exact(place - most)] if place > most else [place]
+
+
+def _ends(value: Number) -> bool:
+    """Whether its decimals have an end, and there are few enough of them."""
+    return 10**9 % Fraction(value).denominator == 0
 
 
 def _is_power_of_ten(value: Number) -> bool:

@@ -129,12 +129,13 @@ def _more_then_less(values: Values) -> Solution:
 
 
 def _how_many_percent(values: Values) -> Solution:
-    share = Fraction(values["a"], values["b"])
+    part, whole = values["a"], values["b"]
     steps = [
-        f"Divide the part by the whole: {calculate(values['a'], '÷', values['b'])}",
-        f"Turn it into a percentage: {calculate(share, '×', 100)}",
+        f"The percentage is {number(part)} × 100 ÷ {number(whole)}",
+        calculate(part, "×", 100),
+        calculate(part * 100, "÷", whole),
     ]
-    return steps, f"{number(share * 100)}%"
+    return steps, f"{number(Fraction(part * 100, whole))}%"
 
 
 def _whole_of(values: Values) -> Solution:
@@ -153,7 +154,6 @@ def _change(values: Values) -> Solution:
     large, small = max(old, new), min(old, new)
     steps = [f"The change is {calculate(large, '-', small)}"]
     more, answer = _how_many_percent({"a": large - small, "b": old})
-    more[0] = more[0].replace("the part by the whole", "it by the first value")
     return steps + more, answer
 
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from fractions import Fraction
 from random import Random
 
 from unspoken.data.tasks.arithmetic.calculation import (
     MOST_PLACES,
+    add_up,
     calculate,
     result_of,
     split_places,
 )
 from unspoken.data.tasks.arithmetic.form import (
-    Number,
     Solution,
     Values,
     ask_for,
@@ -25,11 +24,6 @@ from unspoken.data.tasks.arithmetic.form import (
 )
 
 # --- two numbers --------------------------------------------------------------------------------
-
-
-def write_sum(values: Sequence[Number]) -> str:
-    """Returns `2 + 3 + 4 = 9`."""
-    return f"{' + '.join(map(number, values))} = {number(exact(Fraction(sum(values))))}"
 
 
 def _draw_terms(rng: Random, level: int) -> Values:
@@ -77,7 +71,7 @@ def _multiply(values: Values) -> Solution:
     products = [part * keep for part in split]
     steps = [f"{part} × {keep} = {result}" for part, result in zip(split, products, strict=True)]
     if len(products) > 1:
-        steps.append(f"Add the products: {write_sum(products)}")
+        steps.append(f"Add the products: {add_up(products)}")
     return steps, str(values["a"] * values["b"])
 
 
@@ -96,7 +90,7 @@ def _divide(values: Values) -> Solution:
         taken = divisor * part
         steps.append(f"{divisor} × {part} = {taken} and {left} - {taken} = {left - taken}")
         left -= taken
-    steps.append(f"Nothing is left. Add the parts: {write_sum(quotient)}")
+    steps.append(f"Nothing is left. Add the parts: {add_up(quotient)}")
     return steps, number(sum(quotient))
 
 
