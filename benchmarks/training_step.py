@@ -73,12 +73,14 @@ class Straightforward:
         self, case: Case, model: Any, dataset: CoTDataset, device: str, precision: str
     ) -> None:
         settings = case.recipe.train
-        self.model, self.dataset, self.device = model.to(device).train(), dataset, device
+        plain = type(model)(model.config)  # as transformers builds it
+        plain.load_state_dict(model.state_dict())
+        self.model, self.dataset, self.device = plain.to(device).train(), dataset, device
         self.gap = case.recipe.schedule.positions == "gap"
         self.micro = settings.micro_batch_size or settings.batch_size
         self.max_norm = settings.max_grad_norm
         self.bf16 = precision == "bf16"
-        parameters = list(model.parameters())
+        parameters = list(self.model.parameters())
         # not decayed: what unspoken does not decay, or the results would differ
         self.optimizer = torch.optim.AdamW(
             [

@@ -132,6 +132,26 @@ print(model.generate(**inputs)[0, inputs["input_ids"].shape[1]:].tolist())
     assert output.stdout.strip() == str(ours.token_ids + end)
 
 
+def test_gpt2_has_its_gelu_as_one_operation_and_transformers_the_same_scores(
+    tmp_path: Path, tokenizer: Any
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    scratch = load_model(SETTINGS, tokenizer, seed=0).eval()
+    card = ModelCard("compact", removed=0, max_new_tokens=8, step=0, example_prompt="1*1=")
+    save_model(scratch, tokenizer, tmp_path / "saved", card)
+    loaded = load_model(recipe.Model(name=str(tmp_path / "saved")), tokenizer).eval()
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path / "saved").eval()
+    assert plain.config.activation_function == "gelu_new"
+    ids = torch.arange(12)[None] % 10
+    with torch.no_grad():
+        expected = plain(ids).logits
+        for ours in (scratch, loaded):
+            assert all(isinstance(layer.mlp.act, torch.nn.GELU) for layer in ours.transformer.h)
+            torch.testing.assert_close(ours(ids).logits, expected, rtol=1e-5, atol=1e-5)
+    assert all(type(layer.mlp.act) is not torch.nn.GELU for layer in plain.transformer.h)
+
+
 def test_a_pad_token_is_found_and_the_end_token_stays(tmp_path: Path, tokenizer: Any) -> None:
     tokenizer.pad_token = None
     tokenizer.save_pretrained(tmp_path)

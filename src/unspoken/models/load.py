@@ -130,6 +130,7 @@ def load_model(
     else:
         devices = _devices(settings, spread=spread and purpose == "ask")
         model = _from_pretrained(settings, own, dtype, purpose, devices)
+    _fuse_gelu(model)
     _require_vocabulary(model, tokenizer, settings)
     if purpose == "ask":
         _keep_end_tokens_alone(model)
@@ -141,6 +142,20 @@ def load_model(
         model = _merged(model, dtype)
     _set_special_tokens(model, tokenizer)
     return model
+
+
+def _fuse_gelu(model: PreTrainedModel) -> None:
+    """GPT-2's GELU as one operation of torch's, in place of transformers' eight; the same function.
+
+    On a CPU they took a fifth of the time of a forward and backward pass of GPT-2 small.
+    """
+    from torch import nn
+    from transformers.activations import NewGELUActivation
+
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, NewGELUActivation):
+                setattr(module, name, nn.GELU(approximate="tanh"))
 
 
 def _with_adapters(
