@@ -3,7 +3,8 @@
 For each task and seed one explicit student is trained from scratch on the task's own solutions;
 every method goes on from that same model, except the one that never sees a thought. Each cell is
 a run folder of its own: one that is done is only read, one that was interrupted goes on, so any
-subset can be added at any time with the same command.
+subset can be added at any time with the same command. What the JSON has of cells without a folder
+here, from another machine, stays in it.
 
     python benchmarks/methods.py                                     # everything: many hours
     python benchmarks/methods.py --tasks 3x2 --methods adaptive hold --seeds 0 1
@@ -18,6 +19,7 @@ validation with everything removed had 95 % right, `-` where none had; accuracy 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import statistics
@@ -102,7 +104,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "linear": {"removal": "linear", "per": "run"},
     "hold": {"removal": "adaptive", "loss_below": 0.06},
     "adaptive": {"removal": "adaptive"},
-    "strict": {"removal": "adaptive", "answer_margin": 1.0},
+    "strict": {"removal": "adaptive", "answer_margin": 0.7},
 }
 LABELS = {
     "no_cot": "never saw a thought",
@@ -110,7 +112,7 @@ LABELS = {
     "linear": "linear (the paper)",
     "hold": "adaptive, only holds (`loss_below: 0.06`)",
     "adaptive": "adaptive, jumps and ways back",
-    "strict": "the same, `answer_margin: 1.0`",
+    "strict": "the same, `answer_margin: 0.7`",
 }
 #: Optimizer steps of a method at the most, unless --max_steps says otherwise.
 MAX_STEPS = {"3x2": 10_000, "3x3": 24_000, "4x2": 24_000, "words": 12_000}
@@ -310,6 +312,15 @@ def draw(cells: list[Cell], path: Path) -> None:
     pyplot.close(figure)
 
 
+def written_before(output: Path) -> dict[tuple[str, int, str], Cell]:
+    """The cells of a JSON file by task, seed and method: their run folders may be elsewhere."""
+    if not output.exists():
+        return {}
+    values = json.loads(output.read_text("utf-8"))["results"]
+    cells = [Cell(**{**value, "interval": tuple(value["interval"])}) for value in values]
+    return {(cell.task, cell.seed, cell.method): cell for cell in cells}
+
+
 def write(cells: list[Cell], output: Path, load: tuple[float, ...]) -> None:
     """JSON, and for the results of this repository the table and the picture of the document."""
     write_results(output, [asdict(cell) for cell in cells], load)
@@ -360,7 +371,9 @@ def main(options: argparse.Namespace) -> None:
         for task, seed, method in named
         if method in METHODS and task in TASKS
     ]
-    write([cell for cell in cells if cell is not None], options.output, load)
+    here = {(cell.task, cell.seed, cell.method): cell for cell in cells if cell is not None}
+    all_cells = {**written_before(options.output), **here}
+    write([all_cells[key] for key in sorted(all_cells)], options.output, load)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from itertools import pairwise
@@ -12,6 +13,7 @@ import pytest
 
 from unspoken import recipe
 from unspoken.train.schedule import ALL, Removal, RemovalState
+from unspoken.train.search import Search
 
 LONGEST = 20
 
@@ -252,27 +254,44 @@ def test_an_answer_that_is_a_guess_is_waited_for_however_well_the_rest_is_known(
 
 
 def test_an_answer_that_remains_a_guess_ends_the_run_at_the_level_before() -> None:
-    """No try makes its margin wider: what the thought held cannot be learned without it."""
     removal, states = walk(
-        lambda *_: 0.0, answer_of=lambda removed, held: 0.0 if removed < 5 else 0.4, tries=3
+        lambda *_: 0.0, answer_of=lambda removed, held: 0.0 if removed < 5 else 1.0, tries=3
     )
     assert (states[-1].removed, states[-1].stopped) == (4, True)
     sentence = removal.describe_end(states[-1])
     assert sentence == (
         "not internalized: 4 of 20 tokens removed; with 1 more, the answer's loss never came below "
-        "1.40 (needed: 1.30 nats a question)"
+        "2.00 (needed: 1.90 nats a question)"  # 0.3 in the first try, 0.9 in the third
     )
+
+
+@pytest.mark.parametrize(
+    ("margin", "by_try"),
+    [
+        (0.7, [0.7, 1.4, 2.1, 2.1]),
+        (2.0, [2.0, 2.1, 2.1, 2.1]),
+        (2.2, [2.2] * 4),
+        (None, [math.inf] * 4),
+    ],
+)
+def test_the_answers_margin_becomes_wider_with_each_try_but_never_admits_a_guess(
+    margin: float | None, by_try: list[float]
+) -> None:
+    """What the thought held cannot be learned once nothing is left of it."""
+    settings = schedule(answer_margin=margin)
+    found = [Search(reference=[3.0, 1.0], failures=n).answer_needed(settings) for n in range(4)]
+    assert found == pytest.approx([1.0 + wider for wider in by_try])
 
 
 def test_the_sentence_names_the_answer_where_a_wider_margin_is_enough_for_the_rest() -> None:
     """At first the rest is further from its 0.5 nats; in the last try it has 0.75, and 0.6."""
     removal, states = walk(
         lambda removed, held: 0.6 if removed >= 5 else 0.0,
-        answer_of=lambda removed, held: 0.35 if removed >= 5 else 0.0,
+        answer_of=lambda removed, held: 0.95 if removed >= 5 else 0.0,
         tries=3,
     )
     sentence = str(removal.describe_end(states[-1]))
-    assert "the answer's loss never came below 1.35 (needed: 1.30 nats" in sentence
+    assert "the answer's loss never came below 1.95 (needed: 1.90 nats" in sentence
 
 
 def test_a_longest_hold_ends_a_try_and_the_next_one_begins_anew() -> None:

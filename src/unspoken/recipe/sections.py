@@ -331,8 +331,9 @@ class Schedule(Section):
     )
     answer_margin: PositiveNumber | None = Field(
         default=2.0,
-        description="adaptive: nats by which the answer alone may be worse at any level; a digit "
-        "of it that is a mere guess costs 2.3; null: only what a level keeps altogether counts",
+        description="adaptive: nats by which the answer alone may be worse at any level, with each "
+        "try as much more, up to 2.1: a digit of it that is a mere guess costs 2.3; null: only "
+        "what a level keeps altogether counts",
     )
     patience: Positive = Field(
         default=400,

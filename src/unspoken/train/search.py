@@ -25,6 +25,9 @@ GAMBLE = 4
 PROGRESS = 0.03
 #: Each try that was not enough for a single one lets it be worse by this share of `margin` more.
 WIDER = 0.25
+#: Nats by which the answer's loss may be larger at the most where its margin grows with each
+#: try, too: less than the ln 10 = 2.3 of a digit that is a mere guess.
+NO_GUESS = 2.1
 #: The explicit model gets on as long as its loss becomes smaller by this share, ...
 EXPLICIT_PROGRESS = 0.2
 #: ... and by this share of `last_margin`: less makes no difference to any level.
@@ -150,10 +153,14 @@ class Search:
 
         A digit of the answer that is a mere guess costs ln 10 = 2.3 nats, and is hardly learned
         again once the thought is gone: on 3x3 a model that had lost one on the way stood at 12 %
-        right for 4,300 steps with everything removed.
+        right for 4,300 steps with everything removed. A margin below `NO_GUESS` becomes wider by
+        itself with each try that was not enough, up to there.
         """
         margin = settings.answer_margin
-        return math.inf if margin is None else self.reference[-1] + margin
+        if margin is None:
+            return math.inf
+        wider = max(margin, min(NO_GUESS, margin * (1 + self.failures)))
+        return self.reference[-1] + wider
 
     def is_given_up(self, settings: recipe.Schedule, held: int) -> bool:
         """Whether a level gets no further.
