@@ -26,7 +26,6 @@ rate is that of one matrix product of 4096 x 4096 x 4096 in the same run (--prod
 from __future__ import annotations
 
 import argparse
-import copy
 import multiprocessing
 import os
 import re
@@ -391,7 +390,7 @@ def measure_case(
     case = load_case(name, *_overrides(name, arguments))
     model = case.model()
     dataset = case.dataset(NUM_EXAMPLES[name])
-    plain = Straightforward(case, copy.deepcopy(model), dataset, device, plain_precision)
+    plain = Straightforward(case, model, dataset, device, plain_precision)
     trainer = StepwiseInternalization(
         model,
         case.tokenizer,

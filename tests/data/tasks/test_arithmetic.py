@@ -79,8 +79,7 @@ def test_the_answer_is_found_in_the_solution_and_the_solution_in_the_question(di
 @pytest.mark.parametrize("difficulty", DIFFICULTIES)
 def test_every_equation_in_a_solution_holds(difficulty):
     plain = rf"\$?{NUMBER}(?: [-+×÷] \$?{NUMBER})*"
-    side = rf"(?:{plain}(?: \+ ))?\({plain}\) ÷ {NUMBER}|{plain}"
-    side = f"(?:{side})"
+    side = rf"(?:(?:{plain} \+ )?\({plain}\) ÷ {NUMBER}|{plain})"
     equation = re.compile(rf"{side}(?: = {side})+")
     found = 0
     for question in sample(difficulty):

@@ -66,8 +66,7 @@ def calculate(
     whole = [f"{left_as(left)} {sign} {right_as(right)}"]
     if left > 0 and right > 0 and result > 0:
         if sign in "+-":
-            parts = _parts(right) if max(left, right) > _KNOWN_BY_HEART else []
-            whole += _added(left, sign, parts, left_as)
+            whole += _added(left, sign, [right], left_as)[1:]
         elif sign == "×":
             whole += _products(left, right, left_as, right_as, as_result)
         else:
@@ -82,7 +81,8 @@ def add_up(terms: list[Number]) -> str:
         >>> add_up([560, 84])
         '560 + 84 = 560 + 80 + 4 = 640 + 4 = 644'
     """
-    return " = ".join([*_summed(terms, number), number(exact(Fraction(sum(terms))))])
+    steps = _added(terms[0], "+", terms[1:], number)
+    return " = ".join([*steps, number(exact(Fraction(sum(terms))))])
 
 
 def _parts(value: Number) -> list[Number]:
@@ -91,25 +91,16 @@ def _parts(value: Number) -> list[Number]:
     return parts if 1 < len(parts) <= MOST_PLACES else []
 
 
-def _added(left: Number, sign: str, parts: list[Number], write: _Write) -> list[str]:
-    """`43 + 30 + 8`, `73 + 8`: one part after the other; nothing without parts."""
-    lines, have = [], left
-    for place, part in enumerate(parts):
-        lines.append(f" {sign} ".join(map(write, [have, *parts[place:]])))
-        have = result_of(have, sign, part)
-    return lines
-
-
-def _summed(terms: list[Number], write: _Write) -> list[str]:
-    """`560 + 84`, `560 + 80 + 4`, `640 + 4`: every further term one place after the other."""
-    have, *others = terms
-    lines: list[str] = []
-    for place, term in enumerate(others):
-        behind = " + ".join(map(write, others[place + 1 :]))
-        parts = _parts(term) if max(have, term) > _KNOWN_BY_HEART else []
-        for line in [*_added(have, "+", [term], write), *_added(have, "+", parts, write)]:
-            lines.append(f"{line} + {behind}" if behind else line)
-        have = result_of(have, "+", term)
+def _added(left: Number, sign: str, terms: list[Number], write: _Write) -> list[str]:
+    """`43 + 38`, `43 + 30 + 8`, `73 + 8`: one term after the other, each in its places."""
+    lines, have, rest = [], left, list(terms)
+    while rest:
+        lines.append(f" {sign} ".join(map(write, [have, *rest])))
+        parts = _parts(rest[0]) if max(have, rest[0]) > _KNOWN_BY_HEART else []
+        if parts:
+            rest[:1] = parts
+        else:
+            have = result_of(have, sign, rest.pop(0))
     return lines
 
 
@@ -120,10 +111,10 @@ def _products(
     pairs = [(left, part) for part in _parts(right)] or [(part, right) for part in _parts(left)]
     if not pairs or any(_is_power_of_ten(factor) for factor in (left, right)):
         return []
-    products = [result_of(a, "×", b) for a, b in pairs]
+    first, *others = [result_of(a, "×", b) for a, b in pairs]
     return [
         " + ".join(f"{left_as(a)} × {right_as(b)}" for a, b in pairs),
-        *_summed(products, as_result),
+        *_added(first, "+", others, as_result),
     ]
 
 

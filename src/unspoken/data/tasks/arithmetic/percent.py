@@ -128,24 +128,24 @@ def _more_then_less(values: Values) -> Solution:
     return steps + more, number(result)
 
 
-def _how_many_percent(values: Values) -> Solution:
-    part, whole = values["a"], values["b"]
+def _hundredfold(what: str, dividend: Number, divisor: Number) -> tuple[list[str], Number]:
+    """Returns the steps to a hundred times a number divided by another one, and the result."""
+    product = exact(Fraction(dividend) * 100)
     steps = [
-        f"The percentage is {number(part)} × 100 ÷ {number(whole)}",
-        calculate(part, "×", 100),
-        calculate(part * 100, "÷", whole),
+        f"The {what} is {number(dividend)} × 100 ÷ {number(divisor)}",
+        calculate(dividend, "×", 100),
+        calculate(product, "÷", divisor),
     ]
-    return steps, f"{number(Fraction(part * 100, whole))}%"
+    return steps, exact(Fraction(product) / divisor)
+
+
+def _how_many_percent(values: Values) -> Solution:
+    steps, percent = _hundredfold("percentage", values["a"], values["b"])
+    return steps, f"{number(percent)}%"
 
 
 def _whole_of(values: Values) -> Solution:
-    part, percent = values["a"], values["p"]
-    whole = exact(Fraction(part * 100) / percent)
-    steps = [
-        f"The number is {number(part)} × 100 ÷ {number(percent)}",
-        calculate(part, "×", 100),
-        calculate(part * 100, "÷", percent),
-    ]
+    steps, whole = _hundredfold("number", values["a"], values["p"])
     return steps, number(whole)
 
 
