@@ -9,6 +9,7 @@ that two ways of doing the same step can be compared number by number.
 from __future__ import annotations
 
 import argparse
+import copy
 import datetime
 import json
 import os
@@ -20,10 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from unspoken.common.files import write_text
 from unspoken.data.example import Example
 from unspoken.data.tasks.multiplication import generate
-from unspoken.models.load import load_model, load_tokenizer
+from unspoken.models.load import load_model, load_tokenizer, width_of
+from unspoken.models.prepacked import prepack
 from unspoken.models.template import Template
 from unspoken.recipe import Recipe, load_recipe, recipe_from
 from unspoken.train.dataset import CoTDataset
@@ -117,6 +121,21 @@ def run_cases(
     for name in arguments.cases:
         results[name] = measure_case(name, arguments)
         write_results(arguments.output, results, load)
+
+
+def plain_model(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
+    """A model as transformers alone loads it, to be held against."""
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
+    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+
+
+def as_asked(model: Any) -> Any:
+    """A copy of a model, with its weights laid out as unspoken does it to ask."""
+    asked = copy.deepcopy(model)
+    prepack(asked, width_of(asked.config))
+    return asked
 
 
 def write_results(path: Path | None, results: Any, load_before: tuple[float, ...]) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cases import CLOCKS, Case, load_case, run_cases
+from cases import CLOCKS, Case, as_asked, load_case, run_cases
 
 from unspoken import recipe
 from unspoken.data.example import Example
@@ -98,11 +98,11 @@ def measure(
     num_questions, num_alone = counts
     examples = case.examples(num_questions)
     settings: dict[str, Any] = {"max_new_tokens": max_new_tokens, "batch_size": batch_size}
-    short = EvaluateOptions(max_new_tokens=2)
-    evaluate(model, case.tokenizer, case.template, examples[:2], short)  # warms up
+    short, asked = EvaluateOptions(max_new_tokens=2), as_asked(model)
+    evaluate(asked, case.tokenizer, case.template, examples[:2], short)  # warms up
     begin = clock()
     options = EvaluateOptions(**settings)
-    ours, metrics = evaluate(model, case.tokenizer, case.template, examples, options)
+    ours, metrics = evaluate(asked, case.tokenizer, case.template, examples, options)
     seconds = clock() - begin
     one_at_a_time(model, case, examples[:1], 2)
     begin = clock()

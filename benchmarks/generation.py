@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from cases import CLOCKS, Case, load_case, run_cases
+from cases import CLOCKS, Case, as_asked, load_case, plain_model, run_cases
 
 from unspoken.measure.sampling import Sampling
 from unspoken.teach.engines import reply_text
@@ -122,17 +122,21 @@ def in_a_loop(
 def teacher_of(
     case: Case, arguments: argparse.Namespace
 ) -> tuple[Callable[[int], TransformersEngine], Any]:
-    """A function that makes an engine of a batch size, and the model."""
+    """A function that makes an engine of a batch size, and the model for plain `generate`."""
     if arguments.model:
         first = transformers_engine(arguments.model)
-        model = first.loaded_model()
+        model, plain = (
+            first.loaded_model(),
+            plain_model(arguments.model, first.loaded_model().dtype),
+        )
         options: dict[str, Any] = {"style": first.style, "template": first._template}
         tokenizer = first.tokenizer
     else:
-        model = case.model().to(arguments.device).eval()
+        plain = case.model().to(arguments.device).eval()
         if arguments.skewed:
-            ends = range(_TOKENS_TO_AN_END - 1, model.config.vocab_size, _TOKENS_TO_AN_END)
-            model.generation_config.eos_token_id = list(ends)
+            ends = range(_TOKENS_TO_AN_END - 1, plain.config.vocab_size, _TOKENS_TO_AN_END)
+            plain.generation_config.eos_token_id = list(ends)
+        model = as_asked(plain)
         options, tokenizer = {"style": "trained", "template": case.template}, case.tokenizer
 
     def engine(batch_size: int) -> TransformersEngine:
@@ -140,7 +144,7 @@ def teacher_of(
             lambda: model, tokenizer, model=case.name, batch_size=batch_size, **options
         )
 
-    return engine, model
+    return engine, plain
 
 
 def measure_case(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -149,7 +153,7 @@ def measure_case(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
         load_case(name, *(_SKEWED[name] if arguments.skewed else ())),
         CLOCKS[arguments.clock],
     )
-    engine, model = teacher_of(case, arguments)
+    engine, plain = teacher_of(case, arguments)
     dataset = case.dataset(8)
     limit = dataset.longest_thought + int(dataset.answer_lengths.max())
     limit = arguments.max_new_tokens or (_SKEWED_LIMIT if arguments.skewed else limit)
@@ -181,7 +185,7 @@ def measure_case(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
         flush=True,
     )
     if arguments.plain:
-        rate = in_a_loop(engine(1), model, alone[: arguments.plain], limit, clock)
+        rate = in_a_loop(engine(1), plain, alone[: arguments.plain], limit, clock)
         figures["questions_per_s_plain"] = rate
         figures["ratio_plain"] = ours.questions_per_s / rate
         print(f"{name:>10}: ratio to plain generate {figures['ratio_plain']:.1f}", flush=True)

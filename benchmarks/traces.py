@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from cases import CLOCKS, write_results
+from cases import CLOCKS, plain_model, write_results
 
 from unspoken.data.tasks.arithmetic import generate
 from unspoken.measure.decode import Decoder
@@ -62,13 +62,13 @@ def write_together(
 
 
 def write_alone(
+    model: Any,
     engine: TransformersEngine,
     prompts: Sequence[list[int]],
     numbers: Sequence[int],
     arguments: argparse.Namespace,
 ) -> Written:
-    """These prompts by plain `generate`, one at a time."""
-    model: Any = engine.loaded_model()
+    """These prompts by plain `generate`, one at a time, with a model as transformers loads it."""
     ends, clock = set(engine.end_tokens()), CLOCKS[arguments.clock]
     texts, num_tokens, begin = {}, 0, clock()
     for number in numbers:
@@ -105,8 +105,10 @@ def take_turns(
     for engine in engines.values():
         write_together(engine, prompts[:2], warm)
     ours, parts, waiting = {}, [], dict(engines)
+    plain = plain_model(arguments.model)
     for part in range(_NUM_PARTS):
-        parts.append(write_alone(engines["fp32"], prompts, asked[part::_NUM_PARTS], arguments))
+        numbers = asked[part::_NUM_PARTS]
+        parts.append(write_alone(plain, engines["fp32"], prompts, numbers, arguments))
         print(f"plain: {parts[-1].tokens_per_s:.1f} tokens/s", flush=True)
         if waiting:
             name = next(iter(waiting))

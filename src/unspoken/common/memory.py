@@ -136,6 +136,16 @@ def _free_of_system() -> int | None:
     return None
 
 
+def total_memory() -> int | None:
+    """Bytes that this machine, or this container, has in all; None where it does not say."""
+    found = []
+    with contextlib.suppress(OSError, ValueError):
+        found.append(os.sysconf("SC_PHYS_PAGES") * resource.getpagesize())
+    with contextlib.suppress(OSError, ValueError):  # without a limit it is "max"
+        found.append(int((CGROUP / "memory.max").read_text()))
+    return min(found, default=None)
+
+
 def _free_of_container() -> int | None:
     """What cgroup v2 leaves, files that it would drop included."""
     try:

@@ -26,6 +26,7 @@ from unspoken.models.adapter import add_adapter, base_of, is_adapter, lay_over, 
 from unspoken.models.card import ModelCard
 from unspoken.models.files import find_fault, is_damage, naming_fault, one_line, require_whole
 from unspoken.models.gguf import find_gguf, from_gguf, model_from_gguf, tokenizer_from_gguf
+from unspoken.models.prepacked import prepack
 from unspoken.models.quantization import nf4, require_bitsandbytes
 from unspoken.models.tokenizer import character_tokenizer
 from unspoken.parallel.world import read_world
@@ -137,7 +138,9 @@ def load_model(
     model = _with_adapters(model, [own, adapter], settings, lora)
     if purpose == "ask":
         with _explained("model", settings.name):
-            return _on_its_device(model, devices).eval()
+            model = _on_its_device(model, devices).eval()
+            prepack(model, width_of(model.config))
+            return model
     if purpose == "merge":
         model = _merged(model, dtype)
     _set_special_tokens(model, tokenizer)
