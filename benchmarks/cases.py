@@ -127,7 +127,7 @@ def plain_model(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
     """A model as transformers alone loads it, to be held against."""
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
 

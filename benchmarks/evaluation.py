@@ -121,7 +121,7 @@ def measure(
         "mean_tokens": metrics.mean_tokens,
         "accuracy": metrics.accuracy,
         "questions_per_s": rates,
-        "tokens_per_s": {way: rate * metrics.mean_tokens for way, rate in rates.items()},
+        "tokens_per_s": {way: rate * (metrics.mean_tokens or 0) for way, rate in rates.items()},
         "ratio": rates["unspoken"] / rates["one_at_a_time"],
     }
     print(

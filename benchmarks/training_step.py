@@ -221,7 +221,8 @@ class Pair:
         """Both go on from unspoken's weights, with fresh optimizers."""
         self.plain.model.load_state_dict(self.unspoken.bare_model.state_dict())
         self.plain.optimizer.state.clear()
-        self.unspoken.optimizer.optimizer.state.clear()
+        accelerated: Any = self.unspoken.optimizer
+        accelerated.optimizer.state.clear()
         if self.elsewhere is not None:
             self.elsewhere.load(self.unspoken.bare_model)
 
