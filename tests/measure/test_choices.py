@@ -17,6 +17,7 @@ from unspoken.measure.decode import Completion, Decoder, Draws
 from unspoken.measure.evaluate import EvaluateOptions, evaluate, evaluate_folder
 from unspoken.measure.grade import grade
 from unspoken.measure.only_choices import ChoiceDecoder
+from unspoken.measure.predictions import judge, summarize
 from unspoken.measure.score import score_file
 from unspoken.models.card import ModelCard
 from unspoken.models.load import load_model
@@ -24,6 +25,7 @@ from unspoken.models.template import Template, encode_prompts, token_ids
 from unspoken.report.show.summary import metrics_lines
 
 QUEUES = ("billing", "login", "other")
+_ASKED = Example("I was charged twice.", "", "billing")
 
 
 @pytest.mark.parametrize(
@@ -61,6 +63,7 @@ def test_the_choice_that_an_answer_names_is_read(text: str, label: str) -> None:
         "Final Answer: nicht billing",
         "Final Answer: login / billing",
         "It could be billing.\nSo it is login.",
+        "It could be login or billing.\nbilling",
         # cut off: a long line without a marker is a step on the way
         "First of all let me see whether what this customer writes to us has to do with billing",
     ],
@@ -70,6 +73,19 @@ def test_what_names_a_choice_but_not_plainly_is_undecided(text: str) -> None:
     assert (found.label, found.is_open) == (None, True)
     judged = grade(text, "billing", QUEUES)
     assert (judged.correct, judged.undecided) == (False, True)
+
+
+@pytest.mark.parametrize("before", ["login or what?", "This is about login. " * 9])
+def test_a_class_that_is_left_open_counts_as_none_of_them(before: str, tmp_path: Path) -> None:
+    text = f"{before}\nbilling"
+    found = judge(_ASKED, text, num_prompt_tokens=1, num_tokens=1, stopped=True, choices=QUEUES)
+    assert not found.correct and found.pred.endswith(" billing") and len(found.pred) < 90
+    metrics = summarize([found], seconds=1.0, batch_size=1, choices=QUEUES)
+    (tmp_path / "in.jsonl").write_text(json.dumps({"generated": text, "gold": "billing"}))
+    scored = score_file(tmp_path / "in.jsonl", tmp_path / "out.jsonl", choices=QUEUES)
+    for classes in (metrics.to_json()["classes"], scored["classes"]):
+        assert classes["confusion"]["billing"] == [0, 0, 0, 1]
+        assert classes["figures"]["billing"]["recall"] == 0.0
 
 
 @pytest.mark.parametrize(

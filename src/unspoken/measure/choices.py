@@ -41,7 +41,8 @@ class ChoiceRead(NamedTuple):
 
     Attributes:
         label: one of the choices; None where it names none of them, or nobody can tell which.
-        pred: the label, else the answer as it stands.
+        pred: the label, else the answer as it stands, which is then never a label: where another
+            choice before it leaves it open, the end of the text.
         is_open: whether it names a choice, but not plainly one.
     """
 
@@ -74,7 +75,14 @@ def read_choice(text: str, choices: Sequence[str]) -> ChoiceRead:
         is_short = len(pred.split()) <= _SHORT and len(text) <= MAX_CHARACTERS
         if not is_short or set(finder.labels_in(text)) != {label}:
             label, is_open = None, True
+            pred = pred if finder.whole(pred) is None else _end_of(text)
     return ChoiceRead(label, pred if label is None else label, is_open)
+
+
+def _end_of(text: str) -> str:
+    """The end of a text in one line."""
+    line = " ".join(text[-_LONGEST_OUTSIDE:].split())
+    return line if len(text) <= _LONGEST_OUTSIDE else f"...{line}"
 
 
 class _Finder:
