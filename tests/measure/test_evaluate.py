@@ -223,6 +223,20 @@ def test_pass_and_majority_over_the_first_samples() -> None:
     assert list(three.pass_at_k) == ["1", "2", "3"]
 
 
+def test_a_vote_is_graded_as_its_samples_are() -> None:
+    example = Example("How many clips?", "", "72")
+    # without a marker, a sentence at the end of a longer text is no answer
+    text = "She sold some.\nNatalia sold 72 clips"
+    predictions = [
+        judge(example, text, num_prompt_tokens=1, num_tokens=1, stopped=True, sample=sample)
+        for sample in range(2)
+    ]
+    metrics = summarize(predictions, seconds=1.0, batch_size=2)
+    assert metrics.samples is not None
+    assert metrics.accuracy == 0
+    assert metrics.samples.majority_at_k == metrics.samples.pass_at_k == {"1": 0, "2": 0}
+
+
 def test_samples_that_agree_count_as_one_question() -> None:
     for right in (0, 3, 10):
         shares = [1.0] * right + [0.0] * (10 - right)

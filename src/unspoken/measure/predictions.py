@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from unspoken.measure.answers import answers_equal, digit_accuracy
 from unspoken.measure.choices import ClassCounts
-from unspoken.measure.grade import grade, is_right
+from unspoken.measure.grade import grade
 from unspoken.measure.stats import (
     clustered_interval,
     majority,
@@ -216,9 +216,12 @@ def _samples(
     num_samples = min(map(len, graded), default=1)
     if num_samples == 1:
         return None
-    equal, is_gold = (operator.eq, operator.eq) if choices else (answers_equal, is_right)
-    equal = functools.lru_cache(maxsize=None)(equal)  # the same pairs for every k
-    is_gold = functools.lru_cache(maxsize=None)(is_gold)
+    # cached: the same pairs for every k
+    equal = functools.lru_cache(maxsize=None)(operator.eq if choices else answers_equal)
+
+    def is_same(one: Prediction, other: Prediction) -> bool:
+        return equal(one.pred, other.pred)
+
     counts = [sum(bool(prediction.correct) for prediction in samples) for samples in graded]
     passed: dict[str, list[float]] = {}
     voted: dict[str, int] = {}
@@ -226,9 +229,8 @@ def _samples(
         passed[str(k)] = [pass_at_k(num_samples, count, k) for count in counts]
         voted[str(k)] = 0
         for samples in graded:
-            votes = [prediction.pred for prediction in samples[:k] if prediction.pred]
-            right = bool(votes) and is_gold(majority(votes, equal), samples[0].gold or "")
-            voted[str(k)] += right
+            votes = [prediction for prediction in samples[:k] if prediction.pred]
+            voted[str(k)] += bool(votes) and majority(votes, is_same).correct is True
     count = len(graded)
     total = count * num_samples
     return Samples(

@@ -295,7 +295,7 @@ class Samples:
         pass_at_k: probability that at least one of k samples is right.
         pass_at_k_interval: 95 %, see `clustered_interval`.
         majority_at_k: share of questions whose most frequent answer among the first k samples is
-            right; a sample without an answer has no vote.
+            right, as its first sample was judged; a sample without an answer has no vote.
         majority_at_k_interval: Wilson's, 95 %.
     """
 
