@@ -19,6 +19,7 @@ from helpers.run_folders import (
 )
 from unspoken.report import write_report
 from unspoken.report.read.run import read_run
+from unspoken.report.show.headline import headlines
 from unspoken.report.show.summary import summary_lines
 
 ADAPTIVE = {"removal": "adaptive", "loss_below": 0.2, "window": 20}
@@ -130,6 +131,39 @@ def test_removal_that_measures_says_what_it_measured(tmp_path):
         "not internalized: 3 of 4 tokens removed, with 1 more, the loss never came below 1.83 "
         "(needed: 0.60 nats a question)"
     )
+
+
+def make_by_steps(folder, *, loss, **found):
+    """A run that has removed the first of a thought's steps; its log counts tokens."""
+    schedule = {**ADAPTIVE, "unit": "step"}
+    run = make(folder, final=1, losses=[], schedule=schedule)
+    path = run / "internalized" / "stage.json"
+    write(path, {**json.loads(path.read_text()), "longest_thought": 141, **found})
+    line = {"step": 10, "event": "train", "loss": loss, "removed": 42}
+    write_lines(run / "internalized" / "metrics.jsonl", [line])
+    return run
+
+
+def test_steps_of_a_thought_are_told_as_the_tokens_that_they_have(tmp_path):
+    folder = make_by_steps(tmp_path / "run", loss=0.7, tokens_removed=42)
+    phase = read_run(folder).phases[0]
+    assert phase.outcome is not None
+    assert phase.outcome.sentence == (
+        "not internalized: 42 of 141 tokens removed, the loss of level 1 never came below 0.7 "
+        "(0.2 was needed)"
+    )
+    assert headlines(phase)[0].words == "right, with 99 tokens of the thought left"
+
+
+def test_where_an_older_run_did_not_count_these_tokens_none_are_told(tmp_path):
+    folder = make_by_steps(tmp_path / "run", loss=0.7)
+    phase = read_run(folder).phases[0]
+    assert phase.outcome is not None
+    assert phase.outcome.sentence == "not internalized: some of 141 tokens removed"
+    assert headlines(phase)[0].words == "right, with some tokens of the thought left"
+    write_report(folder)
+    assert "partly internalized" in read_page(folder).text
+    assert read_values(folder)["phases"][0]["outcome"]["tokens_removed"] is None
 
 
 def test_before_the_training_has_ended_there_is_no_outcome(tmp_path):

@@ -260,6 +260,22 @@ def test_your_own_files_and_the_leak_check(tmp_path: Path) -> None:
     assert read(folder / "internalized" / "evaluation.json")["num_graded"] == 20
 
 
+def test_a_run_that_removes_steps_records_the_tokens_that_they_had(tmp_path: Path) -> None:
+    fields = {"thought": "12345\n67\n8", "answer": "2"}
+    lines = [json.dumps({"question": f"{number} ?", **fields}) for number in range(16)]
+    (tmp_path / "train.jsonl").write_text("\n".join(lines))
+    data = {"task": "jsonl", "train": str(tmp_path / "train.jsonl"), "num_valid": 0}
+    values = tiny_recipe(tmp_path / "run").model_dump(mode="json")
+    values |= {"data": data, "baselines": {"explicit": "off"}}
+    values["schedule"] |= {"unit": "step", "delta": 1}
+    values["train"] |= {"max_steps": 2}
+    folder = run(recipe_from(values))
+    record = read(folder / "internalized" / "stage.json")
+    assert (record["level"], record["tokens_removed"], record["longest_thought"]) == ("0001", 6, 10)
+    outcome = read(folder / "report.json")["phases"][0]["outcome"]
+    assert outcome["sentence"].startswith("not internalized: 6 of 10 tokens removed")
+
+
 def test_classes_are_measured_and_a_test_question_that_stands_twice_is_asked_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

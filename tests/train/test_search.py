@@ -177,6 +177,8 @@ def test_a_single_token_is_held_longer_each_time_and_then_the_search_ends() -> N
     assert sentence is not None
     assert sentence.startswith("not internalized: 4 of 20 tokens removed; with 1 more, the loss")
     assert sentence.endswith("never came below 4.75 (needed: 2.50 nats a question)")
+    sentence = replace(removal, settings=schedule(tries=3, unit="step")).describe_end(end)
+    assert sentence is not None and "steps removed; with 1 more step of the thought, " in sentence
 
 
 @pytest.mark.parametrize("tries", [1, 3])

@@ -170,11 +170,12 @@ class TrainingRecord(StageRecord):
     Attributes:
         folder: relative to the run folder.
         started_from: folder of the stage whose model it went on from.
-        level: of removal that the final model belongs to: `all`, or `0007`.
+        level: of removal that the final model belongs to: `all`, or `0007`, in the schedule's unit.
         state: where it ended.
         precision: that it was trained in, where the settings leave that to the machine.
         num_train, num_dropped: examples that were learned from, and that were too long.
         longest_thought: in tokens, of all examples.
+        tokens_removed: how many tokens shorter the longest thought is at that level.
         model_sha256: of the final model's weights.
         model_bytes, base_bytes: of these weights; of the base model's, where they are an adapter's.
     """
@@ -190,6 +191,7 @@ class TrainingRecord(StageRecord):
     num_train: int | None = None
     num_dropped: int | None = None
     longest_thought: int | None = None
+    tokens_removed: int | None = None
     model_sha256: str | None = None
     model_bytes: int | None = None
     base_bytes: int | None = None

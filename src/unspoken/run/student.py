@@ -271,6 +271,7 @@ def _describe(
         num_train=len(train),
         num_dropped=train.num_dropped,
         longest_thought=train.longest_thought,
+        tokens_removed=trainer.checkpoints.tokens_gone(result.state.schedule.removed),
         peak_memory_bytes=PeakMemory(**result.peak_memory_bytes),
         model_sha256=weights_hash(result.folder) if is_main else None,
         model_bytes=_weights_bytes(result.folder),

@@ -196,7 +196,9 @@ class Removal:
         last = replace(search, failures=min(search.failures, tries - 1))
         best = last.describe_best(self.settings, search.recovered + search.size)
         why = "" if search.failures >= tries else "; then the steps ended"
-        return f"with {search.size} more, {best}{why}"
+        steps = "steps" if search.size > 1 else "step"
+        what = "more" if self.settings.unit == "token" else f"more {steps} of the thought"
+        return f"with {search.size} {what}, {best}{why}"
 
     def given_up(self, state: RemovalState) -> RemovalState:
         """The state of the last level that had recovered, where this one has not; for the end."""

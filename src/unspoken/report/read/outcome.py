@@ -20,14 +20,15 @@ class Outcome:
 
     Attributes:
         tokens_removed, longest_thought: thought tokens that were gone at the end, and that the
-            longest thought has.
+            longest thought has. The former is None where an older run removed so many steps of a
+            thought, whose tokens it did not count.
         lowest_loss: where removal waited for the loss: the lowest mean loss of the kept tokens
             at the level that was not left, in nats.
         best_accuracy: the best validation at that level.
         reason: what held it up, to follow a comma; empty where all is removed.
     """
 
-    tokens_removed: int
+    tokens_removed: int | None
     longest_thought: int
     lowest_loss: float | None = None
     best_accuracy: float | None = None
@@ -36,38 +37,52 @@ class Outcome:
     @property
     def is_complete(self) -> bool:
         """Whether nothing of the thought is left."""
-        return self.tokens_removed >= self.longest_thought
+        return self.tokens_removed is not None and self.tokens_removed >= self.longest_thought
 
     @property
     def sentence(self) -> str:
         """For people, without a full stop."""
-        gone = f"{self.tokens_removed:,} of {self.longest_thought:,} tokens removed"
+        number = "some" if self.tokens_removed is None else f"{self.tokens_removed:,}"
+        gone = f"{number} of {self.longest_thought:,} tokens removed"
         if self.is_complete:
             return f"internalized: {gone}"
         return f"not internalized: {gone}{f', {self.reason}' if self.reason else ''}"
 
 
+def tokens_removed(trained: TrainingRecord, longest: int) -> int | None:
+    """Thought tokens that are gone at a training's last level; None where that is not known.
+
+    Args:
+        trained: what the training left.
+        longest: tokens of the longest thought.
+    """
+    if trained.level == "all":
+        return longest
+    if trained.tokens_removed is not None:
+        return min(trained.tokens_removed, longest)
+    # older records have the level alone, which is a number of tokens or of a thought's steps
+    level, settings = int(trained.level or 0), trained.settings.get("schedule") or {}
+    is_known = not level or settings.get("unit", "token") == "token"
+    return min(level, longest) if is_known else None
+
+
 def read_outcome(
-    trained: TrainingRecord | None,
-    tokens_left: int | None,
-    train: Sequence[TrainPoint],
-    valid: Sequence[ValidPoint],
+    trained: TrainingRecord | None, train: Sequence[TrainPoint], valid: Sequence[ValidPoint]
 ) -> Outcome | None:
     """The outcome of a finished training; None of another, or where nothing was to be removed.
 
     Args:
         trained: what the training left.
-        tokens_left: thought tokens that its model still writes at the most.
         train, valid: the lines of its log.
     """
-    if trained is None or tokens_left is None or not trained.longest_thought:
+    if trained is None or not trained.longest_thought:
         return None
     settings = trained.settings.get("schedule") or {}
     longest, removal = trained.longest_thought, settings.get("removal", "linear")
     if removal == "none":
         return None
-    removed = longest - tokens_left
-    if not tokens_left:
+    removed = tokens_removed(trained, longest)
+    if removed == longest:
         return Outcome(removed, longest)
     if removal != "adaptive":
         steps = trained.state.step
@@ -75,6 +90,8 @@ def read_outcome(
         return Outcome(removed, longest, reason=f"the schedule had come no further{when}")
     if trained.state.schedule.get("search") is not None:
         return Outcome(removed, longest, reason=_describe_search(trained))
+    if removed is None:  # which lines of the log are this level's is not known either
+        return Outcome(None, longest)
     lowest = _lowest_mean([p for p in train if p.removed == removed], settings.get("window") or 1)
     accuracies = [p.accuracy for p in valid if p.removed == removed and p.accuracy is not None]
     best = max(accuracies, default=None)

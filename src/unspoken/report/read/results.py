@@ -18,7 +18,7 @@ from unspoken.recipe import layout
 from unspoken.recipe.records import Diagnosis, Evaluation, Latency, TrainingRecord
 from unspoken.report.read.costs import StageCost
 from unspoken.report.read.frontier import Level
-from unspoken.report.read.outcome import Outcome
+from unspoken.report.read.outcome import Outcome, tokens_removed
 from unspoken.report.read.vetting import Traces, Vetted
 
 #: Every report tells of these, also where they are missing.
@@ -118,7 +118,7 @@ class VariantResult:
         """The name for people; it does not claim what did not happen."""
         if self.outcome is None or self.outcome.is_complete:
             return LABELS[self.name]
-        return "partly internalized" if self.outcome.tokens_removed else "not internalized"
+        return "not internalized" if self.outcome.tokens_removed == 0 else "partly internalized"
 
     @property
     def subject(self) -> str:
@@ -146,13 +146,14 @@ class VariantResult:
 
     @property
     def tokens_left(self) -> int | None:
-        """Thought tokens that this model still writes at the most; 0 once all are gone."""
+        """Thought tokens that this model still writes at the most; 0 once all are gone.
+
+        None where that is not known, also of an older run that counted the steps of a thought.
+        """
         if self.trained is None or self.trained.longest_thought is None:
             return None
-        if self.trained.level == "all":
-            return 0
-        removed = int(self.trained.level or 0)
-        return max(0, self.trained.longest_thought - removed)
+        removed = tokens_removed(self.trained, self.trained.longest_thought)
+        return None if removed is None else self.trained.longest_thought - removed
 
     def best_per_level(self) -> list[ValidPoint]:
         """The best validation at each level of removal, first level first; the later of equals."""

@@ -159,7 +159,7 @@ def _read_variants(
             steps = _steps_of(folder / own.started_from, found.get(own.started_from))
             found[own.name] = replace(own, steps_before=steps)
     own = found[layout.INTERNALIZED]
-    outcome = read_outcome(own.trained, own.tokens_left, own.train, own.valid)
+    outcome = read_outcome(own.trained, own.train, own.valid)
     found[own.name] = replace(own, outcome=outcome)
     return {name: v for name, v in found.items() if name in CORE or v.status != "absent"}
 
