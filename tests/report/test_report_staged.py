@@ -291,6 +291,13 @@ def test_break_even_of_models_that_took_turns(full):
     assert "no difference measured between the teacher's 0.02 s" in other.sentence
 
 
+def test_too_few_turns_for_an_interval_are_not_taken_for_no_difference(full):
+    write_latency(full, {"teacher": 0.02, "internalized": 0.0101}, num=5)
+    one = paid(full)["internalized", "time"]
+    assert (one.outcome, one.num_questions) == ("pays", 60_758)
+    assert one.notes[1] == "They were too few for an interval: the difference may be chance."
+
+
 def test_a_slower_student_that_took_turns_never_pays(full):
     write_latency(full, {"teacher": 0.02, "internalized": 0.03})
     assert paid(full)["internalized", "time"].outcome == "never"

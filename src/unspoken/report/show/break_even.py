@@ -23,6 +23,7 @@ _TURNS = (
     "Times for a question are medians of questions asked one at a time, teacher and student taking "
     "turns; in batches both are faster."
 )
+_TOO_FEW = "They were too few for an interval: the difference may be chance."
 
 
 @dataclass(frozen=True)
@@ -76,12 +77,12 @@ def _in_time(run: RunResult, traces: Traces, student: str) -> BreakEven:
     ratio = phase.compare_speed(student, TEACHER) if took_turns else None
     if ratio is not None:
         teacher, own = _single_seconds(phase, TEACHER), _single_seconds(phase, student)
-        notes = [_TURNS]
+        notes = [_TURNS, *([_TOO_FEW] if ratio.interval is None else [])]
     if traces.engine == "worked":
         missing = "the traces are worked solutions, which no model has to write"
     elif teacher is None or own is None:
         missing = missing or "the time for a question was not measured"
-    elif ratio is not None and not ratio.is_a_difference:
+    elif ratio is not None and ratio.interval is not None and not ratio.is_a_difference:
         missing = missing or (
             f"no difference measured between the teacher's {exact(teacher)} s a question and its "
             f"{exact(own)} s"
