@@ -13,6 +13,7 @@ from unspoken.common.progress import AnswersBar
 from unspoken.measure import latency
 from unspoken.measure.decode import decode
 from unspoken.measure.latency import Asked, SingleQuestions, Taken, take_turns
+from unspoken.measure.stats import ratio_of_medians
 from unspoken.models.load import load_model
 from unspoken.recipe import Model
 
@@ -78,15 +79,33 @@ def test_models_without_room_beside_each_other_are_loaded_in_turns(
     loaders: Any = {name: (lambda name=name: load(name)) for name in "ab"}
     with AnswersBar(24, 0, None, "answer") as bar:
         taken = take_turns(loaders, 12, seconds, bar=bar)
-    assert taken.turns == ([2] * 6 if seconds > 100 else [1] * 4)
+    assert taken.turns == ([2] * 6 if seconds > 100 else [1] * 6)
     # the first look at how large one is, then two models a turn, another one first each time
     assert alive[:5] == ["a", "a", "b", "b", "a"]
     own, other = taken.models["a"], taken.models["b"]
     assert len(own) == len(other)
     # a turn has time for 0.67 s of a model's: one question of the slow one, so one of both counts
-    assert len(own) == (12 if seconds > 100 else 4)
+    assert len(own) == (12 if seconds > 100 else 6)
     warm = [entry for entry in log if entry[1] == "warm"]
     assert len(warm) == len(alive) - 1
+
+
+@pytest.mark.parametrize("number", [6, 7, 13, 20, 25, 50])
+@pytest.mark.parametrize("each", [0.1, 3.0, 10.0])
+def test_models_that_are_loaded_in_turns_have_an_interval(number: int, each: float) -> None:
+    models = {"a": Scripted("a", [], each), "b": Scripted("b", [], each / 2)}
+    taken = take(models, number, 1e6 if each < 1 else 20.0, beside=False)
+    own, other = ([asked.seconds for asked in taken.models[name]] for name in "ab")
+    assert taken.turns is not None and len(taken.turns) == 6
+    assert max(taken.turns) - min(taken.turns) <= 1
+    assert len(own) == (number if each < 1 else sum(taken.turns))
+    assert ratio_of_medians(own, other, blocks=taken.turns).interval is not None
+
+
+def test_fewer_questions_than_turns_are_a_turn_each() -> None:
+    models = {name: Scripted(name, []) for name in "ab"}
+    assert take(models, 3, beside=False).turns == [1, 1, 1]
+    assert take(models, 0, beside=False).turns == []
 
 
 def test_a_model_that_does_not_fit_on_the_gpu_is_loaded_in_its_turn() -> None:

@@ -2,12 +2,13 @@
 
 Where all of them fit into memory, they stay there and each question is asked of one after the
 other, so that whatever else the machine does meets all of them alike. Where not, they are loaded in
-turns and asked some questions each time.
+six turns, as many as an interval needs, and asked some questions each time.
 """
 
 from __future__ import annotations
 
 import gc
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -150,7 +151,7 @@ def take_turns(
         loaders: name -> loads the model; its questions are the same as the others'.
         num_questions: at the most.
         seconds: for each model, warming up and loading left out; after them no question is begun.
-            One is asked in any case.
+            One is asked in any case, of models that are loaded in turns one in each turn.
         bar: of `num_questions` times as many answers as there are models.
         stopping: asked between tokens.
         beside: whether all models are held in memory; None: as memory allows.
@@ -160,15 +161,15 @@ def take_turns(
     """
     models = {} if beside is False else _load_all(loaders, is_wanted=beside is True)
     is_beside = len(models) == len(loaders)
-    size = 1 if is_beside else -(-num_questions // _NUM_TURNS)
+    num_turns = num_questions if is_beside else min(num_questions, _NUM_TURNS)
     timer = _Timer(num_questions, seconds, bar, stopping)
     for model in models.values():
         timer.warm_up(model)
     names = list(loaders)
-    for turn, start in enumerate(range(0, num_questions, size)):
-        if stopping() or (turn and timer.spent > seconds * len(names)):
+    for turn, numbers in enumerate(_split(num_questions, num_turns)):
+        if stopping() or (is_beside and turn and timer.spent > seconds * len(names)):
             break
-        first, numbers = turn % len(names), range(start, min(start + size, num_questions))
+        first = turn % len(names)
         for name in [*names[first:], *names[:first]]:
             if is_beside:
                 timer.ask(name, models[name], numbers)
@@ -176,6 +177,12 @@ def take_turns(
                 timer.load_and_ask(name, loaders[name], numbers)
         timer.end_turn()
     return Taken(timer.models, None if is_beside else timer.turns)
+
+
+def _split(count: int, num_parts: int) -> list[range]:
+    """The numbers below `count` in so many parts whose sizes differ by one at the most."""
+    ends = [count * part // num_parts for part in range(1, num_parts + 1)]
+    return [range(start, end) for start, end in itertools.pairwise([0, *ends])]
 
 
 class _Timer:

@@ -495,7 +495,9 @@ class Evaluate(Section):
         default=50, description="questions timed one by one, all models taking turns"
     )
     latency_seconds: PositiveNumber = Field(
-        default=20.0, description="that this takes at the most, for each model"
+        default=20.0,
+        description="that this takes at the most, for each model; of models that do not fit into "
+        "memory together, six questions are timed in any case",
     )
 
 
