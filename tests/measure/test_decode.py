@@ -293,7 +293,11 @@ def test_what_is_drawn_depends_on_the_seed_alone(monkeypatch: pytest.MonkeyPatch
     assert by_generate == found[0]
 
 
-def test_limits_follow_from_each_prompt_alone() -> None:
+@pytest.mark.parametrize("in_slots", [True, False])
+def test_limits_follow_from_each_prompt_alone(
+    monkeypatch: pytest.MonkeyPatch, in_slots: bool
+) -> None:
+    monkeypatch.setattr("unspoken.measure.slots.fits", lambda _: in_slots)
     model = build("gpt2", **{**IN_SLOTS["gpt2"], "n_positions": 16})
     prompts = prompts_of((15, 2, 13))
     lengths = [one.num_tokens for one in all_of(model, prompts, 3, limit=50)]

@@ -350,15 +350,22 @@ class Decoder:
     ) -> Iterator[tuple[int, Completion]]:
         """Yields completions that `generate` writes, batch by batch."""
         while waiting and not stopping():
-            active[:] = [waiting.popleft() for _ in range(min(self.batch_size, len(waiting)))]
+            active[:] = self._next_batch(waiting)
             self._generate(active, draws, wrote)
             yield from ((row.index, row.completion or row.cut()) for row in active)
             active.clear()
 
+    def _next_batch(self, waiting: deque[Draft]) -> list[Draft]:
+        """Takes the next rows that have one limit, which is all that `generate` knows."""
+        rows = [waiting.popleft()]
+        while waiting and len(rows) < self.batch_size and waiting[0].limit == rows[0].limit:
+            rows.append(waiting.popleft())
+        return rows
+
     def _generate(
         self, rows: Sequence[Draft], draws: Draws | None, wrote: Callable[[int], None]
     ) -> None:
-        """Writes these rows with transformers' `generate`, padded on the left."""
+        """Writes these rows, of one limit, with transformers' `generate`, padded on the left."""
         import torch
         from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
@@ -370,7 +377,7 @@ class Decoder:
         ids = [[self._pad] * number + list(row.prompt) for row, number in pairs]
         mask = [[0] * number + [1] * len(row.prompt) for row, number in pairs]
         config = GenerationConfig(
-            max_new_tokens=min(row.limit for row in rows),
+            max_new_tokens=rows[0].limit,
             do_sample=False,
             eos_token_id=self._ends[0] if len(self._ends) == 1 else self._ends,
             pad_token_id=self._pad,
