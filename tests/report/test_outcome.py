@@ -17,9 +17,12 @@ from helpers.run_folders import (
     write,
     write_lines,
 )
-from unspoken.report import write_report
+from unspoken.recipe.layout import DIAGNOSIS, DIAGNOSIS_FILE
+from unspoken.recipe.records import Diagnosis, OtherSize, ThoughtAgain
+from unspoken.report import print_diagnosis, write_report
 from unspoken.report.read.run import read_run
 from unspoken.report.show.headline import headlines
+from unspoken.report.show.samples import choose_samples
 from unspoken.report.show.summary import summary_lines
 
 ADAPTIVE = {"removal": "adaptive", "loss_below": 0.2, "window": 20}
@@ -93,11 +96,21 @@ def test_where_something_is_left_the_sentence_says_what_and_why(tmp_path, log, s
 
 
 @pytest.mark.parametrize(("final", "label"), [(0, "not internalized"), (2, "partly internalized")])
-def test_the_model_is_not_called_internalized_where_it_is_not(tmp_path, final, label):
+def test_the_model_is_not_called_internalized_where_it_is_not(tmp_path, capsys, final, label):
     folder = make(tmp_path / "run", final=final, losses=[1.0], schedule=ADAPTIVE)
     assert any(line.startswith(label) for line in summary_lines(folder))
+    again = ThoughtAgain("internalized", 0.1, [0.5, 0.5], 0.2, 0.3, 9)
+    size = OtherSize("2 x 2", "internalized", True, 9, 0.5, (0.4, 0.6))
+    Diagnosis(again=[again], sizes=[size]).write(folder / DIAGNOSIS / DIAGNOSIS_FILE)
     write_report(folder)
     assert label in read_page(folder).text
+    phase = read_run(folder).phases[0]
+    samples = choose_samples(phase)
+    assert samples and all(sample.written[-1].label == label for sample in samples)
+    assert phase.diagnosis is not None
+    print_diagnosis(phase.diagnosis, folder)
+    told = capsys.readouterr().out
+    assert label in told and 'the model "internalized"' not in told
 
 
 def test_where_all_is_removed_nothing_is_added(tmp_path):

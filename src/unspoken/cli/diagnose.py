@@ -31,5 +31,5 @@ def diagnose(folder: Path, *, limit: int = 500) -> None:
     from unspoken.run.diagnose import diagnose_run
 
     found = diagnose_run(folder, read_frontier(folder), limit=limit, say=say)
-    page = write_report(folder)
-    print_diagnosis(found, page)
+    write_report(folder)
+    print_diagnosis(found, folder)

@@ -213,6 +213,11 @@ class PhaseResult:
         return [variant for variant in self.variants.values() if variant.status != "absent"]
 
     @property
+    def labels(self) -> dict[str, str]:
+        """The models' names for people, also of those that do not exist."""
+        return LABELS | {name: variant.label for name, variant in self.variants.items()}
+
+    @property
     def outcome(self) -> Outcome | None:
         """How far the thought was removed; None before that training has ended."""
         return self.variants[layout.INTERNALIZED].outcome

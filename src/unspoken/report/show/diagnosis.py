@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from unspoken.recipe.layout import REPORT_PAGE
 from unspoken.recipe.records import Diagnosis, OtherSize, Probe, Probes
 from unspoken.report.read.results import LABELS
+from unspoken.report.read.run import read_run
 from unspoken.report.show.numbers import percent, percent_range, whole
 from unspoken.report.show.summary import plain, table_lines
 
 WHERE = {"prompt": "before it writes", "answer": "as it answers"}
 
 
-def diagnosis_lines(found: Diagnosis) -> list[str]:
-    """A sentence for each finding, without sizes, which are a table."""
-    return [*_digits(found), *_probes(found.probes), *_again(found), *found.notes]
+def diagnosis_lines(found: Diagnosis, labels: Mapping[str, str] = LABELS) -> list[str]:
+    """A sentence for each finding, without sizes, which are a table.
+
+    Args:
+        found: in one phase of a run.
+        labels: the models' names there, as `PhaseResult.labels` has them.
+    """
+    told = [*_digits(found), *_probes(found.probes, labels), *_again(found, labels)]
+    return [*told, *found.notes]
 
 
-def size_rows(found: Diagnosis) -> list[tuple[str, ...]]:
+def size_rows(found: Diagnosis, labels: Mapping[str, str] = LABELS) -> list[tuple[str, ...]]:
     """Titles, then for each size the share of right answers of each model."""
     models = list(dict.fromkeys(one.model for one in found.sizes))
     if not models:
         return []
-    rows = [("size", *(LABELS[name] for name in models))]
+    rows = [("size", *(labels[name] for name in models))]
     for size in dict.fromkeys(one.size for one in found.sizes):
         asked = {one.model: one for one in found.sizes if one.size == size}
         trained = any(one.is_trained for one in asked.values())
@@ -36,12 +44,12 @@ def _size_cell(one: OtherSize | None) -> str:
     return "-" if one is None else f"{percent(one.accuracy)} ({percent_range(one.interval)})"
 
 
-def print_diagnosis(found: Diagnosis, page: Path) -> None:
-    """Prints the findings, and where the pictures are."""
-    lines = diagnosis_lines(found)
-    rows = size_rows(found)
+def print_diagnosis(found: Diagnosis, folder: Path) -> None:
+    """Prints the findings in the last phase of a run, and where the pictures are."""
+    labels = read_run(folder).phases[-1].labels
+    lines, rows = diagnosis_lines(found, labels), size_rows(found, labels)
     lines += ["", *table_lines(rows)] if rows else []
-    lines += ["", f"pictures: {page}"]
+    lines += ["", f"pictures: {folder / REPORT_PAGE}"]
     print("\n".join(map(plain, lines)))  # noqa: T201
 
 
@@ -81,7 +89,7 @@ def best_layers(probe: Probe) -> list[float]:
     return [max(column) for column in zip(*layers, strict=True)]
 
 
-def _probes(probes: Probes | None) -> list[str]:
+def _probes(probes: Probes | None, labels: Mapping[str, str]) -> list[str]:
     if probes is None:
         return []
     chance = sum(probes.chance) / len(probes.chance)
@@ -89,7 +97,7 @@ def _probes(probes: Probes | None) -> list[str]:
     for probe in probes.probes:
         best = best_layers(probe)
         told = f"{percent(sum(best) / len(best))} {WHERE[probe.where]}"
-        shares.setdefault(LABELS[probe.model], []).append(told)
+        shares.setdefault(labels[probe.model], []).append(told)
     models = "; ".join(f"{name} {' and '.join(told)}" for name, told in shares.items())
     return [
         f"Linear probes for the {len(probes.targets)} digits of the thought's numbers, fitted to "
@@ -99,13 +107,13 @@ def _probes(probes: Probes | None) -> list[str]:
     ]
 
 
-def _again(found: Diagnosis) -> list[str]:
+def _again(found: Diagnosis, labels: Mapping[str, str]) -> list[str]:
     lines = []
     for one in found.again:
         later = one.tokens[1:]
         tokens = percent(sum(later) / len(later)) if later else "none"
         lines.append(
-            f'Asked for its thought again, the model "{LABELS[one.model]}" begins with it by '
+            f'Asked for its thought again, the model "{labels[one.model]}" begins with it by '
             f"itself in {percent(one.unasked)} of {whole(one.num_questions)} questions; given the "
             f"true tokens before, {tokens} of the others are its likeliest next ones; given only "
             f"the first, it writes {percent(one.whole)} of the thoughts to the end and "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from unspoken.recipe.records import Diagnosis, DigitsAtLevel, Probes, ThoughtAgain
-from unspoken.report.read.results import LABELS, PhaseResult
+from unspoken.report.read.results import PhaseResult
 from unspoken.report.show.diagnosis import WHERE, place_name
 from unspoken.report.show.palette import COLOURS, LIGHT
 from unspoken.report.show.plots import Drawn, Plot, new_figure, save_plots
@@ -21,14 +22,15 @@ _MOST_NAMES = 24
 
 def draw_diagnosis(phase: PhaseResult, folder: Path) -> list[Plot]:
     """The pictures for which there is something; PNG files go to `folder`/plots."""
-    found = phase.diagnosis or Diagnosis()
+    found, labels = phase.diagnosis or Diagnosis(), phase.labels
+    probes, again = partial(_probes, found.probes, labels), partial(_again, found.again, labels)
     return save_plots(
         phase.key,
         folder,
         [
             ("digits", "Right digits at each level of removal", partial(_digits, found.digits)),
-            ("probes", "The thought's digits, read off by layer", partial(_probes, found.probes)),
-            ("again", "The thought asked for again", partial(_again, found.again)),
+            ("probes", "The thought's digits, read off by layer", probes),
+            ("again", "The thought asked for again", again),
         ],
     )
 
@@ -69,7 +71,7 @@ def _digits(levels: list[DigitsAtLevel]) -> Drawn | None:
     )
 
 
-def _probes(probes: Probes | None) -> Drawn | None:
+def _probes(probes: Probes | None, labels: Mapping[str, str]) -> Drawn | None:
     if probes is None or not probes.probes:
         return None
     count, layers = len(probes.probes), len(probes.probes[0].shares)
@@ -84,7 +86,7 @@ def _probes(probes: Probes | None) -> Drawn | None:
             cmap="viridis",
             origin="lower",
         )
-        axis.set_title(f"{LABELS[probe.model]}, {WHERE[probe.where]}", fontsize=10)
+        axis.set_title(f"{labels[probe.model]}, {WHERE[probe.where]}", fontsize=10)
         axis.grid(visible=False)
         axis.yaxis.set_major_locator(MaxNLocator(3, integer=True))
         axis.set_ylabel("layer", fontsize=9)
@@ -109,7 +111,7 @@ def _shortened(text: str, limit: int = 60) -> str:
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
-def _again(models: list[ThoughtAgain]) -> Drawn | None:
+def _again(models: list[ThoughtAgain], labels: Mapping[str, str]) -> Drawn | None:
     if not models:
         return None
     figure, (axis,) = new_figure(3.0)
@@ -124,7 +126,7 @@ def _again(models: list[ThoughtAgain]) -> Drawn | None:
             color=COLOURS[one.model],
             marker="o",
             markersize=3.5,
-            label=LABELS[one.model],
+            label=labels[one.model],
         )
     axis.legend(loc="best", fontsize=9)
     return figure, "Given the question and the true tokens of the thought before each one."

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from unspoken.recipe.layout import INTERNALIZED, TEACHER
-from unspoken.report.read.results import LABELS, PhaseResult
+from unspoken.report.read.results import PhaseResult
 from unspoken.report.show.usual import UsualForm, find_usual_form, usual_answer
 
 #: A line of predictions.jsonl.
@@ -64,16 +64,16 @@ def choose_samples(phase: PhaseResult) -> list[AnswersShown]:
         verdicts = tuple(record.get("correct") for record in reversed(found.values()))
         same = kinds.setdefault(verdicts, [])
         if len(same) < most:
-            same.append(_side_by_side(phase.task, found))
+            same.append(_side_by_side(phase, found))
     order = sorted(kinds, key=lambda kind: [str(value) for value in kind], reverse=True)
     return [sample for kind in order for sample in kinds[kind]]
 
 
-def _side_by_side(task: str | None, found: dict[str, _Answer]) -> AnswersShown:
-    record = list(found.values())[-1]
+def _side_by_side(phase: PhaseResult, found: dict[str, _Answer]) -> AnswersShown:
+    task, record = phase.task, list(found.values())[-1]
     question, gold = str(record.get("question")), str(record.get("gold") or "")
     usual = find_usual_form(task, question, gold)
-    written = [_written(name, one) for name, one in found.items()]
+    written = [_written(name, phase.labels[name], one) for name, one in found.items()]
     if usual is not None:
         written = [replace(one, usual=usual_answer(task, question, one.pred)) for one in written]
     return AnswersShown(question, gold, written, usual)
@@ -96,14 +96,14 @@ def _by_question(answers: dict[str, list[_Answer]]) -> Iterator[dict[str, _Answe
             yield {name: found[question] for name, found in asked.items()}
 
 
-def _written(name: str, record: dict[str, Any]) -> Written:
+def _written(name: str, label: str, record: dict[str, Any]) -> Written:
     verdict = {True: "right", False: "wrong"}.get(record.get("correct"), "not graded")  # pyright: ignore
     generated = str(record.get("generated", ""))
     lines = generated.strip().splitlines()
     long = len(generated) > _LONG or len(lines) > 8
     return Written(
         name=name,
-        label=LABELS[name],
+        label=label,
         verdict=verdict,
         pred=str(record.get("pred") or ""),
         generated=generated,

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from unspoken.measure.stats import Ratio
 from unspoken.recipe.layout import DISTILLED, INTERNALIZED, REPORT_PAGE
 from unspoken.recipe.records import Classes
-from unspoken.report.read.results import LABELS, PhaseResult, RunResult, VariantResult
+from unspoken.report.read.results import PhaseResult, RunResult, VariantResult
 from unspoken.report.read.run import read_run
 from unspoken.report.show import numbers
 from unspoken.report.show.break_even import break_even
@@ -117,11 +117,11 @@ def _traces(run: RunResult) -> list[str]:
 
 def _break_even(run: RunResult) -> list[str]:
     """After how many questions the students have paid for themselves, in one line."""
-    words = {"never": "never", "unknown": "not known"}
+    words, labels = {"never": "never", "unknown": "not known"}, run.phases[-1].labels
     found: dict[str, list[str]] = {}
     for one in break_even(run):
         when = f"after {one.num_questions or 0:,} questions"
-        found.setdefault(LABELS[one.student], []).append(
+        found.setdefault(labels[one.student], []).append(
             f"{words.get(one.outcome, when)} (by {one.measure})"
         )
     parts = [f"{label} {', '.join(times)}" for label, times in found.items()]
