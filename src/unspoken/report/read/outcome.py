@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from unspoken.recipe import Schedule
@@ -90,14 +90,26 @@ def read_outcome(
         return Outcome(removed, longest, reason=f"the schedule had come no further{when}")
     if trained.state.schedule.get("search") is not None:
         return Outcome(removed, longest, reason=_describe_search(trained))
-    if removed is None:  # which lines of the log are this level's is not known either
-        return Outcome(None, longest)
+    return _with_waits(Outcome(removed, longest), trained, train, valid)
+
+
+def _with_waits(
+    outcome: Outcome,
+    trained: TrainingRecord,
+    train: Sequence[TrainPoint],
+    valid: Sequence[ValidPoint],
+) -> Outcome:
+    """The outcome with what its level waited for in vain, if its lines of the log are known."""
+    removed, settings = outcome.tokens_removed, trained.settings["schedule"]
+    if removed is None:
+        return outcome
     lowest = _lowest_mean([p for p in train if p.removed == removed], settings.get("window") or 1)
     accuracies = [p.accuracy for p in valid if p.removed == removed and p.accuracy is not None]
     best = max(accuracies, default=None)
     level = _name_level(trained.level)
     waits = [_wait_for_loss(level, lowest, settings), _wait_for_accuracy(level, best, settings)]
-    return Outcome(removed, longest, lowest, best, " and ".join(filter(None, waits)))
+    reason = " and ".join(filter(None, waits))
+    return replace(outcome, lowest_loss=lowest, best_accuracy=best, reason=reason)
 
 
 def _describe_search(trained: TrainingRecord) -> str:
