@@ -126,6 +126,10 @@ _JOINED_BEFORE = re.compile(
     r"|\\[dt]?frac\s*\{(?:[^{}]|\{[^{}]*\})*\}\s*\{\s*|\^\s*\{\s*)\Z"
 )
 _DENIED = re.compile(r"\bnot \$?\Z")
+_DENIED_AFTER = re.compile(
+    r"[\s$*\\)\]]{0,8}(?:(?:is|was|would be)(?:n't)? (?:clearly )?(?:not|wrong|incorrect|false)\b"
+    r"|(?:isn't|wasn't|can't|cannot) )"
+)
 _JOINED_AFTER = re.compile(
     r"\s*(?:[+^/]|\\(?:cdot|times|pm|mp|div|pi|sqrt|[dt]?frac)(?![a-z])"
     r"|(?:hundred|thousand|million|billion|trillion|dozen)\b)|[a-zA-Z](?![A-Za-z])(?<![mgslh])"
@@ -140,8 +144,8 @@ def expression_of_box(text: str, boxes: list[Box], box: Box) -> str:
     That is `-3` for `-\boxed{3}` and `\frac{3}{5}` for `\frac{\boxed{3}}{\boxed{5}}`, where the
     content alone is another number.
     """
-    before, after = text[max(0, box.start - 40) : box.start], text[box.end : box.end + 20]
-    if _DENIED.search(before):
+    before, after = text[max(0, box.start - 40) : box.start], text[box.end : box.end + 40]
+    if _DENIED.search(before) or _DENIED_AFTER.match(after):
         return f"not {box.content}"
     if not (_JOINED_BEFORE.search(before) or _JOINED_AFTER.match(after)):
         return box.content

@@ -18,6 +18,7 @@ from unspoken.measure.answers.clean import (
     last_boxes,
     tidy,
 )
+from unspoken.measure.answers.retraction import is_taken_back, takes_back
 
 _DECORATION = r"[ \t*_`]*"
 _LINE_START = r"^[ \t>*_#`]*"
@@ -315,7 +316,12 @@ def _find_box(whole: _Text) -> Statement | None:
     # Nothing of a box around it is thought.
     around = [each.start for each in whole.boxes if each.start <= box.start <= box.end <= each.end]
     start = min(around, default=box.start)
-    return Statement(start, tidy(expression_of_box(whole.text, whole.boxes, box)), None)
+    return Statement(start, _stated_by_box(whole, whole.boxes, box), None)
+
+
+def _stated_by_box(whole: _Text, boxes: list[Box], box: Box) -> str:
+    answer = tidy(expression_of_box(whole.text, boxes, box))
+    return f"not {answer}" if answer and is_taken_back(whole.text, box.end) else answer
 
 
 def _before(text: str, stated: Statement) -> str:
@@ -420,7 +426,7 @@ def _answer_after(whole: _Text, marker: re.Pattern[str], position: int) -> str:
     in_line = [box for box in whole.boxes if start <= box.start < end]
     if in_line:
         box = last_boxes(text, in_line)
-        return tidy(expression_of_box(text, in_line, box)) if box else ""
+        return _stated_by_box(whole, in_line, box) if box else ""
     end = _end_of_matrix(text, start, end)
     line = text[start : min(end, start + _MAX_LINE)]
     if marker is _HASHES and _is_heading(line, whole.text, end):
@@ -429,10 +435,12 @@ def _answer_after(whole: _Text, marker: re.Pattern[str], position: int) -> str:
     while leading := _LEADING_MARKER.match(line, start):
         start = leading.end()
     # "36. I hope it is correct." A decimal point has no space after it.
-    sentence_end = rf"[.!]\s+(?!{_GERMAN_MONTH}|(?:No|Wait|Actually|Sorry|Oops)\b)(?=[A-Z])"
+    sentence_end = rf"[.!]\s+(?!{_GERMAN_MONTH})(?=[A-Z])"
     if marker not in _SENTENCE_MARKERS:
         sentence_end = rf"(?<=[\d%)}}$]){sentence_end}|[.!]\s+(?=I hope\b)"
-    return tidy(re.split(sentence_end, line[start:], maxsplit=1)[0])
+    first, *others = re.split(sentence_end, line[start:], maxsplit=1)
+    is_refused = any(map(takes_back, others)) or is_taken_back(text, end)
+    return f"not {tidy(first)}" if is_refused and tidy(first) else tidy(first)
 
 
 def _end_of_matrix(text: str, start: int, end: int) -> int:

@@ -169,6 +169,7 @@ def _may_be_another(decimal: str, unit: str, is_money: bool, has_gap: bool) -> b
         (unit == "M" and not is_money)
         or (unit == "k" and has_gap)
         or is_decade
+        or (unit != "" and has_gap and decimal.endswith("."))  # 12. Hold on
         or (has_thousands and _COMMA_MONEY.fullmatch(unit) is not None)
     )
 

@@ -36,7 +36,7 @@ _NAME = re.compile(
     rf"|\( ?{_LETTER}(?: ?, ?{_LETTER})+ ?\)"  # (x, y)
     r"|[^\W\d_]{3,}(?:'s)?(?: [^\W\d_]+(?:'s)?){0,5}"  # total number of apples
 )
-_SUPPOSED = re.compile(r"(?:let|suppose|assum(?:e|ing)|if|when)\b", re.IGNORECASE)
+_SUPPOSED = re.compile(r"(?:let|suppose|assum(?:e|ing)|if|when|not)\b", re.IGNORECASE)
 _PRODUCT = re.compile(r"[abcxyz]{3}")
 _VARIABLE = re.compile(r"\(|\\|.?(?:$|[_( ])")
 _CONNECTOR = re.compile(r"so|thus|hence|therefore|finally|then|next|now", re.IGNORECASE)

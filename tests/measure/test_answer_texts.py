@@ -1,0 +1,62 @@
+"""Whole texts that were judged wrongly once, by kind, each beside texts that nearly say it."""
+
+from __future__ import annotations
+
+import pytest
+
+from unspoken.measure.grade import grade
+
+# kind -> (text, gold answer) that say the same
+RIGHT = {
+    "taken back": [
+        ("Final Answer: 12. This is correct.", "12"),
+        ("Final Answer: 12. That is right.", "12"),
+        ("Final Answer: 12. I hope it is correct.", "12"),
+        ("The answer is 12. Note that it is even.", "12"),
+        ("Final Answer: 12\n\nThis is correct.", "12"),
+        ("Final Answer: 12\n\nLet me know.", "12"),
+        ("\\boxed{6} is correct.", "6"),
+        ("\\boxed{6} is the answer, not 7.", "6"),
+        ("The answer is \\boxed{6}.", "6"),
+        ("The answer is 4.200,50 €.", "4200.5"),
+    ],
+}
+# and that do not
+WRONG = {
+    "taken back": [
+        ("Final Answer: 12. But it's 13.", "12"),
+        ("Final Answer: 12. However, it should be 13.", "12"),
+        ("Final Answer: 12. Correction: 13.", "12"),
+        ("Final Answer: 12. On second thought, 13.", "12"),
+        ("The answer is 12. But wait, it is 13.", "12"),
+        ("The answer is 12. Hmm, it should be 13.", "12"),
+        ("The answer is 12. This is not right.", "12"),
+        ("The answer is 12. That isn't right.", "12"),
+        ("\\boxed{6} is not correct. The correct answer is 7.", "6"),
+        ("$\\boxed{6}$ is wrong.", "6"),
+        ("\\boxed{6}. That is wrong.", "6"),
+        ("Final Answer: 12. Hold on.", "12"),
+        ("Final Answer: 12. Hmm, let me recheck. 13.", "12"),
+        ("Final Answer: 12\n\nCorrection: 13", "12"),
+        ("\\boxed{12}\n\nWait, that's wrong. It should be 13.", "12"),
+        ("Final Answer: x = 12. That is wrong.", "12"),
+        ("not \\boxed{x = 5}", "5"),
+        ("The answer is 12. However, that is wrong; it is 13.", "12"),
+        ("\\boxed{6} isn't right.", "6"),
+        ("\\boxed{6} cannot be the answer.", "6"),
+    ],
+}
+
+
+def _rows(table: dict[str, list[tuple[str, str]]]) -> list[tuple[str, str, str]]:
+    return [(kind, *row) for kind, rows in table.items() for row in rows]
+
+
+@pytest.mark.parametrize(("kind", "text", "gold"), _rows(RIGHT))
+def test_a_text_that_says_the_same_is_right(kind: str, text: str, gold: str) -> None:
+    assert grade(text, gold).correct is True
+
+
+@pytest.mark.parametrize(("kind", "text", "gold"), _rows(WRONG))
+def test_a_text_that_says_something_else_is_not(kind: str, text: str, gold: str) -> None:
+    assert grade(text, gold).correct is not True
