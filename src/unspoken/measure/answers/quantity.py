@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
+from unspoken.measure.answers.qualifiers import qualifies
+
 NUMERAL = (
     r"(?:(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[1-9][0-9]{0,2}(?: [0-9]{3})+(?![0-9])|[0-9]+)"
     r"(?:\.[0-9]*)?|\.[0-9]+)"
@@ -36,10 +38,10 @@ _CURRENCY = (
     r"|kr\.?(?![a-z])|Fr\. ?|[$€£¥₹₩₽₺₪₫₱฿₴₦₨]"
 )
 # Units are words of any language; letters of the Latin alphabet have no accent-free stand-in here.
+_MARK = "\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0900-\u109f\u1780-\u17ff"  # of a letter before it
 _UNIT_START = r"[^\W\d_]|[°%/¢$€£¥₹₩₽₺₪₫₱฿₴₦₨]"
-_UNIT = (
-    rf"(?:{_UNIT_START})(?:[^\W_]|[°%/¢$€£¥₹₩₽₺₪₫₱฿₴₦₨'*^{{}}. -]|[\u0300-\u036f\u0900-\u0dff])*"
-)
+_UNIT = rf"(?:{_UNIT_START})(?:[^\W_]|[°%/¢$€£¥₹₩₽₺₪₫₱฿₴₦₨'*^{{}}. -]|[{_MARK}])*"
+_UNIT_TOKEN = re.compile(rf"(?:[^\W\d_]|[{_MARK}])+|°[cf]?|[%/¢$€£¥₹₩₽₺₪₫₱฿₴₦₨]|\^-?[0-9]")
 _QUANTITY = re.compile(
     rf"([+-]?)\s*({_CURRENCY})?\s*([+-]?)\s*"
     rf"(?:([0-9]+)\s+(?:and\s+)?([0-9]+)\s*/\s*([0-9]+)"
@@ -75,8 +77,6 @@ _MULTIPLIERS = {
     for word in words.split()
 }
 _CJK_MULTIPLIERS = {"百": 2, "千": 3, "万": 4, "萬": 4, "만": 4, "亿": 8, "億": 8, "억": 8}
-# More than, half, times, parts, or, not: what follows a number in Chinese and makes it another.
-_NOT_CJK_UNITS = re.compile("[多余餘半几幾分至到或和与不约約左右以超]")
 _MONEY_SUFFIXES = {"k": 3, "m": 6, "b": 9, "bn": 9}
 _ORDINAL_SUFFIXES = {"st", "nd", "rd", "th"}
 # Of each unit its name here, then its other spellings: lower case, singular.
@@ -92,8 +92,9 @@ kr kr.; sek; nok; dkk; zloty pln zł; koruna czk kč; zar;
 mm millimeter millimetre; µm μm micrometer micrometre micron;
 cm centimeter centimetre; m meter metre; km kms kilometer kilometre;
 inch; foot ft feet; yard yd; mile mi; mg milligram; g gram; kg kgs kilogram kilo; ton tonne;
-ounce oz; ml milliliter millilitre; l liter litre; gallon gal; ms millisecond; second s sec;
-minute min; hour h hr hrs; day; week; month; year yr yrs; mile/hour mph; km/hour kph kmh;
+ounce oz; ml milliliter millilitre; l liter litre; gallon gal; ms millisecond; second s sec 秒 초;
+minute min 分钟 分鐘; hour h hr hrs 小时 小時 時間 시간; day 天;
+week; month; year yr yrs; mile/hour mph; km/hour kph kmh;
 ° degree deg; °c celsius; °f fahrenheit; radian rad; kelvin k; joule j; newton n; watt w;
 kw kilowatt; kwh; volt v; ohm ω; hz hertz; bit; byte; mb megabyte; gb gigabyte
 """
@@ -118,8 +119,7 @@ _NOT_UNITS = re.compile(
     r"|ones|twos|threes|fours|fives|sixes|sevens|eights|nines|tens|even|odd|fails?|failed|squared|cubed|pi|sqrt|sin|cos"
     r"|tan|log|ln|exp|infinity|factorial|divided|multiplied|base|zero|below|maybe|perhaps"
     r"|possibly|either|neither|nor|if|unless|wrong|incorrect|except|before|initially|originally|previously|without|none?|never"
-    r"|nothing|short|negative|cannot|impossible|undefined|is|are|was|were|oder|und|bis|ou|et|o|y|e|und"
-    r"|nicht|falsch|niet|geen|inte|ikke|nie|bukan|tidak|değil|faux|falso|mal|fois|veces|volte"
+    r"|nothing|short|negative|cannot|impossible|undefined|is|are|was|were|o|y|e"
 )
 
 
@@ -241,17 +241,14 @@ def _read_unit(text: str, has_gap: bool) -> tuple[str, ...] | None:
         return ()
     if len(text) > _MAX_UNIT_CHARACTERS or re.search(r"(?<!\^)(?<!\^-)[0-9]|[{}]", text):
         return None
-    tokens = re.findall(
-        r"(?:[^\W\d_]|[\u0300-\u036f\u0900-\u0dff])+|°[cf]?|[%/¢$€£¥₹₩₽₺₪₫₱฿₴₦₨]|\^-?[0-9]", text
-    )
+    tokens = _UNIT_TOKEN.findall(text)
     words = [token for token in tokens if token[0].isalpha()]
-    if _NOT_CJK_UNITS.search(text):
-        return None
-    if any(_NOT_UNITS.fullmatch(word) for word in words):
+    if qualifies(text, words) or any(_NOT_UNITS.fullmatch(word) for word in words):
         return None
     if not all(_may_be_unit(word, has_gap or word is not tokens[0]) for word in words):
         return None
-    return _canonical_unit(tokens) if tokens and tokens != ["a"] else None
+    is_unit = tokens not in ([], ["a"]) and not text.endswith("/")
+    return _canonical_unit(tokens) if is_unit else None
 
 
 def _may_be_unit(word: str, has_gap: bool) -> bool:
