@@ -8,15 +8,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from itertools import islice
-from typing import NamedTuple
 
-_BRACE = re.compile(
-    r"\\\\(?!boxed|fbox)|\\[{}]|(?P<box>\\(?:boxed|fbox)\s*\{)|(?P<open>\{)|(?P<close>\})",
-    re.DOTALL,
-)
-BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
-_MAX_BOXES, _MAX_BRACES, _MAX_GROUP = 200, 100_000, 50
+from unspoken.measure.answers.boxes import find_boxes, last_boxes
+
 _BOLD = re.compile(r"(?<![\w)])\*\*(.{1,200}?)\*\*(?![\w(])")
 _WRAPPED = re.compile(
     r"\$\$?([^$]+)\$\$?|\\\(((?:(?!\\\)).)*)\\\)|\\\[(.*)\\\]|\"([^\"]*)\"|'([^']*)'|[“”„]([^“”„]*)[“”]",
@@ -116,119 +110,6 @@ _NEGATION = re.compile(
 
 
 _CALLED = {"pi": r"\pi", "infinity": r"\infty"}
-
-
-#: What makes an expression of a box before or after it: -\boxed{3}, \boxed{3}^2, not \boxed{3}.
-_JOINED_BEFORE = re.compile(
-    r"(?:(?<![\w-])-|[=(,$]\s*-\s*|[\d^]|(?<=[\w})])\s*[/+]\s*"
-    r"|\\(?:ne|neq|cdot|times|pm|mp|div)\s*"
-    r"|\\(?:[dt]?frac|sqrt|ln|log|sin|cos|tan)(?:\[[^\[\]]*\])?\s*\{\s*"
-    r"|\\[dt]?frac\s*\{(?:[^{}]|\{[^{}]*\})*\}\s*\{\s*|\^\s*\{\s*)\Z"
-)
-_DENIED = re.compile(r"\bnot \$?\Z")
-_DENIED_AFTER = re.compile(
-    r"[\s$*\\)\]]{0,8}(?:(?:is|was|would be)(?:n't)? (?:clearly )?(?:not|wrong|incorrect|false)\b"
-    r"|(?:isn't|wasn't|can't|cannot) )"
-)
-_JOINED_AFTER = re.compile(
-    r"\s*(?:[+^/]|\\(?:cdot|times|pm|mp|div|pi|sqrt|[dt]?frac)(?![a-z])"
-    r"|(?:hundred|thousand|million|billion|trillion|dozen)\b)|[a-zA-Z](?![A-Za-z])(?<![mgslh])"
-)
-_SEGMENT_END = re.compile(r"\$|\\[()\[\]]|\n")
-_MAX_SEGMENT = 200
-
-
-def expression_of_box(text: str, boxes: list[Box], box: Box) -> str:
-    r"""Returns what a box states: its content, or the expression of which it is only a part.
-
-    That is `-3` for `-\boxed{3}` and `\frac{3}{5}` for `\frac{\boxed{3}}{\boxed{5}}`, where the
-    content alone is another number.
-    """
-    before, after = text[max(0, box.start - 40) : box.start], text[box.end : box.end + 40]
-    if _DENIED.search(before) or _DENIED_AFTER.match(after):
-        return f"not {box.content}"
-    if not (_JOINED_BEFORE.search(before) or _JOINED_AFTER.match(after)):
-        return box.content
-    left = max(0, box.start - _MAX_SEGMENT)
-    starts = [end.end() for end in _SEGMENT_END.finditer(text, left, box.start)]
-    start = starts[-1] if starts else left
-    end = _SEGMENT_END.search(text, box.end, box.end + _MAX_SEGMENT)
-    stop = end.start() if end else min(len(text), box.end + _MAX_SEGMENT)
-    found, position = "", start
-    for each in boxes:
-        if position <= each.start and each.end <= stop:
-            is_plain = re.fullmatch(r"[0-9.]+", each.content) and not text[each.start - 1].isalnum()
-            content = each.content if is_plain else f"({each.content})"
-            found, position = found + text[position : each.start] + content, each.end
-    return (found + text[position:stop]).strip()
-
-
-class Box(NamedTuple):
-    r"""A `\boxed{}` in a text, from `start` to `end`; an unclosed one has no content."""
-
-    start: int
-    end: int
-    content: str
-
-
-def find_boxes(text: str) -> list[Box]:
-    """Returns the boxes of a text in the order in which they begin; of very many the last ones."""
-    starts = [box.start() for box in BOX.finditer(text)]
-    if not starts:
-        return []
-    boxes: list[Box] = []
-    opened: list[re.Match[str]] = []
-    braces = _BRACE.finditer(text, starts[-_MAX_BOXES:][0])
-    for brace in islice(braces, _MAX_BRACES):
-        if brace.lastgroup in ("box", "open"):
-            opened.append(brace)
-        elif brace.lastgroup == "close" and opened:
-            start = opened.pop()
-            if start.lastgroup == "box":
-                boxes.append(Box(start.start(), brace.end(), text[start.end() : brace.start()]))
-    boxes += [Box(each.start(), each.end(), "") for each in opened if each.lastgroup == "box"]
-    return sorted(boxes)
-
-
-def last_boxes(text: str, boxes: list[Box]) -> Box | None:
-    r"""Returns the last box that has content, or the list of which it is the last part.
-
-    Boxes between which only commas, "and" or "or" stand are one list, whose content is theirs
-    with commas: `\boxed{3} or \boxed{5}` is `3, 5`. Where each has a name before it, `x =`, the
-    names are kept.
-    """
-    filled = [box for box in boxes if box.content.strip()]
-    if not filled:
-        return None
-    group = [filled.pop()]
-    while filled and len(group) < _MAX_GROUP and _joins(text[filled[-1].end : group[0].start]):
-        group.insert(0, filled.pop())
-    if len(group) == 1 or len({box.content.strip() for box in group}) == 1:
-        return group[-1]
-    heads = (text[max(0, box.start - 20) : box.start] for box in group)
-    names = [_NAME_AHEAD.search(head) for head in heads]
-    parts = [
-        f"{name[1]} = {box.content}" if name and all(names) else box.content
-        for name, box in zip(names, group, strict=True)
-    ]
-    return Box(group[0].start, group[-1].end, ", ".join(parts))
-
-
-_NAME_AHEAD = re.compile(r"([A-Za-z](?:_\{?\w\}?)?)\s*=\s*\$?\s*\Z")
-_BETWEEN = re.compile(
-    r"\\q?quad(?![a-z])|\\text(?![a-z])|\\[()\[\],; ]|[\s${}]|\b[A-Za-z](?:_\{?\w\}?)?\s*=(?!=)"
-)
-_MAX_BETWEEN = 60
-
-
-def _joins(gap: str) -> bool:
-    """Returns whether the text between two boxes says that they are one list."""
-    if len(gap) > _MAX_BETWEEN:
-        return False
-    return (
-        re.fullmatch(r"\s*(?:(?:[,;，、&]|and|or|as well as)\s*)+", _BETWEEN.sub(" ", gap))
-        is not None
-    )
 
 
 def tidy(text: str) -> str:

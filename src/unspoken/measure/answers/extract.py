@@ -10,14 +10,14 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from unspoken.measure.answers.clean import (
+from unspoken.measure.answers.boxes import (
     BOX,
     Box,
     expression_of_box,
     find_boxes,
     last_boxes,
-    tidy,
 )
+from unspoken.measure.answers.clean import tidy
 from unspoken.measure.answers.retraction import is_taken_back, takes_back
 
 _DECORATION = r"[ \t*_`]*"
