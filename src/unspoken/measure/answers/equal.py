@@ -27,6 +27,7 @@ from unspoken.measure.answers.quantity import (
     Quantity,
     numeral,
     read_quantity,
+    split_unit,
     units_agree,
 )
 from unspoken.measure.answers.structure import (
@@ -54,7 +55,9 @@ _RATIO = re.compile(
 _CHOICE = re.compile(
     r"(?:option |choice )?(?:([a-z])|[(\[]([a-z])[)\]]|([a-z])[.:)])"
     r"|(?:option |choice )?(?:[(\[]([a-j])[)\]][.:]?|([a-j])[.:)])"
-    r" (?!(?:or|and|is|but|not)\b)(\S.*)",
+    r" (?!(?:or|and|is|but|not)\b)(\S.*)"
+    # C - Paris, but C - d is algebra
+    r"|(?:option |choice )?(?-i:([A-J])) - (?=[^\W\d_]{3})(?!(?:and|but|not|[abcxyz]{3})\b)(.+)",
     re.IGNORECASE,
 )
 _MAX_CHOICE_CHARACTERS = 200
@@ -112,7 +115,8 @@ def answers_equal(predicted: str, gold: str) -> bool:
        can be equal, not `1.5`.
     9. Numbers with currency, thousands separators, units, fractions, mixed numbers, percent,
        powers of ten. A missing unit agrees with any, so `50%` equals `50` (gold answers of
-       percentage questions are often written so) but never `0.5`. Units are not converted.
+       percentage questions are often written so) but never `0.5`. Units are not converted, and
+       an expression may have one, too: `36\pi cm^3`.
     10. Arithmetic that was not carried out (`7 * 8`) is not its value: a model that repeats the
         question has not answered it. It equals the same numbers in another order, if these give
         the same value.
@@ -204,6 +208,7 @@ class _Comparison:
             self._equal_lists,
             _equal_ratios,
             _equal_quantities,
+            self._equal_measured,
             _equal_arithmetic,
             _equal_expressions,
         )
@@ -355,6 +360,16 @@ class _Comparison:
             return False
         return self._equal_in_any_order(one, other)
 
+    def _equal_measured(self, first: str, second: str) -> bool | None:
+        """Compares expressions of which at least one has a unit behind it."""
+        split = [split_unit(answer) for answer in (first, second)]
+        if not any(split):
+            return None
+        (one, unit), (other, other_unit) = (
+            each or (answer, ()) for each, answer in zip(split, (first, second), strict=True)
+        )
+        return units_agree(unit, other_unit) and self.same(one, other)
+
     def _equal_in_order(self, first: Sequence[str], second: Sequence[str]) -> bool:
         return len(first) == len(second) and all(map(self.same, first, second))
 
@@ -437,8 +452,9 @@ def _read_choice(text: str) -> tuple[str, str] | None:
     match = _CHOICE.fullmatch(text) if len(text) <= _MAX_CHOICE_CHARACTERS else None
     if match is None:
         return None
-    *letters, label = match.groups()
-    return next(letter for letter in letters if letter).casefold(), (label or "").casefold()
+    *letters, label, letter, dashed = match.groups()
+    letter = next(each for each in (*letters, letter) if each)
+    return letter.casefold(), (label or dashed or "").casefold()
 
 
 def _read_relation(text: str) -> list[str] | None:

@@ -84,7 +84,15 @@ _END_TOKEN = re.compile(
     r"(?:[_▁]token)?|eo[tms](?:[_▁]id)?|return|call|user)[|｜]>"
     r"|<[|｜](?:observation|role_end|assistant_end|end_?of_?response|END_RESPONSE)[|｜]>"
     r"|\[\|endofturn\|\]|<seed:eos>|<eoa>"
-    r"|</s>|<eos>|<pad>|<\|pad\|>|\[EOS\]|\[/?INST\]|<(?:end|start)_of_turn>",
+    r"|<[|｜](?:assistant|message_end|endofprompt|fim_(?:pad|prefix|middle|suffix))[|｜]>|<turn\|>"
+    r"|</s>|<eos>|<pad>|<unk>|<\|pad\|>|\[EOS\]|\[/?INST\]|<(?:end|start)_of_turn>",
+    re.IGNORECASE,
+)
+# How a turn begins: <s>, <|im_start|>assistant, <start_of_turn>model, <｜Assistant｜> ...
+_START_TOKENS = re.compile(
+    r"(?:\s*(?:<s>|<bos>|<[|｜](?:begin[_▁]of[_▁](?:text|sentence)|startoftext|assistant)[|｜]>"
+    r"|<\|im_start\|>assistant\b|<start_of_turn>model\b"
+    r"|<\|start_header_id\|>assistant<\|end_header_id\|>))+",
     re.IGNORECASE,
 )
 _CALCULATION = re.compile(r"<<[^<>]*>>")  # GSM8K's notes for a calculator: 9*2=$<<9*2=18>>18
@@ -221,6 +229,8 @@ class _Spoken(NamedTuple):
 def _find_spoken(text: str) -> _Spoken:
     if len(text) > MAX_CHARACTERS:
         return _Spoken("", "", None, "", is_stated=False)
+    if start := _START_TOKENS.match(text):
+        text = text[start.end() :]
     text = _THOUGHT_TAG.sub(_as_think_tag, text)
     inside, closed, after = _split_thought(text)
     spoken = _without_recitation(_spoken_part(text))

@@ -36,7 +36,8 @@ _CHOICE_LEAD_IN = re.compile(
     re.IGNORECASE,
 )
 _SAID_OF_CHOICE = re.compile(
-    r"^(\(?[A-J]\)?) is (?:the )?(?:correct|right|best)(?: answer| option| choice| one)?$",
+    r"^(?:(?i:so|thus|hence|therefore),? )?(?:(?i:the )?(?i:option|choice|answer) )?"
+    r"(\(?[A-J]\)?) is (?:the )?(?:correct|right|best)(?: answer| option| choice| one)?$",
 )
 #: "The interval is" before an interval, "the solutions are" before x = 3.
 _STRUCTURE_LEAD_IN = re.compile(

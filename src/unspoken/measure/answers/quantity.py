@@ -51,6 +51,9 @@ _QUANTITY = re.compile(
     rf"(?:[eE]([+-]?[0-9]{{1,3}})|\s*[*xX]\s*{_TEN_TO})?)"
     rf"(\s*)({_UNIT})?"
 )
+_EXPRESSION_WITH_UNIT = re.compile(
+    r"(.*(?:[0-9)}!]|\\pi)) ((?=[a-z])([A-Za-z]{2,})(?: ?[/^{}0-9]|[A-Za-z .])*)"
+)
 _IS_DECIMAL_COMMA = re.compile(
     rf"{_DECIMAL_COMMA}|{_COMMA_WITH_UNIT}|[0-9]+(?:'[0-9]{{3}})+,[0-9]+"
 )
@@ -314,6 +317,21 @@ def _counts_other_things(less: tuple[str, ...], more: tuple[str, ...]) -> bool:
         return True
     head = more[: more.index("of")] if "of" in more else ()
     return bool(head) and not set(head) & set(less)
+
+
+def split_unit(text: str) -> tuple[str, tuple[str, ...]] | None:
+    r"""Returns an expression that is no plain number, and its unit: 36\pi and ("cm", "^3").
+
+    Letters alone may be variables, so a unit of one has to be a longer measure or word.
+    """
+    if len(text) > MAX_QUANTITY_CHARACTERS:
+        return None
+    match = _EXPRESSION_WITH_UNIT.fullmatch(text)
+    if match is None or not (len(match[3]) > 3 or is_measure(match[3])):
+        return None
+    is_number = match[3].casefold() in _MULTIPLIERS
+    unit = None if is_number else _read_unit(match[2], has_gap=True)
+    return (match[1], unit) if unit else None
 
 
 def is_measure(text: str) -> bool:
