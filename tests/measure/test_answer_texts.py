@@ -100,6 +100,24 @@ RIGHT = {
         ("Final Answer: 42<|fim_pad|>", "42"),
         ("Final Answer: 42<|message_end|>", "42"),
     ],
+    "powers that nobody calculates": [
+        ("Final Answer: (1/2)^{55}", "2^{-55}"),
+        ("Final Answer: $\\left(\\frac13\\right)^{60}$", "3^{-60}"),
+        ("Final Answer: (1/3)^{60}", "1/3^{60}"),
+        ("Final Answer: 1-2^{-60}", "1 - \\frac{1}{2^{60}}"),
+        ("Final Answer: \\frac{2^{10}}{3^{10}}", "(2/3)^{10}"),
+        ("Final Answer: 3/2^{70}", "3 \\times 2^{-70}"),
+        ("Final Answer: 1-\\frac{364^{20}}{365^{20}}", "1-\\left(\\frac{364}{365}\\right)^{20}"),
+    ],
+    "thousands of something": [
+        ("Final Answer: 100k people", "100000"),
+        ("Final Answer: 20k steps", "20000"),
+        ("Final Answer: 1.5M people", "1500000"),
+        ("Final Answer: 100K miles", "100000 miles"),
+    ],
+    "struck out": [
+        ("Final Answer: ~~15~~ 16", "16"),
+    ],
 }
 # and that do not
 WRONG = {
@@ -202,6 +220,28 @@ WRONG = {
         ("<s>Final Answer: 42</s>Final Answer: 43", "43"),
         ("Final Answer: 42<turn|>Final Answer: 43", "43"),
         ("<bos><start_of_turn>model\n<think>Final Answer: 42<end_of_turn>", "42"),
+    ],
+    "powers that nobody calculates": [
+        ("Final Answer: (1/2)^{55}", "2^{-56}"),
+        ("Final Answer: (1/2)^{55}", "2^{55}"),
+        ("Final Answer: 1-2^{-60}", "1"),
+        ("Final Answer: 1-2^{-60}", "1-2^{-61}"),
+        ("Final Answer: 1-2^{-60}", "1+2^{-60}"),
+        ("Final Answer: 2^{10}-1", "1023"),
+        ("Final Answer: 3/2^{70}", "2/3^{70}"),
+        ("Final Answer: 3^2 + 4^2", "5^2"),
+    ],
+    "thousands of something": [
+        ("Final Answer: n = 3k", "3000"),
+        ("Final Answer: 100k people", "100"),
+        ("Final Answer: 100k people", "100000 steps"),
+        ("Final Answer: 3m people", "3000000"),
+    ],
+    "struck out": [
+        ("Final Answer: ~~15~~", "15"),
+        ("Final Answer: ~~15~~ 16", "15"),
+        ("The answer is closest to 12.", "12"),
+        ("The answer is nearest to 12.", "12"),
     ],
 }
 

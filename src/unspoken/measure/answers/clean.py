@@ -57,6 +57,7 @@ _IN_LINE = r"(?<![\w\\])\$([^$\s](?:[^$]*[^$\s])?)\$(?![0-9])"
 _REWRITES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
+        (r"~~[^~]{1,200}~~", " "),
         (_IN_LINE, r"\1"),
         (r"(?<!\\)\\\(((?:(?!\\[()]).){1,200})(?<!\\)\\\)", r"\1"),
         (r"(?<=[0-9])\s*\\q?quad\s*(?=-?[0-9])", ", "),

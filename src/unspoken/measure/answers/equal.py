@@ -572,8 +572,15 @@ def _equal_arithmetic(first: str, second: str) -> bool | None:
     unevaluated = [_is_unevaluated(answer) for answer in (first, second)]
     if not any(unevaluated):
         return None
+    if "^" in first and "^" in second:  # (1/2)^{55} and 2^{-55}
+        return _numbers_in(first) == _numbers_in(second) and _equal_expressions(first, second)
     numbers = [Counter(re.findall(NUMERAL, answer)) for answer in (first, second)]
     return all(unevaluated) and numbers[0] == numbers[1] and _equal_expressions(first, second)
+
+
+def _numbers_in(text: str) -> set[str]:
+    """Returns the numbers of a power, of which the one says nothing: 1 - 1/2^60 is 1 - 2^-60."""
+    return set(re.findall("[0-9.]+", text)) - {"1"}
 
 
 def _is_unevaluated(text: str) -> bool:

@@ -124,7 +124,8 @@ _LABEL = re.compile(
 _TAKES_FROM = re.compile(
     r"\b(?:percent(?:age)?|share|rest|all|any|each|many|few|ratio|integral|derivative|value) of"
     r"(?: (?:the|these|those|his|her|its|their|all))?\s*$"
-    r"|\b(?:from|near|next to|close to|prior to|beside|past|against|like|by means of)\s*$",
+    r"|\b(?:from|near(?:est)?|(?:next|close(?:st|r)?|nearest|nearer|prior) to|beside|past|against"
+    r"|like|by means of)\s*$",
     re.IGNORECASE,
 )
 _NUMBER = re.compile(

@@ -81,6 +81,8 @@ _MULTIPLIERS = {
 }
 _CJK_MULTIPLIERS = {"百": 2, "千": 3, "万": 4, "萬": 4, "만": 4, "亿": 8, "億": 8, "억": 8}
 _MONEY_SUFFIXES = {"k": 3, "m": 6, "b": 9, "bn": 9}
+_COUNT_SUFFIXES = {"k", "K", "M"}
+_COUNTED = re.compile("[a-z]{4,}")
 _ORDINAL_SUFFIXES = {"st", "nd", "rd", "th"}
 # Of each unit its name here, then its other spellings: lower case, singular.
 _UNIT_TABLE = """
@@ -220,6 +222,8 @@ def _split_multiplier(unit: str, is_money: bool, has_gap: bool) -> tuple[int, st
             first, _, rest = unit.strip().partition(" ")
         return power, unit
     if not has_gap and is_money and first.casefold() in _MONEY_SUFFIXES:
+        return _MONEY_SUFFIXES[first.casefold()], rest
+    if not has_gap and first in _COUNT_SUFFIXES and _COUNTED.match(rest):  # 100K people
         return _MONEY_SUFFIXES[first.casefold()], rest
     if not has_gap and first == "k" and (not rest or is_measure(rest)):
         return 3, rest
