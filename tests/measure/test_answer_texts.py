@@ -118,6 +118,19 @@ RIGHT = {
     "struck out": [
         ("Final Answer: ~~15~~ 16", "16"),
     ],
+    "labels": [
+        ("Final Answer: Bob: 4, Alice: 3", "Alice: 3, Bob: 4"),
+        ("Final Answer: Alice: 3; Bob: 4", "Bob: 4; Alice: 3"),
+        ("Final Answer: Width: 5, Length: 10", "Length: 10, Width: 5"),
+        ("Final Answer: x: 2, y: 3", "x = 2, y = 3"),
+        ("Final Answer: min: 3, max: 7", "max: 7, min: 3"),
+        ("Final Answer: Total: 12", "12"),
+        ("Final Answer: The total is 12", "The sum is 12"),
+        ("Final Answer: boys: 12", "12"),
+        ("Final Answer: Alice has 3", "3"),
+        ("Final Answer: Alice has 3", "Alice: 3"),
+        ("Final Answer: The total number of apples is 12", "Number of apples: 12"),
+    ],
 }
 # and that do not
 WRONG = {
@@ -242,6 +255,17 @@ WRONG = {
         ("Final Answer: ~~15~~ 16", "15"),
         ("The answer is closest to 12.", "12"),
         ("The answer is nearest to 12.", "12"),
+    ],
+    "labels": [
+        ("Final Answer: Alice: 3, Bob: 4", "Carol: 3, Bob: 4"),
+        ("Final Answer: Alice: 3, Bob: 4", "Alice: 4, Bob: 3"),
+        ("Final Answer: Alice: 3, Bob: 4", "Alice: 3"),
+        ("Final Answer: boys: 12", "girls: 12"),
+        ("Final Answer: Alice has 3", "Bob has 3"),
+        ("Final Answer: Alice is 3", "Bob is 3"),
+        ("Final Answer: Monday: 5", "Tuesday: 5"),
+        ("Final Answer: The perimeter is 12", "The area is 12"),
+        ("Final Answer: Alice has 3 and Bob has 4", "Carol has 3 and Bob has 4"),
     ],
 }
 

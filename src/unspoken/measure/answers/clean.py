@@ -103,6 +103,14 @@ _LEAD_IN = re.compile(
     rf"|[^\W\d_](?:[^\W\d_]| ){{2,40}}:)\s*{_NUMBER_AHEAD}",
     re.IGNORECASE,
 )
+#: What leads to a number without saying of what.
+_NO_NAME = re.compile(
+    r"an?|all|altogether|amounts?|and|answers?|are|be|became|becomes?|by|correct|counts?|costs?"
+    r"|equals?|exactly|final|find|for|gets?|gives?|given|had|has|have|hence|her?|his?|i|in|is|its?|left"
+    r"|make|me|means?|must|my|now|numbers?|of|on|or|our|overall|prices?|results?|s|she|so"
+    r"|solutions?|statement|sums?|that|the|their|then|there|therefore|they|this|thus|to|totals?|use"
+    r"|values?|was|we|were|which|will|with|would|x|y|you"
+)
 _NEGATION = re.compile(
     r"\b(?:not|never|no|doubt\w*|unlikely|if|suppose|assum(?:e|ing))\b|n't\b|^(?:half|twice|thrice|double|triple)\b"
     r"|^(?:option|choice|answer) ?\(?[A-J]\)? ?:",
@@ -160,6 +168,18 @@ def _without_environment(answer: str) -> str:
 def as_text(answer: str) -> str:
     """Returns the form in which equal strings are equal: case and spaces around signs gone."""
     return re.sub(r"\s*([+*/^()\[\]{}=<>|:-])\s*", r"\1", answer.casefold())
+
+
+def names_other_things(first: str, second: str) -> bool:
+    """Whether the words that lead to two numbers say different things: boys: 12, girls: 12."""
+    words, others = _naming_words(first), _naming_words(second)
+    return bool(words and others) and words.isdisjoint(others)
+
+
+def _naming_words(answer: str) -> set[str]:
+    match = _LEAD_IN.match(answer)
+    words = re.findall(r"[^\W\d_]+", match[1].casefold()) if match else []
+    return {word.removesuffix("s") for word in words if not _NO_NAME.fullmatch(word)}
 
 
 def without_lead_in(answer: str) -> str:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
-from unspoken.measure.answers.clean import as_text, clean
+from unspoken.measure.answers.clean import as_text, clean, names_other_things
 from unspoken.measure.answers.expression import (
     Undecided,
     constant_ratio,
@@ -20,7 +20,7 @@ from unspoken.measure.answers.expression import (
     read_expression,
     same_value,
 )
-from unspoken.measure.answers.prose import Words, readings
+from unspoken.measure.answers.prose import Words, labels_as_names, readings
 from unspoken.measure.answers.quantity import (
     MAX_QUANTITY_CHARACTERS,
     NUMERAL,
@@ -150,8 +150,8 @@ def compare_answers(predicted: str, gold: str, *, words: Words = "sentence") -> 
     if max(len(predicted), len(gold)) > MAX_ANSWER_CHARACTERS:
         same = predicted.strip().casefold() == gold.strip().casefold()
         return same and bool(gold.strip())
-    first, second = clean(predicted), clean(gold)
-    if not first or not second:
+    first, second = labels_as_names(clean(predicted)), labels_as_names(clean(gold))
+    if not first or not second or names_other_things(first, second):
         return False
     if as_text(first) == as_text(second):
         return True

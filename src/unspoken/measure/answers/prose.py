@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 
 from unspoken.measure.answers.clean import without_lead_in
 from unspoken.measure.answers.quantity import is_measure, read_quantity
-from unspoken.measure.answers.structure import is_name
+from unspoken.measure.answers.structure import is_name, split_list
 from unspoken.measure.answers.times import read_clock, read_date
 
 #: Words that may be taken away: "The total is" alone, also what stands around an answer, or all
@@ -153,6 +153,7 @@ _UNIT_END = re.compile(
     re.IGNORECASE,
 )
 _NEAR = 0.02
+_LABELLED = re.compile(r"([A-Za-z]|[^\W\d_]{3}(?:[^\W\d_]| (?=\w)){0,30}): ?([^=]+)")
 _NAMED_APPROXIMATION = re.compile(r"([^=]{1,40}?) ?\\(?:approx|in) ?([^=]+)")
 
 
@@ -185,6 +186,15 @@ def readings(text: str, words: Words) -> list[str]:
     if words == "sentence" and read_quantity(text) is None and read_date(text) is None:
         text = _number_of_sentence(text) or text
     return [text]
+
+
+def labels_as_names(text: str) -> str:
+    """Returns "Bob = 4, Alice = 3" for "Bob: 4, Alice: 3"."""
+    parts = (split_list(text) if ":" in text and len(text) <= _MAX_CHARACTERS else None) or []
+    labels = [_LABELLED.fullmatch(part) for part in parts]
+    if len({label[1] for label in labels if label}) < max(2, len(parts)):
+        return text
+    return ", ".join(f"{label[1]} = {label[2]}" for label in labels if label)
 
 
 def _without_hedge(text: str) -> str:
