@@ -131,6 +131,24 @@ RIGHT = {
         ("Final Answer: Alice has 3", "Alice: 3"),
         ("Final Answer: The total number of apples is 12", "Number of apples: 12"),
     ],
+    "markers of other languages": [
+        ("Paso 1: 40 + 2 = 42\nLa respuesta es 42.", "42"),
+        ("La respuesta es: 42 manzanas.", "42"),
+        ("Die Antwort ist 42.", "42"),
+        ("La réponse est 42.", "42"),
+        ("答えは42です。", "42"),
+        ("ステップ1: 40 + 2 = 42\n答え：42", "42"),
+        ("정답: 42", "42"),
+        ("คำตอบคือ 42", "42"),
+        ("Hatua ya 1: 40 + 2 = 42\nJibu ni 42.", "42"),
+        ("উত্তর: 42", "42"),
+        ("దశ 1\nసమాధానం 42.", "42"),
+        ("答：42", "42"),
+        ("故选：B", "B"),
+        ("故选B。", "B"),
+        ("答案选B", "B"),
+        ("उत्तर: ४२", "42"),
+    ],
 }
 # and that do not
 WRONG = {
@@ -266,6 +284,21 @@ WRONG = {
         ("Final Answer: Monday: 5", "Tuesday: 5"),
         ("Final Answer: The perimeter is 12", "The area is 12"),
         ("Final Answer: Alice has 3 and Bob has 4", "Carol has 3 and Bob has 4"),
+    ],
+    "markers of other languages": [
+        ("La respuesta es 43.", "42"),
+        ("La respuesta no es 42.", "42"),
+        ("La respuesta es 42 o 43.", "42"),
+        ("La respuesta es menos de 42.", "42"),
+        ("La respuesta es más de 42.", "42"),
+        ("Die Antwort ist nicht 42.", "42"),
+        ("Die Antwort ist fast 42.", "42"),
+        ("La réponse est plus de 42.", "42"),
+        ("答えは42ではない。", "42"),
+        ("答えは42以上です。", "42"),
+        ("正答は42", "43"),
+        ("故选：B", "A"),
+        ("La respuesta es 42.\nAnswer: 43", "42"),
     ],
 }
 

@@ -47,6 +47,16 @@ _ANSWER = re.compile(
     r"|(?<![终終后後])答案(?:应该|應該)?[ \t*_`]*[:：是为為]+",
     _FLAGS,
 )
+# La respuesta es 42, Die Antwort lautet 42, 答え：42, 故选：B, and others' "the answer is".
+_OTHER_ANSWER = re.compile(
+    rf"{_UNQUOTED}(?:la respuesta (?:final |correcta )?es|la réponse (?:finale )?est"
+    r"|die (?:endgültige |richtige )?antwort (?:ist|lautet)|a resposta (?:final |correta )?é"
+    r"|la risposta (?:finale )?è|het antwoord is|jibu ni)\b[:：]?"
+    r"|คำตอบคือ|సమాధానం[:：]?|(?:উত্তর|उत्तर|ответ|정답|답)[ \t]*[:：]"
+    r"|^[ \t*]*(?:答|答え|正解)[ \t*]*[:：]|(?:答え|正解)は"
+    r"|(?:故|应|應|答案|所以|因此)[选選][择擇]?[ \t]*[:：]?(?=[ \t]*[(（]?[A-J](?![A-Za-z]))",
+    _FLAGS,
+)
 _ANSWER_SENTENCE = re.compile(rf"{_NOT_FINAL}{_UNQUOTED}answer{_DECORATION}is\b", _FLAGS)
 _A = re.compile(rf"{_LINE_START}A{_DECORATION}[:：]", _FLAGS)
 
@@ -59,9 +69,10 @@ _MARKERS = (
     _FINAL_ANSWER_SENTENCE,
     _ANSWER,
     _ANSWER_SENTENCE,
+    _OTHER_ANSWER,
     _A,
 )
-_SENTENCE_MARKERS = (_FINAL_ANSWER_SENTENCE, _ANSWER_SENTENCE)
+_SENTENCE_MARKERS = (_FINAL_ANSWER_SENTENCE, _ANSWER_SENTENCE, _OTHER_ANSWER)
 
 _SUPPOSING = re.compile(
     r"\b(?:suppose|assume|assuming|if|whether)(?: that)? (?:the |my )?(?:(?:final|correct) )?\Z",
@@ -153,7 +164,7 @@ def extract_answer(text: str) -> str:
     r"""Returns the final answer that a text states, or "" where it states none.
 
     The most specific kind of marker in the text decides, in this order: `<answer>`, `Final
-    Answer:`, `\boxed{}`, `####`, "the final answer is", `Answer:`, "the answer is", `A:` at the
+    Answer:`, `\boxed{}`, `####`, "the final answer is", `Answer:`, "the answer is" (and in some other languages), `A:` at the
     start of a line, and, with none of these, a single `#` directly before the end. Markers are
     case-insensitive and may stand in Markdown bold or headings. The answer is the first line with
     content after the marker; a `\boxed{}` in that line is the answer, and several boxes with only
