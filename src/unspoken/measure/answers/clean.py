@@ -30,6 +30,7 @@ _CHARACTERS = str.maketrans(
     | dict.fromkeys("✓✔✅☑", "")
     | {"π": r"\pi ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "∪": r"\cup "}
     | {"±": r"\pm ", "∓": r"\mp ", "≠": r"\ne ", "≈": r"\approx ", "∈": r"\in ", "∅": r"\emptyset "}
+    | {"⟨": r"\langle ", "⟩": r"\rangle "}
 )
 # Digits of other scripts: ४२, ٤٢, ３６.
 _FOREIGN_DIGIT = re.compile(r"(?![0-9])\d")
@@ -37,6 +38,11 @@ _FOREIGN_DIGIT = re.compile(r"(?![0-9])\d")
 
 def _superscript(run: re.Match[str]) -> str:
     return "^{" + unicodedata.normalize("NFKC", run[0]).replace("−", "-") + "}"
+
+
+def _subscript(run: re.Match[str]) -> str:
+    digits = unicodedata.normalize("NFKC", run[0]).replace("−", "-")
+    return f"_{digits}" if len(digits) == 1 else f"_{{{digits}}}"
 
 
 def _vulgar_fraction(sign: re.Match[str]) -> str:
@@ -61,7 +67,12 @@ _REWRITES = tuple(
         (_IN_LINE, r"\1"),
         (r"(?<!\\)\\\(((?:(?!\\[()]).){1,200})(?<!\\)\\\)", r"\1"),
         (r"(?<=[0-9])\s*\\q?quad\s*(?=-?[0-9])", ", "),
-        (r"(?<![\w\\])(?i:infinity)(?!\w)", r"\\infty "),
+        (r"(?<![\w\\])(?:(?i:infinity)|inf|oo)(?!\w)", r"\\infty "),
+        (r"\\varnothing(?![a-z])|^\\?\{ ?\\?\}$", r"\\emptyset"),
+        (r"\+/-|^\+-(?= ?[0-9])|\b(?i:plus or minus)\b", r"\\pm "),
+        (r"</?(?:b|i|p|em|strong|span|div|code|br) ?/?>", " "),
+        (r"\\mathbb ([A-Z])(?![A-Za-z])", r"\\mathbb{\1}"),
+        (r"\\(?:underline|textcolor ?\{[a-z]+\}|color ?\{[a-z]+\}) ?\{([^{}]*)\}", r"\1"),
         (r"(?<![\w.])([0-9]{1,9})\.([0-9]{0,9})\\overline ?\{([0-9]{1,9})\}", _repeating),
         (
             r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mbox|operatorname)"
@@ -86,6 +97,7 @@ _REWRITES = tuple(
         (r"\\frac\s*([0-9])\s*([0-9])", r" \1/\2 "),
         (r"\\frac\s*\{\s*(-?[0-9.,]+)\s*\}\s*\{\s*(-?[0-9.,]+)\s*\}", r" \1/\2 "),
         (r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+", _superscript),
+        (r"[₀₁₂₃₄₅₆₇₈₉₋]+", _subscript),
         (r"[¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞]", _vulgar_fraction),
         (r"√\s*([0-9]+|\([^()]*\))", r"\\sqrt{\1}"),
         (r"(^|[,;(\[=]\s*|\b(?:and|or|is)\s+)(?i:negative|minus)\s+(?=[$€£¥₹]?\.?[0-9\\])", r"\1-"),
@@ -118,6 +130,9 @@ _NEGATION = re.compile(
 )
 
 
+# In (1, 234) the space tells a pair from a number.
+_SPACE_AFTER_COMMA = re.compile(r", (?![0-9]{3}(?![0-9]))")
+_ARTICLE = re.compile(r"^(?:the (?=\w{2})|an? (?=[^\W\d_]{3})(?![abcxyz]{3}\b))")
 _CALLED = {"pi": r"\pi", "infinity": r"\infty"}
 
 
@@ -166,8 +181,14 @@ def _without_environment(answer: str) -> str:
 
 
 def as_text(answer: str) -> str:
-    """Returns the form in which equal strings are equal: case and spaces around signs gone."""
-    return re.sub(r"\s*([+*/^()\[\]{}=<>|:-])\s*", r"\1", answer.casefold())
+    """Returns the form in which equal strings are equal.
+
+    Case, spaces around signs, those behind commas in brackets, and an article are gone.
+    """
+    text = re.sub(r"\s*([+*/^()\[\]{}=<>|:-])\s*", r"\1", answer.casefold())
+    if "(" in text:
+        text = _SPACE_AFTER_COMMA.sub(",", text)
+    return _ARTICLE.sub("", text)
 
 
 def names_other_things(first: str, second: str) -> bool:

@@ -82,6 +82,7 @@ _BASES = [
 ]
 _ARITHMETIC = re.compile(r"[0-9\s+\-*/^().,{}]+")
 _OPERATION = re.compile(r"[0-9)}]\s*(?:[+*/-]\s*)+[({.0-9]")
+_PRODUCT = re.compile(r"[A-Za-z](?: ?[ *] ?[A-Za-z]){1,3}")  # x y, m * n
 _FRACTION_OF_POWER = re.compile(r"-?[0-9]+ ?/ ?\(?[0-9]+ ?\^ ?(?:[0-9]+|\{ ?[0-9]+ ?\})\)?")
 _RELATION = re.compile(r"\\(?:le|ge|ne)(?![a-z])|<|>")
 _AND = re.compile(r"(?<![A-Za-z\\])and(?![A-Za-z])")
@@ -592,7 +593,15 @@ def _is_unevaluated(text: str) -> bool:
     )
 
 
+def _factors(product: str) -> str:
+    """Returns "xy" for x y, y * x and xy; of capitals, which may be matrices, the order counts."""
+    letters = re.sub("[ *]", "", product)
+    return "".join(sorted(letters)) if letters.islower() else letters
+
+
 def _equal_expressions(first: str, second: str) -> bool:
+    if _PRODUCT.fullmatch(first) or _PRODUCT.fullmatch(second):
+        return _factors(first) == _factors(second)
     expressions = []
     for answer in (first, second):
         # words are no products of letters

@@ -157,8 +157,11 @@ def _tokenize(text: str) -> list[str]:
 
 
 def _split_letters(letters: str) -> str:
-    """Returns a product of single letters, such as xy or abc; other words are words."""
-    if len(letters) > _MAX_PRODUCT or (len(letters) > 1 and not set(letters) <= set("abcxyz")):
+    """Returns a product of single letters, such as mv or abc; other words are words."""
+    is_pair = len(letters) == 2 and letters.islower()
+    if len(letters) > _MAX_PRODUCT or not (
+        len(letters) == 1 or is_pair or set(letters) <= set("abcxyz")
+    ):
         raise _NoExpression
     return letters
 
