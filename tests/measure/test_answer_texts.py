@@ -189,6 +189,22 @@ RIGHT = {
         ("Final Answer: center (1, 2), radius 3", "center (1,2), radius 3"),
         ("Final Answer: gcd(12, 18)", "gcd(12,18)"),
     ],
+    "times and lengths in short": [
+        ("Final Answer: 1h 30m", "1 hour 30 minutes"),
+        ("Final Answer: 1h30m", "1 hour 30 minutes"),
+        ("Final Answer: 1 hr. 30 min.", "1 hour 30 minutes"),
+        ("Final Answer: 1h 30m", "90 minutes"),
+        ("Final Answer: 5 ft 6 in", "5 feet 6 inches"),
+        ("Final Answer: 3小时30分钟", "3 hours 30 minutes"),
+        ("Final Answer: Jan 2000", "January 2000"),
+        ("Final Answer: 15h45", "3:45 PM"),
+    ],
+    "words before a structure": [
+        ("Final Answer: the point (1, 2)", "(1,2)"),
+        ("Final Answer: vertex: (1, 2)", "(1,2)"),
+        ("Final Answer: The vertex is at (1, 2).", "(1,2)"),
+        ("Final Answer: a ratio of 3:2", "3:2"),
+    ],
 }
 # and that do not
 WRONG = {
@@ -366,6 +382,22 @@ WRONG = {
         ("Final Answer: a xyz", "xyz"),
         ("Final Answer: A", "apple"),
         ("Final Answer: gcd(12, 18)", "gcd(12,16)"),
+    ],
+    "times and lengths in short": [
+        ("Final Answer: 1h 30m", "1 hour 20 minutes"),
+        ("Final Answer: 1h 30m", "1.30 hours"),
+        ("Final Answer: 5 ft 6 in", "5 feet 7 inches"),
+        ("Final Answer: 5 ft 6 in", "56"),
+        ("Final Answer: Jan 2000", "June 2000"),
+        ("Final Answer: Jan 2000", "January 2001"),
+        ("Final Answer: 15h45", "3:45 AM"),
+        ("Final Answer: 3小时30分钟", "3 hours 20 minutes"),
+    ],
+    "words before a structure": [
+        ("Final Answer: the point (1, 2)", "(2,1)"),
+        ("Final Answer: not the point (1, 2)", "(1,2)"),
+        ("Final Answer: a ratio of 3:2", "2:3"),
+        ("Final Answer: a ratio of 3:2", "3"),
     ],
 }
 

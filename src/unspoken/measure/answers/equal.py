@@ -43,7 +43,7 @@ from unspoken.measure.answers.structure import (
     split_list,
     told_value,
 )
-from unspoken.measure.answers.times import equal_clocks, equal_compounds, equal_dates
+from unspoken.measure.answers.times import equal_clocks, equal_compounds, equal_dates, equal_months
 
 MAX_ANSWER_CHARACTERS = 2000
 DIGIT_ROW = re.compile(r"-? ?[0-9](?: [0-9])+")
@@ -197,6 +197,7 @@ class _Comparison:
     def _rules(self) -> tuple[Callable[[str, str], bool | None], ...]:
         return (
             equal_dates,
+            equal_months,
             self._equal_choices,
             self._equal_equations,
             equal_compounds,

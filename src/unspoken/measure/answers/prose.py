@@ -41,10 +41,11 @@ _SAID_OF_CHOICE = re.compile(
 )
 #: "The interval is" before an interval, "the solutions are" before x = 3.
 _STRUCTURE_LEAD_IN = re.compile(
-    r"^[A-Za-z ,']{0,60}?\b(?:is|are|equals|becomes|simplifies to|written as) "
-    r"(?:on (?=[a-z]{3,9} [0-9]))?"
-    r"(?=[(\[{]|\\(?:begin|frac|sqrt|\{|pi)|[0-9]*\\|[A-Za-z](?:_\{?\w\}?)? ?="
-    r"|(?:jan|feb|mar|apr|may|june?|july?|aug|sep|oct|nov|dec)[a-z]* [0-9])",
+    r"^(?:[A-Za-z ,']{0,60}?\b(?:is|are|equals|becomes|simplifies to|written as) "
+    r"(?:on (?=[a-z]{3,9} [0-9])|at (?=\())?|an? ratio of (?=[0-9])"
+    r"|(?:the )?(?:point|vertex|center|ordered pair|interval):? (?=[(\[]))"
+    r"(?=[0-9]+ ?(?::|to) ?[0-9]+$|[(\[{]|\\(?:begin|frac|sqrt|\{|pi)|[0-9]*\\"
+    r"|[A-Za-z](?:_\{?\w\}?)? ?=|(?:jan|feb|mar|apr|may|june?|july?|aug|sep|oct|nov|dec)[a-z]* [0-9])",
     re.IGNORECASE,
 )
 _SAID_OF_ANSWER = re.compile(

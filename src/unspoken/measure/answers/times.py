@@ -20,6 +20,7 @@ _CLOCK = re.compile(
     r"|(?:at )?([0-9]{1,2}) ?o'clock",
     re.IGNORECASE,
 )
+_FRENCH_TIME = re.compile(r"^([0-9]{1,2}) ?h ?([0-5][0-9])$")
 _NAMED_TIMES = {
     "noon": (12, 0, 0),
     "12 noon": (12, 0, 0),
@@ -58,6 +59,7 @@ _DATES = tuple(
         r"(?P<day>1[3-9]|2[0-9]|3[01])[-/](?P<month>[0-9]{1,2})[-/](?P<year>[0-9]{4})",
     )
 )
+_MONTH_OF_YEAR = re.compile(r"([a-z]{3,9})\.?,? (?:of )?([0-9]{4})")
 _LEAP_YEAR = 2000
 _MAX_CHARACTERS = 60
 
@@ -76,7 +78,15 @@ _FAMILIES = tuple(
     )
 )
 _PART = re.compile(
-    r"(\$? ?[0-9][0-9.,]*(?: [0-9]+/[0-9]+)?) ?([^\W\d_]+|[¢€])(?:,? and |, ?| |$)", re.IGNORECASE
+    r"(\$? ?[0-9][0-9.,]*(?: [0-9]+/[0-9]+)?) ?([^\W\d_]+|[¢€])\.?"
+    r"(?:,? and |, ?| |$|(?=[0-9]))",
+    re.IGNORECASE,
+)
+_INCHES_AFTER_FEET = re.compile(
+    r"([0-9]+ ?(?:ft|feet|foot)\.?,? ?(?:and )?[0-9.]+) ?in\b", re.IGNORECASE
+)
+_MINUTES_AFTER_HOURS = re.compile(
+    r"([0-9]+ ?(?:h|hrs?|hours?)\.?,? ?(?:and )?[0-9]+) ?m\b(?!/)", re.IGNORECASE
 )
 
 
@@ -103,7 +113,7 @@ class Clock:
 
 def read_clock(text: str) -> Clock | None:
     """Returns the time of the day that a text is, or None where it is anything else."""
-    text = text.casefold()
+    text = _FRENCH_TIME.sub(r"\1:\2", text.casefold())
     if text in _NAMED_TIMES:
         return Clock(*_NAMED_TIMES[text], has_half=True)
     match = _CLOCK.fullmatch(text) if len(text) <= _MAX_CHARACTERS else None
@@ -168,6 +178,13 @@ def equal_dates(first: str, second: str) -> bool | None:
     return None if None in dates else dates[0] == dates[1]
 
 
+def equal_months(first: str, second: str) -> bool | None:
+    """Returns whether "Jan 2000" is the other month of a year; None where not both are such."""
+    months = [_MONTH_OF_YEAR.fullmatch(text.casefold()) for text in (first, second)]
+    found = [(_MONTHS.get(each[1], 0), each[2]) for each in months if each]
+    return found[0] == found[1] if len(found) > 1 and all(month for month, _ in found) else None
+
+
 def equal_compounds(first: str, second: str) -> bool | None:
     """Returns whether "2 hours 30 minutes" is the other answer; None where neither is such.
 
@@ -203,6 +220,8 @@ def _read_compound(text: str) -> tuple[int, Fraction] | None:
     """Returns (family, total) of two or more quantities, each in a smaller unit than the last."""
     if len(text) > _MAX_CHARACTERS:
         return None
+    text = _MINUTES_AFTER_HOURS.sub(r"\1 minutes", text)  # 1h 30m
+    text = _INCHES_AFTER_FEET.sub(r"\1 inches", text)
     total, number, position, sizes = Fraction(0), -1, 0, []
     while position < len(text):
         part = _PART.match(text, position)
