@@ -205,6 +205,10 @@ RIGHT = {
         ("Final Answer: The vertex is at (1, 2).", "(1,2)"),
         ("Final Answer: a ratio of 3:2", "3:2"),
     ],
+    "inequalities": [
+        ("Final Answer: 5 > x > 2", "(2,5)"),
+        ("Final Answer: 5 \\ge x > 2", "(2,5]"),
+    ],
 }
 # and that do not
 WRONG = {
@@ -398,6 +402,11 @@ WRONG = {
         ("Final Answer: not the point (1, 2)", "(1,2)"),
         ("Final Answer: a ratio of 3:2", "2:3"),
         ("Final Answer: a ratio of 3:2", "3"),
+    ],
+    "inequalities": [
+        ("Final Answer: 5 > x > 2", "(5,2)"),
+        ("Final Answer: 5 \\ge x > 2", "[2,5)"),
+        ("Final Answer: 5 > x < 2", "(2,5)"),
     ],
 }
 

@@ -503,6 +503,8 @@ def _as_interval(relation: Sequence[str]) -> str:
         ends = {">": f"({end}, \\infty)", "\\ge": f"[{end}, \\infty)"}
         ends |= {"<": f"(-\\infty, {end})", "\\le": f"(-\\infty, {end}]"}
         return ends.get(sign, "") if is_name(name) else ""
+    if len(relation) == _TWO_SIDED and set(relation[1::2]) <= {">", "\\ge"}:  # 5 > x > 2
+        relation = [_TURNED.get(part, part) for part in reversed(relation)]
     if len(relation) == _TWO_SIDED and set(relation[1::2]) <= {"<", "\\le"}:
         return _as_bounded_interval(*relation)
     return ""

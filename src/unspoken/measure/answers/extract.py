@@ -167,9 +167,9 @@ def extract_answer(text: str) -> str:
     Answer:`, `\boxed{}`, `####`, "the final answer is", `Answer:`, "the answer is", the same in
     some other languages, `A:` at the start of a line, and, with none of these, a single `#`
     directly before the end. Markers are case-insensitive and may stand in Markdown bold or
-    headings. The answer is the first line with content after the marker; a `\boxed{}` in that line is the answer, and several boxes with only
-    commas, "and" or "or" between them are a list. Without any marker it is the last line with
-    content.
+    headings. The answer is the first line with content after the marker; a `\boxed{}` in that
+    line is the answer, and several boxes with only commas, "and" or "or" between them are a list.
+    Without any marker it is the last line with content.
 
     Of several markers of that kind the last one with content counts, since a writer who corrects
     himself does so later. Before that the text is cut where the model starts a next question

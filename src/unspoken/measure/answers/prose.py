@@ -45,7 +45,8 @@ _STRUCTURE_LEAD_IN = re.compile(
     r"(?:on (?=[a-z]{3,9} [0-9])|at (?=\())?|an? ratio of (?=[0-9])"
     r"|(?:the )?(?:point|vertex|center|ordered pair|interval):? (?=[(\[]))"
     r"(?=[0-9]+ ?(?::|to) ?[0-9]+$|[(\[{]|\\(?:begin|frac|sqrt|\{|pi)|[0-9]*\\"
-    r"|[A-Za-z](?:_\{?\w\}?)? ?=|(?:jan|feb|mar|apr|may|june?|july?|aug|sep|oct|nov|dec)[a-z]* [0-9])",
+    r"|[A-Za-z](?:_\{?\w\}?)? ?="
+    r"|(?:jan|feb|mar|apr|may|june?|july?|aug|sep|oct|nov|dec)[a-z]* [0-9])",
     re.IGNORECASE,
 )
 _SAID_OF_ANSWER = re.compile(
