@@ -390,7 +390,14 @@ def as_jsonl(path: Path, data: Data, split: str, folder: Path) -> Path:
 
 
 def check_phases(splits: list[Splits], allow: bool) -> None:
-    """One model goes through all phases: what an earlier one trains on, no later one may ask."""
+    """One model goes through all phases: what an earlier one trains on, no later one may ask.
+
+    No stage remembers what was found, so it is looked for whenever a run is started; what is done
+    already may have been made by a run that this check has ended.
+
+    Raises:
+        DataError: phases share questions, and `allow` is false.
+    """
     for number, later in enumerate(splits):
         for before, earlier in enumerate(splits[:number]):
             asked = {f"{name} of phase {number + 1}": path for name, path in later.held_out.items()}
