@@ -382,6 +382,21 @@ def test_a_thought_of_one_token_and_a_start_beyond_all() -> None:
     assert whole.has_settled(whole.initial())
 
 
+def test_a_start_beyond_the_longest_thought_that_is_measured_leaves_the_answer_to_measure() -> None:
+    removal = Removal(schedule(start=6, patience=4), LONGEST, steps_per_epoch=1, num_steps=99)
+    states = [removal.initial()]
+    reference = [3.0, 2.0, 1.0]  # of validation questions with two tokens of thought
+    for step in range(1, 60):
+        state, measured = states[-1], None
+        if removal.is_measured(state, step):
+            measured = reference if removal.is_explicit(state) else [1.0, 1.0]
+        states.append(removal.advance(state, step, measured=measured))
+    assert tried(states)[:2] == [6, 7]
+    assert removal.has_settled(states[-1])
+    search = states[-1].search
+    assert search is not None and search.loss_needed(removal.settings, 6) == pytest.approx(1.1)
+
+
 def test_steps_of_the_warm_up_are_not_measured() -> None:
     removal = Removal(schedule(warmup_steps=7, measure_every=2), LONGEST, 1, 99)
     asked = [step for step in range(1, 13) if removal.is_measured(removal.initial(), step)]

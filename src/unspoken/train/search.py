@@ -74,11 +74,11 @@ class Search:
         self, settings: recipe.Schedule, losses: Sequence[float], held: int
     ) -> Search:
         """After a measurement of the explicit model, by how many tokens are removed."""
-        loss, best = losses[self.recovered], self.best
+        loss, best = _at(losses, self.recovered), self.best
         gain = _smallest_gain(settings)
         if best is not None and loss > min(best * (1 - EXPLICIT_PROGRESS), best - gain):
             # as good as before: the better figures are the reference, progress is counted on
-            better = loss < self.reference[self.recovered]
+            better = loss < _at(self.reference, self.recovered)
             return replace(self, reference=list(losses)) if better else self
         return replace(self, reference=list(losses), best=loss, best_held=held)
 
@@ -128,7 +128,8 @@ class Search:
             held: steps that it was trained.
             starts_explicit: whether it wrote its thought before the first of them.
         """
-        lowest = self.reference[self.recovered]  # that may be below the best which was progress
+        # that may be below the best which was progress
+        lowest = _at(self.reference, self.recovered)
         perfect = lowest <= _smallest_gain(settings)
         return starts_explicit or perfect or held - self.best_held >= settings.patience
 
@@ -146,7 +147,7 @@ class Search:
         last = len(self.reference) - 1
         wider = settings.margin * (1 + WIDER * self.failures)
         margin = wider if removed < last else settings.last_margin
-        return self.reference[min(removed, last)] + margin
+        return _at(self.reference, removed) + margin
 
     def answer_needed(self, settings: recipe.Schedule) -> float:
         """What the answer's loss may be at any level.
@@ -212,6 +213,11 @@ class Search:
 def is_limit_reached(settings: recipe.Schedule, held: int) -> bool:
     """Whether a level has been held for `max_hold` steps, however well it gets on."""
     return settings.max_hold is not None and held >= settings.max_hold
+
+
+def _at(losses: Sequence[float], removed: int) -> float:
+    """The loss at a level; beyond the longest thought that is measured only the answer is kept."""
+    return losses[min(removed, len(losses) - 1)]
 
 
 def _smallest_gain(settings: recipe.Schedule) -> float:
