@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from helpers.training import NO_DROPOUT, losses, run, same, weights
 from unspoken.train import loss as loss_module
 from unspoken.train.collate import IGNORE
-from unspoken.train.loss import summed_cross_entropy
+from unspoken.train.loss import cross_entropy_of_each, summed_cross_entropy
 
 VOCABULARY = 37
 Way = Callable[[torch.Tensor], torch.Tensor]
@@ -132,6 +132,22 @@ def test_fp32_values_are_of_one_chunk_only(small_chunks: None) -> None:
     with Largest() as largest:
         summed_cross_entropy(F.linear(hidden, weight), labels).backward()
     assert largest.numel == 4 * VOCABULARY
+
+
+@pytest.mark.parametrize("columns", [1, 3, 9])
+def test_the_loss_of_each_token_is_torchs_to_the_bit_and_takes_a_chunk(
+    small_chunks: None, columns: int
+) -> None:
+    random = torch.Generator().manual_seed(columns)
+    logits = torch.randn(5, columns, VOCABULARY, generator=random).to(torch.bfloat16)
+    labels = torch.randint(VOCABULARY, (5, columns), generator=random)
+    labels[::2, -1] = IGNORE
+    whole = logits.float().transpose(1, 2)
+    expected = F.cross_entropy(whole, labels, ignore_index=IGNORE, reduction="none")
+    with Largest() as largest:
+        found = cross_entropy_of_each(logits, labels)
+    assert torch.equal(found, expected)
+    assert largest.numel <= 4 * VOCABULARY
 
 
 @pytest.mark.parametrize(

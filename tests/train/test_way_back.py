@@ -27,6 +27,7 @@ from helpers.training import (
 )
 from unspoken.common.errors import TrainingError
 from unspoken.recipe import layout
+from unspoken.train import loss
 from unspoken.train.checkpoint import TrainState
 from unspoken.train.loop import StepwiseInternalization
 from unspoken.train.recovery import Recovery
@@ -208,6 +209,26 @@ def test_the_losses_of_the_kept_tokens_and_of_the_answer_are_measured(tmp_path: 
         ]
         assert recovery.measure(one.bare_model, removed) == pytest.approx(expected, rel=1e-5)
     assert one.bare_model.training
+
+
+def test_what_is_measured_takes_the_memory_of_a_chunk_and_is_the_same_to_the_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = trainer(tiny_recipe(tmp_path, **IMPATIENT), tmp_path)
+    assert one.recovery is not None
+    ask = [one.recovery.measure, one.recovery.measure_reference]
+    whole = [each(one.bare_model, 3) for each in ask]
+    monkeypatch.setattr(loss, "CHUNK", 5 * one.bare_model.config.vocab_size)
+    sizes: list[int] = []
+    torchs = torch.nn.functional.cross_entropy
+
+    def noted(values: torch.Tensor, *rest: Any, **settings: Any) -> torch.Tensor:
+        sizes.append(values.numel())
+        return torchs(values, *rest, **settings)
+
+    monkeypatch.setattr(torch.nn.functional, "cross_entropy", noted)
+    assert [each(one.bare_model, 3) for each in ask] == whole
+    assert 0 < max(sizes) <= loss.CHUNK
 
 
 def _token_losses(one: StepwiseInternalization, gone: np.ndarray) -> list[np.ndarray]:

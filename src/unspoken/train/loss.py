@@ -45,6 +45,30 @@ def summed_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Te
     return loss
 
 
+def cross_entropy_of_each(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """torch's cross_entropy in fp32 of each token, (B, C), to the bit; in a few chunks' memory.
+
+    torch sums in another order where the vocabulary is the last dimension. It is the second one
+    here, so that removal decides by the same last digits as before there were chunks.
+
+    Args:
+        logits: (B, C, V), in any dtype, without a gradient.
+        labels: int64, (B, C); the loss is 0 where they are `IGNORE`.
+    """
+    num_rows, num_columns, vocabulary = logits.shape
+    rows = max(1, CHUNK // (num_columns * vocabulary))
+    columns = max(1, CHUNK // vocabulary)
+    found = torch.empty(labels.shape, dtype=torch.float32, device=labels.device)
+    for row in range(0, num_rows, rows):
+        for column in range(0, num_columns, columns):
+            part = slice(row, row + rows), slice(column, column + columns)
+            values = logits[part].float().transpose(1, 2)  # (rows, V, columns)
+            found[part] = F.cross_entropy(
+                values, labels[part], ignore_index=IGNORE, reduction="none"
+            )
+    return found
+
+
 class _InChunks(torch.autograd.Function):
     """Cross entropy over chunks of rows.
 

@@ -75,7 +75,8 @@ class Recovery:
     def _token_losses(self, model: AnyModel, removed: int) -> tuple[np.ndarray, np.ndarray]:
         """Each kept token's loss, (n, T), and how many tokens were removed, (n,)."""
         import torch
-        import torch.nn.functional as F  # noqa: N812
+
+        from unspoken.train.loss import cross_entropy_of_each
 
         schedule, train = self.recipe.schedule, self.recipe.train
         everyone = np.arange(self.count)
@@ -97,10 +98,7 @@ class Recovery:
                 inputs: dict[str, Any] = batch.tensors(self.processes.accelerator.device)
                 inputs |= mask_of_ones(whole, inputs["input_ids"])
                 labels = inputs.pop("labels")
-                logits = whole(**inputs, use_cache=False).logits.float()
-                nll = F.cross_entropy(
-                    logits.transpose(1, 2), labels, ignore_index=IGNORE, reduction="none"
-                )
+                nll = cross_entropy_of_each(whole(**inputs, use_cache=False).logits, labels)
                 learned = (labels != IGNORE).cpu().numpy()
                 for row, mine, values in zip(rows, learned, nll.cpu().numpy(), strict=True):
                     losses[row, : mine.sum()] = values[mine]
