@@ -13,6 +13,7 @@ from helpers.memory import make_asked_run
 from unspoken.common.errors import ModelError
 from unspoken.data.jsonl import write_jsonl
 from unspoken.measure.ask import WrittenAnswer
+from unspoken.recipe.records import DataRecord
 from unspoken.run.demo.cards import error_card, race_line, reply_card, score_card
 from unspoken.run.demo.contest import Contest, Score
 
@@ -24,8 +25,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = make_asked_run(tmp_path_factory.mktemp("demo") / "run")
     questions = [{"question": "3 2 1 * 5 4", "answer": "5 3 5 5 0"},
                  {"question": "1 1 1 * 2 2", "answer": "2 4 4 2 0"}]  # fmt: skip
-    write_jsonl(folder / "data" / "test.jsonl", questions)
+    write_jsonl(folder.parent / "mine.jsonl", questions)  # read in place, as data.test is
+    has_data(folder, test="../mine.jsonl")
     return folder
+
+
+def has_data(folder: Path, **files: str) -> None:
+    """Makes these files, relative to the run, what its stage data has left."""
+    record = DataRecord(status="done", files={"train": "data/train.jsonl", **files})
+    record.write(folder / "data" / "stage.json")
 
 
 def test_both_models_answer_and_a_level_can_be_chosen(run: Path) -> None:
@@ -55,11 +63,26 @@ def test_what_cannot_be_shown_is_said(run: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="found no run folder"):
         Contest(run / "internalized" / "nowhere")
     alone = make_asked_run(tmp_path / "alone")
-    with pytest.raises(ModelError, match="found no test questions"):
+    has_data(alone)
+    with pytest.raises(ModelError, match="measured with; ask questions of your own"):
+        list(Contest(alone).race("internalized"))
+    has_data(alone, test="data/given-test.jsonl")
+    with pytest.raises(ModelError, match=r"; put .*data/given-test.jsonl back, or ask"):
         list(Contest(alone).race("internalized"))
     shutil.rmtree(alone / "internalized")
     with pytest.raises(ModelError, match="found no internalized model"):
         Contest(alone)
+
+
+def test_questions_are_those_that_the_last_phase_was_measured_with(tmp_path: Path) -> None:
+    run = make_asked_run(tmp_path / "run")
+    for key, digits in (("1-a", "1 1 1 * 2 2"), ("2-b", "3 2 1 * 5 4")):
+        path = run / "data" / key / "valid.jsonl"
+        write_jsonl(path, [{"question": digits, "answer": "0"}])
+        has_data(run, valid=f"data/{key}/valid.jsonl")
+        (run / "data" / "stage.json").rename(path.parent / "stage.json")
+    contest = Contest(run)
+    assert (contest.split, contest.examples(), contest.num_race) == ("valid", ["123*45"], 1)
 
 
 def test_what_a_model_writes_is_text_on_the_page() -> None:

@@ -108,6 +108,12 @@ def models_of(run: Path) -> list[str]:
     return [*names, *(f"{_LEVEL}{level}" for level in _levels(run))]
 
 
+def last_phase(place: Path) -> Path:
+    """What a folder of a run, such as internalized/ or data/, has of the last phase, or itself."""
+    phases = [path for path in place.glob("[0-9]*-*") if path.name.split("-")[0].isdigit()]
+    return max(phases, key=lambda path: int(path.name.split("-")[0]), default=place)
+
+
 def trained_levels(frontier: Path, internalized: TrainingRecord) -> dict[str, TrainingRecord]:
     """The levels of removal that were trained on from the internalized model that is there now.
 
@@ -172,16 +178,10 @@ def _folder_of(run: Path, name: str) -> Path | None:
     if name.startswith(_LEVEL):
         return _levels(run).get(_number(name.removeprefix(_LEVEL)))
     for place in _PLACES.get(name, ()):
-        training = _last_training(run / place)
+        training = last_phase(run / place)
         if (training / layout.MODEL).is_dir():
             return training / layout.MODEL
     return _levels(run).get("0") if name == "explicit" else None
-
-
-def _last_training(place: Path) -> Path:
-    """The folder of a training in a model's folder: itself, or that of the last phase."""
-    phases = [path for path in place.glob("[0-9]*-*") if path.name.split("-")[0].isdigit()]
-    return max(phases, key=lambda path: int(path.name.split("-")[0]), default=place)
 
 
 def _levels(run: Path) -> dict[str, Path]:
@@ -189,11 +189,11 @@ def _levels(run: Path) -> dict[str, Path]:
 
     As training left them, or trained on, where the run has done that.
     """
-    training = _last_training(run / layout.INTERNALIZED)
+    training = last_phase(run / layout.INTERNALIZED)
     levels = layout.kept_levels(training)
     record = TrainingRecord.read(training / layout.STAGE_FILE)
     if record is not None and record.is_done:
-        place = _last_training(run / layout.FRONTIER)
+        place = last_phase(run / layout.FRONTIER)
         levels |= {name: place / name / layout.MODEL for name in trained_levels(place, record)}
     return {_number(level): levels[level] for level in sorted(levels)}
 

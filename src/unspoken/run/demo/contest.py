@@ -16,7 +16,9 @@ from unspoken.measure.ask import LoadedModel, WrittenAnswer, load, take_turns
 from unspoken.measure.grade import is_right
 from unspoken.recipe import layout
 from unspoken.recipe.load import load_values
-from unspoken.recipe.named_model import find_model, models_of, run_remedy
+from unspoken.recipe.named_model import find_model, last_phase, models_of, run_remedy
+from unspoken.recipe.records import DataRecord
+from unspoken.run.data import Splits
 
 #: Questions of a race, and examples on the page.
 NUM_RACE = 10
@@ -52,7 +54,11 @@ class Score:
 
 
 class Contest:
-    """The models of a run, loaded when they are first asked, and its test questions."""
+    """The models of a run, loaded when they are first asked, and the questions that measured them.
+
+    Attributes:
+        split: of these questions: `test`, else `valid`; None where the run has neither.
+    """
 
     def __init__(self, run: str | Path) -> None:
         """Of a run folder.
@@ -75,7 +81,10 @@ class Contest:
         self.name = str(values.get("name", self.run.name))
         self._unit = dict(values.get("schedule") or {}).get("unit", "token")
         self.opponents = self._opponents()
-        self._examples = self._read_examples()
+        self.split, self._questions = self._find_questions()
+        self._examples = (
+            read_questions(self._questions) if self._questions and self._questions.is_file() else []
+        )
 
     def _opponents(self) -> list[str]:
         """Names of what stands on the right: the kept levels, most thought first."""
@@ -92,12 +101,12 @@ class Contest:
             )
         return [*levels, *last]
 
-    def _read_examples(self) -> list[Example]:
-        for split in ("test", "valid"):
-            path = layout.split_file(self.run / layout.DATA, split)
-            if path.is_file():
-                return read_questions(path)
-        return []
+    def _find_questions(self) -> tuple[str | None, Path | None]:
+        """The split that the last phase was measured with, and its file: in the run or a user's."""
+        record = DataRecord.read(last_phase(self.run / layout.DATA) / layout.STAGE_FILE)
+        if record is None or not record.is_done:
+            return None, None
+        return Splits.from_record(record, self.run).measured or (None, None)
 
     def model(self, name: str) -> LoadedModel:
         """The model of this name, such as explicit, level-7 or internalized."""
@@ -118,7 +127,7 @@ class Contest:
         return self.model(self.opponents[-1]).notation.remark
 
     def examples(self, number: int = NUM_EXAMPLES) -> list[str]:
-        """Questions of the run's test, as people write them."""
+        """Questions that the run was measured with, as people write them."""
         notation = self.model(self.opponents[-1]).notation
         return [notation.question_to_person(each.question) for each in self._examples[:number]]
 
@@ -144,9 +153,10 @@ class Contest:
             ModelError: the run has no questions to race with.
         """
         if not self._examples:
+            remedy = f"put {self._questions} back, or " if self._questions else ""
             raise ModelError(
-                f"{self.run}: found no test questions; needed: data/test.jsonl in the run folder; "
-                "put it back, or ask questions of your own"
+                f"{self.run}: found no test and no validation questions; needed: those that the "
+                f"run was measured with; {remedy}ask questions of your own"
             )
         chosen = Random(seed).sample(self._examples, self.num_race)
         with self._lock:

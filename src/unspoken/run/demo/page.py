@@ -83,10 +83,15 @@ def make_page(contest: Contest) -> Any:
         with gradio.Row():
             left, right = (gradio.HTML(card) for card in shown.empty(last))
         with gradio.Row():
-            start = gradio.Button(f"Race over {contest.num_race} random questions", elem_id="race")
+            start = gradio.Button(
+                f"Race over {contest.num_race} random questions",
+                visible=contest.num_race > 0,
+                elem_id="race",
+            )
         told = gradio.Markdown(elem_id="told")
         if examples:
-            gradio.Examples(examples, question, label="Questions of the test")
+            whose = "of the test" if contest.split == "test" else "of the validation"
+            gradio.Examples(examples, question, label=f"Questions {whose}")
         turn: dict[str, Any] = {"concurrency_id": _TURN, "concurrency_limit": 1}
         gradio.on(
             [ask.click, question.submit], shown.answer, [question, level], [left, right],
