@@ -52,7 +52,7 @@ def keep(parent: int, command: Sequence[str]) -> int:
             command,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            preexec_fn=lambda: _control(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL),  # noqa: PLW1509
+            preexec_fn=end_with_parent,  # noqa: PLW1509
         )
     except OSError as error:
         sys.stderr.write(f"{command[0]}: {error.strerror}\n")
@@ -62,6 +62,11 @@ def keep(parent: int, command: Sequence[str]) -> int:
     _end_all(process)
     status = process.wait()
     return status if status >= 0 else _KILLED - status
+
+
+def end_with_parent() -> None:
+    """This process is killed when the one that started it ends, kill -9 included; on Linux."""
+    _control(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
 
 
 def _end_all(process: subprocess.Popen[bytes]) -> None:

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,6 +24,7 @@ from tqdm import tqdm
 
 from unspoken.common.errors import DataError
 from unspoken.common.files import sha256
+from unspoken.common.keeper import end_with_parent
 from unspoken.common.places import place_error, writing
 from unspoken.common.progress import bar_intervals
 from unspoken.data.example import Example, iter_examples
@@ -247,7 +249,8 @@ def _encoded(examples: Iterator[Example], encoder: _Encoder, num_workers: int) -
         return
     # fork, and not spawn: a user's script without a main guard would be run again by every worker
     context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(num_workers, context, initializer=_without_threads) as pool:
+    begin = partial(_begin_worker, os.getpid())
+    with ProcessPoolExecutor(num_workers, context, initializer=begin) as pool:
         waiting: deque[Future[_Chunk]] = deque()
         for first_row, chunk in chunks:
             waiting.append(pool.submit(encoder, first_row, chunk))
@@ -257,8 +260,11 @@ def _encoded(examples: Iterator[Example], encoder: _Encoder, num_workers: int) -
             yield waiting.popleft().result()
 
 
-def _without_threads() -> None:
-    """In a worker: the threads of the parent's Rust tokenizer were not forked with it."""
+def _begin_worker(parent: int) -> None:
+    """In a worker: it ends with its parent, and the Rust tokenizer's threads were not forked."""
+    end_with_parent()
+    if os.getppid() != parent:  # it has been killed already
+        os._exit(1)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 
