@@ -16,7 +16,8 @@ from unspoken.recipe.records import Diagnosis
 from unspoken.report import write_report
 from unspoken.report.read.frontier import read_frontier
 from unspoken.report.read.run import read_run
-from unspoken.run.diagnose import diagnose_run
+from unspoken.run.data import iter_split_questions, make_data
+from unspoken.run.diagnose import _Look, diagnose_run
 from unspoken.run.run import run_recipe
 
 pytestmark = pytest.mark.integration
@@ -81,6 +82,41 @@ def test_of_another_model_than_the_one_that_is_there_nothing_is_shown(finished: 
     file = finished / "diagnosis" / "diagnosis.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "model_sha256": "0" * 64}))
     assert read_run(finished).phases[0].diagnosis is None
+
+
+@pytest.mark.parametrize(
+    ("data", "trained", "others"),
+    [
+        pytest.param(
+            {"digits": [[2, 1], [2, 2]], "num_train": 3000, "num_valid": 60},
+            {"2 x 1": 16, "2 x 2": 44},
+            {"1 x 1": 81, "1 x 2": 200, "2 x 3": 200, "3 x 1": 200, "3 x 2": 200},
+            id="multiplication",
+        ),
+        pytest.param(
+            {"task": "arithmetic", "num_train": 3000, "num_valid": 60, "difficulty": "medium"},
+            {"medium": 60},
+            {"easy": 198, "hard": 200},
+            id="arithmetic",
+        ),
+    ],
+)
+def test_no_size_is_asked_by_questions_that_were_learned_from(
+    tmp_path: Path, data: dict[str, Any], trained: dict[str, int], others: dict[str, int]
+) -> None:
+    recipe = tiny_recipe(tmp_path, data=data)
+    splits, _ = make_data(recipe, tmp_path / "data", {})
+    look = _Look(tmp_path, plan(recipe).frontiers[0], splits, 500, lambda text: None)
+    asked = {size: (is_trained, examples) for size, is_trained, examples in look._of_sizes()}
+    counts = {size: (is_trained, len(examples)) for size, (is_trained, examples) in asked.items()}
+    assert counts == {
+        **{size: (True, count) for size, count in trained.items()},
+        **{size: (False, count) for size, count in others.items()},
+    }
+    learned = set(iter_split_questions(splits.train))
+    assert not [
+        one for _, examples in asked.values() for one in examples if one.question in learned
+    ]
 
 
 def test_before_there_is_a_model_it_says_so(tmp_path: Path) -> None:

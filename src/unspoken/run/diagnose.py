@@ -18,6 +18,7 @@ from unspoken.common.errors import DataError
 from unspoken.common.files import read_json
 from unspoken.common.locks import locked
 from unspoken.data.example import Example, read_examples
+from unspoken.data.leaks import normalize
 from unspoken.measure.answers.digits import right_places
 from unspoken.measure.decode import decode
 from unspoken.measure.evaluate import EvaluateOptions, evaluate
@@ -58,7 +59,7 @@ from unspoken.recipe.records import (
     VettedRecord,
 )
 from unspoken.report.read.frontier import read_levels
-from unspoken.run.data import Splits
+from unspoken.run.data import Splits, iter_split_questions
 from unspoken.run.measure import model_in
 from unspoken.train.encode import encode_examples
 from unspoken.train.gap import move_positions
@@ -69,6 +70,8 @@ if TYPE_CHECKING:
 #: Examples that probes are fitted to, and questions of each other size.
 _NUM_FITTED, _NUM_OF_SIZE = 2_000, 200
 _NUM_ANSWER_TOKENS = 8  # that are looked at: more would be more columns than examples
+#: A size, whether it was trained on, and questions of it that were not.
+_OfSize = tuple[str, bool, list[Example]]
 
 
 @dataclass(frozen=True)
@@ -163,12 +166,12 @@ class _Look:
         digits = list(self._digits())
         self.say("probes, other sizes, the thought again: of each model")
         probes, sizes, again = [], [], []
-        targets = self._targets()
+        targets, of_sizes = self._targets(), list(self._of_sizes())
         for name, place in names.items():
             asked = self._load(name, place)
             if targets is not None:
                 probes += self._probes(asked, targets)
-            sizes += self._sizes(asked)
+            sizes += self._sizes(asked, of_sizes)
             if name in (EXPLICIT, INTERNALIZED):
                 again += self._again(asked)
         return Diagnosis(
@@ -259,10 +262,10 @@ class _Look:
 
     # ---- other sizes ------------------------------------------------------------------------
 
-    def _sizes(self, asked: _Asked) -> Iterator[OtherSize]:
+    def _sizes(self, asked: _Asked, questions: Sequence[_OfSize]) -> Iterator[OtherSize]:
         """How it answers questions of the sizes next to those that it learned."""
         positions = num_positions(asked.model)
-        for size, is_trained, examples in self._of_sizes():
+        for size, is_trained, examples in questions:
             limit = 2 * asked.card.max_new_tokens
             if positions is not None:
                 texts = [asked.template.prompt(example.question) for example in examples]
@@ -281,35 +284,52 @@ class _Look:
                 interval=wilson_interval(right, len(graded)) if graded else None,
             )
 
-    def _of_sizes(self) -> Iterator[tuple[str, bool, list[Example]]]:
-        """Name, whether it was trained on, and questions."""
+    def _of_sizes(self) -> Iterator[_OfSize]:
+        """Questions of the sizes that were learned, and of others."""
+        if self.recipe.data.task == "multiplication":
+            yield from self._of_digits()
+        elif self.recipe.data.task == "arithmetic":
+            yield from self._of_difficulties()
+        else:
+            self.notes.append(f"Task {self.recipe.data.task} makes no questions of other sizes.")
+
+    def _of_digits(self) -> Iterator[_OfSize]:
+        """Of multiplications: those that were learned by validation questions, others made."""
+        from unspoken.data.tasks import multiplication
+
+        trained = set(self.recipe.data.digits)
+        for size in sorted({*trained, *_neighbours(trained)}):
+            count = min(_NUM_OF_SIZE, multiplication.count_problems(size))
+            if size in trained:  # drawn anew, most of a small size would stand in the training
+                examples = [one for one in self.valid if _digits_of(one) == size][:count]
+            else:
+                seed = self.recipe.seed + 1
+                examples = multiplication.examples([size], 0, 0, count, seed=seed)["test"]
+            name = f"{size[0]} x {size[1]}"
+            if examples:
+                yield name, size in trained, examples
+            else:
+                self.notes.append(f"{name}: none of the validation questions is of it.")
+
+    def _of_difficulties(self) -> Iterator[_OfSize]:
+        """Of arithmetic; an easy question may be among medium ones, where it was learned from."""
+        from unspoken.data.tasks import arithmetic
+
         data = self.recipe.data
-        if data.task == "multiplication":
-            from unspoken.data.tasks import multiplication
-
-            trained = set(data.digits)
-            for first, second in sorted({*trained, *_neighbours(trained)}):
-                size = (first, second)
-                count = min(_NUM_OF_SIZE, multiplication.count_problems(size))
-                made = multiplication.examples([size], 0, 0, count, seed=self.recipe.seed + 1)
-                examples = self.valid[:count] if trained == {size} else made["test"]
-                yield f"{first} x {second}", size in trained, examples
-        elif data.task == "arithmetic":
-            from unspoken.data.tasks import arithmetic
-
-            for difficulty in ("easy", "medium", "hard"):
+        learned = {normalize(question) for question in iter_split_questions(self.splits.train)}
+        for difficulty in arithmetic.DIFFICULTIES:
+            examples = self.valid[:_NUM_OF_SIZE]
+            if difficulty != data.difficulty:
                 made = arithmetic.generate(
-                    num_train=0,
+                    num_train=1,  # the fewest that there can be
                     num_test=_NUM_OF_SIZE,
                     difficulty=difficulty,
                     categories=data.categories,
                     seed=self.recipe.seed + 1,
                 )
-                examples = [one.example for one in made["test"]]
-                is_trained = difficulty == data.difficulty
-                yield difficulty, is_trained, self.valid[:_NUM_OF_SIZE] if is_trained else examples
-        elif "sizes" not in " ".join(self.notes):
-            self.notes.append(f"Task {data.task} makes no questions of other sizes.")
+                asked = [one.example for one in made["test"]]
+                examples = [one for one in asked if normalize(one.question) not in learned]
+            yield difficulty, difficulty == data.difficulty, examples
 
     # ---- the thought again ------------------------------------------------------------------
 
@@ -364,6 +384,11 @@ def _places(predictions: Sequence[Prediction]) -> dict[str, float]:
     kept = [place for place, right in found.items() if len(right) >= most / 2]
     kept.sort(key=lambda place: float(place) if place != "sign" else float("inf"))
     return {place: sum(found[place]) / len(found[place]) for place in kept}
+
+
+def _digits_of(example: Example) -> tuple[int, ...]:
+    """How many digits the factors of a multiplication have."""
+    return tuple(len(factor.split()) for factor in example.question.split("*"))
 
 
 def _neighbours(trained: set[tuple[int, int]]) -> Iterator[tuple[int, int]]:
