@@ -213,6 +213,12 @@ def test_settings_that_cannot_work_are_refused(override: str, expected: str) -> 
     assert expected in error(SMALL, override)
 
 
+def test_a_longest_hold_has_no_window_to_fit_where_removal_measures() -> None:
+    overrides = ["schedule.removal=adaptive", "schedule.max_hold=3"]
+    assert recipe_from(SMALL, overrides).schedule.max_hold == 3
+    assert "at least schedule.window" in error(SMALL, *overrides, "schedule.loss_below=0.1")
+
+
 def test_a_teacher_that_is_asked_again_draws_then() -> None:
     teacher = recipe_from(SMALL, ["teacher={engine: worked, top_p: 0.9, retries: 1}"]).teacher
     assert teacher is not None and teacher.top_p == 0.9

@@ -9,6 +9,7 @@ import pytest
 from helpers.recipes import tiny_recipe
 from helpers.training import NO_DROPOUT, run
 from unspoken.common.errors import ModelError, RecipeError
+from unspoken.data.example import Example
 from unspoken.data.tasks.multiplication import examples
 from unspoken.models.load import load_model, load_tokenizer
 from unspoken.models.template import Template
@@ -22,7 +23,10 @@ def test_examples_longer_than_the_models_positions_are_refused(tmp_path: Path) -
         run(tmp_path, model=short)
 
 
-def test_accuracy_as_criterion_needs_validation_questions(tmp_path: Path) -> None:
+@pytest.mark.parametrize("valid", [[], [Example("1 1 * 1 1", "", "")]])
+def test_accuracy_as_criterion_needs_validation_questions_with_answers(
+    tmp_path: Path, valid: list[Example]
+) -> None:
     recipe = tiny_recipe(tmp_path, schedule={"removal": "adaptive", "accuracy_above": 0.5})
     tokenizer = load_tokenizer(recipe.model)
     data = examples([(2, 2)], 50, 0, 0)["train"]
@@ -34,5 +38,6 @@ def test_accuracy_as_criterion_needs_validation_questions(tmp_path: Path) -> Non
             template,
             recipe,
             train=encode_examples(data, tokenizer, template),
+            valid=valid,
             folder=tmp_path,
         )

@@ -294,7 +294,8 @@ class Schedule(Section):
         default=None,
         description=f"linear: tokens removed per epoch (default {DELTA_PER_EPOCH:g}) or over the "
         f"run (default {DELTA_PER_RUN} times all there are, gone after 80 % of the steps); "
-        f"adaptive: tokens removed at once (default {DELTA_AT_ONCE:g})",
+        f"loss_below, accuracy_above: tokens removed at once (default {DELTA_AT_ONCE:g}); other "
+        "adaptive removal finds it out by itself, up to most_at_once",
     )
     per: Literal["epoch", "run"] = Field(
         default="epoch", description="linear: what delta counts for"
@@ -388,6 +389,8 @@ class Schedule(Section):
 
     @model_validator(mode="after")
     def _a_hold_that_can_be(self) -> Schedule:
+        if self.measures:  # then there is no window
+            return self
         if self.max_hold is not None and self.max_hold < self.window:
             raise ValueError(
                 f"schedule.max_hold ({self.max_hold}) must be at least schedule.window "
@@ -414,10 +417,15 @@ class Train(Section):
     )
     learning_rate: PositiveNumber = Field(default=5e-5, description="learning rate, at its highest")
     lr_schedule: Literal["constant", "linear", "cosine", "polynomial", "constant_with_warmup"] = (
-        Field(default="constant_with_warmup", description="how it goes on after the warm-up")
+        Field(
+            default="constant_with_warmup",
+            description="how it goes on after the warm-up, which constant has not",
+        )
     )
     warmup_steps: NumberFromZero = Field(
-        default=0, description="linear warm-up; below 1: the share of all steps"
+        default=0,
+        description="linear warm-up, of every lr_schedule but constant; below 1: the share of all "
+        "steps",
     )
     settle_decay: bool = Field(
         default=True, description="learning rate falls to 0 over settle_steps"

@@ -71,11 +71,20 @@ def require_fit(
     num_processes: int,
     num_valid: int,
 ) -> None:
-    """Checks what only shows when model, data and recipe come together."""
+    """Checks what only shows when model, data and recipe come together.
+
+    Args:
+        recipe, model, train: what is to be trained, and how.
+        num_processes: that train.
+        num_valid: validation questions that are asked and have an answer to compare with.
+
+    Raises:
+        RecipeError, ModelError: they do not fit.
+    """
     require_batches(recipe.train, num_processes)
     if recipe.schedule.accuracy_above is not None and not num_valid:
         raise RecipeError(
-            f"{setting('schedule.accuracy_above')} needs validation questions; give "
+            f"{setting('schedule.accuracy_above')} needs validation questions with answers; give "
             f"{setting('data.valid')}, or use {setting('schedule.loss_below')}"
         )
     if "logits_to_keep" not in inspect.signature(type(model).forward).parameters and not hasattr(

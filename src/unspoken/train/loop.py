@@ -139,7 +139,11 @@ class StepwiseInternalization:
         start_trackers(self.accelerator, recipe)
         self.stop = StopRequest(is_launched=read_world().is_launched)
         require_fit(
-            recipe, model, train, num_processes=self.accelerator.num_processes, num_valid=len(valid)
+            recipe,
+            model,
+            train,
+            num_processes=self.accelerator.num_processes,
+            num_valid=sum(bool(each.answer) for each in valid[: recipe.train.num_valid]),
         )
         steps_per_epoch = train.steps_per_epoch(recipe.train.batch_size)
         self.length = Length.of(recipe, steps_per_epoch, exactly=num_steps)
