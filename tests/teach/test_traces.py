@@ -14,11 +14,13 @@ from unspoken.common.errors import DataError, OutputExistsError, SettingError
 from unspoken.common.locks import locked
 from unspoken.data.questions import read_questions_from
 from unspoken.measure.sampling import Sampling
+from unspoken.recipe.records import UnansweredRecord
 from unspoken.teach.engines import Usage
 from unspoken.teach.engines.worked import WorkedEngine
 from unspoken.teach.traces.merge import merge_traces
-from unspoken.teach.traces.settings import settings_path
-from unspoken.teach.traces.write import generate_traces
+from unspoken.teach.traces.settings import settings_path, unanswered_path
+from unspoken.teach.traces.together import shares_folder, write_together
+from unspoken.teach.traces.write import GenerateSummary, generate_traces, shard_path
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -139,6 +141,75 @@ def test_other_settings_are_refused_and_say_what_differs(tmp_path: Path) -> None
     settings_path(output).unlink()
     with pytest.raises(OutputExistsError, match="cannot be continued"):
         generate_traces(FakeEngine(), QUESTIONS, output)
+
+
+def test_what_the_same_call_left_half_done_is_continued_also_when_overwriting(
+    tmp_path: Path,
+) -> None:
+    output = tmp_path / "traces.jsonl"
+    generate_traces(FakeEngine(), QUESTIONS, output)
+    lost = UnansweredRecord(num_prompt_tokens=1, num_tokens=100)
+    for after, done in ((7, 0), (3, 7), (None, 10), (None, 0)):  # whole at first, and at last
+        if done == 7:
+            lost.write(unanswered_path(output))
+        engine = FakeEngine(break_after=after)
+        if after is not None:
+            with pytest.raises(KeyboardInterrupt):
+                generate_traces(engine, QUESTIONS, output, overwrite=True)
+        else:
+            summary = generate_traces(engine, QUESTIONS, output, overwrite=True)
+            assert (summary.num_done_before, summary.num_written) == (done, 20 - done)
+        assert engine.used == Usage(10 * done + (done > 0), 5 * done + 100 * (done > 0))
+    share = generate_traces(FakeEngine(), QUESTIONS, output, overwrite=True, keep_whole=True)
+    assert (share.num_done_before, share.num_written) == (20, 0)
+
+
+def test_shares_of_several_processes_go_on_also_when_overwriting(tmp_path: Path) -> None:
+    from accelerate import PartialState
+
+    output = tmp_path / "traces.jsonl"
+    generate_traces(FakeEngine(), QUESTIONS, output)
+    begun = shard_path(shares_folder(output) / output.name, (1, 2))
+    begun.parent.mkdir()
+    generate_traces(FakeEngine(), QUESTIONS, begun, shard=(1, 2))
+
+    def write(path: Path, share: tuple[int, int]) -> GenerateSummary:
+        keeps = path != output
+        return generate_traces(
+            FakeEngine(), QUESTIONS, path, shard=share, overwrite=True, keep_whole=keeps
+        )
+
+    summary = write_together(write, output, PartialState(cpu=True), overwrite=True)
+    assert (summary.num_done_before, summary.num_written) == (10, 10)
+    assert len(read(output)) == 20 and not begun.parent.exists()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"sampling": Sampling(max_new_tokens=9)},
+        {"num_samples": 19},
+        {
+            "questions": [
+                {**record, "answer": "", "id": f"q{n}"} for n, record in enumerate(QUESTIONS)
+            ]
+        },
+        {"questions": QUESTIONS[::-1]},
+    ],
+)
+def test_overwriting_begins_anew_with_other_settings_or_questions(
+    changed: dict[str, Any], tmp_path: Path
+) -> None:
+    output = tmp_path / "traces.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        generate_traces(FakeEngine(break_after=7), QUESTIONS, output)
+    given = {"questions": QUESTIONS, **changed}
+    for keep_whole in (False, True):
+        summary = generate_traces(
+            FakeEngine(), output=output, overwrite=True, keep_whole=keep_whole, **given
+        )
+        expected = summary.num_wanted if keep_whole else 0
+        assert summary.num_done_before == expected
 
 
 def test_other_questions_are_refused_and_more_are_welcome(tmp_path: Path) -> None:

@@ -42,7 +42,8 @@ def generate(
     """Have a teacher write chains of thought.
 
     Questions in, traces out, one record at a time. What is done is skipped: run the same command
-    again after an interruption.
+    again after an interruption, also with --overwrite, which replaces what is whole or was made
+    with other settings.
 
     Parameters
     ----------
@@ -77,6 +78,7 @@ def generate(
             path,
             shard=share,
             overwrite=overwrite,
+            keep_whole=path.parent != output.parent,  # one of the shares of several processes
             progress=progress,
             **settings,
         )

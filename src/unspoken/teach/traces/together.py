@@ -39,7 +39,8 @@ def write_together(
         output: JSONL; is there once all shares are.
         process: this one among all.
         alone: the main process does everything.
-        overwrite: begin anew, and replace `output` at the end.
+        overwrite: begin anew, and replace `output` at the end; `write` decides which of the shares
+            that were begun are those of another call.
     """
     # Who left at once, with no share or a done one, would tear down those that still save theirs.
     with StopRequest(is_launched=read_world().is_launched) as stop:
@@ -116,7 +117,7 @@ def _begin_shares(output: Path, num_processes: int, *, alone: bool, overwrite: b
     Those that were begun, or one for each process; one alone is `output` itself.
     """
     is_begun = output.exists() and not overwrite
-    if is_begun or overwrite:  # is_begun: a kill came between joining shares and removing them
+    if is_begun or (alone and overwrite):  # is_begun: a kill came between joining and removing
         shutil.rmtree(shares_folder(output), ignore_errors=True)
     if is_begun or alone:
         return 1

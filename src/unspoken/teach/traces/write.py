@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from unspoken.common.errors import DataError, setting
+from unspoken.common.errors import DataError, OutputExistsError, setting
 from unspoken.common.files import AnyPath
 from unspoken.common.interrupt import StopRequest
 from unspoken.common.locks import locked
@@ -33,6 +33,7 @@ from unspoken.teach.traces.settings import (
     Selection,
     TracePlan,
     list_settings,
+    read_settings,
     require_same_settings,
     unanswered_path,
     write_settings,
@@ -90,6 +91,7 @@ def generate_traces(
     few_shot: AnyPath | None = None,
     choices: tuple[str, ...] | None = None,
     overwrite: bool = False,
+    keep_whole: bool = False,
     progress: str | None = None,
 ) -> GenerateSummary:
     """Has an engine answer questions; the traces are in `output`, also those of earlier runs.
@@ -112,7 +114,10 @@ def generate_traces(
         system_prompt: in place of the default instruction.
         few_shot: JSONL with solved questions that are shown first.
         choices: the only answers that there are, which prompts name.
-        overwrite: begin anew.
+        overwrite: begin anew, unless the file is what the same call left half done: that was paid
+            for, and is continued.
+        keep_whole: with `overwrite`, a file of the same call that is whole is kept, too: as a
+            share of what is not.
         progress: description of a progress bar; None shows none.
 
     Raises:
@@ -137,11 +142,32 @@ def generate_traces(
     path = Path(output)
     with locked(path):
         if overwrite and path.is_file():
-            path.unlink()
-            unanswered_path(path).unlink(missing_ok=True)
+            num_done = _count_done(path, requests, settings, plan, names=records)
+            if num_done is None or (num_done == len(requests) and not keep_whole):
+                path.unlink()
+                unanswered_path(path).unlink(missing_ok=True)
         require_same_settings(path, settings)
         write_settings(path, settings, plan)
         return _complete(engine, requests, sampling, path, names=records, progress=progress)
+
+
+def _count_done(
+    path: Path,
+    requests: list[Request],
+    settings: dict[str, Any],
+    plan: TracePlan,
+    *,
+    names: Collection[str],
+) -> int | None:
+    """How many of the requests a file answers that the same call began; None for another's file."""
+    try:
+        require_same_settings(path, settings)
+        if read_settings(path)[1] != plan:
+            return None
+        with TraceFile(path) as file:
+            return len(_find_done(file, requests, names))
+    except (DataError, OutputExistsError):
+        return None
 
 
 def _require_choices(
