@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from helpers.engines import FakeEngine
+from helpers.engines import QUESTIONS, FakeEngine
 from unspoken.common.errors import DataError, OutputExistsError
+from unspoken.recipe.records import UnansweredRecord
 from unspoken.teach.engines.worked import WorkedEngine
 from unspoken.teach.traces.merge import merge_traces
-from unspoken.teach.traces.settings import settings_path
+from unspoken.teach.traces.settings import settings_path, unanswered_path
+from unspoken.teach.traces.together import remove_traces
 from unspoken.teach.traces.write import generate_traces, shard_path
 
 
@@ -43,3 +45,30 @@ def test_shards_merge_into_what_one_run_writes(tmp_path: Path) -> None:
     generate_traces(FakeEngine(), questions, other)
     with pytest.raises(DataError, match="other settings than"):
         merge_traces([parts[0], other], tmp_path / "mixed.jsonl")
+
+
+def test_what_shards_were_charged_without_a_reply_is_added_up(tmp_path: Path) -> None:
+    merged = tmp_path / "merged.jsonl"
+    parts = [shard_path(tmp_path / "part.jsonl", (i, 3)) for i in (1, 2, 3)]
+    for number, path in enumerate(parts, start=1):
+        generate_traces(FakeEngine(), QUESTIONS, path, shard=(number, 3))
+        if number > 1:
+            lost = UnansweredRecord(num_prompt_tokens=number, num_tokens=10 * number)
+            lost.write(unanswered_path(path))
+    for _ in range(2):  # again after a kill between both files, say: as much
+        merge_traces([*parts, parts[2]], merged, overwrite=True)
+        found = UnansweredRecord.read(unanswered_path(merged))
+        assert found == UnansweredRecord(num_prompt_tokens=5, num_tokens=50)
+    assert generate_traces(FakeEngine(), QUESTIONS, merged).cost == 1.0 + 0.5
+    for path in parts:
+        unanswered_path(path).unlink(missing_ok=True)
+    merge_traces(parts, merged, overwrite=True)
+    assert not unanswered_path(merged).exists()
+
+
+def test_nothing_is_left_of_traces_that_are_removed(tmp_path: Path) -> None:
+    output = tmp_path / "answers.jsonl"
+    generate_traces(FakeEngine(), QUESTIONS, output)
+    UnansweredRecord(num_tokens=100).write(unanswered_path(output))
+    remove_traces(output)
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import model_validator
@@ -84,6 +86,11 @@ class Unanswered:
             self._write(self.before)
         if self._path and not any(self.before):
             self._path.unlink(missing_ok=True)
+
+    def replace_by(self, parts: Iterable[Unanswered]) -> None:
+        """Writes what these hold together, in place of what the file held."""
+        self.before = Usage()
+        self.close(functools.reduce(_add, (part.before for part in parts), Usage()))
 
     def _write(self, usage: Usage) -> None:
         self._written = usage

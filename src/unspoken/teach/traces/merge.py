@@ -10,8 +10,14 @@ from typing import Any, NamedTuple
 from unspoken.common.errors import DataError
 from unspoken.common.files import AnyPath, atomic_output, refuse_existing
 from unspoken.common.locks import locked
+from unspoken.teach.engines.budget import Unanswered
 from unspoken.teach.traces.file import Line, TraceFile
-from unspoken.teach.traces.settings import TracePlan, read_settings, write_settings
+from unspoken.teach.traces.settings import (
+    TracePlan,
+    read_settings,
+    unanswered_path,
+    write_settings,
+)
 
 
 class MergeSummary(NamedTuple):
@@ -61,8 +67,16 @@ def merge_traces(
         )
     with locked(Path(output)):
         write_settings(Path(output), settings, plan)
+        _merge_unanswered(paths, output)
         _write_sorted(where, output, overwrite)
     return MergeSummary(len(where), num_doubled, tuple(missing))
+
+
+def _merge_unanswered(paths: Sequence[Path], output: AnyPath) -> None:
+    """Keeps beside the output what all files together may have been charged without a reply."""
+    different = {path.resolve(): path for path in paths}.values()
+    parts = [Unanswered(unanswered_path(path)) for path in different]
+    Unanswered(unanswered_path(output)).replace_by(parts)
 
 
 def _merge_settings(paths: list[Path]) -> tuple[dict[str, Any], TracePlan]:

@@ -14,7 +14,7 @@ from unspoken.common.errors import UnspokenError
 from unspoken.common.interrupt import StopRequest
 from unspoken.parallel.world import read_world
 from unspoken.teach.traces.merge import merge_traces
-from unspoken.teach.traces.settings import settings_path
+from unspoken.teach.traces.settings import settings_path, unanswered_path
 from unspoken.teach.traces.write import GenerateSummary, shard_path
 
 if TYPE_CHECKING:
@@ -105,9 +105,9 @@ def shares_folder(output: Path) -> Path:
 
 
 def remove_traces(output: Path) -> None:
-    """Removes traces, and what is beside them."""
+    """Removes traces, and what is beside them, what they were charged without a reply included."""
     shutil.rmtree(shares_folder(output), ignore_errors=True)
-    for path in (output, settings_path(output)):
+    for path in (output, settings_path(output), unanswered_path(output)):
         path.unlink(missing_ok=True)
 
 
