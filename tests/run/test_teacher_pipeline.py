@@ -17,7 +17,9 @@ from unspoken.measure.sampling import Sampling
 from unspoken.models.adapter import is_adapter
 from unspoken.recipe import dump_recipe, load_recipe, recipe_from
 from unspoken.run.run import run_recipe
+from unspoken.run.teacher import Asker
 from unspoken.teach.engines import Reply, Request, Style, Usage
+from unspoken.teach.engines.make import EngineOptions
 from unspoken.teach.engines.worked import solution
 
 pytestmark = pytest.mark.integration
@@ -283,6 +285,19 @@ def test_the_teacher_is_measured_as_it_is_asked(tmp_path: Path, pupil: Pupil) ->
     assert evaluation["cost"] == 0.06
 
 
+def test_the_teachers_model_is_asked_as_the_recipe_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[EngineOptions] = []
+    monkeypatch.setattr("unspoken.run.teacher.make_engine", lambda _, given: made.append(given))
+    model = {"name": "org/large", "revision": "v2", "tokenizer": "org/other",
+             "attn_implementation": "eager"}  # fmt: skip
+    recipe = teacher_recipe(tmp_path, teacher={"engine": "transformers", "model": model})
+    assert Asker(recipe, recipe.teacher, None).engine is None
+    assert made[0].teacher_dir == model.pop("name")
+    assert {key: getattr(made[0], key) for key in model} == model
+
+
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
@@ -291,6 +306,15 @@ def test_the_teacher_is_measured_as_it_is_asked(tmp_path: Path, pupil: Pupil) ->
         ({"teacher": {"engine": "transformers"}}, "teacher.model: missing"),
         ({"teacher": {"engine": "openai"}}, "teacher.base_url: missing"),
         ({"teacher": {"samples_per_question": 4}, "distil": {}}, "teacher.model: missing"),
+        (
+            {
+                "teacher": {
+                    "serve": "vllm serve {model} --port {port}",
+                    "model": {"name": "large", "revision": "v2"},
+                }
+            },
+            r"teacher.model.revision: found it with a teacher on a server.*in teacher.serve",
+        ),
         ({"baselines": {"explicit": "before_removal"}}, "distil stage leaves anyway"),
         ({"phases": [{"name": "a"}]}, "phases: found them with teacher"),
     ],

@@ -25,6 +25,7 @@ from helpers.teachers import CHAT, build, save
 from unspoken.cli.main import call, main
 from unspoken.cli.merge import merge
 from unspoken.common.errors import DataError, ModelError, OutputExistsError, RecipeError
+from unspoken.common.files import write_text
 from unspoken.measure.decode import Draws, StopTexts, decode
 from unspoken.measure.sampling import Sampling
 from unspoken.models.card import ModelCard
@@ -220,6 +221,31 @@ def test_a_teacher_is_recognized_by_its_weights(tmp_path: Path, tokenizer: Any) 
         transformers_engine(str(tmp_path / "missing"))
     with pytest.raises(ModelError, match=r"no config\.json"):
         transformers_engine(tmp_path)
+
+
+def test_a_teacher_is_loaded_in_its_revision_with_its_tokenizer_and_attention(
+    tmp_path: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    cache = tmp_path / "models--unspoken--teacher"
+    for commit, branch in (("1" * 40, "main"), ("2" * 40, "v2")):
+        save(cache / "snapshots" / commit, tokenizer, CHAT if branch == "v2" else None)
+        write_text(cache / "refs" / branch, commit)
+    other = save(tmp_path / "tokenizer", tokenizer)
+    assert transformers_engine("unspoken/teacher").style == "plain"
+    newer = transformers_engine("unspoken/teacher", revision="v2")
+    assert newer.style == "chat"
+    engine = transformers_engine(
+        "unspoken/teacher", revision="v2", tokenizer_name=str(other), attn_implementation="eager"
+    )
+    assert engine.style == "plain"  # the tokenizer in the other folder has no chat template
+    assert getattr(engine.loaded_model().config, "_attn_implementation") == "eager"  # noqa: B009
+    assert {
+        "tokenizer",
+        "attn_implementation",
+    } == engine.settings().keys() - newer.settings().keys()
+    with pytest.raises(ModelError, match="no revision 'v3' of such a model was downloaded"):
+        transformers_engine("unspoken/teacher", revision="v3")
 
 
 def test_a_teacher_in_four_bits_is_another_teacher(tmp_path: Path, tokenizer: Any) -> None:
@@ -657,6 +683,7 @@ def test_flags_reach_the_engine_by_both_spellings(
         ("openai", {"base_url": "http://localhost/v1"}, "model: found nothing"),
         ("openai", {"base_url": "http://localhost/v1", "prompt": "trained"}, "prompt"),
         ("openai", {"base_url": "http://localhost/v1", "quantization": "nf4"}, "quantization"),
+        ("openai", {"base_url": "http://localhost/v1", "revision": "main"}, "revision"),
         ("worked", {"max_cost": 1.0}, "max_cost"),
         ("worked", {"prompt": "chat"}, "prompt"),
     ],

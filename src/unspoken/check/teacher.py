@@ -23,10 +23,10 @@ from unspoken.models.card import ModelCard
 from unspoken.models.load import num_positions
 from unspoken.models.local import base_folder, local_folder
 from unspoken.models.template import Template
-from unspoken.recipe import Recipe, Teacher
+from unspoken.recipe import Model, Recipe, Teacher
 from unspoken.recipe.layout import TEACHER
 from unspoken.recipe.plan import Teaching, Training
-from unspoken.recipe.teacher import MAX_NEW_TOKENS, split_command
+from unspoken.recipe.teacher import MAX_NEW_TOKENS, OF_LOCAL_MODEL, split_command
 from unspoken.teach.engines import Engine
 from unspoken.teach.engines.make import IN_RECIPE, EngineOptions, connect, make_engine
 from unspoken.teach.engines.openai import DEFAULT_KEY
@@ -293,11 +293,14 @@ def _require_solutions(recipe: Recipe, teacher: Teacher, questions: list[Example
 def _check_folder(teacher: Teacher, asking: Asking) -> Generator[Finding, None, Asking]:
     """A local teacher; that it is not here is said, and not an error."""
     model = teacher.model
-    name = "" if model is None else str(model.name)
+    if model is None:  # the recipe has been refused before
+        return asking
+    name = str(model.name)
     limit = teacher.max_new_tokens
     try:
-        folder = local_folder(name, "teacher.model.name")
+        folder = local_folder(name, "teacher.model.name", model.revision)
         base_folder(folder, "teacher.model.name")
+        _require_tokenizer(model)
     except ModelError as error:
         yield Finding("unknown here", f"teacher: not known here: {error}")
         return replace(asking, limit=limit or MAX_NEW_TOKENS)
@@ -305,7 +308,7 @@ def _check_folder(teacher: Teacher, asking: Asking) -> Generator[Finding, None, 
     options = EngineOptions(
         teacher_dir=name,
         prompt=teacher.prompt,
-        trust_remote_code=model is not None and model.trust_remote_code,
+        **model.model_dump(include=set(OF_LOCAL_MODEL) - {"quantization"}),
     )
     with settings_of(IN_RECIPE):
         engine = make_engine("transformers", options)
@@ -316,6 +319,17 @@ def _check_folder(teacher: Teacher, asking: Asking) -> Generator[Finding, None, 
         limit=limit or (card.max_new_tokens if card is not None else MAX_NEW_TOKENS),
         writer=_writer(engine, teacher, asking),
     )
+
+
+def _require_tokenizer(model: Model) -> None:
+    """Raises ModelError where a teacher's tokenizer, if it is not its own, is not here."""
+    name = model.tokenizer
+    if name not in (None, "characters") and not is_here(name, model.revision, weights=False):
+        raise ModelError(
+            f"teacher.model.tokenizer: {name}: no such folder, and no such tokenizer was "
+            "downloaded before; needed: one on this machine; correct it, or leave it out for the "
+            "model's own"
+        )
 
 
 def _writer(engine: Engine, teacher: Teacher, asking: Asking) -> PromptWriter:

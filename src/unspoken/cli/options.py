@@ -253,6 +253,15 @@ class EngineFlags(Options, panel=_ENGINE):
     max_cost = flag("teacher.max_cost")
     price_prompt = flag("teacher.price_prompt")
     price_completion = flag("teacher.price_completion")
+    revision = flag("teacher.model.revision", help="transformers: of a hub name")
+    tokenizer = flag(
+        "teacher.model.tokenizer",
+        help="transformers: hub name, folder, GGUF file or 'characters', in place of the model's",
+    )
+    attn_implementation = flag(
+        "teacher.model.attn_implementation",
+        help="transformers: sdpa, eager, flash_attention_2, ...",
+    )
     batch_size = flag("teacher.batch_size")
     dtype = flag("teacher.dtype")
     quantization = flag(

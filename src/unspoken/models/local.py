@@ -16,7 +16,7 @@ def is_local(name: str | Path | None) -> bool:
     return bool(name) and (Path(str(name)).is_dir() or is_gguf(name))
 
 
-def local_folder(name: str, named: str = "model") -> Path:
+def local_folder(name: str, named: str = "model", revision: str | None = None) -> Path:
     """The folder of a model: itself, or where an earlier download of a hub name is kept.
 
     A GGUF file stands for itself: it holds what a folder does.
@@ -24,6 +24,7 @@ def local_folder(name: str, named: str = "model") -> Path:
     Args:
         name: of the folder or file, or on the hub.
         named: the setting that holds it, for messages.
+        revision: of a hub name: a branch, tag or commit; default the main branch.
 
     Raises:
         ModelError: there is no such folder, or it holds neither a model nor an adapter.
@@ -43,15 +44,16 @@ def local_folder(name: str, named: str = "model") -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, local_files_only=True))
+        return Path(snapshot_download(name, revision=revision, local_files_only=True))
     except (OSError, ValueError):
         remedy = run_remedy(name) or path_remedy(
             name,
             "correct the path, or download it first where there is a network: unspoken download",
             is_local,
         )
+        which = "no such model" if revision is None else f"no revision {revision!r} of such a model"
         raise ModelError(
-            f"{setting(named, name)}: no such folder, and no such model was downloaded before; "
+            f"{setting(named, name)}: no such folder, and {which} was downloaded before; "
             f"needed: a model on this machine; {remedy}"
         ) from None
 

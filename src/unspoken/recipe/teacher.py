@@ -24,6 +24,10 @@ from unspoken.recipe.sections import Model, Section, Train
 Price = NumberFromZero
 #: Tokens of a reply at the most, where nothing says how long one may be.
 MAX_NEW_TOKENS = 512
+#: Settings of `Teacher.model` for one that is loaded here; a server has its own ways for them.
+OF_LOCAL_MODEL = (
+    "revision", "tokenizer", "attn_implementation", "quantization", "trust_remote_code",
+)  # fmt: skip
 #: What stands in `Teacher.serve` for the model's name and the port.
 PLACES = ("{model}", "{port}")
 _PLACE = re.compile(r"\{\w*\}")  # an option in JSON has other signs between its brackets
@@ -191,6 +195,25 @@ class Teacher(Section):
             raise ValueError(
                 "teacher.base_url: missing; engine openai needs the server's address, such as "
                 "http://localhost:8000/v1, or in teacher.serve the command that starts one"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_server_is_told_nothing_of_its_model(self) -> Teacher:
+        if self.engine != "openai" or self.model is None or self.from_scratch:
+            return self
+        given = [name for name in OF_LOCAL_MODEL if getattr(self.model, name)]
+        if given:
+            how = (
+                f"as an option of its own in {setting('teacher.serve')}, or name a folder that "
+                "unspoken download made"
+                if self.serve is not None
+                else "where the server is started"
+            )
+            raise ValueError(
+                f"{setting(f'teacher.model.{given[0]}')}: found it with a teacher on a server, to "
+                f"which it is not passed on; needed: nothing but the model's name; leave it out "
+                f"({given[0]}=null), and give it {how}"
             )
         return self
 

@@ -39,7 +39,7 @@ from unspoken.recipe.layout import (
     VETTED,
 )
 from unspoken.recipe.records import TracesRecord, TrainingRecord, VettedRecord
-from unspoken.recipe.teacher import MAX_NEW_TOKENS
+from unspoken.recipe.teacher import MAX_NEW_TOKENS, OF_LOCAL_MODEL
 from unspoken.run.data import Splits, vet_rules
 from unspoken.run.folder import RunFolder, Stage
 from unspoken.run.measure import evaluation_holds, set_aside_evaluation, write_evaluation
@@ -227,9 +227,10 @@ class Asker:
                 "teacher_dir": self._source,
                 "batch_size": teacher.batch_size,
                 "dtype": teacher.dtype,
-                "quantization": model.quantization,
-                "trust_remote_code": model.trust_remote_code,
                 "prompt": teacher.prompt,
+                **model.model_dump(include=set(OF_LOCAL_MODEL)),
+                # the folder of one that this run trained has its tokenizer
+                **({"tokenizer": None, "revision": None} if self._trained is not None else {}),
             }
         if teacher.engine == "openai":
             keys = {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from unspoken.common.errors import SettingError, setting
 from unspoken.common.settings import NumberFromZero, Positive, PositiveNumber, checked
 from unspoken.recipe import Teacher
+from unspoken.recipe.teacher import OF_LOCAL_MODEL
 from unspoken.teach.engines import Engine
 from unspoken.teach.engines.budget import Limits
 
@@ -37,6 +38,9 @@ class EngineOptions:
         max_cost: openai: spend no more than this on the file; needs both prices.
         price_prompt: openai: price of a million prompt tokens.
         price_completion: openai: price of a million written tokens.
+        revision: transformers: of a hub name; a branch, tag or commit.
+        tokenizer: transformers: hub name, folder or 'characters', in place of the model's own.
+        attn_implementation: transformers: sdpa, eager, flash_attention_2, ...
         batch_size: transformers: questions at once; halved when memory runs out.
         dtype: transformers: of the weights (auto: as saved; on a CPU what is fastest).
         quantization: transformers: nf4 loads the weights in 4 bits, a quarter of the memory.
@@ -53,6 +57,9 @@ class EngineOptions:
     max_cost: PositiveNumber | None = None
     price_prompt: NumberFromZero | None = None
     price_completion: NumberFromZero | None = None
+    revision: str | None = None
+    tokenizer: str | None = None
+    attn_implementation: str | None = None
     batch_size: Positive = 64
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     quantization: Literal["nf4"] | None = None
@@ -64,11 +71,10 @@ IN_RECIPE = {
     **Teacher.names_in("teacher"),
     "teacher_dir": "teacher.model.name",
     "model": "teacher.model.name",
-    "quantization": "teacher.model.quantization",
-    "trust_remote_code": "teacher.model.trust_remote_code",
+    **{name: f"teacher.model.{name}" for name in OF_LOCAL_MODEL},
 }  # fmt: skip
 #: Which options only one engine looks at; `prompt` is for both that ask a model.
-_TRANSFORMERS = ("teacher_dir", "batch_size", "dtype", "quantization", "trust_remote_code")
+_TRANSFORMERS = ("teacher_dir", "batch_size", "dtype", *OF_LOCAL_MODEL)
 _OPENAI = (
     "base_url", "model", "api_key_env", "concurrency", "requests_per_minute", "max_cost",
     "price_prompt", "price_completion",
@@ -158,6 +164,9 @@ def _local(options: EngineOptions) -> Engine:
     return transformers_engine(
         options.teacher_dir,
         prompt=options.prompt,
+        revision=options.revision,
+        tokenizer_name=options.tokenizer,
+        attn_implementation=options.attn_implementation,
         batch_size=options.batch_size,
         dtype=options.dtype,
         quantization=options.quantization,

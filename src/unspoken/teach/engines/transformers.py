@@ -19,7 +19,7 @@ from unspoken.measure.sampling import Sampling
 from unspoken.models.card import ModelCard
 from unspoken.models.fingerprint import fingerprint
 from unspoken.models.load import dtype_for_asking, load_model, load_tokenizer, num_positions
-from unspoken.models.local import base_folder, local_folder
+from unspoken.models.local import base_folder, is_local, local_folder
 from unspoken.models.template import ChatTemplateError, Template, render_chat
 from unspoken.teach.engines import (
     EngineError,
@@ -42,7 +42,7 @@ _BATCHES_OF_A_CHUNK = 4
 #: What a recipe calls the settings of a model, and what they are called here.
 _NAMES = {
     "model.name": "teacher_dir",
-    "model.tokenizer": "teacher_dir",
+    "model.attn_implementation": "attn_implementation",
     "model.quantization": "quantization",
     "model.trust_remote_code": "trust_remote_code",
 }
@@ -230,6 +230,9 @@ def transformers_engine(
     teacher_dir: str | Path,
     *,
     prompt: Literal["auto", "chat", "plain", "trained"] = "auto",
+    revision: str | None = None,
+    tokenizer_name: str | None = None,
+    attn_implementation: str | None = None,
     batch_size: int = 64,
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
     quantization: Literal["nf4"] | None = None,
@@ -241,6 +244,10 @@ def transformers_engine(
         teacher_dir: the folder of a model, or of a PEFT adapter whose base is on this machine.
         prompt: auto is trained for a model that unspoken trained, chat where the tokenizer has a
             chat template, else plain.
+        revision: of a hub name: a branch, tag or commit; default the main branch.
+        tokenizer_name: hub name that was downloaded before, folder, GGUF file or 'characters';
+            default the model's own.
+        attn_implementation: sdpa, eager, flash_attention_2, ...; default what transformers takes.
         batch_size: prompts at once.
         dtype: of the weights; auto is what they were saved in on a GPU, on a CPU what the model is
             asked fastest in.
@@ -250,18 +257,21 @@ def transformers_engine(
     Raises:
         ModelError: it is not there, or cannot be asked in this way.
     """
-    folder = local_folder(str(teacher_dir), "teacher_dir")
+    folder = local_folder(str(teacher_dir), "teacher_dir", revision)
     base = base_folder(folder, "teacher_dir")
     # an adapter may have come without a tokenizer: then its base's
     own = base is None or (folder / "tokenizer_config.json").is_file()
     model = recipe.Model(
         name=str(folder),
-        tokenizer=None if own else str(base),
+        tokenizer=tokenizer_name or (None if own else str(base)),
+        revision=revision,
+        attn_implementation=attn_implementation,
         quantization=quantization,
         trust_remote_code=trust_remote_code,
         local_files_only=True,
     )
-    with settings_of(_NAMES):
+    names = {**_NAMES, "model.tokenizer": "tokenizer" if tokenizer_name else "teacher_dir"}
+    with settings_of(names):
         tokenizer = load_tokenizer(model)
     card = ModelCard.read(folder)
     style: Style = prompt if prompt != "auto" else _own_style(tokenizer, card)
@@ -271,9 +281,13 @@ def transformers_engine(
     identity = {"teacher": fingerprint(folder), "dtype": dtype, "quantization": quantization}
     if base is not None:
         identity["base"] = fingerprint(base)
+    if tokenizer_name is not None:
+        identity["tokenizer"] = _identify(tokenizer_name, revision)
+    if attn_implementation is not None:
+        identity["attn_implementation"] = attn_implementation
 
     def load() -> PreTrainedModel | PeftModel:
-        with settings_of(_NAMES):
+        with settings_of(names):
             return load_model(model, tokenizer, purpose="ask", dtype=dtype, spread=True)
 
     return TransformersEngine(
@@ -287,6 +301,13 @@ def transformers_engine(
         batch_size=batch_size,
         identity=identity,
     )
+
+
+def _identify(tokenizer: str, revision: str | None) -> str:
+    """What tells a tokenizer from another one."""
+    if is_local(tokenizer):
+        return fingerprint(Path(tokenizer))
+    return tokenizer if revision is None else f"{tokenizer} {revision}"
 
 
 def _own_dtype(model: recipe.Model) -> Literal["auto", "bfloat16"]:
