@@ -87,6 +87,12 @@ def test_every_shipped_recipe_passes(path: Path) -> None:
         assert ("[internalize] steps: at most" in text) is recipe.internalize
 
 
+def test_a_run_to_take_stages_from_has_to_be_there(tmp_path: Path) -> None:
+    recipe = tiny_recipe(tmp_path / "run", from_run=str(tmp_path / "none"))
+    with pytest.raises(RecipeError, match=r"from_run: found .*none, which has no recipe\.yaml"):
+        said(recipe)
+
+
 def test_the_numbers_of_quickstart() -> None:
     recipe = load_recipe(RECIPES / "quickstart.yaml")
     assert recipe.teacher is not None

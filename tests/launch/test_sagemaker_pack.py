@@ -53,6 +53,13 @@ def test_the_archive_runs_without_anything_else_of_the_project(tmp_path: Path) -
     assert done.stdout.split() == [str(tmp_path / "code" / "unspoken" / "__init__.py"), "[]"]
 
 
+def test_a_run_of_this_machine_is_refused_before_anything_is_uploaded(tmp_path: Path) -> None:
+    path, overrides = write_recipe(tmp_path), (f"from_run={tmp_path / 'first'}",)
+    wanted = r"^from_run: found .*first, .*does not travel.*first/vetted/dataset.jsonl as data"
+    with pytest.raises(RecipeError, match=wanted):
+        pack(path, load_recipe(path, overrides), overrides)
+
+
 def test_files_of_phases_are_mapped_phase_by_phase(tmp_path: Path) -> None:
     path = write_jsonl_recipe(tmp_path)
     values = yaml.safe_load(path.read_text())

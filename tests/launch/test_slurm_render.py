@@ -129,8 +129,11 @@ def test_container_environment_and_setup(tmp_path: Path) -> None:
     image = tmp_path / "unspoken image.sif"
     image.touch()
     output = tmp_path.parent / "scratch" / "run"  # a run folder outside of the project
-    (text,) = scripts(tmp_path, container=image, gpus_per_node=1, output=output).values()
-    folders = f"{tmp_path},{output}"
+    other = tmp_path.parent / "other" / "run"
+    (text,) = scripts(
+        tmp_path, container=image, gpus_per_node=1, output=output, from_run=other
+    ).values()
+    folders = f"{tmp_path},{output},{other}"
     wanted = (
         f"apptainer exec --nv --bind {folders} --pwd {tmp_path} '{image}' python3 -m unspoken run"
     )

@@ -13,6 +13,7 @@ from unspoken.check.machine import check_machine
 from unspoken.check.student import check_students, describe_frontier
 from unspoken.check.teacher import check_teacher
 from unspoken.recipe import Recipe
+from unspoken.recipe.layout import require_run
 from unspoken.recipe.plan import Phase, Plan, plan
 
 
@@ -31,6 +32,8 @@ def check_recipe(
     """
     planned = plan(recipe)
     phases = planned.phases
+    if recipe.from_run is not None:
+        require_run(recipe.from_run)
     yield Finding(
         "plan", f"recipe {recipe.name}: {len(phases)} phase(s), run folder {recipe.folder}"
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unspoken.common.errors import OutputExistsError, setting
+from unspoken.common.errors import OutputExistsError, SettingError, setting
 
 #: Stages in their order; a run can be begun anew from each of them.
 STAGES = (
@@ -137,6 +137,21 @@ def checkpoints_in(training: Path) -> list[Path]:
         if (step := checkpoint_step(path)) is not None
     }
     return [numbered[step] for step in sorted(numbered)]
+
+
+def require_run(folder: Path) -> None:
+    """Checks that the run that `from_run` names is there.
+
+    Raises:
+        SettingError: a folder is not that of a run.
+    """
+    if not (folder / RECIPE_FILE).is_file():
+        raise SettingError(
+            "from_run",
+            found=f"{folder}, which has no {RECIPE_FILE}",
+            needed="the folder of an unspoken run",
+            remedy="correct it, or leave it out",
+        )
 
 
 def require_run_folder(folder: Path) -> None:

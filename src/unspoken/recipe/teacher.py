@@ -25,7 +25,7 @@ Price = NumberFromZero
 #: Tokens of a reply at the most, where nothing says how long one may be.
 MAX_NEW_TOKENS = 512
 #: Settings of `Teacher.model` for one that is loaded here; a server has its own ways for them.
-OF_LOCAL_MODEL = (
+OF_LOCAL_MODEL: tuple[str, ...] = (
     "revision", "tokenizer", "attn_implementation", "quantization", "trust_remote_code",
 )  # fmt: skip
 #: What stands in `Teacher.serve` for the model's name and the port.

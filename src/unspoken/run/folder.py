@@ -23,7 +23,14 @@ from unspoken.common.files import link_folder, write_text
 from unspoken.common.interrupt import end_if_asked
 from unspoken.common.memory import peak_memory, reset_peak
 from unspoken.recipe import Recipe, dump_recipe
-from unspoken.recipe.layout import OLD, RECIPE_FILE, STAGE_FILE, STAGES, require_run_folder
+from unspoken.recipe.layout import (
+    OLD,
+    RECIPE_FILE,
+    STAGE_FILE,
+    STAGES,
+    require_run,
+    require_run_folder,
+)
 from unspoken.recipe.records import PeakMemory, StageRecord
 from unspoken.run.resume import resume_from
 from unspoken.run.settings import changes
@@ -81,7 +88,7 @@ class RunFolder:
         self._aside: Path | None = None
         self.source = recipe.from_run
         if process.is_main_process and self.source is not None:
-            _require_run(self.source)
+            require_run(self.source)
         if process.is_main_process and not overwrite:
             require_run_folder(self.path)
 
@@ -228,17 +235,6 @@ class RunFolder:
         target.parent.mkdir(parents=True, exist_ok=True)
         path.rename(target)
         return f"is kept in {target}"
-
-
-def _require_run(folder: Path) -> None:
-    """Raises SettingError where a folder is not that of a run."""
-    if not (folder / RECIPE_FILE).is_file():
-        raise SettingError(
-            "from_run",
-            found=f"{folder}, which has no {RECIPE_FILE}",
-            needed="the folder of an unspoken run",
-            remedy="correct it, or leave it out",
-        )
 
 
 def _has_done(

@@ -26,6 +26,7 @@ from unspoken.launch.sagemaker.upload import Channel, LocalFile, files_below, lo
 from unspoken.models.gguf import find_gguf
 from unspoken.models.local import is_local
 from unspoken.recipe import Data, Model, Recipe, parse_override
+from unspoken.recipe.layout import DATASET_FILE, VETTED
 from unspoken.recipe.merge import merge
 from unspoken.recipe.plan import plan
 
@@ -242,6 +243,13 @@ def _require_whole_model(key: str, folder: Path) -> None:
 
 
 def _require_portable(recipe: Recipe) -> None:
+    if recipe.from_run is not None:
+        raise RecipeError(
+            f"from_run: found {recipe.from_run}, a run of this machine, which does not travel to "
+            "SageMaker; needed: a recipe without it; leave it out, and where it was for the "
+            f"teacher's traces give {recipe.from_run / VETTED / DATASET_FILE} as data.train of a recipe "
+            "without teacher"
+        )
     if recipe.teacher is not None and recipe.teacher.engine == "openai":
         raise RecipeError(
             "teacher.engine: found openai; its server and key are not passed on to SageMaker; run "

@@ -73,6 +73,12 @@ class SlurmLaunch:
         """The run folder, absolute."""
         return self.directory / self.recipe.folder
 
+    @property
+    def folders(self) -> list[Path]:
+        """Those that the jobs read or write, absolute: a container has to be given them."""
+        source = self.recipe.from_run
+        return [self.directory, self.run, *([self.directory / source] if source else [])]
+
 
 @dataclass(frozen=True)
 class _JobRequest:
@@ -112,7 +118,7 @@ def render_scripts(launch: SlurmLaunch) -> list[Script]:
 def _check_paths(launch: SlurmLaunch) -> None:
     """sbatch reads a log's name in its own way, apptainer the folders that it binds."""
     unusable = '"\\\n' + (",:" if launch.options.container is not None else "")
-    for path in (launch.run, launch.directory):
+    for path in launch.folders:
         found = [sign for sign in unusable if sign in str(path)]
         if found:
             raise RecipeError(
@@ -300,7 +306,7 @@ def _python_command(launch: SlurmLaunch, job: _JobRequest) -> str:
     if options.container is not None:
         image = shlex.quote(str(launch.directory / options.container))
         here = shlex.quote(str(launch.directory))
-        bound = shlex.quote(f"{launch.directory},{launch.run}")
+        bound = shlex.quote(",".join(map(str, launch.folders)))
         nvidia = " --nv" if job.gpus else ""
         return f"apptainer exec{nvidia} --bind {bound} --pwd {here} {image} python3"
     return "python3" if options.venv is not None else shlex.quote(sys.executable)
