@@ -12,6 +12,7 @@ from unspoken.cli.flags import default_of, field_of
 from unspoken.cli.main import parse
 from unspoken.cli.options import TrainingFlags
 from unspoken.cli.verbs import VERBS, application, find_verb
+from unspoken.recipe.layout import STAGES
 
 APP = application()
 
@@ -19,6 +20,12 @@ APP = application()
 def test_no_flag_comes_goes_or_changes_unnoticed() -> None:
     wanted = FILE.read_text(encoding="utf-8").splitlines()
     assert flag_lines() == wanted, "PYTHONPATH=tests python tests/helpers/flags.py"
+
+
+def test_the_help_of_from_names_every_stage() -> None:
+    (told,) = (one.help for verb, one in all_flags() if (verb, one.names[0]) == ("run", "--from"))
+    named = " ".join((told or "").split()).partition(": ")[2].replace(" or ", ", ")
+    assert tuple(named.split(", ")) == STAGES
 
 
 def test_every_flag_has_a_help_text() -> None:

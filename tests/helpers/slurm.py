@@ -14,11 +14,15 @@ from unspoken.launch.slurm.render import SlurmLaunch, render_scripts
 
 
 def scripts(folder: Path, *, overrides: tuple[str, ...] = (), **options: Any) -> dict[str, str]:
-    """The text of each job, by its name; `teacher`: the section, or True for worked solutions."""
+    """The text of each job, by its name; `teacher`: the section, or True for worked solutions.
+
+    `output` and `from_run` are of the recipe as well, all else is asked of SLURM.
+    """
     teacher = options.pop("teacher", None)
     teacher = {"engine": "worked"} if teacher is True else teacher
     output = options.pop("output", folder / "run")
-    recipe = tiny_recipe(output, **({"teacher": teacher} if teacher else {}))
+    sections = {"teacher": teacher} if teacher else {}
+    recipe = tiny_recipe(output, **sections, from_run=options.pop("from_run", None))
     chosen = SlurmOptions(**{"time": "08:00:00", **options})
     launch = SlurmLaunch(
         recipe, overrides, chosen, folder / "run/slurm/1", folder, "unspoken launch slurm"

@@ -131,7 +131,7 @@ def test_container_environment_and_setup(tmp_path: Path) -> None:
     output = tmp_path.parent / "scratch" / "run"  # a run folder outside of the project
     other = tmp_path.parent / "other" / "run"
     (text,) = scripts(
-        tmp_path, container=image, gpus_per_node=1, output=output, from_run=other
+        tmp_path, container=image, gpus_per_node=1, output=output, from_run=str(other)
     ).values()
     folders = f"{tmp_path},{output},{other}"
     wanted = (

@@ -31,7 +31,7 @@ def run(
         section.key=value, such as train.learning_rate=1e-4 output=runs/second
     start
         run again from this stage on: data, teacher, generate, vet, distil, internalize, baselines,
-        evaluate or report
+        frontier, evaluate, latency or report
     """
     from unspoken.recipe import load_recipe
 

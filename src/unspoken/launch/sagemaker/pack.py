@@ -244,11 +244,11 @@ def _require_whole_model(key: str, folder: Path) -> None:
 
 def _require_portable(recipe: Recipe) -> None:
     if recipe.from_run is not None:
+        vetted = recipe.from_run / VETTED / DATASET_FILE
         raise RecipeError(
             f"from_run: found {recipe.from_run}, a run of this machine, which does not travel to "
             "SageMaker; needed: a recipe without it; leave it out, and where it was for the "
-            f"teacher's traces give {recipe.from_run / VETTED / DATASET_FILE} as data.train of a recipe "
-            "without teacher"
+            f"teacher's traces give {vetted} as data.train of a recipe without teacher"
         )
     if recipe.teacher is not None and recipe.teacher.engine == "openai":
         raise RecipeError(
