@@ -283,6 +283,18 @@ def test_the_teacher_is_measured_as_it_is_asked(tmp_path: Path, pupil: Pupil) ->
     assert (evaluation["num_graded"], evaluation["num_correct"]) == (6, 4)
     assert evaluation["settings"]["split"] == "valid"
     assert evaluation["cost"] == 0.06
+    assert (evaluation["num_tokens"], evaluation["mean_tokens"]) == (60, 10)
+    assert evaluation["seconds"] > 0 and evaluation["examples_per_s"] > 0
+    # cut off before evaluation.json was there, and asked by a server that counts no tokens
+    answers = tmp_path / "run" / "teacher" / "answers.jsonl"
+    untold = [{**record, "num_tokens": None} for record in lines(answers)]
+    answers.write_text("".join(json.dumps(record) + "\n" for record in untold))
+    (tmp_path / "run" / "teacher" / "evaluation.json").unlink()
+    run(recipe_from(values))
+    evaluation = read(tmp_path / "run" / "teacher" / "evaluation.json")
+    assert (evaluation["num_graded"], evaluation["num_correct"]) == (6, 4)
+    for name in ("seconds", "examples_per_s", "tokens_per_s", "num_tokens", "mean_tokens"):
+        assert evaluation.get(name) is None, name
 
 
 def test_the_teachers_model_is_asked_as_the_recipe_names_it(

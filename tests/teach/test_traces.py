@@ -10,6 +10,7 @@ import pytest
 
 from helpers.engines import QUESTIONS, FakeEngine
 from unspoken.cli.main import main
+from unspoken.cli.traces import summary_lines
 from unspoken.common.errors import DataError, OutputExistsError, SettingError
 from unspoken.common.locks import locked
 from unspoken.data.questions import read_questions_from
@@ -141,6 +142,19 @@ def test_other_settings_are_refused_and_say_what_differs(tmp_path: Path) -> None
     settings_path(output).unlink()
     with pytest.raises(OutputExistsError, match="cannot be continued"):
         generate_traces(FakeEngine(), QUESTIONS, output)
+
+
+def test_tokens_are_unknown_where_one_record_does_not_tell(tmp_path: Path) -> None:
+    output = tmp_path / "traces.jsonl"
+    generate_traces(FakeEngine(), QUESTIONS, output)
+    records = read(output)
+    records[3]["num_tokens"] = None
+    output.write_text("".join(json.dumps(record) + "\n" for record in records))
+    summary = generate_traces(FakeEngine(), QUESTIONS, output)
+    assert (summary.num_prompt_tokens, summary.num_tokens) == (200, None)
+    assert summary.tokens_per_s is None
+    assert "tokens: not known, because the server" in "\n".join(summary_lines(summary))
+    assert summary.cost == 0.95
 
 
 def test_what_the_same_call_left_half_done_is_continued_also_when_overwriting(

@@ -40,10 +40,12 @@ def summary_lines(summary: GenerateSummary) -> list[str]:
     ]
     if summary.num_torn_bytes:
         lines.append(f"a torn last line was removed ({summary.num_torn_bytes} bytes)")
-    if summary.num_tokens:
+    if summary.num_tokens is None or summary.num_prompt_tokens is None:
+        lines.append("tokens: not known, because the server does not count them in each answer")
+    elif summary.num_tokens:
         lines.append(
             f"tokens: {summary.num_prompt_tokens:,} read, {summary.num_tokens:,} written"
-            + (f"; {summary.tokens_per_s:,.0f} tokens/s" if summary.num_written else "")
+            + (f"; {summary.tokens_per_s or 0:,.0f} tokens/s" if summary.num_written else "")
         )
     if summary.cost:
         lines.append(f"cost: {summary.cost:.4f}")

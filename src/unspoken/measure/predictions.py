@@ -39,7 +39,8 @@ class Prediction:
         generated: everything that the model wrote, without the end token.
         pred: the answer in it.
         correct: whether it equals `gold`; None where there is no gold answer.
-        num_prompt_tokens, num_tokens: read and written; the end token counts as written.
+        num_prompt_tokens, num_tokens: read and written; the end token counts as written. None
+            where a server does not tell.
         stopped: whether the model ended by itself.
         sample: 0, 1, ... for the samples of one question.
         undecided: whether it only counts as wrong because nobody can tell within bounds.
@@ -50,8 +51,8 @@ class Prediction:
     pred: str
     gold: str | None
     correct: bool | None
-    num_prompt_tokens: int
-    num_tokens: int
+    num_prompt_tokens: int | None
+    num_tokens: int | None
     stopped: bool
     category: str = ""
     sample: int = 0
@@ -76,8 +77,8 @@ def judge(
     example: Example,
     generated: str,
     *,
-    num_prompt_tokens: int,
-    num_tokens: int,
+    num_prompt_tokens: int | None,
+    num_tokens: int | None,
     stopped: bool,
     sample: int = 0,
     choices: Sequence[str] | None = None,
@@ -111,15 +112,17 @@ def judge(
 
 def summarize(
     predictions: Sequence[Prediction],
-    seconds: float,
+    seconds: float | None,
     batch_size: int,
     choices: Sequence[str] | None = None,
 ) -> Metrics:
     """The figures of these predictions, made in `seconds` seconds.
 
+    What is not known of each answer is not known of all.
+
     Args:
         predictions: at least one; the samples of a question one after the other, from 0 on.
-        seconds: of decoding in batches of `batch_size`.
+        seconds: of decoding in batches of `batch_size`; None: nobody knows.
         batch_size: of these batches.
         choices: the only answers that there are, as they were judged with.
     """
@@ -127,7 +130,8 @@ def summarize(
     questions = _by_question(predictions)
     graded = [samples for samples in questions if samples[0].gold is not None]
     share = _share(graded)
-    num_tokens = sum(prediction.num_tokens for prediction in predictions)
+    counts = [one.num_tokens for one in predictions if one.num_tokens is not None]
+    num_tokens = sum(counts) if len(counts) == count else None
     return Metrics(
         num_questions=len(questions),
         num_graded=share.num_graded if share else 0,
@@ -138,10 +142,10 @@ def summarize(
         digit_accuracy=None if choices else _digit_accuracy(graded),
         unstopped=sum(not prediction.stopped for prediction in predictions) / count,
         num_tokens=num_tokens,
-        mean_tokens=num_tokens / count,
+        mean_tokens=None if num_tokens is None else num_tokens / count,
         seconds=seconds,
-        examples_per_s=count / seconds,
-        tokens_per_s=num_tokens / seconds,
+        examples_per_s=None if seconds is None else count / seconds,
+        tokens_per_s=None if seconds is None or num_tokens is None else num_tokens / seconds,
         batch_size=batch_size,
         categories=_categories(graded),
         samples=_samples(graded, choices),

@@ -318,7 +318,8 @@ class TeacherStages:
     def _vet(self, folder: Path) -> VettedRecord:
         """Vets the traces, and those that are asked for again where none was kept."""
         files, failed = [self.trace_folder / TRACES_FILE], folder / FAILED_FILE
-        asked_again = {"num_asked_again": 0, "num_prompt_tokens": 0, "num_tokens": 0, "cost": 0.0}
+        counts = ("num_asked_again", "num_prompt_tokens", "num_tokens")
+        asked_again: dict[str, Any] = {**dict.fromkeys(counts, 0), "cost": 0.0}
         summary = self._select(files, folder)
         for attempt in range(1, self.teacher.retries + 1):
             questions, digest = self.run.on_main(lambda: (_records(failed), sha256(failed)))
@@ -338,8 +339,8 @@ class TeacherStages:
                 samples=1,
             )
             asked_again["num_asked_again"] += again.num_wanted
-            asked_again["num_prompt_tokens"] += again.num_prompt_tokens
-            asked_again["num_tokens"] += again.num_tokens
+            for name in counts[1:]:
+                asked_again[name] = _add_known(asked_again[name], getattr(again, name))
             asked_again["cost"] += again.cost or 0.0
             files.append(target)
             summary = self._select(files, folder)
@@ -405,7 +406,8 @@ class TeacherStages:
         self, answers: Path, output: Path, settings: dict[str, Any], summary: GenerateSummary
     ) -> None:
         """Judges the teacher's answers; writes predictions and evaluation.json."""
-        seconds = summary.seconds * summary.num_wanted / max(1, summary.num_written)
+        written = summary.num_written  # none where a run was cut off after the last answer
+        seconds = summary.seconds * summary.num_wanted / written if written else None
         choices = self.recipe.data.choices
         predictions = [_judge(record, choices) for _, record in read_jsonl(answers)]
         write_jsonl(output, (prediction.to_json() for prediction in predictions), overwrite=True)
@@ -424,7 +426,7 @@ class TeacherStages:
             num_traces=summary.num_wanted,
             num_prompt_tokens=summary.num_prompt_tokens,
             num_tokens=summary.num_tokens,
-            tokens_per_s=summary.num_tokens / stage.seconds,
+            tokens_per_s=None if summary.num_tokens is None else summary.num_tokens / stage.seconds,
             cost=summary.cost,
             currency=self.recipe.costs.currency,
             traces_sha256=sha256(summary.output),
@@ -434,6 +436,11 @@ class TeacherStages:
 def trace_settings(asker: Asker, splits: Splits) -> dict[str, Any]:
     """Everything that decides the traces."""
     return {"questions_sha256": splits.hashes["train"], **asker.settings()}
+
+
+def _add_known(one: int | None, other: int | None) -> int | None:
+    """The sum; None where one of them is not known."""
+    return None if one is None or other is None else one + other
 
 
 def _records(path: Path) -> Questions:
@@ -447,8 +454,8 @@ def _judge(record: dict[str, Any], choices: Sequence[str] | None) -> Prediction:
     return judge(
         Example(record["question"], "", record.get("answer") or "", category=category),
         record["cot"],
-        num_prompt_tokens=record["num_prompt_tokens"] or 0,
-        num_tokens=record["num_tokens"] or 0,
+        num_prompt_tokens=record["num_prompt_tokens"],
+        num_tokens=record["num_tokens"],
         stopped=record["stopped"],
         choices=choices,
     )

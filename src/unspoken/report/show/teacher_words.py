@@ -95,7 +95,8 @@ def _figures(known: Sequence[tuple[str, Evaluation]]) -> list[str]:
 def _effort(measured: Sequence[Evaluation]) -> str:
     """Tokens and speed; the speed that is known of all."""
     does = "They write" if len(measured) > 1 else "It writes"
-    tokens = _listed([mean(one.mean_tokens) for one in measured])
+    means = [one.mean_tokens for one in measured]
+    tokens = "an unknown number of" if None in means else _listed([mean(each) for each in means])
     single = [one.examples_per_s_single for one in measured]
     batched = [one.examples_per_s for one in measured]
     speeds, how = (batched, "in batches") if None in single else (single, "one at a time")

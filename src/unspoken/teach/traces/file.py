@@ -51,7 +51,7 @@ class TraceFile:
     Attributes:
         path: the file.
         lines: id -> line, for all records.
-        used: tokens of all records.
+        used: tokens of all records, as far as they tell.
         num_torn_bytes: of a last line that was cut off and is removed now.
     """
 
@@ -59,6 +59,7 @@ class TraceFile:
         self.path = path
         self.lines: dict[str, Line] = {}
         self.used = Usage()
+        self._untold: set[str] = set()
         self.num_torn_bytes = 0
         self._file: BinaryIO | None = None
         self._end = 0
@@ -119,10 +120,19 @@ class TraceFile:
         self.lines.setdefault(f"{name}#{sample}", line)
 
     def _count(self, record: Mapping[str, Any]) -> None:
-        self.used = Usage(
-            self.used.num_prompt_tokens + (record.get("num_prompt_tokens") or 0),
-            self.used.num_tokens + (record.get("num_tokens") or 0),
-        )
+        counts = [record.get(name) for name in Usage._fields]
+        self._untold |= {n for n, count in zip(Usage._fields, counts, strict=True) if count is None}
+        self.used = Usage(*(a + (b or 0) for a, b in zip(self.used, counts, strict=True)))
+
+    @property
+    def num_prompt_tokens(self) -> int | None:
+        """Read for all records; None where one does not tell."""
+        return None if "num_prompt_tokens" in self._untold else self.used.num_prompt_tokens
+
+    @property
+    def num_tokens(self) -> int | None:
+        """Written in all records; None where one does not tell."""
+        return None if "num_tokens" in self._untold else self.used.num_tokens
 
     def add(self, record: Mapping[str, Any], index: int, sample: int) -> None:
         """Adds one record at the end; it is safe from kill -9 when this returns."""

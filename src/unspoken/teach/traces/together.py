@@ -143,7 +143,8 @@ def _sum_up(summaries: list[GenerateSummary], output: Path) -> GenerateSummary:
         "num_wanted", "num_done_before", "num_written", "num_missing", "num_torn_bytes",
         "num_prompt_tokens", "num_tokens", "tokens_per_s", "num_retries",
     )  # fmt: skip
-    sums: dict[str, Any] = {key: sum(getattr(each, key) for each in summaries) for key in numbers}
+    counts = {key: [getattr(each, key) for each in summaries] for key in numbers}
+    sums: dict[str, Any] = {key: None if None in n else sum(n) for key, n in counts.items()}
     return replace(
         summaries[0],
         **sums,

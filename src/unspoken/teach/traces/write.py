@@ -53,8 +53,9 @@ class GenerateSummary:
         num_written: by this run.
         num_missing: still, where the run was interrupted.
         num_torn_bytes: of a torn last line that was removed.
-        num_prompt_tokens, num_tokens: of all records in the file.
-        tokens_per_s: written by this run.
+        num_prompt_tokens, num_tokens: of all records in the file; None where a server does not
+            tell them of each.
+        tokens_per_s: written by this run, where that is known.
         seconds: that it took.
         cost: of all records and of requests that may have been charged without a reply, where
             prices are known.
@@ -68,9 +69,9 @@ class GenerateSummary:
     num_written: int
     num_missing: int
     num_torn_bytes: int
-    num_prompt_tokens: int
-    num_tokens: int
-    tokens_per_s: float
+    num_prompt_tokens: int | None
+    num_tokens: int | None
+    tokens_per_s: float | None
     seconds: float
     cost: float | None
     interrupted: bool
@@ -213,6 +214,7 @@ def _complete(
     if not num_missing:
         file.sort()
     seconds = time.perf_counter() - begin
+    written = file.used.num_tokens - before.num_tokens
     return GenerateSummary(
         output=path,
         num_wanted=len(requests),
@@ -220,9 +222,9 @@ def _complete(
         num_written=len(requests) - num_missing - len(done),
         num_missing=num_missing,
         num_torn_bytes=file.num_torn_bytes,
-        num_prompt_tokens=file.used.num_prompt_tokens,
-        num_tokens=file.used.num_tokens,
-        tokens_per_s=(file.used.num_tokens - before.num_tokens) / seconds,
+        num_prompt_tokens=file.num_prompt_tokens,
+        num_tokens=file.num_tokens,
+        tokens_per_s=None if file.num_tokens is None else written / seconds,
         seconds=seconds,
         cost=engine.cost(unanswered.added_to(file.used)),
         interrupted=interrupted,
