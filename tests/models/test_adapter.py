@@ -1,17 +1,23 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from helpers.adapters import recipe
+from helpers.adapters import base_model, recipe
 from helpers.training import losses, stop_after, trainer
+from unspoken.check.hub import _missing_model
 from unspoken.common.errors import RecipeError
 from unspoken.models.adapter import base_of, choose_targets, is_adapter
+from unspoken.models.export.folder import find_sources
+from unspoken.models.load import load_model, load_tokenizer, read_width
 from unspoken.parallel.processes import torch_optimizer
+from unspoken.recipe import Model
+from unspoken.run.measure import model_in
 from unspoken.run.run import run_recipe
 
 pytestmark = pytest.mark.integration
@@ -95,3 +101,60 @@ def test_what_cannot_go_together_is_refused(tmp_path: Path) -> None:
         recipe(tmp_path, model={"quantization": "nf4"})
     with pytest.raises(RecipeError, match=r"schedule.positions: natural"):
         recipe(tmp_path, lora={}, schedule={"positions": "gap"})
+
+
+PINNED, MAIN = "a" * 40, "b" * 40
+
+
+def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of the hub with two revisions of me/tiny: v1, and a main of other sizes."""
+    root = tmp_path / "cache" / "models--me--tiny"
+    for commit, name, size in ((PINNED, "v1", 64), (MAIN, "main", 32)):
+        base_model(root / "snapshots" / commit, "gpt2", n_embd=size)
+        (root / "refs").mkdir(exist_ok=True)
+        (root / "refs" / name).write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    return root
+
+
+def test_an_adapter_of_a_pinned_model_keeps_its_revision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was asked, trained on and exported with whatever the main branch held."""
+    root = hub_cache(tmp_path, monkeypatch)
+    pinned = {"name": "me/tiny", "revision": "v1", "local_files_only": True}
+    phases = [{"name": "a", "schedule": {"removal": "none"}}, {"name": "b"}]
+    sections = {"lora": {}, "phases": phases, "train": {"max_steps": 2}}
+    run_folder = run_recipe(recipe(tmp_path, model=pinned, **sections), progress=False).parent
+
+    folder = run_folder / "internalized" / "2-b" / "model"  # each phase loads the one before
+    assert json.loads((folder / "adapter_config.json").read_text())["revision"] == "v1"
+    assert find_sources(folder).base == root / "snapshots" / PINNED
+    alone = Model(name=str(folder), local_files_only=True)
+    assert read_width(alone) == 64
+    assert load_model(alone, load_tokenizer(alone), purpose="ask").config.n_embd == 64
+    named = Model(name="me/tiny", local_files_only=True)
+    laid = load_model(named, load_tokenizer(named), adapter=folder)
+    assert laid.config.n_embd == 64
+    assert find_sources("me/tiny", folder).base == root / "snapshots" / PINNED
+
+    shutil.rmtree(root / "snapshots" / MAIN)
+    (root / "refs" / "main").unlink()
+    assert _missing_model(alone) is None
+
+
+def test_an_adapter_from_before_revisions_has_that_of_its_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub_cache(tmp_path, monkeypatch)
+    pinned = {"name": "me/tiny", "revision": "v1", "local_files_only": True}
+    made = recipe(tmp_path, model=pinned, lora={}, train={"max_steps": 2})
+    folder = run_recipe(made, progress=False).parent / "internalized" / "model"
+    config = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps({**config, "revision": None}))
+
+    settings = model_in(folder, made.model)
+    model = load_model(settings, load_tokenizer(settings), lora=made.lora)
+    assert model.config.n_embd == 64
+    assert model.peft_config["default"].revision == "v1"

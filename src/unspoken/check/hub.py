@@ -11,7 +11,7 @@ from queue import Empty, Queue
 
 from unspoken.check.offline import is_here
 from unspoken.common.errors import ModelError, setting
-from unspoken.models.adapter import base_of, is_adapter
+from unspoken.models.adapter import is_adapter, model_below
 from unspoken.models.hub import DownloadError, HubUnreachableError, explained
 from unspoken.models.local import is_local
 from unspoken.recipe import Model, Recipe
@@ -109,8 +109,10 @@ def _missing_model(model: Model) -> str | None:
     """The name of a model that is not here: the student, or the base model of an adapter."""
     if model.name is None:
         return None
-    names = [model.name, *([base_of(model.name)] if is_adapter(model.name) else [])]
-    return next((name for name in names if not is_here(name, None, weights=True)), None)
+    models = [model, *([model_below(model)] if is_adapter(model.name) else [])]
+    return next(
+        (one.name for one in models if not is_here(str(one.name), one.revision, weights=True)), None
+    )
 
 
 def _takes_gsm8k_from_hub(recipe: Recipe) -> bool:

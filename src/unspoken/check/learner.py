@@ -12,7 +12,7 @@ from unspoken.check.data import Sample, Thoughts
 from unspoken.check.finding import Finding
 from unspoken.common.errors import DataError, ModelError
 from unspoken.data.example import Example
-from unspoken.models.adapter import add_adapter, base_of, is_adapter, read_adapter_config
+from unspoken.models.adapter import add_adapter, is_adapter, model_below, read_adapter_config
 from unspoken.models.load import build_empty, load_tokenizer
 from unspoken.models.local import is_local
 from unspoken.models.template import Template
@@ -83,8 +83,8 @@ def _build_empty(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The model without weights, and its tokenizer; of an adapter, the model that it belongs to."""
     if adapter is not None:
-        own = {"name": base_of(adapter), "tokenizer": settings.tokenizer or adapter}
-        settings = settings.model_copy(update=own)
+        own = {"tokenizer": settings.tokenizer or adapter}
+        settings = model_below(settings).model_copy(update=own)
     tokenizer = load_tokenizer(settings)
     return build_empty(settings, tokenizer), tokenizer
 

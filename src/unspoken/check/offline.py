@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from unspoken.common.errors import RecipeError
-from unspoken.models.adapter import base_of, is_adapter
+from unspoken.models.adapter import is_adapter, model_below
 from unspoken.models.local import is_local
 from unspoken.recipe import Model, Recipe
 
@@ -36,9 +36,9 @@ def _require(key: str, model: Model) -> None:
     if model.name is not None and not is_here(model.name, model.revision, weights=True):
         raise _missing(f"{key}.name", model.name)
     if model.name is not None and is_adapter(model.name):
-        base = base_of(model.name)
-        if not is_here(base, None, weights=True):
-            raise _missing(f"{key}.name: {model.name} is an adapter of", base)
+        below = model_below(model)
+        if not is_here(str(below.name), below.revision, weights=True):
+            raise _missing(f"{key}.name: {model.name} is an adapter of", str(below.name))
     tokenizer = model.tokenizer
     if tokenizer in (None, "characters"):
         return

@@ -38,6 +38,33 @@ def base_of(adapter: str) -> str:
     return base
 
 
+def base_revision(adapter: str | Path) -> str | None:
+    """The hub revision of the model that an adapter was trained on; None: it names none."""
+    return read_adapter_config(str(adapter)).revision
+
+
+def model_below(settings: recipe.Model, adapter: str | Path | None = None) -> recipe.Model:
+    """The settings with the name and the revision of the weights that they stand for.
+
+    They are others where the name is an adapter's folder: those of its base model, by the revision
+    that the adapter was trained on, or else the settings' own.
+
+    Args:
+        settings: the recipe's section.
+        adapter: one that is laid over the model; it knows the revision of one of that name.
+    """
+    revision = settings.revision
+    if is_adapter(settings.name):
+        own = str(settings.name)
+        known = {"name": base_of(own), "revision": base_revision(own) or revision}
+        return settings.model_copy(update=known)
+    if adapter is None or revision is not None or not is_adapter(str(adapter)):
+        return settings
+    config = read_adapter_config(str(adapter))
+    is_same = config.base_model_name_or_path == settings.name
+    return settings.model_copy(update={"revision": config.revision}) if is_same else settings
+
+
 def read_adapter_config(adapter: str) -> PeftConfig:
     """What adapter_config.json says, by its kind of adapter.
 
@@ -99,9 +126,19 @@ def require_same_adapter(adapter: str, settings: recipe.Lora) -> None:
 
 
 def add_adapter(
-    model: PreTrainedModel, settings: recipe.Lora, *, quantized: bool = False
+    model: PreTrainedModel,
+    settings: recipe.Lora,
+    *,
+    quantized: bool = False,
+    revision: str | None = None,
 ) -> PeftModel:
     """The model with fresh trainable adapters, all else frozen, as a PeftModel.
+
+    Args:
+        model: changed in place.
+        settings: the recipe's section.
+        quantized: whether its weights are in 4 bits.
+        revision: of the model on the hub; whoever loads the adapter loads the same one.
 
     Raises:
         RecipeError: lora.target_modules names modules that the model does not have.
@@ -129,6 +166,7 @@ def add_adapter(
         target_modules=targets,
         task_type="CAUSAL_LM",
         fan_in_fan_out=_has_conv1d(model),
+        revision=revision,
     )
     with future_warnings_silenced():
         return get_peft_model(model, config)

@@ -22,7 +22,7 @@ from unspoken.common.errors import ModelError, UnspokenError, setting, shorten
 from unspoken.common.machine import gains_from_bfloat16
 from unspoken.common.nearby import path_remedy
 from unspoken.common.out_of_memory import amount_asked_for, is_out_of_memory
-from unspoken.models.adapter import add_adapter, base_of, is_adapter, lay_over, merge
+from unspoken.models.adapter import add_adapter, is_adapter, lay_over, merge, model_below
 from unspoken.models.card import ModelCard
 from unspoken.models.files import find_fault, is_damage, naming_fault, one_line, require_whole
 from unspoken.models.gguf import find_gguf, from_gguf, model_from_gguf, tokenizer_from_gguf
@@ -92,7 +92,8 @@ def load_model(
 ) -> Any:
     """The model, from a folder, a GGUF file, the hub or, from scratch, a configuration.
 
-    A folder that holds a PEFT adapter is loaded together with the model that it belongs to.
+    A folder that holds a PEFT adapter is loaded together with the model that it belongs to, by the
+    revision that it was trained on.
 
     Of the generation settings that come with a model at most the end tokens are kept: a repetition
     penalty would bend even greedy answers and, since it counts padding, make them depend on the
@@ -130,7 +131,8 @@ def load_model(
         model = _from_config(settings.config, tokenizer, extra)
     else:
         devices = _devices(settings, spread=spread and purpose == "ask")
-        model = _from_pretrained(settings, own, dtype, purpose, devices)
+        below = model_below(settings, adapter)
+        model = _from_pretrained(below, str(settings.name), dtype, purpose, devices)
     _fuse_gelu(model)
     _require_vocabulary(model, tokenizer, settings)
     if purpose == "ask":
@@ -170,9 +172,13 @@ def _with_adapters(
     """The model with the adapters in these folders; with fresh ones, where they are asked for."""
     for folder in filter(None, folders):
         model = lay_over(model, folder, trainable=lora is not None)
-    if lora is None or is_adapter(settings.name):
+    if lora is None:
         return model
-    return add_adapter(model, lora, quantized=settings.quantization is not None)
+    if is_adapter(settings.name):  # one from before adapters named a revision names it from now on
+        model.peft_config["default"].revision = model_below(settings).revision
+        return model
+    is_quantized = settings.quantization is not None
+    return add_adapter(model, lora, quantized=is_quantized, revision=settings.revision)
 
 
 def _merged(model: Any, dtype: str) -> Any:
@@ -185,12 +191,12 @@ def _merged(model: Any, dtype: str) -> Any:
 
 def _from_pretrained(
     settings: recipe.Model,
-    own: str | None,
+    named: str,
     dtype: str,
     purpose: Purpose,
     devices: dict[str, Any],
 ) -> PreTrainedModel:
-    """The weights of a folder or hub name, or of the base model of an adapter's folder `own`."""
+    """The weights of a folder or hub name; in errors they have the name that the user gave."""
     from transformers import AutoModelForCausalLM
 
     extra: dict[str, Any] = {"attn_implementation": settings.attn_implementation, **devices}
@@ -200,8 +206,8 @@ def _from_pretrained(
             f"leave {setting('model.quantization')} out, for unquantized weights",
         )  # fmt: skip
         extra["quantization_config"] = nf4()
-    with _explained("model", settings.name, purpose):
-        base = base_of(own) if own else str(settings.name)
+    with _explained("model", named, purpose):
+        base = str(settings.name)
         extra = {key: value for key, value in extra.items() if value is not None}
         extra["dtype"] = _dtype(base, settings, dtype, purpose)
         _tell_of_large_weights(base)
@@ -289,8 +295,8 @@ def read_width(settings: recipe.Model) -> int | None:
         with _usable_config():
             return width_of(AutoConfig.for_model(settings.config["model_type"], **arguments))
     with _explained("model", settings.name):
-        base = base_of(str(settings.name)) if is_adapter(settings.name) else str(settings.name)
-        return width_of(_pretrained(AutoConfig, base, settings))
+        below = model_below(settings)
+        return width_of(_pretrained(AutoConfig, str(below.name), below))
 
 
 def width_of(config: Any) -> int | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from unspoken.common.errors import ModelError, setting, settings_of
 from unspoken.common.nearby import path_remedy
-from unspoken.models.adapter import base_of, is_adapter
+from unspoken.models.adapter import base_of, base_revision, is_adapter
 from unspoken.models.gguf import find_gguf, is_gguf
 from unspoken.recipe.named_model import run_remedy
 
@@ -16,7 +16,7 @@ def is_local(name: str | Path | None) -> bool:
     return bool(name) and (Path(str(name)).is_dir() or is_gguf(name))
 
 
-def local_folder(name: str, named: str = "model", revision: str | None = None) -> Path:
+def local_folder(name: str, named: str = "model", *, revision: str | None = None) -> Path:
     """The folder of a model: itself, or where an earlier download of a hub name is kept.
 
     A GGUF file stands for itself: it holds what a folder does.
@@ -24,7 +24,7 @@ def local_folder(name: str, named: str = "model", revision: str | None = None) -
     Args:
         name: of the folder or file, or on the hub.
         named: the setting that holds it, for messages.
-        revision: of a hub name: a branch, tag or commit; default the main branch.
+        revision: on the hub; default the main branch.
 
     Raises:
         ModelError: there is no such folder, or it holds neither a model nor an adapter.
@@ -61,6 +61,8 @@ def local_folder(name: str, named: str = "model", revision: str | None = None) -
 def base_folder(folder: Path, named: str = "model") -> Path | None:
     """The folder of the model that an adapter belongs to; None for a folder that holds a model.
 
+    Of a model on the hub it is the revision that the adapter was trained on.
+
     Args:
         folder: of a model or of an adapter.
         named: the setting that holds it, for messages.
@@ -70,12 +72,13 @@ def base_folder(folder: Path, named: str = "model") -> Path | None:
     """
     if not is_adapter(str(folder)):
         return None
-    base = base_of(str(folder))
+    base, revision = base_of(str(folder)), base_revision(folder)
     try:
-        return local_folder(base, named)
+        return local_folder(base, named, revision=revision)
     except ModelError:
+        which = base if revision is None else f"{base} (revision {revision})"
         raise ModelError(
-            f"{setting(named, folder)}: found an adapter of {base}, which is not on this machine; "
+            f"{setting(named, folder)}: found an adapter of {which}, which is not on this machine; "
             "needed: its base model, too; correct base_model_name_or_path in its "
             "adapter_config.json, or download the base model first"
         ) from None

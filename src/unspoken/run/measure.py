@@ -14,6 +14,7 @@ from typing import Any, cast
 from unspoken.common.interrupt import end_if_asked
 from unspoken.data.example import read_questions
 from unspoken.measure.evaluate import EvaluateOptions, evaluate_folder
+from unspoken.models.adapter import is_adapter
 from unspoken.models.card import ModelCard
 from unspoken.models.fingerprint import fingerprint
 from unspoken.models.local import is_local
@@ -150,7 +151,9 @@ def untrained_limit(recipe: Recipe, like: Path) -> int | None:
 def model_in(folder: Path, settings: Model) -> Model:
     """A model that training wrote, loaded with the recipe's other settings."""
     own = {"name": str(folder), "config": None, "tokenizer": None, "alphabet": None}
-    return settings.model_copy(update={**own, "revision": None, "local_files_only": True})
+    if not is_adapter(str(folder)):  # an adapter's base is the one that the settings name
+        own["revision"] = None
+    return settings.model_copy(update={**own, "local_files_only": True})
 
 
 def evaluation_holds(

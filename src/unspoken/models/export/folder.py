@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from unspoken.common.errors import ModelError, OutputExistsError, setting, settings_of
 from unspoken.common.files import write_folder
-from unspoken.models.adapter import base_of, require_adapter
+from unspoken.models.adapter import base_of, model_below, require_adapter
 from unspoken.models.card import CARD_FILE, ModelCard
 from unspoken.models.files import find_fault, naming_fault, one_line
 from unspoken.models.local import base_folder, local_folder
@@ -169,7 +169,8 @@ def find_sources(model: str | Path, adapter: str | Path | None = None) -> Source
         return Sources(_unquantized(base), folder)
     with settings_of({"model.name": "model"}):
         require_adapter(str(adapter), str(model))
-    return Sources(_unquantized(local_folder(str(model))), Path(adapter))
+    below = model_below(Model(name=str(model)), adapter)
+    return Sources(_unquantized(local_folder(str(model), revision=below.revision)), Path(adapter))
 
 
 def _unquantized(folder: Path) -> Path:

@@ -61,6 +61,7 @@ def read_story(base: Path, adapter: Path | None) -> Story:
         label, repo, commit = named, named, section.get("revision")
     if adapter and repo is None and section.get("name") and not Path(section["name"]).exists():
         label = repo = section["name"]  # the recipe had the hub's name
+        commit = section.get("revision")
     return Story(
         base=label,
         base_repo=repo,
