@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,12 @@ from unspoken.recipe import Model
 def train(job: Path) -> None:
     """One process: trains from scratch, and goes on from a checkpoint of one process."""
     values = json.loads(job.read_text())
+    place = as_a_host_of_its_own(job.parent) if values.get("separate_files") else job.parent
     process = join_processes()
     if values.get("wall"):
         put_wall()
     for name, stop_step, sections in values["runs"]:
-        folder = job.parent / name
+        folder = place / name
         part = stop_after(stop_step, tiny_recipe(folder, **sections), folder)
         if process.is_main_process:
             facts = {
@@ -42,6 +44,14 @@ def train(job: Path) -> None:
         except SystemExit:
             assert stop_step < part.length.num_steps
     process.destroy_process_group()
+
+
+def as_a_host_of_its_own(folder: Path) -> Path:
+    """Makes this process alone on a host, and returns the folder that only it sees."""
+    rank = os.environ["RANK"]
+    alone = {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1", "GROUP_RANK": rank}
+    os.environ.update(alone, UNSPOKEN_SEPARATE_FILES="1")
+    return folder / f"host-{rank}"
 
 
 def answer(model: Path, folder: Path, process: Any = None) -> list[dict[str, Any]]:

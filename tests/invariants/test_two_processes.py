@@ -112,14 +112,15 @@ def test_every_way_trains_as_one_process_and_any_number_goes_on(
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize("way", ["ddp", "fsdp2"])
+@pytest.mark.parametrize(("way", "separate_files"), [("ddp", 0), ("ddp", 1), ("fsdp2", 0)])
 def test_two_processes_go_back_as_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, separate_files: int
 ) -> None:
+    """Also on hosts that see different files, to which only the first one writes checkpoints."""
     monkeypatch.setattr(Recovery, "measure", Recovery.measure)  # to be put back
     sections = {**IMPATIENT, "model": NO_DROPOUT}
     sections["schedule"] = {**IMPATIENT["schedule"], "reset_optimizer": False}
-    job = {"runs": [["two", 999, sections]], "wall": True}
+    job = {"runs": [["two", 999, sections]], "wall": True, "separate_files": separate_files}
     (tmp_path / "job.json").write_text(json.dumps(job))
     done = together("-m", "helpers.worker", "train", str(tmp_path / "job.json"), **WAYS[way])
     assert done.returncode == 0, done.stdout + done.stderr
@@ -127,8 +128,10 @@ def test_two_processes_go_back_as_one(
     one = trainer(tiny_recipe(tmp_path / "one", **sections), tmp_path / "one").run()
     assert one.state.schedule.search is not None
     assert one.state.schedule.search.undone >= 2
-    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=1e-5)
-    assert close(weights(tmp_path / "two" / "model"), weights(one.folder))
+    two = tmp_path / "host-0" / "two" if separate_files else tmp_path / "two"
+    assert losses(two) == pytest.approx(losses(tmp_path / "one"), abs=1e-5)
+    assert close(weights(two / "model"), weights(one.folder))
+    assert len(list((tmp_path / "host-1").glob("*/checkpoint-*"))) <= 1
 
 
 @pytest.mark.cluster

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from unspoken.common.files import link_folder, read_json
 from unspoken.models.fingerprint import weights_hash
+from unspoken.parallel.separate_files import has_separate_files
 from unspoken.recipe.layout import STARTS, VALID_FILE, level_folder
 from unspoken.recipe.records import TrainingRecord, TrainingState
 from unspoken.run.folder import RunFolder
-from unspoken.run.share import has_separate_files
 
 
 def level_as_start(run: RunFolder, training: Path, level: str) -> TrainingRecord | None:

@@ -20,6 +20,7 @@ from unspoken.models.load import (
 )
 from unspoken.models.local import is_local
 from unspoken.models.template import Template
+from unspoken.parallel.separate_files import has_separate_files
 from unspoken.recipe import Lora, Recipe
 from unspoken.recipe.layout import MODEL
 from unspoken.recipe.plan import Training
@@ -28,7 +29,6 @@ from unspoken.run.data import Splits
 from unspoken.run.folder import RunFolder
 from unspoken.run.measure import evaluate_stage
 from unspoken.run.settings import MEASURING, MODEL_INCIDENTAL, TRAIN_INCIDENTAL
-from unspoken.run.share import has_separate_files
 from unspoken.train.checkpoint import remove_checkpoints
 from unspoken.train.encode import encode_file
 from unspoken.train.gap import move_positions

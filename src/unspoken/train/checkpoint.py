@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from unspoken.common.files import TEMPORARY, clean, link_folder, set_aside, writ
 from unspoken.models.card import ModelCard
 from unspoken.models.load import restore_weights, save_model
 from unspoken.models.template import Template
+from unspoken.parallel.separate_files import share_checkpoint
 from unspoken.recipe import layout
 from unspoken.train.dataset import CoTDataset
 from unspoken.train.gap import gap_closed, move_positions
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
     from unspoken.parallel.processes import AnyModel, Processes
 
+
+Seen = TypeVar("Seen")
 
 logger = logging.getLogger(__name__)
 
@@ -99,8 +102,6 @@ class Checkpoints:
             dataset, tokenizer, template, schedule: what the models are trained with.
             data: says which task they learn, for their cards.
         """
-        from accelerate.utils import broadcast_object_list
-
         self.folder, self.processes, self.dataset = folder, processes, dataset
         self.accelerator = accelerator = processes.accelerator
         self.tokenizer, self.template, self.schedule = tokenizer, template, schedule
@@ -111,8 +112,7 @@ class Checkpoints:
                 clean(place)
             _set_damaged_aside(folder)
         accelerator.wait_for_everyone()
-        # as the main process sees it: on a network's file system the others may see older lists
-        self.resumed_from: Path | None = broadcast_object_list([self.last()])[0]
+        self.resumed_from = self._as_the_main_process_sees(self.last)
 
     def last(self) -> Path | None:
         """The newest checkpoint."""
@@ -122,6 +122,16 @@ class Checkpoints:
     def level_folder(self, removed: int) -> Path:
         """Where the best model of a level stands."""
         return layout.level_folder(self.folder, level_name(removed))
+
+    def _as_the_main_process_sees(self, look: Callable[[], Seen]) -> Seen:
+        """What it finds: on a network's file system others may see older lists; a collective call.
+
+        Args:
+            look: looks at files.
+        """
+        from accelerate.utils import broadcast_object_list
+
+        return broadcast_object_list([look() if self.accelerator.is_main_process else None])[0]
 
     def load_weights(self, model: AnyModel) -> None:
         """Puts the last checkpoint's weights into the model, before it is wrapped."""
@@ -139,16 +149,19 @@ class Checkpoints:
 
         Random states stay as they are, and so does what the caller knows of steps and data.
 
+        Hosts that see different files are sent the main process's.
+
         Raises:
             TrainingError: it is not there or damaged; the message names it.
         """
         checkpoint = layout.checkpoint_folder(self.folder, step)
-        damage = damage_of(checkpoint)
+        damage = self._as_the_main_process_sees(lambda: damage_of(checkpoint))
         if damage is not None:
             raise TrainingError(
                 f"{checkpoint}: found damage ({damage}); needed: the last level of removal that "
                 "had recovered, to go back to it; put the folder back, or begin this training anew"
             )
+        share_checkpoint(checkpoint, self.accelerator.state)
         self.processes.change_weights(model, lambda whole: self._put_weights(whole, checkpoint))
         saved = _tensors_of(checkpoint)
         self.processes.reset(optimizer)

@@ -60,7 +60,7 @@ def environment_of(job: ContainerJob) -> dict[str, str]:
         for name in ("NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME"):
             values.setdefault(name, job.network_interface)
     if len(job.hosts) > 1:
-        values["UNSPOKEN_SEPARATE_FILES"] = "1"  # see unspoken.run.share
+        values["UNSPOKEN_SEPARATE_FILES"] = "1"  # see unspoken.parallel.separate_files
     accelerate_file = job.code / ACCELERATE_FILE
     if accelerate_file.is_file():
         from unspoken.launch.accelerate_environment import environment
