@@ -452,3 +452,26 @@ def test_a_file_is_no_run_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputExistsError, match="found a file; needed: a folder"):
         run(tiny_recipe(tmp_path / "file"))
+
+
+@pytest.mark.parametrize(("num_train", "is_known"), [(200, True), (150, False)])
+def test_a_model_of_other_examples_learns_to_write_these_thoughts_first(
+    tmp_path: Path, num_train: int, is_known: bool
+) -> None:
+    """Any model whose thought was whole was taken for one that already writes this thought."""
+    adaptive = {"removal": "adaptive", "delta": None, "measure_every": 2, "answer_margin": None}
+    phases = [
+        {"name": "a", "schedule": {"removal": "none", "delta": None}},
+        {
+            "name": "b",
+            "data": {"num_train": num_train},
+            "schedule": {**adaptive, "margin": 99.0},
+        },
+    ]
+    train = {"max_steps": 8, "settle_steps": 1}
+    made = tiny_recipe(tmp_path / "run", data={"num_train": 200}, train=train, phases=phases)
+    run_recipe(made, progress=False)
+    lines = (tmp_path / "run" / "internalized" / "2-b" / "metrics.jsonl").read_text().splitlines()
+    measured = [one["removed"] for one in map(json.loads, lines) if one["event"] == "recovery"]
+    assert measured[0] == 0
+    assert any(measured[1:]) == is_known

@@ -32,6 +32,7 @@ class ModelCard:
         task: that it learned, as a recipe names it; None for examples of the user's own.
         digits: of both factors of a multiplication; several sizes.
         choices: the only answers that it learned, which its prompts name; None for others.
+        data_sha256: of the file of examples that it learned from; None where that is not known.
     """
 
     template: TemplateName
@@ -43,6 +44,7 @@ class ModelCard:
     task: str | None = None
     digits: tuple[tuple[int, int], ...] = ()
     choices: tuple[str, ...] | None = None
+    data_sha256: str | None = None
 
     @staticmethod
     def read(folder: str | Path) -> ModelCard | None:

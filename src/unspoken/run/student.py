@@ -251,6 +251,7 @@ def _make_trainer(
         recipe,
         train=train,
         valid=valid,
+        data_sha256=splits.hashes["train"],
         folder=folder,
         num_steps=num_steps,
         progress=progress,

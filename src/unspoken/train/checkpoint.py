@@ -93,6 +93,7 @@ class Checkpoints:
         template: Template,
         schedule: recipe.Schedule,
         data: recipe.Data | None = None,
+        data_sha256: str | None = None,
     ) -> None:
         """Clears away what a crash left half written; see the class for the folders.
 
@@ -101,11 +102,12 @@ class Checkpoints:
             processes: that train; the main one writes.
             dataset, tokenizer, template, schedule: what the models are trained with.
             data: says which task they learn, for their cards.
+            data_sha256: of the file of `dataset`, for their cards.
         """
         self.folder, self.processes, self.dataset = folder, processes, dataset
         self.accelerator = accelerator = processes.accelerator
         self.tokenizer, self.template, self.schedule = tokenizer, template, schedule
-        self._task = {} if data is None else _task_of(data)
+        self._learned = {"data_sha256": data_sha256, **({} if data is None else _task_of(data))}
         self.tokens_gone = lru_cache(maxsize=8)(self._tokens_gone)
         if accelerator.is_main_process:
             for place in (folder / layout.LEVELS, folder):
@@ -246,7 +248,7 @@ class Checkpoints:
                 removed = state.schedule.removed
                 gone = self.tokens_gone(removed)
                 card = model_card(self.dataset, self.tokenizer, self.template, gone, state.step)
-                card = replace(card, **self._task)
+                card = replace(card, **self._learned)
 
                 def write(target: Path) -> None:
                     with self.gap_closed(whole, removed):

@@ -105,6 +105,7 @@ class StepwiseInternalization:
         train: CoTDataset,
         folder: Path,
         valid: Sequence[Example] = (),
+        data_sha256: str | None = None,
         num_steps: int | None = None,
         progress: bool = True,
         watch: Callable[[Moment, TrainState], None] | None = None,
@@ -117,6 +118,8 @@ class StepwiseInternalization:
             train: encoded examples.
             folder: receives checkpoint-*/, levels/, model/ and metrics.jsonl.
             valid: questions with answers; without them the last model is the final one.
+            data_sha256: of the file of `train`; a model that learned to write these very thoughts
+                says so on its card.
             num_steps: exactly so many optimizer steps, whatever the recipe says.
             progress: show a bar.
             watch: called before each optimizer step and each validation, with the state.
@@ -153,7 +156,7 @@ class StepwiseInternalization:
             longest,
             steps_per_epoch,
             self.length.num_steps,
-            starts_explicit=_writes_thoughts(recipe),
+            starts_explicit=_writes_thoughts(recipe, data_sha256),
         )
         self.checkpoints = Checkpoints(
             folder,
@@ -163,6 +166,7 @@ class StepwiseInternalization:
             template=template,
             schedule=recipe.schedule,
             data=recipe.data,
+            data_sha256=data_sha256,
         )
         self.recovery = None
         if recipe.schedule.measures:
@@ -521,7 +525,12 @@ class StepwiseInternalization:
             )
 
 
-def _writes_thoughts(recipe: Recipe) -> bool:
-    """Whether the model comes from a training of unspoken in which no thought was removed."""
+def _writes_thoughts(recipe: Recipe, data_sha256: str | None) -> bool:
+    """Whether the model learned to write the thoughts of these very examples, and none was removed.
+
+    One that learned from others is trained with the whole thought first, like any other model.
+    """
     card = ModelCard.read(recipe.model.name) if recipe.model.name else None
-    return card is not None and card.removed == 0
+    if card is None or card.removed != 0 or card.template != recipe.template:
+        return False
+    return data_sha256 is not None and card.data_sha256 == data_sha256

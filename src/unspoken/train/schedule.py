@@ -62,8 +62,9 @@ class Removal:
         settings: that section.
         longest: tokens (or steps, with unit `step`) in the longest thought.
         steps_per_epoch, num_steps: optimizer steps in an epoch, and in the run.
-        starts_explicit: whether the model writes its thought before the first step, as a distilled
-            student does; adaptive removal that measures does not wait for it then.
+        starts_explicit: whether the model writes its thought before the first step, as a student
+            distilled from the same examples does; adaptive removal that measures does not wait
+            for it then.
 
     Examples:
         >>> settings = recipe.Schedule(removal="linear", delta=2)
