@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from helpers.recipes import tiny_recipe
-from helpers.training import run, same, stop_after, trainer, weights
+from helpers.training import losses, run, same, stop_after, trainer, weights
+from unspoken.common.errors import ModelError
+from unspoken.run.resume import resume_from
 from unspoken.train.checkpoint import damage_of
 from unspoken.train.loop import TrainResult
 
@@ -68,3 +70,52 @@ def test_where_every_checkpoint_is_damaged_training_begins_anew(
     for checkpoint in folder.glob("checkpoint-*"):
         _cut(checkpoint / "training.pt")
     assert same(weights(trainer(recipe, folder).run().folder), weights(whole.folder))
+
+
+@pytest.fixture
+def stopped(tmp_path: Path) -> Path:
+    """The folder of a training with the checkpoints of steps 12 and 14."""
+    with pytest.raises(SystemExit):
+        stop_after(13, tiny_recipe(tmp_path / "run"), tmp_path / "run").run()
+    return tmp_path / "run"
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("*checkpoint-*"))
+
+
+@pytest.mark.parametrize("name", ["tensors cut", "weights gone"])
+def test_a_damaged_checkpoint_that_is_named_changes_nothing(name: str, stopped: Path) -> None:
+    """The newer ones had been renamed, it was set aside, and training began anew."""
+    DAMAGES[name](stopped / "checkpoint-12")
+    before = _names(stopped)
+    with pytest.raises(ModelError, match=r"checkpoint-12: .*damage.*name another, or leave it out"):
+        resume_from(stopped / "checkpoint-12", stopped, {})
+    assert _names(stopped) == before
+
+
+def test_a_checkpoint_can_be_gone_on_from_twice(stopped: Path) -> None:
+    for _ in range(2):
+        resume_from(stopped / "checkpoint-12", stopped, {})
+        with pytest.raises(SystemExit):
+            stop_after(13, tiny_recipe(stopped), stopped).run()
+    resume_from(stopped / "checkpoint-12", stopped, {})
+    kept = ["newer-checkpoint-14", "newer-checkpoint-14.2", "newer-checkpoint-14.3"]
+    assert _names(stopped) == ["checkpoint-12", *kept]
+
+
+def test_a_checkpoint_from_elsewhere_knows_levels_that_are_not_here(
+    stopped: Path, whole: TrainResult, tmp_path: Path
+) -> None:
+    """No model was better than the lost one, and training failed at its very end, for good."""
+    state = stopped / "checkpoint-14" / "state.json"
+    values = json.loads(state.read_text())
+    figures = {"step": 1, "accuracy": 1.0, "tokens": 1.0}
+    state.write_text(json.dumps({**values, "best": {**values["best"], "0002": figures}}))
+    other = tmp_path / "other"
+    other.mkdir()
+    resume_from(stopped / "checkpoint-14", other, {})
+    finished = trainer(tiny_recipe(other), other).run()
+    assert finished.level == "0002"
+    assert same(weights(finished.folder), weights(whole.folder))
+    assert losses(other) == losses(whole.folder.parent)[14:]

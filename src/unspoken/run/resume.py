@@ -15,8 +15,8 @@ from unspoken.run.settings import changes
 def resume_from(checkpoint: Path, folder: Path, settings: dict[str, Any]) -> None:
     """Makes `checkpoint` the newest one of the stage in `folder`; training then starts from it.
 
-    Newer checkpoints of this stage get the name newer-checkpoint-N; one from elsewhere is linked
-    or copied in.
+    Newer checkpoints of this stage get the name newer-checkpoint-N, and keep it when training is
+    done; one from elsewhere is linked or copied in.
 
     Args:
         checkpoint: such as OUT_DIR/checkpoint-500; `OUT_DIR/distilled/` may be left out of it.
@@ -24,8 +24,11 @@ def resume_from(checkpoint: Path, folder: Path, settings: dict[str, Any]) -> Non
         settings: that the stage has now.
 
     Raises:
-        ModelError: it is no checkpoint, the stage is done, or it was begun with other settings.
+        ModelError: it is no checkpoint or a damaged one, the stage is done, or it was begun with
+            other settings. Nothing is renamed then.
     """
+    from unspoken.train.checkpoint import damage_of
+
     inside = folder / checkpoint.name
     found = checkpoint if checkpoint.is_dir() else inside
     given = setting("resume_from_checkpoint", checkpoint)
@@ -56,9 +59,24 @@ def resume_from(checkpoint: Path, folder: Path, settings: dict[str, Any]) -> Non
             f"{given}: its {layout.CHECKPOINT_STATE_FILE} is damaged (step: {shorten(step)}); "
             "needed: a whole checkpoint; name another, or leave it out to go on from the newest"
         )
+    damage = damage_of(found, is_named=False)
+    if damage is not None:
+        raise ModelError(
+            f"{given}: found damage ({damage}); needed: a whole checkpoint; name another, or leave "
+            "it out to go on from the newest"
+        )
     target = layout.checkpoint_folder(folder, step)
     if found.resolve() != target.resolve():
         link_folder(found, target)
     for other in layout.checkpoints_in(folder):
         if (layout.checkpoint_step(other) or 0) > step:
-            other.rename(folder / f"newer-{other.name}")
+            other.rename(_free_name(other))
+
+
+def _free_name(checkpoint: Path) -> Path:
+    """The name that a newer checkpoint gets: newer-checkpoint-N, or newer-checkpoint-N.2 and on."""
+    free, number = checkpoint.with_name(f"newer-{checkpoint.name}"), 1
+    while free.exists():
+        number += 1
+        free = checkpoint.with_name(f"newer-{checkpoint.name}.{number}")
+    return free

@@ -180,7 +180,20 @@ class Checkpoints:
             self.processes.scaler.load_state_dict(saved["scaler"])
         if len(saved["random"]) == self.accelerator.num_processes:
             restore_random_state(saved["random"][self.accelerator.process_index])
-        return _state_in(self.resumed_from)
+        return self._without_lost_levels(_state_in(self.resumed_from))
+
+    def _without_lost_levels(self, state: TrainState) -> TrainState:
+        """The state with the figures of those levels whose models are there.
+
+        A checkpoint that was brought here from another run folder knows others, too.
+        """
+
+        def find() -> list[str]:
+            names = state.best
+            return [name for name in names if layout.level_folder(self.folder, name).is_dir()]
+
+        found = self._as_the_main_process_sees(find)
+        return replace(state, best={name: state.best[name] for name in found})
 
     def save(self, model: AnyModel, optimizer: Any, state: TrainState, keep: int) -> None:
         """A checkpoint from which the same recipe goes on.
@@ -298,15 +311,20 @@ def _tensors_in(values: Any) -> Iterator[torch.Tensor]:
             yield from _tensors_in(each)
 
 
-def damage_of(checkpoint: Path) -> str | None:
+def damage_of(checkpoint: Path, *, is_named: bool = True) -> str | None:
     """What is wrong with a checkpoint, in words; None where nothing is, as far as can be told soon.
 
     Its state is read, its files are as long as they were, and its tensors are where they should be;
     the tensors themselves are not read.
+
+    Args:
+        checkpoint: its folder.
+        is_named: whether it has its own name, that of its step.
     """
     try:
         values = json.loads((checkpoint / layout.CHECKPOINT_STATE_FILE).read_text("utf-8"))
-        if TrainState.from_json(values).step != layout.checkpoint_step(checkpoint):
+        step = TrainState.from_json(values).step
+        if is_named and step != layout.checkpoint_step(checkpoint):
             return f"{layout.CHECKPOINT_STATE_FILE} is of another step"
         for name, size in values.get(_SIZES, {}).items():
             if (checkpoint / name).stat().st_size != size:
