@@ -10,6 +10,8 @@ from typing import Any
 
 import pyarrow
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from helpers.paths import RECIPES
 from helpers.recipes import tiny_gpt2, tiny_recipe
@@ -23,12 +25,14 @@ from unspoken.common.errors import (
 )
 from unspoken.common.locks import locked
 from unspoken.measure.latency import Taken
-from unspoken.recipe import load_recipe, recipe_from
+from unspoken.recipe import Model, load_recipe, recipe_from
 from unspoken.recipe.records import Latency
 from unspoken.report.show.summary import summary_lines
 from unspoken.run.run import run_recipe
 
 pytestmark = pytest.mark.integration
+
+WEIGHTS = "model/model.safetensors"
 
 
 def run(recipe: Any) -> Path:
@@ -475,3 +479,23 @@ def test_a_model_of_other_examples_learns_to_write_these_thoughts_first(
     measured = [one["removed"] for one in map(json.loads, lines) if one["event"] == "recovery"]
     assert measured[0] == 0
     assert any(measured[1:]) == is_known
+
+
+def test_a_phase_with_a_gap_goes_on_with_the_positions_of_the_one_before(tmp_path: Path) -> None:
+    """It was given the table that had been moved to be asked without a gap, and moved it again."""
+    kept = {"removal": "linear", "delta": 0.001, "start": 4, "positions": "gap", "smoothing": None}
+    phases = [
+        {"name": "a", "schedule": kept},
+        {"name": "b", "schedule": kept, "train": {"max_steps": 1, "learning_rate": 1e-9}},
+    ]
+    train = {"max_steps": 3, "weight_decay": 0.0}
+    folder = run(tiny_recipe(tmp_path / "run", train=train, phases=phases)) / "internalized"
+    first, second = (load_file(folder / name / WEIGHTS) for name in ("1-a", "2-b"))
+    table = next(name for name in first if name.endswith("wpe.weight"))
+    assert torch.allclose(first[table], second[table], atol=1e-6)
+
+    # a run of its own goes on in the same way
+    own = tiny_recipe(tmp_path / "own", schedule=kept, train=phases[1]["train"])
+    own = own.model_copy(update={"model": Model(name=str(folder / "1-a" / "model"))})
+    alone = load_file(run(own) / "internalized" / WEIGHTS)
+    assert torch.allclose(first[table], alone[table], atol=1e-6)

@@ -129,7 +129,6 @@ def _train_level(
         splits,
         run.path / frontier.folder / name,
         started_from=start,
-        removed_before=ALL if start.level == level_name(ALL) else int(start.level or 0),
         progress=progress,
     )
 

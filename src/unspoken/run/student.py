@@ -31,9 +31,11 @@ from unspoken.run.measure import evaluate_stage
 from unspoken.run.settings import MEASURING, MODEL_INCIDENTAL, TRAIN_INCIDENTAL
 from unspoken.train.checkpoint import remove_checkpoints
 from unspoken.train.encode import encode_file
-from unspoken.train.gap import move_positions
+from unspoken.train.gap import move_positions, require_gap_support
+from unspoken.train.schedule import ALL
 
 if TYPE_CHECKING:
+    from unspoken.train.dataset import CoTDataset
     from unspoken.train.loop import StepwiseInternalization, TrainResult
 
 _WEIGHTS = ("*.safetensors", "*.bin")
@@ -93,7 +95,6 @@ def train_stage(
     *,
     num_steps: int | None = None,
     started_from: TrainingRecord | None = None,
-    removed_before: int = 0,
     progress: bool = True,
 ) -> TrainingRecord:
     """Trains one model in `folder`, goes on with it, or finds it done; returns its record.
@@ -106,8 +107,6 @@ def train_stage(
         folder: within the run folder.
         num_steps: exactly so many optimizer steps, whatever the recipe says.
         started_from: the training whose model this one starts from, if there is one.
-        removed_before: how much of the thought that model goes without; where it was trained with
-            a gap, its positions are moved back.
         progress: show a bar.
     """
     recipe = _as_the_model_needs(run, recipe)
@@ -125,7 +124,6 @@ def train_stage(
             splits,
             folder,
             num_steps=num_steps,
-            removed_before=removed_before,
             progress=progress,
         )
         record = stage.finish(
@@ -163,7 +161,6 @@ def _train(
     folder: Path,
     *,
     num_steps: int | None,
-    removed_before: int,
     progress: bool,
 ) -> TrainingRecord:
     """Trains, and returns what came out; the model's memory is free again."""
@@ -184,7 +181,6 @@ def _train(
         splits,
         folder,
         num_steps=num_steps,
-        removed_before=removed_before,
         progress=progress,
     )
     if trainer.by_onednn:
@@ -205,7 +201,6 @@ def _make_trainer(
     folder: Path,
     *,
     num_steps: int | None,
-    removed_before: int,
     progress: bool,
 ) -> StepwiseInternalization:
     """The model loaded, the examples encoded, and what trains the one on the others."""
@@ -238,8 +233,8 @@ def _make_trainer(
             digest=splits.hashes["train"],
             progress=progress,
         )
-    if removed_before and recipe.schedule.positions == "gap":
-        move_positions(model, train, removed_before, back=True)
+    if recipe.schedule.positions == "gap":
+        _open_gap(model, train, recipe)
     limit, measures = recipe.train.num_valid, recipe.schedule.measures
     valid = (
         read_questions(splits.valid, limit=limit, with_thoughts=measures) if splits.valid else []
@@ -256,6 +251,20 @@ def _make_trainer(
         num_steps=num_steps,
         progress=progress,
     )
+
+
+def _open_gap(model: Any, train: CoTDataset, recipe: Recipe) -> None:
+    """Moves the position table of a model that goes without some of its thought already.
+
+    It was saved to be asked without a gap. With one, at its own level of removal, it is then the
+    same model, as a training with a gap left it and takes it to be.
+    """
+    card = ModelCard.read(str(recipe.model.name)) if recipe.model.name else None
+    if card is None or card.removed == 0:
+        return
+    require_gap_support(model, train, recipe.schedule)
+    removed = ALL if card.removed is None else card.removed
+    move_positions(model, train, removed, back=True)
 
 
 def _describe(
