@@ -13,6 +13,9 @@ RIGHT = {
         ("Final Answer: 12. That is right.", "12"),
         ("Final Answer: 12. I hope it is correct.", "12"),
         ("The answer is 12. Note that it is even.", "12"),
+        ("Final Answer: 12. However, note that this assumes 5% tax.", "12"),
+        ("The answer is 12. But that is only for one day.", "12"),
+        ("The answer is 12. Let me check: 3*4=12. Correct.", "12"),
         ("Final Answer: 12\n\nThis is correct.", "12"),
         ("Final Answer: 12\n\nLet me know.", "12"),
         ("\\boxed{6} is correct.", "6"),
@@ -213,6 +216,8 @@ RIGHT = {
 # and that do not
 WRONG = {
     "taken back": [
+        ("The answer is 12. But the question asks for two days, so 24.", "12"),
+        ("The answer is 12. Let me recalculate.", "12"),
         ("Final Answer: 12. But it's 13.", "12"),
         ("Final Answer: 12. However, it should be 13.", "12"),
         ("Final Answer: 12. Correction: 13.", "12"),

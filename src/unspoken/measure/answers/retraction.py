@@ -14,11 +14,19 @@ _WRONG = (
     rf"|{_SAYS}(?:'s| is| was) (?:clearly )?(?:wrong|incorrect|false|a mistake)\b"
 )
 _TURN = (
-    r"(?:no|nope|wait|actually|sorry|oops|but|however|hmm+|rather|instead|hold on"
+    r"(?:no|nope|wait|actually|sorry|oops|hmm+|rather|instead|hold on|correction|scratch that"
     r"|on (?:second|further) thoughts?|i (?:made|was)\b.{0,20} (?:mistake|error|wrong)"
-    r"|let me (?:re\w+|double|think|check|correct))\b"
+    r"|let me (?:correct|re(?:do|calculate|compute|consider|think|count|try)))\b"
 )
-_SENTENCE = re.compile(rf"correction\b|scratch that\b|{_TURN}|{_WRONG}", re.IGNORECASE)
+# "However, note that ..." takes nothing back; "However, it is 13." does, and "But ..., so 24."
+_OTHER = (
+    r"(?:it|that|this|the (?:final |correct )?answer)(?:'s| is| should be| must be| would be)"
+    r"[\s$*]{0,4}-?[\d\\]|.{0,100}\b(?:so|hence|therefore),? (?:it is )?[$*]{0,3}-?\d"
+)
+_SENTENCE = re.compile(
+    rf"{_TURN}|{_WRONG}|(?:but|however)\b,? (?:{_TURN}|{_WRONG}|{_OTHER}|.{{0,20}} should be\b)",
+    re.IGNORECASE,
+)
 # Behind the line of an answer only what plainly says so: a new thought may begin there.
 _LATER = re.compile(
     r"[\s*_$.!]{0,20}(?:(?:oh|no|wait|actually|sorry|oops|but|however|hmm+)\b[,.! ]{1,4}){0,4}"
