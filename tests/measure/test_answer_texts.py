@@ -8,6 +8,32 @@ from unspoken.measure.grade import grade
 
 # kind -> (text, gold answer) that say the same
 RIGHT = {
+    "numbers in words": [
+        ("Final Answer: fifteen", "15"),
+        ("Final Answer: Seventy-two clips", "72"),
+        ("Final Answer: one hundred and five", "105"),
+        ("Final Answer: two thousand three hundred forty-two", "2342"),
+        ("Final Answer: five hundred thousand dollars", "$500,000"),
+        ("Final Answer: negative seventeen", "-17"),
+        ("Final Answer: fifteen percent", "15%"),
+        ("Final Answer: zero", "0"),
+        ("Final Answer: 12 (twelve)", "12"),
+        ("Final Answer: twelve (12)", "12"),
+        ("The answer is seven.", "7"),
+        ("Final Answer: 15", "fifteen"),
+    ],
+    "words around an answer": [
+        ("Final Answer: 15, rounded to the nearest whole number", "15"),
+        ("Final Answer: 84 apples, including the green ones", "84"),
+        ("Final Answer: 84 as calculated above", "84"),
+        ("Final Answer: (1, 2), which is the vertex", "(1, 2)"),
+        ("Final Answer: x = 3 is the only solution", "x = 3"),
+        ("Final Answer: Hay 42 manzanas.", "42"),
+        ("Final Answer: Sono 42 mele", "42"),
+        ("Final Answer: 15 \U0001f389", "15"),
+        ("Final Answer: \u2705 15", "15"),
+        ("[ANSWER]42[/ANSWER]", "42"),
+    ],
     "taken back": [
         ("Final Answer: 12. This is correct.", "12"),
         ("Final Answer: 12. That is right.", "12"),
@@ -215,6 +241,27 @@ RIGHT = {
 }
 # and that do not
 WRONG = {
+    "numbers in words": [
+        ("Final Answer: fifteen", "16"),
+        ("Final Answer: ten or eleven", "10"),
+        ("Final Answer: six and a half", "6"),
+        ("Final Answer: four fifths", "4"),
+        ("Final Answer: one of them", "1"),
+        ("Final Answer: two three", "23"),
+        ("Final Answer: 12 (thirteen)", "12"),
+        ("Final Answer: five point two", "5"),
+        ("Final Answer: two hundred", "2"),
+        ("Final Answer: twenty to thirty", "20"),
+    ],
+    "words around an answer": [
+        ("Final Answer: 15, rounded down from 15.6", "15"),
+        ("Final Answer: (1, 2), which is not the vertex 3", "(1, 2)"),
+        ("Final Answer: (1, 2), which is the vertex", "(2, 1)"),
+        ("Final Answer: x = 3 is the only solution", "x = 4"),
+        ("Final Answer: No hay 42 manzanas.", "42"),
+        ("Final Answer: 15 \u274c", "15"),
+        ("Put it as [ANSWER] here. Final Answer: 3", "4"),
+    ],
     "taken back": [
         ("The answer is 12. But the question asks for two days, so 24.", "12"),
         ("The answer is 12. Let me recalculate.", "12"),

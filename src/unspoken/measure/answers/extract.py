@@ -29,8 +29,10 @@ _FLAGS = re.IGNORECASE | re.MULTILINE
 # What is so plainly an answer that no colon is needed before it: FINAL ANSWER 42.
 _PLAIN_VALUE = r"(?=\(?[A-J]\)?[.\s*]*$|\\boxed|[-+(\\]*[$€£¥₹]?\s?\.?[0-9][0-9.,/:]*[^\n]{0,40}$)"
 
-_TAG = re.compile(r"<(?:final_)?answer>", re.IGNORECASE)
-_TAG_END = re.compile(r"</(?:final_)?answer>", re.IGNORECASE)
+_TAG = re.compile(
+    r"<(?:final_)?answer>|\[answer\](?=(?:(?!\[).){1,200}\[/answer\])", re.IGNORECASE | re.DOTALL
+)
+_TAG_END = re.compile(r"</(?:final_)?answer>|\[/answer\]", re.IGNORECASE)
 _FINAL_ANSWER = re.compile(
     rf"{_UNQUOTED}final\s+answer{_DECORATION}(?:is\b{_DECORATION})?[:：]"
     rf"|{_LINE_START}final\s+answer{_DECORATION}$"

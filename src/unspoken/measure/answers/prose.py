@@ -11,6 +11,7 @@ import re
 from typing import Literal, TypeAlias
 
 from unspoken.measure.answers.clean import without_lead_in
+from unspoken.measure.answers.number_words import with_digits
 from unspoken.measure.answers.quantity import is_measure, read_quantity
 from unspoken.measure.answers.structure import is_name, split_list
 from unspoken.measure.answers.times import read_clock, read_date
@@ -50,7 +51,7 @@ _STRUCTURE_LEAD_IN = re.compile(
     re.IGNORECASE,
 )
 _SAID_OF_ANSWER = re.compile(
-    r"(?P<value>.+) (?:is (?:the|our|your) (?:final |correct |right )?"
+    r"(?P<value>.+) (?:is (?:the|our|your) (?:final |correct |right |only |unique )?"
     r"(?:answer|total|result|sum|solution)|as (?:required|desired|expected|needed))",
     re.IGNORECASE,
 )
@@ -65,14 +66,18 @@ _LETTER = re.compile(r"[(\[]?[A-J][)\]]?|[(\[][a-j][)\]]")
 _TRUTH = re.compile(r"yes|no|true|false", re.IGNORECASE)
 _REASON = re.compile(
     r"[,;]? (?:because|since)\b.*|[,;]? as (?:the|it|there|we|he|she|they|this)\b.*"
+    r"|,? as (?:calculated|computed|found|shown|stated)(?: above| before)?$"
 )
 _REMARK = re.compile(r"(?:[,;:] ?| -{1,3} )(.+)|(?<=[\w%)}.]) ?\(([^()]+)\)")
+#: "Hay 42 manzanas": there are, they are, in one word.
+_THERE_ARE = frozenset("hay son sono há são sont sind".split())
+_TUPLE_AND_REMARK = re.compile(r"([(\[][^()\[\]]{1,60}[)\]]),? (?:which|that) (?!.*\d).*")
 _UNIT_LEAD_IN = re.compile(r"^(?:all )?(?:(?:measured )?in|the unit is)\s+")
 _MAX_UNIT_WORDS = 3
 _CLAUSE = re.compile(
     r"(?:which|so|in|as|that|after|when|for|the|this|it|making|giving|meaning|thus|hence|given|where"
     r"|and (?:that|this|it|so)|therefore|with|by|assuming|total|altogether|overall"
-    r"|done|i|he|she|we|they|there|you|these|those)\b",
+    r"|done|rounded|including|i|he|she|we|they|there|you|these|those)\b",
     re.IGNORECASE,
 )
 _NOT_THE_OTHER = re.compile(r"(?:and )?not (?:option )?\(?[\w$.,%-]{1,20}\)?")
@@ -170,13 +175,13 @@ def readings(text: str, words: Words) -> list[str]:
         return [text]
     if words == "lead_in":
         return [without_lead_in(text)]
-    text = _without_hedge(without_lead_in(_without_hedge(text)))
+    text = with_digits(_without_hedge(without_lead_in(_without_hedge(text))))
     lead_in = _STRUCTURE_LEAD_IN.match(text)
     if lead_in and not _REFUSED.search(lead_in[0]):
         text = text[lead_in.end() :]
     text = _SAID_OF_CHOICE.sub(r"\1", _CLAUSE_AFTER_TRUTH.sub(r"\1, ", text))
     text = _SAID_OF_CLAIM.sub(r"\1", text)
-    if (said := _SAID_OF_ANSWER.fullmatch(text)) and _is_plain(said["value"]):
+    if (said := _SAID_OF_ANSWER.fullmatch(text)) and _is_plain(said["value"].rpartition("= ")[2]):
         text = said["value"]
     if (named := _NAMED_APPROXIMATION.fullmatch(text)) and is_name(named[1]):
         text = f"{named[1]} = {named[2]}"
@@ -212,7 +217,7 @@ def _same_in_several_ways(text: str) -> list[str]:
         if is_near
         else r"\s*(?:,? ?\bor\b|,? i\.e\.,?|=)\s*|\s*\((?:or )?(?=[^()]+\)$)"
     )
-    parts = [part.rstrip(") ") for part in re.split(separator, text)]
+    parts = [with_digits(part.rstrip(") ")) for part in re.split(separator, text)]
     if len(parts) == 1 or not all(parts):
         return []
     values = []
@@ -235,6 +240,8 @@ def _without_reason(text: str) -> str:
 
 def _without_remark(text: str) -> str:
     """Returns "84" for "84, which is the total", "84 (total)", "84; done"."""
+    if structure := _TUPLE_AND_REMARK.fullmatch(text):
+        return structure[1]
     match = _REMARK.search(text)
     if match is None or (match[2] and match.end() != len(text)):
         return text
@@ -325,6 +332,8 @@ def _is_sentence(before: str, after: str) -> bool:
         return False
     if not before:
         return _SAID_OF_NUMBER.search(after) is not None
+    if len(words) == 1 and words[0].casefold() in _THERE_ARE:
+        return True
     return len(words) > 1 and any(word.islower() for word in words)
 
 

@@ -121,7 +121,7 @@ _NOT_UNITS = re.compile(
     r"or|and|to|than|not|plus|minus|least|most|remainder|mod|hal(?:f|ves)|thirds?|fourths?"
     r"|(?:thousand|hundred|[mb]illion|ten|fif|six|seven|eigh|nin|eleven|twelf"
     r"|(?:thir|four|fif|six|seven|eigh|nine)teen|(?:twen|thir|for|fif|six|seven|eigh|nine)tie)ths?"
-    r"|ones|twos|threes|fours|fives|sixes|sevens|eights|nines|tens|even|odd|fails?|failed|squared|cubed|pi|sqrt|sin|cos"
+    r"|ones|twos?|threes?|fours?|fives?|six(?:es)?|sevens?|eights?|nines?|tens?|eleven|twelve|even|odd|fails?|failed|squared|cubed|pi|sqrt|sin|cos"
     r"|tan|log|ln|exp|infinity|factorial|divided|multiplied|base|zero|below|maybe|perhaps"
     r"|possibly|either|neither|nor|if|unless|wrong|incorrect|except|before|initially|originally|previously|without|none?|never"
     r"|nothing|short|negative|cannot|impossible|undefined|is|are|was|were|o|y|e"
