@@ -51,10 +51,10 @@ def local_folder(name: str, named: str = "model", *, revision: str | None = None
             "correct the path, or download it first where there is a network: unspoken download",
             is_local,
         )
-        which = "no such model" if revision is None else f"no revision {revision!r} of such a model"
+        where = "" if revision is None else f" in revision {revision!r}"
         raise ModelError(
-            f"{setting(named, name)}: no such folder, and {which} was downloaded before; "
-            f"needed: a model on this machine; {remedy}"
+            f"{setting(named, name)}{where}: no such folder, and no such model was downloaded "
+            f"before; needed: a model on this machine; {remedy}"
         ) from None
 
 
