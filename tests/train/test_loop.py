@@ -135,3 +135,16 @@ def test_label_logits_give_the_loss_of_the_whole_sequence(tmp_path: Path) -> Non
         count += learned
     one.run()
     assert losses(tmp_path)[0] == pytest.approx(total / count, abs=1e-5)
+
+
+def test_threads_are_those_of_the_training_alone(tmp_path: Path) -> None:
+    """Those of the first one stayed for the trainings and evaluations after it."""
+    torch.set_num_threads(2)
+    try:
+        seen: list[int] = []
+        recipe = tiny_recipe(tmp_path, train={"max_steps": 2, "threads": 1})
+        trainer(recipe, tmp_path, watch=lambda *_: seen.append(torch.get_num_threads())).run()
+        assert set(seen) == {1}
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)

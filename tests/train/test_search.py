@@ -224,6 +224,17 @@ def test_what_a_single_token_has_learned_is_kept_when_it_is_held_longer() -> Non
     assert after.search is not None and after.search.failures == 0
 
 
+def test_a_try_that_max_hold_ends_is_said_to_be_undone() -> None:
+    removal, states = walk(lambda removed, held: 0.0 if removed < 5 else 3.0, window=5, max_hold=6)
+    pairs = [pair for pair in pairwise(states) if removal.describe_failure(*pair) is not None]
+    assert len(pairs) == 2
+    assert all(removal.goes_back(*pair) for pair in pairs)
+    sentence = removal.describe_failure(*pairs[0])
+    assert sentence is not None
+    ending = "3 tries; after 6 steps (schedule.max_hold) it is undone and tried again"
+    assert sentence.endswith(ending)
+
+
 def test_each_try_makes_the_margin_wider_but_for_the_last_level() -> None:
     """Of 0.5 nats: 0.6 are enough after one try, 0.7 after two; the answer alone has its 0.1."""
 

@@ -132,7 +132,8 @@ class StepwiseInternalization:
         self.recipe = recipe = resolve_precision(recipe, width)
         self.settings, self.folder, self.train = recipe.train, folder, train
         self.progress, self.watch = progress, watch or (lambda moment, state: None)
-        if recipe.train.threads:
+        self._threads_before = torch.get_num_threads()
+        if recipe.train.threads:  # until the run ends
             torch.set_num_threads(recipe.train.threads)
         folder.mkdir(parents=True, exist_ok=True)
         self.processes = start_processes(recipe, folder)
@@ -215,6 +216,13 @@ class StepwiseInternalization:
                 the checkpoint.
             SystemExit: with EXIT_INTERRUPTED after SIGTERM or SIGINT, when all is saved.
         """
+        try:
+            return self._run()
+        finally:  # what comes after it in this process has its own number
+            torch.set_num_threads(self._threads_before)
+
+    def _run(self) -> TrainResult:
+        """`run`, with the threads of this training."""
         with self._room_told("before its first step"):
             state = self.checkpoints.restore(self.bare_model, self.optimizer)
         if state is None:

@@ -169,10 +169,16 @@ class Removal:
         settings, search, number = self.settings, after.search, after.search.recovered + 1
         if search.failures <= before.search.failures:
             return None
+        way = (
+            "it is tried for longer, up to "
+            f"{settings.patience * 2**search.failures:,} steps without progress"
+        )
+        if self.goes_back(before, after):
+            limit = f"{settings.max_hold:,} steps (schedule.max_hold)"
+            way = f"after {limit} it is undone and tried again"
         return (
             f"{settings.unit} {number:,} of {self.longest:,} of the thought has not been made up "
-            f"for in {search.failures} of {settings.tries} tries; it is tried for longer, up to "
-            f"{settings.patience * 2**search.failures:,} steps without progress"
+            f"for in {search.failures} of {settings.tries} tries; {way}"
         )
 
     def describe_end(self, state: RemovalState) -> str | None:

@@ -93,7 +93,10 @@ class Search:
         return replace(self, best=loss, best_held=held, best_losses=list(losses))
 
     def _beyond_answer(self, settings: recipe.Schedule, removed: int) -> float:
-        """By how much the kept tokens' loss may be larger than the answer's, at the first try."""
+        """By how much the kept tokens' loss may be larger than the answer's.
+
+        For the kept tokens as at the first try, for the answer as in this one.
+        """
         allowed = replace(self, failures=0).loss_needed(settings, removed)
         return allowed - self.answer_needed(settings)
 
