@@ -1,22 +1,16 @@
-"""English words for whole numbers at the beginning of an answer: "seventy-two clips" is 72 clips."""
+"""English words for whole numbers that begin an answer: "seventy-two clips" is 72 clips."""
 
 from __future__ import annotations
 
 import re
 
-_SMALL = {
-    word: number
-    for number, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-        "fifteen sixteen seventeen eighteen nineteen".split()
-    )
-}
-_TENS = {
-    word: 10 * number
-    for number, word in enumerate(
-        "twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2
-    )
-}
+_ONES = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
+    "sixteen seventeen eighteen nineteen"
+)
+_TIES = "twenty thirty forty fifty sixty seventy eighty ninety"
+_SMALL = {word: number for number, word in enumerate(_ONES.split())}
+_TENS = {word: 10 * number for number, word in enumerate(_TIES.split(), start=2)}
 _SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9}
 _WORD = "|".join((*_SMALL, *_TENS, "hundred", *_SCALES))
 #: Not "one of them", which is no number, nor "four fifths", "six and a half", "five point two".
@@ -48,7 +42,7 @@ def _value(words: list[str]) -> int | None:
     room = 1000  # below which the next word of this part has to be
     for word in words:
         if word in _SCALES:
-            if not 0 < part or _SCALES[word] >= lowest:
+            if not part > 0 or _SCALES[word] >= lowest:
                 return None
             lowest = _SCALES[word]
             total, part, room = total + part * lowest, 0, 1000

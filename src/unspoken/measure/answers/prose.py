@@ -70,8 +70,8 @@ _REASON = re.compile(
 )
 _REMARK = re.compile(r"(?:[,;:] ?| -{1,3} )(.+)|(?<=[\w%)}.]) ?\(([^()]+)\)")
 #: "Hay 42 manzanas": there are, they are, in one word.
-_THERE_ARE = frozenset("hay son sono há são sont sind".split())
-_TUPLE_AND_REMARK = re.compile(r"([(\[][^()\[\]]{1,60}[)\]]),? (?:which|that) (?!.*\d).*")
+_THERE_ARE = frozenset(("hay", "son", "sono", "há", "são", "sont", "sind"))
+_TUPLE_AND_REMARK = re.compile(r"^([(\[][^()\[\]]{1,60}[)\]]),? (?:which|that) (?!.*\d).*$")
 _UNIT_LEAD_IN = re.compile(r"^(?:all )?(?:(?:measured )?in|the unit is)\s+")
 _MAX_UNIT_WORDS = 3
 _CLAUSE = re.compile(
@@ -189,6 +189,7 @@ def readings(text: str, words: Words) -> list[str]:
         text = f"{change[2]} {change[1]}" if change[1] else change[3]
     if ways := _same_in_several_ways(text):
         return ways
+    text = _TUPLE_AND_REMARK.sub(r"\1", text)
     text = _without_choice_lead_in(_without_remark(_without_reason(text)))
     if words == "sentence" and read_quantity(text) is None and read_date(text) is None:
         text = _number_of_sentence(text) or text
@@ -240,8 +241,6 @@ def _without_reason(text: str) -> str:
 
 def _without_remark(text: str) -> str:
     """Returns "84" for "84, which is the total", "84 (total)", "84; done"."""
-    if structure := _TUPLE_AND_REMARK.fullmatch(text):
-        return structure[1]
     match = _REMARK.search(text)
     if match is None or (match[2] and match.end() != len(text)):
         return text
