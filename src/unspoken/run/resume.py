@@ -27,8 +27,6 @@ def resume_from(checkpoint: Path, folder: Path, settings: dict[str, Any]) -> Non
         ModelError: it is no checkpoint or a damaged one, the stage is done, or it was begun with
             other settings. Nothing is renamed then.
     """
-    from unspoken.train.checkpoint import damage_of
-
     inside = folder / checkpoint.name
     found = checkpoint if checkpoint.is_dir() else inside
     given = setting("resume_from_checkpoint", checkpoint)
@@ -52,25 +50,31 @@ def resume_from(checkpoint: Path, folder: Path, settings: dict[str, Any]) -> Non
             f"that was interrupted; to train on, give its model as {setting('student_dir')} and "
             f"another {setting('out_dir')}"
         )
-    values = read_json(found / layout.CHECKPOINT_STATE_FILE) or {}
-    step = values.get("step")
-    if not isinstance(step, int) or isinstance(step, bool) or step < 0:
-        raise ModelError(
-            f"{given}: its {layout.CHECKPOINT_STATE_FILE} is damaged (step: {shorten(step)}); "
-            "needed: a whole checkpoint; name another, or leave it out to go on from the newest"
-        )
-    damage = damage_of(found, is_named=False)
-    if damage is not None:
-        raise ModelError(
-            f"{given}: found damage ({damage}); needed: a whole checkpoint; name another, or leave "
-            "it out to go on from the newest"
-        )
+    step = _step_of_whole(found, given)
     target = layout.checkpoint_folder(folder, step)
     if found.resolve() != target.resolve():
         link_folder(found, target)
     for other in layout.checkpoints_in(folder):
         if (layout.checkpoint_step(other) or 0) > step:
             other.rename(_free_name(other))
+
+
+def _step_of_whole(checkpoint: Path, given: str) -> int:
+    """The step of a checkpoint, which the user has `given`, and in which nothing is damaged."""
+    from unspoken.train.checkpoint import damage_of
+
+    step = (read_json(checkpoint / layout.CHECKPOINT_STATE_FILE) or {}).get("step")
+    if not isinstance(step, int) or isinstance(step, bool) or step < 0:
+        raise ModelError(
+            f"{given}: its {layout.CHECKPOINT_STATE_FILE} is damaged (step: {shorten(step)}); "
+            "needed: a whole checkpoint; name another, or leave it out to go on from the newest"
+        )
+    if damage := damage_of(checkpoint, is_named=False):
+        raise ModelError(
+            f"{given}: found damage ({damage}); needed: a whole checkpoint; name another, or leave "
+            "it out to go on from the newest"
+        )
+    return step
 
 
 def _free_name(checkpoint: Path) -> Path:

@@ -79,8 +79,6 @@ def run_recipe(
 
 def _run_stages(run: RunFolder, recipe: Recipe, command: str, started: str, progress: bool) -> None:
     """All stages in their order, and the report."""
-    from unspoken.report import write_report
-
     process, planned = run.process, plan(recipe)
     splits = [
         data_stage(run, phase.recipe, run.path / DATA / phase.key) for phase in planned.phases
@@ -105,14 +103,21 @@ def _run_stages(run: RunFolder, recipe: Recipe, command: str, started: str, prog
     if process.is_main_process:
         if run.did_something:
             _write_environment(recipe, splits, command, started)
-        changed = run.did_something or run.recipe_changed
-        if changed or run.is_forced("report") or _report_is_old(run.path):
-            write_report(run.path)
-        else:
-            run.say(
-                f"nothing to do: every stage of {run.path} is done, and nothing has changed "
-                "(unspoken run RECIPE --from STAGE runs again from there)"
-            )
+        _report(run)
+
+
+def _report(run: RunFolder) -> None:
+    """Writes the report anew, or says that nothing has changed."""
+    from unspoken.report import write_report
+
+    changed = run.did_something or run.recipe_changed
+    if changed or run.is_forced("report") or _report_is_old(run.path):
+        write_report(run.path)
+    else:
+        run.say(
+            f"nothing to do: every stage of {run.path} is done, and nothing has changed "
+            "(unspoken run RECIPE --from STAGE runs again from there)"
+        )
 
 
 def _teach(

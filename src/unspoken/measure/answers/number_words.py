@@ -38,22 +38,24 @@ def with_digits(text: str) -> str:
 
 def _value(words: list[str]) -> int | None:
     """The number of these words; None where they are not in the order of one: two three."""
-    total, part, lowest = 0, 0, 10**12
-    room = 1000  # below which the next word of this part has to be
+    total, part = 0, 0
+    scale, room = 10**12, 1000  # below these the next scale, and the next word of a part, has to be
     for word in words:
-        if word in _SCALES:
-            if not part > 0 or _SCALES[word] >= lowest:
-                return None
-            lowest = _SCALES[word]
-            total, part, room = total + part * lowest, 0, 1000
-        elif word == "hundred":
-            if not 0 < part < 10 or room != 1:
-                return None
+        if word in _SCALES and part and _SCALES[word] < scale:
+            scale = _SCALES[word]
+            total, part, room = total + part * scale, 0, 1000
+        elif word == "hundred" and 0 < part < 10 and room == 1:
             part, room = part * 100, 100
-        elif word in _TENS and room >= 100:
-            part, room = part + _TENS[word], 10
-        elif word in _SMALL and (_SMALL[word] < room and (_SMALL[word] or len(words) == 1)):
-            part, room = part + _SMALL[word], 1
+        elif (number := _fitting(word, room, is_alone=len(words) == 1)) is not None:
+            part, room = part + number, 10 if word in _TENS else 1
         else:
             return None
     return total + part
+
+
+def _fitting(word: str, room: int, *, is_alone: bool) -> int | None:
+    """The number below a hundred of this word, where one may stand there; zero only alone."""
+    if word in _TENS:
+        return _TENS[word] if room >= 100 else None
+    number = _SMALL.get(word, room)
+    return number if number < room and (number or is_alone) else None
