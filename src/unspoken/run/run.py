@@ -84,10 +84,9 @@ def _run_stages(run: RunFolder, recipe: Recipe, command: str, started: str, prog
         data_stage(run, phase.recipe, run.path / DATA / phase.key) for phase in planned.phases
     ]
     run.write_recipe(recipe)
-    if process.is_main_process:
-        check_phases(splits, recipe.data.allow_leaks)
-        if run.did_something:
-            _write_environment(recipe, splits, command, started)
+    run.on_main(lambda: check_phases(splits, recipe.data.allow_leaks))
+    if process.is_main_process and run.did_something:
+        _write_environment(recipe, splits, command, started)
     if all(each.measured is None for each in splits):
         run.say(
             "nothing to measure with: no test and no validation questions (data.test names a file)"
