@@ -74,7 +74,7 @@ def measure(
         summary = generate_traces(engine, questions, output, sampling=sampling)
         seconds = clock() - begin
         lines = output.read_text(encoding="utf-8").splitlines()
-    return Measured([json.loads(line) for line in lines], seconds, summary.num_tokens)
+    return Measured([json.loads(line) for line in lines], seconds, summary.num_tokens or 0)
 
 
 def count_same(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], device: str) -> int:

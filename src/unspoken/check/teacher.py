@@ -298,7 +298,7 @@ def _check_folder(teacher: Teacher, asking: Asking) -> Generator[Finding, None, 
     name = str(model.name)
     limit = teacher.max_new_tokens
     try:
-        folder = local_folder(name, "teacher.model.name", model.revision)
+        folder = local_folder(name, "teacher.model.name", revision=model.revision)
         base_folder(folder, "teacher.model.name")
         _require_tokenizer(model)
     except ModelError as error:

@@ -133,7 +133,8 @@ class Checkpoints:
         """
         from accelerate.utils import broadcast_object_list
 
-        return broadcast_object_list([look() if self.accelerator.is_main_process else None])[0]
+        seen: list[Any] = [look() if self.accelerator.is_main_process else None]
+        return broadcast_object_list(seen)[0]
 
     def load_weights(self, model: AnyModel) -> None:
         """Puts the last checkpoint's weights into the model, before it is wrapped."""

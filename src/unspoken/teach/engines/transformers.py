@@ -257,7 +257,7 @@ def transformers_engine(
     Raises:
         ModelError: it is not there, or cannot be asked in this way.
     """
-    folder = local_folder(str(teacher_dir), "teacher_dir", revision)
+    folder = local_folder(str(teacher_dir), "teacher_dir", revision=revision)
     base = base_folder(folder, "teacher_dir")
     # an adapter may have come without a tokenizer: then its base's
     own = base is None or (folder / "tokenizer_config.json").is_file()
