@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -48,6 +49,15 @@ def test_help_does_not_import_torch() -> None:
 def test_every_verb_has_help(verb: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     main([*verb, "--help"])
     assert f"unspoken {' '.join(verb)}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("columns", ["0", "2", "40"])
+def test_help_fits_any_width_and_none(columns: str) -> None:
+    """With two columns or fewer rich never ends; some tools set COLUMNS=0."""
+    command = [sys.executable, "-m", "unspoken", "run", "--help"]
+    environment = {**os.environ, "COLUMNS": columns}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
+    assert "RECIPE" in done.stdout, done.stderr
 
 
 def test_both_spellings_of_a_flag(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

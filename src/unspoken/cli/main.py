@@ -29,6 +29,8 @@ from unspoken.common.places import is_full_disk, place_error
 
 #: Exit status for everything that the user can mend.
 EXIT_USER_ERROR = 2
+#: Columns below which rich, which draws the help, has no place for a word; with two it never ends.
+_FEWEST_COLUMNS = 10
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -86,7 +88,15 @@ def _flags(verb: str) -> list[VerbFlag]:
     return flags_of(find_verb(application([verb]), verb))
 
 
+def _forget_no_width() -> None:
+    """Takes a COLUMNS=0, as some tools set it where they do not know, for no width at all."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdigit() and int(columns) < _FEWEST_COLUMNS:
+        del os.environ["COLUMNS"]
+
+
 def _run(words: Sequence[str]) -> None:
+    _forget_no_width()
     with contextlib.suppress(ValueError):  # not the main thread: whoever owns it decides
         signal.signal(signal.SIGTERM, _stop)
     try:
