@@ -51,12 +51,15 @@ def test_every_verb_has_help(verb: list[str], capsys: pytest.CaptureFixture[str]
     assert f"unspoken {' '.join(verb)}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("columns", ["0", "2", "40"])
+@pytest.mark.integration
+@pytest.mark.parametrize("columns", ["0", "2"])
 def test_help_fits_any_width_and_none(columns: str) -> None:
     """With two columns or fewer rich never ends; some tools set COLUMNS=0."""
     command = [sys.executable, "-m", "unspoken", "run", "--help"]
     environment = {**os.environ, "COLUMNS": columns}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=100, check=True
+    )
     assert "RECIPE" in done.stdout, done.stderr
 
 
