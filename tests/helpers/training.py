@@ -34,6 +34,7 @@ def trainer(
         recipe,
         train=encode_examples(data["train"], tokenizer, template),
         valid=arguments.pop("valid", data["valid"]),
+        data_sha256=f"of {recipe.data.digits} with seed {recipe.seed}",
         folder=folder,
         progress=False,
         **arguments,
