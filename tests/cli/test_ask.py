@@ -174,3 +174,21 @@ def test_a_terminal_shows_both_as_they_write_and_keeps_what_was_typed(
     assert terminal.end() == 0
     history = (tmp_path / "unspoken" / "history").read_text().splitlines()
     assert [line for line in history if "*" in line][:2] == ["123*45", "12*3"]
+
+
+@pytest.mark.parametrize("number", [0, -5])
+def test_no_token_is_no_limit(run: Path, number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    _, error = told(capsys, run, "12*3", f"--max_new_tokens={number}", status=2)
+    assert error == f"error: --max_new_tokens: found {number}; needed: at least 1; raise it\n"
+
+
+def test_bytes_that_are_no_text_are_named_by_line(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    piped = io.TextIOWrapper(
+        io.BytesIO(b"123*45\n\xff\xfe\n"), encoding="utf-8", errors="surrogateescape"
+    )
+    monkeypatch.setattr(sys, "stdin", piped)
+    output, error = told(capsys, run, status=2)
+    assert output == "5535\n"
+    assert error.startswith("error: standard input:2: found bytes that are not UTF-8; needed:")

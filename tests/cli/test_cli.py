@@ -269,3 +269,27 @@ def test_raw_gsm8k_through_all_of_the_removal_and_evaluate(
     records = [json.loads(line) for line in (tmp_path / "predictions.jsonl").open()]
     assert len(records) == 20
     assert records[0]["gold"] == "18"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["compare", "FILE", "FILE", "--output", "FILE"],
+        ["generate", "--input", "FILE", "--output", "FILE"],
+        ["evaluate", "--base_model", "nowhere", "--input", "FILE", "--output", "FILE"],
+        ["data", "questions", "--input", "FILE", "--output", "FILE"],
+        ["data", "split", "--input", "FILE", "--output", "FOLDER", "--test", "1"],
+    ],
+)
+def test_no_file_is_replaced_by_what_is_made_of_it(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "train.jsonl"
+    text = '{"question": "1+1", "answer": "2", "note": "mine"}\n'
+    file.write_text(text)
+    words = [str({"FILE": file, "FOLDER": tmp_path}.get(word, word)) for word in command]
+    with pytest.raises(SystemExit) as end:
+        main([*words, "--overwrite"])
+    assert end.value.code == 2
+    assert "train.jsonl: found it among the inputs; needed: another" in capsys.readouterr().err
+    assert file.read_text() == text

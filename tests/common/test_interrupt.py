@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from unspoken.common.interrupt import StopRequest, carry_signals_over, end_if_asked
+from unspoken.common.interrupt import StopRequest, carry_signals_over, end_if_asked, remember_signal
 
 
 def test_a_second_ctrl_c_is_obeyed_at_once() -> None:
@@ -90,3 +90,19 @@ def test_one_within_another_shares_its_signal() -> None:
         with StopRequest():
             signal.raise_signal(signal.SIGTERM)
         assert outer.heed()  # it came too late for the inner one
+
+
+def test_a_signal_whose_exit_was_lost_is_obeyed_before_the_next_step() -> None:
+    """What a handler raises within a __del__ is told by Python and lost."""
+    with carry_signals_over():
+        remember_signal(signal.SIGINT)
+        with StopRequest() as stop:
+            assert stop.heed()
+        remember_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            end_if_asked()
+    remember_signal(signal.SIGINT)  # while the libraries were imported
+    with carry_signals_over(), pytest.raises(KeyboardInterrupt):
+        end_if_asked()
+    with carry_signals_over():
+        end_if_asked()

@@ -76,6 +76,9 @@ def test_without_a_rule_nothing_is_chosen() -> None:
 def test_what_cannot_be_chosen_is_said() -> None:
     with pytest.raises(SettingError, match=r"tokens: found 6; needed: at least 7"):
         pick(LEVELS, tokens=6)
+    for points in (-1.0, 101.0, float("nan")):
+        with pytest.raises(SettingError, match=r"within: found .*; needed: 0 to 100 points"):
+            pick(LEVELS, within=points)
     with pytest.raises(SettingError, match="one of the two"):
         pick(LEVELS, within=2, tokens=8)
     with pytest.raises(DataError, match="no gold answers"):

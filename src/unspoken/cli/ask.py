@@ -14,7 +14,7 @@ from cyclopts import Parameter
 
 from unspoken.cli.options import AskFlags, Flag
 from unspoken.cli.output import waiting
-from unspoken.common.errors import SettingError, UnspokenError
+from unspoken.common.errors import DataError, SettingError, UnspokenError
 from unspoken.common.libraries import import_model_classes
 from unspoken.models.local import local_folder
 from unspoken.recipe.named_model import find_model
@@ -69,8 +69,14 @@ def ask(
         _talk(load, ", ".join(names), raw=raw)
     else:
         models = _loaded(load)
-        for line in filter(str.strip, sys.stdin):
-            _answer(models, line.strip(), raw=raw)
+        for number, line in enumerate(sys.stdin, 1):
+            if any("\udc80" <= sign <= "\udcff" for sign in line):
+                raise DataError(
+                    f"standard input:{number}: found bytes that are not UTF-8; needed: UTF-8; "
+                    "convert it, such as with iconv"
+                )
+            if question := line.strip():
+                _answer(models, question, raw=raw)
 
 
 def _both(model: str) -> list[str]:

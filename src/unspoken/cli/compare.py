@@ -32,7 +32,7 @@ def compare(
     from unspoken.measure.compare import compare_predictions
 
     if output is not None:
-        refuse_existing([output], overwrite=overwrite)
+        refuse_existing([output], overwrite=overwrite, inputs=[first, second])
     comparison = compare_predictions(first, second)
     if output is not None:
         with atomic_output(output, overwrite=overwrite) as file:

@@ -178,9 +178,11 @@ def questions(
     limit
         only the first questions
     """
+    from unspoken.common.files import refuse_existing
     from unspoken.data.jsonl import write_jsonl
     from unspoken.data.questions import read_questions_from
 
+    refuse_existing([output], overwrite=overwrite, inputs=[input])
     with _reading("reading"):
         records = read_questions_from(
             input,
@@ -233,6 +235,7 @@ def split(
     seed
         same seed, same files
     """
+    from unspoken.common.files import refuse_existing
     from unspoken.data.jsonl import json_line, write_dataset
     from unspoken.data.questions import read_questions_from
     from unspoken.data.split import split_records
@@ -240,6 +243,8 @@ def split(
     names = {question_field: "question", answer_field: "answer", thought_field: "thought"}
     field = names.get(by or "", by)
     settings = {"source": input, "seed": seed, "by": by, "test": test, "valid": valid}
+    written = [output / f"{name}.jsonl" for name in ("train", "valid", "test")]
+    refuse_existing(written, overwrite=True, inputs=[input])
     with _reading("dividing"):
         records = read_questions_from(
             input,

@@ -42,7 +42,7 @@ def evaluate(
     from unspoken.common.files import refuse_existing
     from unspoken.data.example import read_questions
 
-    refuse_existing([output], overwrite=overwrite)
+    refuse_existing([output], overwrite=overwrite, inputs=[input])
     settings = {**measuring.values(), **sampling.given()}
     limit, strict = settings.pop("limit"), settings.pop("strict")
     if limit is not None and limit < 1:

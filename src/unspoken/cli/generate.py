@@ -56,11 +56,13 @@ def generate(
         transformers: the model in teacher_dir; openai: a server at base_url; worked: the solutions
         that the questions carry, or those of unspoken data multiplication and arithmetic
     """
+    from unspoken.common.files import refuse_existing
     from unspoken.data.questions import read_questions_from
     from unspoken.parallel.world import join_other_processes, leave_processes
     from unspoken.teach.traces.together import write_together
     from unspoken.teach.traces.write import generate_traces, shard_path
 
+    refuse_existing([output], overwrite=True, inputs=[input])
     part = parse_shard(portion.shard)
     _refuse_shard_of_processes(portion.shard, read_world())
     if engine == "transformers":

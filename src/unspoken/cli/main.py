@@ -23,7 +23,7 @@ from cyclopts.exceptions import (
 from unspoken.cli.spelling import VerbFlag, flags_of, spelling_of, typed_flags, with_known_flags
 from unspoken.cli.verbs import PARENTS, application, find_verb, suggest_verb, verb_of
 from unspoken.common.errors import SettingError, Spelling, UnspokenError, as_key, shorten
-from unspoken.common.interrupt import EXIT_INTERRUPTED
+from unspoken.common.interrupt import EXIT_INTERRUPTED, remember_signal
 from unspoken.common.out_of_memory import amount_asked_for, is_out_of_memory
 from unspoken.common.places import is_full_disk, place_error
 
@@ -190,6 +190,7 @@ def _refused_by_type(error: CycloptsError) -> SettingError | None:
 
 def _stop(number: int, frame: object) -> None:
     """What has no checkpoint of its own ends at once; its files are whole or not there."""
+    remember_signal(number)
     print("stopped by a signal; the same command goes on, or begins again", file=sys.stderr)
     sys.exit(EXIT_INTERRUPTED)
 

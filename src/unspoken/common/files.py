@@ -32,14 +32,24 @@ _CHECKSUM = b"crc32"
 _JUST_MADE_S = 10.0
 
 
-def refuse_existing(paths: Iterable[AnyPath], *, overwrite: bool = False) -> None:
+def refuse_existing(
+    paths: Iterable[AnyPath], *, overwrite: bool = False, inputs: Iterable[AnyPath] = ()
+) -> None:
     """Raises before any work is done, if a path could not be written afterwards.
+
+    Args:
+        paths: of files that are to be written.
+        overwrite: whether they may replace others.
+        inputs: files that are read for them, which they do not replace in any case.
 
     Raises:
         OutputExistsError: if a file exists and `overwrite` is false.
-        DataError: if a path is a folder.
+        DataError: if a path is a folder, or one of the inputs.
     """
+    sources = {Path(path).resolve() for path in inputs}
     for path in map(Path, paths):
+        if path.resolve() in sources:
+            raise DataError(f"{path}: found it among the inputs; needed: another file; rename it")
         if path.is_dir():
             raise DataError(f"{path}: found a folder; needed: the name of a file; name another")
         if not overwrite and (path.exists() or path.is_symlink()):

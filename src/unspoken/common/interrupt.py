@@ -45,13 +45,27 @@ _late: ContextVar[_Late | None] = ContextVar("late", default=None)
 _innermost: ContextVar[StopRequest | None] = ContextVar("innermost", default=None)
 
 
+#: A signal before the first work, whose exit was lost; see `remember_signal`.
+_early = _Late()
+
+
+def remember_signal(number: int) -> None:
+    """Keeps a signal for `end_if_asked`, whatever becomes of the exit that its handler asks for.
+
+    What a handler raises within a `__del__` is told by Python and lost.
+    """
+    late = _late.get() or _early
+    late.number = number
+
+
 @contextmanager
 def carry_signals_over() -> Iterator[None]:
     """Within the block a signal that came too late for one `StopRequest` counts before the next.
 
     What comes too late for the last one is forgotten: the work is done.
     """
-    token = _late.set(_Late())
+    token = _late.set(_Late(_early.number))
+    _early.number = None
     try:
         yield
     finally:

@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unspoken import recipe
-from unspoken.common.errors import DataError, ModelError, setting, settings_of, shorten
+from unspoken.common.errors import (
+    DataError,
+    ModelError,
+    SettingError,
+    setting,
+    settings_of,
+    shorten,
+)
 from unspoken.data.notation import Notation, in_plain_signs, notation_of
 from unspoken.measure.answers import read_answer, split_answer
 from unspoken.measure.choices import read_choice
@@ -263,6 +270,10 @@ def with_card(
     task, sizes = named.task, named.sizes
     if card is not None and card.task is not None:
         task, sizes = card.task, card.digits
+    if max_new_tokens is not None and max_new_tokens < 1:
+        raise SettingError(
+            "max_new_tokens", found=max_new_tokens, needed="at least 1", remedy="raise it"
+        )
     limit = max_new_tokens or (card.max_new_tokens if card else _DEFAULT_LIMIT)
     place = Path(named.source)
     return LoadedModel(

@@ -465,7 +465,7 @@ class Train(Section):
         default_factory=list, description="where metrics go beside metrics.jsonl"
     )
     threads: Positive | None = Field(
-        default=None, description="CPU threads of torch; empty: its default"
+        default=None, le=1024, description="CPU threads of torch; empty: its default"
     )
 
     @model_validator(mode="after")

@@ -279,6 +279,10 @@ def pick(
             needed="one of the two",
             remedy="leave one out",
         )
+    if within is not None and not 0 <= within <= 100:
+        raise SettingError(
+            "within", found=f"{within:g}", needed="0 to 100 points", remedy="correct it"
+        )
     known = _known_figures(levels)
     if within is not None:
         least = max(accuracy for accuracy, _, _ in known) - within / 100

@@ -52,9 +52,7 @@ def merge_traces(
     paths = [Path(path) for path in inputs]
     if not paths:
         raise DataError("merge: found no input; needed: files of traces; name them")
-    refuse_existing([output], overwrite=overwrite)
-    if any(path.resolve() == Path(output).resolve() for path in paths):
-        raise DataError(f"{output}: found it among the inputs; needed: another file; rename it")
+    refuse_existing([output], overwrite=overwrite, inputs=paths)
     settings, plan = _merge_settings(paths)
     where, num_doubled = _locate_samples(paths)
     missing = _list_missing(plan, where)
