@@ -26,7 +26,6 @@ from unspoken.common.errors import (
 from unspoken.common.locks import locked
 from unspoken.measure.latency import Taken
 from unspoken.recipe import Model, load_recipe, recipe_from
-from unspoken.recipe.layout import require_run_folder
 from unspoken.recipe.records import Latency
 from unspoken.report.show.summary import summary_lines
 from unspoken.run.run import run_recipe
@@ -231,7 +230,7 @@ def test_a_signal_while_models_are_timed_leaves_the_rest_as_it_is(
 
 def test_a_folder_that_is_no_run_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(OutputExistsError, match=r"no data/stage.json"):
+    with pytest.raises(OutputExistsError, match=r"no recipe.yaml"):
         run(tiny_recipe(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
@@ -500,14 +499,3 @@ def test_a_phase_with_a_gap_goes_on_with_the_positions_of_the_one_before(tmp_pat
     own = own.model_copy(update={"model": Model(name=str(folder / "1-a" / "model"))})
     alone = load_file(run(own) / "internalized" / WEIGHTS)
     assert torch.allclose(first[table], alone[table], atol=1e-6)
-
-
-def test_a_project_with_a_recipe_of_its_own_is_no_run(tmp_path: Path) -> None:
-    """Its recipe and its data would be replaced."""
-    (tmp_path / "data").mkdir()
-    (tmp_path / "recipe.yaml").write_text("name: mine  # by hand\n")
-    (tmp_path / "data" / "train.jsonl").write_text("{}\n")
-    with pytest.raises(OutputExistsError, match=r"holds files but no data/stage.json"):
-        require_run_folder(tmp_path)
-    (tmp_path / "data" / "stage.json").write_text("{}")
-    require_run_folder(tmp_path)

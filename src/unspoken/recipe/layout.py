@@ -164,8 +164,7 @@ def require_run_folder(folder: Path) -> None:
         raise OutputExistsError(
             f"{folder}: found a file; needed: a folder; choose another with output=FOLDER"
         )
-    # a recipe alone may be a project's own, beside its data; the first stage is that of the data
-    is_run = any(folder.glob(f"{DATA}/**/{STAGE_FILE}")) or (folder / OLD).is_dir()
+    is_run = (folder / RECIPE_FILE).exists() or any(folder.glob(f"{DATA}/**/{STAGE_FILE}"))
     # folders alone are left by a run that could not write its first file
     others = (
         path
@@ -176,6 +175,6 @@ def require_run_folder(folder: Path) -> None:
     )
     if not is_run and any(others):
         raise OutputExistsError(
-            f"{folder}: holds files but no {DATA}/{STAGE_FILE}, so it is not a run folder; "
+            f"{folder}: holds files but no {RECIPE_FILE}, so it is not a run folder; "
             f"choose another with output=FOLDER, or give {setting('overwrite', True)}"
         )
