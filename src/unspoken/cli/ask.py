@@ -69,14 +69,20 @@ def ask(
         _talk(load, ", ".join(names), raw=raw)
     else:
         models = _loaded(load)
-        for number, line in enumerate(sys.stdin, 1):
-            if any("\udc80" <= sign <= "\udcff" for sign in line):
-                raise DataError(
-                    f"standard input:{number}: found bytes that are not UTF-8; needed: UTF-8; "
-                    "convert it, such as with iconv"
-                )
-            if question := line.strip():
-                _answer(models, question, raw=raw)
+        for line in _piped():
+            _answer(models, line, raw=raw)
+
+
+def _piped() -> Iterator[str]:
+    """The lines of standard input that are not blank."""
+    for number, line in enumerate(sys.stdin, 1):
+        if any("\udc80" <= sign <= "\udcff" for sign in line):
+            raise DataError(
+                f"standard input:{number}: found bytes that are not UTF-8; needed: UTF-8; convert "
+                "it, such as with iconv"
+            )
+        if line.strip():
+            yield line.strip()
 
 
 def _both(model: str) -> list[str]:

@@ -279,12 +279,9 @@ def pick(
             needed="one of the two",
             remedy="leave one out",
         )
-    if within is not None and not 0 <= within <= 100:
-        raise SettingError(
-            "within", found=f"{within:g}", needed="0 to 100 points", remedy="correct it"
-        )
     known = _known_figures(levels)
     if within is not None:
+        _require_points(within)
         least = max(accuracy for accuracy, _, _ in known) - within / 100
         good = [one for one in known if one[0] >= least - 1e-9]
         return Choice("within", within, min(good, key=lambda one: (one[1], -one[0]))[2])
@@ -299,6 +296,13 @@ def pick(
             remedy="raise it",
         )
     return Choice("tokens", limit, max(short, key=lambda one: (one[0], -one[1]))[2])
+
+
+def _require_points(within: float) -> None:
+    if not 0 <= within <= 100:
+        raise SettingError(
+            "within", found=f"{within:g}", needed="0 to 100 points", remedy="correct it"
+        )
 
 
 def _known_figures(levels: Sequence[Level]) -> list[tuple[float, float, str]]:
