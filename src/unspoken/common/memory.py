@@ -138,22 +138,28 @@ def _free_of_system() -> int | None:
 
 def total_memory() -> int | None:
     """Bytes that this machine, or this container, has in all; None where it does not say."""
-    found = []
+    found = [_limit_of_container()]
     with contextlib.suppress(OSError, ValueError):
         found.append(os.sysconf("SC_PHYS_PAGES") * resource.getpagesize())
-    with contextlib.suppress(OSError, ValueError):  # without a limit it is "max"
-        found.append(int((CGROUP / "memory.max").read_text()))
-    return min(found, default=None)
+    return min((size for size in found if size is not None), default=None)
+
+
+def _limit_of_container() -> int | None:
+    """What cgroup v2 allows; None where it sets no limit, which it calls "max"."""
+    try:
+        return int((CGROUP / "memory.max").read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def _free_of_container() -> int | None:
     """What cgroup v2 leaves, files that it would drop included."""
+    limit = _limit_of_container()
+    if limit is None:
+        return None
     try:
-        limit = (CGROUP / "memory.max").read_text().strip()
-        if not limit.isdigit():
-            return None
         used = int((CGROUP / "memory.current").read_text())
         stat = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
     except (OSError, ValueError):
         return None
-    return int(limit) - used + int(stat.get("inactive_file", 0))
+    return limit - used + int(stat.get("inactive_file", 0))

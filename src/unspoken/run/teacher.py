@@ -22,6 +22,7 @@ from unspoken.measure.sampling import Sampling
 from unspoken.models.card import ModelCard
 from unspoken.models.fingerprint import fingerprint
 from unspoken.models.local import is_local
+from unspoken.parallel.separate_files import has_separate_files
 from unspoken.recipe import Recipe, Teacher, Vet
 from unspoken.recipe.layout import (
     ANSWERS_FILE,
@@ -44,7 +45,6 @@ from unspoken.run.data import Splits, vet_rules
 from unspoken.run.folder import RunFolder, Stage
 from unspoken.run.measure import evaluation_holds, set_aside_evaluation, write_evaluation
 from unspoken.run.settings import TEACHER_INCIDENTAL
-from unspoken.run.share import has_separate_files
 from unspoken.teach.engines import Engine
 from unspoken.teach.engines.make import IN_RECIPE, EngineOptions, connect, make_engine
 from unspoken.teach.engines.serve import ServedEngine

@@ -134,10 +134,8 @@ _NEGATION = re.compile(
 _SPACE_AFTER_COMMA = re.compile(r", (?![0-9]{3}(?![0-9]))")
 _ARTICLE = re.compile(r"^(?:the (?=\w{2})|an? (?=[^\W\d_]{3})(?![abcxyz]{3}\b))")
 #: Pictures beside an answer, but for those that cross it out.
-_EMOJI_AT_END = re.compile(
-    r"^\s*[\u2600-\u2716\u2719-\u274b\u2755-\u27bf\U0001f300-\U0001faff\ufe0f\s]+(?=\S)"
-    r"|\s*[\u2600-\u2716\u2719-\u274b\u2755-\u27bf\U0001f300-\U0001faff\ufe0f]+\s*$"
-)
+_PICTURES = r"\u2600-\u2716\u2719-\u274b\u2755-\u27bf\U0001f300-\U0001faff\ufe0f"
+_PICTURES_AROUND = re.compile(rf"^\s*[{_PICTURES}\s]+(?=\S)|\s*[{_PICTURES}]+\s*$")
 _CALLED = {"pi": r"\pi", "infinity": r"\infty"}
 
 
@@ -162,7 +160,7 @@ def clean(answer: str) -> str:
         answer = box.content
     if not answer.isascii():
         answer = _FOREIGN_DIGIT.sub(lambda digit: str(unicodedata.digit(digit[0])), answer)
-    answer = tidy(_EMOJI_AT_END.sub("", answer)).translate(_CHARACTERS)
+    answer = tidy(_PICTURES_AROUND.sub("", answer)).translate(_CHARACTERS)
     if "\\\\" in answer and "\\begin" not in answer:  # \\frac, escaped once too often
         answer = re.sub(r"\\\\(?=[A-Za-z(){}[\]])", r"\\", answer)
     for pattern, replacement in _REWRITES:
