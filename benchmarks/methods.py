@@ -105,7 +105,10 @@ METHODS: dict[str, dict[str, Any]] = {
     "hold": {"removal": "adaptive", "loss_below": 0.06},
     "adaptive": {"removal": "adaptive"},
     "strict": {"removal": "adaptive", "answer_margin": 0.7},
+    "muon": {"removal": "adaptive"},
 }
+#: Settings of `train` in which a method differs; the explicit model is the same for all.
+TRAIN: dict[str, dict[str, Any]] = {"muon": {"optimizer": "muon"}}
 LABELS = {
     "no_cot": "never saw a thought",
     "at_once": "all at once",
@@ -113,6 +116,7 @@ LABELS = {
     "hold": "adaptive, only holds (`loss_below: 0.06`)",
     "adaptive": "adaptive, jumps and ways back",
     "strict": "the same, `answer_margin: 0.7`",
+    "muon": "adaptive, jumps and ways back, `train.optimizer: muon`",
 }
 #: Optimizer steps of a method at the most, unless --max_steps says otherwise.
 MAX_STEPS = {"3x2": 10_000, "3x3": 24_000, "4x2": 24_000, "words": 12_000}
@@ -164,6 +168,7 @@ def recipe_of(task: str, method: str, seed: int, folder: Path, max_steps: int) -
         "level_every": 0,
         "threads": int(os.environ.get("OMP_NUM_THREADS", "1")),
         **TASKS[task].get("train", {}),
+        **TRAIN.get(method, {}),
     }
     if method == "explicit":
         schedule = {"removal": "none"}

@@ -183,6 +183,7 @@ def test_every_config_trains_the_quickstarts_student(tmp_path: Path, name: str) 
 REFUSED = [
     ({"ACCELERATE_USE_FSDP": "true"}, {}, "found fsdp_version 1; needed: 2"),
     (WAYS["fsdp2"], {"train": {"optimizer": "adamw_8bit"}}, "set train.optimizer=adamw"),
+    (WAYS["fsdp2"], {"train": {"optimizer": "muon"}}, "needs each matrix whole"),
     (WAYS["fsdp2"], {"train": {"precision": "fp16"}}, "train.precision"),
     (WAYS["fsdp2"], {"train": {"compile": True}}, "leave it out"),
     ({**WAYS["fsdp2"], "FSDP_OFFLOAD_PARAMS": "true"}, {}, "fsdp_offload_params"),

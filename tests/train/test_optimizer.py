@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from helpers.recipes import tiny_recipe
-from helpers.training import trainer, weights
+from helpers.training import stop_after, trainer, weights
+from unspoken.common.errors import RecipeError
+from unspoken.parallel.processes import torch_optimizer
 
 
 def test_bf16_keeps_fp32_weights_and_optimizer_state(tmp_path: Path) -> None:
@@ -17,3 +20,51 @@ def test_bf16_keeps_fp32_weights_and_optimizer_state(tmp_path: Path) -> None:
     assert {tensor.dtype for tensor in weights(result.folder).values()} == {torch.float32}
     moments = [state["exp_avg"] for state in mixed.optimizer.state.values()]
     assert {moment.dtype for moment in moments} == {torch.float32}
+
+
+def test_muon_updates_matrices_and_adamw_the_rest(tmp_path: Path) -> None:
+    """Against both of torch's, stepped by hand over the same gradients."""
+    made = trainer(tiny_recipe(tmp_path, train={"optimizer": "muon"}), tmp_path)
+    model, ours = made.bare_model, torch_optimizer(made.optimizer)
+    named = dict(model.named_parameters())
+    matrices = {name for name, p in named.items() if ".h." in name and p.ndim == 2}
+    assert matrices  # the projections of attention and MLP; tables and their tied output are not
+    assert "transformer.wte.weight" in named and "transformer.wpe.weight" in named
+    before = {name: p.detach().clone() for name, p in named.items()}
+    for seed, p in enumerate(named.values()):
+        p.grad = torch.randn(p.shape, generator=torch.Generator().manual_seed(seed))
+    settings = made.recipe.train
+    rate, decay = settings.learning_rate, settings.weight_decay
+    assert {group["lr"] for group in ours.param_groups} == {rate}
+    ours.step()
+    for name, p in named.items():
+        copy = torch.nn.Parameter(before[name].clone())
+        copy.grad = p.grad
+        if name in matrices:
+            torch.optim.Muon([copy], lr=rate, weight_decay=decay,
+                             adjust_lr_fn="match_rms_adamw").step()  # fmt: skip
+        else:
+            torch.optim.AdamW([copy], lr=rate, betas=settings.betas, fused=True,
+                              weight_decay=decay if p.ndim > 1 else 0.0).step()  # fmt: skip
+        assert torch.equal(p, copy), name
+        assert not torch.equal(p, before[name]), name
+
+
+def test_muon_resumed_is_muon_uninterrupted(tmp_path: Path) -> None:
+    """Through a removal, which forgets the moments of both."""
+    train = {"optimizer": "muon"}
+    whole = trainer(tiny_recipe(tmp_path / "a", train=train), tmp_path / "a").run()
+    recipe = tiny_recipe(tmp_path / "b", train=train)
+    with pytest.raises(SystemExit):
+        stop_after(13, recipe, tmp_path / "b").run()
+    resumed = trainer(recipe, tmp_path / "b").run()
+    expected, found = weights(whole.folder), weights(resumed.folder)
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_muon_is_not_for_adapters(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"train\.optimizer: found muon, which is for whole"):
+        tiny_recipe(tmp_path, lora={}, train={"optimizer": "muon"})
+    with pytest.raises(RecipeError, match=r"distil\.optimizer: found muon"):
+        tiny_recipe(tmp_path, lora={}, distil={"optimizer": "muon"})

@@ -34,7 +34,7 @@ from unspoken.train.schedule import ALL, MOST_LEVELS, Removal, RemovalState, lev
 _FROZEN_BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0}
 _NF4_BYTES = 0.6  # with the constants of double quantization, and some layers left as they are
 #: Bytes of a trained weight, its gradient and the optimizer's moments; weights are fp32.
-_TRAINED_BYTES = {"adamw": 16, "adamw_8bit": 10, "paged_adamw_8bit": 10, "sgd": 12}
+_TRAINED_BYTES = {"adamw": 16, "adamw_8bit": 10, "paged_adamw_8bit": 10, "muon": 16, "sgd": 12}
 
 
 @dataclass(frozen=True)

@@ -181,6 +181,12 @@ def require_way(
             f"out the state of torch's optimizers only; set "
             f"{setting(f'{place}.optimizer', 'adamw')}, {advice}"
         )
+    if train.optimizer == "muon":
+        raise RecipeError(
+            f"{setting(f'{place}.optimizer')}: found muon under {way}; it needs each matrix whole, "
+            f"and {way} shares matrices out; set "
+            f"{setting(f'{place}.optimizer', 'adamw')}, {advice}"
+        )
     if train.precision == "fp16":
         raise RecipeError(
             f"{setting(f'{place}.precision')}: found fp16 under {way}, whose loss scaling "

@@ -430,8 +430,10 @@ class Train(Section):
     settle_decay: bool = Field(
         default=True, description="learning rate falls to 0 over settle_steps"
     )
-    optimizer: Literal["adamw", "adamw_8bit", "paged_adamw_8bit", "sgd"] = Field(
-        default="adamw", description="8-bit ones keep their state in a quarter of the memory"
+    optimizer: Literal["adamw", "adamw_8bit", "paged_adamw_8bit", "muon", "sgd"] = Field(
+        default="adamw",
+        description="8-bit ones keep their state in a quarter of the memory; muon: for "
+        "models whose weights are all trained, small ones from scratch above all",
     )
     weight_decay: NumberFromZero = Field(
         default=0.01, description="decoupled from the gradient, as AdamW has it"

@@ -132,6 +132,16 @@ class Recipe(Section):
                 "schedule.positions: gap moves the position table, which an adapter does not "
                 "hold; set schedule.positions: natural, or train without lora"
             )
+        optimizers = {
+            "train": self.train.optimizer, "distil": (self.distil or {}).get("optimizer"),
+        }  # fmt: skip
+        for place, optimizer in optimizers.items():
+            if self.lora is not None and optimizer == "muon":
+                raise ValueError(
+                    f"{setting(f'{place}.optimizer')}: found muon, which is for whole matrices, "
+                    f"with a section lora; set {setting(f'{place}.optimizer', 'adamw')}, or leave "
+                    "lora out"
+                )
         return self
 
     @model_validator(mode="after")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -18,12 +18,10 @@ if TYPE_CHECKING:
 def make_optimizer(model: PreTrainedModel | PeftModel, recipe: Recipe) -> torch.optim.Optimizer:
     """AdamW with fp32 state, unless the recipe says otherwise; biases and norms do not decay."""
     settings = recipe.train
+    if settings.optimizer == "muon":
+        return MuonAndAdamW(model, recipe)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": settings.weight_decay},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
+    groups = _groups(trained, settings.weight_decay)
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.betas[0])
     arguments: dict[str, Any] = {"lr": settings.learning_rate, "betas": settings.betas}
@@ -37,3 +35,93 @@ def make_optimizer(model: PreTrainedModel | PeftModel, recipe: Recipe) -> torch.
     paged = settings.optimizer == "paged_adamw_8bit"
     kind = bitsandbytes.optim.PagedAdamW8bit if paged else bitsandbytes.optim.AdamW8bit
     return kind(groups, **arguments)
+
+
+def _groups(parameters: list[torch.nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
+    """Weights that decay, and biases and norms, which do not."""
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+class MuonAndAdamW(torch.optim.Optimizer):
+    """Muon for the matrices between embedding and output, AdamW for every other weight.
+
+    Muon makes each update of a matrix orthogonal, with all singular values near 1, by Newton and
+    Schulz's iteration (https://kellerjordan.github.io/posts/muon/). Both take the recipe's learning
+    rate: an update of a matrix has the root mean square of one of AdamW's (arXiv 2502.16982).
+    Weights that are no matrix, and tables of embeddings, whose rows are looked up one by one, have
+    no singular values that mean anything.
+
+    `param_groups`, `state` and `state_dict` are those of one optimizer; a group whose matrices
+    Muon updates has a `momentum`.
+
+    Args:
+        model: its weights that are trained.
+        recipe: its section `train` has learning_rate, weight_decay and betas (AdamW's).
+    """
+
+    def __init__(self, model: PreTrainedModel | PeftModel, recipe: Recipe) -> None:
+        settings = recipe.train
+        matrices, others = _matrices_and_others(model)
+        self._muon = torch.optim.Muon(
+            matrices,
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            adjust_lr_fn="match_rms_adamw",
+        )
+        self._adamw = torch.optim.AdamW(
+            _groups(others, settings.weight_decay),
+            lr=settings.learning_rate,
+            betas=settings.betas,
+            fused=True,
+        )
+        super().__init__([*self._muon.param_groups, *self._adamw.param_groups], {})
+        self._share()
+
+    def _share(self) -> None:
+        """Makes both work on the groups and the state of this one."""
+        for one in (self._muon, self._adamw):
+            one.state = self.state
+        self._muon.param_groups = [group for group in self.param_groups if "momentum" in group]
+        self._adamw.param_groups = [group for group in self.param_groups if "betas" in group]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Takes over groups and state; `load_state_dict` ends here."""
+        super().__setstate__(state)
+        self._share()
+
+    def step(self, closure: Any = None) -> Any:
+        """One update of all weights that have a gradient.
+
+        Args:
+            closure: computes the loss again, with gradients; None: they are there.
+
+        Returns:
+            What `closure` returned.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        self._muon.step()
+        self._adamw.step()
+        return loss
+
+
+def _matrices_and_others(
+    model: PreTrainedModel | PeftModel,
+) -> tuple[list[torch.nn.Parameter], list[torch.nn.Parameter]]:
+    """The trained weights that Muon is made for, and the rest."""
+    tables = {
+        id(module.weight) for module in model.modules() if isinstance(module, torch.nn.Embedding)
+    }
+    output = cast("Any", model).get_output_embeddings()
+    if output is not None:
+        tables.add(id(output.weight))
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    matrices = [p for p in trained if p.ndim == 2 and id(p) not in tables]
+    chosen = {id(p) for p in matrices}
+    return matrices, [p for p in trained if id(p) not in chosen]
