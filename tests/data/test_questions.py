@@ -99,6 +99,35 @@ def test_csv_cells_stay_the_text_that_they_are(tmp_path: Path) -> None:
         read_questions_from(path)
 
 
+def test_blanks_and_signs_of_no_width_around_a_column_name_do_not_count(tmp_path: Path) -> None:
+    expected = [{"question": "007", "answer": "02"}]
+    path = tmp_path / "train.csv"
+    for text in (
+        "question , answer\n007,02\n",
+        "\ufeff\ufeffquestion,answer\n007,02\n",
+        "\u200bquestion;\u00a0answer\n007;02\n",
+    ):
+        path.write_text(text, encoding="utf-8")
+        assert read_questions_from(path) == expected
+    path.write_text("question , answer\n007,02\n")
+    assert read_questions_from(tmp_path) == expected  # by way of datasets
+    path.write_text("question,answer, answer\n1,2,3\n")
+    with pytest.raises(DataError, match=r"train.csv:1: found the column 'answer' 2 times"):
+        read_questions_from(path)
+    path = write_jsonl(tmp_path / "q.jsonl", [{"question ": "1"}])
+    with pytest.raises(DataError, match=r"found the fields 'question '; needed"):
+        read_questions_from(path)
+
+
+def test_an_answer_by_nearly_its_name_is_not_left_out_in_silence(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "q.jsonl", [{"question": "1", "Answer": "2"}])
+    with pytest.raises(
+        DataError, match=r"q.jsonl:1: answer: missing; found the fields question, A"
+    ):
+        read_questions_from(path)
+    assert read_questions_from(path, answer_field="Answer") == [{"question": "1", "answer": "2"}]
+
+
 def test_parquet_and_arrow_give_texts_and_numbers(tmp_path: Path) -> None:
     table = datasets.Dataset.from_list(TABLE)
     for folder in ("one", "two"):

@@ -13,6 +13,7 @@ import itertools
 import json
 import math
 import re
+import string
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -37,6 +38,8 @@ _LONGEST_CELL = 10**8
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 #: A line that a spreadsheet may write before the names.
 _NAMED_SEPARATOR = re.compile(r'"?sep=([,;\t|])"?\s*', re.IGNORECASE)
+#: Around a name: blanks, and signs of no width such as a second byte order mark.
+_UNSEEN = string.whitespace + "\u00a0\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
@@ -153,7 +156,7 @@ def _make_record(
     record = {"question": _require_field(row, question_field, "question_field")}
     answer = row.values.get(answer_field)
     given = answer_field in row.values if row.typed else answer is not None and answer != ""
-    if given or (answer_field not in row.values and answer_field != "answer"):
+    if given or _is_answer_missing(row, answer_field):
         record["answer"] = _require_field(row, answer_field, "answer_field")
     taken = {"question", "answer", question_field, answer_field}
     if thought_field != "thought":
@@ -164,6 +167,14 @@ def _make_record(
             record[name] = value
     _require_writable(record, row.where)
     return {"id": record.pop("id"), **record} if "id" in record else record
+
+
+def _is_answer_missing(row: _Row, answer_field: str) -> bool:
+    """Whether there should be an answer: it was named, or is there by nearly its name."""
+    if answer_field in row.values:
+        return False
+    named = answer_field != "answer"
+    return named or any(str(name).strip(_UNSEEN).lower() == "answer" for name in row.values)
 
 
 def _require_writable(record: Mapping[str, Any], where: str) -> None:
@@ -189,7 +200,7 @@ def _require_writable(record: Mapping[str, Any], where: str) -> None:
 def _require_field(row: _Row, field: str, name: str) -> str:
     """Returns the text of a field; `name` is the setting that says which it is."""
     if field not in row.values:
-        found = ", ".join(str(name) for name in row.values) or "none"
+        found = ", ".join(map(_seen, row.values)) or "none"
         raise DataError(
             f"{row.where}: {field}: missing; found the fields {found[:300]}; needed: "
             f"one of them, named with {setting(name)}, or a field {field!r}"
@@ -199,6 +210,11 @@ def _require_field(row: _Row, field: str, name: str) -> str:
     if written is not None and (not row.typed or name == "answer_field"):
         return written
     return require_text(row.values, field, row.where)
+
+
+def _seen(name: Any) -> str:
+    """A field's name; in quotes where it begins or ends with what nobody sees."""
+    return shorten(name) if _plain_name(name) != name else str(name)
 
 
 def _is_plain(value: Any) -> bool:
@@ -250,7 +266,7 @@ def _read_csv(path: Path) -> Iterator[_Row]:
             lines = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
             sign, head = _separator(lines, "\t" if kind_of_name(path) == ".tsv" else ",")
             reader = csv.reader(itertools.chain(head, lines), strict=True, delimiter=sign)
-            names = next(filter(None, reader), [])
+            names = [_plain_name(name) for name in next(filter(None, reader), [])]
             _require_names_once(names, f"{path}:{reader.line_num}")
             for line, cells in _cells(reader):
                 where = f"{path}:{line}"
@@ -270,6 +286,11 @@ def _read_csv(path: Path) -> Iterator[_Row]:
         raise _cannot_read(f"{where}, or after it", error, needed) from error
 
 
+def _plain_name(name: Any) -> Any:
+    """A column's name without the blanks and the signs of no width that nobody sees around it."""
+    return name.strip(_UNSEEN) if isinstance(name, str) else name
+
+
 def _cells(reader: Any) -> Iterator[tuple[int, list[str]]]:
     """Yields the cells of each record and its first line; rows without any text are none."""
     line = reader.line_num + 1
@@ -279,20 +300,23 @@ def _cells(reader: Any) -> Iterator[tuple[int, list[str]]]:
         line = reader.line_num + 1
 
 
-def _separator_of(paths: Sequence[Path]) -> str:
-    """What stands between the names of all of these files."""
-    found = {}
+def _heads_of(paths: Sequence[Path]) -> tuple[str, set[str]]:
+    """What stands between the names of all of these files, and the names as they stand there."""
+    found, names = {}, set[str]()
     for path in sorted(paths):
         with open_data(path, "a CSV file") as file:
             lines = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-            found.setdefault(_separator(lines, ",")[0], path)
+            sign, head = _separator(lines, ",")
+            found.setdefault(sign, path)
+            reader = csv.reader(itertools.chain(head, lines), delimiter=sign)
+            names.update(next(filter(None, reader), []))
     if len(found) > 1:
         (one, first), (other, second), *_ = found.items()
         raise DataError(
             f"{second}: found names with {_SEPARATORS[other]} between them; needed: "
             f"{_SEPARATORS[one]}, as in {first}; save both alike"
         )
-    return next(iter(found))
+    return next(iter(found)), names
 
 
 def _separator(lines: Iterator[str], usual: str) -> tuple[str, list[str]]:
@@ -352,8 +376,9 @@ def _read_folder(
     for path in tables:
         next(_read_csv(path), None)  # a column that stands twice would get another name
     if tables:  # cells stay the text that they are, as in _read_csv
-        options = {"converters": dict.fromkeys(texts, str), "keep_default_na": False}
-        options["sep"] = _separator_of(tables)
+        sign, names = _heads_of(tables)
+        as_text = {name: str for name in names if _plain_name(name) in texts}
+        options = {"converters": as_text, "keep_default_na": False, "sep": sign}
     try:
         if saved:
             loaded: Any = datasets.load_from_disk(str(folder))
@@ -428,7 +453,9 @@ def _read_hub(name: str, subset: str | None, split: str) -> Iterator[_Row]:
 
 def _number_rows(place: str, table: Iterable[Mapping[str, Any]]) -> Iterator[_Row]:
     for number, row in enumerate(table, start=1):
-        yield _Row(f"{place}: row {number}", row)
+        plain = {name: _plain_name(name) for name in row}
+        names = {name: name if short in row else short for name, short in plain.items()}
+        yield _Row(f"{place}: row {number}", {names[name]: row[name] for name in row})
 
 
 def _cannot_read(
