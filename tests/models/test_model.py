@@ -249,3 +249,17 @@ def test_large_weights_are_told_before_they_are_read(
     monkeypatch.setenv("WORLD_SIZE", "2")
     load_model(settings, tokenizer)
     assert told() == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "near"),
+    [("gpt2", "n_layers", "n_layer"), ("llama", "num_layers", "num_hidden_layers")],
+)
+def test_a_name_that_a_configuration_does_not_have_is_told(kind: str, name: str, near: str) -> None:
+    tokenizer = character_tokenizer(None)
+    settings = recipe.Model(config={"model_type": kind, name: 1}, tokenizer="characters")
+    with pytest.raises(ModelError, match=rf"model\.config\.{name}: found .* did you mean {near}\?"):
+        build_empty(settings, tokenizer)
+    config = {"model_type": kind, "num_hidden_layers": 1, "hidden_size": 8, "use_cache": False}
+    config |= {"num_attention_heads": 2} | ({} if kind == "gpt2" else {"rope_theta": 1e4})
+    build_empty(recipe.Model(config=config, tokenizer="characters"), tokenizer)

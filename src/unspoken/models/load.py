@@ -11,7 +11,7 @@ prompt is the one that training used there. That is exact where all prompts are 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from unspoken import recipe
 from unspoken.common.errors import ModelError, UnspokenError, setting, shorten
 from unspoken.common.machine import gains_from_bfloat16
-from unspoken.common.nearby import path_remedy
+from unspoken.common.nearby import nearest_name, path_remedy
 from unspoken.common.out_of_memory import amount_asked_for, is_out_of_memory
 from unspoken.models.adapter import add_adapter, is_adapter, lay_over, merge, model_below
 from unspoken.models.card import ModelCard
@@ -40,6 +40,12 @@ Purpose = Literal["train", "ask", "merge"]
 
 #: Bytes of weights that are not read within two seconds from every disk.
 _LARGE = 10**9
+#: In many a config.json, whatever the model: what a class does not read does no harm.
+_OF_EVERY_CONFIG = {
+    "architectures", "auto_map", "dtype", "gradient_checkpointing", "is_decoder",
+    "is_encoder_decoder", "task_specific_params", "torch_dtype", "transformers_version",
+    "use_cache",
+}  # fmt: skip
 #: No model comes near it, and each is an object even where there are no weights.
 _MOST_LAYERS = 10_000
 
@@ -366,10 +372,27 @@ def _from_config(
         arguments.setdefault(name, getattr(tokenizer, name))
     with _usable_config():
         built = AutoConfig.for_model(config["model_type"], **arguments)
+        _require_known(arguments, built)
         layers = getattr(built.get_text_config(), "num_hidden_layers", 1)
         if not 1 <= layers <= _MOST_LAYERS:
             raise ValueError(f"{layers} layers, where 1 to {_MOST_LAYERS:,} can be")
         return AutoModelForCausalLM.from_config(built, **extra).float()
+
+
+def _require_known(arguments: Mapping[str, Any], built: Any) -> None:
+    """Refuses what a configuration keeps without reading it: `n_layers` beside gpt2's `n_layer`."""
+    usual = type(built)()
+    known = {*vars(usual), *type(built).attribute_map}
+    for name in arguments:
+        is_read = name not in vars(built) or hasattr(usual, name)
+        if is_read or name in _OF_EVERY_CONFIG or name.startswith("_"):
+            continue
+        near = nearest_name(name, (each for each in known if not each.startswith("_")))
+        raise ModelError(
+            f"model.config.{name}: found a name that {type(built).__name__} of transformers does "
+            "not have, so it would change nothing; needed: names that it has; "
+            + (f"did you mean {near}?" if near else "leave it out")
+        )
 
 
 @contextmanager
