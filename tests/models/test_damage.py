@@ -22,9 +22,10 @@ from unspoken.models import template as templates
 from unspoken.models.adapter import is_adapter, lay_over
 from unspoken.models.card import ModelCard
 from unspoken.models.export.folder import export_model
-from unspoken.models.load import restore_weights
+from unspoken.models.load import load_model, load_tokenizer, restore_weights
 from unspoken.models.template import Template, render_chat
 from unspoken.models.tokenizer import character_tokenizer
+from unspoken.recipe import Model
 from unspoken.teach.engines.transformers import transformers_engine
 from unspoken.teach.traces.write import generate_traces
 
@@ -410,3 +411,19 @@ def test_export_never_asks_and_never_runs_code(
         assert "auto_map" not in (tmp_path / "out" / "config.json").read_text()
         assert "auto_map" not in (tmp_path / "out" / "tokenizer_config.json").read_text()
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(("kind", "value"), [("base", float("nan")), ("adapter", float("inf"))])
+def test_weights_that_are_not_finite_are_named(
+    made: Path, tmp_path: Path, kind: str, value: float
+) -> None:
+    folder = shutil.copytree(made / kind, tmp_path / kind)
+    file = next(folder.glob("*.safetensors"))
+    weights = load_file(file)
+    name = next(key for key in weights if "up_proj" in key)
+    weights[name].view(-1)[1] = value
+    save_file(weights, file, {"format": "pt"})
+    settings = Model(name=str(folder))
+    tokenizer = load_tokenizer(Model(name=str(made / "base")))
+    with pytest.raises(ModelError, match=rf"{kind}': found 1 of .* weights of .*up_proj.* NaN"):
+        load_model(settings, tokenizer, purpose="ask")

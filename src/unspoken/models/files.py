@@ -126,6 +126,30 @@ def require_whole(model: Any, info: Mapping[str, Any], name: str) -> Any:
     )
 
 
+def require_finite(model: Any, name: str) -> None:
+    """Refuses weights with which every answer would be rubbish.
+
+    A sum is finite only where all of it is, and takes no memory; 135 M weights take 0.1 s.
+
+    Args:
+        model: as loaded, its adapters with it.
+        name: of its folder, or on the hub.
+
+    Raises:
+        ModelError: names the first tensor that holds NaN or infinity.
+    """
+    for key, weight in model.named_parameters():
+        if weight.is_meta or not weight.is_floating_point() or weight.detach().sum().isfinite():
+            continue
+        num_bad = int((~weight.detach().isfinite()).sum())
+        if num_bad:  # else finite numbers whose sum is beyond their dtype
+            raise ModelError(
+                f"model {name!r}: found {num_bad:,} of {weight.numel():,} weights of {key} that "
+                "are NaN or infinite; needed: finite weights; download or copy the model again, "
+                "or take the last good checkpoint of its training"
+            )
+
+
 def _is_of_another_layer(key: str, modules: Collection[str]) -> bool:
     """Whether a weight is of a layer beyond the last one, as model.layers.3.x of three layers."""
     match = re.match(r"(.+?)\.\d+\.", key)

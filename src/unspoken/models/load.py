@@ -24,7 +24,14 @@ from unspoken.common.nearby import nearest_name, path_remedy
 from unspoken.common.out_of_memory import amount_asked_for, is_out_of_memory
 from unspoken.models.adapter import add_adapter, is_adapter, lay_over, merge, model_below
 from unspoken.models.card import ModelCard
-from unspoken.models.files import find_fault, is_damage, naming_fault, one_line, require_whole
+from unspoken.models.files import (
+    find_fault,
+    is_damage,
+    naming_fault,
+    one_line,
+    require_finite,
+    require_whole,
+)
 from unspoken.models.gguf import find_gguf, from_gguf, model_from_gguf, tokenizer_from_gguf
 from unspoken.models.prepacked import prepack
 from unspoken.models.quantization import nf4, require_bitsandbytes
@@ -144,6 +151,8 @@ def load_model(
     if purpose == "ask":
         _keep_end_tokens_alone(model)
     model = _with_adapters(model, [own, adapter], settings, lora)
+    if settings.config is None:
+        require_finite(model, str(adapter or settings.name))
     if purpose == "ask":
         with _explained("model", settings.name):
             model = _on_its_device(model, devices).eval()
