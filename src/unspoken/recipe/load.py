@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from unspoken.common.errors import RecipeError
+from unspoken.common.errors import RecipeError, shorten
 from unspoken.common.plain_yaml import read_yaml
-from unspoken.recipe.merge import dotted_keys, merge, parse_override, switched
+from unspoken.recipe.merge import dotted_keys, dotted_values, merge, parse_override, switched
 from unspoken.recipe.shipped import find_recipe
 from unspoken.recipe.whole import Recipe, validate
 
@@ -62,7 +62,8 @@ def recipe_from(
 
     Args:
         values: sections and their keys.
-        overrides: `section.key=value`, or nested values; a later one wins.
+        overrides: `section.key=value`, or nested values, of which a later one wins; two texts for
+            one key have to agree.
         where: the values come from, for messages.
         nodes: where they stand in their file.
 
@@ -70,6 +71,7 @@ def recipe_from(
         RecipeError: a key or a value cannot be used. It names where the value comes from; one from
             an override is a setting of the error.
     """
+    _refuse_contradictions([each for each in overrides if isinstance(each, str)])
     values = {**values, **switched(values)}
     given: set[str] = set()
     for override in overrides:
@@ -86,6 +88,19 @@ def recipe_from(
     recipe.resolved_phases()
     recipe.distilling()
     return recipe
+
+
+def _refuse_contradictions(overrides: Sequence[str]) -> None:
+    """Which of two values for one key is meant, nobody can tell."""
+    given: dict[str, tuple[Any, str]] = {}
+    for override in overrides:
+        for key, value in dotted_values(parse_override(override)):
+            before, text = given.setdefault(key, (value, override))
+            if before != value:
+                raise RecipeError(
+                    f"override {shorten(override)}: found beside {shorten(text)}, which says "
+                    "otherwise; needed: one value for a key; delete one of them"
+                )
 
 
 def dump_recipe(recipe: Recipe) -> str:

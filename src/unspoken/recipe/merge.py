@@ -44,11 +44,16 @@ def _unset_rivals(merged: dict[str, Any], over: Mapping[str, Any]) -> None:
 
 def dotted_keys(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     """Yields the keys of nested values, such as `train.learning_rate`; sections are none."""
+    yield from (key for key, _ in dotted_values(values, prefix))
+
+
+def dotted_values(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields the keys as `dotted_keys` does, each with its value."""
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
-            yield from dotted_keys(value, f"{prefix}{key}.")
+            yield from dotted_values(value, f"{prefix}{key}.")
         else:
-            yield prefix + key
+            yield prefix + key, value
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:

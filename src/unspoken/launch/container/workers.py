@@ -45,7 +45,7 @@ def command_of(job: ContainerJob) -> list[str]:
         "unspoken",
         "run",
         str(job.recipe),
-        *job.overrides,
+        *(each for each in job.overrides if not each.startswith("output=")),
         "output=run",
     ]
 
