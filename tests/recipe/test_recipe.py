@@ -358,3 +358,12 @@ def test_two_overrides_of_one_key_have_to_agree() -> None:
     with pytest.raises(RecipeError, match=r"train.max_steps=3'.*beside 'train.max_steps=2'"):
         recipe_from(values, ["train.max_steps=2", "seed=1", "train.max_steps=3"])
     assert recipe_from(values, ["train.max_steps=2", "train.max_steps=2"]).train.max_steps == 2
+
+
+@pytest.mark.parametrize(
+    "key", ["train.batch_size", "train.micro_batch_size", "evaluate.batch_size"]
+)
+def test_a_batch_that_no_memory_holds_is_refused(key: str) -> None:
+    values = {"name": "x", "data": {"task": "multiplication"}, "model": {"name": "gpt2"}}
+    with pytest.raises(RecipeError, match=rf"{key}.*100000000000.*1000000"):
+        recipe_from(values, [f"{key}=1e11"])

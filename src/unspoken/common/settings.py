@@ -51,6 +51,8 @@ LARGEST, TINY = 10**12, 1e-9
 LARGEST_SEED = 2**62
 #: That are made by unspoken, all in memory.
 MOST_EXAMPLES = 10**8
+#: Examples of one step: more than any training has had, and lists of them still fit.
+MOST_AT_ONCE = 10**6
 #: Of a factor.
 MOST_DIGITS = 1_000
 
@@ -59,6 +61,7 @@ _NUMBER, _NOTICED = BeforeValidator(_refuse_truth), AfterValidator(_refuse_nearl
 Natural = Annotated[int, Field(ge=0, le=LARGEST), _NUMBER]
 Positive = Annotated[int, Field(ge=1, le=LARGEST), _NUMBER]
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED), _NUMBER]
+BatchSize = Annotated[int, Field(ge=1, le=MOST_AT_ONCE), _NUMBER]
 NumExamples = Annotated[int, Field(ge=1, le=MOST_EXAMPLES), _NUMBER]
 NumExamplesOrNone = Annotated[int, Field(ge=0, le=MOST_EXAMPLES), _NUMBER]
 NumDigits = Annotated[int, Field(ge=1, le=MOST_DIGITS), _NUMBER]

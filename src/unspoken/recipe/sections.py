@@ -19,6 +19,7 @@ from pydantic import (
 
 from unspoken.common.errors import SettingError, setting, shorten
 from unspoken.common.settings import (
+    BatchSize,
     Natural,
     NumberFromZero,
     NumDigits,
@@ -409,10 +410,10 @@ class Train(Section):
     settle_steps: Positive | None = Field(
         default=None, description="end the run this many steps after everything was removed"
     )
-    batch_size: Positive = Field(
+    batch_size: BatchSize = Field(
         default=32, description="examples per optimizer step, all processes"
     )
-    micro_batch_size: Positive | None = Field(
+    micro_batch_size: BatchSize | None = Field(
         default=None, description="examples per forward pass and process; empty: no accumulation"
     )
     learning_rate: PositiveNumber = Field(default=5e-5, description="learning rate, at its highest")
@@ -486,7 +487,7 @@ class Train(Section):
 class Evaluate(Section):
     """How the finished models are measured on the test split."""
 
-    batch_size: Positive = Field(default=64, description="questions decoded together")
+    batch_size: BatchSize = Field(default=64, description="questions decoded together")
     max_new_tokens: Positive | None = Field(
         default=None, description="empty: as many as the longest training thought and answer need"
     )
