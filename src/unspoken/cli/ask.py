@@ -68,21 +68,28 @@ def ask(
     elif sys.stdin.isatty():
         _talk(load, ", ".join(names), raw=raw)
     else:
-        models = _loaded(load)
-        for line in _piped():
-            _answer(models, line, raw=raw)
+        _answer_lines(_loaded(load), raw=raw)
 
 
-def _piped() -> Iterator[str]:
-    """The lines of standard input that are not blank."""
+def _answer_lines(models: list[LoadedModel], *, raw: bool) -> None:
+    """Answers the lines of standard input that are not blank.
+
+    One that cannot be answered is told with its number, and the others are; the exit status is 2.
+    """
+    failed = False
     for number, line in enumerate(sys.stdin, 1):
-        if any("\udc80" <= sign <= "\udcff" for sign in line):
-            raise DataError(
-                f"standard input:{number}: found bytes that are not UTF-8; needed: UTF-8; convert "
-                "it, such as with iconv"
-            )
-        if line.strip():
-            yield line.strip()
+        try:
+            if any("\udc80" <= sign <= "\udcff" for sign in line):
+                raise DataError(
+                    "found bytes that are not UTF-8; needed: UTF-8; convert it, such as with iconv"
+                )
+            if line.strip():
+                _answer(models, line.strip(), raw=raw)
+        except UnspokenError as error:
+            failed = True
+            print(f"error: standard input:{number}: {error.told(_as_flag)}", file=sys.stderr)
+    if failed:
+        sys.exit(2)
 
 
 def _both(model: str) -> list[str]:

@@ -20,6 +20,7 @@ from cyclopts.exceptions import (
     UnknownCommandError,
 )
 
+from unspoken.cli.output import drop_output, open_output
 from unspoken.cli.spelling import VerbFlag, flags_of, spelling_of, typed_flags, with_known_flags
 from unspoken.cli.verbs import PARENTS, application, find_verb, suggest_verb, verb_of
 from unspoken.common.errors import SettingError, Spelling, UnspokenError, as_key, shorten
@@ -36,6 +37,7 @@ _FEWEST_COLUMNS = 10
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and exits: 0, 2 for what the user can mend, 75 when stopped by a signal."""
     atexit.register(gc.freeze)  # Python's end would look for garbage in all of torch, and again
+    open_output()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if verb_of(words) is None or not _is_launched():
         _run(words)
@@ -111,7 +113,7 @@ def _run(words: Sequence[str]) -> None:
     except UnspokenError as error:
         _fail(error.told(_spelling(words)))
     except BrokenPipeError:
-        sys.stderr.close()
+        drop_output()
         sys.exit(1)
     except OSError as error:
         refused = place_error(error) if error.filename or is_full_disk(error) else None
@@ -144,8 +146,7 @@ def _drop_output() -> None:
     try:
         sys.stdout.flush()
     except OSError:
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
 
 
 def _spelling(words: Sequence[str]) -> Spelling:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -9,8 +13,33 @@ from unspoken.common.libraries import silence_libraries, uncollected
 
 
 def say(text: str) -> None:
-    """Prints a line at once, also into a pipe."""
-    print(text, flush=True)
+    """Prints a line at once, also into a pipe.
+
+    Where nobody reads the pipe any more, as after `| head -1`, what goes on goes on without it.
+    """
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        drop_output()
+        print("nobody reads standard output any more: going on without it", file=sys.stderr)
+
+
+def drop_output() -> None:
+    """What was printed and cannot be written: Python would try it again at its end, and tell it."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def open_output() -> None:
+    """Gives standard output what it lacks: a place where it is closed, signs it cannot print.
+
+    A file that the command opens would else get the number of the closed one, and its text.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")
 
 
 def waiting(text: str) -> AbstractContextManager[object]:
