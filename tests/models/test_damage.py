@@ -427,3 +427,22 @@ def test_weights_that_are_not_finite_are_named(
     tokenizer = load_tokenizer(Model(name=str(made / "base")))
     with pytest.raises(ModelError, match=rf"{kind}': found 1 of .* weights of .*up_proj.* NaN"):
         load_model(settings, tokenizer, purpose="ask")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "The global thread pool has not been initialized.: ThreadPoolBuildError { kind: IOError }",
+        "can't start new thread",
+    ],
+)
+def test_a_limit_of_threads_is_no_damaged_file(
+    made: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", refuse)
+    with pytest.raises(ModelError, match=r"starts no more threads .*ulimit -u") as refused:
+        load_tokenizer(Model(name=str(made / "base")))
+    assert "tokenizer_config.json" not in str(refused.value)

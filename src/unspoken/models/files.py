@@ -41,6 +41,20 @@ def is_damage(error: BaseException) -> bool:
     return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 
+#: What Rust's and Python's thread pools say where the system starts no more of them.
+_NO_THREAD = ("ThreadPoolBuild", "Resource temporarily unavailable", "can't start new thread")
+
+
+def require_threads(error: BaseException, place: str) -> None:
+    """Raises ModelError where an error comes of a limit of threads, and of no file."""
+    if any(sign in str(error) for sign in _NO_THREAD):
+        raise ModelError(
+            f"{place}: found that the system starts no more threads ({one_line(error)}); needed: "
+            "some for reading it; raise the limit of processes (ulimit -u), end others, or use "
+            "fewer: RAYON_NUM_THREADS=1 OMP_NUM_THREADS=1"
+        ) from error
+
+
 def find_fault(folder: Path, what: str, problem: str) -> str | None:
     """Which file is to blame where a folder could not be read, and what to do; None for no folder.
 
@@ -92,6 +106,7 @@ def naming_fault(what: str, folder: Path) -> Iterator[None]:
     except BaseException as error:
         if not is_damage(error):
             raise
+        require_threads(error, f"{what} {str(folder)!r}")
         raise ModelError(f"{what} {find_fault(folder, what, one_line(error))}") from error
 
 

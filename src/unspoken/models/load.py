@@ -30,6 +30,7 @@ from unspoken.models.files import (
     naming_fault,
     one_line,
     require_finite,
+    require_threads,
     require_whole,
 )
 from unspoken.models.gguf import find_gguf, from_gguf, model_from_gguf, tokenizer_from_gguf
@@ -527,6 +528,7 @@ def _explained(what: str, name: str | None, purpose: Purpose = "train") -> Itera
             ) from error
         if not is_damage(error):
             raise
+        require_threads(error, f"{what} {name!r}")
         raise ModelError(_not_loaded(what, name, error, purpose)) from error
 
 
