@@ -535,3 +535,23 @@ def test_what_a_frontier_and_the_baseline_at_once_add_is_counted(tmp_path: Path)
     alone = said(tiny_recipe(tmp_path, **sections))
     assert "up to 3 levels of removal, and the first one, are trained on for 50 steps" in alone
     assert "trained on for" not in said(tiny_recipe(tmp_path))
+
+
+@pytest.mark.parametrize("output", ["file", "file/run"])
+def test_a_file_where_the_run_folder_should_be_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    from unspoken.run.run import run_recipe
+
+    (tmp_path / "file").write_text("mine")
+    recipe = load_recipe("quickstart", [f"output={tmp_path / output}"])
+    for start in (said, run_recipe):
+        with pytest.raises(RecipeError, match=r"^output: found .*file; needed: a folder"):
+            start(recipe)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_path_of_a_model_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    recipe = load_recipe("quickstart", [f"model.name={tmp_path}/none"])
+    with pytest.raises(ModelError, match=r"none'?: no such folder"):
+        said(recipe)

@@ -12,6 +12,7 @@ from unspoken.check.hub import ask_hub_once
 from unspoken.check.machine import check_machine
 from unspoken.check.student import check_students, describe_frontier
 from unspoken.check.teacher import check_teacher
+from unspoken.common.places import require_folder_place
 from unspoken.recipe import Recipe
 from unspoken.recipe.layout import require_run
 from unspoken.recipe.plan import Phase, Plan, plan
@@ -32,6 +33,7 @@ def check_recipe(
     """
     planned = plan(recipe)
     phases = planned.phases
+    require_folder_place(recipe.folder)
     if recipe.from_run is not None:
         require_run(recipe.from_run)
     yield Finding(

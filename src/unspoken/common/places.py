@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from unspoken.common.errors import PlaceError, UnspokenError, setting
+from unspoken.common.errors import PlaceError, SettingError, UnspokenError, setting
 
 #: What the system says of a full disk, and of a quota that is used up.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -75,11 +75,32 @@ def place_error(
         return None
     if known in (errno.ENOENT, errno.ENOTDIR) and path is None:
         return PlaceError(f"{place}: no such file; needed: a file; correct the path")
+    if known == errno.EEXIST:
+        return PlaceError(
+            f"{place}: found a file where a folder is needed; needed: a folder, or a name that "
+            f"nothing has; move the file away, or {other}"
+        )
     return PlaceError(
         f"{place}: cannot be {'used' if path is None else 'written'} ({os.strerror(known)}); "
         "needed: a place that you may read and write; correct its permissions, or "
         f"{other}"
     )
+
+
+def require_folder_place(path: Path, named: str = "output") -> None:
+    """Checks that a folder is at a path, or can be made there.
+
+    Raises:
+        SettingError: a file stands at the path, or where one of the folders above it should.
+    """
+    found = next((each for each in (path, *path.parents) if os.path.lexists(each)), None)
+    if found is not None and not found.is_dir():
+        raise SettingError(
+            named,
+            found=f"{path}, where {found} is a file" if found != path else f"{path}, a file",
+            needed="a folder, or a name that nothing has",
+            remedy="name another one, or move the file away",
+        )
 
 
 def is_full_disk(error: OSError) -> bool:

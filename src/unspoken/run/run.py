@@ -12,6 +12,7 @@ from unspoken.common.files import link_folder, write_text
 from unspoken.common.interrupt import carry_signals_over
 from unspoken.common.locks import locked
 from unspoken.common.machine import environment
+from unspoken.common.places import require_folder_place
 from unspoken.models.fingerprint import weights_hash
 from unspoken.parallel.world import join_processes, leave_processes, read_world, require_processes
 from unspoken.recipe import Recipe
@@ -66,6 +67,7 @@ def run_recipe(
     """
     started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     require_processes(recipe, read_world().size)
+    require_folder_place(recipe.folder)
     process = join_processes()
     run = RunFolder(recipe, process, overwrite=overwrite, start=start, resume=resume, say=say)
     with contextlib.ExitStack() as stack:
