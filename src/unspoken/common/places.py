@@ -77,8 +77,8 @@ def place_error(
         return PlaceError(f"{place}: no such file; needed: a file; correct the path")
     if known == errno.EEXIST:
         return PlaceError(
-            f"{place}: found a file where a folder is needed; needed: a folder, or a name that "
-            f"nothing has; move the file away, or {other}"
+            f"{place}: found a file; needed: a folder, or a name that nothing has; move the file "
+            f"away, or {other}"
         )
     return PlaceError(
         f"{place}: cannot be {'used' if path is None else 'written'} ({os.strerror(known)}); "
