@@ -74,7 +74,7 @@ def test_a_leak_is_an_error_unless_allowed():
         "train.jsonl:1: question: found 2 in two splits (1 between train.jsonl and valid.jsonl, 1 "
         "between train.jsonl and test.jsonl); 'a' is, but for spacing and the writing of numbers, "
         "valid.jsonl:1 'A'; needed: splits that share no question; delete it from one of them, or "
-        "allow leaks"
+        "allow leaks: data.allow_leaks=true"
     )
     assert len(check_leaks(splits, allow=True)) == 2
     assert check_leaks({"train": ["a"], "test": ["b"]}) == []

@@ -367,3 +367,9 @@ def test_a_batch_that_no_memory_holds_is_refused(key: str) -> None:
     values = {"name": "x", "data": {"task": "multiplication"}, "model": {"name": "gpt2"}}
     with pytest.raises(RecipeError, match=rf"{key}.*100000000000.*1000000"):
         recipe_from(values, [f"{key}=1e11"])
+
+
+def test_an_empty_recipe_is_told_as_that(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("# nothing\n")
+    with pytest.raises(RecipeError, match=r"mine.yaml: found an empty file; needed: sections"):
+        load_recipe(tmp_path / "mine.yaml")

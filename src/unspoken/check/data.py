@@ -142,7 +142,11 @@ def _files(recipe: Recipe) -> Sample:
     questions = {
         name: list(iter_split_questions(path, strict=data.strict)) for name, path in asked.items()
     }
-    check_leaks({**questions, "train": (one.question for one in some)}, allow=data.allow_leaks)
+    check_leaks(
+        {**questions, "train": (one.question for one in some)},
+        allow=data.allow_leaks,
+        files={**asked, "train": train},
+    )
     if data.choices:
         require_choices([train, *asked.values()], data.choices)
     sizes = {name: len(those) for name, those in questions.items()}

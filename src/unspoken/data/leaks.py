@@ -10,8 +10,9 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-from unspoken.common.errors import DataError
+from unspoken.common.errors import DataError, setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +111,18 @@ def _make_leak(first: Place, second: Place) -> Leak:
     return Leak(first, second, exact=first.question == second.question)
 
 
-def check_leaks(splits: Mapping[str, Iterable[str]], *, allow: bool = False) -> list[Leak]:
+def check_leaks(
+    splits: Mapping[str, Iterable[str]],
+    *,
+    allow: bool = False,
+    files: Mapping[str, str | Path] | None = None,
+) -> list[Leak]:
     """Returns the leaks, if any are allowed; without leave, one is an error.
 
     Args:
         splits: as for `find_leaks`.
         allow: whether leaks are only returned.
+        files: name of a split -> its file, for the message; default the name itself.
 
     Raises:
         DataError: if there is a leak and `allow` is false; it counts them by pair of splits and
@@ -130,10 +137,12 @@ def check_leaks(splits: Mapping[str, Iterable[str]], *, allow: bool = False) -> 
         counts[pair] = counts.get(pair, 0) + 1
     counted = ", ".join(f"{count:,} between {pair}" for pair, count in counts.items())
     first, second = leaks[0].first, leaks[0].second
+    one, other = ((files or {}).get(place.split, place.split) for place in (first, second))
     how = "is" if leaks[0].exact else "is, but for spacing and the writing of numbers,"
     raise DataError(
-        f"{first.split}:{first.line}: question: found {len(leaks):,} in two splits ({counted}); "
-        f"{first.question[:60]!r} {how} {second.split}:{second.line}"
+        f"{one}:{first.line}: question: found {len(leaks):,} in two splits ({counted}); "
+        f"{first.question[:60]!r} {how} {other}:{second.line}"
         + ("" if leaks[0].exact else f" {second.question[:60]!r}")
-        + "; needed: splits that share no question; delete it from one of them, or allow leaks"
+        + "; needed: splits that share no question; delete it from one of them, or allow leaks: "
+        f"{setting('data.allow_leaks', True)}"
     )

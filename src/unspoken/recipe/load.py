@@ -47,7 +47,8 @@ def load_values(path: str | Path) -> tuple[dict[str, Any], yaml.Node | None]:
         ) from None
     values, nodes = read_yaml(text, str(path))
     if not isinstance(values, dict):
-        raise RecipeError(f"{path}: found {type(values).__name__}, needed sections such as `data:`")
+        found = "an empty file" if values is None else type(values).__name__
+        raise RecipeError(f"{path}: found {found}; needed: sections such as `data:`")
     return values, nodes
 
 

@@ -403,7 +403,8 @@ def check_phases(splits: list[Splits], allow: bool) -> None:
             asked = {f"{name} of phase {number + 1}": path for name, path in later.held_out.items()}
             questions = {name: iter_split_questions(path) for name, path in asked.items()}
             questions[f"train of phase {before + 1}"] = iter_split_questions(earlier.train)
-            check_leaks(questions, allow=allow)
+            files = {**asked, f"train of phase {before + 1}": earlier.train}
+            check_leaks(questions, allow=allow, files=files)
 
 
 def _check_leaks(recipe: Recipe, splits: Splits) -> None:
@@ -416,7 +417,10 @@ def _check_leaks(recipe: Recipe, splits: Splits) -> None:
     # with a teacher, vetting drops the traces of questions that are asked in the test
     if splits.teacher is not None:
         questions["train of the teacher"] = iter_split_questions(splits.teacher)
-    check_leaks(questions, allow=recipe.data.allow_leaks)
+    files = {**splits.held_out, "train": splits.train}
+    if splits.teacher is not None:
+        files["train of the teacher"] = splits.teacher
+    check_leaks(questions, allow=recipe.data.allow_leaks, files=files)
 
 
 def iter_split_questions(path: Path, *, strict: bool = True) -> Iterator[str]:
