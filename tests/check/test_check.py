@@ -134,9 +134,7 @@ def test_a_leak_in_given_questions_is_found(tmp_path: Path) -> None:
         "train": write(tmp_path / "q.jsonl", questions),
         "test": write(tmp_path / "t.jsonl", [{"question": "7  +  1?", "answer": "8"}]),
     }
-    with pytest.raises(
-        DataError, match=r"\.jsonl:\d+: question: found 1 in two splits.*data\.allow_leaks=true"
-    ):
+    with pytest.raises(DataError, match=r"jsonl:\d+: .* 1 in two splits.*data.allow_leaks=true"):
         said(asking(tmp_path, data=data, teacher=SERVER))
 
 

@@ -293,3 +293,22 @@ def test_no_file_is_replaced_by_what_is_made_of_it(
     assert end.value.code == 2
     assert "train.jsonl: found it among the inputs; needed: another" in capsys.readouterr().err
     assert file.read_text() == text
+
+
+def test_traces_to_merge_that_are_not_there_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "part1.jsonl").touch()
+    said = fails(capsys, "merge", tmp_path / "part2.jsonl", "--output", tmp_path / "all.jsonl")
+    assert "part2.jsonl: no such file; needed: traces" in said
+    assert f"did you mean {tmp_path / 'part1.jsonl'}?" in said
+
+
+def test_a_hub_that_is_silent_is_not_waited_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unspoken.check.hub.hub_answers", lambda: False)
+    (tmp_path / "q.jsonl").write_text('{"question": "1+1", "answer": "2"}\n')
+    files = ("--input", tmp_path / "q.jsonl", "--output", tmp_path / "p.jsonl")
+    said = fails(capsys, "evaluate", "--base_model", "nothere", *files)
+    assert said.startswith("error: --base_model nothere: no such folder here") and "hub" in said

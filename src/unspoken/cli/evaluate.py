@@ -10,9 +10,10 @@ from cyclopts import Parameter
 
 from unspoken.cli.options import AskedModelFlags, EvaluateSamplingFlags, MeasuringFlags, Overwrite
 from unspoken.cli.output import importing
-from unspoken.common.errors import SettingError, settings_of
+from unspoken.common.errors import ModelError, SettingError, setting, settings_of
 from unspoken.common.interrupt import EXIT_INTERRUPTED
 from unspoken.common.libraries import import_model_classes
+from unspoken.common.nearby import path_remedy
 from unspoken.parallel.world import is_main_process
 
 if TYPE_CHECKING:
@@ -88,4 +89,24 @@ def _model(options: AskedModelFlags) -> Model:
 
     values = options.to_recipe()["model"]
     with settings_of({"model": "base_model"}):
-        return Model.model_validate({**values, "name": find_model(values["name"]).source})
+        model = Model.model_validate({**values, "name": find_model(values["name"]).source})
+        _require_hub_or_folder(model)
+    return model
+
+
+def _require_hub_or_folder(model: Model) -> None:
+    """A hub that does not answer is asked once: its own client would try for minutes."""
+    from unspoken.check.hub import hub_answers
+    from unspoken.check.offline import is_here
+    from unspoken.models.local import is_local
+    from unspoken.recipe.named_model import run_remedy
+
+    name = str(model.name)
+    if model.local_files_only or is_here(name, model.revision, weights=True) or hub_answers():
+        return
+    remedy = run_remedy(name) or path_remedy(name, fits=is_local)
+    raise ModelError(
+        f"{setting('model', name)}: no such folder here, it was not downloaded before, and the hub "
+        "does not answer; needed: a model on this machine, or a network; "
+        f"{remedy}"
+    )

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from unspoken.cli.options import Flag, Overwrite
 from unspoken.cli.output import waiting
+from unspoken.common.errors import DataError
+from unspoken.common.nearby import path_remedy
 
 
 def merge(
@@ -26,6 +28,12 @@ def merge(
     """
     from unspoken.teach.traces.merge import merge_traces
 
+    for path in inputs:
+        if not path.is_file():
+            raise DataError(
+                f"{path}: no such file; needed: traces that unspoken generate --shard wrote; "
+                f"{path_remedy(path, fits=Path.is_file)}"
+            )
     with waiting("joining"):
         merged = merge_traces(inputs, output, allow_missing=allow_missing, overwrite=overwrite)
     print(f"{output}: {merged.num_samples:,} traces")
