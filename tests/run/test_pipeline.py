@@ -129,6 +129,46 @@ def test_changed_settings_run_again_and_what_was_there_is_kept(tmp_path: Path) -
     assert [path.name for path in (folder / "old").iterdir()] == ["1"]
 
 
+def test_overwriting_costs_nothing_before_the_new_stage_is_done(tmp_path: Path) -> None:
+    """A setting that is refused, or a model that is not there, cost the finished stage."""
+    folder = run(tiny_recipe(tmp_path / "run"))
+    before = (folder / "internalized" / WEIGHTS).read_bytes()
+    answers = (folder / "internalized" / "predictions.jsonl").read_bytes()
+    kept = folder / "old" / "replaced-1" / "internalized"
+    said: list[str] = []
+    for bad in ({"alphabet": "0123456789"}, {"config": {"model_type": "gtp2"}}):
+        with pytest.raises(UnspokenError):
+            run_recipe(
+                tiny_recipe(tmp_path / "run", model=bad),
+                overwrite=True,
+                progress=False,
+                say=said.append,
+            )
+        assert (kept / WEIGHTS).read_bytes() == before
+        assert (kept / "predictions.jsonl").read_bytes() == answers
+    assert any(f"is kept in {kept} until this is done" in line for line in said)
+    other = tiny_recipe(tmp_path / "run", train={"learning_rate": 5e-3})
+    run_recipe(other, overwrite=True, progress=False)
+    assert (folder / "internalized" / WEIGHTS).read_bytes() != before
+    assert not (folder / "old").exists()
+    asked = tiny_recipe(
+        tmp_path / "run", train={"learning_rate": 5e-3}, evaluate={"max_new_tokens": 3}
+    )
+    run_recipe(asked, overwrite=True, progress=False)  # figures and times are replaced, too
+    assert not (folder / "old").exists()
+
+
+def test_what_overwriting_set_aside_is_taken_back(tmp_path: Path) -> None:
+    folder = run(tiny_recipe(tmp_path / "run"))
+    made = (folder / "internalized" / WEIGHTS).stat().st_mtime_ns
+    bad = tiny_recipe(tmp_path / "run", model={"config": {"model_type": "gtp2"}})
+    with pytest.raises(UnspokenError, match="cannot build"):
+        run_recipe(bad, overwrite=True, progress=False)
+    run_recipe(tiny_recipe(tmp_path / "run"), overwrite=True, progress=False)
+    assert (folder / "internalized" / WEIGHTS).stat().st_mtime_ns == made
+    assert not (folder / "old").exists()
+
+
 def test_from_a_stage_runs_it_and_all_after_it_again(tmp_path: Path) -> None:
     recipe = tiny_recipe(tmp_path / "run", baselines=True)
     run(recipe)

@@ -12,7 +12,7 @@ from unspoken.recipe.records import UnansweredRecord
 from unspoken.teach.engines.worked import WorkedEngine
 from unspoken.teach.traces.merge import merge_traces
 from unspoken.teach.traces.settings import settings_path, unanswered_path
-from unspoken.teach.traces.together import remove_traces
+from unspoken.teach.traces.together import trace_files
 from unspoken.teach.traces.write import generate_traces, shard_path
 
 
@@ -66,9 +66,10 @@ def test_what_shards_were_charged_without_a_reply_is_added_up(tmp_path: Path) ->
     assert not unanswered_path(merged).exists()
 
 
-def test_nothing_is_left_of_traces_that_are_removed(tmp_path: Path) -> None:
+def test_nothing_is_left_of_traces_without_their_files(tmp_path: Path) -> None:
     output = tmp_path / "answers.jsonl"
     generate_traces(FakeEngine(), QUESTIONS, output)
     UnansweredRecord(num_tokens=100).write(unanswered_path(output))
-    remove_traces(output)
+    for path in trace_files(output):
+        path.unlink(missing_ok=True)
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == []

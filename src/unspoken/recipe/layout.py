@@ -37,7 +37,8 @@ LATENCY = "latency"
 PLOTS = "plots"
 #: What a caller from Python gave as objects: examples by split, a model.
 GIVEN = "given"
-#: Holds a folder 1, 2, ... for each run that set something aside.
+#: Holds a folder 1, 2, ... for each run that set something aside, replaced-1, ... for the time
+#: until what replaces it is done.
 OLD = "old"
 
 # ---- files of a run -------------------------------------------------------------------------
@@ -94,6 +95,12 @@ WHOLE_FOLDERS = (f"**/{_CHECKPOINT}*", f"**/{LEVELS}/{_LEVEL}*", f"**/{MODEL}")
 def split_file(folder: Path, split: str) -> Path:
     """The file of a split (train, valid, test) in a folder of data."""
     return folder / f"{split}.jsonl"
+
+
+def predictions_file(evaluation: Path) -> Path:
+    """The answers that an evaluation.json, or a validation.json of a level, was made of."""
+    is_validation = evaluation.name == VALIDATION_FILE
+    return evaluation.with_name(VALIDATION_PREDICTIONS_FILE if is_validation else PREDICTIONS_FILE)
 
 
 def phase_key(number: int, name: str) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,7 +23,6 @@ from unspoken.common.interrupt import end_if_asked
 from unspoken.common.memory import peak_memory, reset_peak
 from unspoken.recipe import Recipe, dump_recipe
 from unspoken.recipe.layout import (
-    OLD,
     RECIPE_FILE,
     STAGE_FILE,
     STAGES,
@@ -32,6 +30,7 @@ from unspoken.recipe.layout import (
     require_run_folder,
 )
 from unspoken.recipe.records import PeakMemory, StageRecord
+from unspoken.run.old import OldFolder
 from unspoken.run.resume import resume_from
 from unspoken.run.settings import changes
 from unspoken.run.share import share_run_folder
@@ -69,7 +68,8 @@ class RunFolder:
         Args:
             recipe: names it, and is written into it.
             process: this one among all.
-            overwrite: stages that run again replace what they left, instead of setting it aside.
+            overwrite: stages that run again replace what they left once they are done, instead of
+                keeping it.
             start: this stage and all after it run again.
             resume: a checkpoint that the distil stage goes on from.
             say: gets one line for each stage.
@@ -82,10 +82,10 @@ class RunFolder:
             raise SettingError(
                 "from", found=repr(start), needed=f"one of {', '.join(STAGES)}", remedy="correct it"
             )
-        self.path, self.process, self.overwrite = recipe.folder, process, overwrite
+        self.path, self.process = recipe.folder, process
         self.start, self.did_something = start, False
+        self.old = OldFolder(self.path, replace=overwrite)
         self._resume, self._say = resume, say
-        self._aside: Path | None = None
         self.source = recipe.from_run
         if process.is_main_process and self.source is not None:
             require_run(self.source)
@@ -160,7 +160,7 @@ class RunFolder:
                 self._say(f"{title}: {_progress(known)}")
                 return known
             why = "; ".join(changed[:3]) if changed else "as asked"
-            begins = f"{begins} again ({why}); what was there {self.set_aside(folder)}"
+            begins = f"{begins} again ({why}); what was there {self.old.take(folder)}"
         if not self.is_forced(stage) and not folder.exists():
             place = self._find_set_aside(folder, kind, settings)
             if place is not None:
@@ -183,8 +183,7 @@ class RunFolder:
         self, folder: Path, kind: type[Record], settings: dict[str, Any]
     ) -> Path | None:
         """Where a stage with these same settings was set aside: one that is done, else the last."""
-        name = folder.relative_to(self.path)
-        places = [self.path / OLD / str(number) / name for number in reversed(self._numbers())]
+        places = self.old.places(folder)
         records = {place: kind.read(place / STAGE_FILE) for place in places}
         same = [p for p, one in records.items() if one and not changes(one.settings, settings)]
         done = [place for place in same if (one := records[place]) is not None and one.is_done]
@@ -195,7 +194,10 @@ class RunFolder:
         folder.parent.mkdir(parents=True, exist_ok=True)
         place.rename(folder)
         self.recipe_changed = True
-        return kind.read(folder / STAGE_FILE)
+        known = kind.read(folder / STAGE_FILE)
+        if known is not None and known.is_done:
+            self.old.drop_replaced(folder)
+        return known
 
     def _take_over(self, folder: Path, kind: type[Record], settings: dict[str, Any]) -> bool:
         """Whether the run that the recipe names has done the stage; it is then here, too."""
@@ -218,23 +220,6 @@ class RunFolder:
                     f"which from_run={other} takes over"
                 )
                 return
-
-    def _numbers(self) -> list[int]:
-        """Of the folders in old/, the oldest first."""
-        names = [path.name for path in (self.path / OLD).glob("[0-9]*")]
-        return sorted(int(name) for name in names if name.isdigit())
-
-    def set_aside(self, path: Path) -> str:
-        """Moves a file or folder of the run to old/N, or removes it; says which."""
-        if self.overwrite:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-            return "is replaced"
-        if self._aside is None:
-            self._aside = self.path / OLD / str(max(self._numbers(), default=0) + 1)
-        target = self._aside / path.relative_to(self.path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        path.rename(target)
-        return f"is kept in {target}"
 
 
 def _has_done(
@@ -312,7 +297,10 @@ class Stage(Generic[Record]):
         if outcome.peak_memory_bytes == PeakMemory():
             outcome = replace(outcome, peak_memory_bytes=PeakMemory(**peak_memory()))
         self._is_finished = True
-        return self._write(replace(outcome, status="done", finished=now))
+        record = self._write(replace(outcome, status="done", finished=now))
+        if self._run.process.is_main_process:
+            self._run.old.drop_replaced(self.folder)
+        return record
 
     @property
     def seconds(self) -> float:

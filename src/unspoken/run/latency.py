@@ -144,12 +144,13 @@ def _time(
 
     def make() -> bool:
         if file.exists():
-            run.set_aside(file)
+            run.old.take(file)
         examples = read_questions(place.questions, limit=wanted.limit)[: wanted.num_latency]
         loaders = {name: functools.partial(load, name, examples) for name in evaluated}
         record = _take_turns(loaders, len(examples), recipe, settings, progress=progress)
         if record is not None:
             replace(record, not_timed=place.not_timed).write(file)
+            run.old.drop_replaced(file)
         return record is None
 
     if run.on_main(make):

@@ -19,7 +19,13 @@ from unspoken.models.card import ModelCard
 from unspoken.models.fingerprint import fingerprint
 from unspoken.models.local import is_local
 from unspoken.recipe import Model, Recipe
-from unspoken.recipe.layout import EVALUATION_FILE, MODEL, PREDICTIONS_FILE, UNTRAINED
+from unspoken.recipe.layout import (
+    EVALUATION_FILE,
+    MODEL,
+    PREDICTIONS_FILE,
+    UNTRAINED,
+    predictions_file,
+)
 from unspoken.recipe.records import Evaluation, EvaluationSettings
 from unspoken.run.data import Splits
 from unspoken.run.folder import RunFolder
@@ -186,7 +192,7 @@ def set_aside_evaluation(run: RunFolder, file: Path, answers: Path) -> None:
     if run.process.is_main_process:
         for path in (file, answers):
             if path.exists():
-                run.set_aside(path)
+                run.old.take(path)
 
 
 def write_evaluation(
@@ -203,3 +209,5 @@ def write_evaluation(
     if run.process.is_main_process:
         decided = cast("EvaluationSettings", settings)
         Evaluation(settings=decided, **metrics).write(file)
+        for path in (file, predictions_file(file)):
+            run.old.drop_replaced(path)

@@ -55,7 +55,8 @@ def run_recipe(
     Args:
         recipe: as `load_recipe` gives it.
         command: what the user typed, for the report.
-        overwrite: stages that run again replace what they left, instead of setting it aside.
+        overwrite: stages that run again replace what they left once they are done, instead of
+            keeping it.
         start: this stage, one of `STAGES`, and all after it run again.
         resume: a checkpoint that the distil stage goes on from.
         progress: show bars.
@@ -187,8 +188,9 @@ def _borrow_explicit(
         if not level.is_dir():
             return None
         if (target / STAGE_FILE).exists():  # one that was trained
-            run.set_aside(target)
+            run.old.take(target)
         link_folder(level, target / MODEL)
+        run.old.drop_replaced(target)
         return weights_hash(level)
 
     digest = run.on_main(borrow)  # other hosts may not see the levels

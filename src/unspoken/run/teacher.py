@@ -48,7 +48,7 @@ from unspoken.run.settings import TEACHER_INCIDENTAL
 from unspoken.teach.engines import Engine
 from unspoken.teach.engines.make import IN_RECIPE, EngineOptions, connect, make_engine
 from unspoken.teach.engines.serve import ServedEngine
-from unspoken.teach.traces.together import remove_traces, write_together
+from unspoken.teach.traces.together import trace_files, write_together
 from unspoken.teach.traces.write import GenerateSummary, generate_traces
 from unspoken.teach.vet import VetSummary, vet_traces
 
@@ -395,12 +395,15 @@ class TeacherStages:
         if not run.on_main(lambda: is_begun):
             if run.process.is_main_process:
                 folder.mkdir(parents=True, exist_ok=True)
-                remove_traces(answers)
+                for old in filter(Path.exists, (*trace_files(answers), begun)):
+                    run.old.take(old)
                 write_text(begun, wish)
             self.asker.warm_up(run, path)
         summary = self.asker.ask_together(run, path, answers, 0.0, samples=1, limit=limit)
         if run.process.is_main_process:
             self._measure(answers, folder / PREDICTIONS_FILE, settings, summary)
+            for old in (*trace_files(answers), begun):
+                run.old.drop_replaced(old)
 
     def _measure(
         self, answers: Path, output: Path, settings: dict[str, Any], summary: GenerateSummary

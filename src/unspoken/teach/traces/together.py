@@ -104,11 +104,9 @@ def shares_folder(output: Path) -> Path:
     return output.parent / f".{output.name}.shares"
 
 
-def remove_traces(output: Path) -> None:
-    """Removes traces, and what is beside them, what they were charged without a reply included."""
-    shutil.rmtree(shares_folder(output), ignore_errors=True)
-    for path in (output, settings_path(output), unanswered_path(output)):
-        path.unlink(missing_ok=True)
+def trace_files(output: Path) -> tuple[Path, ...]:
+    """Traces and all that may be beside them: begun shares, settings, what was charged."""
+    return output, shares_folder(output), settings_path(output), unanswered_path(output)
 
 
 def _begin_shares(output: Path, num_processes: int, *, alone: bool, overwrite: bool) -> int:

@@ -1,0 +1,81 @@
+"""The old/ of a run folder: what was set aside, for good or until it is replaced.
+
+old/1, old/2, ... are kept. What --overwrite replaces stands in old/replaced-1, ... until what
+comes in its place is done, so a setting that is refused costs nothing that was there.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from unspoken.recipe.layout import OLD
+
+_REPLACED = "replaced-"
+
+
+class OldFolder:
+    """The old/ of one run folder.
+
+    Attributes:
+        path: of it; it may not be there.
+    """
+
+    def __init__(self, run: Path, *, replace: bool) -> None:
+        """Of the run folder `run`; `replace`: what is set aside goes once another is done."""
+        self.path, self._run, self._replace = run / OLD, run, replace
+        self._own: dict[str, Path] = {}
+
+    def places(self, path: Path) -> list[Path]:
+        """Where a file or folder of the run may stand that was set aside, the newest first."""
+        return [folder / path.relative_to(self._run) for folder in self._folders(_REPLACED, "")]
+
+    def take(self, path: Path, *, keep: bool = False) -> str:
+        """Moves a file or folder of the run here; returns what is said of it.
+
+        Args:
+            path: within the run folder.
+            keep: for good, whatever the user asked for.
+        """
+        prefix = _REPLACED if self._replace and not keep else ""
+        if prefix not in self._own:
+            newest = next(iter(self._folders(prefix)), None)
+            number = _number(newest, prefix) or 0 if newest is not None else 0
+            self._own[prefix] = self.path / f"{prefix}{number + 1}"
+        target = self._own[prefix] / path.relative_to(self._run)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(target)
+        return f"is kept in {target}{' until this is done' if prefix else ''}"
+
+    def drop_replaced(self, path: Path) -> None:
+        """Removes what stood at `path` and is replaced now, where the user asked for that."""
+        for folder in self._folders(_REPLACED) if self._replace else ():
+            old = folder / path.relative_to(self._run)
+            if old.is_dir():
+                shutil.rmtree(old)
+            else:
+                old.unlink(missing_ok=True)
+            _remove_empty(old.parent, self.path)
+
+    def _folders(self, *prefixes: str) -> list[Path]:
+        """The numbered folders here, those of the first prefix first, the newest first."""
+        there = list(self.path.glob("*"))
+        return [
+            folder
+            for prefix in prefixes
+            for folder in sorted(there, key=lambda one: _number(one, prefix) or 0, reverse=True)
+            if _number(folder, prefix) is not None
+        ]
+
+
+def _number(folder: Path, prefix: str) -> int | None:
+    """The number in a name; None for another name."""
+    number = folder.name.removeprefix(prefix)
+    return int(number) if folder.name.startswith(prefix) and number.isdecimal() else None
+
+
+def _remove_empty(folder: Path, last: Path) -> None:
+    """Removes a folder and those above it up to `last`, as far as nothing is in them."""
+    while folder.is_dir() and last in (folder, *folder.parents) and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent
