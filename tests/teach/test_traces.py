@@ -19,6 +19,7 @@ from unspoken.recipe.records import UnansweredRecord
 from unspoken.teach.engines import Usage
 from unspoken.teach.engines.worked import WorkedEngine
 from unspoken.teach.traces.merge import merge_traces
+from unspoken.teach.traces.replaced import set_aside
 from unspoken.teach.traces.settings import settings_path, unanswered_path
 from unspoken.teach.traces.together import shares_folder, write_together
 from unspoken.teach.traces.write import GenerateSummary, generate_traces, shard_path
@@ -379,3 +380,46 @@ def test_two_processes_do_not_write_one_file(tmp_path: Path) -> None:
         "traces.jsonl",
         "traces.jsonl.settings.json",
     ]
+
+
+class Breaking(FakeEngine):
+    """Ends with an error after so many replies."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__(teacher="other")
+        self.after = after
+
+    def generate(self, *args: Any, **options: Any) -> Any:
+        replies = super().generate(*args, **options)
+        yield from (next(replies) for _ in range(self.after))
+        raise DataError("no server answers")
+
+
+def test_overwriting_costs_no_traces_before_there_are_new_ones(tmp_path: Path) -> None:
+    """They cost money; an unreachable server had cost them."""
+    output, aside = tmp_path / "traces.jsonl", tmp_path / "traces.jsonl.replaced"
+    generate_traces(FakeEngine(), QUESTIONS, output)
+    before, settings = output.read_bytes(), settings_path(output).read_bytes()
+    with pytest.raises(DataError, match="no server"):
+        generate_traces(Breaking(0), QUESTIONS, output, overwrite=True)
+    assert (output.read_bytes(), settings_path(output).read_bytes()) == (before, settings)
+    assert not aside.exists()
+    with pytest.raises(SettingError, match="start_index: found 20; needed: below 20"):
+        generate_traces(FakeEngine(), QUESTIONS, output, start_index=20, overwrite=True)
+    assert output.read_bytes() == before
+    with pytest.raises(DataError, match="no server"):
+        generate_traces(Breaking(3), QUESTIONS, output, overwrite=True)
+    assert (aside / "1" / output.name).read_bytes() == before
+    done = generate_traces(FakeEngine(teacher="other"), QUESTIONS, output, overwrite=True)
+    assert (done.num_done_before, done.num_written) == (3, 17)
+    assert not aside.exists()
+
+
+def test_a_kill_before_the_first_new_trace_costs_none(tmp_path: Path) -> None:
+    output = tmp_path / "traces.jsonl"
+    generate_traces(FakeEngine(), QUESTIONS, output)
+    before = output.read_bytes()
+    set_aside(output)
+    output.write_bytes(b'{"torn')
+    assert generate_traces(FakeEngine(), QUESTIONS, output).num_written == 0
+    assert output.read_bytes() == before

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from unspoken.common.errors import DataError, OutputExistsError, setting
+from unspoken.common.errors import DataError, OutputExistsError, SettingError, setting
 from unspoken.common.files import AnyPath
 from unspoken.common.interrupt import StopRequest
 from unspoken.common.locks import locked
@@ -29,6 +29,7 @@ from unspoken.teach.engines import Engine, Reply, Request, Usage
 from unspoken.teach.engines.budget import Unanswered
 from unspoken.teach.prompts import PromptWriter, make_prompt_writer
 from unspoken.teach.traces.file import TraceFile
+from unspoken.teach.traces.replaced import drop_replaced, keeping_replaced, set_aside
 from unspoken.teach.traces.settings import (
     Selection,
     TracePlan,
@@ -116,7 +117,8 @@ def generate_traces(
         few_shot: JSONL with solved questions that are shown first.
         choices: the only answers that there are, which prompts name.
         overwrite: begin anew, unless the file is what the same call left half done: that was paid
-            for, and is continued.
+            for, and is continued. What was there is kept in OUTPUT.replaced/ until the new file is
+            whole.
         keep_whole: with `overwrite`, a file of the same call that is whole is kept, too: as a
             share of what is not.
         progress: description of a progress bar; None shows none.
@@ -137,19 +139,28 @@ def generate_traces(
     _require_choices(questions, choices, where)
     indices = index_ids(questions, where)
     records = {name: (index, questions[index]) for name, index in indices.items()}
+    if start_index and start_index >= len(records):
+        raise SettingError(
+            "start_index",
+            found=str(start_index),
+            needed=f"below {len(records):,}, the number of questions",
+            remedy="lower it",
+        )
     plan = selection.plan(len(records))
     requests = _make_requests(records, plan, writer, sampling, where)
     settings = list_settings(engine, writer, sampling)
     path = Path(output)
-    with locked(path):
+    with locked(path), keeping_replaced(path):
         if overwrite and path.is_file():
             num_done = _count_done(path, requests, settings, plan, names=records)
             if num_done is None or (num_done == len(requests) and not keep_whole):
-                path.unlink()
-                unanswered_path(path).unlink(missing_ok=True)
+                set_aside(path)
         require_same_settings(path, settings)
         write_settings(path, settings, plan)
-        return _complete(engine, requests, sampling, path, names=records, progress=progress)
+        done = _complete(engine, requests, sampling, path, names=records, progress=progress)
+        if not done.num_missing:
+            drop_replaced(path)
+        return done
 
 
 def _count_done(

@@ -1,0 +1,77 @@
+"""Traces that --overwrite replaces: kept in OUTPUT.replaced/N until the new ones are whole."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from unspoken.teach.traces.settings import settings_path, unanswered_path
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def keeping_replaced(output: Path) -> Iterator[None]:
+    """Within the block, which may set traces aside, new ones are written; its process has the lock.
+
+    Where it ends, by an error too, without a new trace, the old ones are back in their place.
+    """
+    _bring_back(output)  # what a kill left
+    try:
+        yield
+    finally:
+        _bring_back(output)
+        if replaced_folder(output).exists():
+            logger.warning(
+                "%s: the traces that it replaces are kept in %s until it is whole",
+                output, replaced_folder(output),
+            )  # fmt: skip
+
+
+def replaced_folder(output: Path) -> Path:
+    """Where traces stand that are to be replaced."""
+    return output.with_name(f"{output.name}.replaced")
+
+
+def set_aside(output: Path) -> None:
+    """Moves traces and what is beside them away; the settings last, for they are read first."""
+    numbers = [int(folder.name) for folder in _numbered(output)]
+    folder = replaced_folder(output) / str(max(numbers, default=0) + 1)
+    folder.mkdir(parents=True)
+    for path in (output, unanswered_path(output), settings_path(output)):
+        if path.exists():
+            path.rename(folder / path.name)
+
+
+def drop_replaced(output: Path) -> None:
+    """Removes what was set aside: the new traces are whole."""
+    shutil.rmtree(replaced_folder(output), ignore_errors=True)
+
+
+def _bring_back(output: Path) -> None:
+    """Moves the newest traces back, where no new one and nothing that was charged is there."""
+    folders = _numbered(output)
+    if not folders or unanswered_path(output).exists() or _has_record(output):
+        return
+    newest = max(folders, key=lambda folder: int(folder.name))
+    for path in (settings_path(output), unanswered_path(output), output):
+        if (newest / path.name).exists():
+            (newest / path.name).replace(path)
+    newest.rmdir()
+    if len(folders) == 1:
+        drop_replaced(output)
+
+
+def _numbered(output: Path) -> list[Path]:
+    return [one for one in replaced_folder(output).glob("*") if one.name.isdecimal()]
+
+
+def _has_record(output: Path) -> bool:
+    """Whether a whole line is there."""
+    if not output.exists():
+        return False
+    with output.open("rb") as file:
+        return file.readline().endswith(b"\n")
