@@ -169,6 +169,31 @@ def test_what_overwriting_set_aside_is_taken_back(tmp_path: Path) -> None:
     assert not (folder / "old").exists()
 
 
+def test_files_of_a_stage_that_no_record_tells_of_are_kept(tmp_path: Path) -> None:
+    folder = run(tiny_recipe(tmp_path / "run", train={"max_steps": 4}))
+    weights = (folder / "internalized" / WEIGHTS).read_bytes()
+    (folder / "internalized" / "stage.json").unlink()
+    (folder / "internalized" / "notes.txt").write_text("mine")
+    other = tiny_recipe(tmp_path / "run", train={"max_steps": 4, "learning_rate": 5e-3})
+    run_recipe(other, overwrite=True, progress=False)
+    kept = folder / "old" / "1" / "internalized"
+    assert (kept / WEIGHTS).read_bytes() == weights
+    assert (kept / "notes.txt").read_text() == "mine"
+    assert not (folder / "internalized" / "notes.txt").exists()
+
+
+def test_files_that_the_run_would_write_over_are_no_data(tmp_path: Path) -> None:
+    train = tmp_path / "run" / "data" / "train.jsonl"
+    train.parent.mkdir(parents=True)
+    _write(train, range(90))
+    values = tiny_recipe(tmp_path / "run").model_dump(mode="json")
+    values["data"] = {"task": "jsonl", "train": str(train)}
+    before = train.read_bytes()
+    with pytest.raises(DataError, match=r"lies in .*data, which this run writes"):
+        run_recipe(recipe_from(values), overwrite=True, progress=False)
+    assert train.read_bytes() == before
+
+
 def test_from_a_stage_runs_it_and_all_after_it_again(tmp_path: Path) -> None:
     recipe = tiny_recipe(tmp_path / "run", baselines=True)
     run(recipe)

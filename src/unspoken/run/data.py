@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from unspoken.common.errors import DataError, settings_of
+from unspoken.common.errors import DataError, setting, settings_of
 from unspoken.common.files import atomic_output, sha256
 from unspoken.data.example import RepeatedQuestions, iter_examples, iter_questions
 from unspoken.data.jsonl import (
@@ -29,6 +29,7 @@ from unspoken.measure.grade import stated_gold
 from unspoken.recipe import Data, Recipe, Vet
 from unspoken.recipe.choices import require_choice
 from unspoken.recipe.layout import (
+    DATA,
     DATASET_FILE,
     QUESTIONS_FILE,
     REJECTED_FILE,
@@ -128,6 +129,7 @@ def data_settings(recipe: Recipe) -> dict[str, Any]:
 
 def data_stage(run: RunFolder, recipe: Recipe, folder: Path) -> Splits:
     """Makes the files of one phase, or finds them made; the main process makes them."""
+    run.on_main(lambda: _refuse_own_files(recipe.data, run.path / DATA))
     settings = run.on_main(lambda: data_settings(recipe))
     stage = run.open("data", folder, DataRecord, settings)
 
@@ -140,6 +142,16 @@ def data_stage(run: RunFolder, recipe: Recipe, folder: Path) -> Splits:
         with stage.running():
             record = run.on_main(make)
     return Splits.from_record(record, run.path)
+
+
+def _refuse_own_files(data: Data, folder: Path) -> None:
+    """Refuses files in the run's own data/, which are set aside or written over."""
+    for name, path in {"train": data.train, "valid": data.valid, "test": data.test}.items():
+        if path is not None and path.resolve().is_relative_to(folder.resolve()):
+            raise DataError(
+                f"{setting(f'data.{name}', path)}: lies in {folder}, which this run writes itself; "
+                "needed: a file elsewhere; copy it, or choose another output=FOLDER"
+            )
 
 
 @settings_of(Data.names_in("data"))

@@ -161,6 +161,9 @@ class RunFolder:
                 return known
             why = "; ".join(changed[:3]) if changed else "as asked"
             begins = f"{begins} again ({why}); what was there {self.old.take(folder)}"
+        elif _has_files(folder) and not (stage == "distil" and self._resume is not None):
+            kept = self.old.take(folder, keep=True)  # nobody knows whose they are
+            begins = f"{begins}; what was there without a {STAGE_FILE} {kept}"
         if not self.is_forced(stage) and not folder.exists():
             place = self._find_set_aside(folder, kind, settings)
             if place is not None:
@@ -220,6 +223,10 @@ class RunFolder:
                     f"which from_run={other} takes over"
                 )
                 return
+
+
+def _has_files(folder: Path) -> bool:
+    return any(not path.is_dir() for path in folder.rglob("*"))
 
 
 def _has_done(
