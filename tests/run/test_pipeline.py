@@ -25,7 +25,8 @@ from unspoken.common.errors import (
 )
 from unspoken.common.locks import locked
 from unspoken.measure.latency import Taken
-from unspoken.recipe import Model, load_recipe, recipe_from
+from unspoken.recipe import Model, dump_recipe, load_recipe, recipe_from
+from unspoken.recipe.layout import require_run_folder
 from unspoken.recipe.records import Latency
 from unspoken.report.show.summary import summary_lines
 from unspoken.run.run import run_recipe
@@ -564,3 +565,29 @@ def test_a_phase_with_a_gap_goes_on_with_the_positions_of_the_one_before(tmp_pat
     own = own.model_copy(update={"model": Model(name=str(folder / "1-a" / "model"))})
     alone = load_file(run(own) / "internalized" / WEIGHTS)
     assert torch.allclose(first[table], alone[table], atol=1e-6)
+
+
+def test_a_project_with_a_recipe_of_its_own_is_no_run(tmp_path: Path) -> None:
+    """Its recipe and its data would be replaced."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "recipe.yaml").write_text("name: mine  # by hand\n")
+    (tmp_path / "data" / "train.jsonl").write_text("{}\n")
+    recipe = tiny_recipe(tmp_path, train={"max_steps": 2})
+    with pytest.raises(OutputExistsError, match=r"no recipe.yaml that unspoken wrote"):
+        run(recipe)
+    with pytest.raises(OutputExistsError, match=r"no recipe.yaml that unspoken wrote"):
+        require_run_folder(tmp_path)
+    run_recipe(recipe, overwrite=True, progress=False)
+    kept = tmp_path / "old" / "1"
+    assert (kept / "recipe.yaml").read_text() == "name: mine  # by hand\n"
+    assert (kept / "data" / "train.jsonl").read_text() == "{}\n"
+    require_run_folder(tmp_path)
+
+
+@pytest.mark.parametrize("left", ["data/stage.json", "environment.json", "recipe.yaml"])
+def test_a_run_is_known_by_what_unspoken_left(tmp_path: Path, left: str) -> None:
+    """By a launch before the first stage, too, which leaves the recipe alone."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / left).write_text(dump_recipe(tiny_recipe(tmp_path)) if "yaml" in left else "{}")
+    require_run_folder(tmp_path)

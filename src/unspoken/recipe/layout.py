@@ -33,6 +33,7 @@ DIAGNOSIS = "diagnosis"  # what `unspoken diagnose` found
 FRONTIER = "frontier"  # a folder for each level of removal, such as 0007
 #: Everything that can be measured, the teacher first.
 MODELS = (TEACHER, DISTILLED, EXPLICIT, INTERNALIZED, AT_ONCE, NO_COT, UNTRAINED)
+_STAGE_FOLDERS = (DATA, TRACES, VETTED, FRONTIER, *MODELS)
 LATENCY = "latency"
 PLOTS = "plots"
 #: What a caller from Python gave as objects: examples by split, a model.
@@ -44,6 +45,11 @@ OLD = "old"
 # ---- files of a run -------------------------------------------------------------------------
 
 RECIPE_FILE = "recipe.yaml"
+#: Keys of every recipe that was written into a run folder, since there are run folders.
+_ALWAYS_WRITTEN = {
+    "name", "description", "seed", "output", "template", "data", "model", "lora", "schedule",
+    "train", "evaluate", "baselines", "phases",
+}  # fmt: skip
 ENVIRONMENT_FILE = "environment.json"
 REPORT_PAGE = "report.html"
 REPORT_FILE = "report.json"
@@ -161,6 +167,25 @@ def require_run(folder: Path) -> None:
         )
 
 
+def is_run_folder(folder: Path) -> bool:
+    """Whether unspoken has written into a folder as a run: a project has recipes, too."""
+    # what a launch leaves before the first stage is the recipe alone
+    return (
+        (folder / ENVIRONMENT_FILE).exists()
+        or is_written_out(folder / RECIPE_FILE)
+        or any(any(folder.glob(f"{stage}/**/{STAGE_FILE}")) for stage in _STAGE_FOLDERS)
+    )
+
+
+def is_written_out(recipe: Path) -> bool:
+    """Whether a recipe has every key that those of run folders have; people leave some out."""
+    try:
+        text = recipe.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    return {line.partition(":")[0] for line in text.splitlines()} >= _ALWAYS_WRITTEN
+
+
 def require_run_folder(folder: Path) -> None:
     """Checks that a folder is a run's, or may become one.
 
@@ -171,7 +196,6 @@ def require_run_folder(folder: Path) -> None:
         raise OutputExistsError(
             f"{folder}: found a file; needed: a folder; choose another with output=FOLDER"
         )
-    is_run = (folder / RECIPE_FILE).exists() or any(folder.glob(f"{DATA}/**/{STAGE_FILE}"))
     # folders alone are left by a run that could not write its first file
     others = (
         path
@@ -180,8 +204,11 @@ def require_run_folder(folder: Path) -> None:
         and GIVEN not in path.relative_to(folder).parts[:1]
         and not path.is_dir()
     )
-    if not is_run and any(others):
+    if any(others) and not is_run_folder(folder):
+        found = f"no {RECIPE_FILE}"
+        if (folder / RECIPE_FILE).exists():
+            found = f"no {RECIPE_FILE} that unspoken wrote"
         raise OutputExistsError(
-            f"{folder}: holds files but no {RECIPE_FILE}, so it is not a run folder; "
+            f"{folder}: holds files but {found}, so it is not a run folder; "
             f"choose another with output=FOLDER, or give {setting('overwrite', True)}"
         )

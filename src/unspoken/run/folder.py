@@ -26,6 +26,7 @@ from unspoken.recipe.layout import (
     RECIPE_FILE,
     STAGE_FILE,
     STAGES,
+    is_written_out,
     require_run,
     require_run_folder,
 )
@@ -97,6 +98,8 @@ class RunFolder:
         saved, text = self.path / RECIPE_FILE, dump_recipe(recipe)
         if self.process.is_main_process and not (saved.exists() and saved.read_text() == text):
             self.recipe_changed = True
+            if saved.exists() and not is_written_out(saved):  # a user's own
+                self.old.take(saved, keep=True)
             write_text(saved, text)
 
     def say(self, text: str) -> None:
