@@ -103,7 +103,7 @@ def test_a_damaged_list_of_jobs_is_named(
     jobs.write_text(text)
     with pytest.raises(DataError, match=rf"{jobs}:.*{where}"):
         list(status_lines(launch.recipe))
-    (tmp_path / "run" / "recipe.yaml").touch()
+    (tmp_path / "run" / "recipe.yaml").write_text(dump_recipe(launch.recipe))
     after = replace(launch, folder=launch_folder(launch.recipe))
     with pytest.raises(DataError, match=rf"{jobs}:.*{where}"):  # its jobs may still be there
         submit(after, tmp_path / "recipe.yaml")
