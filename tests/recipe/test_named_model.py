@@ -103,6 +103,26 @@ def test_without_internalizing_a_run_is_the_student_that_writes(tmp_path: Path) 
     assert find_model(run).source == str(run / "distilled/model")
 
 
+@pytest.mark.parametrize(
+    ("left", "values"),
+    [
+        (["internalized/levels/removed-0000"], {}),
+        (["distilled/model", "internalized/checkpoint-3"], {}),
+        (
+            ["internalized/1-a/model", "explicit/1-a/model"],
+            {"phases": [{"name": "a"}, {"name": "b"}]},
+        ),
+    ],
+)
+def test_a_run_that_is_half_done_is_no_other_model_of_it(
+    tmp_path: Path, left: list[str], values: dict[str, object]
+) -> None:
+    run = make_run(tmp_path / "run", *left, **values)
+    with pytest.raises(ModelError, match=r"has not finished internalizing.*run:explicit"):
+        find_model(run)
+    assert find_model(f"{run}:explicit").run == run
+
+
 def test_of_several_phases_the_last_one_counts(tmp_path: Path) -> None:
     phases = [{"name": "short"}, {"name": "words", "data": {"task": "gsm8k"}}]
     places = [f"internalized/{key}/model" for key in ("1-short", "2-words")]

@@ -296,9 +296,7 @@ def test_a_signal_while_models_are_timed_leaves_the_rest_as_it_is(
 
 def test_a_folder_that_is_no_run_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(
-        OutputExistsError, match=r"no recipe.yaml.*which replaces report.html"
-    ):
+    with pytest.raises(OutputExistsError, match=r"no recipe.yaml.*which replaces report.html"):
         run(tiny_recipe(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 

@@ -58,7 +58,7 @@ def find_model(name: str | Path, *, of_run: str = "") -> NamedModel:
             the one that writes its thought.
 
     Raises:
-        ModelError: the run has no such model.
+        ModelError: the run has no such model, or a run alone has not finished internalizing.
     """
     text = str(name)
     path, which = _split(text)
@@ -157,6 +157,8 @@ def _run_of(folder: Path) -> Path | None:
 
 def _in_run(run: Path, which: str, otherwise: str) -> tuple[Path, str]:
     """The folder of a run's model, and its name."""
+    if not which and not otherwise:
+        _require_whole(run)
     names = [which] if which else [otherwise] if otherwise else [layout.INTERNALIZED, "explicit"]
     for name in names:
         folder = _folder_of(run, name)
@@ -170,6 +172,22 @@ def _in_run(run: Path, which: str, otherwise: str) -> tuple[Path, str]:
         f"{setting('model', f'{run}:{which}' if which else str(run))}: the run has no such model "
         f"({names[0]}); it has {', '.join(there) or 'no finished model'}; {remedy} finish the run "
         "with unspoken run"
+    )
+
+
+def _require_whole(run: Path) -> None:
+    """Refuses a run alone where it was begun to internalize: what is meant is not there yet."""
+    training = last_phase(run / layout.INTERNALIZED)
+    values, _ = load_values(run / layout.RECIPE_FILE)
+    phases = values.get("phases") or []
+    is_last = not phases or training.name.startswith(f"{len(phases)}-")
+    if (is_last and (training / layout.MODEL).is_dir()) or not any(training.glob("*")):
+        return
+    there = ", ".join(f"{run}:{name}" for name in models_of(run)) or "none"
+    raise ModelError(
+        f"{setting('model', run)}: the run has not finished internalizing; needed: its "
+        f"internalized model; finish it with unspoken run {run / layout.RECIPE_FILE}, or name one "
+        f"of the models that it has so far: {there}"
     )
 
 
