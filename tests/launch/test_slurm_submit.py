@@ -17,6 +17,7 @@ from unspoken.common.errors import DataError, OutputExistsError
 from unspoken.launch.slurm.options import SlurmOptions
 from unspoken.launch.slurm.render import SlurmLaunch, working_directory
 from unspoken.launch.slurm.submit import SlurmError, launch_folder, status_lines, submit
+from unspoken.recipe import dump_recipe
 from unspoken.recipe.records import JobsRecord, SubmittedJob
 
 
