@@ -18,6 +18,7 @@ from helpers.recipes import tiny_gpt2, tiny_recipe
 from unspoken.check.recipe import check_recipe
 from unspoken.common.errors import (
     DataError,
+    ModelError,
     OutputExistsError,
     RecipeError,
     SettingError,
@@ -591,3 +592,25 @@ def test_a_run_is_known_by_what_unspoken_left(tmp_path: Path, left: str) -> None
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / left).write_text(dump_recipe(tiny_recipe(tmp_path)) if "yaml" in left else "{}")
     require_run_folder(tmp_path)
+
+
+def test_what_a_done_stage_lost_is_noticed(tmp_path: Path) -> None:
+    recipe = tiny_recipe(tmp_path / "run", train={"max_steps": 4})
+    folder = run(recipe)
+    answers, train = folder / "internalized" / "predictions.jsonl", folder / "data" / "train.jsonl"
+    whole, examples = answers.read_bytes(), train.read_bytes()
+    made = (folder / "internalized" / WEIGHTS).stat().st_mtime_ns
+    answers.write_bytes(whole[:100])
+    train.write_bytes(b"")
+    said: list[str] = []
+    run_recipe(recipe, progress=False, say=said.append)
+    assert f"data: running again ({train} was changed)" in said[0]
+    assert "evaluate (internalized): running" in said
+    assert (answers.read_bytes(), train.read_bytes()) == (whole, examples)
+    assert (folder / "internalized" / WEIGHTS).stat().st_mtime_ns == made
+
+    (folder / "internalized" / WEIGHTS).write_bytes(b"")
+    with pytest.raises(ModelError, match=r"internalized/model: found 0 bytes.*needed: .* put the"):
+        run(recipe)
+    run_recipe(recipe, start="internalize", progress=False)
+    assert (folder / "internalized" / WEIGHTS).stat().st_size > 0

@@ -131,7 +131,9 @@ def data_stage(run: RunFolder, recipe: Recipe, folder: Path) -> Splits:
     """Makes the files of one phase, or finds them made; the main process makes them."""
     run.on_main(lambda: _refuse_own_files(recipe.data, run.path / DATA))
     settings = run.on_main(lambda: data_settings(recipe))
-    stage = run.open("data", folder, DataRecord, settings)
+    stage = run.open(
+        "data", folder, DataRecord, settings, damage=lambda done: _damage(done, run.path)
+    )
 
     def make() -> DataRecord:
         splits, vetted = make_data(recipe, folder, settings["sha256"])
@@ -142,6 +144,17 @@ def data_stage(run: RunFolder, recipe: Recipe, folder: Path) -> Splits:
         with stage.running():
             record = run.on_main(make)
     return Splits.from_record(record, run.path)
+
+
+def _damage(record: DataRecord, run: Path) -> str:
+    """The first file of the run that is not as it was made; those of a user are settings."""
+    for split, name in (record.files or {}).items():
+        path = run / name
+        if not Path(name).is_absolute() and not path.is_file():
+            return f"{path} is missing"
+        if not Path(name).is_absolute() and sha256(path) != record.sha256.get(split):
+            return f"{path} was changed"
+    return ""
 
 
 def _refuse_own_files(data: Data, folder: Path) -> None:

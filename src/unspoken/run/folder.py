@@ -130,6 +130,7 @@ class RunFolder:
         settings: dict[str, Any],
         *,
         begins: str = "running",
+        damage: Callable[[Record], str] = lambda record: "",
     ) -> Stage[Record]:
         """The stage in `folder`: done, half done, or new after what was there is set aside.
 
@@ -141,33 +142,46 @@ class RunFolder:
             kind: of its record.
             settings: everything that decides what it produces, with hashes of its inputs.
             begins: what is said of a stage that has not begun.
+            damage: what of a done stage's files is not as it left them, so that it runs again; it
+                raises where that would cost too much.
         """
         end_if_asked()
         settings = json.loads(json.dumps(settings))
-        known = self.on_main(lambda: self._find_or_begin(stage, folder, kind, settings, begins))
+        known = self.on_main(
+            lambda: self._find_or_begin(stage, folder, kind, settings, begins=begins, damage=damage)
+        )
         self.share()
         self.did_something |= known is None or not known.is_done
         return Stage(self, folder, kind, settings, known)
 
     def _find_or_begin(
-        self, stage: str, folder: Path, kind: type[Record], settings: dict[str, Any], begins: str
+        self,
+        stage: str,
+        folder: Path,
+        kind: type[Record],
+        settings: dict[str, Any],
+        *,
+        begins: str,
+        damage: Callable[[Record], str],
     ) -> Record | None:
         """The record that still holds, or None where the stage begins anew."""
         if stage == "distil" and self._resume is not None:
             resume_from(self._resume, folder, settings)
-        title = self._title(stage, folder)
+        title, lost = self._title(stage, folder), ""
         known = kind.read(folder / STAGE_FILE)
         if known is not None:
             changed = changes(known.settings, settings)
-            if not changed and not self.is_forced(stage):
+            as_before = not changed and not self.is_forced(stage)
+            lost = damage(known) if as_before and known.is_done else ""
+            if as_before and not lost:
                 self._say(f"{title}: {_progress(known)}")
                 return known
-            why = "; ".join(changed[:3]) if changed else "as asked"
+            why = "; ".join(changed[:3]) if changed else lost or "as asked"
             begins = f"{begins} again ({why}); what was there {self.old.take(folder)}"
         elif _has_files(folder) and not (stage == "distil" and self._resume is not None):
             kept = self.old.take(folder, keep=True)  # nobody knows whose they are
             begins = f"{begins}; what was there without a {STAGE_FILE} {kept}"
-        if not self.is_forced(stage) and not folder.exists():
+        if not lost and not self.is_forced(stage) and not folder.exists():
             place = self._find_set_aside(folder, kind, settings)
             if place is not None:
                 known = self._take_back(place, folder, kind)

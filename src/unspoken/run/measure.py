@@ -180,9 +180,19 @@ def evaluation_holds(
 
     def holds() -> bool:
         known = Evaluation.read(file)
-        return known is not None and not changes({**known.settings}, settings)
+        if known is None or changes({**known.settings}, settings):
+            return False
+        return known.num_questions in (None, _count_lines(predictions_file(file)))
 
     return not is_forced and run.on_main(holds)
+
+
+def _count_lines(path: Path) -> int:
+    """Whole lines of a file; 0 where there is none."""
+    if not path.is_file():
+        return 0
+    with path.open("rb") as file:
+        return sum(line.endswith(b"\n") for line in file)
 
 
 def set_aside_evaluation(run: RunFolder, file: Path, answers: Path) -> None:

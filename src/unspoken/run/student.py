@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unspoken.common.errors import ModelError, setting
 from unspoken.data.example import read_questions
 from unspoken.models.adapter import base_of, is_adapter, require_same_adapter
 from unspoken.models.card import ModelCard
@@ -22,7 +23,7 @@ from unspoken.models.local import is_local
 from unspoken.models.template import Template
 from unspoken.parallel.separate_files import has_separate_files
 from unspoken.recipe import Lora, Recipe
-from unspoken.recipe.layout import MODEL
+from unspoken.recipe.layout import MODEL, OLD
 from unspoken.recipe.plan import Training
 from unspoken.recipe.records import PeakMemory, TrainingRecord, TrainingState
 from unspoken.run.data import Splits
@@ -111,7 +112,13 @@ def train_stage(
     """
     recipe = _as_the_model_needs(run, recipe)
     settings = _training_settings(recipe, splits, num_steps, started_from)
-    stage = run.open(name, folder, TrainingRecord, settings)
+    stage = run.open(
+        name,
+        folder,
+        TrainingRecord,
+        settings,
+        damage=lambda done: _require_model(done, name, folder),
+    )
     record, is_main = stage.done, run.process.is_main_process
     if record is not None:
         if is_main:  # what a kill between "done" and the removal left
@@ -137,6 +144,19 @@ def train_stage(
             remove_checkpoints(folder)
         run.process.wait_for_everyone()
     return record
+
+
+def _require_model(record: TrainingRecord, stage: str, folder: Path) -> str:
+    """Refuses a done training whose weights are gone or cut off: another one may take days."""
+    found, needed = _weights_bytes(folder / MODEL), record.model_bytes
+    if found and needed in (None, found):
+        return ""
+    whole = "the weights" if needed is None else f"{needed:,} bytes of weights"
+    raise ModelError(
+        f"{folder / MODEL}: found {found:,} bytes of weights; needed: {whole} that training left "
+        f"there; put the folder back, or train again with {setting('from', stage)}, which keeps "
+        f"what is there in {OLD}/"
+    )
 
 
 def _as_the_model_needs(run: RunFolder, recipe: Recipe) -> Recipe:

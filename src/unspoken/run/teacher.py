@@ -271,7 +271,26 @@ class TeacherStages:
     def open_generate(self, *, begins: str = "running") -> Stage[TracesRecord]:
         """Opens the stage in which the teacher solves the training questions."""
         settings = trace_settings(self.asker, self.splits)
-        return self.run.open("generate", self.trace_folder, TracesRecord, settings, begins=begins)
+        return self.run.open(
+            "generate",
+            self.trace_folder,
+            TracesRecord,
+            settings,
+            begins=begins,
+            damage=self._require_traces,
+        )
+
+    def _require_traces(self, record: TracesRecord) -> str:
+        """Refuses traces that are not as they were written: the teacher's time costs money."""
+        path = self.trace_folder / TRACES_FILE
+        if path.is_file() and record.traces_sha256 in (None, sha256(path)):
+            return ""
+        found = "was changed since the teacher wrote it" if path.is_file() else "is missing"
+        raise DataError(
+            f"{path}: {found}; needed: what the teacher wrote; put it back, give your own as "
+            f"data.train of a recipe without teacher, or ask again with "
+            f"{setting('from', 'generate')}"
+        )
 
     def generate(self) -> TracesRecord:
         """Has the teacher solve the training questions; returns the stage's record."""
@@ -307,9 +326,11 @@ class TeacherStages:
                 record = stage.finish(self._vet(folder))
         dataset, digest = folder / DATASET_FILE, record.sha256 or ""
         is_main = self.run.process.is_main_process
-        if is_main and stage.done is not None and sha256(dataset) != digest:
+        is_there = dataset.is_file()
+        if is_main and stage.done is not None and not (is_there and sha256(dataset) == digest):
+            found = "was changed since it was vetted" if is_there else "is missing"
             raise DataError(
-                f"{dataset}: was changed since it was vetted; needed: what vetting wrote; give "
+                f"{dataset}: {found}; needed: what vetting wrote; give "
                 "your own as data.train of a recipe without teacher, or run with "
                 f"{setting('from', 'vet')}"
             )
