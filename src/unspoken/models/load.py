@@ -38,6 +38,7 @@ from unspoken.models.prepacked import prepack
 from unspoken.models.quantization import nf4, require_bitsandbytes
 from unspoken.models.tokenizer import character_tokenizer
 from unspoken.parallel.world import read_world
+from unspoken.recipe.layout import STAGE_FILE
 
 if TYPE_CHECKING:
     import torch
@@ -535,6 +536,12 @@ def _explained(what: str, name: str | None, purpose: Purpose = "train") -> Itera
 def _not_loaded(what: str, name: str | None, error: BaseException, purpose: Purpose) -> str:
     place, problem = f"{what} {name!r}", str(error)
     if name and _is_path(name) and not Path(name).is_dir():
+        if (Path(name).parent / STAGE_FILE).is_file():  # a run's own, which no setting names
+            return (
+                f"{place}: no such folder; needed: the model that training left in "
+                f"{Path(name).parent}; put it back, or train it again: unspoken run RECIPE --from "
+                "STAGE"
+            )
         remedy = path_remedy(name, f"correct the path in {setting('model.name')}", Path.is_dir)
         return f"{place}: no such folder; {remedy}"
     if "trust_remote_code" in problem and purpose == "merge":
