@@ -26,8 +26,10 @@ from unspoken.common.errors import (
 )
 from unspoken.common.locks import locked
 from unspoken.measure.latency import Taken
+from unspoken.models.load import load_tokenizer
 from unspoken.recipe import Model, dump_recipe, load_recipe, recipe_from
 from unspoken.recipe.layout import require_run_folder
+from unspoken.recipe.load import require_own_folder
 from unspoken.recipe.records import Latency
 from unspoken.report.show.summary import summary_lines
 from unspoken.run.run import run_recipe
@@ -614,3 +616,21 @@ def test_what_a_done_stage_lost_is_noticed(tmp_path: Path) -> None:
         run(recipe)
     run_recipe(recipe, start="internalize", progress=False)
     assert (folder / "internalized" / WEIGHTS).stat().st_size > 0
+
+
+def test_the_recipe_of_a_folder_that_was_moved_says_where_it_lies(tmp_path: Path) -> None:
+    recipe = tiny_recipe(tmp_path / "run")
+    moved = tmp_path / "moved" / "recipe.yaml"
+    moved.parent.mkdir()
+    moved.write_text(dump_recipe(recipe))
+    with pytest.raises(RecipeError, match=r"its output is .*run; .* give output=.*moved to go on"):
+        require_own_folder(moved, recipe)
+    require_own_folder(moved, recipe, [f"output={tmp_path / 'run'}"])
+    moved.rename(tmp_path / "mine.yaml")
+    require_own_folder(tmp_path / "mine.yaml", recipe)
+
+
+def test_a_missing_model_of_a_stage_is_no_wrong_path(tmp_path: Path) -> None:
+    (tmp_path / "stage.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"no such folder; needed: the model that training left"):
+        load_tokenizer(Model(name=str(tmp_path / "model")))

@@ -34,5 +34,8 @@ def run(
         frontier, evaluate, latency or report
     """
     from unspoken.recipe import load_recipe
+    from unspoken.recipe.load import require_own_folder
 
-    run_and_report(load_recipe(recipe, overrides), overwrite=overwrite, start=start)
+    loaded = load_recipe(recipe, overrides)
+    require_own_folder(recipe, loaded, overrides)
+    run_and_report(loaded, overwrite=overwrite, start=start)

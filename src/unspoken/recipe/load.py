@@ -10,6 +10,7 @@ import yaml
 
 from unspoken.common.errors import RecipeError, shorten
 from unspoken.common.plain_yaml import read_yaml
+from unspoken.recipe.layout import RECIPE_FILE, is_run_folder
 from unspoken.recipe.merge import dotted_keys, dotted_values, merge, parse_override, switched
 from unspoken.recipe.shipped import find_recipe
 from unspoken.recipe.whole import Recipe, validate
@@ -33,6 +34,29 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     path = find_recipe(path)
     values, nodes = load_values(path)
     return recipe_from(values, overrides, where=str(path), nodes=nodes)
+
+
+def require_own_folder(path: str | Path, recipe: Recipe, overrides: Sequence[str] = ()) -> None:
+    """Checks that the recipe of a run folder runs there: a folder that was moved says otherwise.
+
+    Args:
+        path: of the recipe.
+        recipe: loaded from it.
+        overrides: over it; an output among them is what the user wants.
+
+    Raises:
+        RecipeError: it lies in another run folder than its output, and none was given.
+    """
+    path = Path(path)
+    asked = any(one.startswith("output=") for one in overrides)
+    if asked or path.name != RECIPE_FILE or not is_run_folder(path.parent):
+        return
+    if path.parent.resolve() != recipe.folder.resolve():
+        raise RecipeError(
+            f"{path}: lies in a run folder, but its output is {recipe.folder}; needed: one of the "
+            f"two, where a run was moved or copied; give output={path.parent} to go on there, or "
+            f"output={recipe.folder}"
+        )
 
 
 def load_values(path: str | Path) -> tuple[dict[str, Any], yaml.Node | None]:
