@@ -108,5 +108,8 @@ def run_without_locks(number: int, code: str, *arguments: str) -> subprocess.Com
 
 def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(DataError, match="found a file; needed: a folder"), locked(tmp_path / "file" / "below"):
+    with (
+        pytest.raises(DataError, match="found a file; needed: a folder"),
+        locked(tmp_path / "file" / "below"),
+    ):
         pass
