@@ -82,8 +82,11 @@ def close(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     )
 
 
-def run_recipe_of(folder: Path, launch: Callable[..., subprocess.CompletedProcess[str]]) -> Path:
-    recipe = tiny_recipe(folder / "run", **SETTINGS)
+def run_recipe_of(
+    folder: Path, launch: Callable[..., subprocess.CompletedProcess[str]], **train: Any
+) -> Path:
+    settings = {**SETTINGS, "train": {**SETTINGS["train"], **train}}
+    recipe = tiny_recipe(folder / "run", **settings)
     path = folder / "recipe.yaml"
     folder.mkdir()
     path.write_text(yaml.safe_dump(recipe.model_dump(mode="json")))

@@ -170,11 +170,13 @@ def require_run(folder: Path) -> None:
 def is_run_folder(folder: Path) -> bool:
     """Whether unspoken has written into a folder as a run: a project has recipes, too."""
     # what a launch leaves before the first stage is the recipe alone
-    return (
-        (folder / ENVIRONMENT_FILE).exists()
-        or is_written_out(folder / RECIPE_FILE)
-        or any(any(folder.glob(f"{stage}/**/{STAGE_FILE}")) for stage in _STAGE_FOLDERS)
-    )
+    return has_begun(folder) or is_written_out(folder / RECIPE_FILE)
+
+
+def has_begun(folder: Path) -> bool:
+    """Whether a run has done something in a folder; a recipe alone is only a recipe."""
+    stages = (folder.glob(f"{stage}/**/{STAGE_FILE}") for stage in _STAGE_FOLDERS)
+    return (folder / ENVIRONMENT_FILE).exists() or any(any(found) for found in stages)
 
 
 def is_written_out(recipe: Path) -> bool:

@@ -10,7 +10,7 @@ import yaml
 
 from unspoken.common.errors import RecipeError, shorten
 from unspoken.common.plain_yaml import read_yaml
-from unspoken.recipe.layout import RECIPE_FILE, is_run_folder
+from unspoken.recipe.layout import RECIPE_FILE, has_begun
 from unspoken.recipe.merge import dotted_keys, dotted_values, merge, parse_override, switched
 from unspoken.recipe.shipped import find_recipe
 from unspoken.recipe.whole import Recipe, validate
@@ -49,7 +49,7 @@ def require_own_folder(path: str | Path, recipe: Recipe, overrides: Sequence[str
     """
     path = Path(path)
     asked = any(one.startswith("output=") for one in overrides)
-    if asked or path.name != RECIPE_FILE or not is_run_folder(path.parent):
+    if asked or path.name != RECIPE_FILE or not has_begun(path.parent):
         return
     if path.parent.resolve() != recipe.folder.resolve():
         raise RecipeError(
