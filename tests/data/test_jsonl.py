@@ -138,7 +138,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
 
 def test_a_place_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(DataError, match="cannot be written"):
+    with pytest.raises(DataError, match="found a file; needed: a folder"):
         write_jsonl(tmp_path / "file" / "data.jsonl", [])
     with (
         pytest.raises(DataError, match="found a folder; needed: the name of a file"),

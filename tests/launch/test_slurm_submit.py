@@ -174,7 +174,7 @@ def test_two_launches_of_a_run_at_once_are_one_too_many(
     tmp_path: Path, launch: SlurmLaunch
 ) -> None:
     launch.folder.mkdir(parents=True)  # by the other one
-    (tmp_path / "run" / "recipe.yaml").touch()
+    (tmp_path / "run" / "recipe.yaml").write_text(dump_recipe(launch.recipe))
     with pytest.raises(OutputExistsError, match="another launch has just made it"):
         submit(launch, tmp_path / "recipe.yaml")
     assert "sbatch" not in (tmp_path / "calls").read_text()

@@ -353,11 +353,15 @@ def test_a_file_that_is_no_text_or_endless_is_no_recipe(tmp_path: Path) -> None:
             load_recipe(path)
 
 
-def test_two_overrides_of_one_key_have_to_agree() -> None:
+def test_of_two_overrides_of_one_key_the_later_one_counts_and_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     values = {"name": "x", "data": {"task": "multiplication"}, "model": {"name": "gpt2"}}
-    with pytest.raises(RecipeError, match=r"train.max_steps=3'.*beside 'train.max_steps=2'"):
-        recipe_from(values, ["train.max_steps=2", "seed=1", "train.max_steps=3"])
     assert recipe_from(values, ["train.max_steps=2", "train.max_steps=2"]).train.max_steps == 2
+    assert not caplog.messages
+    made = recipe_from(values, ["train.max_steps=2", "seed=1", "train.max_steps=3"])
+    assert made.train.max_steps == 3
+    assert caplog.messages == ["'train.max_steps=3' counts, given after 'train.max_steps=2'"]
 
 
 @pytest.mark.parametrize(

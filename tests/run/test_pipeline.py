@@ -523,7 +523,7 @@ def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
 
 def test_a_file_is_no_run_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(OutputExistsError, match="found a file; needed: a folder"):
+    with pytest.raises(SettingError, match="a file; needed: a folder"):
         run(tiny_recipe(tmp_path / "file"))
 
 
@@ -623,6 +623,8 @@ def test_the_recipe_of_a_folder_that_was_moved_says_where_it_lies(tmp_path: Path
     moved = tmp_path / "moved" / "recipe.yaml"
     moved.parent.mkdir()
     moved.write_text(dump_recipe(recipe))
+    require_own_folder(moved, recipe)  # a recipe alone is no run
+    (moved.parent / "environment.json").write_text("{}")
     with pytest.raises(RecipeError, match=r"its output is .*run; .* give output=.*moved to go on"):
         require_own_folder(moved, recipe)
     require_own_folder(moved, recipe, [f"output={tmp_path / 'run'}"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from unspoken.recipe.layout import RECIPE_FILE, has_begun
 from unspoken.recipe.merge import dotted_keys, dotted_values, merge, parse_override, switched
 from unspoken.recipe.shipped import find_recipe
 from unspoken.recipe.whole import Recipe, validate
+
+logger = logging.getLogger(__name__)
 
 #: More than `read_yaml` takes, and so that a device or a file of weights does not fill the memory.
 _MOST_BYTES = 5_000_000
@@ -87,8 +90,7 @@ def recipe_from(
 
     Args:
         values: sections and their keys.
-        overrides: `section.key=value`, or nested values, of which a later one wins; two texts for
-            one key have to agree.
+        overrides: `section.key=value`, or nested values; a later one wins.
         where: the values come from, for messages.
         nodes: where they stand in their file.
 
@@ -96,7 +98,7 @@ def recipe_from(
         RecipeError: a key or a value cannot be used. It names where the value comes from; one from
             an override is a setting of the error.
     """
-    _refuse_contradictions([each for each in overrides if isinstance(each, str)])
+    _tell_contradictions([each for each in overrides if isinstance(each, str)])
     values = {**values, **switched(values)}
     given: set[str] = set()
     for override in overrides:
@@ -115,17 +117,15 @@ def recipe_from(
     return recipe
 
 
-def _refuse_contradictions(overrides: Sequence[str]) -> None:
-    """Which of two values for one key is meant, nobody can tell."""
+def _tell_contradictions(overrides: Sequence[str]) -> None:
+    """Says which of two values for one key counts: a script's own overrides, and then a user's."""
     given: dict[str, tuple[Any, str]] = {}
     for override in overrides:
         for key, value in dotted_values(parse_override(override)):
-            before, text = given.setdefault(key, (value, override))
+            before, text = given.get(key, (value, override))
             if before != value:
-                raise RecipeError(
-                    f"override {shorten(override)}: found beside {shorten(text)}, which says "
-                    "otherwise; needed: one value for a key; delete one of them"
-                )
+                logger.warning("%s counts, given after %s", shorten(override), shorten(text))
+            given[key] = value, override
 
 
 def dump_recipe(recipe: Recipe) -> str:
