@@ -167,31 +167,60 @@ class RunFolder:
         """The record that still holds, or None where the stage begins anew."""
         if stage == "distil" and self._resume is not None:
             resume_from(self._resume, folder, settings)
-        title, lost = self._title(stage, folder), ""
+        title = self._title(stage, folder)
         known = kind.read(folder / STAGE_FILE)
-        if known is not None:
-            changed = changes(known.settings, settings)
-            as_before = not changed and not self.is_forced(stage)
-            lost = damage(known) if as_before and known.is_done else ""
-            if as_before and not lost:
-                self._say(f"{title}: {_progress(known)}")
+        why = "" if known is None else self._why_again(stage, known, settings, damage)
+        if known is not None and not why:
+            self._say(f"{title}: {_progress(known)}")
+            return known
+        is_same = known is not None and not changes(known.settings, settings)  # forced, or damaged
+        begins += self._make_place(stage, folder, why)
+        if not is_same and not self.is_forced(stage) and not folder.exists():
+            known = self._find_elsewhere(stage, folder, kind, settings)
+            if known is not None:
                 return known
-            why = "; ".join(changed[:3]) if changed else lost or "as asked"
-            begins = f"{begins} again ({why}); what was there {self.old.take(folder)}"
-        elif _has_files(folder) and not (stage == "distil" and self._resume is not None):
-            kept = self.old.take(folder, keep=True)  # nobody knows whose they are
-            begins = f"{begins}; what was there without a {STAGE_FILE} {kept}"
-        if not lost and not self.is_forced(stage) and not folder.exists():
-            place = self._find_set_aside(folder, kind, settings)
-            if place is not None:
-                known = self._take_back(place, folder, kind)
-                self._say(f"{title}: {_progress(known)}, taken back from {place}")
-                return known
-            if self._take_over(folder, kind, settings):
-                self._say(f"{title}: done, taken over from {self.source}")
-                return kind.read(folder / STAGE_FILE)
             self._tell_of_others(stage, folder, kind, settings)
         self._say(f"{title}: {begins}")
+        return None
+
+    def _why_again(
+        self,
+        stage: str,
+        known: Record,
+        settings: dict[str, Any],
+        damage: Callable[[Record], str],
+    ) -> str:
+        """Why a stage that was begun or done runs again; empty: it still holds."""
+        changed = changes(known.settings, settings)
+        if changed:
+            return "; ".join(changed[:3])
+        if self.is_forced(stage):
+            return "as asked"
+        return damage(known) if known.is_done else ""
+
+    def _make_place(self, stage: str, folder: Path, why: str) -> str:
+        """Sets aside what is in a stage's folder; what is said of it."""
+        if why:
+            return f" again ({why}); what was there {self.old.take(folder)}"
+        if _has_files(folder) and not (stage == "distil" and self._resume is not None):
+            kept = self.old.take(folder, keep=True)  # nobody knows whose they are
+            return f"; what was there without a {STAGE_FILE} {kept}"
+        return ""
+
+    def _find_elsewhere(
+        self, stage: str, folder: Path, kind: type[Record], settings: dict[str, Any]
+    ) -> Record | None:
+        """The record of this same stage set aside or in another run, from where it was brought."""
+        title = self._title(stage, folder)
+        place = self._find_set_aside(folder, kind, settings)
+        if place is not None:
+            known = self._take_back(place, folder, kind)
+            if known is not None:
+                self._say(f"{title}: {_progress(known)}, taken back from {place}")
+            return known
+        if self._take_over(folder, kind, settings):
+            self._say(f"{title}: done, taken over from {self.source}")
+            return kind.read(folder / STAGE_FILE)
         return None
 
     def _title(self, stage: str, folder: Path) -> str:
