@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, GptOssConfig, MambaConfig
 
 from helpers.recipes import tiny_recipe
 from helpers.training import stop_after, trainer, weights
 from unspoken.common.errors import RecipeError
 from unspoken.parallel.processes import torch_optimizer
+from unspoken.train.optimizer import make_optimizer
 
 
 def test_bf16_keeps_fp32_weights_and_optimizer_state(tmp_path: Path) -> None:
@@ -61,6 +64,45 @@ def test_muon_resumed_is_muon_uninterrupted(tmp_path: Path) -> None:
     expected, found = weights(whole.folder), weights(resumed.folder)
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+_SMALL = {"vocab_size": 32, "hidden_size": 16, "num_hidden_layers": 1}
+
+
+@pytest.mark.parametrize(
+    ("config", "matrices", "tables"),
+    [
+        (MambaConfig(**_SMALL, state_size=4), {"in_proj.weight", "x_proj.weight"}, {"A_log"}),
+        (
+            GptOssConfig(
+                **_SMALL,
+                intermediate_size=32,
+                num_attention_heads=2,
+                num_key_value_heads=1,
+                head_dim=8,
+                num_local_experts=4,
+                layer_types=["full_attention"],
+            ),
+            {"q_proj.weight", "router.weight"},
+            {"gate_up_proj_bias", "down_proj_bias"},
+        ),
+    ],
+    ids=["mamba", "gpt_oss"],
+)
+def test_muon_leaves_tables_that_look_like_matrices(
+    tmp_path: Path, config: Any, matrices: set[str], tables: set[str]
+) -> None:
+    """Decay rates of each channel, and biases of each expert: rows that are never multiplied."""
+    model = AutoModelForCausalLM.from_config(config)
+    made = make_optimizer(model, tiny_recipe(tmp_path, train={"optimizer": "muon"}))
+    by_muon = {id(p) for group in made.param_groups if "momentum" in group for p in group["params"]}
+    flat = {name: id(p) for name, p in model.named_parameters() if p.ndim == 2}
+    for ending in matrices:
+        assert any(own in by_muon for name, own in flat.items() if name.endswith(ending)), ending
+    for ending in tables:
+        found = [own for name, own in flat.items() if name.endswith(ending)]
+        assert found, ending
+        assert by_muon.isdisjoint(found), ending
 
 
 def test_muon_is_not_for_adapters(tmp_path: Path) -> None:

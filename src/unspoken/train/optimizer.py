@@ -52,8 +52,9 @@ class MuonAndAdamW(torch.optim.Optimizer):
     Muon makes each update of a matrix orthogonal, with all singular values near 1, by Newton and
     Schulz's iteration (https://kellerjordan.github.io/posts/muon/). Both take the recipe's learning
     rate: an update of a matrix has the root mean square of one of AdamW's (arXiv 2502.16982).
-    Weights that are no matrix, and tables of embeddings, whose rows are looked up one by one, have
-    no singular values that mean anything.
+    Weights that are no matrix, several in one tensor (experts), and tables, whose rows are used one
+    by one (embeddings, decay rates of a state space, biases of experts), have no singular values
+    that mean anything.
 
     `param_groups`, `state` and `state_dict` are those of one optimizer; a group whose matrices
     Muon updates has a `momentum`.
@@ -121,7 +122,11 @@ def _matrices_and_others(
     output = cast("Any", model).get_output_embeddings()
     if output is not None:
         tables.add(id(output.weight))
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    matrices = [p for p in trained if p.ndim == 2 and id(p) not in tables]
-    chosen = {id(p) for p in matrices}
-    return matrices, [p for p in trained if id(p) not in chosen]
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    # what modules multiply by is called weight; A_log of Mamba and biases of experts are tables
+    matrices = {
+        name: p
+        for name, p in trained.items()
+        if p.ndim == 2 and name.endswith("weight") and id(p) not in tables
+    }
+    return list(matrices.values()), [p for name, p in trained.items() if name not in matrices]
