@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from safetensors.torch import load_file
 from helpers.adapters import base_model, recipe
 from helpers.training import losses, stop_after, trainer
 from unspoken.check.hub import _missing_model
+from unspoken.check.recipe import check_recipe
 from unspoken.common.errors import RecipeError
 from unspoken.models.adapter import base_of, choose_targets, is_adapter
 from unspoken.models.export.folder import find_sources
@@ -101,6 +103,29 @@ def test_what_cannot_go_together_is_refused(tmp_path: Path) -> None:
         recipe(tmp_path, model={"quantization": "nf4"})
     with pytest.raises(RecipeError, match=r"schedule.positions: natural"):
         recipe(tmp_path, lora={}, schedule={"positions": "gap"})
+
+
+@pytest.mark.parametrize(
+    ("wish", "told"),
+    [
+        ({"train": {"optimizer": "muon"}}, r"train\.optimizer: found muon.*base.* is an adapter"),
+        ({"schedule": {"positions": "gap"}}, r"schedule.positions: natural"),
+    ],
+)
+def test_an_adapter_is_refused_what_a_section_lora_is(
+    tmp_path: Path, wish: dict[str, Any], told: str
+) -> None:
+    """Its folder alone says that it is one: muon made both of its thin matrices orthogonal."""
+    made = recipe(tmp_path, lora={})
+    tokenizer = load_tokenizer(made.model)
+    adapter = tmp_path / "base-adapter"
+    load_model(made.model, tokenizer, lora=made.lora).save_pretrained(adapter)
+    tokenizer.save_pretrained(adapter)
+    other = recipe(tmp_path, model={"name": str(adapter)}, **wish)
+    with pytest.raises(RecipeError, match=told):
+        list(check_recipe(other))
+    with pytest.raises(RecipeError, match=told):
+        run_recipe(other, progress=False)
 
 
 PINNED, MAIN = "a" * 40, "b" * 40

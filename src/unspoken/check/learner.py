@@ -65,7 +65,9 @@ def build_learner(recipe: Recipe, sample: Sample) -> Generator[Finding, None, Le
     total = sum(parameter.numel() for parameter in model.parameters())
     note = f"model: {model.config.model_type}, {total / 1e6:,.1f} M parameters"
     trained = total
-    if adapter is not None or recipe.lora is not None:
+    if adapter is not None and recipe.lora is None:
+        recipe = recipe.with_adapter()
+    if recipe.lora is not None:
         model = _with_adapter(model, recipe, adapter)
         trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
         note += f"; adapters of {trained / 1e6:,.2f} M are trained, {trained / total:.2%} of them"

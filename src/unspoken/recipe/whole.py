@@ -127,21 +127,8 @@ class Recipe(Section):
                 f"{setting('baselines.at_once')}: needs {setting('schedule.start', 0)}, or there "
                 "is no model with the whole thought to start from; leave one of them out"
             )
-        if self.lora is not None and self.schedule.positions == "gap":
-            raise ValueError(
-                "schedule.positions: gap moves the position table, which an adapter does not "
-                "hold; set schedule.positions: natural, or train without lora"
-            )
-        optimizers = {
-            "train": self.train.optimizer, "distil": (self.distil or {}).get("optimizer"),
-        }  # fmt: skip
-        for place, optimizer in optimizers.items():
-            if self.lora is not None and optimizer == "muon":
-                raise ValueError(
-                    f"{setting(f'{place}.optimizer')}: found muon, which is for whole matrices, "
-                    f"with a section lora; set {setting(f'{place}.optimizer', 'adamw')}, or leave "
-                    "lora out"
-                )
+        if self.lora is not None:
+            self._require_no_whole_weights()
         return self
 
     @model_validator(mode="after")
@@ -183,6 +170,36 @@ class Recipe(Section):
         ):
             values["template"] = "qa"  # as scripts for distilling have it
         return values
+
+    def with_adapter(self) -> Recipe:
+        """This recipe with a section lora: its model is an adapter, and is trained on as one.
+
+        Raises:
+            RecipeError: it asks for what an adapter does not have.
+        """
+        try:
+            self._require_no_whole_weights()
+        except ValueError as error:
+            raise RecipeError(f"{error} (model.name: {self.model.name} is an adapter)") from None
+        return self.model_copy(update={"lora": Lora()})
+
+    def _require_no_whole_weights(self) -> None:
+        """Raises ValueError for what needs the weights themselves, where an adapter is trained."""
+        if self.schedule.positions == "gap":
+            raise ValueError(
+                "schedule.positions: gap moves the position table, which an adapter does not "
+                "hold; set schedule.positions: natural, or train without lora"
+            )
+        optimizers = {
+            "train": self.train.optimizer, "distil": (self.distil or {}).get("optimizer"),
+        }  # fmt: skip
+        for place, optimizer in optimizers.items():
+            if optimizer == "muon":
+                raise ValueError(
+                    f"{setting(f'{place}.optimizer')}: found muon, which is for whole matrices, "
+                    f"where an adapter is trained; set {setting(f'{place}.optimizer', 'adamw')}, "
+                    "or train without lora"
+                )
 
     @property
     def folder(self) -> Path:

@@ -22,7 +22,7 @@ from unspoken.models.load import (
 from unspoken.models.local import is_local
 from unspoken.models.template import Template
 from unspoken.parallel.separate_files import has_separate_files
-from unspoken.recipe import Lora, Recipe
+from unspoken.recipe import Recipe
 from unspoken.recipe.layout import MODEL, OLD
 from unspoken.recipe.plan import Training
 from unspoken.recipe.records import PeakMemory, TrainingRecord, TrainingState
@@ -162,7 +162,7 @@ def _require_model(record: TrainingRecord, stage: str, folder: Path) -> str:
 def _as_the_model_needs(run: RunFolder, recipe: Recipe) -> Recipe:
     """The recipe; an adapter is trained on as one, and another template than before is said."""
     if recipe.lora is None and is_adapter(recipe.model.name):
-        recipe = recipe.model_copy(update={"lora": Lora()})  # its own settings count
+        recipe = recipe.with_adapter()  # its own settings count
     elif recipe.lora is not None and is_adapter(recipe.model.name):
         require_same_adapter(str(recipe.model.name), recipe.lora)
     card = ModelCard.read(str(recipe.model.name)) if recipe.model.name else None
