@@ -618,6 +618,24 @@ def test_what_a_done_stage_lost_is_noticed(tmp_path: Path) -> None:
     assert (folder / "internalized" / WEIGHTS).stat().st_size > 0
 
 
+@pytest.mark.parametrize("lost", ["internalized/model", "data/train.jsonl"])
+def test_what_is_taken_over_is_whole(tmp_path: Path, lost: str) -> None:
+    """A stage of another run, or one that was set aside, is looked at as one that is here."""
+    there = run(tiny_recipe(tmp_path / "there", train={"max_steps": 4}))
+    (there / lost).rename(tmp_path / "lost")
+    recipe = tiny_recipe(tmp_path / "here", train={"max_steps": 4}, from_run=str(there))
+    said: list[str] = []
+    if "model" in lost:
+        with pytest.raises(ModelError, match=r"here/internalized/model: found 0 bytes of weights"):
+            run_recipe(recipe, progress=False, say=said.append)
+        run_recipe(recipe, progress=False, start="internalize", say=said.append)
+    else:
+        run_recipe(recipe, progress=False, say=said.append)
+        assert said[0].startswith("data: done, taken over from")
+        assert said[1].startswith("data: running again (") and "train.jsonl is missing" in said[1]
+    assert (tmp_path / "here" / lost).exists()
+
+
 def test_the_recipe_of_a_folder_that_was_moved_says_where_it_lies(tmp_path: Path) -> None:
     recipe = tiny_recipe(tmp_path / "run")
     moved = tmp_path / "moved" / "recipe.yaml"

@@ -210,6 +210,29 @@ def _put_in_place(temporary: Path, folder: Path, replaced: Path) -> None:
     shutil.rmtree(replaced, ignore_errors=True)
 
 
+def move(path: Path, target: Path) -> None:
+    """Gives a file or folder another place; a link leads to the same as before."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_symlink() and not path.readlink().is_absolute():
+        target.symlink_to(path.parent.resolve() / path.readlink())
+        path.unlink()
+    else:
+        path.rename(target)
+
+
+def remove(path: Path) -> None:
+    """Removes a file, a link or a folder; of a link, not what it leads to.
+
+    After a kill in the middle, nothing of a folder is left under its own name.
+    """
+    if path.is_dir() and not path.is_symlink():
+        temporary = path.with_name(f"{TEMPORARY}{path.name}")
+        _remove(temporary)
+        shutil.rmtree(path.rename(temporary))
+    else:
+        path.unlink(missing_ok=True)
+
+
 def clean(parent: Path) -> None:
     """Removes what a crash left half written, and puts back what it left moved away."""
     for path in parent.glob(f"{_REPLACED}*"):

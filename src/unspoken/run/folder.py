@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from unspoken.common.errors import DataError, SettingError
-from unspoken.common.files import link_folder, write_text
+from unspoken.common.files import link_folder, move, write_text
 from unspoken.common.interrupt import end_if_asked
 from unspoken.common.memory import peak_memory, reset_peak
 from unspoken.recipe import Recipe, dump_recipe
@@ -177,8 +177,12 @@ class RunFolder:
         begins += self._make_place(stage, folder, why)
         if not is_same and not self.is_forced(stage) and not folder.exists():
             known = self._find_elsewhere(stage, folder, kind, settings)
-            if known is not None:
+            why = damage(known) if known is not None and known.is_done else ""
+            if known is not None and not why:
+                if known.is_done:
+                    self.old.drop_replaced(folder)
                 return known
+            begins += self._make_place(stage, folder, why)
             self._tell_of_others(stage, folder, kind, settings)
         self._say(f"{title}: {begins}")
         return None
@@ -240,13 +244,9 @@ class RunFolder:
 
     def _take_back(self, place: Path, folder: Path, kind: type[Record]) -> Record | None:
         """Moves a stage from where it was set aside; returns its record."""
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        place.rename(folder)
+        move(place, folder)
         self.recipe_changed = True
-        known = kind.read(folder / STAGE_FILE)
-        if known is not None and known.is_done:
-            self.old.drop_replaced(folder)
-        return known
+        return kind.read(folder / STAGE_FILE)
 
     def _take_over(self, folder: Path, kind: type[Record], settings: dict[str, Any]) -> bool:
         """Whether the run that the recipe names has done the stage; it is then here, too."""

@@ -6,9 +6,9 @@ comes in its place is done, so a setting that is refused costs nothing that was 
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
+from unspoken.common.files import clean, move, remove
 from unspoken.recipe.layout import OLD
 
 _REPLACED = "replaced-"
@@ -43,18 +43,17 @@ class OldFolder:
             number = _number(newest, prefix) or 0 if newest is not None else 0
             self._own[prefix] = self.path / f"{prefix}{number + 1}"
         target = self._own[prefix] / path.relative_to(self._run)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        path.rename(target)
+        move(path, target)
         return f"is kept in {target}{' until this is done' if prefix else ''}"
 
     def drop_replaced(self, path: Path) -> None:
         """Removes what stood at `path` and is replaced now, where the user asked for that."""
-        for folder in self._folders(_REPLACED) if self._replace else ():
+        for folder in self._folders(_REPLACED):
             old = folder / path.relative_to(self._run)
-            if old.is_dir():
-                shutil.rmtree(old)
-            else:
-                old.unlink(missing_ok=True)
+            if old.parent.is_dir():
+                clean(old.parent)  # what a kill left of this
+            if self._replace:
+                remove(old)
             _remove_empty(old.parent, self.path)
 
     def _folders(self, *prefixes: str) -> list[Path]:
