@@ -415,6 +415,24 @@ def test_overwriting_costs_no_traces_before_there_are_new_ones(tmp_path: Path) -
     assert not aside.exists()
 
 
+def test_replaced_traces_may_be_a_link_and_beside_other_files(tmp_path: Path) -> None:
+    output, large = tmp_path / "traces.jsonl", tmp_path / "large" / "all.jsonl"
+    generate_traces(FakeEngine(), QUESTIONS, output)
+    before = output.read_bytes()
+    large.parent.mkdir()
+    output.rename(large)
+    output.symlink_to(Path("large") / "all.jsonl")
+    mine = tmp_path / "traces.jsonl.replaced" / "notes.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    with pytest.raises(DataError, match="no server"):
+        generate_traces(Breaking(0), QUESTIONS, output, overwrite=True)
+    assert output.read_bytes() == before
+    generate_traces(FakeEngine(), QUESTIONS, output, overwrite=True)
+    assert not output.is_symlink() and large.read_bytes() == before
+    assert [path.name for path in mine.parent.iterdir()] == ["notes.txt"]
+
+
 def test_a_kill_before_the_first_new_trace_costs_none(tmp_path: Path) -> None:
     output = tmp_path / "traces.jsonl"
     generate_traces(FakeEngine(), QUESTIONS, output)

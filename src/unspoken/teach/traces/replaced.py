@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from unspoken.common.files import move
 from unspoken.teach.traces.settings import settings_path, unanswered_path
 
 logger = logging.getLogger(__name__)
@@ -24,7 +26,7 @@ def keeping_replaced(output: Path) -> Iterator[None]:
         yield
     finally:
         _bring_back(output)
-        if replaced_folder(output).exists():
+        if _numbered(output):
             logger.warning(
                 "%s: the traces that it replaces are kept in %s until it is whole",
                 output, replaced_folder(output),
@@ -43,12 +45,15 @@ def set_aside(output: Path) -> None:
     folder.mkdir(parents=True)
     for path in (output, unanswered_path(output), settings_path(output)):
         if path.exists():
-            path.rename(folder / path.name)
+            move(path, folder / path.name)
 
 
 def drop_replaced(output: Path) -> None:
     """Removes what was set aside: the new traces are whole."""
-    shutil.rmtree(replaced_folder(output), ignore_errors=True)
+    for folder in _numbered(output):
+        shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):  # not there, or files of a user's are in it
+        replaced_folder(output).rmdir()
 
 
 def _bring_back(output: Path) -> None:
@@ -60,7 +65,7 @@ def _bring_back(output: Path) -> None:
     for path in (settings_path(output), unanswered_path(output), output):
         if (newest / path.name).exists():
             (newest / path.name).replace(path)
-    newest.rmdir()
+    shutil.rmtree(newest, ignore_errors=True)
     if len(folders) == 1:
         drop_replaced(output)
 
