@@ -22,6 +22,7 @@ from unspoken.models import template as templates
 from unspoken.models.adapter import is_adapter, lay_over
 from unspoken.models.card import ModelCard
 from unspoken.models.export.folder import export_model
+from unspoken.models.files import require_finite
 from unspoken.models.load import load_model, load_tokenizer, restore_weights
 from unspoken.models.template import Template, render_chat
 from unspoken.models.tokenizer import character_tokenizer
@@ -427,6 +428,14 @@ def test_weights_that_are_not_finite_are_named(
     tokenizer = load_tokenizer(Model(name=str(made / "base")))
     with pytest.raises(ModelError, match=rf"{kind}': found 1 of .* weights of .*up_proj.* NaN"):
         load_model(settings, tokenizer, purpose="ask")
+
+
+def test_weights_that_torch_cannot_add_up_are_not_looked_at() -> None:
+    """Those in 8 bits, as a GPU is given them."""
+    layer = torch.nn.Linear(2, 2)
+    eighth = layer.weight.detach().to(torch.float8_e4m3fn)
+    layer.weight = torch.nn.Parameter(eighth, requires_grad=False)
+    require_finite(layer, "fp8")
 
 
 @pytest.mark.parametrize(
