@@ -573,7 +573,8 @@ def test_a_phase_with_a_gap_goes_on_with_the_positions_of_the_one_before(tmp_pat
 def test_a_project_with_a_recipe_of_its_own_is_no_run(tmp_path: Path) -> None:
     """Its recipe and its data would be replaced."""
     (tmp_path / "data").mkdir()
-    (tmp_path / "recipe.yaml").write_text("name: mine  # by hand\n")
+    mine = "name: mine  # by hand, in a café\n".encode("latin-1")
+    (tmp_path / "recipe.yaml").write_bytes(mine)
     (tmp_path / "data" / "train.jsonl").write_text("{}\n")
     recipe = tiny_recipe(tmp_path, train={"max_steps": 2})
     with pytest.raises(OutputExistsError, match=r"no recipe.yaml that unspoken wrote"):
@@ -582,7 +583,7 @@ def test_a_project_with_a_recipe_of_its_own_is_no_run(tmp_path: Path) -> None:
         require_run_folder(tmp_path)
     run_recipe(recipe, overwrite=True, progress=False)
     kept = tmp_path / "old" / "1"
-    assert (kept / "recipe.yaml").read_text() == "name: mine  # by hand\n"
+    assert (kept / "recipe.yaml").read_bytes() == mine
     assert (kept / "data" / "train.jsonl").read_text() == "{}\n"
     require_run_folder(tmp_path)
 

@@ -96,7 +96,8 @@ class RunFolder:
     def write_recipe(self, recipe: Recipe) -> None:
         """Writes recipe.yaml, once its data are known to be there."""
         saved, text = self.path / RECIPE_FILE, dump_recipe(recipe)
-        if self.process.is_main_process and not (saved.exists() and saved.read_text() == text):
+        is_same = saved.is_file() and saved.read_bytes() == text.encode()
+        if self.process.is_main_process and not is_same:
             self.recipe_changed = True
             if saved.exists() and not is_written_out(saved):  # a user's own
                 self.old.take(saved, keep=True)
