@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,10 @@ CHAT = (
     "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}\n{% endfor %}"
     "{% if add_generation_prompt %}[assistant]{% endif %}"
 )
+
+
+#: Short ones, of seven lengths.
+QUESTIONS = [{"question": "1" * (n % 7 + 1) + " * 2", "answer": "2"} for n in range(20)]
 
 
 def build(model_type: str, tokenizer: Any, **config: Any) -> Any:
@@ -38,3 +43,8 @@ def save(folder: Path, tokenizer: Any, chat_template: str | None = None, **confi
     # `transformers serve` reads its chat in the form of the real ones only
     build("llama", tokenizer, **config).save_pretrained(folder)
     return folder
+
+
+def records_of(path: Path) -> list[dict[str, Any]]:
+    """The records of a JSONL file."""
+    return [json.loads(line) for line in path.read_text().splitlines()]

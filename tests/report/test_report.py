@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 from importlib import resources
-from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -17,7 +16,6 @@ from helpers.run_folders import (
     LONGEST,
     REMOVED,
     SPEED,
-    drawn,
     evaluation,
     lead,
     make_run,
@@ -28,7 +26,6 @@ from helpers.run_folders import (
     read_values,
     stage,
     write,
-    write_latency,
     write_lines,
 )
 from unspoken.cli.main import call
@@ -38,27 +35,8 @@ from unspoken.report.read.results import TrainPoint
 from unspoken.report.read.run import read_run
 from unspoken.report.show import numbers, plot_labels, usual
 from unspoken.report.show.conclusion import conclude
-from unspoken.report.show.glossary import glossary
-from unspoken.report.show.headline import headlines
-from unspoken.report.show.palette import DARK, LIGHT
 from unspoken.report.show.plots import MOST_POINTS, thinned
 from unspoken.report.show.summary import summary_lines
-from unspoken.report.show.usual import find_usual_form
-
-
-@pytest.fixture
-def full(tmp_path):
-    """A finished run: 38, 36 and 4 of 40 right."""
-    folder = make_run(tmp_path / "run")
-    for name, num_correct in (("explicit", 38), ("internalized", 36), ("no_cot", 4)):
-        make_variant(folder / name, name, num_correct)
-    return folder
-
-
-@pytest.fixture
-def without_plots(monkeypatch):
-    """For tests of words: drawing takes most of a report's time."""
-    monkeypatch.setattr("unspoken.report.show.plots.draw_plots", lambda phase, folder: [])
 
 
 def test_full_report_has_the_numbers(full):
@@ -452,214 +430,6 @@ def test_long_logs_are_thinned():
     assert thinned([]) == []
 
 
-# --- for people --------------------------------------------------------------------------------
-
-
-def figures(folder):
-    """The large figures of a run with their words, as the page has them."""
-    found = headlines(read_run(folder).phases[0])
-    return [
-        f"{one.figure} {one.words} ({one.against})".replace("\u00a0", " ").removesuffix(" ()")
-        for one in found
-    ]
-
-
-def test_three_figures_stand_above_everything(full, without_plots):
-    told = [
-        "90.0 % right, without writing the thought (95.0 % with the thought written; 10.0 % if "
-        "never shown one)",
-        "5 tokens written for an answer (9 with the thought written)",
-        "2.2× as many answers a second (110 against 50.0 a second, one at a time)",
-    ]
-    assert figures(full) == told
-    write_report(full)
-    head = " ".join(read_page(full).text.replace("\u00a0", " ").partition("Results")[0].split())
-    assert all(line.partition(" (")[0] in head for line in told)
-    assert "Without writing its thought" not in head  # the paragraph comes after them
-    lines = " ".join("\n".join(summary_lines(full)).split())
-    assert "90.0 % right, without writing the thought (95.0 % with" in lines
-    assert "2.2x as many answers a second (110 against 50.0 a second" in lines
-
-
-def test_figures_do_not_claim_what_did_not_happen(full):
-    make_variant(full / "internalized", "internalized", 5, final=3)
-    assert figures(full)[0].startswith("12.5 % right, with 1 token of the thought left")
-    write_latency(full, {"explicit": 0.02, "internalized": 0.02})
-    assert figures(full)[2] == (
-        "1× as many answers a second (no difference measured: 50.0 against 50.0 a second, one at a "
-        "time)"
-    )
-    (full / "internalized" / "evaluation.json").unlink()
-    assert figures(full) == [
-        "95.0 % right, writing the thought (10.0 % if never shown one)",
-        "9 tokens written for an answer",
-    ]
-
-
-def test_models_that_are_not_there_have_no_column(tmp_path, without_plots):
-    folder = make_run(tmp_path, explicit="off", no_cot=False)
-    make_variant(folder / "internalized", "internalized", 36)
-    write_report(folder)
-    source = (folder / "report.html").read_text(encoding="utf-8")
-    assert re.findall(r'<th scope="col" class="dot-(\w+)">', source) == ["internalized"]
-    table = "\n".join(summary_lines(folder))
-    assert "no CoT  " not in table and "explicit" not in table.partition("The")[0]
-
-
-REVERSED = {"question": "4 5 4 * 7 2", "gold": "8 5 2 2 1", "pred": "85221", "correct": True}
-
-
-def test_numbers_stand_in_their_usual_form_beside_the_models(full, without_plots):
-    for name, wrote in (("explicit", "8713+08090#85221"), ("internalized", "#85221")):
-        record = {**next(predictions(name, 1)), **REVERSED, "generated": wrote}
-        wrong = {**record, "question": "4 5 4 * 8 2", "gold": "2 1 7 2 1"}
-        wrong |= {"pred": "85220", "correct": False, "generated": "#85220"}
-        other = {"question": "1 1 1 * 2 0", "gold": "2 2 2", "pred": "x", "generated": "#x"}
-        write_lines(full / name / "predictions.jsonl", [record, wrong, {**wrong, **other}])
-    write_report(full)
-    text = " ".join(read_page(full).text.split())
-    assert "Question4 5 4 * 7 2 454 × 27Answer8 5 2 2 1 12,258 " in text
-    assert "least significant digit first: 4 5 4 * 7 2 is 454 × 27, and 8 5 2 2 1 is 12,258" in text
-    assert "read as 85221, which is 12,258" in text
-    assert "read as 85220, which is 2,258" in text
-    lines = "\n".join(summary_lines(full))
-    assert "for example 454 x 27 = 12,258, digits in reverse:\n  explicit CoT  8713+0" in lines
-
-
-@pytest.mark.parametrize(
-    ("task", "question", "gold"),
-    [
-        ("multiplication", "12 * 2", "24"),  # read in reverse it would be 42
-        ("multiplication", "4 5 4 * 7 2", "1"),
-        ("multiplication", "<b>4 5</b>", "8 5"),
-        ("multiplication", "4 5 4 * 7 2", ""),
-        ("multiplication", f"{'4 ' * 9_000}* 7 2", "8 5"),
-        ("arithmetic", "4 5 4 * 7 2", "8 5 2 2 1"),
-        (None, "What is 454 * 27?", "12258"),
-    ],
-)
-def test_no_usual_form_where_the_answer_is_not_what_it_would_be(task, question, gold):
-    assert find_usual_form(task, question, gold) is None
-
-
-def test_words_are_explained_where_they_are_used(full, without_plots):
-    assert [title for title, _ in glossary("in nats. McNemar's exact test")] == [
-        "nats", "McNemar's test",
-    ]  # fmt: skip
-    write_report(full)
-    text = read_page(full).text.partition("Words")[2]
-    for word in ("Wilson 95 % interval", "McNemar's test", "no CoT"):
-        assert word in text
-    assert "linear probe" not in text
-
-
-def test_curves_can_be_read_off_by_a_pointer(full):
-    write_report(full)
-    source = (full / "report.html").read_text(encoding="utf-8")
-    found = [json.loads(each) for each in re.findall(r"data-curves='([^']*)'", source)]
-    (accuracy, removal), (tokens,), (loss,) = found
-    curves = {one["name"]: one for one in accuracy["curves"]}
-    assert curves["internalized"]["x"] == [20, 40, 60, 80, 100]
-    assert curves["internalized"]["y"] == [20, 40, 60, 80, 100]
-    assert (accuracy["title"], accuracy["over"]) == (
-        "Right answers in validation, %", "optimizer steps",
-    )  # fmt: skip
-    assert removal["curves"][0]["y"][-1] == LONGEST
-    assert {one["name"] for one in tokens["curves"]} > {"no CoT", "internalized"}
-    assert loss["log"]
-    for each in (accuracy, removal, tokens, loss):
-        left, top, width, height = each["box"]
-        assert 0 < left < left + width <= 1 and 0 < top < top + height <= 1
-
-
-@pytest.mark.integration
-@pytest.mark.browser
-@pytest.mark.parametrize("width", [1280, 390])
-def test_a_pointer_reads_off_curves_and_nothing_is_too_wide(full, browser, width):
-    write_report(full)
-    page = browser.new_page(viewport={"width": width, "height": 900})
-    page.set_default_timeout(120_000)  # two busy cores
-    told, fetched, shown = [], [], []
-    page.on("console", lambda message: told.append(message.text))
-    page.on("dialog", lambda dialog: shown.append(dialog.message))
-    page.on("pageerror", lambda error: told.append(str(error)))
-    page.on("request", lambda request: fetched.append(request.url))
-    page.goto((full / "report.html").as_uri())
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    heads = page.locator(".models thead th[scope=col]").all()
-    first = min(heads, key=lambda head: head.bounding_box()["x"]).inner_text()
-    assert first == ("internalized" if width < 600 else "explicit CoT")
-
-    plot = page.locator("[data-curves]").first
-    (axes, *_) = json.loads(plot.get_attribute("data-curves"))
-    left, top, wide, tall = axes["box"]
-    (low, high), (bottom, ceiling) = axes["x"], axes["y"]
-    plot.scroll_into_view_if_needed()
-    area = plot.locator("svg").bounding_box()
-    page.mouse.move(
-        area["x"] + area["width"] * (left + wide * (60 - low) / (high - low)),
-        area["y"] + area["height"] * (top + tall * (1 - (60 - bottom) / (ceiling - bottom))),
-    )
-    said = plot.locator(".tip").inner_text()
-    assert said.endswith("Right answers in validation, %: 60\noptimizer steps: 60")
-    home, tip = plot.bounding_box(), plot.locator(".tip").bounding_box()
-    assert home["x"] <= tip["x"] < tip["x"] + tip["width"] <= home["x"] + home["width"]
-    page.mouse.move(1, 1)
-    assert not plot.locator(".tip").is_visible()
-    assert (told, fetched) == ([], [(full / "report.html").as_uri()])
-    with page.expect_console_message(lambda message: "Content Security Policy" in message.text):
-        page.evaluate("document.body.innerHTML = '<img src=data:, onerror=alert(1)>'")
-    assert shown == []
-    page.close()
-
-
-@pytest.mark.integration
-@pytest.mark.browser
-def test_keys_read_off_curves_and_a_screen_reader_hears_it(full, browser):
-    write_report(full)
-    page = browser.new_page(viewport={"width": 390, "height": 900})
-    page.set_default_timeout(120_000)  # two busy cores
-    page.goto((full / "report.html").as_uri())
-    plot = page.locator("[data-curves]").first
-    heard = plot.locator("[aria-live=polite]")
-    axes, removal = json.loads(plot.get_attribute("data-curves"))
-    names = [one["name"] for one in axes["curves"]]
-    assert "Arrow keys" in plot.get_attribute("aria-label")
-
-    def press(*keys):
-        for key in keys:
-            page.keyboard.press(key)
-        assert plot.locator(".tip").inner_text() == heard.text_content()
-        tip, home = plot.locator(".tip").bounding_box(), plot.bounding_box()
-        assert home["x"] <= tip["x"] < tip["x"] + tip["width"] <= home["x"] + home["width"]
-        name, what, at = heard.text_content().split("\n")
-        assert what.startswith((axes["title"], removal["title"]))
-        return name, int(what.rpartition(" ")[2]), int(at.removeprefix("optimizer steps: "))
-
-    for _ in range(30):  # by Tab alone, as people without a pointer get there
-        page.keyboard.press("Tab")
-        if plot.evaluate("one => one === document.activeElement"):
-            break
-    assert heard.text_content().startswith(names[0])  # said as soon as it is there
-    assert plot.locator(".tip").is_visible()
-    while press("ArrowDown")[0] != "internalized":
-        pass
-    assert press("Home") == ("internalized", 20, 20)
-    assert press("ArrowRight", "ArrowRight") == ("internalized", 60, 60)
-    assert press("ArrowLeft") == ("internalized", 40, 40)
-    assert press("End", "ArrowRight") == ("internalized", 100, 100)
-    assert press("Home", "ArrowLeft") == ("internalized", 20, 20)
-    # another curve is entered where the last one was left
-    shown = [press("End", "ArrowDown")[2] for _ in range(len(names) + 1)]
-    assert set(shown) == {100}
-    page.keyboard.press("Escape")
-    assert not plot.locator(".tip").is_visible()
-    assert press("ArrowLeft")[2] < 100
-    page.keyboard.press("Tab")
-    assert not plot.locator(".tip").is_visible()
-    page.close()
-
-
 @pytest.mark.parametrize("has_browser", [True, False])
 def test_a_browser_is_given_the_address_of_the_page(
     full, without_plots, monkeypatch, capsys, has_browser
@@ -676,60 +446,6 @@ def test_a_browser_is_given_the_address_of_the_page(
     assert (f"open {address} in one" in capsys.readouterr().out) is not has_browser
 
 
-def test_figures_take_the_colours_of_the_page(full):
-    write_report(full)
-    for words in ("Mean loss", "tokens written per question", "Thought tokens removed"):
-        figure = drawn(full, words).lower()
-        for name, colour in LIGHT.items():
-            assert figure.count(colour.lower()) == figure.count(f"var(--{name}, {colour.lower()})")
-        assert "var(--internalized, #0072b2)" in figure
-
-
-def test_pictures_are_light_and_dark(full, tmp_path):
-    write_report(full, tmp_path / "deep" / "pictures")
-    names = sorted(path.name for path in (tmp_path / "deep" / "pictures").iterdir())
-    assert names == [
-        f"{name}-{ground}.svg"
-        for name in ("accuracy", "loss", "tokens")
-        for ground in ("dark", "light")
-    ]
-    for name, palette, other in (("dark", DARK, LIGHT), ("light", LIGHT, DARK)):
-        text = (tmp_path / "deep" / "pictures" / f"accuracy-{name}.svg").read_text()
-        ElementTree.fromstring(text)
-        assert palette["internalized"].lower() in text.lower()
-        assert other["internalized"].lower() not in text.lower()
-        assert ">internalized<" in text
-
-
-@pytest.mark.parametrize("losses", [(0.9, 1.1), (0.31, 0.39), (0.02, 0.021), (3.0, 9.0), (5, 5)])
-def test_a_small_range_of_losses_has_labels(full, losses):
-    names = ("explicit", "internalized", "no_cot")
-    for name in names:
-        known = [json.loads(line) for line in (full / name / "metrics.jsonl").open()]
-        steps = [each for each in known if each["event"] == "train"]
-        for number, each in enumerate(steps):
-            each["loss"] = losses[number % 2]
-            each["step"] = number + 1
-        write_lines(full / name / "metrics.jsonl", steps)
-    write_report(full)
-    figure = drawn(full, "Mean loss")
-    ticks = re.findall(r'id="loss-(.)tick_\d+".*?>([\d.,]+)</text>', figure, re.DOTALL)
-    for axis in "xy":
-        labels = [text for which, text in ticks if which == axis]
-        assert len(labels) >= 3
-        assert len(set(labels)) == len(labels), labels
-
-
-def test_names_keep_clear_of_the_curve():
-    flat = [(2.0, 98.0), (10.0, 97.0)]
-    ((height, right), (low, _)) = plot_labels.beside_points([(2.0, 98.0), (2.0, 90.0)], [flat])
-    assert right
-    assert height > 98
-    assert low == 90
-    two = [flat, [(2.0, 107.0), (10.0, 107.0)]]
-    assert plot_labels.beside_points([(2.0, 98.0)], two)[0][0] < 98
-
-
 @pytest.mark.integration
 def test_report_does_not_import_torch(full):
     code = (
@@ -742,85 +458,3 @@ def test_report_does_not_import_torch(full):
 @pytest.mark.parametrize("module", [numbers, plot_labels, usual])
 def test_examples_in_docstrings(module):
     assert doctest.testmod(module).failed == 0
-
-
-# --- models that took turns in being timed ----------------------------------------------------
-
-
-def notes(folder):
-    return " ".join(conclude(read_run(folder).phases[0]).notes).replace("\u00a0", " ")
-
-
-def test_models_that_took_turns_are_compared_by_medians_with_an_interval(full, without_plots):
-    write_latency(full, {"explicit": 0.02, "internalized": 0.01, "no_cot": 0.02})
-    phase = read_run(full).phases[0]
-    ratio = phase.speed_ratio("internalized")
-    assert ratio.value == pytest.approx(2.0)
-    assert ratio.interval == pytest.approx((2.0, 2.0))  # what slowed down both changes nothing
-    assert phase.figures("internalized").latency_p50_s == pytest.approx(0.01)
-    assert phase.figures("internalized").examples_per_s_single == pytest.approx(100)
-    write_report(full)
-    values = read_values(full)["phases"][0]["variants"]
-    assert values["internalized"]["speed_ratio"] == pytest.approx(2.0)
-    assert values["internalized"]["speed_ratio_interval"] == pytest.approx([2.0, 2.0])
-    text = " ".join(read_page(full).text.replace("\u00a0", " ").split())
-    assert "2.0× (2.0–2.0) explicit" in text
-    assert "no difference from explicit measured" in text
-    assert "12 of them, each asked of one model after the other" in notes(full)
-    assert "2.0 times as many (95 % interval 2.0 to 2.0) questions per second" in lead(full)
-    lines = [" ".join(line.split()) for line in summary_lines(full)]
-    assert any("5 100 2.0x 10.0 ms 100" in line for line in lines)
-    assert any("5 50.0 = 20.0 ms 100" in line for line in lines)
-    told = " ".join(lines)
-    assert "models taking turns: internalized 2.0x (2.0 to 2.0)" in told
-    assert "no CoT no difference measured" in told
-    assert max(map(len, summary_lines(full)[:-1])) <= 80
-
-
-def test_a_difference_within_the_noise_is_none(full):
-    write_latency(full, {"explicit": 0.02, "internalized": 0.01, "no_cot": 0.02})
-    path = full / "latency" / "latency.json"
-    known = json.loads(path.read_text())
-    known["models"]["internalized"]["seconds"] = [0.019, 0.022] * 6
-    path.write_text(json.dumps(known))
-    assert "answers as many (no difference measured) questions per second" in lead(full)
-
-
-def test_too_few_questions_give_no_interval(full):
-    write_latency(full, {"explicit": 0.02, "internalized": 0.01}, num=5)
-    ratio = read_run(full).phases[0].speed_ratio("internalized")
-    assert (ratio.value, ratio.interval) == (pytest.approx(2.0), None)
-
-
-def test_models_that_were_loaded_in_turns_say_so(full):
-    write_latency(full, {"explicit": 0.02, "internalized": 0.01}, turns=[2] * 6)
-    assert "in 6 turns of one model after the other, loaded each time" in notes(full)
-    assert "a bootstrap over turns" in notes(full)
-    assert "Single questions of no CoT were timed minutes apart" in notes(full)
-
-
-def test_times_of_a_model_that_changed_since_do_not_count(full):
-    write_latency(full, {"explicit": 0.02, "internalized": 0.01, "no_cot": 0.02})
-    path = full / "internalized" / "evaluation.json"
-    known = json.loads(path.read_text())
-    known["settings"]["model_sha256"] = "another"
-    path.write_text(json.dumps(known))
-    phase = read_run(full).phases[0]
-    assert not phase.took_turns("internalized")
-    assert phase.speed_ratio("internalized").interval is None
-    assert phase.took_turns("explicit", "no_cot")
-
-
-def test_models_that_are_measured_and_not_timed_yet_are_named(full):
-    for name in ("explicit", "internalized", "no_cot"):
-        path = full / name / "evaluation.json"
-        known = json.loads(path.read_text())
-        path.write_text(json.dumps({**known, "examples_per_s_single": None}))
-    write_latency(full, {"explicit": 0.02, "internalized": 0.01})
-    assert read_run(full).missing == ["Single questions of no CoT are not timed yet."]
-    make_run(full, evaluate={"num_latency": 0})
-    assert read_run(full).missing == []
-
-
-def test_a_run_from_before_says_that_its_models_were_timed_apart(full):
-    assert "of explicit CoT, internalized, no CoT were timed minutes apart" in notes(full)
