@@ -173,6 +173,20 @@ def test_what_overwriting_set_aside_is_taken_back(tmp_path: Path) -> None:
     assert not (folder / "old").exists()
 
 
+def test_what_a_kill_kept_from_being_removed_goes_with_the_next_run(tmp_path: Path) -> None:
+    recipe = tiny_recipe(tmp_path / "run", train={"max_steps": 4})
+    folder = run(recipe)
+    kept = folder / "old" / "replaced-1"
+    for name in ("data/stage.json", "internalized/evaluation.json", "latency/latency.json"):
+        (kept / name).parent.mkdir(parents=True)
+        (kept / name).write_text("{}")
+    (folder / "old" / "replaced-2").mkdir()
+    run(recipe)
+    assert len(list(kept.iterdir())) == 3  # nobody asked for it
+    run_recipe(recipe, overwrite=True, progress=False)
+    assert not (folder / "old").exists()
+
+
 def test_files_of_a_stage_that_no_record_tells_of_are_kept(tmp_path: Path) -> None:
     folder = run(tiny_recipe(tmp_path / "run", train={"max_steps": 4}))
     weights = (folder / "internalized" / WEIGHTS).read_bytes()

@@ -173,6 +173,8 @@ class RunFolder:
         why = "" if known is None else self._why_again(stage, known, settings, damage)
         if known is not None and not why:
             self._say(f"{title}: {_progress(known)}")
+            if known.is_done:  # what a kill left
+                self.old.drop_replaced(folder)
             return known
         is_same = known is not None and not changes(known.settings, settings)  # forced, or damaged
         begins += self._make_place(stage, folder, why)

@@ -42,7 +42,7 @@ from unspoken.run.latency import time_levels
 from unspoken.run.measure import (
     asking_options,
     asking_settings,
-    evaluation_holds,
+    keep_evaluation,
     model_in,
     set_aside_evaluation,
     write_evaluation,
@@ -166,7 +166,7 @@ def measure_level(
     if level.num_steps is None:  # what run the level is from; a trained model says it itself
         source = TrainingRecord.read(run.path / frontier.source / STAGE_FILE)
         settings["training_sha256"] = None if source is None else source.model_sha256
-    if evaluation_holds(run, file, settings):
+    if keep_evaluation(run, file, settings):
         return
     set_aside_evaluation(run, file, answers)
     metrics = evaluate_folder(

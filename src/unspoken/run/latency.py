@@ -138,6 +138,8 @@ def _time(
         "latency_seconds": wanted.latency_seconds,
     }
     if run.on_main(lambda: _holds(run, file, settings)):
+        if run.process.is_main_process:  # what a kill left
+            run.old.drop_replaced(file)
         return
     run.did_something = True
     run.say(f"latency{f' ({place.name})' if place.name else ''}: running")

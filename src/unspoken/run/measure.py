@@ -63,7 +63,7 @@ def evaluate_stage(
         "evaluate": asking_settings(recipe),
     }
     file, answers = folder / EVALUATION_FILE, folder / PREDICTIONS_FILE
-    if evaluation_holds(run, file, settings):
+    if keep_evaluation(run, file, settings):
         return
     set_aside_evaluation(run, file, answers)
     metrics = evaluate_folder(
@@ -130,7 +130,7 @@ def evaluate_untrained(
         "evaluate": asking_settings(recipe),
     }
     file, answers = folder / EVALUATION_FILE, folder / PREDICTIONS_FILE
-    if evaluation_holds(run, file, settings):
+    if keep_evaluation(run, file, settings):
         return
     set_aside_evaluation(run, file, answers)
     torch.manual_seed(recipe.seed)  # of weights that are drawn, the same as training's
@@ -162,10 +162,12 @@ def model_in(folder: Path, settings: Model) -> Model:
     return settings.model_copy(update={**own, "local_files_only": True})
 
 
-def evaluation_holds(
+def keep_evaluation(
     run: RunFolder, file: Path, settings: dict[str, Any], *, is_forced: bool | None = None
 ) -> bool:
-    """Whether there is an evaluation with these settings, and no wish for another one.
+    """Keeps an evaluation that has these settings, unless there is a wish for another one.
+
+    Returns whether it is kept; what it replaced goes then, which a kill may have left.
 
     All processes call this, and hear what the main one finds.
 
@@ -184,7 +186,10 @@ def evaluation_holds(
             return False
         return known.num_questions in (None, _count_lines(predictions_file(file)))
 
-    return not is_forced and run.on_main(holds)
+    is_kept = not is_forced and run.on_main(holds)
+    if is_kept:
+        _drop_replaced(run, file)
+    return is_kept
 
 
 def _count_lines(path: Path) -> int:
@@ -219,5 +224,11 @@ def write_evaluation(
     if run.process.is_main_process:
         decided = cast("EvaluationSettings", settings)
         Evaluation(settings=decided, **metrics).write(file)
+        _drop_replaced(run, file)
+
+
+def _drop_replaced(run: RunFolder, file: Path) -> None:
+    """Removes the evaluation that the one in `file` replaced, and its answers."""
+    if run.process.is_main_process:
         for path in (file, predictions_file(file)):
             run.old.drop_replaced(path)

@@ -75,6 +75,9 @@ def _number(folder: Path, prefix: str) -> int | None:
 
 def _remove_empty(folder: Path, last: Path) -> None:
     """Removes a folder and those above it up to `last`, as far as nothing is in them."""
-    while folder.is_dir() and last in (folder, *folder.parents) and not any(folder.iterdir()):
-        folder.rmdir()
+    while last in (folder, *folder.parents):
+        if folder.is_dir():
+            if any(folder.iterdir()):
+                return
+            folder.rmdir()
         folder = folder.parent

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ from unspoken.recipe.records import TracesRecord, TrainingRecord, VettedRecord
 from unspoken.recipe.teacher import MAX_NEW_TOKENS, OF_LOCAL_MODEL
 from unspoken.run.data import Splits, vet_rules
 from unspoken.run.folder import RunFolder, Stage
-from unspoken.run.measure import evaluation_holds, set_aside_evaluation, write_evaluation
+from unspoken.run.measure import keep_evaluation, set_aside_evaluation, write_evaluation
 from unspoken.run.settings import TEACHER_INCIDENTAL
 from unspoken.teach.engines import Engine
 from unspoken.teach.engines.make import IN_RECIPE, EngineOptions, connect, make_engine
@@ -407,24 +407,31 @@ class TeacherStages:
             settings["teacher"].pop(key)
         is_forced = run.start in ("data", "teacher", "evaluate")
         file = folder / EVALUATION_FILE
-        if evaluation_holds(run, file, settings, is_forced=is_forced):
-            return
-        set_aside_evaluation(run, file, folder / PREDICTIONS_FILE)
         answers = folder / ANSWERS_FILE
         begun, wish = folder / ASKING_FILE, json.dumps(settings, sort_keys=True)
+        asked = (*trace_files(answers), begun)
+        if keep_evaluation(run, file, settings, is_forced=is_forced):
+            self._drop_replaced(asked)
+            return
+        set_aside_evaluation(run, file, folder / PREDICTIONS_FILE)
         is_begun = not is_forced and begun.exists() and begun.read_text() == wish
         if not run.on_main(lambda: is_begun):
             if run.process.is_main_process:
                 folder.mkdir(parents=True, exist_ok=True)
-                for old in filter(Path.exists, (*trace_files(answers), begun)):
+                for old in filter(Path.exists, asked):
                     run.old.take(old)
                 write_text(begun, wish)
             self.asker.warm_up(run, path)
         summary = self.asker.ask_together(run, path, answers, 0.0, samples=1, limit=limit)
         if run.process.is_main_process:
             self._measure(answers, folder / PREDICTIONS_FILE, settings, summary)
-            for old in (*trace_files(answers), begun):
-                run.old.drop_replaced(old)
+        self._drop_replaced(asked)
+
+    def _drop_replaced(self, paths: Iterable[Path]) -> None:
+        """Removes what stood at these paths and is replaced."""
+        if self.run.process.is_main_process:
+            for path in paths:
+                self.run.old.drop_replaced(path)
 
     def _measure(
         self, answers: Path, output: Path, settings: dict[str, Any], summary: GenerateSummary
