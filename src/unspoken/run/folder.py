@@ -173,22 +173,24 @@ class RunFolder:
         why = "" if known is None else self._why_again(stage, known, settings, damage)
         if known is not None and not why:
             self._say(f"{title}: {_progress(known)}")
-            if known.is_done:  # what a kill left
-                self.old.drop_replaced(folder)
-            return known
+            return self._keep(folder, known)
         is_same = known is not None and not changes(known.settings, settings)  # forced, or damaged
         begins += self._make_place(stage, folder, why)
         if not is_same and not self.is_forced(stage) and not folder.exists():
             known = self._find_elsewhere(stage, folder, kind, settings)
             why = damage(known) if known is not None and known.is_done else ""
             if known is not None and not why:
-                if known.is_done:
-                    self.old.drop_replaced(folder)
-                return known
+                return self._keep(folder, known)
             begins += self._make_place(stage, folder, why)
             self._tell_of_others(stage, folder, kind, settings)
         self._say(f"{title}: {begins}")
         return None
+
+    def _keep(self, folder: Path, known: Record) -> Record:
+        """The record of a stage that still holds; what a done one replaced goes."""
+        if known.is_done:
+            self.old.drop_replaced(folder)
+        return known
 
     def _why_again(
         self,
