@@ -13,7 +13,7 @@ import pytest
 
 from helpers.recipes import tiny_recipe
 from helpers.slurm import fakes  # noqa: F401
-from unspoken.common.errors import DataError, OutputExistsError
+from unspoken.common.errors import DataError, OutputExistsError, SettingError
 from unspoken.launch.slurm.options import SlurmOptions
 from unspoken.launch.slurm.render import SlurmLaunch, working_directory
 from unspoken.launch.slurm.submit import SlurmError, launch_folder, status_lines, submit
@@ -82,6 +82,15 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, launch: SlurmL
     with pytest.raises(OutputExistsError, match="not a run folder"):
         submit(launch, tmp_path / "recipe.yaml")
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["notes.txt"]
+
+
+def test_a_file_where_the_run_folder_should_be_is_refused(
+    tmp_path: Path, launch: SlurmLaunch
+) -> None:
+    """In the words of unspoken run."""
+    (tmp_path / "run").write_text("mine")
+    with pytest.raises(SettingError, match=r"^output: found .*run, a file; needed: a folder"):
+        submit(launch, tmp_path / "recipe.yaml")
 
 
 @pytest.mark.integration

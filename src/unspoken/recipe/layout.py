@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from unspoken.common.errors import OutputExistsError, SettingError, setting
+from unspoken.common.places import require_folder_place
 
 #: Stages in their order; a run can be begun anew from each of them.
 STAGES = (
@@ -192,12 +193,10 @@ def require_run_folder(folder: Path) -> None:
     """Checks that a folder is a run's, or may become one.
 
     Raises:
-        OutputExistsError: it is a file, or holds files of something else.
+        SettingError: it is a file, or below one.
+        OutputExistsError: it holds files of something else.
     """
-    if folder.exists() and not folder.is_dir():
-        raise OutputExistsError(
-            f"{folder}: found a file; needed: a folder; choose another with output=FOLDER"
-        )
+    require_folder_place(folder)
     # folders alone are left by a run that could not write its first file
     others = (
         path

@@ -77,7 +77,7 @@ class RunFolder:
 
         Raises:
             OutputExistsError: the folder holds files that are no run.
-            SettingError: there is no such stage.
+            SettingError: there is no such stage, or a file stands where the folder should.
         """
         if start is not None and start not in STAGES:
             raise SettingError(

@@ -45,7 +45,7 @@ def submit(launch: SlurmLaunch, recipe_file: Path) -> list[tuple[str, str]]:
         recipe_file: is copied beside the scripts, so what a job reads does not change any more.
 
     Raises:
-        RecipeError: an option cannot be used.
+        RecipeError: an option cannot be used, or a file stands where the run folder should.
         SlurmError: no sbatch here, it refuses a script, or jobs of this run are there already.
         OutputExistsError: the run folder holds files that are no run, or another launch is there.
         DataError: the run is being launched at this moment.
