@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from unspoken.common.errors import OutputExistsError, SettingError, setting
+from unspoken.common.numbered import numbered
 from unspoken.common.places import require_folder_place
 
 #: Stages in their order; a run can be begun anew from each of them.
@@ -139,18 +140,13 @@ def checkpoint_folder(training: Path, step: int) -> Path:
 def checkpoint_step(folder: Path) -> int | None:
     """The step of a checkpoint's folder; None where its name is not that of a checkpoint."""
     number = folder.name.removeprefix(_CHECKPOINT)
-    is_checkpoint = folder.name.startswith(_CHECKPOINT) and number.isdigit()
+    is_checkpoint = folder.name.startswith(_CHECKPOINT) and number.isdecimal()
     return int(number) if is_checkpoint else None
 
 
 def checkpoints_in(training: Path) -> list[Path]:
     """The checkpoints of a training, oldest first."""
-    numbered = {
-        step: path
-        for path in training.glob(f"{_CHECKPOINT}*")
-        if (step := checkpoint_step(path)) is not None
-    }
-    return [numbered[step] for step in sorted(numbered)]
+    return list(numbered(training, _CHECKPOINT).values())
 
 
 def require_run(folder: Path) -> None:

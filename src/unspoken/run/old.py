@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from unspoken.common.files import clean, move, remove
+from unspoken.common.numbered import next_numbered, numbered
 from unspoken.recipe.layout import OLD
 
 _REPLACED = "replaced-"
@@ -27,8 +28,13 @@ class OldFolder:
         self._own: dict[str, Path] = {}
 
     def places(self, path: Path) -> list[Path]:
-        """Where a file or folder of the run may stand that was set aside, the newest first."""
-        return [folder / path.relative_to(self._run) for folder in self._folders(_REPLACED, "")]
+        """Where a file or folder of the run may stand that was set aside.
+
+        First what is to be replaced, then what is kept, the newest of each first.
+        """
+        replaced, kept = numbered(self.path, _REPLACED).values(), numbered(self.path).values()
+        folders = [*reversed(replaced), *reversed(kept)]
+        return [folder / path.relative_to(self._run) for folder in folders]
 
     def take(self, path: Path, *, keep: bool = False) -> str:
         """Moves a file or folder of the run here; returns what is said of it.
@@ -39,38 +45,20 @@ class OldFolder:
         """
         prefix = _REPLACED if self._replace and not keep else ""
         if prefix not in self._own:
-            newest = next(iter(self._folders(prefix)), None)
-            number = _number(newest, prefix) or 0 if newest is not None else 0
-            self._own[prefix] = self.path / f"{prefix}{number + 1}"
+            self._own[prefix] = next_numbered(self.path, prefix)
         target = self._own[prefix] / path.relative_to(self._run)
         move(path, target)
         return f"is kept in {target}{' until this is done' if prefix else ''}"
 
     def drop_replaced(self, path: Path) -> None:
         """Removes what stood at `path` and is replaced now, where the user asked for that."""
-        for folder in self._folders(_REPLACED):
+        for folder in numbered(self.path, _REPLACED).values():
             old = folder / path.relative_to(self._run)
             if old.parent.is_dir():
                 clean(old.parent)  # what a kill left of this
             if self._replace:
                 remove(old)
             _remove_empty(old.parent, self.path)
-
-    def _folders(self, *prefixes: str) -> list[Path]:
-        """The numbered folders here, those of the first prefix first, the newest first."""
-        there = list(self.path.glob("*"))
-        return [
-            folder
-            for prefix in prefixes
-            for folder in sorted(there, key=lambda one: _number(one, prefix) or 0, reverse=True)
-            if _number(folder, prefix) is not None
-        ]
-
-
-def _number(folder: Path, prefix: str) -> int | None:
-    """The number in a name; None for another name."""
-    number = folder.name.removeprefix(prefix)
-    return int(number) if folder.name.startswith(prefix) and number.isdecimal() else None
 
 
 def _remove_empty(folder: Path, last: Path) -> None:

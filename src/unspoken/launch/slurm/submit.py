@@ -19,6 +19,7 @@ from unspoken.common.errors import OutputExistsError, UnspokenError, setting
 from unspoken.common.files import write_text
 from unspoken.common.interrupt import StopRequest
 from unspoken.common.locks import locked
+from unspoken.common.numbered import next_numbered, numbered
 from unspoken.launch.slurm.render import Script, SlurmLaunch, render_scripts, working_directory
 from unspoken.recipe import Recipe, dump_recipe
 from unspoken.recipe.layout import RECIPE_FILE, require_run_folder
@@ -33,8 +34,7 @@ class SlurmError(UnspokenError):
 
 def launch_folder(recipe: Recipe) -> Path:
     """The folder of the next launch of a run; not made yet."""
-    taken = [int(path.name) for path in _launches(recipe)]
-    return _launches_folder(recipe) / str(max(taken, default=0) + 1)
+    return next_numbered(_launches_folder(recipe))
 
 
 def submit(launch: SlurmLaunch, recipe_file: Path) -> list[tuple[str, str]]:
@@ -154,8 +154,7 @@ def _launches_folder(recipe: Recipe) -> Path:
 
 def _launches(recipe: Recipe) -> list[Path]:
     """The folders of earlier launches, in their order."""
-    found = _launches_folder(recipe).glob("[0-9]*")
-    return sorted((path for path in found if path.name.isdigit()), key=lambda path: int(path.name))
+    return list(numbered(_launches_folder(recipe)).values())
 
 
 def _jobs_of(launch: Path) -> tuple[SubmittedJob, ...]:

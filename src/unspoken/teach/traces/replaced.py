@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from unspoken.common.files import move
+from unspoken.common.numbered import next_numbered, numbered
 from unspoken.teach.traces.settings import settings_path, unanswered_path
 
 logger = logging.getLogger(__name__)
@@ -40,8 +41,7 @@ def replaced_folder(output: Path) -> Path:
 
 def set_aside(output: Path) -> None:
     """Moves traces and what is beside them away; the settings last, for they are read first."""
-    numbers = [int(folder.name) for folder in _numbered(output)]
-    folder = replaced_folder(output) / str(max(numbers, default=0) + 1)
+    folder = next_numbered(replaced_folder(output))
     folder.mkdir(parents=True)
     for path in (output, unanswered_path(output), settings_path(output)):
         if path.exists():
@@ -58,20 +58,16 @@ def drop_replaced(output: Path) -> None:
 
 def _bring_back(output: Path) -> None:
     """Moves the newest traces back, where no new one and nothing that was charged is there."""
-    folders = _numbered(output)
+    folders = numbered(replaced_folder(output))
     if not folders or unanswered_path(output).exists() or _has_record(output):
         return
-    newest = max(folders, key=lambda folder: int(folder.name))
+    newest = folders[max(folders)]
     for path in (settings_path(output), unanswered_path(output), output):
         if (newest / path.name).exists():
             (newest / path.name).replace(path)
     shutil.rmtree(newest, ignore_errors=True)
     if len(folders) == 1:
         drop_replaced(output)
-
-
-def _numbered(output: Path) -> list[Path]:
-    return [one for one in replaced_folder(output).glob("*") if one.name.isdecimal()]
 
 
 def _has_record(output: Path) -> bool:
