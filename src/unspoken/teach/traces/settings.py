@@ -57,8 +57,19 @@ class Selection:
         return self
 
     def plan(self, num_questions: int) -> TracePlan:
-        """What is to be answered of so many questions."""
-        left = max(0, num_questions - self.start_index)
+        """What is to be answered of so many questions.
+
+        Raises:
+            SettingError: the first one is behind the last of them.
+        """
+        if self.start_index and self.start_index >= num_questions:
+            raise SettingError(
+                "start_index",
+                found=str(self.start_index),
+                needed=f"below {num_questions:,}, the number of questions",
+                remedy="lower it",
+            )
+        left = num_questions - self.start_index
         total = left if self.num_samples is None else min(self.num_samples, left)
         return TracePlan(self.start_index, total, self.samples_per_question, self.shard)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from unspoken.common.errors import DataError, OutputExistsError, SettingError, setting
+from unspoken.common.errors import DataError, OutputExistsError, setting
 from unspoken.common.files import AnyPath
 from unspoken.common.interrupt import StopRequest
 from unspoken.common.locks import locked
@@ -133,19 +133,7 @@ def generate_traces(
     writer = make_prompt_writer(engine.style, system_prompt, few_shot, choices)
     sampling = replace(sampling or Sampling(), stop=writer.stop)
     sampling.require_samples(samples_per_question, "samples_per_question")
-    if isinstance(questions, str) or not isinstance(questions, Sequence):
-        questions = read_questions_from(questions)
-    where = place_of(questions)
-    _require_choices(questions, choices, where)
-    indices = index_ids(questions, where)
-    records = {name: (index, questions[index]) for name, index in indices.items()}
-    if start_index and start_index >= len(records):
-        raise SettingError(
-            "start_index",
-            found=str(start_index),
-            needed=f"below {len(records):,}, the number of questions",
-            remedy="lower it",
-        )
+    records, where = _read_records(questions, choices)
     plan = selection.plan(len(records))
     requests = _make_requests(records, plan, writer, sampling, where)
     settings = list_settings(engine, writer, sampling)
@@ -161,6 +149,22 @@ def generate_traces(
         if not done.num_missing:
             drop_replaced(path)
         return done
+
+
+def _read_records(
+    questions: AnyPath | Sequence[Mapping[str, Any]], choices: Sequence[str] | None
+) -> tuple[dict[str, tuple[int, Mapping[str, Any]]], Callable[[int], str]]:
+    """Number and record of each question by its id, and where the question of a number stands.
+
+    Raises:
+        DataError: they cannot be read, two have one id, or a gold answer is none of the choices.
+    """
+    if isinstance(questions, str) or not isinstance(questions, Sequence):
+        questions = read_questions_from(questions)
+    where = place_of(questions)
+    _require_choices(questions, choices, where)
+    indices = index_ids(questions, where)
+    return {name: (index, questions[index]) for name, index in indices.items()}, where
 
 
 def _count_done(
