@@ -132,16 +132,7 @@ class StepwiseInternalization:
         self.recipe = recipe = resolve_precision(recipe, width)
         self.settings, self.folder, self.train = recipe.train, folder, train
         self.progress, self.watch = progress, watch or (lambda moment, state: None)
-        self._threads_before = torch.get_num_threads()
-        if recipe.train.threads:  # until the run ends
-            torch.set_num_threads(recipe.train.threads)
-        folder.mkdir(parents=True, exist_ok=True)
-        self.processes = start_processes(recipe, folder)
-        self.accelerator = self.processes.accelerator
-        self.freed = FreedMemory() if self.accelerator.device.type == "cpu" else None
-        self.by_onednn = takes_onednn(recipe.train.precision, width)
-        start_trackers(self.accelerator, recipe)
-        self.stop = StopRequest(is_launched=read_world().is_launched)
+        self._start_process(width)
         require_fit(
             recipe,
             model,
@@ -169,11 +160,7 @@ class StepwiseInternalization:
             data=recipe.data,
             data_sha256=data_sha256,
         )
-        self.recovery = None
-        if recipe.schedule.measures:
-            self._require_way_back()
-            measured = measured_examples(recipe, valid, train, tokenizer, template)
-            self.recovery = Recovery(recipe, self.processes, measured)
+        self.recovery = self._make_recovery(valid, tokenizer, template)
         self.validation = Validation(
             self.checkpoints, recipe, valid, self.removal, stopping=lambda: self.stop.requested
         )
@@ -182,14 +169,42 @@ class StepwiseInternalization:
         with self._room_told("before its first step"):
             self._wrap(model)
 
-    def _require_way_back(self) -> None:
-        """Raises a RecipeError where weights cannot be put back while training goes on."""
+    def _start_process(self, width: int | None) -> None:
+        """Threads, products, memory, signals and trackers of this process, and what it shares.
+
+        Args:
+            width: features of the model's hidden states; None where they are not known.
+        """
+        settings = self.settings
+        self._threads_before = torch.get_num_threads()
+        if settings.threads:  # until the run ends
+            torch.set_num_threads(settings.threads)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.processes = start_processes(self.recipe, self.folder)
+        self.accelerator = self.processes.accelerator
+        self.freed = FreedMemory() if self.accelerator.device.type == "cpu" else None
+        self.by_onednn = takes_onednn(settings.precision, width)
+        start_trackers(self.accelerator, self.recipe)
+        self.stop = StopRequest(is_launched=read_world().is_launched)
+
+    def _make_recovery(
+        self, valid: Sequence[Example], tokenizer: PreTrainedTokenizerBase, template: Template
+    ) -> Recovery | None:
+        """What measures each level, where the schedule asks for it.
+
+        Raises:
+            RecipeError: weights cannot be put back while training goes on.
+        """
+        if not self.recipe.schedule.measures:
+            return None
         if self.processes.way == "zero":
             raise RecipeError(
                 f"{setting('schedule.removal')}: adaptive: found DeepSpeed, under which weights "
                 "cannot be put back in the middle of a run; needed: another way, such as "
                 f"configs/fsdp2.yaml, or {setting('schedule.loss_below', 0.06)}, which only holds"
             )
+        measured = measured_examples(self.recipe, valid, self.train, tokenizer, template)
+        return Recovery(self.recipe, self.processes, measured)
 
     def _wrap(self, model: PreTrainedModel | PeftModel) -> None:
         """Loads the last checkpoint's weights and makes the model ready to be called."""
