@@ -278,13 +278,6 @@ def transformers_engine(
     _require_style(style, tokenizer, card, teacher_dir)
     if dtype == "auto" and quantization is None:
         dtype = _own_dtype(model)
-    identity = {"teacher": fingerprint(folder), "dtype": dtype, "quantization": quantization}
-    if base is not None:
-        identity["base"] = fingerprint(base)
-    if tokenizer_name is not None:
-        identity["tokenizer"] = _identify(tokenizer_name, revision)
-    if attn_implementation is not None:
-        identity["attn_implementation"] = attn_implementation
 
     def load() -> PreTrainedModel | PeftModel:
         with settings_of(names):
@@ -299,11 +292,25 @@ def transformers_engine(
         if card and style == "trained"
         else None,
         batch_size=batch_size,
-        identity=identity,
+        identity=_identity(model, folder, base, dtype, tokenizer_name),
     )
 
 
-def _identify(tokenizer: str, revision: str | None) -> str:
+def _identity(
+    model: recipe.Model, folder: Path, base: Path | None, dtype: str, tokenizer_name: str | None
+) -> dict[str, Any]:
+    """What tells one way of asking from another; what nobody gave is left out, as it always was."""
+    found = {"teacher": fingerprint(folder), "dtype": dtype, "quantization": model.quantization}
+    if base is not None:
+        found["base"] = fingerprint(base)
+    if tokenizer_name is not None:
+        found["tokenizer"] = _identify_tokenizer(tokenizer_name, model.revision)
+    if model.attn_implementation is not None:
+        found["attn_implementation"] = model.attn_implementation
+    return found
+
+
+def _identify_tokenizer(tokenizer: str, revision: str | None) -> str:
     """What tells a tokenizer from another one."""
     if is_local(tokenizer):
         return fingerprint(Path(tokenizer))
