@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from helpers.paths import ROOT
+from helpers.recipes import tiny_recipe
 from unspoken.cli.main import main
+from unspoken.recipe import dump_recipe
 
 
 def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
@@ -229,6 +231,30 @@ def test_a_mistyped_path_is_guessed(
     (run / "predictions.jsonl").write_text(GOOD)
     monkeypatch.chdir(tmp_path)
     assert "did you mean runs/mine" in fails(capsys, *typed.split())
+
+
+@pytest.mark.parametrize(
+    ("verb", "flags"),
+    [
+        (["run"], []),
+        (["check"], []),
+        (["shard"], ["--prepare"]),
+        (["shard"], ["--shard", "1/2"]),
+        (["shard"], ["--merge", "2"]),
+        (["launch", "slurm"], ["--time", "10", "--dry_run"]),
+        (["launch", "slurm"], ["--status"]),
+    ],
+)
+def test_what_works_in_a_run_folder_that_was_moved_asks_where_to_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: list[str], flags: list[str]
+) -> None:
+    """check found nothing wrong, and jobs went on in the old place."""
+    moved = tmp_path / "moved" / "recipe.yaml"
+    moved.parent.mkdir()
+    moved.write_text(dump_recipe(tiny_recipe(tmp_path / "run", teacher={"engine": "worked"})))
+    (moved.parent / "environment.json").write_text("{}")
+    assert f"give output={moved.parent} to go on there" in fails(capsys, *verb, moved, *flags)
+    assert not (tmp_path / "run").exists()
 
 
 def test_score_judges_without_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

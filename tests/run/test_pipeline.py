@@ -27,11 +27,11 @@ from unspoken.common.errors import (
 from unspoken.common.locks import locked
 from unspoken.measure.latency import Taken
 from unspoken.models.load import load_tokenizer
-from unspoken.recipe import Model, dump_recipe, load_recipe, recipe_from
+from unspoken.recipe import Model, dump_recipe, load_recipe, load_to_run, recipe_from
 from unspoken.recipe.layout import require_run_folder
-from unspoken.recipe.load import require_own_folder
 from unspoken.recipe.records import Latency
 from unspoken.report.show.summary import summary_lines
+from unspoken.run.api import run as run_api
 from unspoken.run.run import run_recipe
 
 pytestmark = pytest.mark.integration
@@ -656,13 +656,14 @@ def test_the_recipe_of_a_folder_that_was_moved_says_where_it_lies(tmp_path: Path
     moved = tmp_path / "moved" / "recipe.yaml"
     moved.parent.mkdir()
     moved.write_text(dump_recipe(recipe))
-    require_own_folder(moved, recipe)  # a recipe alone is no run
+    assert load_to_run(moved) == recipe  # a recipe alone is no run
     (moved.parent / "environment.json").write_text("{}")
-    with pytest.raises(RecipeError, match=r"its output is .*run; .* give output=.*moved to go on"):
-        require_own_folder(moved, recipe)
-    require_own_folder(moved, recipe, [f"output={tmp_path / 'run'}"])
+    for load in (load_to_run, run_api):
+        with pytest.raises(RecipeError, match=r"its output is .*run; .* give output=.*moved to go"):
+            load(moved)
+    load_to_run(moved, [f"output={tmp_path / 'run'}"])
     moved.rename(tmp_path / "mine.yaml")
-    require_own_folder(tmp_path / "mine.yaml", recipe)
+    load_to_run(tmp_path / "mine.yaml")
 
 
 def test_a_missing_model_of_a_stage_is_no_wrong_path(tmp_path: Path) -> None:

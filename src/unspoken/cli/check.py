@@ -19,9 +19,9 @@ def check(recipe: Path, *overrides: str) -> None:
     overrides
         section.key=value, such as train.batch_size=16
     """
-    from unspoken.recipe import load_recipe
+    from unspoken.recipe import load_to_run
 
-    loaded = load_recipe(recipe, overrides)
+    loaded = load_to_run(recipe, overrides)
     silence_libraries()
     from unspoken.check.recipe import check_recipe
 

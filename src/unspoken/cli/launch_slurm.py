@@ -49,11 +49,11 @@ def slurm(
     from unspoken.common.machine import command_line
     from unspoken.launch.slurm.render import SlurmLaunch, render_scripts, working_directory
     from unspoken.launch.slurm.submit import launch_folder, status_lines, submit, waiting_for
-    from unspoken.recipe import load_recipe
+    from unspoken.recipe import load_to_run
     from unspoken.recipe.shipped import find_config, find_recipe
 
     recipe = find_recipe(recipe)
-    loaded = load_recipe(recipe, overrides)
+    loaded = load_to_run(recipe, overrides)
     if options.config_file is not None:
         options = replace(options, config_file=find_config(options.config_file))
     if status:

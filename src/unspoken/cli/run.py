@@ -33,9 +33,6 @@ def run(
         run again from this stage on: data, teacher, generate, vet, distil, internalize, baselines,
         frontier, evaluate, latency or report
     """
-    from unspoken.recipe import load_recipe
-    from unspoken.recipe.load import require_own_folder
+    from unspoken.recipe import load_to_run
 
-    loaded = load_recipe(recipe, overrides)
-    require_own_folder(recipe, loaded, overrides)
-    run_and_report(loaded, overwrite=overwrite, start=start)
+    run_and_report(load_to_run(recipe, overrides), overwrite=overwrite, start=start)

@@ -48,9 +48,9 @@ def shard(
     for name, count in {"merge": merge, "at_once": at_once}.items():
         if count is not None and count < 1:
             raise SettingError(name, found=count, needed="at least 1", remedy="correct it")
-    from unspoken.recipe import load_recipe
+    from unspoken.recipe import load_to_run
 
-    loaded = load_recipe(recipe, overrides)
+    loaded = load_to_run(recipe, overrides)
     part = parse_shard(shard)
     silence_libraries()
     from unspoken.run import shards

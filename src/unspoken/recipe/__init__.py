@@ -7,7 +7,7 @@ Precedence: defaults < recipe file < `section.key=value` overrides. Unknown keys
 the nearest known key suggested: an option that is silently ignored costs a night.
 """
 
-from unspoken.recipe.load import dump_recipe, load_recipe, load_values, recipe_from
+from unspoken.recipe.load import dump_recipe, load_recipe, load_to_run, load_values, recipe_from
 from unspoken.recipe.merge import parse_override
 from unspoken.recipe.sections import (
     Baselines,
@@ -37,6 +37,7 @@ __all__ = [
     "Vet",
     "dump_recipe",
     "load_recipe",
+    "load_to_run",
     "load_values",
     "parse_override",
     "recipe_from",

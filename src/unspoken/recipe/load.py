@@ -39,27 +39,27 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     return recipe_from(values, overrides, where=str(path), nodes=nodes)
 
 
-def require_own_folder(path: str | Path, recipe: Recipe, overrides: Sequence[str] = ()) -> None:
-    """Checks that the recipe of a run folder runs there: a folder that was moved says otherwise.
+def load_to_run(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """`load_recipe`, for what works in the recipe's run folder, or says what would happen there.
 
     Args:
-        path: of the recipe.
-        recipe: loaded from it.
+        path: of the file, or the name of a recipe that comes with unspoken.
         overrides: over it; an output among them is what the user wants.
 
     Raises:
-        RecipeError: it lies in another run folder than its output, and none was given.
+        RecipeError: as of `load_recipe`; or the file lies in another run folder than its output,
+            where one was moved or copied, and no output was given.
     """
-    path = Path(path)
+    recipe, path = load_recipe(path, overrides), Path(path)
     asked = any(one.startswith("output=") for one in overrides)
-    if asked or path.name != RECIPE_FILE or not has_begun(path.parent):
-        return
-    if path.parent.resolve() != recipe.folder.resolve():
+    is_of_run = path.name == RECIPE_FILE and has_begun(path.parent)
+    if is_of_run and not asked and path.parent.resolve() != recipe.folder.resolve():
         raise RecipeError(
             f"{path}: lies in a run folder, but its output is {recipe.folder}; needed: one of the "
             f"two, where a run was moved or copied; give output={path.parent} to go on there, or "
             f"output={recipe.folder}"
         )
+    return recipe
 
 
 def load_values(path: str | Path) -> tuple[dict[str, Any], yaml.Node | None]:

@@ -14,7 +14,7 @@ from unspoken.measure.ask import LoadedModel
 from unspoken.models.adapter import is_adapter
 from unspoken.models.card import ModelCard
 from unspoken.models.template import Template
-from unspoken.recipe import Recipe, load_recipe, recipe_from
+from unspoken.recipe import Recipe, load_to_run, recipe_from
 from unspoken.recipe.choices import make_labels
 from unspoken.recipe.defaults import (
     ACCUMULATION,
@@ -209,7 +209,7 @@ def run(
     elif isinstance(recipe, Mapping):
         loaded = recipe_from(dict(recipe), overrides)
     else:
-        loaded = load_recipe(recipe, overrides)
+        loaded = load_to_run(recipe, overrides)
     main = INTERNALIZED if loaded.internalize else DISTILLED
     return _run(loaded, main, start=start, overwrite=overwrite, progress=progress)
 
