@@ -2,7 +2,7 @@
 
 `unspoken.run` says what the folders are for; `unspoken.recipe.records` what stands in the JSON
 files. Where a recipe has several phases, the folder of each model has one folder per phase inside
-(`phase_folder`), and what is listed below for a training stands in that.
+(`phase_key`), and what is listed below for a training stands in that.
 """
 
 from __future__ import annotations
@@ -114,6 +114,12 @@ def predictions_file(evaluation: Path) -> Path:
 def phase_key(number: int, name: str) -> str:
     """The name of a phase's folder, the first of several being number 0: `1-multiplication`."""
     return f"{number + 1}-{name}"
+
+
+def phase_folders(stage: Path) -> list[Path]:
+    """The folders of phases in a stage's folder, in their order; none where there is one phase."""
+    found = [path for path in stage.glob("*-*") if path.name.partition("-")[0].isdecimal()]
+    return sorted(found, key=lambda path: int(path.name.partition("-")[0]))
 
 
 def level_folder(training: Path, level: str) -> Path:

@@ -110,8 +110,7 @@ def models_of(run: Path) -> list[str]:
 
 def last_phase(place: Path) -> Path:
     """What a folder of a run, such as internalized/ or data/, has of the last phase, or itself."""
-    phases = [path for path in place.glob("[0-9]*-*") if path.name.split("-")[0].isdigit()]
-    return max(phases, key=lambda path: int(path.name.split("-")[0]), default=place)
+    return [place, *layout.phase_folders(place)][-1]
 
 
 def trained_levels(frontier: Path, internalized: TrainingRecord) -> dict[str, TrainingRecord]:

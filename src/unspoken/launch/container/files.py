@@ -77,15 +77,9 @@ def final_model(run: Path) -> Path:
         ContainerError: there is none.
     """
     for stage in (layout.INTERNALIZED, layout.DISTILLED):
-        phases = [
-            path
-            for path in (run / stage).glob(f"*-*/{layout.MODEL}")
-            if path.parts[-2][0].isdigit()
-        ]
-        phases.sort(key=lambda path: int(path.parts[-2].partition("-")[0]))
-        for model in [run / stage / layout.MODEL, *reversed(phases)]:
-            if model.is_dir():
-                return model
+        for folder in (run / stage, *reversed(layout.phase_folders(run / stage))):
+            if (folder / layout.MODEL).is_dir():
+                return folder / layout.MODEL
     raise ContainerError(f"{run}: the run is done, but it left no internalized or distilled model")
 
 
