@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from unspoken.common.errors import DataError
-from unspoken.common.files import sha256, write_folder
+from unspoken.common.files import count_lines, sha256, write_folder
 
 
 def test_the_hash_of_a_file_and_how_much_of_it_was_read(tmp_path: Path) -> None:
@@ -18,6 +18,13 @@ def test_the_hash_of_a_file_and_how_much_of_it_was_read(tmp_path: Path) -> None:
     assert sha256(path, counts.append) == sha256(path) == hashlib.sha256(content).hexdigest()
     assert len(counts) > 1
     assert sum(counts) == len(content)
+
+
+def test_a_torn_last_line_is_not_counted(tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    assert count_lines(path) == 0
+    path.write_text("{}\n{}\n{")
+    assert count_lines(path) == 2
 
 
 def test_a_missing_file_is_named_with_its_setting_where_that_is_known(tmp_path: Path) -> None:

@@ -344,6 +344,14 @@ def sha256(
     return digest.hexdigest()
 
 
+def count_lines(path: Path) -> int:
+    """Whole lines of a file; 0 where there is none."""
+    if not path.is_file():
+        return 0
+    with path.open("rb") as file:
+        return sum(line.endswith(b"\n") for line in file)
+
+
 def read_text(path: Path) -> str | None:
     """The text of a file, or None where there is none.
 

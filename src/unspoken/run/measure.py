@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
+from unspoken.common.files import count_lines
 from unspoken.common.interrupt import end_if_asked
 from unspoken.data.example import read_questions
 from unspoken.measure.evaluate import EvaluateOptions, evaluate_folder
@@ -184,20 +185,12 @@ def keep_evaluation(
         known = Evaluation.read(file)
         if known is None or changes({**known.settings}, settings):
             return False
-        return known.num_questions in (None, _count_lines(predictions_file(file)))
+        return known.num_questions in (None, count_lines(predictions_file(file)))
 
     is_kept = not is_forced and run.on_main(holds)
     if is_kept:
         _drop_replaced(run, file)
     return is_kept
-
-
-def _count_lines(path: Path) -> int:
-    """Whole lines of a file; 0 where there is none."""
-    if not path.is_file():
-        return 0
-    with path.open("rb") as file:
-        return sum(line.endswith(b"\n") for line in file)
 
 
 def set_aside_evaluation(run: RunFolder, file: Path, answers: Path) -> None:

@@ -42,9 +42,3 @@ def iterate_lines(path: Path) -> Iterator[dict[str, Any]]:
                 continue
             if isinstance(record, dict):
                 yield record
-
-
-def count_lines(path: Path) -> int:
-    """Whole lines of a file."""
-    with path.open("rb") as file:
-        return sum(line.endswith(b"\n") for line in file)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unspoken.common.files import count_lines
 from unspoken.recipe import layout
 from unspoken.recipe.records import TracesRecord, VettedRecord
 from unspoken.report.read.costs import charged
-from unspoken.report.read.files import count_lines, iterate_lines
+from unspoken.report.read.files import iterate_lines
 
 #: Reasons of `unspoken.teach.vet` in words; any other is shown as it is, without underscores.
 _WORDS = {
