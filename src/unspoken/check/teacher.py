@@ -27,6 +27,7 @@ from unspoken.recipe import Model, Recipe, Teacher
 from unspoken.recipe.layout import TEACHER
 from unspoken.recipe.plan import Teaching, Training
 from unspoken.recipe.teacher import MAX_NEW_TOKENS, OF_LOCAL_MODEL, split_command
+from unspoken.run.data import require_left_to_ask
 from unspoken.teach.engines import Engine
 from unspoken.teach.engines.make import IN_RECIPE, EngineOptions, connect, make_engine
 from unspoken.teach.engines.openai import DEFAULT_KEY
@@ -75,11 +76,8 @@ def check_teacher(
 def _asking(teacher: Teacher, sample: Sample) -> Asking:
     """The questions that a teacher is asked; raises DataError where none are left for that."""
     total, share = sample.num_train, teacher.num_train or 0
-    if total and total <= share:
-        raise DataError(
-            f"teacher.num_train: found {share}, but there are {total} training examples; needed: "
-            "some that are left for the teacher to be asked; lower it"
-        )
+    if total:
+        require_left_to_ask(total, share)
     # of a task there may be fewer here than the teacher learns from; any of them do then
     questions = list(sample.examples[share:] or sample.examples)
     return Asking(questions, total - share, 0, None, None)

@@ -358,12 +358,21 @@ def _share(train: Path | None, folder: Path, count: int) -> dict[str, Path | Non
             else:
                 record.pop("thought", None)
                 questions.write(json_line(record))
-    if total <= count:
-        raise DataError(
-            f"teacher.num_train: found {count}, but there are {total} training examples; needed: "
-            "some that are left for the teacher to be asked; lower it"
-        )
+    require_left_to_ask(total, count)
     return dict(parts)
+
+
+def require_left_to_ask(num_train: int, num_learned: int) -> None:
+    """Checks that a teacher from scratch does not learn from every example that it could be asked.
+
+    Raises:
+        DataError: it learns from all.
+    """
+    if num_train <= num_learned:
+        raise DataError(
+            f"teacher.num_train: found {num_learned}, but there are {num_train} training examples; "
+            "needed: some that are left for the teacher to be asked; lower it"
+        )
 
 
 def _hold_out(train: Path, folder: Path, count: int, seed: int) -> dict[str, Path | None]:
