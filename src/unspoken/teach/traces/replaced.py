@@ -27,7 +27,7 @@ def keeping_replaced(output: Path) -> Iterator[None]:
         yield
     finally:
         _bring_back(output)
-        if _numbered(output):
+        if numbered(replaced_folder(output)):
             logger.warning(
                 "%s: the traces that it replaces are kept in %s until it is whole",
                 output, replaced_folder(output),
@@ -50,7 +50,7 @@ def set_aside(output: Path) -> None:
 
 def drop_replaced(output: Path) -> None:
     """Removes what was set aside: the new traces are whole."""
-    for folder in _numbered(output):
+    for folder in numbered(replaced_folder(output)).values():
         shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):  # not there, or files of a user's are in it
         replaced_folder(output).rmdir()
