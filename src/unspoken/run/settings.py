@@ -44,11 +44,39 @@ def changes(old: dict[str, Any] | None, new: dict[str, Any]) -> list[str]:
         old: as read from JSON.
         new: as they are now, before they are JSON.
     """
+    now = json.loads(json.dumps(new))
+    idle = _COUNTED_ONCE | (_idle(old) & _idle(now))
     return [
         f"{key}: {_short(one)} -> {_short(other)}"
-        for key, one, other in _pairs(_in_numbers(old), _in_numbers(json.loads(json.dumps(new))))
-        if key not in _COUNTED_ONCE
+        for key, one, other in _pairs(_in_numbers(old), _in_numbers(now))
+        if key not in idle
     ]
+
+
+def _idle(settings: Any) -> set[str]:
+    """The settings of a training that decide nothing there, as the others are.
+
+    How often it validates decides where the best one of several models is chosen, and nothing where
+    there are no validation questions: the last model of a level is then its best. Removal that
+    measures also undoes levels, and keeps those that were validated. Nor does it decide anything
+    where training ends before a first validation would be due: one comes at the end in any case.
+    Which levels are kept is no question where there is but one.
+    """
+    if not isinstance(settings, dict):
+        return set()
+    schedule, train = settings.get("schedule"), settings.get("train")
+    if not isinstance(schedule, dict) or not isinstance(train, dict):
+        return set()
+    idle: set[str] = set()
+    asked = Schedule.model_construct(**schedule)
+    if "valid" not in settings.get("data", {}) and not asked.measures:
+        idle |= {"train.evaluate_every", "train.num_valid"}
+    end = settings.get("num_steps") or train.get("max_steps")
+    if end is not None and train.get("evaluate_every", 0) >= end:
+        idle.add("train.evaluate_every")
+    if asked.removal in ("none", "all"):
+        idle.add("train.level_every")
+    return idle
 
 
 def _in_numbers(settings: Any) -> Any:
