@@ -132,6 +132,7 @@ class RunFolder:
         *,
         begins: str = "running",
         damage: Callable[[Record], str] = lambda record: "",
+        needs: Callable[[], None] = lambda: None,
     ) -> Stage[Record]:
         """The stage in `folder`: done, half done, or new after what was there is set aside.
 
@@ -145,11 +146,15 @@ class RunFolder:
             begins: what is said of a stage that has not begun.
             damage: what of a done stage's files is not as it left them, so that it runs again; it
                 raises where that would cost too much.
+            needs: raises where something that the stage cannot do without is not there; called
+                before anything is set aside, and not for a stage that is done.
         """
         end_if_asked()
         settings = json.loads(json.dumps(settings))
         known = self.on_main(
-            lambda: self._find_or_begin(stage, folder, kind, settings, begins=begins, damage=damage)
+            lambda: self._find_or_begin(
+                stage, folder, kind, settings, begins=begins, damage=damage, needs=needs
+            )
         )
         self.share()
         self.did_something |= known is None or not known.is_done
@@ -164,19 +169,25 @@ class RunFolder:
         *,
         begins: str,
         damage: Callable[[Record], str],
+        needs: Callable[[], None],
     ) -> Record | None:
         """The record that still holds, or None where the stage begins anew."""
         if stage == "distil" and self._resume is not None:
             resume_from(self._resume, folder, settings)
-        title = self._title(stage, folder)
+        title = self.title(stage, folder)
         known = kind.read(folder / STAGE_FILE)
         why = "" if known is None else self._why_again(stage, known, settings, damage)
         if known is not None and not why:
+            if not known.is_done:
+                needs()
             self._say(f"{title}: {_progress(known)}")
             return self._keep(folder, known)
         is_same = known is not None and not changes(known.settings, settings)  # forced, or damaged
+        may_be_elsewhere = not is_same and not self.is_forced(stage)
+        if not (may_be_elsewhere and self._is_done_elsewhere(folder, kind, settings)):
+            needs()
         begins += self._make_place(stage, folder, why)
-        if not is_same and not self.is_forced(stage) and not folder.exists():
+        if may_be_elsewhere and not folder.exists():
             known = self._find_elsewhere(stage, folder, kind, settings)
             why = damage(known) if known is not None and known.is_done else ""
             if known is not None and not why:
@@ -216,11 +227,21 @@ class RunFolder:
             return f"; what was there without a {STAGE_FILE} {kept}"
         return ""
 
+    def _is_done_elsewhere(
+        self, folder: Path, kind: type[Record], settings: dict[str, Any]
+    ) -> bool:
+        """Whether this same stage, done, was set aside or is in the run that the recipe names."""
+        place = self._find_set_aside(folder, kind, settings)
+        record = None if place is None else kind.read(place / STAGE_FILE)
+        if record is not None:
+            return record.is_done
+        return self.source is not None and _has_done(self.source, self.path, folder, kind, settings)
+
     def _find_elsewhere(
         self, stage: str, folder: Path, kind: type[Record], settings: dict[str, Any]
     ) -> Record | None:
         """The record of this same stage set aside or in another run, from where it was brought."""
-        title = self._title(stage, folder)
+        title = self.title(stage, folder)
         place = self._find_set_aside(folder, kind, settings)
         if place is not None:
             known = self._take_back(place, folder, kind)
@@ -232,7 +253,7 @@ class RunFolder:
             return kind.read(folder / STAGE_FILE)
         return None
 
-    def _title(self, stage: str, folder: Path) -> str:
+    def title(self, stage: str, folder: Path) -> str:
         """What a stage is called where several belong to it."""
         name = folder.relative_to(self.path)
         return f"{stage} ({name})" if stage == "baselines" or len(name.parts) > 1 else stage

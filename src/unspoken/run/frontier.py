@@ -20,7 +20,6 @@ from unspoken.common.errors import DataError, SettingError, setting
 from unspoken.common.locks import locked
 from unspoken.data.example import read_questions
 from unspoken.measure.evaluate import evaluate_folder
-from unspoken.models.fingerprint import weights_hash
 from unspoken.parallel.world import join_processes
 from unspoken.recipe.layout import (
     CHOICES_FILE,
@@ -39,10 +38,11 @@ from unspoken.report.read.frontier import Level, read_levels, test_evaluation
 from unspoken.run.data import Splits
 from unspoken.run.folder import RunFolder
 from unspoken.run.latency import time_levels
+from unspoken.run.left_models import left_weights
 from unspoken.run.measure import (
     asking_options,
     asking_settings,
-    keep_evaluation,
+    is_to_be_asked,
     model_in,
     set_aside_evaluation,
     write_evaluation,
@@ -158,7 +158,7 @@ def measure_level(
         file = test_evaluation(folder, level.model)
         answers = file.with_name(PREDICTIONS_FILE)
     settings = {
-        "model_sha256": run.on_main(lambda: weights_hash(level.model)),
+        "model_sha256": run.on_main(lambda: left_weights(level.model)),
         "split": split,
         "data_sha256": splits.hashes[split],
         "evaluate": asking_settings(frontier.recipe),
@@ -166,7 +166,7 @@ def measure_level(
     if level.num_steps is None:  # what run the level is from; a trained model says it itself
         source = TrainingRecord.read(run.path / frontier.source / STAGE_FILE)
         settings["training_sha256"] = None if source is None else source.model_sha256
-    if keep_evaluation(run, file, settings):
+    if not is_to_be_asked(run, file, settings, level.model):
         return
     set_aside_evaluation(run, file, answers)
     metrics = evaluate_folder(

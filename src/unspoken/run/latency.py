@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +27,7 @@ from unspoken.recipe.sections import TemplateName
 from unspoken.report.read.frontier import Level
 from unspoken.run.data import Splits
 from unspoken.run.folder import RunFolder
+from unspoken.run.left_models import find_model
 from unspoken.run.measure import model_in, untrained_limit
 from unspoken.run.settings import changes
 
@@ -79,7 +80,7 @@ def time_levels(
 
     if frontier.recipe.evaluate.num_latency:
         settings = {name: one.settings for name, one in evaluated.items()}
-        place = _Place(run.path / frontier.folder, str(frontier.folder), questions, {})
+        place = _Place(run.path / frontier.folder, str(frontier.folder), questions, places, {})
         _time(run, place, frontier.recipe, settings, load, progress=progress)
 
 
@@ -98,19 +99,25 @@ def _time_phase(
         return _load_as_evaluated(run, models[name], examples)
 
     evaluated = run.on_main(lambda: _evaluated(run, models))
-    place = _Place(run.path / LATENCY / phase.key, phase.key, questions, _not_timed(planned))
+    folders = {
+        name: run.path / one.folder / MODEL for name, one in models.items() if name != UNTRAINED
+    }
+    not_timed = _not_timed(planned)
+    place = _Place(run.path / LATENCY / phase.key, phase.key, questions, folders, not_timed)
     _time(run, place, phase.recipe, evaluated, load, progress=progress)
 
 
 class _Place(NamedTuple):
     """Where some models are timed: the folder of their latency.json, a name, their questions.
 
-    `not_timed` has other models, and why they are not timed.
+    `models` has the folders of those that were trained, `not_timed` others, and why they are not
+    timed.
     """
 
     folder: Path
     name: str
     questions: Path
+    models: dict[str, Path]
     not_timed: dict[str, str]
 
 
@@ -123,7 +130,7 @@ def _time(
     *,
     progress: bool,
 ) -> None:
-    """Times models, if that is not done.
+    """Times models, if that is not done; removed ones keep their times until others are timed.
 
     Args:
         run, recipe, place: of the run, the phase and its models.
@@ -141,6 +148,11 @@ def _time(
         if run.process.is_main_process:  # what a kill left
             run.old.drop_replaced(file)
         return
+    removed = run.on_main(lambda: _removed(run, place, evaluated))
+    evaluated = {name: one for name, one in evaluated.items() if name not in removed}
+    settings["models"] = evaluated
+    if removed and run.on_main(lambda: _holds(run, file, settings)):
+        return
     run.did_something = True
     run.say(f"latency{f' ({place.name})' if place.name else ''}: running")
 
@@ -151,7 +163,7 @@ def _time(
         loaders = {name: functools.partial(load, name, examples) for name in evaluated}
         record = _take_turns(loaders, len(examples), recipe, settings, progress=progress)
         if record is not None:
-            replace(record, not_timed=place.not_timed).write(file)
+            replace(record, not_timed={**place.not_timed, **removed}).write(file)
             run.old.drop_replaced(file)
         return record is None
 
@@ -176,6 +188,13 @@ def _not_timed(planned: Plan) -> dict[str, str]:
         return {}
     engine = teaching.settings.engine
     return {TEACHER: f"whose answers come from engine {engine}, in its own way and at its own time"}
+
+
+def _removed(run: RunFolder, place: _Place, names: Iterable[str]) -> dict[str, str]:
+    """Of these models those that are not there any more, as `_Place.not_timed` has others."""
+    folders = {name: place.models[name] for name in names if name in place.models}
+    gone = [name for name, folder in folders.items() if not find_model(run, folder)]
+    return dict.fromkeys(gone, "whose model was removed")
 
 
 def _holds(run: RunFolder, file: Path, settings: dict[str, Any]) -> bool:
@@ -230,7 +249,7 @@ def _load_as_evaluated(
     recipe, evaluated = one.recipe, Evaluation.read(run.path / one.folder / EVALUATION_FILE)
     dtype = evaluated.dtype if evaluated else None
     if isinstance(one, OnlyMeasured) and one.name == UNTRAINED:
-        limit = untrained_limit(recipe, run.path / one.source / MODEL)
+        limit = untrained_limit(run, recipe, run.path / one.source / MODEL)
         own = recipe.template
         return _load(recipe.model, recipe, examples, dtype, limit=limit, template=own)
     return _load(model_in(run.path / one.folder / MODEL, recipe.model), recipe, examples, dtype)

@@ -15,7 +15,6 @@ from unspoken.common.files import count_lines
 from unspoken.common.interrupt import end_if_asked
 from unspoken.data.example import read_questions
 from unspoken.measure.evaluate import EvaluateOptions, evaluate_folder
-from unspoken.models.adapter import is_adapter
 from unspoken.models.card import ModelCard
 from unspoken.models.fingerprint import fingerprint
 from unspoken.models.local import is_local
@@ -30,6 +29,7 @@ from unspoken.recipe.layout import (
 from unspoken.recipe.records import Evaluation, EvaluationSettings
 from unspoken.run.data import Splits
 from unspoken.run.folder import RunFolder
+from unspoken.run.left_models import find_model, is_gone, require_model, was_adapter
 from unspoken.run.settings import EVALUATE_INCIDENTAL, MODEL_INCIDENTAL, changes
 
 
@@ -64,7 +64,7 @@ def evaluate_stage(
         "evaluate": asking_settings(recipe),
     }
     file, answers = folder / EVALUATION_FILE, folder / PREDICTIONS_FILE
-    if keep_evaluation(run, file, settings):
+    if not is_to_be_asked(run, file, settings, folder / MODEL):
         return
     set_aside_evaluation(run, file, answers)
     metrics = evaluate_folder(
@@ -119,7 +119,7 @@ def evaluate_untrained(
     if splits.measured is None:
         return
     split, path = splits.measured
-    limit, name = untrained_limit(recipe, like), recipe.model.name
+    limit, name = run.on_main(lambda: untrained_limit(run, recipe, like)), recipe.model.name
     settings = {
         "model": recipe.model.model_dump(mode="json", exclude=MODEL_INCIDENTAL),
         "fingerprint": fingerprint(Path(str(name))) if is_local(name) else None,
@@ -149,16 +149,28 @@ def evaluate_untrained(
     write_evaluation(run, file, settings, metrics)
 
 
-def untrained_limit(recipe: Recipe, like: Path) -> int | None:
-    """Tokens that the student may write before any training: as many as the model in `like`."""
+def untrained_limit(run: RunFolder, recipe: Recipe, like: Path) -> int | None:
+    """Tokens that the student may write before any training: as many as the model in `like`.
+
+    Where that was removed, as many as the student was let write before.
+
+    Raises:
+        ModelError: it was removed, and the student has not been asked yet.
+    """
+    if recipe.evaluate.max_new_tokens is not None:
+        return recipe.evaluate.max_new_tokens
+    known = Evaluation.read(run.path / UNTRAINED / EVALUATION_FILE) if is_gone(like) else None
+    if known is not None:
+        return known.settings.get("max_new_tokens")
+    require_model(run, like, "evaluate (untrained) lets the student write as much as it does")
     card = ModelCard.read(like)
-    return recipe.evaluate.max_new_tokens or (card.max_new_tokens if card else None)
+    return card.max_new_tokens if card else None
 
 
 def model_in(folder: Path, settings: Model) -> Model:
     """A model that training wrote, loaded with the recipe's other settings."""
     own = {"name": str(folder), "config": None, "tokenizer": None, "alphabet": None}
-    if not is_adapter(str(folder)):  # an adapter's base is the one that the settings name
+    if not was_adapter(folder):  # an adapter's base is the one that the settings name
         own["revision"] = None
     return settings.model_copy(update={**own, "local_files_only": True})
 
@@ -191,6 +203,30 @@ def keep_evaluation(
     if is_kept:
         _drop_replaced(run, file)
     return is_kept
+
+
+def is_to_be_asked(run: RunFolder, file: Path, settings: dict[str, Any], model: Path) -> bool:
+    """Whether a model of the run is to answer its questions, which it may have done already.
+
+    All processes call this.
+
+    Args:
+        run, file, settings: as in `keep_evaluation`.
+        model: its folder. Where it was removed, answers that hold stay, whatever is wished.
+
+    Raises:
+        ModelError: it was removed, and there are no such answers.
+    """
+    if keep_evaluation(run, file, settings):
+        return False
+    is_there = run.on_main(lambda: find_model(run, model))
+    run.share()
+    name = file.parent.relative_to(run.path)
+    if not is_there and keep_evaluation(run, file, settings, is_forced=False):
+        run.say(f"evaluate ({name}): stays as it is, because {model} is not there any more")
+        return False
+    run.on_main(lambda: require_model(run, model, f"evaluate ({name}) asks it"))
+    return True
 
 
 def set_aside_evaluation(run: RunFolder, file: Path, answers: Path) -> None:

@@ -28,6 +28,7 @@ from unspoken.recipe.plan import Training
 from unspoken.recipe.records import PeakMemory, TrainingRecord, TrainingState
 from unspoken.run.data import Splits
 from unspoken.run.folder import RunFolder
+from unspoken.run.left_models import is_gone, require_model, was_adapter, weights_bytes
 from unspoken.run.measure import evaluate_stage
 from unspoken.run.settings import MEASURING, MODEL_INCIDENTAL, TRAIN_INCIDENTAL
 from unspoken.train.checkpoint import remove_checkpoints
@@ -38,8 +39,6 @@ from unspoken.train.schedule import ALL
 if TYPE_CHECKING:
     from unspoken.train.dataset import CoTDataset
     from unspoken.train.loop import StepwiseInternalization, TrainResult
-
-_WEIGHTS = ("*.safetensors", "*.bin")
 
 
 def train_and_measure(
@@ -117,12 +116,14 @@ def train_stage(
         folder,
         TrainingRecord,
         settings,
-        damage=lambda done: _require_model(done, name, folder),
+        damage=lambda done: _require_whole(done, name, folder),
+        needs=lambda: _require_start(run, name, folder, recipe, started_from),
     )
     record, is_main = stage.done, run.process.is_main_process
     if record is not None:
         if is_main:  # what a kill between "done" and the removal left
             remove_checkpoints(folder)
+            _tell_of_removed(run, folder)
         return record
     with stage.running():
         outcome = _train(
@@ -146,10 +147,31 @@ def train_stage(
     return record
 
 
-def _require_model(record: TrainingRecord, stage: str, folder: Path) -> str:
-    """Refuses a done training whose weights are gone or cut off: another one may take days."""
-    found, needed = _weights_bytes(folder / MODEL), record.model_bytes
-    if found and needed in (None, found):
+def _require_start(
+    run: RunFolder, stage: str, folder: Path, recipe: Recipe, started_from: TrainingRecord | None
+) -> None:
+    """Refuses a training that goes on from a model of this run which is not there any more."""
+    if started_from is not None:
+        start = Path(str(recipe.model.name))
+        require_model(run, start, f"{run.title(stage, folder)} goes on from it")
+
+
+def _tell_of_removed(run: RunFolder, folder: Path) -> None:
+    """Says so where the model of a training that is done was removed."""
+    if is_gone(folder / MODEL):
+        run.say(
+            f"note: {folder / MODEL} is not there any more; what was trained and measured with it "
+            "stays as it is"
+        )
+
+
+def _require_whole(record: TrainingRecord, stage: str, folder: Path) -> str:
+    """Refuses a done training whose weights are cut off: another one may take days.
+
+    Where they were removed, what is left to do may not need them.
+    """
+    found, needed = weights_bytes(folder / MODEL), record.model_bytes
+    if is_gone(folder / MODEL) or (found and needed in (None, found)):
         return ""
     whole = "the weights" if needed is None else f"{needed:,} bytes of weights"
     raise ModelError(
@@ -161,7 +183,7 @@ def _require_model(record: TrainingRecord, stage: str, folder: Path) -> str:
 
 def _as_the_model_needs(run: RunFolder, recipe: Recipe) -> Recipe:
     """The recipe; an adapter is trained on as one, and another template than before is said."""
-    if recipe.lora is None and is_adapter(recipe.model.name):
+    if recipe.lora is None and recipe.model.name and was_adapter(Path(recipe.model.name)):
         recipe = recipe.with_adapter()  # its own settings count
     elif recipe.lora is not None and is_adapter(recipe.model.name):
         require_same_adapter(str(recipe.model.name), recipe.lora)
@@ -304,7 +326,7 @@ def _describe(
         tokens_removed=trainer.checkpoints.tokens_gone(result.state.schedule.removed),
         peak_memory_bytes=PeakMemory(**result.peak_memory_bytes),
         model_sha256=weights_hash(result.folder) if is_main else None,
-        model_bytes=_weights_bytes(result.folder),
+        model_bytes=weights_bytes(result.folder),
         base_bytes=_base_bytes(result.folder),
     )
 
@@ -333,10 +355,6 @@ def _training_settings(
     return values
 
 
-def _weights_bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for pattern in _WEIGHTS for path in folder.glob(pattern))
-
-
 def _base_bytes(folder: Path) -> int | None:
     """The size of the model that an adapter belongs to, where it is on this machine."""
     if not is_adapter(str(folder)):
@@ -344,4 +362,4 @@ def _base_bytes(folder: Path) -> int | None:
     base = Path(base_of(str(folder)))
     if file := find_gguf(base):
         return file.stat().st_size
-    return _weights_bytes(base) if base.is_dir() else None
+    return weights_bytes(base) if base.is_dir() else None

@@ -43,6 +43,7 @@ from unspoken.recipe.records import TracesRecord, TrainingRecord, VettedRecord
 from unspoken.recipe.teacher import MAX_NEW_TOKENS, OF_LOCAL_MODEL
 from unspoken.run.data import Splits, vet_rules
 from unspoken.run.folder import RunFolder, Stage
+from unspoken.run.left_models import require_model
 from unspoken.run.measure import keep_evaluation, set_aside_evaluation, write_evaluation
 from unspoken.run.settings import TEACHER_INCIDENTAL
 from unspoken.teach.engines import Engine
@@ -99,6 +100,11 @@ class Asker:
         """Whether the main process asks the teacher alone."""
         # a server answers several at once; who does not see the shares of others cannot join them
         return self.teacher.engine != "transformers" or has_separate_files()
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether this run trained the teacher."""
+        return self._trained is not None
 
     def settings(self) -> dict[str, Any]:
         """Everything that decides the teacher's words, apart from the questions."""
@@ -278,7 +284,13 @@ class TeacherStages:
             settings,
             begins=begins,
             damage=self._require_traces,
+            needs=self._require_teacher,
         )
+
+    def _require_teacher(self) -> None:
+        """Refuses to ask a teacher that this run trained and that is not there any more."""
+        if self.asker.is_trained:
+            require_model(self.run, self.run.path / TEACHER / MODEL, "generate asks it")
 
     def _require_traces(self, record: TracesRecord) -> str:
         """Refuses traces that are not as they were written: the teacher's time costs money."""

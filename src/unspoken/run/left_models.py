@@ -1,0 +1,94 @@
+"""The models that trainings of a run left: whether they are still there, and what needs them.
+
+A user may remove the model of a stage that is done. Nothing is trained again for that: what is done
+stays done, and the model is asked for where something is left to do with it. The level of removal
+that it was made of holds the same weights, and stands in for it where it was not removed, too.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unspoken.common.errors import ModelError, setting
+from unspoken.common.files import link_folder
+from unspoken.models.adapter import is_adapter
+from unspoken.models.fingerprint import weights_hash
+from unspoken.recipe.layout import (
+    DISTILLED,
+    FRONTIER,
+    INTERNALIZED,
+    OLD,
+    STAGE_FILE,
+    TEACHER,
+    level_folder,
+)
+from unspoken.recipe.records import TrainingRecord
+from unspoken.run.folder import RunFolder
+
+_WEIGHTS = ("*.safetensors", "*.bin")
+_STAGES = {
+    TEACHER: "teacher", DISTILLED: "distil", INTERNALIZED: "internalize", FRONTIER: "frontier",
+}  # fmt: skip
+
+
+def weights_bytes(model: Path) -> int:
+    """The size of the weights in a model folder; 0 where there are none."""
+    return sum(path.stat().st_size for pattern in _WEIGHTS for path in model.glob(pattern))
+
+
+def is_gone(model: Path) -> bool:
+    """Whether a folder has no file of weights; damaged ones are there."""
+    return not any(any(model.glob(pattern)) for pattern in _WEIGHTS)
+
+
+def was_adapter(model: Path) -> bool:
+    """Whether a model folder holds an adapter, or held one before it was removed."""
+    if is_adapter(str(model)) or not is_gone(model):
+        return is_adapter(str(model))
+    record = TrainingRecord.read(model.parent / STAGE_FILE)
+    return record is not None and record.settings.get("lora") is not None
+
+
+def left_weights(model: Path) -> str | None:
+    """The hash of the weights in a model folder, or of those that a training left there."""
+    record = TrainingRecord.read(model.parent / STAGE_FILE) if is_gone(model) else None
+    return weights_hash(model) if record is None else record.model_sha256
+
+
+def find_model(run: RunFolder, model: Path) -> bool:
+    """Whether a model of the run is there; it is put back where its level has the same weights.
+
+    The main process calls this.
+    """
+    if not is_gone(model):
+        return True
+    record = TrainingRecord.read(model.parent / STAGE_FILE)
+    if record is None or record.level is None or record.model_sha256 is None:
+        return False
+    level = level_folder(model.parent, record.level)
+    if is_gone(level) or weights_hash(level) != record.model_sha256:
+        return False
+    link_folder(level, model)
+    run.say(f"{model}: was not there any more; put back from {level}")
+    return True
+
+
+def require_model(run: RunFolder, model: Path, need: str) -> None:
+    """Sees to it that a model of the run is there; the main process calls this.
+
+    Args:
+        run: the run folder.
+        model: its folder in it.
+        need: what needs it, for the error: `internalize goes on from it`.
+
+    Raises:
+        ModelError: it is not there, and nothing that has its weights is.
+    """
+    if find_model(run, model):
+        return
+    stage = _STAGES.get(model.relative_to(run.path).parts[0], "baselines")
+    raise ModelError(
+        f"{model}: is not there any more; needed: the model that training left there, because "
+        f"{need}; put the folder back, or train it again with {setting('from', stage)}, which "
+        f"keeps what is there in {OLD}/"
+    )
