@@ -312,6 +312,41 @@ def test_a_folder_of_tables_is_read_with_what_stands_between_its_names(tmp_path:
         read_questions_from(folder)
 
 
+@pytest.mark.parametrize("name", ["test", "my-test", "valid", "dev.tables", "tables"])
+def test_names_above_a_folder_and_of_one_split_only_do_not_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    folder = tmp_path / "test" / name
+    folder.mkdir(parents=True)
+    (folder / "a.csv").write_text("question,answer\n1,2\n")
+    assert read_questions_from(folder) == [{"question": "1", "answer": "2"}]
+    monkeypatch.chdir(folder)
+    assert read_questions_from(".") == [{"question": "1", "answer": "2"}]
+    (folder / "a.csv").rename(folder / f"{name}.csv")
+    assert read_questions_from(folder) == [{"question": "1", "answer": "2"}]
+
+
+def test_names_in_a_folder_of_tables_tell_the_splits(tmp_path: Path) -> None:
+    folder = tmp_path / "tables"
+    folder.mkdir()
+
+    def ask(split: str) -> list[str]:
+        return [one["question"] for one in read_questions_from(folder, split=split)]
+
+    names = ("a-train.csv", "b training 2.csv", "latest.csv", "test.csv", ".train.csv")
+    for number, name in enumerate(names):
+        (folder / name).write_text(f"question,answer\n{number},2\n")
+    assert (ask("train"), ask("test")) == (["0", "1"], ["3"])
+    assert ask("train[1:]") == ["1"]
+    assert ask("train+test") == ["0", "1", "3"]
+    with pytest.raises(SettingError, match=r"found validation with .*one that it has: train, test"):
+        ask("validation")
+    (folder / "dev" / "train").mkdir(parents=True)  # folders count before files
+    (folder / "dev" / "x.csv").write_text("question,answer\n5,2\n")
+    (folder / "dev" / "train" / "x.csv").write_text("question,answer\n6,2\n")
+    assert (ask("train"), ask("validation")) == (["6"], ["6", "5"])
+
+
 @pytest.mark.parametrize("blank", ["", " ", ";", ";;", ' ;"";'])
 def test_rows_without_any_text_are_none(tmp_path: Path, blank: str) -> None:
     path = tmp_path / "q.csv"

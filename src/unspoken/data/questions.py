@@ -38,6 +38,12 @@ _LONGEST_CELL = 10**8
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 #: A line that a spreadsheet may write before the names.
 _NAMED_SEPARATOR = re.compile(r'"?sep=([,;\t|])"?\s*', re.IGNORECASE)
+#: What names hold that `datasets` takes for those of a split, between signs or digits.
+_SPLIT_WORDS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "dev", "val"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
 #: Around a name: blanks, and signs of no width such as a second byte order mark.
 _UNSEEN = string.whitespace + "\u00a0\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
@@ -371,19 +377,19 @@ def _read_folder(
     import datasets
 
     saved = any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
-    options: dict[str, Any] = {}
     tables = [] if saved else _csv_files(folder)
-    for path in tables:
-        next(_read_csv(path), None)  # a column that stands twice would get another name
-    if tables:  # cells stay the text that they are, as in _read_csv
-        sign, names = _heads_of(tables)
-        as_text = {name: str for name in names if _plain_name(name) in texts}
-        options = {"converters": as_text, "keep_default_na": False, "sep": sign}
+    options = _as_text(tables, texts) if tables else {}
+    kind = str(folder)
+    if tables and subset is None and "+" not in split and not _describes_itself(folder):
+        name = split.partition("[")[0]  # of `train[:100]`
+        chosen = _files_of_split(folder, tables, name)
+        # else names decide, and `datasets` cannot read a folder that is called "."
+        kind, options["data_files"] = "csv", {name: [str(path) for path in chosen]}
     try:
         if saved:
             loaded: Any = datasets.load_from_disk(str(folder))
         else:
-            loaded = datasets.load_dataset(str(folder), subset, split=split, **options)
+            loaded = datasets.load_dataset(kind, subset, split=split, **options)
     except Exception as error:  # which one differs between versions and formats
         raise _cannot_read(
             folder,
@@ -395,10 +401,71 @@ def _read_folder(
     return _number_rows(f"{folder} ({split})", table)
 
 
+def _as_text(tables: Sequence[Path], texts: tuple[str, str]) -> dict[str, Any]:
+    """Options by which `datasets` leaves cells the text that they are, as `_read_csv` does.
+
+    Args:
+        tables: CSV files with the same names in their first lines.
+        texts: names of the columns that count.
+    """
+    for path in tables:
+        next(_read_csv(path), None)  # a column that stands twice would get another name
+    sign, names = _heads_of(tables)
+    as_text = {name: str for name in names if _plain_name(name) in texts}
+    return {"converters": as_text, "keep_default_na": False, "sep": sign}
+
+
 def _csv_files(folder: Path) -> list[Path]:
-    """The CSV files of a folder, where it holds no data of another kind."""
-    files = [path for path in folder.rglob("*") if kind_of_name(path) in _SUFFIXES]
+    """The CSV files of a folder, where it holds no data of another kind; hidden ones left out."""
+    files = sorted(path for path in folder.rglob("*") if kind_of_name(path) in _SUFFIXES)
+    files = [
+        path
+        for path in files
+        if not any(part.startswith((".", "__")) for part in path.relative_to(folder).parts)
+    ]
     return files if {kind_of_name(path) for path in files} == {".csv"} else []
+
+
+def _describes_itself(folder: Path) -> bool:
+    """Whether a folder says, as one on the hub may, which files are of which split."""
+    text = folder / "README.md"
+    has_head = text.is_file() and text.read_bytes().startswith(b"---")
+    return has_head or (folder / ".huggingface.yaml").is_file()
+
+
+def _files_of_split(folder: Path, files: Sequence[Path], split: str) -> list[Path]:
+    """The files of a split, as `datasets` would choose them by the names that stand in a folder.
+
+    Names of folders in it count first, then those of files; where nothing is named after a split,
+    all are of `train`. Files that are all of one split are it whatever is asked for by default:
+    there is nothing else that could be meant.
+
+    Raises:
+        SettingError: there is no such split.
+    """
+    folders = {path: path.relative_to(folder).parts[:-1] for path in files}
+    splits = _splits_by_name(folders) or _splits_by_name({path: (path.name,) for path in files})
+    splits = splits or {"train": list(files)}
+    if split not in splits and split == "train" and len(splits) == 1:
+        return next(iter(splits.values()))
+    if split not in splits:
+        raise SettingError(
+            "split",
+            found=f"{split} with {folder}",
+            needed=f"one that it has: {', '.join(splits)}",
+            remedy="name one",
+        )
+    return splits[split]
+
+
+def _splits_by_name(names: Mapping[Path, Sequence[str]]) -> dict[str, list[Path]]:
+    """Files by the splits that their names hold as words, such as my-test.csv; those of none go."""
+    found: dict[str, list[Path]] = {}
+    for split, words in _SPLIT_WORDS.items():
+        word = re.compile(rf"(^|[-._ 0-9])({'|'.join(words)})($|[-._ 0-9])")
+        of_it = [path for path, parts in names.items() if any(map(word.search, parts))]
+        found |= {split: of_it} if of_it else {}
+    return found
 
 
 def _pick_split(folder: Path, loaded: Any, subset: str | None, split: str) -> Any:
