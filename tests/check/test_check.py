@@ -555,3 +555,26 @@ def test_a_path_of_a_model_that_is_not_there_is_refused(tmp_path: Path) -> None:
     recipe = load_recipe("quickstart", [f"model.name={tmp_path}/none"])
     with pytest.raises(ModelError, match=r"none'?: no such folder"):
         said(recipe)
+
+
+@pytest.mark.parametrize("name", ["./models/studnt", "models/studnt", "some/models/none", "~/none"])
+def test_what_can_only_be_a_path_is_not_looked_for_at_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    from huggingface_hub import constants
+
+    (tmp_path / "models" / "student").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(hub, "hub_answers", lambda: pytest.fail("asked the hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    near = r"did you mean models/student\?" if "studnt" in name else "correct the path"
+    with pytest.raises(ModelError, match=rf"{name}'?: no such folder; {near}"):
+        said(load_recipe("quickstart", [f"model.name={name}"]))
+
+
+def test_a_name_that_the_hub_may_have_is_not_known_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = said(load_recipe("quickstart", ["model.name=models/none"]))
+    assert "model: not known here" in text

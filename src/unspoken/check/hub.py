@@ -13,7 +13,7 @@ from unspoken.check.offline import is_here
 from unspoken.common.errors import ModelError, setting
 from unspoken.models.adapter import is_adapter, model_below
 from unspoken.models.hub import DownloadError, HubUnreachableError, explained
-from unspoken.models.local import is_local
+from unspoken.models.local import is_local, is_path
 from unspoken.recipe import Model, Recipe
 
 #: So long the hub is waited for.
@@ -81,7 +81,7 @@ def _names_hub(recipe: Recipe) -> bool:
     if recipe.teacher is not None and recipe.teacher.model is not None:
         models.append(recipe.teacher.model)
     return any(
-        name and name != "characters" and not is_local(name)
+        name and name != "characters" and not (is_local(name) or is_path(name))
         for model in models
         if not model.local_files_only
         for name in (model.name, model.tokenizer)

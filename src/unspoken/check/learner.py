@@ -14,7 +14,7 @@ from unspoken.common.errors import DataError, ModelError
 from unspoken.data.example import Example
 from unspoken.models.adapter import add_adapter, is_adapter, model_below, read_adapter_config
 from unspoken.models.load import build_empty, load_tokenizer
-from unspoken.models.local import is_local
+from unspoken.models.local import is_local, is_path
 from unspoken.models.template import Template
 from unspoken.recipe import Model, Recipe
 from unspoken.train.dataset import CoTDataset
@@ -58,7 +58,7 @@ def build_learner(recipe: Recipe, sample: Sample) -> Generator[Finding, None, Le
         model, tokenizer = _build_empty(recipe.model, adapter)
     except ModelError as error:
         is_here = adapter is None and is_local(recipe.model.name)
-        if is_here or _is_certain_path(recipe.model.name) or recipe.model.tokenizer == "characters":
+        if is_here or is_path(recipe.model.name) or recipe.model.tokenizer == "characters":
             raise  # another machine would not help
         yield Finding("unknown here", f"model: not known here: {_absence(recipe.model, error)}")
         return None
@@ -89,11 +89,6 @@ def _build_empty(
         settings = model_below(settings).model_copy(update=own)
     tokenizer = load_tokenizer(settings)
     return build_empty(settings, tokenizer), tokenizer
-
-
-def _is_certain_path(name: str | None) -> bool:
-    """Whether no hub and no download that is still to come could have a model of this name."""
-    return bool(name) and str(name).startswith(("/", ".", "~"))
 
 
 def _absence(settings: Model, error: ModelError) -> str:

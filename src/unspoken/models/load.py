@@ -34,6 +34,7 @@ from unspoken.models.files import (
     require_whole,
 )
 from unspoken.models.gguf import find_gguf, from_gguf, model_from_gguf, tokenizer_from_gguf
+from unspoken.models.local import is_path
 from unspoken.models.prepacked import prepack
 from unspoken.models.quantization import nf4, require_bitsandbytes
 from unspoken.models.tokenizer import character_tokenizer
@@ -535,7 +536,7 @@ def _explained(what: str, name: str | None, purpose: Purpose = "train") -> Itera
 
 def _not_loaded(what: str, name: str | None, error: BaseException, purpose: Purpose) -> str:
     place, problem = f"{what} {name!r}", str(error)
-    if name and _is_path(name) and not Path(name).is_dir():
+    if name and is_path(name) and not Path(name).is_dir():
         if (Path(name).parent / STAGE_FILE).is_file():  # a run's own, which no setting names
             return (
                 f"{place}: no such folder; needed: the model that training left in "
@@ -564,10 +565,3 @@ def _not_loaded(what: str, name: str | None, error: BaseException, purpose: Purp
         f"{place} could not be loaded: {first} - needed: a whole Hugging Face model folder or, "
         f"with a network, a name on the hub; correct {setting('model.name')}, or download it again"
     )
-
-
-def _is_path(name: str) -> bool:
-    """Whether a name is meant as a folder here, and not as OWNER/MODEL on the hub."""
-    path = Path(name)
-    parts = path.parts
-    return len(parts) > 2 or name.startswith(".") or (len(parts) == 2 and path.parent.is_dir())

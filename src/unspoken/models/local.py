@@ -16,6 +16,20 @@ def is_local(name: str | Path | None) -> bool:
     return bool(name) and (Path(str(name)).is_dir() or is_gguf(name))
 
 
+def is_path(name: str | None) -> bool:
+    """Whether a model's name can only be meant as a path here, and not as OWNER/MODEL on the hub.
+
+    Examples:
+        >>> [is_path(name) for name in ("./m", "~/m", "/m", "a/b/c", "Qwen/Qwen3-0.6B", "gpt2")]
+        [True, True, True, True, False, False]
+    """
+    path = Path(name or "")
+    parts = path.parts
+    if len(parts) > 2 or str(name).startswith((".", "~", "/")):
+        return True
+    return len(parts) == 2 and path.parent.is_dir()
+
+
 def local_folder(name: str, named: str = "model", *, revision: str | None = None) -> Path:
     """The folder of a model: itself, or where an earlier download of a hub name is kept.
 
