@@ -578,3 +578,30 @@ def test_a_name_that_the_hub_may_have_is_not_known_here(
     monkeypatch.chdir(tmp_path)
     text = said(load_recipe("quickstart", ["model.name=models/none"]))
     assert "model: not known here" in text
+
+
+@pytest.mark.parametrize("answers", [[], ["5"]])
+def test_accuracy_needs_validation_questions_with_answers(
+    tmp_path: Path, answers: list[str]
+) -> None:
+    """As the run does: it counts answers, and a question alone is none."""
+    numbers = range(20)
+    train = [{"question": f"{n} + 1", "thought": f"{n}", "answer": f"{n + 1}"} for n in numbers]
+    valid: list[dict[str, Any]] = [{"question": "70 + 1"}, {"question": "71 + 1"}]
+    valid += [{"question": "72 + 1", "answer": answer} for answer in answers]
+    files = {
+        "train": write(tmp_path / "train.jsonl", train),
+        "valid": write(tmp_path / "valid.jsonl", valid),
+        "test": write(tmp_path / "test.jsonl", [{"question": "80 + 1", "answer": "81"}]),
+    }
+    adaptive = {"removal": "adaptive", "accuracy_above": 0.5}
+    values = tiny_recipe(tmp_path / "run").model_dump(mode="json", exclude_unset=True)
+    own = {"data": {"task": "jsonl", **files}, "schedule": adaptive}
+    recipe = recipe_from({**values, **own})
+    if answers:
+        assert "steps: " in said(recipe)
+        return
+    with pytest.raises(
+        RecipeError, match=r"accuracy_above needs validation questions with answers"
+    ):
+        said(recipe)

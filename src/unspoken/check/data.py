@@ -15,7 +15,7 @@ from typing_extensions import assert_never
 
 from unspoken.common.errors import DataError, settings_of
 from unspoken.common.nearby import path_remedy
-from unspoken.data.example import Example, extract_gold, read_examples
+from unspoken.data.example import Example, extract_gold, read_examples, read_questions
 from unspoken.data.jsonl import read_jsonl
 from unspoken.data.leaks import check_leaks
 from unspoken.recipe import Data, Recipe, Vet
@@ -50,6 +50,8 @@ class Sample:
         note: for people.
         thoughts: whose the examples' thoughts are.
         files: given files whose questions models are asked.
+        num_answered: of the validation questions that a training asks, those with an answer to
+            compare with; None: all of them.
     """
 
     examples: Sequence[Example]
@@ -59,6 +61,7 @@ class Sample:
     note: str
     thoughts: Thoughts = "learned"
     files: tuple[Path, ...] = ()
+    num_answered: int | None = None
 
     @property
     def num_asked(self) -> int | None:
@@ -159,7 +162,16 @@ def _files(recipe: Recipe) -> Sample:
     note += _describe_others(sizes, num_valid)
     thoughts: Thoughts = "learned" if any(one.thought for one in some) else "none"
     count = len(some) - num_held
-    return Sample(some, count, num_valid, num_test, note, thoughts, tuple(asked.values()))
+    answered = _num_answered(asked["valid"], recipe.train.num_valid) if "valid" in asked else None
+    files = tuple(asked.values())
+    return Sample(some, count, num_valid, num_test, note, thoughts, files, answered)
+
+
+def _num_answered(path: Path, limit: int) -> int | None:
+    """How many of the first questions of a file have an answer; None: all, as raw files have."""
+    if kind_of(path) in ("icot", "gsm8k"):
+        return None
+    return sum(bool(one.answer) for one in read_questions(path, limit=limit))
 
 
 def _describe_others(sizes: dict[str, int], num_valid: int) -> str:

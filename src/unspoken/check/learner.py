@@ -131,7 +131,8 @@ def _encode(
         dataset = encode_examples(
             examples, tokenizer=tokenizer, template=template, max_length=recipe.data.max_length
         )
-        require_fit(recipe, model, dataset, num_processes=1, num_valid=sample.num_valid or 0)
+        num_valid = sample.num_valid or 0 if sample.num_answered is None else sample.num_answered
+        require_fit(recipe, model, dataset, num_processes=1, num_valid=num_valid)
         return dataset
 
     if sample.thoughts == "learned":
