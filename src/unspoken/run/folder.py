@@ -188,9 +188,8 @@ class RunFolder:
             needs()
         begins += self._make_place(stage, folder, why)
         if may_be_elsewhere and not folder.exists():
-            known = self._find_elsewhere(stage, folder, kind, settings)
-            why = damage(known) if known is not None and known.is_done else ""
-            if known is not None and not why:
+            known, why = self._find_whole_elsewhere(stage, folder, kind, settings, damage)
+            if known is not None:
                 return self._keep(folder, known)
             begins += self._make_place(stage, folder, why)
             self._tell_of_others(stage, folder, kind, settings)
@@ -236,6 +235,19 @@ class RunFolder:
         if record is not None:
             return record.is_done
         return self.source is not None and _has_done(self.source, self.path, folder, kind, settings)
+
+    def _find_whole_elsewhere(
+        self,
+        stage: str,
+        folder: Path,
+        kind: type[Record],
+        settings: dict[str, Any],
+        damage: Callable[[Record], str],
+    ) -> tuple[Record | None, str]:
+        """The record as `_find_elsewhere` has it; None, and why, where its files are damaged."""
+        known = self._find_elsewhere(stage, folder, kind, settings)
+        why = damage(known) if known is not None and known.is_done else ""
+        return (None if why else known), why
 
     def _find_elsewhere(
         self, stage: str, folder: Path, kind: type[Record], settings: dict[str, Any]
