@@ -84,6 +84,23 @@ def test_easy_tokens_go_in_ever_larger_steps() -> None:
     assert tried(states) == [0, 1, 3, 7, 11, 15, 19, ALL]
 
 
+def test_each_kept_token_may_be_a_little_worse() -> None:
+    """The margin grows with what is kept, and not at the end; a wider one stays."""
+    kept = [104.0 - 5 * removed for removed in range(LONGEST + 1)]
+    search = Search(reference=[0.0] * (LONGEST + 1), kept=kept)
+    settings = schedule(margin=2.5, margin_per_token=0.1, last_margin=0.7)
+    needed = [search.loss_needed(settings, removed) for removed in (0, 10, 19, LONGEST)]
+    assert needed == pytest.approx([10.4, 5.4, 2.5, 0.7])
+    assert replace(search, failures=2).loss_needed(settings, 0) == pytest.approx(15.6)
+    without = schedule(margin=2.5, margin_per_token=0, last_margin=0.7)
+    assert search.loss_needed(without, 0) == 2.5
+    assert replace(search, kept=[]).loss_needed(settings, 0) == 2.5  # a record of before
+    removal = Removal(settings, LONGEST, 1, 99, kept=kept)
+    start = removal.initial()
+    assert RemovalState.from_json(json.loads(json.dumps(asdict(start)))) == start
+    assert start.search is not None and start.search.kept == kept
+
+
 def test_what_recovers_slowly_is_not_followed_by_more() -> None:
     _, states = walk(lambda removed, held: 5.0 - 0.8 * held if held < 6 else 0.0)
     steps = [b - a for a, b in zip(tried(states), tried(states)[1:-1], strict=False)]

@@ -328,6 +328,12 @@ class Schedule(Section):
         description="adaptive: a level has recovered when its validation loss is within so many "
         "nats a question of what the explicit model had on the same kept tokens",
     )
+    margin_per_token: NumberFromZero = Field(
+        default=0.08,
+        description="adaptive: the same for each token that is kept, where that is more "
+        "altogether: while weights are trained every token of a long thought varies a little; 0: "
+        "without",
+    )
     last_margin: PositiveNumber = Field(
         default=0.7, description="adaptive: the margin once everything is removed"
     )

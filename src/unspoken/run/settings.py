@@ -21,7 +21,8 @@ TRAIN_INCIDENTAL = {
 }  # fmt: skip
 #: Of the section `schedule`: of adaptive removal that measures alone.
 MEASURING = {
-    "margin", "last_margin", "answer_margin", "patience", "most_at_once", "tries", "measure_every",
+    "margin", "margin_per_token", "last_margin", "answer_margin",
+    "patience", "most_at_once", "tries", "measure_every",
 }  # fmt: skip
 #: Of the section `teacher`: those that do not decide what it writes for the questions.
 TEACHER_INCIDENTAL = {

@@ -142,12 +142,13 @@ class StepwiseInternalization:
         )
         steps_per_epoch = train.steps_per_epoch(recipe.train.batch_size)
         self.length = Length.of(recipe, steps_per_epoch, exactly=num_steps)
-        longest = train.longest(recipe.schedule.unit)
+        self.recovery = self._make_recovery(valid, tokenizer, template)
         self.removal = Removal(
             recipe.schedule,
-            longest,
+            train.longest(recipe.schedule.unit),
             steps_per_epoch,
             self.length.num_steps,
+            kept=self.recovery.kept_tokens() if self.recovery else (),
             starts_explicit=_writes_thoughts(recipe, data_sha256),
         )
         self.checkpoints = Checkpoints(
@@ -160,7 +161,6 @@ class StepwiseInternalization:
             data=recipe.data,
             data_sha256=data_sha256,
         )
-        self.recovery = self._make_recovery(valid, tokenizer, template)
         self.validation = Validation(
             self.checkpoints, recipe, valid, self.removal, stopping=lambda: self.stop.requested
         )

@@ -47,6 +47,13 @@ class Recovery:
         found = [losses.sum(axis=1).mean(), (losses * in_answer).sum(axis=1).mean()]
         return self._alike([float(loss) for loss in found])
 
+    def kept_tokens(self) -> list[float]:
+        """Tokens of thought and answer that a level keeps on average, by how many are removed."""
+        examples, everyone = self.examples, np.arange(self.count)
+        learned = (examples.lengths - examples.prompt_lengths)[everyone]  # (n,)
+        levels = range(examples.longest(self.recipe.schedule.unit) + 1)
+        return [float((learned - self._tokens_removed(everyone, k)).mean()) for k in levels]
+
     def measure_reference(self, model: AnyModel, removed: int) -> list[float]:
         """The same for every higher level, by tokens (or steps) removed, without removing them.
 

@@ -62,6 +62,8 @@ class Removal:
         settings: that section.
         longest: tokens (or steps, with unit `step`) in the longest thought.
         steps_per_epoch, num_steps: optimizer steps in an epoch, and in the run.
+        kept: tokens of thought and answer that each level keeps of the examples that are measured,
+            on average, by how many are removed; empty where nothing is measured.
         starts_explicit: whether the model writes its thought before the first step, as a student
             distilled from the same examples does; adaptive removal that measures does not wait
             for it then.
@@ -80,6 +82,7 @@ class Removal:
     longest: int
     steps_per_epoch: int
     num_steps: int
+    kept: Sequence[float] = ()
     starts_explicit: bool = False
 
     def initial(self) -> RemovalState:
@@ -90,7 +93,7 @@ class Removal:
         if removal == "all":
             return RemovalState(removed=ALL)
         first = self._all_if_nothing_left(self.settings.start)
-        search = Search(recovered=first) if self.settings.measures else None
+        search = Search(recovered=first, kept=[*self.kept]) if self.settings.measures else None
         return RemovalState(removed=first, search=search)
 
     def advance(
