@@ -84,6 +84,15 @@ def test_of_a_single_level_every_one_is_kept() -> None:
     assert changes(training({}), training({"level_every": 3})) == ["train.level_every: None -> 3"]
 
 
+def test_a_run_of_before_a_setting_came_is_not_trained_again() -> None:
+    now = {"schedule": {"removal": "adaptive", "margin": 2.5, "margin_per_token": 0.08}}
+    before = {"schedule": {"removal": "adaptive", "margin": 2.5}}
+    assert not changes(before, now) and not changes(now, now)
+    now["schedule"]["margin_per_token"] = 0.0
+    assert changes(before, now) == ["schedule.margin_per_token: 0.08 -> 0.0"]
+    assert not changes({"schedule": {"removal": "all"}}, {"schedule": {"removal": "all"}})
+
+
 def test_settings_of_other_stages_are_compared_as_they_are() -> None:
     assert changes({"train": "a"}, {"train": "b"}) == ["train: a -> b"]
     assert changes(None, {"train": "b"})

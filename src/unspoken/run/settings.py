@@ -49,7 +49,7 @@ def changes(old: dict[str, Any] | None, new: dict[str, Any]) -> list[str]:
     idle = _COUNTED_ONCE | (_idle(old) & _idle(now))
     return [
         f"{key}: {_short(one)} -> {_short(other)}"
-        for key, one, other in _pairs(_in_numbers(old), _in_numbers(now))
+        for key, one, other in _pairs(_as_now(old), _as_now(now))
         if key not in idle
     ]
 
@@ -80,13 +80,21 @@ def _idle(settings: Any) -> set[str]:
     return idle
 
 
-def _in_numbers(settings: Any) -> Any:
-    """The settings with the lambda that `smoothing: auto` stands for, which older runs have."""
+def _as_now(settings: Any) -> Any:
+    """The settings as runs of any version have them.
+
+    Older ones have a lambda in place of `smoothing: auto`, and no `margin_per_token` yet: a model
+    that is done is not trained again for hours because a default came.
+    """
     schedule = settings.get("schedule") if isinstance(settings, dict) else None
-    if not isinstance(schedule, dict) or schedule.get("smoothing") != "auto":
+    if not isinstance(schedule, dict):
         return settings
-    number = Schedule.model_construct(**schedule).smoothing_number
-    return {**settings, "schedule": {**schedule, "smoothing": number}}
+    schedule = dict(schedule)
+    if schedule.get("smoothing") == "auto":
+        schedule["smoothing"] = Schedule.model_construct(**schedule).smoothing_number
+    if "margin" in schedule:  # of removal that measures
+        schedule.setdefault("margin_per_token", Schedule().margin_per_token)
+    return {**settings, "schedule": schedule}
 
 
 def _pairs(old: Any, new: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
