@@ -85,11 +85,11 @@ def test_of_a_single_level_every_one_is_kept() -> None:
 
 
 def test_a_run_of_before_a_setting_came_is_not_trained_again() -> None:
-    now = {"schedule": {"removal": "adaptive", "margin": 2.5, "margin_per_token": 0.08}}
+    now = {"schedule": {"removal": "adaptive", "margin": 2.5, "margin_per_token": 0.14}}
     before = {"schedule": {"removal": "adaptive", "margin": 2.5}}
     assert not changes(before, now) and not changes(now, now)
     now["schedule"]["margin_per_token"] = 0.0
-    assert changes(before, now) == ["schedule.margin_per_token: 0.08 -> 0.0"]
+    assert changes(before, now) == ["schedule.margin_per_token: 0.14 -> 0.0"]
     assert not changes({"schedule": {"removal": "all"}}, {"schedule": {"removal": "all"}})
 
 

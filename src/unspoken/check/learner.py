@@ -14,7 +14,7 @@ from unspoken.common.errors import DataError, ModelError
 from unspoken.data.example import Example
 from unspoken.models.adapter import add_adapter, is_adapter, model_below, read_adapter_config
 from unspoken.models.load import build_empty, load_tokenizer
-from unspoken.models.local import is_local, is_path
+from unspoken.models.local import is_local, is_path, may_come, way_to_get
 from unspoken.models.template import Template
 from unspoken.recipe import Model, Recipe
 from unspoken.train.dataset import CoTDataset
@@ -57,9 +57,10 @@ def build_learner(recipe: Recipe, sample: Sample) -> Generator[Finding, None, Le
     try:
         model, tokenizer = _build_empty(recipe.model, adapter)
     except ModelError as error:
-        is_here = adapter is None and is_local(recipe.model.name)
-        if is_here or is_path(recipe.model.name) or recipe.model.tokenizer == "characters":
-            raise  # another machine would not help
+        name, is_there = recipe.model.name, adapter is None and is_local(recipe.model.name)
+        is_wrong = is_path(name) and not may_come(name)
+        if is_there or is_wrong or recipe.model.tokenizer == "characters":
+            raise  # neither another machine nor a download would help
         yield Finding("unknown here", f"model: not known here: {_absence(recipe.model, error)}")
         return None
     total = sum(parameter.numel() for parameter in model.parameters())
@@ -93,11 +94,10 @@ def _build_empty(
 
 def _absence(settings: Model, error: ModelError) -> str:
     """Why the model is not here, and what to do."""
-    if not settings.local_files_only or is_local(settings.name):
+    if not (settings.local_files_only or may_come(settings.name)) or is_local(settings.name):
         return str(error)
     return (
-        f"{settings.name}: no such folder; correct model.name, or download it first where "
-        "there is a network: unspoken download --student NAME --out_dir models"
+        f"{settings.name}: no such folder; correct model.name, or {way_to_get(str(settings.name))}"
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from unspoken.common.errors import RecipeError
 from unspoken.models.adapter import is_adapter, model_below
-from unspoken.models.local import is_local
+from unspoken.models.local import is_local, way_to_get
 from unspoken.recipe import Model, Recipe
 
 _WEIGHTS = {".safetensors", ".bin"}
@@ -60,9 +60,8 @@ def is_here(name: str, revision: str | None, *, weights: bool) -> bool:
 
 
 def _missing(key: str, name: str) -> RecipeError:
-    who = "teacher" if key.startswith("teacher") else "student"
+    way = way_to_get(name, teacher=key.startswith("teacher"))
     return RecipeError(
         f"{key}: {name}: no such folder here, and not in the cache of the hub; needed: a model on "
-        "this machine, because jobs have no network; correct it, or download it first where there "
-        f"is a network: unspoken download --{who} NAME --out_dir models"
+        f"this machine, because jobs have no network; correct it, or {way}"
     )

@@ -34,7 +34,7 @@ from unspoken.models.files import (
     require_whole,
 )
 from unspoken.models.gguf import find_gguf, from_gguf, model_from_gguf, tokenizer_from_gguf
-from unspoken.models.local import is_path
+from unspoken.models.local import is_path, way_to_get
 from unspoken.models.prepacked import prepack
 from unspoken.models.quantization import nf4, require_bitsandbytes
 from unspoken.models.tokenizer import character_tokenizer
@@ -255,7 +255,7 @@ def _pretrained(kind: Any, name: str, settings: recipe.Model, **arguments: Any) 
         name,
         revision=settings.revision,
         trust_remote_code=settings.trust_remote_code,
-        local_files_only=settings.local_files_only,
+        local_files_only=settings.local_files_only or is_path(name),
         **arguments,
     )
 
@@ -543,7 +543,8 @@ def _not_loaded(what: str, name: str | None, error: BaseException, purpose: Purp
                 f"{Path(name).parent}; put it back, or train it again: unspoken run RECIPE --from "
                 "STAGE"
             )
-        remedy = path_remedy(name, f"correct the path in {setting('model.name')}", Path.is_dir)
+        otherwise = f"correct the path in {setting('model.name')}, or {way_to_get(name)}"
+        remedy = path_remedy(name, otherwise, Path.is_dir)
         return f"{place}: no such folder; {remedy}"
     if "trust_remote_code" in problem and purpose == "merge":
         return (

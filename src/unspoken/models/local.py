@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from unspoken.common.errors import ModelError, setting, settings_of
-from unspoken.common.nearby import path_remedy
+from unspoken.common.nearby import nearest_path, path_remedy
 from unspoken.models.adapter import base_of, base_revision, is_adapter
 from unspoken.models.gguf import find_gguf, is_gguf
 from unspoken.recipe.named_model import run_remedy
+
+#: The folder in which recipes have a model that is no download of the hub's.
+_MADE = Path("models/smollm2")
 
 
 def is_local(name: str | Path | None) -> bool:
@@ -20,14 +23,23 @@ def is_path(name: str | None) -> bool:
     """Whether a model's name can only be meant as a path here, and not as OWNER/MODEL on the hub.
 
     Examples:
-        >>> [is_path(name) for name in ("./m", "~/m", "/m", "a/b/c", "Qwen/Qwen3-0.6B", "gpt2")]
-        [True, True, True, True, False, False]
+        >>> [is_path(name) for name in ("./m", "~/m", "/m", "a/b/c", "models/m")]
+        [True, True, True, True, True]
+        >>> [is_path(name) for name in ("Qwen/Qwen3-0.6B", "gpt2")]
+        [False, False]
     """
     path = Path(name or "")
     parts = path.parts
     if len(parts) > 2 or str(name).startswith((".", "~", "/")):
         return True
-    return len(parts) == 2 and path.parent.is_dir()
+    return len(parts) == 2 and (parts[0] == _MADE.parts[0] or path.parent.is_dir())
+
+
+def may_come(name: str | None) -> bool:
+    """Whether a folder that is not here is where downloads go, and no other's mistyped name."""
+    path = Path(name or "")
+    in_models = len(path.parts) == 2 and path.parent == _MADE.parent
+    return in_models and not path.exists() and not nearest_path(path, Path.is_dir)
 
 
 def local_folder(name: str, named: str = "model", *, revision: str | None = None) -> Path:
@@ -70,6 +82,17 @@ def local_folder(name: str, named: str = "model", *, revision: str | None = None
             f"{setting(named, name)}{where}: no such folder, and no such model was downloaded "
             f"before; needed: a model on this machine; {remedy}"
         ) from None
+
+
+def way_to_get(name: str, *, teacher: bool = False) -> str:
+    """What to do, where there is a network, to have a model in a folder; for messages."""
+    if Path(name) == _MADE:
+        return f"make it where there is a network, in a clone of unspoken: make {_MADE}"
+    who = "teacher" if teacher else "student"
+    return (
+        "download it first where there is a network: "
+        f"unspoken download --{who} NAME --out_dir models"
+    )
 
 
 def base_folder(folder: Path, named: str = "model") -> Path | None:

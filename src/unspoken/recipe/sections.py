@@ -329,7 +329,7 @@ class Schedule(Section):
         "nats a question of what the explicit model had on the same kept tokens",
     )
     margin_per_token: NumberFromZero = Field(
-        default=0.08,
+        default=0.14,
         description="adaptive: the same for each token that is kept, where that is more "
         "altogether: while weights are trained every token of a long thought varies a little; 0: "
         "without",
