@@ -193,6 +193,7 @@ def test_the_losses_of_the_kept_tokens_and_of_the_answer_are_measured(tmp_path: 
     one.bare_model.eval()
     reference = recovery.measure_reference(one.bare_model, 0)
     assert len(reference) == examples.longest_thought + 1
+    assert one.removal.kept == (counts := recovery.kept_tokens()) and len(counts) == len(reference)
     for removed in (0, 3, ALL):
         gone = np.minimum(removed, examples.thought_lengths[everyone])
         kept = (examples.lengths - examples.prompt_lengths)[everyone] - gone
@@ -201,6 +202,7 @@ def test_the_losses_of_the_kept_tokens_and_of_the_answer_are_measured(tmp_path: 
         assert reference[min(removed, len(reference) - 1)] == pytest.approx(np.mean(own), rel=1e-5)
         shorter = _token_losses(one, gone)
         assert [len(each) for each in shorter] == kept.tolist()
+        assert counts[min(removed, len(counts) - 1)] == pytest.approx(kept.mean())
         thought = examples.thought_lengths[everyone] - gone
         pairs = list(zip(shorter, thought, strict=True))
         expected = [
