@@ -35,6 +35,12 @@ def test_a_message_in_python_has_keys_and_on_the_command_line_flags() -> None:
     )
 
 
+def test_a_value_with_blanks_can_be_copied_into_a_shell() -> None:
+    remedy = f"give {setting('output', 'my runs/a')}, or {setting('data.digits', '[[3, 2]]')}"
+    assert str(ModelError(remedy)) == "give output='my runs/a', or data.digits='[[3, 2]]'"
+    assert str(ModelError(setting("model.name", "runs/a"))) == "model.name=runs/a"
+
+
 def test_a_recipe_renames_what_its_functions_say() -> None:
     names = {"top_p": "teacher.top_p", "temperature": "teacher.temperature"}
     with pytest.raises(SettingError) as caught, settings_of(names):

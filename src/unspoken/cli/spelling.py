@@ -14,7 +14,7 @@ from typing import Any
 
 from cyclopts import App
 
-from unspoken.common.errors import Spelling, as_key
+from unspoken.common.errors import Spelling, as_key, one_word
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def spelling_of(flags: Iterable[VerbFlag], typed: Sequence[str]) -> Spelling:
         if not as_typed and name in overrides:
             return as_key(name, value)
         spelled = (as_typed or flag.names)[0]
-        return spelled if value in (None, "true") else f"{spelled} {value}"
+        return spelled if value in (None, "true") else f"{spelled} {one_word(value)}"
 
     return spell
 

@@ -24,6 +24,7 @@ from __future__ import annotations
 import functools
 import re
 import reprlib
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -49,7 +50,12 @@ def setting(name: str, value: object = None) -> str:
 
 def as_key(name: str, value: str | None) -> str:
     """As in a recipe's overrides and in Python: `name`, or `name=value`."""
-    return name if value is None else f"{name}={value}"
+    return name if value is None else f"{name}={one_word(value)}"
+
+
+def one_word(value: str) -> str:
+    """A value that a user may copy into a shell: quoted where it has blanks."""
+    return shlex.quote(value) if any(map(str.isspace, value)) else value
 
 
 class _Short(reprlib.Repr):

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from unspoken.common.errors import RecipeError, shorten
+from unspoken.common.errors import RecipeError, setting, shorten
 from unspoken.common.plain_yaml import read_yaml
 from unspoken.recipe.layout import RECIPE_FILE, has_begun
 from unspoken.recipe.merge import dotted_keys, dotted_values, merge, parse_override, switched
@@ -56,8 +56,8 @@ def load_to_run(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     if is_of_run and not asked and path.parent.resolve() != recipe.folder.resolve():
         raise RecipeError(
             f"{path}: lies in a run folder, but its output is {recipe.folder}; needed: one of the "
-            f"two, where a run was moved or copied; give output={path.parent} to go on there, or "
-            f"output={recipe.folder}"
+            f"two, where a run was moved or copied; give {setting('output', path.parent)} to go on "
+            f"there, or {setting('output', recipe.folder)}"
         )
     return recipe
 
