@@ -9,7 +9,6 @@ import contextlib
 import gc
 import hashlib
 import json
-import os
 import platform
 import statistics
 import tempfile
@@ -25,6 +24,7 @@ import numpy as np
 from unspoken.check.learner import Learner
 from unspoken.common.errors import UnspokenError
 from unspoken.common.files import write_text
+from unspoken.common.machine import num_cores
 from unspoken.models.fingerprint import fingerprint
 from unspoken.models.local import is_local
 from unspoken.recipe import Recipe
@@ -306,9 +306,8 @@ def _machine_key() -> list[Any]:
     import transformers
 
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else f"busy: {is_busy()}"
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     versions = [torch.__version__, transformers.__version__]
-    return [platform.node(), platform.machine(), cpus, _num_threads(), gpu, *versions]
+    return [platform.node(), platform.machine(), num_cores(), _num_threads(), gpu, *versions]
 
 
 def _free_memory() -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
 import shlex
 import subprocess
@@ -13,6 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from unspoken.common.version import __version__
+
+
+def num_cores() -> int:
+    """Cores that this process may use: fewer than there are in a container or a job."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def has_bfloat16() -> bool:

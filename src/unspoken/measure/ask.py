@@ -22,7 +22,7 @@ from unspoken.data.notation import Notation, in_plain_signs, notation_of
 from unspoken.measure.answers import read_answer, split_answer
 from unspoken.measure.choices import read_choice
 from unspoken.measure.decode import Completion, Decoder
-from unspoken.models.card import ModelCard
+from unspoken.models.card import DEFAULT_LIMIT, ModelCard
 from unspoken.models.load import load_model, load_tokenizer
 from unspoken.models.local import local_folder
 from unspoken.models.template import Template, encode_prompts, token_ids
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-#: Tokens of an answer at the most, for a model whose unspoken.json says nothing.
-_DEFAULT_LIMIT = 256
 #: Symbols of an alphabet that a message shows.
 _MOST_SYMBOLS = 120
 
@@ -98,7 +96,7 @@ class LoadedModel:
     template: Template
     title: str = ""
     notation: Notation = field(default_factory=Notation)
-    max_new_tokens: int = _DEFAULT_LIMIT
+    max_new_tokens: int = DEFAULT_LIMIT
     folder: Path | None = None
 
     def __post_init__(self) -> None:
@@ -274,7 +272,7 @@ def with_card(
         raise SettingError(
             "max_new_tokens", found=max_new_tokens, needed="at least 1", remedy="raise it"
         )
-    limit = max_new_tokens or (card.max_new_tokens if card else _DEFAULT_LIMIT)
+    limit = max_new_tokens or (card.max_new_tokens if card else DEFAULT_LIMIT)
     place = Path(named.source)
     return LoadedModel(
         model=model,

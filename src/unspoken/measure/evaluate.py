@@ -36,7 +36,7 @@ from unspoken.measure.partial import PartialPredictions, fingerprint_of
 from unspoken.measure.predictions import Metrics, Prediction, judge, summarize, with_latencies
 from unspoken.measure.sampling import Sampling, seed_of
 from unspoken.models.adapter import require_adapter
-from unspoken.models.card import ModelCard
+from unspoken.models.card import DEFAULT_LIMIT, ModelCard
 from unspoken.models.load import dtype_for_asking, load_model, load_tokenizer
 from unspoken.models.template import Template, encode_prompts
 from unspoken.recipe.choices import Labels, require_choice
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-_DEFAULT_LIMIT = 256  # tokens, for a model whose unspoken.json says nothing
 #: Of several processes, so many batches are asked for before they tell each other.
 _BATCHES_AT_ONCE = 4
 
@@ -93,7 +92,7 @@ class EvaluateOptions:
         self.sampling().require_samples(self.num_samples)
         return self
 
-    def sampling(self, limit: int = _DEFAULT_LIMIT) -> Sampling:
+    def sampling(self, limit: int = DEFAULT_LIMIT) -> Sampling:
         """How the next token is chosen; `limit` where `max_new_tokens` is None."""
         return Sampling(self.max_new_tokens or limit, self.temperature, self.top_p, self.seed)
 
@@ -479,7 +478,7 @@ def _completed(
 ) -> tuple[EvaluateOptions, _Form]:
     """The options and how questions are put, with what unspoken.json says in place of None."""
     card = (ModelCard.read(adapter) if adapter else None) or ModelCard.read(str(model.name))
-    limit = card.max_new_tokens if card else _DEFAULT_LIMIT
+    limit = card.max_new_tokens if card else DEFAULT_LIMIT
     learned = card.choices if card else options.choices  # a model is asked as it was trained
     options = replace(
         options,

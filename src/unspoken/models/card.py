@@ -16,6 +16,8 @@ from unspoken.recipe.sections import TemplateName
 
 #: Written beside a saved model: how it is asked.
 CARD_FILE = "unspoken.json"
+#: Tokens of an answer at the most, for a model without one.
+DEFAULT_LIMIT = 256
 
 
 @dataclass(frozen=True)

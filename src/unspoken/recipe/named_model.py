@@ -22,7 +22,8 @@ _PLACES = {
     "explicit": (layout.EXPLICIT, layout.DISTILLED),
     **{name: (name,) for name in layout.MODELS if name not in (layout.EXPLICIT, layout.UNTRAINED)},
 }
-_LEVEL = "level-"
+#: What the name of a level begins with; then the tokens that are gone, or "all".
+LEVEL = "level-"
 #: Where runs lie unless they are given another place.
 _RUNS = Path("runs")
 #: Folders between a model and its run at the most: internalized/2-gsm8k/levels/removed-0007.
@@ -105,7 +106,7 @@ def run_remedy(name: str | Path) -> str:
 def models_of(run: Path) -> list[str]:
     """The names of the models that a run has: internalized, explicit, level-0, level-1, all."""
     names = [name for name in _PLACES if _folder_of(run, name) is not None]
-    return [*names, *(f"{_LEVEL}{level}" for level in _levels(run))]
+    return [*names, *(f"{LEVEL}{level}" for level in _levels(run))]
 
 
 def last_phase(place: Path) -> Path:
@@ -164,7 +165,7 @@ def _in_run(run: Path, which: str, otherwise: str) -> tuple[Path, str]:
         if folder is not None:
             return folder, name
     there = models_of(run)
-    is_level = _number(names[0].removeprefix(_LEVEL)).isdigit()  # which is no slip of the fingers
+    is_level = _number(names[0].removeprefix(LEVEL)).isdigit()  # which is no slip of the fingers
     near = None if is_level else nearest_name(names[0], there)
     remedy = f"did you mean {run}:{near}? Or" if near else f"name one of them as {run}:NAME, or"
     raise ModelError(
@@ -192,8 +193,8 @@ def _require_whole(run: Path) -> None:
 
 def _folder_of(run: Path, name: str) -> Path | None:
     """The folder of a run's model, where it is finished; of several phases, the last one's."""
-    if name.startswith(_LEVEL):
-        return _levels(run).get(_number(name.removeprefix(_LEVEL)))
+    if name.startswith(LEVEL):
+        return _levels(run).get(_number(name.removeprefix(LEVEL)))
     for place in _PLACES.get(name, ()):
         training = last_phase(run / place)
         if (training / layout.MODEL).is_dir():

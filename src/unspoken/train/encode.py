@@ -25,6 +25,7 @@ from tqdm import tqdm
 from unspoken.common.errors import DataError
 from unspoken.common.files import sha256
 from unspoken.common.keeper import end_with_parent
+from unspoken.common.machine import num_cores
 from unspoken.common.places import place_error, writing
 from unspoken.common.progress import bar_intervals
 from unspoken.data.example import Example, iter_examples
@@ -276,8 +277,7 @@ def _chunks(examples: Iterator[Example]) -> Iterator[tuple[int, list[Example]]]:
 
 
 def _workers_for(path: Path) -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(16, cores or 1) if path.stat().st_size > _LARGE_FILE else 1
+    return min(16, num_cores()) if path.stat().st_size > _LARGE_FILE else 1
 
 
 def _joined(chunks: Sequence[_Chunk], where: str, max_length: int | None) -> dict[str, np.ndarray]:

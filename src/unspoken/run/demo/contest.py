@@ -16,14 +16,13 @@ from unspoken.measure.ask import LoadedModel, WrittenAnswer, load, take_turns
 from unspoken.measure.grade import is_right
 from unspoken.recipe import layout
 from unspoken.recipe.load import load_values
-from unspoken.recipe.named_model import find_model, last_phase, models_of, run_remedy
+from unspoken.recipe.named_model import LEVEL, find_model, last_phase, models_of, run_remedy
 from unspoken.recipe.records import DataRecord
 from unspoken.run.data import Splits
 
 #: Questions of a race, and examples on the page.
 NUM_RACE = 10
 NUM_EXAMPLES = 5
-_LEVEL = "level-"
 
 
 @dataclass(frozen=True)
@@ -89,9 +88,9 @@ class Contest:
     def _opponents(self) -> list[str]:
         """Names of what stands on the right: the kept levels, most thought first."""
         names = models_of(self.run)
-        levels = [name for name in names if name.startswith(_LEVEL) and name != f"{_LEVEL}0"]
+        levels = [name for name in names if name.startswith(LEVEL) and name != f"{LEVEL}0"]
         last = [name for name in (layout.INTERNALIZED,) if name in names]
-        if last and levels and levels[-1] == f"{_LEVEL}all":
+        if last and levels and levels[-1] == f"{LEVEL}all":
             levels = levels[:-1]  # the internalized model is that level's
         if not levels and not last:
             raise ModelError(
@@ -118,7 +117,7 @@ class Contest:
         """The name of what stands on the right, for people."""
         if opponent == layout.INTERNALIZED:
             return "answers at once"
-        number = opponent.removeprefix(_LEVEL)
+        number = opponent.removeprefix(LEVEL)
         return f"without the first {number} {self._unit}s of its thought"
 
     @property
