@@ -29,6 +29,21 @@ def test_a_link_that_is_set_aside_leads_to_the_same(tmp_path: Path) -> None:
     assert old.places(stage)[0].resolve() == large.resolve()
 
 
+@pytest.mark.parametrize("replace", [False, True])
+def test_what_came_in_its_place_may_be_set_aside_in_the_same_run(
+    tmp_path: Path, replace: bool
+) -> None:
+    """Data with other settings make place for the same ones as now, which turn out damaged."""
+    run, stage = tmp_path / "run", tmp_path / "run" / "data"
+    old = OldFolder(run, replace=replace)
+    for text in ("first", "second"):
+        stage.mkdir(parents=True)
+        (stage / "stage.json").write_text(text)
+        old.take(stage)
+    kept = [(place / "stage.json").read_text() for place in old.places(stage)]
+    assert kept == ["second", "first"]
+
+
 def test_of_a_link_that_is_replaced_the_link_goes(tmp_path: Path) -> None:
     stage, large = linked_stage(tmp_path)
     old = OldFolder(tmp_path / "run", replace=True)

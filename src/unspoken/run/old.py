@@ -6,6 +6,7 @@ comes in its place is done, so a setting that is refused costs nothing that was 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from unspoken.common.files import clean, move, remove
@@ -44,9 +45,10 @@ class OldFolder:
             keep: for good, whatever the user asked for.
         """
         prefix = _REPLACED if self._replace and not keep else ""
-        if prefix not in self._own:
-            self._own[prefix] = next_numbered(self.path, prefix)
-        target = self._own[prefix] / path.relative_to(self._run)
+        name, own = path.relative_to(self._run), self._own.get(prefix)
+        if own is None or os.path.lexists(own / name):  # what came in its place goes, too
+            own = self._own[prefix] = next_numbered(self.path, prefix)
+        target = own / name
         move(path, target)
         return f"is kept in {target}{' until this is done' if prefix else ''}"
 
