@@ -88,8 +88,10 @@ def test_a_run_of_before_a_setting_came_is_not_trained_again() -> None:
     now = {"schedule": {"removal": "adaptive", "margin": 2.5, "margin_per_token": 0.14}}
     before = {"schedule": {"removal": "adaptive", "margin": 2.5}}
     assert not changes(before, now) and not changes(now, now)
-    now["schedule"]["margin_per_token"] = 0.0
-    assert changes(before, now) == ["schedule.margin_per_token: 0.14 -> 0.0"]
+    now["schedule"]["margin_per_token"] = 0.0  # as it was trained
+    assert not changes(before, now)
+    now["schedule"]["margin_per_token"] = 0.3
+    assert changes(before, now) == ["schedule.margin_per_token: None -> 0.3"]
     assert not changes({"schedule": {"removal": "all"}}, {"schedule": {"removal": "all"}})
 
 

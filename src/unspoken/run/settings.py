@@ -36,6 +36,10 @@ EVALUATE_INCIDENTAL = {"num_latency", "latency_seconds"}
 _COUNTED_ONCE = {
     "train.micro_batch_size", "train.gradient_checkpointing", "evaluate.num_latency",
 }  # fmt: skip
+#: Settings that stage.json files of before do not have, by the values that change nothing of what
+#: is done: the default, or a model would be trained again for hours because it came, and what was
+#: done then.
+_CAME_LATER = {"schedule.margin_per_token": (Schedule().margin_per_token, 0.0)}
 
 
 def changes(old: dict[str, Any] | None, new: dict[str, Any]) -> list[str]:
@@ -49,8 +53,8 @@ def changes(old: dict[str, Any] | None, new: dict[str, Any]) -> list[str]:
     idle = _COUNTED_ONCE | (_idle(old) & _idle(now))
     return [
         f"{key}: {_short(one)} -> {_short(other)}"
-        for key, one, other in _pairs(_as_now(old), _as_now(now))
-        if key not in idle
+        for key, one, other in _pairs(_in_numbers(old), _in_numbers(now))
+        if key not in idle and not (one is None and other in _CAME_LATER.get(key, ()))
     ]
 
 
@@ -80,21 +84,13 @@ def _idle(settings: Any) -> set[str]:
     return idle
 
 
-def _as_now(settings: Any) -> Any:
-    """The settings as runs of any version have them.
-
-    Older ones have a lambda in place of `smoothing: auto`, and no `margin_per_token` yet: a model
-    that is done is not trained again for hours because a default came.
-    """
+def _in_numbers(settings: Any) -> Any:
+    """The settings with the lambda that `smoothing: auto` stands for, which older runs have."""
     schedule = settings.get("schedule") if isinstance(settings, dict) else None
-    if not isinstance(schedule, dict):
+    if not isinstance(schedule, dict) or schedule.get("smoothing") != "auto":
         return settings
-    schedule = dict(schedule)
-    if schedule.get("smoothing") == "auto":
-        schedule["smoothing"] = Schedule.model_construct(**schedule).smoothing_number
-    if "margin" in schedule:  # of removal that measures
-        schedule.setdefault("margin_per_token", Schedule().margin_per_token)
-    return {**settings, "schedule": schedule}
+    number = Schedule.model_construct(**schedule).smoothing_number
+    return {**settings, "schedule": {**schedule, "smoothing": number}}
 
 
 def _pairs(old: Any, new: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
