@@ -580,6 +580,35 @@ def test_a_name_that_the_hub_may_have_is_not_known_here(
     assert "model: not known here" in text
 
 
+def test_other_models_of_an_owner_that_are_here_do_not_hide_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    (tmp_path / "Qwen" / "Qwen3-1.7B").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(hub, "hub_answers", lambda: bool(asked.append(True)))
+    text = said(load_recipe("quickstart", ["model.name=Qwen/Qwen3-0.6B"]))
+    assert asked and "model: not known here" in text
+
+
+@pytest.mark.parametrize(("base", "is_known"), [("owner/none", False), ("/none/base", True)])
+def test_the_model_below_an_adapter_may_be_at_the_hub(
+    tmp_path: Path, base: str, is_known: bool
+) -> None:
+    """Only the machine that trains may have it; where it is a path, this one knows."""
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    config = {"peft_type": "LORA", "base_model_name_or_path": base, "r": 2}
+    (adapter / "adapter_config.json").write_text(json.dumps(config))
+    recipe = load_recipe("quickstart", [f"model.name={adapter}"])
+    if is_known:
+        with pytest.raises(ModelError):
+            said(recipe)
+        return
+    assert "model: not known here" in said(recipe)
+
+
 @pytest.mark.parametrize("there", ["models", "models/teacher"])
 def test_a_folder_where_downloads_go_is_not_known_yet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str

@@ -57,9 +57,9 @@ def build_learner(recipe: Recipe, sample: Sample) -> Generator[Finding, None, Le
     try:
         model, tokenizer = _build_empty(recipe.model, adapter)
     except ModelError as error:
-        name, is_there = recipe.model.name, adapter is None and is_local(recipe.model.name)
+        name = model_below(recipe.model).name  # an adapter may be here without it
         is_wrong = is_path(name) and not may_come(name)
-        if is_there or is_wrong or recipe.model.tokenizer == "characters":
+        if is_local(name) or is_wrong or recipe.model.tokenizer == "characters":
             raise  # neither another machine nor a download would help
         yield Finding("unknown here", f"model: not known here: {_absence(recipe.model, error)}")
         return None

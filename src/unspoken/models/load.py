@@ -536,7 +536,7 @@ def _explained(what: str, name: str | None, purpose: Purpose = "train") -> Itera
 
 def _not_loaded(what: str, name: str | None, error: BaseException, purpose: Purpose) -> str:
     place, problem = f"{what} {name!r}", str(error)
-    if name and is_path(name) and not Path(name).is_dir():
+    if name and _may_be_path(name) and not Path(name).is_dir():
         if (Path(name).parent / STAGE_FILE).is_file():  # a run's own, which no setting names
             return (
                 f"{place}: no such folder; needed: the model that training left in "
@@ -566,3 +566,9 @@ def _not_loaded(what: str, name: str | None, error: BaseException, purpose: Purp
         f"{place} could not be loaded: {first} - needed: a whole Hugging Face model folder or, "
         f"with a network, a name on the hub; correct {setting('model.name')}, or download it again"
     )
+
+
+def _may_be_path(name: str) -> bool:
+    """Whether a name that was found nowhere was probably meant as a folder here."""
+    path = Path(name)
+    return is_path(name) or (len(path.parts) == 2 and path.parent.is_dir())

@@ -12,6 +12,8 @@ from unspoken.recipe.named_model import run_remedy
 
 #: The folder in which recipes have a model that is no download of the hub's.
 _MADE = Path("models/smollm2")
+#: Folders that are unspoken's own wherever it runs: of downloads, and of runs.
+_OWN = {"models", "runs"}
 
 
 def is_local(name: str | Path | None) -> bool:
@@ -22,17 +24,19 @@ def is_local(name: str | Path | None) -> bool:
 def is_path(name: str | None) -> bool:
     """Whether a model's name can only be meant as a path here, and not as OWNER/MODEL on the hub.
 
+    A folder OWNER that is here does not make it one: other models of OWNER's may have been
+    downloaded into it.
+
     Examples:
         >>> [is_path(name) for name in ("./m", "~/m", "/m", "a/b/c", "models/m")]
         [True, True, True, True, True]
         >>> [is_path(name) for name in ("Qwen/Qwen3-0.6B", "gpt2")]
         [False, False]
     """
-    path = Path(name or "")
-    parts = path.parts
+    parts = Path(name or "").parts
     if len(parts) > 2 or str(name).startswith((".", "~", "/")):
         return True
-    return len(parts) == 2 and (parts[0] == _MADE.parts[0] or path.parent.is_dir())
+    return len(parts) == 2 and parts[0] in _OWN
 
 
 def may_come(name: str | None) -> bool:
