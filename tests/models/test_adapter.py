@@ -101,7 +101,7 @@ def test_targets_that_are_not_there_are_named(tmp_path: Path) -> None:
 def test_what_cannot_go_together_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"add a section lora"):
         recipe(tmp_path, model={"quantization": "nf4"})
-    with pytest.raises(RecipeError, match=r"schedule.positions: natural"):
+    with pytest.raises(RecipeError, match=r"schedule.positions=natural, or train without lora"):
         recipe(tmp_path, lora={}, schedule={"positions": "gap"})
 
 
@@ -109,7 +109,7 @@ def test_what_cannot_go_together_is_refused(tmp_path: Path) -> None:
     ("wish", "told"),
     [
         ({"train": {"optimizer": "muon"}}, r"train\.optimizer: found muon.*base.* is an adapter"),
-        ({"schedule": {"positions": "gap"}}, r"schedule.positions: natural"),
+        ({"schedule": {"positions": "gap"}}, r"schedule.positions=natural, or take a whole model"),
     ],
 )
 def test_an_adapter_is_refused_what_a_section_lora_is(

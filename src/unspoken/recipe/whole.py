@@ -128,7 +128,7 @@ class Recipe(Section):
                 "is no model with the whole thought to start from; leave one of them out"
             )
         if self.lora is not None:
-            self._require_no_whole_weights()
+            self._require_no_whole_weights("train without lora")
         return self
 
     @model_validator(mode="after")
@@ -177,18 +177,23 @@ class Recipe(Section):
         Raises:
             RecipeError: it asks for what an adapter does not have.
         """
+        name = setting("model.name", self.model.name)
         try:
-            self._require_no_whole_weights()
+            self._require_no_whole_weights(f"take a whole model: {name} is an adapter")
         except ValueError as error:
-            raise RecipeError(f"{error} (model.name: {self.model.name} is an adapter)") from None
+            raise RecipeError(str(error)) from None
         return self.model_copy(update={"lora": Lora()})
 
-    def _require_no_whole_weights(self) -> None:
-        """Raises ValueError for what needs the weights themselves, where an adapter is trained."""
+    def _require_no_whole_weights(self, otherwise: str) -> None:
+        """Raises ValueError for what needs the weights themselves, where an adapter is trained.
+
+        Args:
+            otherwise: how weights would be trained themselves, for the error.
+        """
         if self.schedule.positions == "gap":
             raise ValueError(
-                "schedule.positions: gap moves the position table, which an adapter does not "
-                "hold; set schedule.positions: natural, or train without lora"
+                f"{setting('schedule.positions')}: gap moves the position table, which an adapter "
+                f"does not hold; set {setting('schedule.positions', 'natural')}, or {otherwise}"
             )
         optimizers = {
             "train": self.train.optimizer, "distil": (self.distil or {}).get("optimizer"),
@@ -198,7 +203,7 @@ class Recipe(Section):
                 raise ValueError(
                     f"{setting(f'{place}.optimizer')}: found muon, which is for whole matrices, "
                     f"where an adapter is trained; set {setting(f'{place}.optimizer', 'adamw')}, "
-                    "or train without lora"
+                    f"or {otherwise}"
                 )
 
     @property
