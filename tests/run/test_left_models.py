@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,9 +13,11 @@ from helpers.recipes import tiny_recipe
 from unspoken.common.errors import ModelError
 from unspoken.models.fingerprint import weights_hash
 from unspoken.recipe import recipe_from
+from unspoken.recipe.layout import level_folder
 from unspoken.recipe.records import Latency
 from unspoken.run.left_models import is_gone, was_adapter
 from unspoken.run.run import run_recipe
+from unspoken.run.starts import level_as_start
 
 pytestmark = pytest.mark.integration
 
@@ -129,6 +132,17 @@ def test_answers_that_hold_stay_and_others_need_it(folder: Path) -> None:
     assert not any("running" in line for line in run(recipe(folder)))
     with pytest.raises(ModelError, match=r"because evaluate \(no_cot\) asks it.*baselines"):
         run(recipe(folder, evaluate={"limit": 3}))
+
+
+def test_a_level_whose_weights_were_removed_is_none_to_start_from(tmp_path: Path) -> None:
+    """Its other files alone were taken for a model, and replaced one that was whole."""
+    level = level_folder(tmp_path / "internalized", "0000")
+    level.mkdir(parents=True)
+    (level / "config.json").write_text("{}")
+    alone: Any = SimpleNamespace(path=tmp_path, on_main=lambda make: make(), share=lambda: None)
+    assert level_as_start(alone, tmp_path / "internalized", "0000") is None
+    (level / "model.safetensors").write_bytes(b"weights")
+    assert level_as_start(alone, tmp_path / "internalized", "0000") is not None
 
 
 def test_weights_that_are_cut_off_are_no_removed_ones(tmp_path: Path) -> None:

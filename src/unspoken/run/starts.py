@@ -10,6 +10,7 @@ from unspoken.parallel.separate_files import has_separate_files
 from unspoken.recipe.layout import STARTS, VALID_FILE, level_folder
 from unspoken.recipe.records import TrainingRecord, TrainingState
 from unspoken.run.folder import RunFolder
+from unspoken.run.left_models import is_gone
 
 
 def level_as_start(run: RunFolder, training: Path, level: str) -> TrainingRecord | None:
@@ -26,7 +27,7 @@ def level_as_start(run: RunFolder, training: Path, level: str) -> TrainingRecord
     folder = level_folder(training, level)
 
     def describe() -> TrainingRecord | None:
-        if not folder.is_dir():
+        if is_gone(folder):
             return None
         valid = read_json(folder / VALID_FILE) or {}
         if has_separate_files():  # the others see none of the levels
