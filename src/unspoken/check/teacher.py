@@ -21,7 +21,7 @@ from unspoken.data.jsonl import kind_of_name
 from unspoken.data.overlap import QuestionIndex
 from unspoken.models.card import ModelCard
 from unspoken.models.load import num_positions
-from unspoken.models.local import base_folder, local_folder
+from unspoken.models.local import base_folder, local_folder, way_to_get
 from unspoken.models.template import Template
 from unspoken.recipe import Model, Recipe, Teacher
 from unspoken.recipe.layout import TEACHER
@@ -372,8 +372,8 @@ def _check_command(command: str, name: str) -> Iterator[Finding]:
         yield Finding(
             "unknown here",
             f"teacher.model.name: not known here: {name} is no folder here, and not in the cache "
-            "of the hub; correct it, or download it first: unspoken download --teacher NAME "
-            "--out_dir models; a server may also fetch it, where there is a network",
+            f"of the hub; correct it, or {way_to_get(name, teacher=True)}; a server may also fetch "
+            "it by itself",
         )
 
 

@@ -76,11 +76,8 @@ def local_folder(name: str, named: str = "model", *, revision: str | None = None
     try:
         return Path(snapshot_download(name, revision=revision, local_files_only=True))
     except (OSError, ValueError):
-        remedy = run_remedy(name) or path_remedy(
-            name,
-            "correct the path, or download it first where there is a network: unspoken download",
-            is_local,
-        )
+        way = way_to_get(name, teacher="teacher" in named)
+        remedy = run_remedy(name) or path_remedy(name, f"correct the path, or {way}", is_local)
         where = "" if revision is None else f" in revision {revision!r}"
         raise ModelError(
             f"{setting(named, name)}{where}: no such folder, and no such model was downloaded "

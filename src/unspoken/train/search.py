@@ -23,7 +23,7 @@ AT_ONCE = 3
 GAMBLE = 4
 #: A level gets on as long as its loss becomes smaller by this share.
 PROGRESS = 0.03
-#: Each try that was not enough for a single one lets it be worse by this share of `margin` more.
+#: Each try that was not enough for a single one lets it be worse by this share of the margin more.
 WIDER = 0.25
 #: Nats by which the answer's loss may be larger at the most where its margin grows with each
 #: try, too: less than the ln 10 = 2.3 of a digit that is a mere guess.
@@ -40,7 +40,7 @@ class Search:
 
     Attributes:
         reference: of the explicit model, of the tokens that are kept, by how many are removed.
-        kept: how many these are on average; empty in records of before that counted.
+        kept: how many tokens these are on average; empty in records of before they were counted.
         recovered: the last level that had recovered, in tokens (or steps) removed.
         left_at: optimizer step after which it was left, whose checkpoint a way back leads to; None
             while the explicit model is trained.
