@@ -32,9 +32,16 @@ def start_warm_python() -> None:
         return
     place = os.environ[_PLACE] = _place().name
     warm_python.write_program(f"{place}/socket", Path(place) / "python")
-    command = [sys.executable, warm_python.__file__, f"{place}/socket"]
     path = os.pathsep.join([str(ROOT / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])])
-    subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path})
+    with socket.socket(socket.AF_UNIX) as listener:  # whoever asks before it runs waits for it
+        listener.bind(f"{place}/socket")
+        listener.listen(64)
+        subprocess.Popen(
+            [sys.executable, warm_python.__file__, str(listener.fileno())],
+            stdin=subprocess.PIPE,
+            pass_fds=[listener.fileno()],
+            env={**os.environ, "PYTHONPATH": path},
+        )
 
 
 def warm_program() -> Path:

@@ -1,6 +1,7 @@
 """A Python that has imported what takes long, and becomes other processes by forking.
 
-    python warm_python.py SOCKET      serves until its stdin is closed; imports when first asked
+    python warm_python.py NUMBER      serves, of that descriptor, until its stdin is closed; imports
+                                      when first asked
     warm_python.run(SOCKET, args)     is what `python ARGS` would be, for a launcher to start
 
 Whoever connects sends one line of JSON (`args`, `folder`, `environment`, `own_group`) together with
@@ -80,10 +81,7 @@ def write_program(address: str, path: Path) -> None:
     path.chmod(0o755)
 
 
-def _serve(address: str) -> None:
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(address)
-    listener.listen(64)
+def _serve(listener: socket.socket) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's is for the tests
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who attend
     while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
@@ -167,4 +165,6 @@ def _become(
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1])
+    with socket.socket(fileno=int(sys.argv[1])) as own:
+        own.set_inheritable(False)
+        _serve(own)
