@@ -15,6 +15,9 @@ from typing import Any
 from unspoken.teach.engines.budget import Limits
 from unspoken.teach.engines.openai import OpenAIEngine
 
+#: Which may stand in no file and no message.
+KEY = "sk-planted-0123456789"
+
 
 class FakeServer:
     """An OpenAI-compatible server on loopback: what it answers follows from the question alone.

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from helpers.patience import Deadline
-from helpers.servers import FakeServer, openai_engine
+from helpers.servers import KEY, FakeServer, openai_engine
 from helpers.teachers import CHAT, QUESTIONS, records_of, save
 from unspoken.common.errors import DataError, RecipeError
 from unspoken.measure.sampling import Sampling
@@ -30,15 +30,6 @@ from unspoken.teach.engines.server import Pace, Secret
 from unspoken.teach.engines.transformers import transformers_engine
 from unspoken.teach.prompts import INSTRUCTION
 from unspoken.teach.traces.write import generate_traces
-
-KEY = "sk-planted-0123456789"
-
-
-@pytest.fixture
-def server() -> Iterator[FakeServer]:
-    fake = FakeServer()
-    yield fake
-    fake.close()
 
 
 def test_a_server_is_asked_as_the_api_says(server: FakeServer, tmp_path: Path) -> None:

@@ -12,13 +12,13 @@ import threading
 import time
 import urllib.parse
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from helpers.servers import FakeServer, free_port, openai_engine, raw_server
+from helpers.servers import KEY, FakeServer, free_port, openai_engine, raw_server
 from unspoken.cli.main import main
 from unspoken.cli.traces import summary_lines
 from unspoken.common.address import read_address, read_variable
@@ -32,14 +32,6 @@ from unspoken.teach.traces.write import generate_traces
 
 QUESTIONS = [{"question": f"{n} + 2", "answer": "2"} for n in range(20)]
 GOOD = {"choices": [{"message": {"content": "Final Answer: 2"}, "finish_reason": "stop"}]}
-KEY = "sk-planted-0123456789"
-
-
-@pytest.fixture
-def server() -> Iterator[FakeServer]:
-    fake = FakeServer()
-    yield fake
-    fake.close()
 
 
 def choice_of(**fields: Any) -> dict[str, Any]:

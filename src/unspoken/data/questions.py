@@ -448,6 +448,11 @@ def _files_of_split(folder: Path, files: Sequence[Path], split: str) -> list[Pat
     splits = splits or {"train": list(files)}
     if split not in splits and split == "train" and len(splits) == 1:
         return next(iter(splits.values()))
+    return _named_split(folder, splits, split)
+
+
+def _named_split(folder: Path, splits: Mapping[str, Any], split: str) -> Any:
+    """One of a folder's splits; raises a SettingError where it has none of this name."""
     if split not in splits:
         raise SettingError(
             "split",
@@ -478,14 +483,7 @@ def _pick_split(folder: Path, loaded: Any, subset: str | None, split: str) -> An
             remedy="leave it out",
         )
     if isinstance(loaded, dict):
-        if split not in loaded:
-            raise SettingError(
-                "split",
-                found=f"{split} with {folder}",
-                needed=f"one that it has: {', '.join(loaded)}",
-                remedy="name one",
-            )
-        return loaded[split]
+        return _named_split(folder, loaded, split)
     if split not in ("train", str(loaded.split)):
         raise SettingError(
             "split",
