@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unspoken.common.numbered import next_numbered, numbered
+from unspoken.common.numbered import next_numbered, number_in, numbered
 
 
 def test_they_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
@@ -12,6 +12,9 @@ def test_they_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     assert list(numbered(tmp_path).items()) == [(9, tmp_path / "9"), (10, tmp_path / "10")]
     assert numbered(tmp_path, "old-") == {3: tmp_path / "old-3"}
+    assert [number_in(name, "old-") for name in ("old-3", "old-x", "old-²", "x-old-4", "9")] == [
+        3, None, None, None, None,
+    ]  # fmt: skip
     assert next_numbered(tmp_path) == tmp_path / "11"
     assert next_numbered(tmp_path, "old-") == tmp_path / "old-4"
 

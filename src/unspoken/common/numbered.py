@@ -7,8 +7,14 @@ from pathlib import Path
 
 def numbered(folder: Path, prefix: str = "") -> dict[int, Path]:
     """What is in a folder under a prefix and a number, by number, the lowest first."""
-    found = ((path.name.removeprefix(prefix), path) for path in folder.glob(f"{prefix}*"))
-    return dict(sorted((int(number), path) for number, path in found if number.isdecimal()))
+    found = ((number_in(path.name, prefix), path) for path in folder.glob(f"{prefix}*"))
+    return dict(sorted((number, path) for number, path in found if number is not None))
+
+
+def number_in(name: str, prefix: str = "") -> int | None:
+    """The number of a name that is a prefix and a number, checkpoint-100; None for any other."""
+    number = name.removeprefix(prefix)
+    return int(number) if name.startswith(prefix) and number.isdecimal() else None
 
 
 def next_numbered(folder: Path, prefix: str = "") -> Path:

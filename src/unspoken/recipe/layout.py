@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from unspoken.common.errors import OutputExistsError, SettingError, setting
-from unspoken.common.numbered import numbered
+from unspoken.common.numbered import number_in, numbered
 from unspoken.common.places import require_folder_place
 
 #: Stages in their order; a run can be begun anew from each of them.
@@ -145,9 +145,7 @@ def checkpoint_folder(training: Path, step: int) -> Path:
 
 def checkpoint_step(folder: Path) -> int | None:
     """The step of a checkpoint's folder; None where its name is not that of a checkpoint."""
-    number = folder.name.removeprefix(_CHECKPOINT)
-    is_checkpoint = folder.name.startswith(_CHECKPOINT) and number.isdecimal()
-    return int(number) if is_checkpoint else None
+    return number_in(folder.name, _CHECKPOINT)
 
 
 def checkpoints_in(training: Path) -> list[Path]:
