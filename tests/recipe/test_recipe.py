@@ -213,6 +213,41 @@ def test_settings_that_cannot_work_are_refused(override: str, expected: str) -> 
     assert expected in error(SMALL, override)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (
+            ["baselines.explicit=before_removal", "schedule.start=2"],
+            "--baselines.explicit: found before_removal, which needs --schedule.start 0, or there "
+            "is no checkpoint with the whole thought; set --baselines.explicit train",
+        ),
+        (
+            ["phases=[{name: a}]", "internalize=false"],
+            "--phases: found them with --teacher, --distil or --internalize false; needed: one or "
+            "the other; distil first, then run the phases with --model.name "
+            "runs/NAME/distilled/model",
+        ),
+        (
+            ["internalize=false"],
+            "--internalize: found false without a section --distil, so nothing would be trained; "
+            "add --distil {}, or leave it out",
+        ),
+        (
+            ["distil={}", "baselines.explicit=before_removal"],
+            "--baselines.explicit: found before_removal, which is what the distil stage leaves "
+            "anyway; set --baselines.explicit off",
+        ),
+    ],
+)
+def test_what_does_not_fit_together_is_spelled_as_its_reader_writes_it(
+    overrides: list[str], expected: str
+) -> None:
+    with pytest.raises(RecipeError) as caught:
+        recipe_from(SMALL, overrides)
+    told = caught.value.told(lambda name, value: f"--{name}" + (f" {value}" if value else ""))
+    assert told.endswith(f": {expected}")
+
+
 def test_a_longest_hold_has_no_window_to_fit_where_removal_measures() -> None:
     overrides = ["schedule.removal=adaptive", "schedule.max_hold=3"]
     assert recipe_from(SMALL, overrides).schedule.max_hold == 3

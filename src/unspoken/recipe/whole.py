@@ -111,8 +111,9 @@ class Recipe(Section):
             )
         if self.baselines.explicit == "before_removal" and self.schedule.start > 0:
             raise ValueError(
-                "baselines.explicit: before_removal needs schedule.start: 0, or there is no "
-                "checkpoint with the whole thought; set baselines.explicit: train"
+                f"{setting('baselines.explicit')}: found before_removal, which needs "
+                f"{setting('schedule.start', 0)}, or there is no checkpoint with the whole "
+                f"thought; set {setting('baselines.explicit', 'train')}"
             )
         if self.baselines.at_once and (
             self.schedule.removal in ("none", "all") or not self.internalize
@@ -144,18 +145,19 @@ class Recipe(Section):
     def _stages_fit(self) -> Recipe:
         if self.phases and (self.teacher or self.distil is not None or not self.internalize):
             raise ValueError(
-                "phases: found them with teacher, distil or internalize: false; needed: one or the "
-                "other; distil first, then run the phases with model.name=runs/NAME/distilled/model"
+                f"{setting('phases')}: found them with {setting('teacher')}, {setting('distil')} "
+                f"or {setting('internalize', False)}; needed: one or the other; distil first, then "
+                f"run the phases with {setting('model.name', 'runs/NAME/distilled/model')}"
             )
         if not self.internalize and self.distil is None:
             raise ValueError(
-                "internalize: found false without a section distil, so nothing would be trained; "
-                "add distil: {}, or leave internalize out"
+                f"{setting('internalize')}: found false without a section {setting('distil')}, so "
+                f"nothing would be trained; add {setting('distil', '{}')}, or leave it out"
             )
         if self.baselines.explicit == "before_removal" and self.distil is not None:
             raise ValueError(
-                "baselines.explicit: before_removal is what the distil stage leaves anyway; "
-                "set baselines.explicit: off"
+                f"{setting('baselines.explicit')}: found before_removal, which is what the distil "
+                f"stage leaves anyway; set {setting('baselines.explicit', 'off')}"
             )
         return self
 
@@ -225,7 +227,7 @@ class Recipe(Section):
             for key in sorted(_WHOLE_RECIPE & phase.keys()):
                 raise RecipeError(
                     f"phases[{number}]: {key}: one model goes through all phases; "
-                    f"set {key} outside of them"
+                    f"set {setting(key)} outside of them"
                 )
             if not str(phase.get("name", "phase")).replace("-", "").replace("_", "").isalnum():
                 raise RecipeError(
