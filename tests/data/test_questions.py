@@ -347,6 +347,71 @@ def test_names_in_a_folder_of_tables_tell_the_splits(tmp_path: Path) -> None:
     assert (ask("train"), ask("validation")) == (["6"], ["6", "5"])
 
 
+def write_shard(path: Path, *questions: str) -> None:
+    """A file of questions, of the kind that its name says."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [{"question": question, "answer": "007"} for question in questions]
+    if path.suffix == ".parquet":
+        datasets.Dataset.from_list(rows).to_parquet(str(path))
+    elif path.suffix == ".csv":
+        path.write_text("question,answer\n" + "".join(f"{each},007\n" for each in questions))
+    else:
+        write_jsonl(path, rows)
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "json", "parquet"])
+@pytest.mark.parametrize("place", ["", "data"])
+def test_shards_are_of_the_split_that_they_are_named_after(
+    tmp_path: Path, kind: str, place: str
+) -> None:
+    folder = tmp_path / "tables"
+
+    def ask(split: str) -> str:
+        read = read_questions_from(folder, split=split)
+        assert {one["answer"] for one in read} == {"007"}
+        return "".join(one["question"] for one in read)
+
+    write_shard(folder / place / f"train-00001-of-00002.{kind}", "c", "d")
+    write_shard(folder / place / f"train-00000-of-00002.{kind}", "a", "b")
+    assert (ask("train"), ask("all"), ask("train[1:3]")) == ("abcd", "abcd", "bc")
+    write_shard(folder / place / f"en-00000-of-00001-0a1b.{kind}", "g")
+    write_shard(folder / place / f"test-00000-of-00001.{kind}", "e", "f")
+    assert [ask(split) for split in ("train", "test", "en")] == ["abcd", "ef", "g"]
+    assert (ask("all"), ask("en+test[:1]")) == ("abcdefg", "ge")
+    told = r"^split: found dev with .*tables; needed: one that it has: train, test, en; name one$"
+    for split in ("dev", "train+dev", "dev[:1]"):
+        with pytest.raises(SettingError, match=told):
+            ask(split)
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_a_lone_split_of_shards_is_it_and_two_are_not_mixed(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "tables"
+    write_shard(folder / f"en-00000-of-00001.{kind}", "a")
+    for split in ("train", "en", "all"):
+        assert [one["question"] for one in read_questions_from(folder, split=split)] == ["a"]
+    with pytest.raises(SettingError, match=r"^split: found fr with .* has: en; name one$"):
+        read_questions_from(folder, split="fr")
+    write_shard(folder / f"fr-00000-of-00001.{kind}", "b")
+    with pytest.raises(SettingError, match=r"^split: found train with .* has: en, fr; name one$"):
+        read_questions_from(folder)
+    assert [one["question"] for one in read_questions_from(folder, split="fr")] == ["b"]
+
+
+def test_shards_beside_other_files_are_told_apart_as_those_are(tmp_path: Path) -> None:
+    folder = tmp_path / "tables"
+
+    def ask(split: str) -> list[str]:
+        return [one["question"] for one in read_questions_from(folder, split=split)]
+
+    write_shard(folder / "train-00000-of-00001.csv", "a")
+    write_shard(folder / "test.csv", "b")
+    assert (ask("train"), ask("test"), ask("all")) == (["a"], ["b"], ["a", "b"])
+    # these count alone, as on the hub
+    write_shard(folder / "data" / "hard-00000-of-00001.csv", "c")
+    assert (ask("train"), ask("hard"), ask("all")) == (["c"], ["c"], ["c"])
+
+
 @pytest.mark.parametrize("blank", ["", " ", ";", ";;", ' ;"";'])
 def test_rows_without_any_text_are_none(tmp_path: Path, blank: str) -> None:
     path = tmp_path / "q.csv"

@@ -21,6 +21,15 @@ from typing import Any, NamedTuple
 
 from unspoken.common.errors import DataError, SettingError, setting, shorten
 from unspoken.common.files import AnyPath
+from unspoken.data.folder_splits import (
+    BUILDERS,
+    DATA_SUFFIXES,
+    are_csv,
+    data_files,
+    files_of_splits,
+    named_split,
+    splits_of,
+)
 from unspoken.data.jsonl import (
     DoubleFieldError,
     kind_of_name,
@@ -31,19 +40,12 @@ from unspoken.data.jsonl import (
     unique_fields,
 )
 
-_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".txt")
 #: A quote that is not closed makes one cell of all the rest.
 _LONGEST_CELL = 10**8
 #: Between the cells of a table, and what errors call them.
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 #: A line that a spreadsheet may write before the names.
 _NAMED_SEPARATOR = re.compile(r'"?sep=([,;\t|])"?\s*', re.IGNORECASE)
-#: What names hold that `datasets` takes for those of a split, between signs or digits.
-_SPLIT_WORDS = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "dev", "val"),
-    "test": ("test", "testing", "eval", "evaluation"),
-}
 #: Around a name: blanks, and signs of no width such as a second byte order mark.
 _UNSEEN = string.whitespace + "\u00a0\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
@@ -106,7 +108,11 @@ def read_questions_from(
     path = Path(source)
     if path.is_dir():
         rows = _read_folder(path, subset, split, (question_field, answer_field))
-    elif path.is_file() or kind_of_name(path) in _SUFFIXES or not _HUB_NAME.fullmatch(str(source)):
+    elif (
+        path.is_file()
+        or kind_of_name(path) in DATA_SUFFIXES
+        or not _HUB_NAME.fullmatch(str(source))
+    ):
         if subset is not None or split != "train":
             name, value = ("subset", subset) if subset is not None else ("split", split)
             raise SettingError(
@@ -377,14 +383,7 @@ def _read_folder(
     import datasets
 
     saved = any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
-    tables = [] if saved else _csv_files(folder)
-    options = _as_text(tables, texts) if tables else {}
-    kind = str(folder)
-    if tables and subset is None and "+" not in split and not _describes_itself(folder):
-        name = split.partition("[")[0]  # of `train[:100]`
-        chosen = _files_of_split(folder, tables, name)
-        # else names decide, and `datasets` cannot read a folder that is called "."
-        kind, options["data_files"] = "csv", {name: [str(path) for path in chosen]}
+    kind, options = ("", {}) if saved else _how_to_load(folder, subset, split, texts)
     try:
         if saved:
             loaded: Any = datasets.load_from_disk(str(folder))
@@ -401,6 +400,22 @@ def _read_folder(
     return _number_rows(f"{folder} ({split})", table)
 
 
+def _how_to_load(
+    folder: Path, subset: str | None, split: str, texts: tuple[str, str]
+) -> tuple[str, dict[str, Any]]:
+    """What `datasets.load_dataset` is to be given first, and its options, for this split."""
+    files = data_files(folder)
+    splits = splits_of(folder, files) if subset is None else {}
+    kind, options = str(folder), {}
+    if splits:
+        chosen = files_of_splits(folder, splits, split)
+        files = [path for paths in chosen.values() for path in paths]
+        # else names decide, and `datasets` cannot read a folder that is called "."
+        kind = BUILDERS[kind_of_name(files[0])]
+        options["data_files"] = {name: list(map(str, paths)) for name, paths in chosen.items()}
+    return kind, options | (_as_text(files, texts) if are_csv(files) else {})
+
+
 def _as_text(tables: Sequence[Path], texts: tuple[str, str]) -> dict[str, Any]:
     """Options by which `datasets` leaves cells the text that they are, as `_read_csv` does.
 
@@ -415,64 +430,6 @@ def _as_text(tables: Sequence[Path], texts: tuple[str, str]) -> dict[str, Any]:
     return {"converters": as_text, "keep_default_na": False, "sep": sign}
 
 
-def _csv_files(folder: Path) -> list[Path]:
-    """The CSV files of a folder, where it holds no data of another kind; hidden ones left out."""
-    files = sorted(path for path in folder.rglob("*") if kind_of_name(path) in _SUFFIXES)
-    files = [
-        path
-        for path in files
-        if not any(part.startswith((".", "__")) for part in path.relative_to(folder).parts)
-    ]
-    return files if {kind_of_name(path) for path in files} == {".csv"} else []
-
-
-def _describes_itself(folder: Path) -> bool:
-    """Whether a folder says, as one on the hub may, which files are of which split."""
-    text = folder / "README.md"
-    has_head = text.is_file() and text.read_bytes().startswith(b"---")
-    return has_head or (folder / ".huggingface.yaml").is_file()
-
-
-def _files_of_split(folder: Path, files: Sequence[Path], split: str) -> list[Path]:
-    """The files of a split, as `datasets` would choose them by the names that stand in a folder.
-
-    Names of folders in it count first, then those of files; where nothing is named after a split,
-    all are of `train`. Files that are all of one split are it whatever is asked for by default:
-    there is nothing else that could be meant.
-
-    Raises:
-        SettingError: there is no such split.
-    """
-    folders = {path: path.relative_to(folder).parts[:-1] for path in files}
-    splits = _splits_by_name(folders) or _splits_by_name({path: (path.name,) for path in files})
-    splits = splits or {"train": list(files)}
-    if split not in splits and split == "train" and len(splits) == 1:
-        return next(iter(splits.values()))
-    return _named_split(folder, splits, split)
-
-
-def _named_split(folder: Path, splits: Mapping[str, Any], split: str) -> Any:
-    """One of a folder's splits; raises a SettingError where it has none of this name."""
-    if split not in splits:
-        raise SettingError(
-            "split",
-            found=f"{split} with {folder}",
-            needed=f"one that it has: {', '.join(splits)}",
-            remedy="name one",
-        )
-    return splits[split]
-
-
-def _splits_by_name(names: Mapping[Path, Sequence[str]]) -> dict[str, list[Path]]:
-    """Files by the splits that their names hold as words, such as my-test.csv; those of none go."""
-    found: dict[str, list[Path]] = {}
-    for split, words in _SPLIT_WORDS.items():
-        word = re.compile(rf"(^|[-._ 0-9])({'|'.join(words)})($|[-._ 0-9])")
-        of_it = [path for path, parts in names.items() if any(map(word.search, parts))]
-        found |= {split: of_it} if of_it else {}
-    return found
-
-
 def _pick_split(folder: Path, loaded: Any, subset: str | None, split: str) -> Any:
     """Picks the split out of what was saved to disk: one split or a dictionary of them."""
     if subset is not None:
@@ -483,7 +440,7 @@ def _pick_split(folder: Path, loaded: Any, subset: str | None, split: str) -> An
             remedy="leave it out",
         )
     if isinstance(loaded, dict):
-        return _named_split(folder, loaded, split)
+        return named_split(folder, loaded, split)
     if split not in ("train", str(loaded.split)):
         raise SettingError(
             "split",
