@@ -201,30 +201,3 @@ def test_a_line_that_cannot_be_answered_does_not_end_the_others(
     out, said = told(capsys, run, status=2)
     assert out.count("\n") == 2
     assert said.startswith("error: standard input:2: question: found") and said.count("\n") == 1
-
-
-@pytest.mark.integration
-@pytest.mark.parametrize(
-    ("command", "status"), [("| head -c 1", 0), (">&-", 0), ("<&- >&- 2>&-", 0)]
-)
-def test_output_that_nobody_reads_is_no_traceback(command: str, status: int) -> None:
-    line = f"{sys.executable} -m unspoken recipes quickstart {command}"
-    ended = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stderr) == (status, "")
-
-
-@pytest.mark.integration
-def test_what_an_encoding_cannot_print_is_replaced() -> None:
-    code = "from unspoken.cli.output import open_output, say; open_output(); say('2 \u00d7 3')"
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    command = [sys.executable, "-c", code]
-    assert subprocess.check_output(command, env=environment) == b"2 ? 3\n"
-
-
-@pytest.mark.integration
-def test_a_run_goes_on_where_nobody_reads_what_it_says() -> None:
-    code = "import time; from unspoken.cli.output import say; time.sleep(0.5); say('a'); say('b')"
-    line = f'{sys.executable} -c "{code}; import sys; sys.stderr.write(str(7))" | true'
-    ended = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
-    told = "nobody reads standard output any more: going on without it\n7"
-    assert ended.stderr == told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import codecs
 import contextlib
 import functools
 import gc
@@ -115,21 +116,42 @@ def _run(words: Sequence[str]) -> None:
     except BrokenPipeError:
         drop_output()
         sys.exit(1)
-    except OSError as error:
-        refused = place_error(error) if error.filename or is_full_disk(error) else None
-        if refused is None:  # of a network, or a fault of the code
+    except (OSError, UnicodeEncodeError, MemoryError, RuntimeError) as error:
+        told = _told(error, words)
+        if told is None:  # of a network, or a fault of the code
             raise
-        _drop_output()
-        _fail(refused.told(_spelling(words)))
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        _fail(
-            f"memory ran out ({amount_asked_for(error)}); needed: more of it, or less at once: a "
-            "smaller batch, a smaller file or a smaller model; files that were written are kept"
-        )
+        _fail(told)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _told(error: Exception, words: Sequence[str]) -> str | None:
+    """What an error of the system says to who can mend it; None where nobody can."""
+    if isinstance(error, OSError):
+        refused = place_error(error) if error.filename or is_full_disk(error) else None
+        if refused is not None:
+            _drop_output()
+        return refused and refused.told(_spelling(words))
+    if isinstance(error, UnicodeEncodeError):
+        return _told_signs(error)
+    if not is_out_of_memory(error):
+        return None
+    return (
+        f"memory ran out ({amount_asked_for(error)}); needed: more of it, or less at once: a "
+        "smaller batch, a smaller file or a smaller model; files that were written are kept"
+    )
+
+
+def _told_signs(error: UnicodeEncodeError) -> str | None:
+    """The same of signs that the locale lacks; where it has all of them, the code is at fault."""
+    names_in = sys.getfilesystemencoding()
+    if codecs.lookup(names_in).name == "utf-8":
+        return None
+    around = shorten(error.object[max(0, error.start - 20) : error.end + 20])
+    return (
+        f"{around}: found signs that this locale does not have (names of files are {names_in} in "
+        "it); needed: UTF-8; set PYTHONUTF8=1, or LC_ALL to a locale such as C.UTF-8"
+    )
 
 
 def _flush() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import io
 import os
@@ -11,6 +12,9 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from unspoken.common.libraries import silence_libraries, uncollected
+
+#: How errors of encoding are handled, by the name that Python knows this way by.
+_BYTES = "unspoken.bytes"
 
 
 def say(text: str) -> None:
@@ -34,13 +38,31 @@ def drop_output() -> None:
 def open_output() -> None:
     """Gives standard output what it lacks: a place where it is closed, signs it cannot print.
 
-    A file that the command opens would else get the number of the closed one, and its text.
+    A file that the command opens would else get the number of the closed one, and its text. In a
+    locale that has ASCII alone it prints UTF-8, as Python itself does there unless it is told not
+    to, and paths of any bytes as these bytes; an encoding that was asked for stays.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="replace")
+    codecs.register_error(_BYTES, _as_bytes)
+    for file in (sys.stdout, sys.stderr):
+        if not isinstance(file, io.TextIOWrapper):
+            continue
+        if codecs.lookup(file.encoding).name == "ascii" and "PYTHONIOENCODING" not in os.environ:
+            file.reconfigure(encoding="utf-8", errors=_BYTES)
+        elif file.errors == "strict":
+            file.reconfigure(errors="replace")
+
+
+def _as_bytes(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Handles a sign that UTF-8 lacks: a byte of a path as it was, any other as its code."""
+    if isinstance(error, UnicodeEncodeError):
+        error.end = error.start + 1
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.lookup_error("backslashreplace")(error)
 
 
 def waiting(text: str) -> AbstractContextManager[object]:
