@@ -106,4 +106,4 @@ def test_standard_output_on_a_full_disk_is_told(given: Path, disk: SmallDisk) ->
         )  # fmt: skip
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert line.startswith("error: ") and "the disk is full" in line
+    assert line.startswith("error: standard output: the disk is full")

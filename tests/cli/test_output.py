@@ -34,6 +34,23 @@ def test_output_that_nobody_reads_is_no_traceback(command: str, status: int) -> 
 
 
 @pytest.mark.integration
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize(("words", "unbuffered"), [("--help", ""), ("recipes", "1")])
+def test_standard_output_that_is_full_is_told_as_that(words: str, unbuffered: str) -> None:
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "unspoken", *words.split()],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )  # fmt: skip
+    told = (
+        "error: standard output: the disk is full; needed: room for it; free some, or send it "
+        "elsewhere; what was whole before is kept, and the same command goes on\n"
+    )
+    assert (ended.returncode, ended.stderr) == (2, told)
+
+
+@pytest.mark.integration
 def test_what_an_encoding_cannot_print_is_replaced() -> None:
     code = "from unspoken.cli.output import open_output, say; open_output(); say('2 \u00d7 3')"
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}

@@ -104,7 +104,7 @@ def _run(words: Sequence[str]) -> None:
         signal.signal(signal.SIGTERM, _stop)
     try:
         call(words)
-        _flush()
+        sys.stdout.flush()  # a full disk is an error of the verb
     except CycloptsError as error:
         refused = _refused_by_type(error)
         if refused is not None:
@@ -128,10 +128,7 @@ def _run(words: Sequence[str]) -> None:
 def _told(error: Exception, words: Sequence[str]) -> str | None:
     """What an error of the system says to who can mend it; None where nobody can."""
     if isinstance(error, OSError):
-        refused = place_error(error) if error.filename or is_full_disk(error) else None
-        if refused is not None:
-            _drop_output()
-        return refused and refused.told(_spelling(words))
+        return _told_place(error, words)
     if isinstance(error, UnicodeEncodeError):
         return _told_signs(error)
     if not is_out_of_memory(error):
@@ -154,21 +151,26 @@ def _told_signs(error: UnicodeEncodeError) -> str | None:
     )
 
 
-def _flush() -> None:
-    """Writes out what was printed, so that a full disk is told as an error of the verb."""
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        error.filename = error.filename or "standard output"
-        raise
+def _told_place(error: OSError, words: Sequence[str]) -> str | None:
+    """The same of a place that cannot be written: a file, or standard output, which has no name."""
+    other = ""
+    is_unnamed = not error.filename and is_full_disk(error)
+    # unbuffered, what could not be written is gone: an empty line is tried in its place
+    if _drop_output("\n" if is_unnamed else "") and not error.filename:
+        error.filename, other = "standard output", "send it elsewhere"
+    refused = place_error(error, other=other) if error.filename or is_full_disk(error) else None
+    return refused and refused.told(_spelling(words))
 
 
-def _drop_output() -> None:
-    """What was printed and cannot be written: Python would try it again at its end, and tell it."""
+def _drop_output(more: str) -> bool:
+    """Whether what was printed cannot be written; if so it goes, or Python's end would tell it."""
     try:
+        sys.stdout.write(more)
         sys.stdout.flush()
     except OSError:
         drop_output()
+        return True
+    return False
 
 
 def _spelling(words: Sequence[str]) -> Spelling:
