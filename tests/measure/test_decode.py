@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from helpers.no_memory import NO_MEMORY
+from unspoken.common.errors import DataError
 from unspoken.measure.capture import record_operations
 from unspoken.measure.choose import Chooser, hashed_noise
 from unspoken.measure.decode import Decoder, Draws, OutOfMemoryError, decode
@@ -57,6 +58,12 @@ def build(model_type: str, **settings: Any) -> Any:
 def prompts_of(lengths: tuple[int, ...] = (3, 9, 1, 5, 12, 2, 7, 4, 4, 11)) -> list[list[int]]:
     generator = torch.Generator().manual_seed(0)
     return [torch.randint(2, 38, (n,), generator=generator).tolist() for n in lengths]
+
+
+def test_a_prompt_without_tokens_is_one_clear_error() -> None:
+    model = build("gpt2", **IN_SLOTS["gpt2"])
+    with pytest.raises(DataError, match=r"a prompt has no tokens, .*; needed: at least one; "):
+        decode(model, [[3], []], eos_token_id=END, pad_token_id=PAD, max_new_tokens=2)
 
 
 def generated(model: Any, prompt: list[int], limit: int = LIMIT) -> list[int]:

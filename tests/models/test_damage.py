@@ -86,6 +86,27 @@ def replaced(raw: bytes, **values: Any) -> bytes:
     return json.dumps({**json.loads(raw), **values}).encode()
 
 
+def test_a_folder_without_a_tokenizer_is_refused(made: Path, tmp_path: Path) -> None:
+    """transformers makes an empty one for it, and says nothing."""
+    folder = tmp_path / "model"
+    shutil.copytree(made / "base", folder, ignore=shutil.ignore_patterns("tokenizer*", "vocab*"))
+    for told in refusals(folder, tmp_path):
+        assert told.startswith(f"tokenizer {str(folder)!r}: found no token but special ones")
+    with pytest.raises(ModelError, match=r"such as tokenizer\.json; copy them into the folder"):
+        load_tokenizer(Model(name=str(folder)))
+
+
+@pytest.mark.parametrize("what", ["tokenizer", "model"])
+def test_a_folder_without_a_model_is_told_as_such(tmp_path: Path, what: str) -> None:
+    (tmp_path / "notes.txt").write_text("nothing of a model's")
+    settings: Any = Model(name=str(tmp_path))
+    with pytest.raises(ModelError, match=f"found none of the files of a {what} in it; needed: "):
+        if what == "tokenizer":
+            load_tokenizer(settings)
+        else:
+            load_model(settings, character_tokenizer())
+
+
 HALF: Callable[[bytes], bytes] = lambda raw: raw[: len(raw) // 2]  # noqa: E731
 WHATEVER = [
     *(

@@ -135,7 +135,7 @@ class Decoder:
                 every one. Only `generate` asks in this way.
 
         Raises:
-            DataError: a prompt leaves no position for an answer.
+            DataError: a prompt is empty, or leaves no position for an answer.
             OutOfMemoryError: memory does not suffice for one prompt alone.
         """
         finder = StopFinder(stop) if stop and stop.texts else None
@@ -428,7 +428,16 @@ def _constraints(rows: Sequence[Draft], longest: int) -> list[Any]:
 
 
 def _limit(model: PreTrainedModel | PeftModel, length: int, max_new_tokens: int) -> int:
-    """`max_new_tokens`, or as many as there are positions for after a prompt of this length."""
+    """`max_new_tokens`, or as many as there are positions for after a prompt of this length.
+
+    Raises:
+        DataError: the prompt is empty, or leaves no position.
+    """
+    if length == 0:
+        raise DataError(
+            "a prompt has no tokens, because the tokenizer has none for any of its signs; needed: "
+            "at least one; leave the question out or take a model that knows its signs"
+        )
     limit = num_positions(model)
     if limit is None:
         return max_new_tokens

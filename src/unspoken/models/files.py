@@ -67,6 +67,11 @@ def find_fault(folder: Path, what: str, problem: str) -> str | None:
         return None
     if damage := find_damage(folder, _OF[what]):
         return f"{damage}; {_REMEDY}"
+    if not any(any(folder.glob(each)) for each in _OF[what]):
+        return (
+            f"{folder}: found none of the files of a {what} in it; needed: a Hugging Face model "
+            "folder; name the one with config.json and the weights"
+        )
     first = folder / _OF[what][0]
     if what == "tokenizer" and (fault := _config_fault(folder)):  # it is read with every tokenizer
         first, problem = folder / "config.json", fault
@@ -180,7 +185,8 @@ def _is_of_another_layer(key: str, modules: Collection[str]) -> bool:
 def one_line(error: BaseException) -> str:
     """The first line of what an error says, with the next where it announces one; else its kind."""
     lines = str(error).strip().splitlines()[:2]
-    said = " ".join(map(str.strip, lines if lines and lines[0].endswith(":") else lines[:1]))
+    announces = bool(lines) and lines[0].rstrip().endswith(":")
+    said = " ".join(map(str.strip, lines if announces else lines[:1]))
     text = "".join(sign if sign.isprintable() else " " for sign in said)
     return text[:200] or type(error).__name__
 

@@ -70,7 +70,7 @@ def load_tokenizer(
         purpose: as in `load_model`.
 
     Raises:
-        ModelError: it is not there, or has no end token.
+        ModelError: it is not there, has no token for any text, or no end token.
     """
     from transformers import AutoTokenizer
 
@@ -83,6 +83,7 @@ def load_tokenizer(
             tokenizer_from_gguf(file) if file else _pretrained(AutoTokenizer, name, settings)
         )
         tokenizer("1")  # some settings are only looked at when it is used
+    _require_tokens(tokenizer, name)
     if tokenizer.eos_token_id is None:
         raise ModelError(
             f"tokenizer {name!r} has no end token, so a model could never learn to stop; needed: "
@@ -93,6 +94,20 @@ def load_tokenizer(
         # Padding never is in the loss and the end token always is, so sharing one token is safe.
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def _require_tokens(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
+    """Refuses a tokenizer that knows no text.
+
+    Of a folder without the files of one, transformers makes such a tokenizer for many models (GPT-2
+    and Qwen2 are among them), without a word: every text would be empty.
+    """
+    if tokenizer.get_vocab().keys() <= set(tokenizer.all_special_tokens):
+        raise ModelError(
+            f"tokenizer {name!r}: found no token but special ones, as of a folder without a "
+            "tokenizer's files; needed: those that belong to the model, such as tokenizer.json; "
+            f"copy them into the folder, or name another {setting('model.tokenizer')}"
+        )
 
 
 def load_model(
