@@ -66,8 +66,8 @@ def test_a_switch_is_spelled_without_a_value() -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("internalize --learning_rate 0", "error: --learning_rate: found 0.0; input should be"),
-        ("internalize --lr 0", "error: --lr: found 0.0; input should be greater than 0"),
+        ("internalize --learning_rate 0", "error: --learning_rate: found 0.0; needed: above 0"),
+        ("internalize --lr 0", "error: --lr: found 0.0; needed: above 0; correct it"),
         ("internalize --task multiplication train.learning_rate=0",
          "error: train.learning_rate: found 0; "),
         ("run quickstart train.learning_rate=0", "error: train.learning_rate: found 0; "),

@@ -151,7 +151,7 @@ def test_a_batch_that_the_processes_cannot_share_is_not_submitted(
     ("flags", "told"),
     [
         (("--nodes", "0"), "--nodes: found 0; needed: at least 1, at most 1000000; correct it"),
-        (("--nodes", "x"), "--nodes: found 'x'; needed: a valid integer"),
+        (("--nodes", "x"), "--nodes: found 'x'; needed: a whole number"),
         ((), "--time: found nothing; needed: the time limit of a job, such as --time 08:00:00"),
     ],
 )

@@ -28,7 +28,7 @@ from unspoken.measure.sampling import Sampling
         ({"temperature": 1, "top_p": 0}, "top_p: found 0; needed: above 0, at most 1"),
         ({"temperature": 1, "top_p": 1.5}, "top_p: found 1.5; needed: above 0, at most 1"),
         ({"top_p": 0.9}, "top_p: found 0.9 with temperature=0, which does not look at it"),
-        ({"seed": "red"}, "seed: found 'red'; needed: a valid integer"),
+        ({"seed": "red"}, "seed: found 'red'; needed: a whole number"),
     ],
 )
 def test_settings_without_sense_name_themselves(settings: Any, message: str) -> None:

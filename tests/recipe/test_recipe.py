@@ -104,7 +104,7 @@ def test_what_is_no_size_is_said(value: str) -> None:
         ("learning_rate=3", "did you mean 'train.learning_rate'"),
         ("trainn.epochs=3", "did you mean 'train'"),
         ("train.epochs=x", "train.epochs: found 'x'"),
-        ("train.batch_size=0", "greater than or equal to 1"),
+        ("train.batch_size=0", "needed: at least 1; "),
         ("template=fancy", "found 'fancy'"),
         ("train.micro_batch_size=5", "multiple"),
         ("nothing", "needed section.key=value"),
@@ -203,7 +203,7 @@ def test_switching_one_baseline_off_leaves_the_other() -> None:
     ("override", "expected"),
     [
         ("schedule.max_hold=3", "at least schedule.window"),
-        ("train.settle_steps=0", "greater than or equal to 1"),
+        ("train.settle_steps=0", "needed: at least 1; "),
         ("data.train=mine.jsonl", "data.task=jsonl"),
         ("teacher={engine: worked, top_p: 0.9}", "teacher.top_p: found 0.9 with temperature 0"),
         ("vet.pattern=(", "vet.pattern: found '(', which is no regular expression"),
@@ -322,7 +322,7 @@ def test_no_number_is_endless_or_true(key: str, is_pair: bool) -> None:
         with pytest.raises(RecipeError) as caught:
             recipe_from(whole, [given])
         lines = [line for line in str(caught.value).splitlines() if line.startswith(key)]
-        assert lines and all("input should be" in line and len(line) < 300 for line in lines)
+        assert lines and all("; needed: " in line and len(line) < 300 for line in lines)
         assert all(re.match(r"[\w.]+: ", line) for line in lines)  # no kind of pydantic's in it
 
 
@@ -330,17 +330,22 @@ def test_no_number_is_endless_or_true(key: str, is_pair: bool) -> None:
     ("override", "message"),
     [
         ("train.epochs=1:30", "train.epochs: found '1:30'"),
-        ("train.epochs=true", "train.epochs: found True; input should be a number, not true or"),
+        ("train.epochs=true", "train.epochs: found True; needed: a number, not true or"),
         ("train.betas=[0.9, true]", "train.betas.1: found True"),
-        ("train.betas=[0.9, 1.0]", "train.betas.1: found 1.0; input should be less than 1"),
+        ("train.betas=[0.9, 1.0]", "train.betas.1: found 1.0; needed: below 1; correct it"),
         ("train.betas=[0.9, .inf]", "is not a YAML value (found '.inf'"),
-        ("schedule.smoothing=1e-300", "smoothing: found 1e-300; input should be 0 or at"),
-        (
-            "schedule.smoothing=often",
-            "schedule.smoothing: found 'often'; input should be a valid number, unable to parse "
-            "string as a number, or 'auto'",
-        ),
-        ("schedule.smoothing=-1", "smoothing: found -1; input should be greater than 0, or 'auto'"),
+        ("schedule.smoothing=1e-300", "smoothing: found 1e-300; needed: 0 or at"),
+        ("schedule.smoothing=often", "smoothing: found 'often'; needed: a number, or 'auto'; "),
+        ("schedule.smoothing=-1", "smoothing: found -1; needed: above 0, or 'auto'; correct it"),
+        ("train=1", "train: found 1; needed: keys with their values, such as {key: value}; "),
+        ("train.batch_size=many", "train.batch_size: found 'many'; needed: a whole number; "),
+        ("train.compile=perhaps", "train.compile: found 'perhaps'; needed: true or false; "),
+        ("data.train=[1]", "data.train: found [1]; needed: a path, "),
+        ("train.trackers=wandb", "train.trackers: found 'wandb'; needed: a list, such as "),
+        ("data.digits=[[3]]", "data.digits.0: found [3]; needed: one value more; add it"),
+        ("data.digits=[[3, 2, 1]]", "data.digits.0: found [3, 2, 1]; needed: at most 2, not 3; "),
+        ("lora.target_modules=5", "lora.target_modules: found 5; needed: 'auto' or 'all-linear'; "),
+        ("description=null", "description: found null; needed: text; correct it"),
         ("seed=2024-01-01", "seed: found '2024-01-01'"),
         ("train={epochs: 1, epochs: 2}", "'epochs' a second time"),
         (f"seed={'9' * 5000}", "a number of 5000 digits"),
@@ -359,7 +364,7 @@ def test_no_number_is_endless_or_true(key: str, is_pair: bool) -> None:
         (r'name="a\nb"', "which names a folder of runs/"),
         (f"name={'x' * 300}", "at most 200 bytes"),
         ("phases=[{name: ../x}]", "phases[0]: name: found '../x'"),
-        ("data.digits=[[4, 1000000000000]]", "data.digits.0.1: found 1000000000000; input should"),
+        ("data.digits=[[4, 1000000000000]]", "data.digits.0.1: found 1000000000000; needed: "),
     ],
 )  # fmt: skip
 def test_values_that_cannot_be_are_told_in_a_short_line(override: str, message: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, TypeVar, get_args, get_origin, overload
 
 import annotated_types  # this, pydantic_core and typing_extensions come with pydantic
@@ -41,9 +41,19 @@ def tell_once(value: Any, check: Callable[[Any], Any]) -> Any:
     try:
         return check(value)
     except ValidationError as error:
-        number, *words = (problem["msg"] for problem in error.errors())
-        needed = ", or ".join([number, *(each.removeprefix(_SHOULD_BE) for each in words)])
+        needed = ", or ".join(map(needed_by, error.errors()))
         raise PydanticCustomError("number_range", "{needed}", {"needed": needed}) from None
+
+
+def needed_by(problem: Mapping[str, Any]) -> str:
+    """What one of pydantic's problems says is needed, in words that name no type of Python's."""
+    kind = problem["type"]
+    limits = {name: _plain(value) for name, value in problem.get("ctx", {}).items()}
+    for ends, words in _NEEDED.items():
+        if kind.endswith(ends):
+            return words.format(**limits)
+    text = problem["msg"].removeprefix(_BY_US).removeprefix(_SHOULD_BE)
+    return text[:1].lower() + text[1:]
 
 
 #: No count and no measure comes near these; beyond them arithmetic overflows, hours later.
@@ -78,6 +88,32 @@ _UNBOUNDED = (LARGEST, LARGEST_SEED)
 _BY_US = "Value error, "
 #: And how it begins itself.
 _SHOULD_BE = "Input should be "
+
+
+#: By the end of a kind of pydantic's problems: what is needed.
+_NEEDED = {
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_parsing_size": "a whole number, and a smaller one",
+    "int_from_float": "a whole number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "text",
+    "path_type": "a path, in quotes where it is a number",
+    "list_type": "a list, such as [first, second]",
+    "tuple_type": "a list, such as [first, second]",
+    "dict_type": "keys with their values, such as {{key: value}}",
+    "model_type": "keys with their values, such as {{key: value}}",
+    "literal_error": "{expected}",
+    "greater_than": "above {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "below {lt}",
+    "less_than_equal": "at most {le}",
+    "too_long": "at most {max_length}, not {actual_length}",
+    "too_short": "at least {min_length}, not {actual_length}",
+}
 
 
 @overload
@@ -151,9 +187,14 @@ def setting_error(kind: Any, error: ValidationError) -> Exception:
     return SettingError(
         str(name),
         found=_shown(value, is_number=bool(bounds)),
-        needed=bounds or problem["msg"].removeprefix(_SHOULD_BE).removeprefix(_BY_US),
+        needed=bounds or needed_by(problem),
         remedy="correct it",
     )
+
+
+def _plain(value: Any) -> Any:
+    """A bound as people write it: 0 and not 0.0."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _shown(value: Any, *, is_number: bool) -> object:

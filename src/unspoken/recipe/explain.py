@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,10 @@ import yaml
 from pydantic import BaseModel
 
 from unspoken.common.errors import setting, shorten
+from unspoken.common.settings import needed_by
 
+#: What pydantic puts into a place to say which of several kinds it speaks of.
+_KIND = re.compile(r"(literal|list|tuple)\[")
 #: Signs of a name in a message.
 _LONGEST = 80
 
@@ -48,15 +52,19 @@ class RecipeSource:
 
 def explain(problem: Any, place: RecipeSource, recipe: type[BaseModel]) -> str:
     """One line for one pydantic problem: place, what was found, what is needed."""
-    path = [_name(part) for part in problem["loc"]]
+    path = [_name(part) for part in problem["loc"] if not _KIND.match(str(part))]
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         return f"{place.of(path)}: unknown key; {_suggest(path, recipe)}"
+    if problem["type"] == "missing" and path[-1].isdigit():
+        found = shorten(problem["input"])
+        return f"{place.of(path[:-1])}: found {found}; needed: one value more; add it"
     if problem["type"] == "missing":
         return f"{place.of(path)}: missing; this section or key is needed"
     if problem["type"] == "value_error":
         return f"{place.of(path)}: {message}" if place.where else message
-    return f"{place.of(path)}: found {shorten(problem['input'])}; {message[0].lower()}{message[1:]}"
+    found = "null" if problem["input"] is None else shorten(problem["input"])
+    return f"{place.of(path)}: found {found}; needed: {needed_by(problem)}; correct it"
 
 
 def _name(part: object) -> str:
