@@ -257,7 +257,9 @@ def test_a_folder_is_asked_in_its_own_style_and_its_adapters_are_counted(tmp_pat
     adapters = 2 * 2 * ((64 + 64) + 2 * (64 + 32) + (64 + 64) + 2 * (64 + 128))
     assert f"adapters of {adapters / 1e6:.2f} M are trained" in text
     assert "the task's own; the teacher's are not known" in text
-    with pytest.raises(RecipeError, match=r"lora\.target_modules: the model has no nowhere"):
+    with pytest.raises(
+        RecipeError, match=r"lora\.target_modules: found nowhere, which the model does not have"
+    ):
         said(asking(tmp_path, **{**options, "lora": {"target_modules": ["nowhere"]}}))
     with pytest.raises(ModelError, match=r"unspoken\.json"):
         teacher = {"model": {"name": name}, "prompt": "trained"}

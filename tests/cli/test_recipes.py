@@ -62,6 +62,15 @@ def test_a_wrong_name_gets_suggestions(
     assert expected in str(caught.value)
 
 
+def test_a_folder_is_no_recipe(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with pytest.raises(RecipeError, match=r"run: found a folder; needed: a file with a recipe, "):
+        find_recipe(tmp_path / "run")
+    (tmp_path / "run" / "recipe.yaml").write_text("name: tried\n")
+    with pytest.raises(RecipeError, match=r"name a file, such as .*run/recipe\.yaml$"):
+        find_recipe(tmp_path / "run")
+
+
 @pytest.mark.parametrize("name", ["settings.yml", ".pre-commit.yaml", ".pre-commit-config.yml"])
 def test_only_recipes_are_suggested(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from unspoken.cli import internalize
 from unspoken.cli.main import main
 from unspoken.cli.spelling import flags_of, spelling_of, with_known_flags
 from unspoken.cli.verbs import VERBS, application, find_verb
 from unspoken.common.errors import RecipeError, setting
+from unspoken.recipe import Recipe
 
 APP = application()
 FLAGS = {verb: flags_of(find_verb(APP, verb)) for verb in VERBS}
@@ -90,6 +92,30 @@ def test_a_switch_is_spelled_without_a_value() -> None:
          "error: --full_finetuning: found it with --r, which is for adapters"),
         ("shard distil --shard 5/4", "error: distil: no such recipe"),
         ("shard quickstart --merge 0", "error: --merge: found 0; needed: at least 1"),
+        ("distil --student_dir x --out_dir README.md --data z",
+         "error: --out_dir: found README.md, a file; needed: a folder"),
+        ("run quickstart --learning_rate 1", "error: --learning_rate: unspoken run has no such "
+         "flag; a recipe's setting is given as train.learning_rate=VALUE. Try: "),
+        ("check quickstart --settle-steps=3", "error: --settle-steps: unspoken check has no such "
+         "flag; a recipe's setting is given as train.settle_steps=VALUE. Try: "),
+        ("run quickstart --form data", "error: --form: unspoken run has no such flag; did you "
+         "mean --from? Try: unspoken run --help"),
+        ("evaluate --base_model x --input y --output z --epochs 3", "error: --epochs: unspoken "
+         "evaluate has no such flag; unspoken distil and unspoken internalize have it. Try: "),
+        ("distil --student_dir x --out_dir y --delta 3",
+         "error: --delta: unspoken distil has no such flag; unspoken internalize has it. Try: "),
+        ("distil --student_dir x --out_dir y -x 3", "error: -x: unspoken distil has no such flag."),
+        ("distil --student_dir x --out_dir y --epochs many",
+         "error: --epochs: found 'many'; needed: a number; correct it. Try: unspoken distil "),
+        ("choose runs/x --tokens few", "error: --tokens: found 'few'; needed: a number; "),
+        ("evaluate --base_model x --input y --output z --batch_size few",
+         "error: --batch_size: found 'few'; needed: a whole number; correct it."),
+        ("generate --engine opanai --input x --output y", "error: --engine: found 'opanai'; "
+         "needed: one of transformers, openai, worked; did you mean openai? Try: "),
+        ("internalize --digits 3", "error: --digits: found '3'; needed: digits of both factors"),
+        ("--versio", "error: --versio: no such verb; did you mean unspoken --version? Try: "),
+        ("-v", "error: -v: no such verb; a verb stands first. Try: unspoken --help"),
+        ("ask no/such/folder 1+1", "error: no/such/folder: no such folder, and no such model"),
     ],
 )  # fmt: skip
 def test_mistakes_are_told_in_the_words_that_were_typed(
@@ -99,6 +125,19 @@ def test_mistakes_are_told_in_the_words_that_were_typed(
         main(words.split())
     assert caught.value.code == 2
     assert capsys.readouterr().err.startswith(expected)
+
+
+@pytest.mark.parametrize("given", [["3x2", "4x4"], ["3", "2", "4", "4"]])
+def test_sizes_are_given_to_training_as_the_help_says(
+    given: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipes: list[Recipe] = []
+    monkeypatch.setattr(
+        internalize, "run_and_report", lambda recipe, **options: recipes.append(recipe)
+    )
+    monkeypatch.setattr("unspoken.check.hub.require_hub_or_files", lambda recipe: None)
+    main(["internalize", "--task", "multiplication", "--model_name", "x", "--digits", *given])
+    assert recipes[0].data.digits == [(3, 2), (4, 4)]
 
 
 def test_a_recipe_names_its_file_and_line(

@@ -70,6 +70,27 @@ def test_a_bad_line_is_one_exact_error(tmp_path, line, message):
     assert error_of(tmp_path / "data.jsonl", GOOD + line + b"\n") == message
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.csv", b"question,answer\n1+1,2\n"),
+        ("t.tsv", b"question\tanswer\n"),
+        ("t.CSV.gz", gzip.compress(b"question,answer\n1+1,2\n")),
+        ("t.parquet", b"PAR1"),
+    ],
+)
+def test_a_table_is_told_how_to_become_jsonl(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    told = r"found a table; needed: .*: unspoken data questions --input .* unspoken data split "
+    with pytest.raises(DataError, match=told):
+        list(read_jsonl(tmp_path / name))
+
+
+def test_jsonl_may_have_the_name_of_a_table(tmp_path):
+    (tmp_path / "t.csv").write_text('{"question": "1+1"}\n')
+    assert list(read_jsonl(tmp_path / "t.csv")) == [(1, {"question": "1+1"})]
+
+
 def test_json_that_python_cannot_hold_is_an_error_of_its_line(tmp_path):
     for text in (b"[" * 100_000, b'{"answer": ' + b"9" * 5000 + b"}"):
         assert error_of(tmp_path / "data.jsonl", GOOD + text).startswith("data.jsonl:2: JSON that")

@@ -163,7 +163,7 @@ def test_a_pad_token_is_found_and_the_end_token_stays(tmp_path: Path, tokenizer:
     ("settings", "expected"),
     [
         (recipe.Model(name="/no/such/folder"), "no such folder"),
-        (recipe.Model(name="nobody/nothing", local_files_only=True), "could not be loaded"),
+        (recipe.Model(name="nobody/nothing", local_files_only=True), "the hub was not reached; "),
     ],
 )
 def test_a_model_that_is_not_there_is_one_clear_error(settings: Any, expected: str) -> None:

@@ -18,6 +18,7 @@ from unspoken.cli.options import (
 )
 from unspoken.cli.running import run_and_report
 from unspoken.common.errors import RecipeError, SettingError, setting
+from unspoken.common.places import require_folder_place
 from unspoken.parallel.world import is_main_process, read_world
 from unspoken.recipe.defaults import ACCUMULATION, DISTIL, DISTIL_ALL_WEIGHTS, PER_DEVICE
 from unspoken.recipe.layout import DISTILLED, MODEL, RECIPE_FILE, STAGE_FILE
@@ -106,6 +107,7 @@ def distil(
         processes=read_world().size,
     )
     recipe = recipe_from(values, overrides, where="")
+    require_folder_place(recipe.folder)
     try:
         if is_main_process():
             _hide_model(recipe.folder)

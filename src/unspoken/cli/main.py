@@ -14,17 +14,13 @@ import time
 from collections.abc import Sequence
 
 from cyclopts import App
-from cyclopts.exceptions import (
-    CycloptsError,
-    MissingArgumentError,
-    RepeatArgumentError,
-    UnknownCommandError,
-)
+from cyclopts.exceptions import CycloptsError
 
+from unspoken.cli.mistakes import explain_words
 from unspoken.cli.output import drop_output, open_output
-from unspoken.cli.spelling import VerbFlag, flags_of, spelling_of, typed_flags, with_known_flags
-from unspoken.cli.verbs import PARENTS, application, find_verb, suggest_verb, verb_of
-from unspoken.common.errors import SettingError, Spelling, UnspokenError, as_key, shorten
+from unspoken.cli.spelling import VerbFlag, flags_of, places_of, spelling_of, with_known_flags
+from unspoken.cli.verbs import application, find_verb, verb_of
+from unspoken.common.errors import SettingError, Spelling, UnspokenError, as_key
 from unspoken.common.interrupt import EXIT_INTERRUPTED, remember_signal
 from unspoken.common.out_of_memory import amount_asked_for, is_out_of_memory
 from unspoken.common.places import is_full_disk, place_error
@@ -110,7 +106,8 @@ def _run(words: Sequence[str]) -> None:
         if refused is not None:
             _fail(refused.told(_spelling(words)))
         verb = verb_of(words)
-        _fail(f"{_explain(error, words)} Try: unspoken {f'{verb} ' if verb else ''}--help")
+        told = explain_words(error, words, _flags(verb) if verb else [])
+        _fail(f"{told} Try: unspoken {f'{verb} ' if verb else ''}--help")
     except UnspokenError as error:
         _fail(error.told(_spelling(words)))
     except BrokenPipeError:
@@ -178,24 +175,7 @@ def _spelling(words: Sequence[str]) -> Spelling:
     verb = verb_of(words)
     if verb is None:
         return as_key
-    return spelling_of(_flags(verb), words)
-
-
-def _explain(error: CycloptsError, words: Sequence[str]) -> str:
-    """What is wrong with the words themselves."""
-    if isinstance(error, RepeatArgumentError):
-        flags = _flags(verb_of(words) or "")
-        names = next(each.names for each in flags if error.token.keyword in each.names)
-        given = [typed for flag, typed in typed_flags(words) if flag in names]
-        return f"{', '.join(given)}: found more than one, and they say the same; give one."
-    if isinstance(error, UnknownCommandError):
-        called = " ".join(words[: 2 if words[0] in PARENTS else 1])
-        return f"{shorten(called)[1:-1]}: no such verb; {suggest_verb(words)}"
-    if isinstance(error, MissingArgumentError) and error.argument and not error.argument.tokens:
-        argument = error.argument
-        name = argument.name if argument.index is None else argument.name.lstrip("-").upper()
-        return f"{name}: missing; it is needed."
-    return str(error).strip()
+    return spelling_of(_flags(verb), words, places_of(find_verb(application([verb]), verb)))
 
 
 def _refused_by_type(error: CycloptsError) -> SettingError | None:

@@ -12,6 +12,7 @@ from unspoken.cli.flags import Options, flag
 from unspoken.common.errors import SettingError, setting
 from unspoken.data.jsonl import read_lines
 from unspoken.recipe.choices import make_labels
+from unspoken.recipe.sections import read_sizes
 from unspoken.recipe.teacher import MAX_NEW_TOKENS
 
 _DATA = Group("Data", sort_key=1)
@@ -78,7 +79,7 @@ class DataFlags(Options, panel=_DATA):
     valid = flag("data.valid")
     test = flag("data.test")
     task = flag("data.task")
-    digits = flag("data.digits")
+    digits = flag("data.digits", kind=list[str], read=read_sizes, default="4x4")
     num_train = flag("data.num_train")
     num_valid = flag("data.num_valid")
     num_test = flag("data.num_test")

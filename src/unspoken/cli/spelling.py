@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,12 +101,27 @@ def with_known_flags(tokens: Sequence[str], flags: Iterable[VerbFlag]) -> list[s
     return result
 
 
-def spelling_of(flags: Iterable[VerbFlag], typed: Sequence[str]) -> Spelling:
+def places_of(verb: App) -> frozenset[str]:
+    """The names of a verb's arguments that are given by their place alone, such as ask's model."""
+    if verb.default_command is None:
+        return frozenset()
+    arguments = verb.assemble_argument_collection(parse_docstring=True)
+    return frozenset(
+        each.field_info.name
+        for each in arguments
+        if not any(name.startswith("--") for name in each.names)
+    )
+
+
+def spelling_of(
+    flags: Iterable[VerbFlag], typed: Sequence[str], places: Collection[str] = ()
+) -> Spelling:
     """How a verb with these flags, called with these words, spells settings.
 
     Args:
         flags: of the verb.
         typed: its words, as the user typed them.
+        places: names of its arguments that have no flag; their value is told as it was typed.
     """
     known = {setting: flag for flag in flags for setting in flag.settings}
     overrides = {word.partition("=")[0] for word in typed if "=" in word}
@@ -114,6 +129,8 @@ def spelling_of(flags: Iterable[VerbFlag], typed: Sequence[str]) -> Spelling:
 
     def spell(name: str, value: str | None) -> str:
         flag = known.get(name)
+        if flag is None and name in places and value is not None:
+            return one_word(value)
         if flag is None:
             return as_key(name, value)
         as_typed = [words[each] for each in flag.names if each in words]

@@ -212,6 +212,8 @@ VERBS = {
         "unspoken shard distill-qwen --shard 3/16",
     ),
 }
+#: What can be typed in place of a verb.
+_FLAGS_OF_ALL = ("--help", "--version")
 #: Names of flags: --num_train; --num-train is made the same before it is read.
 _AS_THEY_ARE = Parameter(name_transform=lambda name: name, negative=())
 PARENTS = {
@@ -262,6 +264,9 @@ def find_verb(app: App, name: str) -> App:
 
 def suggest_verb(words: Sequence[str]) -> str:
     """What to type in place of words that call no verb: one that is spelled nearly so, or all."""
+    if words[0].startswith("-"):
+        near = nearest_name(words[0], _FLAGS_OF_ALL)
+        return f"did you mean unspoken {near}?" if near else "a verb stands first."
     group = words[0] if words[0] in PARENTS else None
     typed = words[1] if group is not None else words[0]
     inside = {name.split()[-1]: name for name in VERBS if name.split()[0] in (group or PARENTS)}

@@ -30,14 +30,19 @@ def read_jsonl(path: AnyPath, *, allow_empty: bool = False) -> Iterator[tuple[in
         allow_empty: whether a file without any line is fine, too.
 
     Raises:
-        DataError: as `read_lines`, and for a line that is not a JSON object.
+        DataError: as `read_lines`, and for a table or a line that is not a JSON object.
     """
+    kind = kind_of_name(Path(path))
+    if kind in _BINARY_TABLES and Path(path).is_file():
+        raise _table_error(path)
     for line, text in read_lines(path, needed="one JSON object a line", allow_empty=allow_empty):
         try:
             record = json.loads(text, object_pairs_hook=unique_fields)
         except DoubleFieldError as error:
             raise DataError(f"{path}:{line}: {error}") from None
         except json.JSONDecodeError as error:
+            if kind in _TEXT_TABLES and line == 1:
+                raise _table_error(path) from None
             raise DataError(
                 f"{path}:{line}: not JSON: {error.msg} at column {error.colno}, found "
                 f"{shorten(text)}; needed: one JSON object a line; correct the line or delete it"
@@ -54,6 +59,14 @@ def read_jsonl(path: AnyPath, *, allow_empty: bool = False) -> Iterator[tuple[in
                 "it"
             )
         yield line, record
+
+
+def _table_error(path: AnyPath) -> DataError:
+    return DataError(
+        f"{path}: found a table; needed: a file with one JSON object a line; make one of it: "
+        f"unspoken data questions --input {path} --output FILE.jsonl, or divide it for training "
+        f"and test: unspoken data split --input {path} --output FOLDER"
+    )
 
 
 class DoubleFieldError(Exception):
@@ -111,6 +124,9 @@ def read_lines(
             "write it again or name another file"
         )
 
+
+#: By the ends of their names, files that `unspoken data` makes JSONL of.
+_TEXT_TABLES, _BINARY_TABLES = (".csv", ".tsv"), (".parquet", ".arrow")
 
 #: How files begin that are no text; and what is done about it.
 _NO_TEXT = {

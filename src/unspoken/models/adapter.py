@@ -151,9 +151,9 @@ def add_adapter(
         targets = choose_targets(names)
     elif isinstance(targets, list) and not set(targets) <= set(names):
         raise RecipeError(
-            f"{setting('lora.target_modules')}: the model has no "
-            f"{', '.join(sorted(set(targets) - set(names)))};"
-            f" it has {', '.join(sorted(set(names)))}; or set "
+            f"{setting('lora.target_modules')}: found "
+            f"{', '.join(sorted(set(targets) - set(names)))}, which the model does not have; "
+            f"needed: some of {', '.join(sorted(set(names)))}; name those, or give "
             f"{setting('lora.target_modules', 'auto')}"
         )
     if quantized:

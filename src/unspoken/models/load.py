@@ -551,16 +551,8 @@ def _explained(what: str, name: str | None, purpose: Purpose = "train") -> Itera
 
 def _not_loaded(what: str, name: str | None, error: BaseException, purpose: Purpose) -> str:
     place, problem = f"{what} {name!r}", str(error)
-    if name and _may_be_path(name) and not Path(name).is_dir():
-        if (Path(name).parent / STAGE_FILE).is_file():  # a run's own, which no setting names
-            return (
-                f"{place}: no such folder; needed: the model that training left in "
-                f"{Path(name).parent}; put it back, or train it again: unspoken run RECIPE --from "
-                "STAGE"
-            )
-        otherwise = f"correct the path in {setting('model.name')}, or {way_to_get(name)}"
-        remedy = path_remedy(name, otherwise, Path.is_dir)
-        return f"{place}: no such folder; {remedy}"
+    if name and (absent := _not_there(place, name, problem)):
+        return absent
     if "trust_remote_code" in problem and purpose == "merge":
         return (
             f"{place}: comes with Python code of its own, which an export neither runs nor holds "
@@ -581,6 +573,27 @@ def _not_loaded(what: str, name: str | None, error: BaseException, purpose: Purp
         f"{place} could not be loaded: {first} - needed: a whole Hugging Face model folder or, "
         f"with a network, a name on the hub; correct {setting('model.name')}, or download it again"
     )
+
+
+def _not_there(place: str, name: str, problem: str) -> str:
+    """What to say of a model that is neither here nor could be fetched; empty for any other."""
+    if _may_be_path(name) and not Path(name).is_dir():
+        if (Path(name).parent / STAGE_FILE).is_file():  # a run's own, which no setting names
+            return (
+                f"{place}: no such folder; needed: the model that training left in "
+                f"{Path(name).parent}; put it back, or train it again: unspoken run RECIPE --from "
+                "STAGE"
+            )
+        otherwise = f"correct the path in {setting('model.name')}, or {way_to_get(name)}"
+        remedy = path_remedy(name, otherwise, Path.is_dir)
+        return f"{place}: no such folder; {remedy}"
+    if "couldn't connect" in problem.lower() and not Path(name).exists():
+        remedy = path_remedy(name, f"correct the path, or {way_to_get(name)}", Path.is_dir)
+        return (
+            f"{setting('model.name', name)}: no such folder here, it was not downloaded before, "
+            f"and the hub was not reached; needed: a model on this machine, or a network; {remedy}"
+        )
+    return ""
 
 
 def _may_be_path(name: str) -> bool:

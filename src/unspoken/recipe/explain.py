@@ -81,11 +81,21 @@ def _setting_of(path: list[str]) -> str:
     return setting(".".join(path[:inner])) + "".join(f".{part}" for part in path[inner:])
 
 
+def find_key(name: str, recipe: type[BaseModel]) -> str | None:
+    """The first key of a recipe that ends in this name: `epochs` is train.epochs; None for none."""
+    return _by_name(list(_keys(recipe))).get(name)
+
+
+def _by_name(keys: list[str]) -> dict[str, str]:
+    """The keys by their last part; of several the first one."""
+    return {key.rpartition(".")[2]: key for key in reversed(keys)}
+
+
 def _suggest(path: list[str], recipe: type[BaseModel]) -> str:
     known = list(_keys(recipe))
     section = ".".join(path[:-1])
     siblings = [key for key in known if key.rpartition(".")[0] == section]
-    elsewhere = {key.rpartition(".")[2]: key for key in reversed(known)}  # the first one wins
+    elsewhere = _by_name(known)
     if path[-1] in elsewhere:
         return f"did you mean '{elsewhere[path[-1]]}'?"
     near = difflib.get_close_matches(".".join(path), siblings, n=1, cutoff=0.6)

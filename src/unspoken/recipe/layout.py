@@ -211,7 +211,8 @@ def require_run_folder(folder: Path) -> None:
             found = f"no {RECIPE_FILE} that unspoken wrote"
         raise OutputExistsError(
             f"{folder}: holds files but {found}, so it is not a run folder; "
-            f"choose another with output=FOLDER, or make it one with {setting('overwrite', True)}, "
+            "needed: one, or an empty one; name another as "
+            f"{setting('output', 'FOLDER')}, or make it one with {setting('overwrite', True)}, "
             f"which replaces {REPORT_PAGE}, {REPORT_FILE}, {ENVIRONMENT_FILE} and {PLOTS}/, moves "
             f"a {RECIPE_FILE} and folders of a stage's name such as {DATA}/ to {OLD}/, and leaves "
             "all else"

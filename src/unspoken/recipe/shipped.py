@@ -64,6 +64,12 @@ def _find(name_or_path: str | Path, shipped: Mapping[str, Path], what: str, plur
         return shipped[name]
     if path.exists() and not path.is_dir():  # such as <(unspoken recipes quickstart)
         return path
+    if path.is_dir():
+        inside = next(iter(_list(path)), "mine.yaml")
+        raise RecipeError(
+            f"{name}: found a folder; needed: a file with a {what}, or the name of one that "
+            f"unspoken recipes lists; name a file, such as {inside}"
+        )
     here = [str(file) for folder in (path.parent, Path(plural)) for file in _list(folder)]
     near = difflib.get_close_matches(name[:200], here, n=5, cutoff=0.5)
     near = [each for each in near if _begins_a_line(Path(each), _KEYS[plural])]
@@ -75,7 +81,7 @@ def _find(name_or_path: str | Path, shipped: Mapping[str, Path], what: str, plur
 def _list(folder: Path) -> list[Path]:
     """Its YAML files; none where it cannot be looked into, and none that are hidden."""
     try:
-        return [file for file in folder.glob("*.yaml") if not file.name.startswith(".")]
+        return sorted(file for file in folder.glob("*.yaml") if not file.name.startswith("."))
     except OSError:
         return []
 

@@ -163,7 +163,8 @@ def _refuse_own_files(data: Data, folder: Path) -> None:
         if path is not None and path.resolve().is_relative_to(folder.resolve()):
             raise DataError(
                 f"{setting(f'data.{name}', path)}: lies in {folder}, which this run writes itself; "
-                "needed: a file elsewhere; copy it, or choose another output=FOLDER"
+                "needed: a file elsewhere; copy it, or choose another "
+                f"{setting('output', 'FOLDER')}"
             )
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from unspoken.common.errors import DataError
+from unspoken.common.errors import DataError, setting
 from unspoken.common.files import sha256
 from unspoken.common.keeper import end_with_parent
 from unspoken.common.machine import num_cores
@@ -284,8 +284,9 @@ def _joined(chunks: Sequence[_Chunk], where: str, max_length: int | None) -> dic
     """The arrays of a CoTDataset, `tokens` left out."""
     if not sum(len(chunk.rows) for chunk in chunks):
         raise DataError(
-            f"{where}: all {sum(chunk.num_dropped for chunk in chunks)} examples have more than "
-            f"{max_length} tokens; raise data.max_length"
+            f"{where}: found {sum(chunk.num_dropped for chunk in chunks)} examples that all have "
+            f"more than {max_length} tokens; needed: shorter ones, or a higher limit; raise "
+            f"{setting('data.max_length')}"
         )
     lengths = np.concatenate([chunk.lengths for chunk in chunks])
     counts = np.concatenate([chunk.step_counts for chunk in chunks])

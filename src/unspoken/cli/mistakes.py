@@ -1,0 +1,117 @@
+"""What is wrong with the words of a command line: no such verb or flag, a value of another kind."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterator, Sequence
+
+from cyclopts.exceptions import (
+    CoercionError,
+    CycloptsError,
+    MissingArgumentError,
+    RepeatArgumentError,
+    UnknownCommandError,
+    UnknownOptionError,
+)
+
+from unspoken.cli.spelling import VerbFlag, flags_of, typed_flags
+from unspoken.cli.verbs import PARENTS, VERBS, application, find_verb, suggest_verb, verb_of
+from unspoken.common.errors import shorten
+from unspoken.common.nearby import nearest_name
+
+#: Verbs that take a recipe, whose settings are words such as train.epochs=3.
+_OF_RECIPES = {"run", "check", "shard", "launch slurm", "launch sagemaker"}
+#: Those that take some of them as flags, and the others so.
+_OF_BOTH = {"distil", "internalize"}
+#: How alike a flag of the verb is that is meant rather than another verb's of that very name.
+_VERY_NEAR = 0.8
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false"}
+
+
+def explain_words(error: CycloptsError, words: Sequence[str], flags: Sequence[VerbFlag]) -> str:
+    """What is wrong with the words themselves, as a sentence.
+
+    Args:
+        error: of reading them.
+        words: as they were typed.
+        flags: of the verb that they call; none where they call none.
+    """
+    if isinstance(error, RepeatArgumentError):
+        names = next(each.names for each in flags if error.token.keyword in each.names)
+        given = [typed for flag, typed in typed_flags(words) if flag in names]
+        return f"{', '.join(given)}: found more than one, and they say the same; give one."
+    if isinstance(error, UnknownCommandError):
+        called = " ".join(words[: 2 if words[0] in PARENTS else 1])
+        return f"{shorten(called)[1:-1]}: no such verb; {suggest_verb(words)}"
+    if isinstance(error, UnknownOptionError) and (verb := verb_of(words)):
+        typed = (error.token.keyword or error.token.value).partition("=")[0]
+        found = f"{shorten(typed)[1:-1]}: unspoken {verb} has no such flag"
+        hint = _suggest_flag(verb, typed, flags)
+        return f"{found}; {hint}" if hint else f"{found}."
+    if isinstance(error, CoercionError) and error.token and (needed := _needed(error)):
+        return f"{_name(error)}: found {shorten(error.token.value)}; needed: {needed}"
+    if isinstance(error, MissingArgumentError) and error.argument and not error.argument.tokens:
+        return f"{_name(error)}: missing; it is needed."
+    return str(error).strip()
+
+
+def _name(error: CycloptsError) -> str:
+    """The flag that an error is about as typed, or what the help calls an argument of no flag."""
+    argument = error.argument
+    typed = isinstance(error, CoercionError) and error.token and error.token.keyword
+    if typed or argument is None:
+        return typed or "a value"
+    return argument.name if argument.index is None else argument.name.lstrip("-").upper()
+
+
+def _needed(error: CoercionError) -> str:
+    """What the value of a flag has to be, and what to do; empty where nothing is known."""
+    kind, value = error.target_type, error.token.value if error.token else ""
+    if kind in _KINDS:
+        return f"{_KINDS[kind]}; correct it."
+    if typing.get_origin(kind) is not typing.Literal:
+        return ""
+    choices = [str(each) for each in typing.get_args(kind)]
+    near = nearest_name(value, choices)
+    return f"one of {', '.join(choices)}; {f'did you mean {near}?' if near else 'correct it.'}"
+
+
+def _suggest_flag(verb: str, typed: str, flags: Sequence[VerbFlag]) -> str:
+    """What may be meant by a flag that a verb does not have; empty where nothing is known."""
+    name = next((plain for plain, _ in typed_flags([typed])), typed)
+    near = nearest_name(name, [each for flag in flags for each in flag.names], _VERY_NEAR)
+    if near is not None:
+        return f"did you mean {near}?"
+    elsewhere = dict(_with_flag(name, verb))
+    if verb in _OF_RECIPES or (verb in _OF_BOTH and not elsewhere):
+        keys = sorted(key for flag in elsewhere.values() for key in flag.settings if "." in key)
+        key = next(iter(keys), None) or _recipe_key(name.removeprefix("--"))
+        if key is not None:
+            return f"a recipe's setting is given as {key}=VALUE."
+    if elsewhere:
+        return f"{_listed(list(elsewhere))} {'has' if len(elsewhere) == 1 else 'have'} it."
+    near = nearest_name(name, [each for flag in flags for each in flag.names])
+    return f"did you mean {near}?" if near else ""
+
+
+def _with_flag(name: str, but: str) -> Iterator[tuple[str, VerbFlag]]:
+    """The verbs, but one, that have a flag of this name, each with it."""
+    app = application()
+    for verb in VERBS:
+        found = [flag for flag in flags_of(find_verb(app, verb)) if name in flag.names]
+        if found and verb != but:
+            yield verb, found[0]
+
+
+def _recipe_key(name: str) -> str | None:
+    """The key of the recipe's setting of this name, such as train.settle_steps; None for none."""
+    from unspoken.recipe.explain import find_key
+    from unspoken.recipe.whole import Recipe
+
+    return find_key(name, Recipe)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Verbs as a sentence has them: unspoken a, unspoken b and unspoken c."""
+    *first, last = (f"unspoken {name}" for name in names)
+    return f"{', '.join(first)} and {last}" if first else last
