@@ -114,6 +114,9 @@ def test_a_switch_is_spelled_without_a_value() -> None:
          "needed: one of transformers, openai, worked; did you mean openai? Try: "),
         ("internalize --digits 3", "error: --digits: found '3'; needed: digits of both factors"),
         ("--versio", "error: --versio: no such verb; did you mean unspoken --version? Try: "),
+        ("train --epochs 3", "error: train: no such verb; did you mean unspoken distil or unspoken "
+         "internalize? Try: unspoken --help"),
+        ("eval_cot", "error: eval_cot: no such verb; did you mean unspoken evaluate? Try: "),
         ("-v", "error: -v: no such verb; a verb stands first. Try: unspoken --help"),
         ("ask no/such/folder 1+1", "error: no/such/folder: no such folder, and no such model"),
     ],

@@ -212,6 +212,22 @@ VERBS = {
         "unspoken shard distill-qwen --shard 3/16",
     ),
 }
+#: What other programs and scripts for the same work are called, and the verbs that do it here.
+_ELSEWHERE = {
+    "train": ("distil", "internalize"),
+    "finetune": ("distil", "internalize"),
+    "gen_cot": ("generate",),
+    "train_cot_lora": ("distil",),
+    "eval_cot": ("evaluate",),
+    "eval": ("evaluate",),
+    "download_models": ("download",),
+    "generate_dataset": ("data arithmetic",),
+    "cot_training_script": ("internalize",),
+    "chat": ("ask",),
+    "serve": ("export",),
+    "predict": ("evaluate",),
+    "resume": ("run",),
+}
 #: What can be typed in place of a verb.
 _FLAGS_OF_ALL = ("--help", "--version")
 #: Names of flags: --num_train; --num-train is made the same before it is read.
@@ -272,6 +288,8 @@ def suggest_verb(words: Sequence[str]) -> str:
     inside = {name.split()[-1]: name for name in VERBS if name.split()[0] in (group or PARENTS)}
     aliases = {alias: name for name, verb in VERBS.items() for alias in verb.aliases}
     here = inside if group else {name: name for name in [*VERBS, *PARENTS]} | aliases
+    if group is None and typed in _ELSEWHERE:
+        return f"did you mean {' or '.join(f'unspoken {name}' for name in _ELSEWHERE[typed])}?"
     for known, cutoff in ((here, 0.6), (inside, 0.8)):  # slurm is within launch
         near = nearest_name(typed, known, cutoff)
         if near is not None:
