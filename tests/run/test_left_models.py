@@ -118,6 +118,15 @@ def test_who_needs_it_is_named_before_anything_is_set_aside(folder: Path) -> Non
     assert not any("running" in line for line in run(recipe(folder)))
 
 
+def test_a_mistyped_model_sets_nothing_aside(folder: Path) -> None:
+    mistyped = folder.parent / "nothing" / "bsae"
+    with pytest.raises(ModelError, match=r"no such folder; correct the path in model\.name, or "):
+        run(recipe(folder).model_copy(update={"model": recipe(folder).model.model_copy(
+            update={"name": str(mistyped)})}))  # fmt: skip
+    assert (folder / "distilled" / "model").is_dir()
+    assert not (folder / "old").exists()
+
+
 def test_answers_that_hold_stay_and_others_need_it(folder: Path) -> None:
     model = folder / "no_cot" / "model"
     remove(model.parent, "model", "levels")

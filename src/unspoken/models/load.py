@@ -34,7 +34,7 @@ from unspoken.models.files import (
     require_whole,
 )
 from unspoken.models.gguf import find_gguf, from_gguf, model_from_gguf, tokenizer_from_gguf
-from unspoken.models.local import is_path, way_to_get
+from unspoken.models.local import is_local, is_path, way_to_get
 from unspoken.models.prepacked import prepack
 from unspoken.models.quantization import nf4, require_bitsandbytes
 from unspoken.models.tokenizer import character_tokenizer
@@ -594,6 +594,16 @@ def _not_there(place: str, name: str, problem: str) -> str:
             f"and the hub was not reached; needed: a model on this machine, or a network; {remedy}"
         )
     return ""
+
+
+def require_folder(name: str) -> None:
+    """Checks that a model is there whose name can only be a path, without reading it.
+
+    Raises:
+        ModelError: it is not.
+    """
+    if is_path(name) and not is_local(name):
+        raise ModelError(_not_there(f"model {name!r}", name, ""))
 
 
 def _may_be_path(name: str) -> bool:

@@ -17,6 +17,7 @@ from unspoken.models.load import (
     load_model,
     load_tokenizer,
     read_width,
+    require_folder,
     require_reloadable_tokenizer,
 )
 from unspoken.models.local import is_local
@@ -150,10 +151,12 @@ def train_stage(
 def _require_start(
     run: RunFolder, stage: str, folder: Path, recipe: Recipe, started_from: TrainingRecord | None
 ) -> None:
-    """Refuses a training that goes on from a model of this run which is not there any more."""
+    """Refuses a training whose model is not there: one of this run, or a folder that is named."""
     if started_from is not None:
         start = Path(str(recipe.model.name))
         require_model(run, start, f"{run.title(stage, folder)} goes on from it")
+    elif recipe.model.name is not None:  # a mistyped one sets nothing aside
+        require_folder(recipe.model.name)
 
 
 def _tell_of_removed(run: RunFolder, folder: Path) -> None:
