@@ -105,9 +105,7 @@ def _run(words: Sequence[str]) -> None:
         refused = _refused_by_type(error)
         if refused is not None:
             _fail(refused.told(_spelling(words)))
-        verb = verb_of(words)
-        told = explain_words(error, words, _flags(verb) if verb else [])
-        _fail(f"{told} Try: unspoken {f'{verb} ' if verb else ''}--help")
+        _fail(_explained(error, words))
     except UnspokenError as error:
         _fail(error.told(_spelling(words)))
     except BrokenPipeError:
@@ -176,6 +174,13 @@ def _spelling(words: Sequence[str]) -> Spelling:
     if verb is None:
         return as_key
     return spelling_of(_flags(verb), words, places_of(find_verb(application([verb]), verb)))
+
+
+def _explained(error: CycloptsError, words: Sequence[str]) -> str:
+    """What is wrong with the words, and where to read on."""
+    verb = verb_of(words)
+    told = explain_words(error, words, _flags(verb) if verb else [])
+    return f"{told} Try: unspoken {f'{verb} ' if verb else ''}--help"
 
 
 def _refused_by_type(error: CycloptsError) -> SettingError | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from cyclopts.exceptions import (
     CoercionError,
@@ -44,15 +44,20 @@ def explain_words(error: CycloptsError, words: Sequence[str], flags: Sequence[Ve
         called = " ".join(words[: 2 if words[0] in PARENTS else 1])
         return f"{shorten(called)[1:-1]}: no such verb; {suggest_verb(words)}"
     if isinstance(error, UnknownOptionError) and (verb := verb_of(words)):
-        typed = (error.token.keyword or error.token.value).partition("=")[0]
-        found = f"{shorten(typed)[1:-1]}: unspoken {verb} has no such flag"
-        hint = _suggest_flag(verb, typed, flags)
-        return f"{found}; {hint}" if hint else f"{found}."
+        return _unknown_flag(verb, error.token.keyword or error.token.value, flags)
     if isinstance(error, CoercionError) and error.token and (needed := _needed(error)):
         return f"{_name(error)}: found {shorten(error.token.value)}; needed: {needed}"
     if isinstance(error, MissingArgumentError) and error.argument and not error.argument.tokens:
         return f"{_name(error)}: missing; it is needed."
     return str(error).strip()
+
+
+def _unknown_flag(verb: str, typed: str, flags: Sequence[VerbFlag]) -> str:
+    """What is said of a flag, with its value perhaps, that a verb does not have."""
+    typed = typed.partition("=")[0]
+    found = f"{shorten(typed)[1:-1]}: unspoken {verb} has no such flag"
+    hint = _suggest_flag(verb, typed, flags)
+    return f"{found}; {hint}" if hint else f"{found}."
 
 
 def _name(error: CycloptsError) -> str:
@@ -84,8 +89,7 @@ def _suggest_flag(verb: str, typed: str, flags: Sequence[VerbFlag]) -> str:
         return f"did you mean {near}?"
     elsewhere = dict(_with_flag(name, verb))
     if verb in _OF_RECIPES or (verb in _OF_BOTH and not elsewhere):
-        keys = sorted(key for flag in elsewhere.values() for key in flag.settings if "." in key)
-        key = next(iter(keys), None) or _recipe_key(name.removeprefix("--"))
+        key = _key_of(name, elsewhere.values())
         if key is not None:
             return f"a recipe's setting is given as {key}=VALUE."
     if elsewhere:
@@ -103,12 +107,18 @@ def _with_flag(name: str, but: str) -> Iterator[tuple[str, VerbFlag]]:
             yield verb, found[0]
 
 
-def _recipe_key(name: str) -> str | None:
-    """The key of the recipe's setting of this name, such as train.settle_steps; None for none."""
+def _key_of(name: str, flags: Iterable[VerbFlag]) -> str | None:
+    """The key of the recipe's setting that a flag stands for; None for none.
+
+    Args:
+        name: of the flag, such as --settle_steps.
+        flags: of this name, as verbs have them.
+    """
     from unspoken.recipe.explain import find_key
     from unspoken.recipe.whole import Recipe
 
-    return find_key(name, Recipe)
+    keys = sorted(key for flag in flags for key in flag.settings if "." in key)
+    return keys[0] if keys else find_key(name.removeprefix("--"), Recipe)
 
 
 def _listed(names: Sequence[str]) -> str:

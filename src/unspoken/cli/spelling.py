@@ -129,10 +129,8 @@ def spelling_of(
 
     def spell(name: str, value: str | None) -> str:
         flag = known.get(name)
-        if flag is None and name in places and value is not None:
-            return one_word(value)
         if flag is None:
-            return as_key(name, value)
+            return _without_flag(name, value, places)
         as_typed = [words[each] for each in flag.names if each in words]
         if not as_typed and name in overrides:
             return as_key(name, value)
@@ -140,6 +138,11 @@ def spelling_of(
         return spelled if value in (None, "true") else f"{spelled} {one_word(value)}"
 
     return spell
+
+
+def _without_flag(name: str, value: str | None, places: Collection[str]) -> str:
+    """A setting that is no flag: as a recipe's key, or the value that was typed in its place."""
+    return as_key(name, value) if value is None or name not in places else one_word(value)
 
 
 def typed_flags(typed: Iterable[str]) -> list[tuple[str, str]]:

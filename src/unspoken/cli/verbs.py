@@ -280,16 +280,13 @@ def find_verb(app: App, name: str) -> App:
 
 def suggest_verb(words: Sequence[str]) -> str:
     """What to type in place of words that call no verb: one that is spelled nearly so, or all."""
-    if words[0].startswith("-"):
-        near = nearest_name(words[0], _FLAGS_OF_ALL)
-        return f"did you mean unspoken {near}?" if near else "a verb stands first."
+    if other := _suggest_in_place_of_verb(words[0]):
+        return other
     group = words[0] if words[0] in PARENTS else None
     typed = words[1] if group is not None else words[0]
     inside = {name.split()[-1]: name for name in VERBS if name.split()[0] in (group or PARENTS)}
     aliases = {alias: name for name, verb in VERBS.items() for alias in verb.aliases}
     here = inside if group else {name: name for name in [*VERBS, *PARENTS]} | aliases
-    if group is None and typed in _ELSEWHERE:
-        return f"did you mean {' or '.join(f'unspoken {name}' for name in _ELSEWHERE[typed])}?"
     for known, cutoff in ((here, 0.6), (inside, 0.8)):  # slurm is within launch
         near = nearest_name(typed, known, cutoff)
         if near is not None:
@@ -297,6 +294,15 @@ def suggest_verb(words: Sequence[str]) -> str:
     if group is None and _is_recipe(typed):
         return f"did you mean unspoken run {typed}?"
     return f"there are {', '.join(inside if group else VERBS)}."
+
+
+def _suggest_in_place_of_verb(word: str) -> str:
+    """What to type for a flag where a verb should be, or another program's name; else empty."""
+    if word.startswith("-"):
+        near = nearest_name(word, _FLAGS_OF_ALL)
+        return f"did you mean unspoken {near}?" if near else "a verb stands first."
+    meant = " or ".join(f"unspoken {name}" for name in _ELSEWHERE.get(word, ()))
+    return f"did you mean {meant}?" if meant else ""
 
 
 def _is_recipe(name: str) -> bool:
