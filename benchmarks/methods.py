@@ -113,9 +113,13 @@ METHODS: dict[str, dict[str, Any]] = {
     "adaptive": {"removal": "adaptive"},
     "strict": {"removal": "adaptive", "answer_margin": 0.7},
     "muon": {"removal": "adaptive"},
+    "wide": {"removal": "adaptive", "margin": 6.0},
 }
 #: Settings of `train` in which a method differs; the explicit model is the same for all.
-TRAIN: dict[str, dict[str, Any]] = {"muon": {"optimizer": "muon"}}
+TRAIN: dict[str, dict[str, Any]] = {
+    "muon": {"optimizer": "muon"},
+    "wide": {"optimizer": "muon", "learning_rate": 2e-3},
+}
 LABELS = {
     "no_cot": "never saw a thought",
     "at_once": "all at once",
@@ -124,6 +128,7 @@ LABELS = {
     "adaptive": "adaptive, jumps and ways back",
     "strict": "the same, `answer_margin: 0.7`",
     "muon": "adaptive, jumps and ways back, `train.optimizer: muon`",
+    "wide": "the same with Muon, `learning_rate: 2e-3`, `schedule.margin: 6`",
 }
 #: Optimizer steps of a method at the most, unless --max_steps says otherwise.
 MAX_STEPS = {"3x2": 10_000, "3x3": 24_000, "4x2": 24_000, "words": 12_000}

@@ -20,7 +20,7 @@ from unspoken.cli.mistakes import explain_words
 from unspoken.cli.output import drop_output, open_output
 from unspoken.cli.spelling import VerbFlag, flags_of, places_of, spelling_of, with_known_flags
 from unspoken.cli.verbs import application, find_verb, verb_of
-from unspoken.common.errors import SettingError, Spelling, UnspokenError, as_key
+from unspoken.common.errors import SettingError, Spelling, UnspokenError, as_key, shorten
 from unspoken.common.interrupt import EXIT_INTERRUPTED, remember_signal
 from unspoken.common.out_of_memory import amount_asked_for, is_out_of_memory
 from unspoken.common.places import is_full_disk, place_error
