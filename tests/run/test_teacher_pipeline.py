@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -339,6 +340,30 @@ def test_recipes_that_cannot_work_say_why(
             tiny_recipe(tmp_path, distil={}, **{k: v for k, v in sections.items() if k != "distil"})
         else:
             teacher_recipe(tmp_path, **sections)
+
+
+@pytest.mark.parametrize(
+    "teacher",
+    [
+        {"engine": "transformers"},
+        {"engine": "openai"},
+        {"engine": "worked", "num_train": 4},
+        {"engine": "worked", "samples_per_question": 4},
+        {"engine": "worked", "top_p": 0.5},
+        {"model": {"config": {"model_type": "gpt2"}, "tokenizer": "characters"}},
+        {"serve": "vllm serve {model} --port {port}", "base_url": "http://localhost:1/v1"},
+        {"serve": "vllm serve {model} --port {port}", "engine": "worked"},
+        {"serve": "vllm serve {model} --port {port}", "model": {"name": "m", "revision": "v2"}},
+    ],
+)
+def test_errors_of_a_teacher_leave_to_their_reader_how_settings_are_spelled(
+    tmp_path: Path, teacher: dict[str, Any]
+) -> None:
+    with pytest.raises(RecipeError) as caught:
+        tiny_recipe(tmp_path, distil={}, teacher=teacher)
+    told = caught.value.told(lambda name, _: f"<{name}>")
+    assert "<teacher." in told
+    assert not re.search(r"(?<!<)teacher\.", told), told
 
 
 def test_a_thinking_students_block_shrinks_to_nothing(tmp_path: Path) -> None:

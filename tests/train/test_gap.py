@@ -28,5 +28,7 @@ def test_gap_is_refused_where_it_could_not_be_exported(tmp_path: Path) -> None:
 
 
 def test_gap_needs_the_left_side(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"schedule.side: left.*found token and right"):
+    with pytest.raises(ModelError, match=r"schedule.side=left.*found token and right") as caught:
         run(tmp_path, schedule={"positions": "gap", "side": "right"})
+    told = caught.value.told(lambda name, value: f"--{name.rpartition('.')[2]} {value}")
+    assert "--unit token and --side left" in told

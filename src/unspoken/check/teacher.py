@@ -15,7 +15,14 @@ from unspoken.check.learner import Learner, build_learner
 from unspoken.check.offline import is_here
 from unspoken.check.student import count_trainings, describe_length
 from unspoken.check.writing import Asking, count_cost, count_written, make_request
-from unspoken.common.errors import DataError, ModelError, RecipeError, UnspokenError, settings_of
+from unspoken.common.errors import (
+    DataError,
+    ModelError,
+    RecipeError,
+    UnspokenError,
+    setting,
+    settings_of,
+)
 from unspoken.data.example import Example
 from unspoken.data.jsonl import kind_of_name
 from unspoken.data.overlap import QuestionIndex
@@ -169,9 +176,10 @@ def _gold(recipe: Recipe, teacher: Teacher, questions: list[Example]) -> str:
         )
     if teacher.samples_per_question + teacher.retries < 2:
         raise RecipeError(
-            f"vet.majority: found it with {some} of the questions answered and one sample of each, "
-            "so that no vote is possible; needed: more samples; set teacher.samples_per_question, "
-            "such as 5, and teacher.temperature, such as 0.7"
+            f"{setting('vet.majority')}: found it with {some} of the questions answered and one "
+            "sample of each, so that no vote is possible; needed: more samples; set "
+            f"{setting('teacher.samples_per_question')}, such as 5, and "
+            f"{setting('teacher.temperature')}, such as 0.7"
         )
     return f"{some} with a gold answer: the majority of samples decides the others"
 
@@ -191,8 +199,8 @@ def _check_training(
             raise DataError(
                 f"{recipe.data.train}:{line}: found no {'thought' if one.answer else 'answer'}; "
                 f"needed: worked solutions in the first {share} lines, from which a teacher from "
-                "scratch learns (teacher.num_train); add them, or name a trained teacher with "
-                "teacher.model.name"
+                f"scratch learns ({setting('teacher.num_train')}); add them, or name a trained "
+                f"teacher with {setting('teacher.model.name')}"
             )
     own = replace(sample, examples=lessons, num_train=share, thoughts="learned")
     learner = yield from _mark(build_learner(training.recipe, own), TEACHER)
@@ -280,7 +288,8 @@ def _scratch_limit(recipe: Recipe, teacher: Teacher, learner: Learner) -> int:
 def _require_solutions(recipe: Recipe, teacher: Teacher, questions: list[Example]) -> None:
     if teacher.model is not None:
         raise RecipeError(
-            "teacher.model: found it with teacher.engine worked, which asks no model; leave it out"
+            f"{setting('teacher.model')}: found it with {setting('teacher.engine', 'worked')}, "
+            "which asks no model; leave it out"
         )
     make_prompt_writer("none", teacher.system_prompt, teacher.few_shot)
     for index, question in enumerate(questions):
@@ -324,9 +333,9 @@ def _require_tokenizer(model: Model) -> None:
     name = model.tokenizer
     if name not in (None, "characters") and not is_here(name, model.revision, weights=False):
         raise ModelError(
-            f"teacher.model.tokenizer: {name}: no such folder, and no such tokenizer was "
-            "downloaded before; needed: one on this machine; correct it, or leave it out for the "
-            "model's own"
+            f"{setting('teacher.model.tokenizer', name)}: no such folder, and no such tokenizer "
+            "was downloaded before; needed: one on this machine; correct it, or leave it out for "
+            "the model's own"
         )
 
 

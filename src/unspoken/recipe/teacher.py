@@ -150,7 +150,9 @@ class Teacher(Section):
         if self.serve is None:
             return self
         if self.engine != "openai" or self.base_url is not None:
-            other = "base_url" if self.base_url else f"engine {self.engine}"
+            other = setting("teacher.engine", self.engine)
+            if self.base_url is not None:  # which may hold a key
+                other = setting("teacher.base_url")
             raise ValueError(
                 f"{setting('teacher.serve')}: found it with {other}, which has no use for a server "
                 "that this run starts; leave one of them out"
@@ -188,13 +190,15 @@ class Teacher(Section):
     def _an_engine_that_can_answer(self) -> Teacher:
         if self.engine == "transformers" and self.model is None:
             raise ValueError(
-                "teacher.model: missing; engine transformers needs teacher.model.name (a folder, "
-                "or a hub name that was downloaded) or teacher.model.config (from scratch)"
+                f"{setting('teacher.model')}: missing; {setting('teacher.engine', self.engine)} "
+                f"needs {setting('teacher.model.name')} (a folder, or a hub name that was "
+                f"downloaded) or {setting('teacher.model.config')} (from scratch)"
             )
         if self.engine == "openai" and self.base_url is None and self.serve is None:
             raise ValueError(
-                "teacher.base_url: missing; engine openai needs the server's address, such as "
-                "http://localhost:8000/v1, or in teacher.serve the command that starts one"
+                f"{setting('teacher.base_url')}: missing; {setting('teacher.engine', 'openai')} "
+                "needs the server's address, such as http://localhost:8000/v1, or in "
+                f"{setting('teacher.serve')} the command that starts one"
             )
         return self
 
@@ -210,10 +214,11 @@ class Teacher(Section):
                 if self.serve is not None
                 else "where the server is started"
             )
+            name = f"teacher.model.{given[0]}"
             raise ValueError(
-                f"{setting(f'teacher.model.{given[0]}')}: found it with a teacher on a server, to "
-                f"which it is not passed on; needed: nothing but the model's name; leave it out "
-                f"({given[0]}=null), and give it {how}"
+                f"{setting(name)}: found it with a teacher on a server, to which it is not passed "
+                "on; needed: nothing but the model's name; leave it out "
+                f"({setting(name, 'null')}), and give it {how}"
             )
         return self
 
@@ -233,30 +238,34 @@ class Teacher(Section):
 
     @model_validator(mode="after")
     def _trained_from_scratch_or_not_at_all(self) -> Teacher:
+        how, num = setting("teacher.train"), setting("teacher.num_train")
+        scratch = setting("teacher.model.config")
         if self.from_scratch and (self.train is None or self.num_train is None):
             raise ValueError(
-                "teacher.train and teacher.num_train are needed for a teacher from scratch "
-                "(teacher.model.config): how it is trained, and on how many of the examples"
+                f"{how} and {num} are needed for a teacher from scratch ({scratch}): how it is "
+                "trained, and on how many of the examples"
             )
         if not self.from_scratch and (self.train or self.num_train):
             raise ValueError(
-                "teacher.train and teacher.num_train are for a teacher from scratch; found them "
-                "without teacher.model.config; leave them out"
+                f"{how} and {num} are for a teacher from scratch; found them without {scratch}; "
+                "leave them out"
             )
         return self
 
     @model_validator(mode="after")
     def _draws_that_differ(self) -> Teacher:
+        temperature = setting("teacher.temperature")
         if self.samples_per_question > 1 and self.temperature == 0:
             raise ValueError(
-                f"teacher.samples_per_question: found {self.samples_per_question} with temperature "
-                "0, which makes them all the same; set teacher.temperature, such as 0.7"
+                f"{setting('teacher.samples_per_question')}: found {self.samples_per_question} "
+                f"with {setting('teacher.temperature', 0)}, which makes them all the same; set "
+                f"{temperature}, such as 0.7"
             )
         if self.top_p < 1 and self.temperature == 0 and not self.retries:
             raise ValueError(
-                f"{setting('teacher.top_p')}: found {self.top_p} with temperature 0 and no retries,"
-                f" which do not look at it; set {setting('teacher.temperature')}, such as 0.7, or "
-                "leave it out"
+                f"{setting('teacher.top_p')}: found {self.top_p} with "
+                f"{setting('teacher.temperature', 0)} and no {setting('teacher.retries')}, which "
+                f"do not look at it; set {temperature}, such as 0.7, or leave it out"
             )
         return self
 

@@ -371,8 +371,8 @@ def require_left_to_ask(num_train: int, num_learned: int) -> None:
     """
     if num_train <= num_learned:
         raise DataError(
-            f"teacher.num_train: found {num_learned}, but there are {num_train} training examples; "
-            "needed: some that are left for the teacher to be asked; lower it"
+            f"{setting('teacher.num_train')}: found {num_learned}, but there are {num_train} "
+            "training examples; needed: some that are left for the teacher to be asked; lower it"
         )
 
 

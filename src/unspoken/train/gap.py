@@ -24,11 +24,12 @@ def require_gap_support(
     Raises:
         ModelError: it cannot, with the reason.
     """
+    positions = setting("schedule.positions")
     advice = f"set {setting('schedule.positions', 'natural')}"
     if _position_table(model) is None:
         raise ModelError(
-            f"{setting('schedule.positions')}: gap needs a learned position table that can be "
-            f"moved; {model.config.model_type} has none (rotary or relative positions); {advice}"
+            f"{positions}: gap needs a learned position table that can be moved; "
+            f"{model.config.model_type} has none (rotary or relative positions); {advice}"
         )
     for span, lengths in (
         ("prompts", dataset.prompt_lengths),
@@ -36,14 +37,15 @@ def require_gap_support(
     ):
         if lengths.min() != lengths.max():
             raise ModelError(
-                f"{setting('schedule.positions')}: gap needs {span} of one length, found "
-                f"{lengths.min()} to {lengths.max()} tokens: where the gap ends would depend on "
-                f"the question, and plain generate cannot know it; {advice}"
+                f"{positions}: gap needs {span} of one length, found {lengths.min()} to "
+                f"{lengths.max()} tokens: where the gap ends would depend on the question, and "
+                f"plain generate cannot know it; {advice}"
             )
     if schedule.unit != "token" or schedule.side != "left":
         raise ModelError(
-            "schedule.positions: gap needs schedule.unit: token and schedule.side: left, so that "
-            f"the gap follows the prompt; found {schedule.unit} and {schedule.side}; {advice}"
+            f"{positions}: gap needs {setting('schedule.unit', 'token')} and "
+            f"{setting('schedule.side', 'left')}, so that the gap follows the prompt; found "
+            f"{schedule.unit} and {schedule.side}; {advice}"
         )
 
 

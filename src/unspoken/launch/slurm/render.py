@@ -20,7 +20,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from unspoken.common.errors import RecipeError, SettingError, shorten
+from unspoken.common.errors import RecipeError, SettingError, setting, shorten
 from unspoken.common.interrupt import EXIT_INTERRUPTED
 from unspoken.common.version import __version__
 from unspoken.launch.accelerate_environment import environment
@@ -123,8 +123,8 @@ def _check_paths(launch: SlurmLaunch) -> None:
         if found:
             raise RecipeError(
                 f"{str(path)!r}: found {found[0]!r} in the name; needed: a folder whose name "
-                "sbatch and apptainer can read; choose another with output=FOLDER, or launch from "
-                "another"
+                "sbatch and apptainer can read; choose another with "
+                f"{setting('output', 'FOLDER')}, or launch from another"
             )
 
 
