@@ -67,14 +67,9 @@ def sagemaker(
     overwrite
         replace the folder of --fetch
     """
-    asked = {"--status": status, "--logs": logs, "--stop": stop, "--fetch": fetch}
-    named = {flag: name for flag, name in asked.items() if name is not None}
-    if len(named) + (recipe is not None) != 1:
-        found = [*named, *(["a recipe"] if recipe is not None else [])]
-        raise RecipeError(
-            f"unspoken launch sagemaker: found {' and '.join(found) or 'no recipe'}; needed: "
-            "either a recipe or one of --status, --logs, --stop, --fetch with a job's name"
-        )
+    named = _named_job(
+        recipe, {"--status": status, "--logs": logs, "--stop": stop, "--fetch": fetch}
+    )
     _refuse_unused(
         next(iter(named), None),
         settings,
@@ -92,6 +87,22 @@ def sagemaker(
         _fetch(name, output or Path(name), region, overwrite)
     else:
         _ask(flag, name, region)
+
+
+def _named_job(recipe: Path | None, asked: dict[str, str | None]) -> dict[str, str]:
+    """The flag that asks of a job -> the job's name; empty where a recipe is launched.
+
+    Raises:
+        RecipeError: there is neither of them, or more than one.
+    """
+    named = {flag: name for flag, name in asked.items() if name is not None}
+    if len(named) + (recipe is not None) != 1:
+        found = [*named, *(["a recipe"] if recipe is not None else [])]
+        raise RecipeError(
+            f"unspoken launch sagemaker: found {' and '.join(found) or 'no recipe'}; needed: "
+            f"either a recipe or one of {', '.join(asked)} with a job's name"
+        )
+    return named
 
 
 def _launch(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -352,15 +353,10 @@ def evaluate_folder(
     _require_choices(examples, options.choices)
     if dtype == "auto":
         dtype = _same_for_all(dtype_for_asking(model), process)
-    partial_file = output.with_name(f".{output.name}.partial")
-    with contextlib.ExitStack() as stack:
-        kept = PartialPredictions()
-        if is_main:
-            stack.enter_context(locked(output))
-            deciding = {**_deciding(options), **form._asdict(), "dtype": dtype}
-            fingerprint = fingerprint_of(model, adapter, examples, deciding)
-            kept = PartialPredictions(partial_file, fingerprint)
-        partial = stack.enter_context(kept)
+    deciding = {**_deciding(options), **form._asdict(), "dtype": dtype}
+    fingerprint = functools.partial(fingerprint_of, model, adapter, examples, deciding)
+    kept = _batches_beside(output, fingerprint) if is_main else PartialPredictions()
+    with kept as partial:
         loaded, tokenizer = _load(model, adapter, dtype)
         predictions, metrics = evaluate(
             loaded,
@@ -380,6 +376,24 @@ def evaluate_folder(
         alone = _single_questions(loaded, tokenizer, form.of(tokenizer), examples, options)
         metrics = with_latencies(metrics, _timed(alone, options, progress))
     return {**metrics.to_json(), "dtype": dtype}
+
+
+@contextlib.contextmanager
+def _batches_beside(output: Path, fingerprint: Callable[[], str]) -> Iterator[PartialPredictions]:
+    """Finished batches in a file beside the output, which no other process writes meanwhile.
+
+    Args:
+        output: for all predictions.
+        fingerprint: of what decides them; asked once the output is this process's.
+
+    Raises:
+        DataError: another process writes to `output`.
+    """
+    with (
+        locked(output),
+        PartialPredictions(output.with_name(f".{output.name}.partial"), fingerprint()) as partial,
+    ):
+        yield partial
 
 
 def _require_choices(examples: Sequence[Example], choices: Sequence[str] | None) -> None:

@@ -143,14 +143,7 @@ class StepwiseInternalization:
         steps_per_epoch = train.steps_per_epoch(recipe.train.batch_size)
         self.length = Length.of(recipe, steps_per_epoch, exactly=num_steps)
         self.recovery = self._make_recovery(valid, tokenizer, template)
-        self.removal = Removal(
-            recipe.schedule,
-            train.longest(recipe.schedule.unit),
-            steps_per_epoch,
-            self.length.num_steps,
-            kept=self.recovery.kept_tokens() if self.recovery else (),
-            starts_explicit=_writes_thoughts(recipe, data_sha256),
-        )
+        self.removal = self._make_removal(steps_per_epoch, data_sha256)
         self.checkpoints = Checkpoints(
             folder,
             self.processes,
@@ -205,6 +198,23 @@ class StepwiseInternalization:
             )
         measured = measured_examples(self.recipe, valid, self.train, tokenizer, template)
         return Recovery(self.recipe, self.processes, measured)
+
+    def _make_removal(self, steps_per_epoch: int, data_sha256: str | None) -> Removal:
+        """What says how many thought tokens are gone at each step.
+
+        Args:
+            steps_per_epoch: optimizer steps.
+            data_sha256: of the file of training examples.
+        """
+        schedule = self.recipe.schedule
+        return Removal(
+            schedule,
+            self.train.longest(schedule.unit),
+            steps_per_epoch,
+            self.length.num_steps,
+            kept=self.recovery.kept_tokens() if self.recovery else (),
+            starts_explicit=_writes_thoughts(self.recipe, data_sha256),
+        )
 
     def _wrap(self, model: PreTrainedModel | PeftModel) -> None:
         """Loads the last checkpoint's weights and makes the model ready to be called."""
