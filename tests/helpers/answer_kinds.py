@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
-from helpers.answers import PLAIN, as_generated, rows_of, with_other_digits
-from unspoken.measure.answers import answers_equal
-from unspoken.measure.grade import grade
-
-# kind -> (predicted, gold) that say the same
+#: kind -> (predicted, gold) that say the same
 RIGHT = {
     "systems": [
         ("y = 5, x = 1", "x = 1, y = 5"),
@@ -243,7 +237,7 @@ RIGHT["calculations in words"] = [
     ("Multiply by 100 and get it in percent: 7 puppies / 20 puppies * 100% = 35%", "35%"),
 ]
 
-# kind -> (predicted, gold) that do not say the same
+#: kind -> (predicted, gold) that do not say the same
 WRONG = {
     "systems": [
         ("x = 1, y = 5", "x = 2, y = 5"),
@@ -452,24 +446,3 @@ WRONG["calculations in words"] = [
     ("3, 8 - 4 = 4", "4"),
     ("So, 6 erasers and 8 pencils cost $12 + $24 = $36.", "24"),
 ]
-
-
-@pytest.mark.parametrize(("kind", "predicted", "gold"), rows_of(RIGHT))
-def test_what_says_the_same_is_right(kind: str, predicted: str, gold: str) -> None:
-    assert grade(as_generated(predicted), gold).correct is True
-
-
-@pytest.mark.parametrize(("kind", "predicted", "gold"), rows_of(WRONG))
-def test_what_does_not_say_the_same_is_wrong(kind: str, predicted: str, gold: str) -> None:
-    assert grade(as_generated(predicted), gold).correct is False
-    assert answers_equal(predicted, gold) is False or kind in ("boxes", "markers")
-
-
-@pytest.mark.parametrize(
-    ("kind", "predicted", "gold"), [row for row in rows_of(RIGHT) if PLAIN.fullmatch(row[1])]
-)
-def test_another_digit_in_a_plain_answer_is_another_answer(
-    kind: str, predicted: str, gold: str
-) -> None:
-    for changed in with_other_digits(predicted):
-        assert grade(as_generated(changed), gold).correct is False, (kind, changed)

@@ -1,17 +1,8 @@
-"""Neighbours of answers that were judged wrongly once, and cases that strangers brought."""
+"""Neighbours of answers that were judged wrongly once: one line per case."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
-import pytest
-
-from helpers.answers import PLAIN, as_generated, rows_of, with_other_digits
-from unspoken.measure.grade import grade
-from unspoken.measure.score import score_file
-
-# kind -> (predicted, gold) that say the same
+#: kind -> (predicted, gold) that say the same
 RIGHT = {
     "further": [
         ("x = 1, y = 5", "x=1,\\ y=5"),
@@ -334,7 +325,7 @@ RIGHT = {
     ],
 }
 
-# kind -> (predicted, gold) that do not say the same
+#: kind -> (predicted, gold) that do not say the same
 WRONG = {
     "further": [
         ("x = 1, y = 5", "(5, 1)"),
@@ -674,37 +665,3 @@ WRONG = {
         ("3 r1", "31"),
     ],
 }
-
-
-@pytest.mark.parametrize(("kind", "predicted", "gold"), rows_of(RIGHT))
-def test_what_says_the_same_is_right(kind: str, predicted: str, gold: str) -> None:
-    assert grade(as_generated(predicted), gold).correct is True
-
-
-@pytest.mark.parametrize(("kind", "predicted", "gold"), rows_of(WRONG))
-def test_what_does_not_say_the_same_is_wrong(kind: str, predicted: str, gold: str) -> None:
-    assert grade(as_generated(predicted), gold).correct is False
-
-
-@pytest.mark.parametrize(
-    ("kind", "predicted", "gold"), [row for row in rows_of(RIGHT) if PLAIN.fullmatch(row[1])]
-)
-def test_another_digit_in_a_plain_answer_is_another_answer(
-    kind: str, predicted: str, gold: str
-) -> None:
-    for changed in with_other_digits(predicted):
-        assert grade(as_generated(changed), gold).correct is False, (kind, changed)
-
-
-@pytest.mark.parametrize(
-    ("name", "count"), [("answer_cases.jsonl", 66), ("answer_neighbours.jsonl", 3078)]
-)
-def test_cases_that_strangers_brought_are_judged_as_they_should_be(
-    tmp_path: Path, name: str, count: int
-) -> None:
-    cases = Path(__file__).with_name(name)
-    score_file(cases, tmp_path / "scored.jsonl")
-    lines = (tmp_path / "scored.jsonl").read_text(encoding="utf-8").splitlines()
-    wrong = [record for record in map(json.loads, lines) if record["correct"] != record["right"]]
-    assert wrong == []
-    assert len(lines) == count

@@ -1,0 +1,52 @@
+"""Answers that were judged wrongly once, their neighbours, and cases that strangers brought."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from helpers import answer_kinds, answer_neighbours
+from helpers.answers import PLAIN, as_generated, rows_of, with_other_digits
+from unspoken.measure.answers import answers_equal
+from unspoken.measure.grade import grade
+from unspoken.measure.score import score_file
+
+RIGHT = [*rows_of(answer_kinds.RIGHT), *rows_of(answer_neighbours.RIGHT)]
+WRONG = [*rows_of(answer_kinds.WRONG), *rows_of(answer_neighbours.WRONG)]
+
+
+@pytest.mark.parametrize(("kind", "predicted", "gold"), RIGHT)
+def test_what_says_the_same_is_right(kind: str, predicted: str, gold: str) -> None:
+    assert grade(as_generated(predicted), gold).correct is True
+
+
+@pytest.mark.parametrize(("kind", "predicted", "gold"), WRONG)
+def test_what_does_not_say_the_same_is_wrong(kind: str, predicted: str, gold: str) -> None:
+    assert grade(as_generated(predicted), gold).correct is False
+    assert answers_equal(predicted, gold) is False or kind in ("boxes", "markers")
+
+
+@pytest.mark.parametrize(
+    ("kind", "predicted", "gold"), [row for row in RIGHT if PLAIN.fullmatch(row[1])]
+)
+def test_another_digit_in_a_plain_answer_is_another_answer(
+    kind: str, predicted: str, gold: str
+) -> None:
+    for changed in with_other_digits(predicted):
+        assert grade(as_generated(changed), gold).correct is False, (kind, changed)
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("answer_cases.jsonl", 66), ("answer_neighbours.jsonl", 3078)]
+)
+def test_cases_that_strangers_brought_are_judged_as_they_should_be(
+    tmp_path: Path, name: str, count: int
+) -> None:
+    cases = Path(__file__).with_name(name)
+    score_file(cases, tmp_path / "scored.jsonl")
+    lines = (tmp_path / "scored.jsonl").read_text(encoding="utf-8").splitlines()
+    wrong = [record for record in map(json.loads, lines) if record["correct"] != record["right"]]
+    assert wrong == []
+    assert len(lines) == count
