@@ -1,8 +1,8 @@
 """Decide whether two answers say the same: the rules, in the order in which they are asked.
 
 Stands on `clean`, which takes markup off, and `prose`, which takes words off; then each rule reads
-both answers as one kind of value, with `structure`, `times` and `quantity`, and compares them;
-`expression` is asked last.
+both answers as one kind of value, with `structure`, `relation`, `times`, `notation` and `quantity`,
+and compares them; `expression` is asked last.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 
 from unspoken.measure.answers.clean import as_text, clean, names_other_things
 from unspoken.measure.answers.expression import (
@@ -20,15 +19,21 @@ from unspoken.measure.answers.expression import (
     read_expression,
     same_value,
 )
+from unspoken.measure.answers.notation import equal_based, equal_digit_rows, equal_ratios
 from unspoken.measure.answers.prose import Words, labels_as_names, readings
 from unspoken.measure.answers.quantity import (
-    MAX_QUANTITY_CHARACTERS,
     NUMERAL,
     Quantity,
-    numeral,
     read_quantity,
     split_unit,
     units_agree,
+)
+from unspoken.measure.answers.relation import (
+    as_interval,
+    one_is_an_intersection,
+    read_relation,
+    same_up_to_sign,
+    turn,
 )
 from unspoken.measure.answers.structure import (
     System,
@@ -46,12 +51,6 @@ from unspoken.measure.answers.structure import (
 from unspoken.measure.answers.times import equal_clocks, equal_compounds, equal_dates, equal_months
 
 MAX_ANSWER_CHARACTERS = 2000
-DIGIT_ROW = re.compile(r"-? ?[0-9](?: [0-9])+")
-_INTEGER = re.compile(r"-?[0-9]+")
-_RATIO = re.compile(
-    rf"(?:the )?(?:ratio (?:is |of )?)?({NUMERAL}(?:(?: ?: ?| to |-to-){NUMERAL})+)",
-    re.IGNORECASE,
-)
 _CHOICE = re.compile(
     r"(?:option |choice )?(?:([a-z])|[(\[]([a-z])[)\]]|([a-z])[.:)])"
     r"|(?:option |choice )?(?:[(\[]([a-j])[)\]][.:]?|([a-j])[.:)])"
@@ -61,34 +60,11 @@ _CHOICE = re.compile(
     re.IGNORECASE,
 )
 _MAX_CHOICE_CHARACTERS = 200
-_BASED = re.compile(
-    r"(?:([0-9A-Z]+)|\( ?([0-9A-Z]+) ?\)) ?_ ?\{? ?([0-9]{1,2}|[a-z]{3,11}) ?\}?"
-    r"|([0-9A-Z]+),? \(?(?:in )?base[ -]([0-9]{1,2}|[a-z]{3,11})\)?"
-)
-_BASES = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-]
 _ARITHMETIC = re.compile(r"[0-9\s+\-*/^().,{}]+")
 _OPERATION = re.compile(r"[0-9)}]\s*(?:[+*/-]\s*)+[({.0-9]")
 _PRODUCT = re.compile(r"[A-Za-z](?: ?[ *] ?[A-Za-z]){1,3}")  # x y, m * n
 _FRACTION_OF_POWER = re.compile(r"-?[0-9]+ ?/ ?\(?[0-9]+ ?\^ ?(?:[0-9]+|\{ ?[0-9]+ ?\})\)?")
-_RELATION = re.compile(r"\\(?:le|ge|ne)(?![a-z])|<|>")
-_AND = re.compile(r"(?<![A-Za-z\\])and(?![A-Za-z])")
-_TURNED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le", "\\ne": "\\ne"}
 _VARIABLE_K = re.compile(r"(?<=[0-9])k\b")
-_ONE_SIDED, _TWO_SIDED = 3, 5  # parts of x < 7 and of 2 < x < 7
 _MAX_DEPTH = 8
 _MAX_PAIRS = 400
 
@@ -202,13 +178,13 @@ class _Comparison:
             self._equal_equations,
             equal_compounds,
             equal_clocks,
-            _equal_based,
+            equal_based,
             self._equal_matrices,
-            _equal_digit_rows,
+            equal_digit_rows,
             self._equal_relations,
             self._equal_parts,
             self._equal_lists,
-            _equal_ratios,
+            equal_ratios,
             _equal_quantities,
             self._equal_measured,
             _equal_arithmetic,
@@ -266,7 +242,7 @@ class _Comparison:
 
     def _is_solution(self, system: System, other: str) -> bool:
         """Whether an answer without names gives the values of a system."""
-        other = _as_interval(_read_relation(other) or []) or other
+        other = as_interval(read_relation(other) or []) or other
         names = system[0].keys()
         if len(names) == 1:
             values = [_as_algebra(solution)[name] for solution in system for name in names]
@@ -317,19 +293,18 @@ class _Comparison:
         )
 
     def _equal_relations(self, first: str, second: str) -> bool | None:
-        relations = _read_relation(first), _read_relation(second)
+        relations = read_relation(first), read_relation(second)
         if not any(relations):
             return None
         if not all(relations):
             relation, other = (relations[0], second) if relations[0] else (relations[1], first)
-            interval = _as_interval(relation or [])
+            interval = as_interval(relation or [])
             return interval != "" and self.same(interval, other)
         one, two = (relation or [] for relation in relations)
-        turned = [_TURNED.get(part, part) for part in reversed(two)]
         return (
             self._same_relation(one, two)
-            or self._same_relation(one, turned)
-            or _same_up_to_sign(one, two)
+            or self._same_relation(one, turn(two))
+            or same_up_to_sign(one, two)
         )
 
     def _same_relation(self, first: Sequence[str], second: Sequence[str]) -> bool:
@@ -358,7 +333,7 @@ class _Comparison:
             read_list(answer) if each is None and re.search(",(?!0[0-9])", answer) else each
             for each, answer in zip(lists, (first, second), strict=True)
         )
-        if one is None or other is None or _one_is_an_intersection(first, second):
+        if one is None or other is None or one_is_an_intersection(first, second):
             return False
         return self._equal_in_any_order(one, other)
 
@@ -429,26 +404,6 @@ def _as_algebra(solution: dict[str, str]) -> dict[str, str]:
     return {name: _VARIABLE_K.sub(" * k", value) for name, value in solution.items()}
 
 
-def _equal_based(first: str, second: str) -> bool | None:
-    numbers = [_BASED.fullmatch(answer) for answer in (first, second)]
-    if not any(numbers):
-        return None
-    found = [_digits_and_base(number) for number in numbers if number]
-    return len(found) == len(numbers) and found[0] == found[1]
-
-
-def _digits_and_base(number: re.Match[str]) -> tuple[str, str]:
-    digits, base = number[1] or number[2] or number[4], number[3] or number[5]
-    return digits.lstrip("0"), str(_BASES.index(base)) if base in _BASES else base
-
-
-def _equal_digit_rows(first: str, second: str) -> bool | None:
-    if not (DIGIT_ROW.fullmatch(first) or DIGIT_ROW.fullmatch(second)):
-        return None
-    are_digits = all(DIGIT_ROW.fullmatch(a) or _INTEGER.fullmatch(a) for a in (first, second))
-    return are_digits and first.replace(" ", "") == second.replace(" ", "")
-
-
 def _read_choice(text: str) -> tuple[str, str] | None:
     """Returns ("b", "paris") for "(B) Paris", ("b", "") for "B.", None for other answers."""
     match = _CHOICE.fullmatch(text) if len(text) <= _MAX_CHOICE_CHARACTERS else None
@@ -459,101 +414,10 @@ def _read_choice(text: str) -> tuple[str, str] | None:
     return letter.casefold(), (label or dashed or "").casefold()
 
 
-def _read_relation(text: str) -> list[str] | None:
-    r"""Returns ["2", "<", "x", "\\le", "7"] for 2 < x \le 7, None for other answers."""
-    if not _RELATION.search(text) or "=" in text or split_list(text):
-        return None
-    parts = re.split(rf"({_RELATION.pattern})", text)
-    stripped = [part.strip() for part in parts]
-    return stripped if all(stripped) and len(stripped) in (_ONE_SIDED, _TWO_SIDED) else None
-
-
-def _one_is_an_intersection(first: str, second: str) -> bool:
-    r"""Whether only one of two answers joins its inequalities by "and": x < 2 and x > 3."""
-    are_both = [_AND.search(answer) and _RELATION.search(answer) for answer in (first, second)]
-    is_union = [has_or(answer) or "\\cup" in answer for answer in (first, second)]
-    return bool((are_both[0] and is_union[1]) or (are_both[1] and is_union[0]))
-
-
-def _same_up_to_sign(first: Sequence[str], second: Sequence[str]) -> bool:
-    """Returns whether two inequalities are one, as x < 1 and -x > -1 are."""
-    if not len(first) == len(second) == 3:
-        return False
-    sides = [read_expression(side) for side in (first[0], first[2], second[0], second[2])]
-    one, two, three, four = sides
-    if one is None or two is None or three is None or four is None:
-        return False
-    ratio = constant_ratio(difference(one, two), difference(three, four))
-    sign = _TURNED.get(second[1]) if ratio == -1 else second[1]
-    return ratio in (1, -1) and first[1] == sign
-
-
 def _without_repeated_tuples(parts: Sequence[str]) -> list[str]:
     """Returns parts without the tuples that were there before: a solution counts once."""
     texts = [as_text(part.replace(" ", "")) for part in parts]
     return [part for n, part in enumerate(parts) if "," not in part or texts[n] not in texts[:n]]
-
-
-def _as_interval(relation: Sequence[str]) -> str:
-    r"""Returns (2, 7] for 2 < x \le 7, and "" for what is no interval of one variable."""
-    if len(relation) == _ONE_SIDED:
-        if not is_name(relation[0]):
-            relation = [_TURNED.get(part, part) for part in reversed(relation)]
-        name, sign, end = relation
-        ends = {">": f"({end}, \\infty)", "\\ge": f"[{end}, \\infty)"}
-        ends |= {"<": f"(-\\infty, {end})", "\\le": f"(-\\infty, {end}]"}
-        return ends.get(sign, "") if is_name(name) else ""
-    if len(relation) == _TWO_SIDED and set(relation[1::2]) <= {">", "\\ge"}:  # 5 > x > 2
-        relation = [_TURNED.get(part, part) for part in reversed(relation)]
-    if len(relation) == _TWO_SIDED and set(relation[1::2]) <= {"<", "\\le"}:
-        return _as_bounded_interval(*relation)
-    return ""
-
-
-def _as_bounded_interval(low: str, sign: str, name: str, other_sign: str, high: str) -> str:
-    r"""Returns (2, 7] for 2 < x \le 7, and of 2 < |x| the interval on either side of zero."""
-    opened, closed = "(" if sign == "<" else "[", ")" if other_sign == "<" else "]"
-    interval = f"{opened}{low}, {high}{closed}"
-    if re.fullmatch(r"\| ?[A-Za-z] ?\|", name):
-        turned = {"(": ")", "[": "]", ")": "(", "]": "["}
-        mirrored = f"{turned[closed]}{_negative(high)}, {_negative(low)}{turned[opened]}"
-        return f"{mirrored} \\cup {interval}"
-    return interval if is_name(name) else ""
-
-
-def _negative(text: str) -> str:
-    if text.startswith("-"):
-        return text[1:]
-    return f"-{text}" if re.fullmatch(r"[\w./\\{} ]+", text) else f"-({text})"
-
-
-def _equal_ratios(first: str, second: str) -> bool | None:
-    ratios = _read_ratio(first), _read_ratio(second)
-    if not any(ratios):
-        return None
-    first_ratio = ratios[0] or _fraction_as_ratio(first)
-    second_ratio = ratios[1] or _fraction_as_ratio(second)
-    if len(first_ratio) != len(second_ratio):
-        return False
-    pairs = list(zip(first_ratio, second_ratio, strict=True))
-    same_zeros = all((left == 0) == (right == 0) for left, right in pairs)
-    return same_zeros and len({left / right for left, right in pairs if right}) <= 1
-
-
-def _read_ratio(text: str) -> tuple[Fraction, ...]:
-    """Returns (3, 2) for "3:2" and "3 to 2", () for other answers."""
-    match = _RATIO.fullmatch(text) if len(text) <= MAX_QUANTITY_CHARACTERS else None
-    if match is None or re.search(r":0[0-9]", text):  # 3:05 is a time
-        return ()
-    return tuple(numeral(part.strip()) for part in re.split(r":|-?to-?", match[1].casefold()))
-
-
-def _fraction_as_ratio(text: str) -> tuple[Fraction, ...]:
-    """Returns (3, 2) for "3/2", () for other answers."""
-    quantity = read_quantity(text)
-    if quantity is None or not quantity.is_fraction or quantity.unit:
-        return ()
-    return Fraction(quantity.value.numerator), Fraction(quantity.value.denominator)
 
 
 def _equal_quantities(first: str, second: str) -> bool | None:

@@ -1,0 +1,81 @@
+"""Inequalities, what joins them, and the intervals that they say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from unspoken.measure.answers.expression import constant_ratio, difference, read_expression
+from unspoken.measure.answers.structure import has_or, is_name, split_list
+
+_RELATION = re.compile(r"\\(?:le|ge|ne)(?![a-z])|<|>")
+_AND = re.compile(r"(?<![A-Za-z\\])and(?![A-Za-z])")
+_TURNED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le", "\\ne": "\\ne"}
+_ONE_SIDED, _TWO_SIDED = 3, 5  # parts of x < 7 and of 2 < x < 7
+
+
+def read_relation(text: str) -> list[str] | None:
+    r"""Returns ["2", "<", "x", "\\le", "7"] for 2 < x \le 7, None for other answers."""
+    if not _RELATION.search(text) or "=" in text or split_list(text):
+        return None
+    parts = re.split(rf"({_RELATION.pattern})", text)
+    stripped = [part.strip() for part in parts]
+    return stripped if all(stripped) and len(stripped) in (_ONE_SIDED, _TWO_SIDED) else None
+
+
+def turn(relation: Sequence[str]) -> list[str]:
+    """Returns a relation read from the right: ["7", ">", "x"] for ["x", "<", "7"]."""
+    return [_TURNED.get(part, part) for part in reversed(relation)]
+
+
+def one_is_an_intersection(first: str, second: str) -> bool:
+    r"""Whether only one of two answers joins its inequalities by "and": x < 2 and x > 3."""
+    are_both = [_AND.search(answer) and _RELATION.search(answer) for answer in (first, second)]
+    is_union = [has_or(answer) or "\\cup" in answer for answer in (first, second)]
+    return bool((are_both[0] and is_union[1]) or (are_both[1] and is_union[0]))
+
+
+def same_up_to_sign(first: Sequence[str], second: Sequence[str]) -> bool:
+    """Returns whether two inequalities are one, as x < 1 and -x > -1 are."""
+    if not len(first) == len(second) == 3:
+        return False
+    sides = [read_expression(side) for side in (first[0], first[2], second[0], second[2])]
+    one, two, three, four = sides
+    if one is None or two is None or three is None or four is None:
+        return False
+    ratio = constant_ratio(difference(one, two), difference(three, four))
+    sign = _TURNED.get(second[1]) if ratio == -1 else second[1]
+    return ratio in (1, -1) and first[1] == sign
+
+
+def as_interval(relation: Sequence[str]) -> str:
+    r"""Returns (2, 7] for 2 < x \le 7, and "" for what is no interval of one variable."""
+    if len(relation) == _ONE_SIDED:
+        if not is_name(relation[0]):
+            relation = turn(relation)
+        name, sign, end = relation
+        ends = {">": f"({end}, \\infty)", "\\ge": f"[{end}, \\infty)"}
+        ends |= {"<": f"(-\\infty, {end})", "\\le": f"(-\\infty, {end}]"}
+        return ends.get(sign, "") if is_name(name) else ""
+    if len(relation) == _TWO_SIDED and set(relation[1::2]) <= {">", "\\ge"}:  # 5 > x > 2
+        relation = turn(relation)
+    if len(relation) == _TWO_SIDED and set(relation[1::2]) <= {"<", "\\le"}:
+        return _as_bounded_interval(*relation)
+    return ""
+
+
+def _as_bounded_interval(low: str, sign: str, name: str, other_sign: str, high: str) -> str:
+    r"""Returns (2, 7] for 2 < x \le 7, and of 2 < |x| the interval on either side of zero."""
+    opened, closed = "(" if sign == "<" else "[", ")" if other_sign == "<" else "]"
+    interval = f"{opened}{low}, {high}{closed}"
+    if re.fullmatch(r"\| ?[A-Za-z] ?\|", name):
+        turned = {"(": ")", "[": "]", ")": "(", "]": "["}
+        mirrored = f"{turned[closed]}{_negative(high)}, {_negative(low)}{turned[opened]}"
+        return f"{mirrored} \\cup {interval}"
+    return interval if is_name(name) else ""
+
+
+def _negative(text: str) -> str:
+    if text.startswith("-"):
+        return text[1:]
+    return f"-{text}" if re.fullmatch(r"[\w./\\{} ]+", text) else f"-({text})"
