@@ -17,6 +17,8 @@ from unspoken.teach.engines.openai import OpenAIEngine
 
 #: Which may stand in no file and no message.
 KEY = "sk-planted-0123456789"
+#: Sums for a teacher, whose answer is said to be 2 always.
+QUESTIONS = [{"question": f"{n} + 2", "answer": "2"} for n in range(20)]
 
 
 class FakeServer:

@@ -19,6 +19,7 @@ from helpers.paths import ROOT
 from helpers.patience import Deadline
 from helpers.processes import Forked
 from helpers.recipes import tiny_recipe
+from helpers.servers import QUESTIONS
 from unspoken.cli.main import main
 from unspoken.common.errors import RecipeError
 from unspoken.common.interrupt import EXIT_INTERRUPTED
@@ -28,7 +29,6 @@ from unspoken.teach.engines.make import EngineOptions, connect
 from unspoken.teach.engines.serve import ServedEngine
 from unspoken.teach.traces.write import generate_traces
 
-QUESTIONS = [{"question": f"{n} + 2", "answer": "2"} for n in range(20)]
 SCRIPT = ROOT / "tests" / "helpers" / "fake_serve.py"
 #: So long what a killed run has started may need to end; it takes 10 s where it ignores SIGTERM.
 LIMIT_S = 60
