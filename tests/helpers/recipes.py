@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import string
 from pathlib import Path
 from typing import Any
@@ -118,3 +119,10 @@ def tiny_gpt2(folder: Path) -> Path:
     model.save_pretrained(folder)
     load_tokenizer(settings).save_pretrained(folder)
     return folder
+
+
+def write_sums(path: Path, numbers: range) -> Path:
+    """A file of examples, one for each number."""
+    lines = [{"question": f"{n} + 1", "thought": f"{n} , 1", "answer": str(n + 1)} for n in numbers]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path

@@ -1,3 +1,5 @@
+"""Whole runs of tiny recipes, and folders and recipes that are none."""
+
 from __future__ import annotations
 
 import json
@@ -14,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from helpers.paths import RECIPES
-from helpers.recipes import tiny_gpt2, tiny_recipe
+from helpers.recipes import tiny_gpt2, tiny_recipe, write_sums
 from unspoken.check.recipe import check_recipe
 from unspoken.common.errors import (
     DataError,
@@ -22,7 +24,6 @@ from unspoken.common.errors import (
     OutputExistsError,
     RecipeError,
     SettingError,
-    UnspokenError,
 )
 from unspoken.common.locks import locked
 from unspoken.measure.latency import Taken
@@ -115,141 +116,16 @@ def test_a_second_run_does_nothing(finished: Path, monkeypatch: pytest.MonkeyPat
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("*.safetensors")} == before
 
 
-def test_changed_settings_run_again_and_what_was_there_is_kept(tmp_path: Path) -> None:
-    folder = run(tiny_recipe(tmp_path / "run"))
-    model = Path("internalized") / "model" / "model.safetensors"
-    weights = (folder / model).read_bytes()
-    data = (folder / "data" / "train.jsonl").stat().st_mtime_ns
-    changed = tiny_recipe(tmp_path / "run", train={"learning_rate": 5e-3})
-    said: list[str] = []
-    run_recipe(changed, progress=False, say=said.append)
-    assert any("train.learning_rate: 0.001 -> 0.005" in line for line in said)
-    assert said[0] == "data: done"
-    assert (folder / "data" / "train.jsonl").stat().st_mtime_ns == data
-    assert (folder / "old" / "1" / model).read_bytes() == weights
-    assert (folder / model).read_bytes() != weights
-    run_recipe(tiny_recipe(tmp_path / "run"), overwrite=True, progress=False)
-    assert (folder / model).read_bytes() == weights
-    assert [path.name for path in (folder / "old").iterdir()] == ["1"]
-
-
-def test_overwriting_costs_nothing_before_the_new_stage_is_done(tmp_path: Path) -> None:
-    """A setting that is refused, or a model that is not there, cost the finished stage."""
-    folder = run(tiny_recipe(tmp_path / "run"))
-    before = (folder / "internalized" / WEIGHTS).read_bytes()
-    answers = (folder / "internalized" / "predictions.jsonl").read_bytes()
-    kept = folder / "old" / "replaced-1" / "internalized"
-    said: list[str] = []
-    for bad in ({"alphabet": "0123456789"}, {"config": {"model_type": "gtp2"}}):
-        with pytest.raises(UnspokenError):
-            run_recipe(
-                tiny_recipe(tmp_path / "run", model=bad),
-                overwrite=True,
-                progress=False,
-                say=said.append,
-            )
-        assert (kept / WEIGHTS).read_bytes() == before
-        assert (kept / "predictions.jsonl").read_bytes() == answers
-    assert any(f"is kept in {kept} until this is done" in line for line in said)
-    other = tiny_recipe(tmp_path / "run", train={"learning_rate": 5e-3})
-    run_recipe(other, overwrite=True, progress=False)
-    assert (folder / "internalized" / WEIGHTS).read_bytes() != before
-    assert not (folder / "old").exists()
-    asked = tiny_recipe(
-        tmp_path / "run", train={"learning_rate": 5e-3}, evaluate={"max_new_tokens": 3}
-    )
-    run_recipe(asked, overwrite=True, progress=False)  # figures and times are replaced, too
-    assert not (folder / "old").exists()
-
-
-def test_what_overwriting_set_aside_is_taken_back(tmp_path: Path) -> None:
-    folder = run(tiny_recipe(tmp_path / "run"))
-    made = (folder / "internalized" / WEIGHTS).stat().st_mtime_ns
-    bad = tiny_recipe(tmp_path / "run", model={"config": {"model_type": "gtp2"}})
-    with pytest.raises(UnspokenError, match="cannot build"):
-        run_recipe(bad, overwrite=True, progress=False)
-    run_recipe(tiny_recipe(tmp_path / "run"), overwrite=True, progress=False)
-    assert (folder / "internalized" / WEIGHTS).stat().st_mtime_ns == made
-    assert not (folder / "old").exists()
-
-
-def test_what_a_kill_kept_from_being_removed_goes_with_the_next_run(tmp_path: Path) -> None:
-    recipe = tiny_recipe(tmp_path / "run", train={"max_steps": 4})
-    folder = run(recipe)
-    kept = folder / "old" / "replaced-1"
-    for name in ("data/stage.json", "internalized/evaluation.json", "latency/latency.json"):
-        (kept / name).parent.mkdir(parents=True)
-        (kept / name).write_text("{}")
-    (folder / "old" / "replaced-2").mkdir()
-    run(recipe)
-    assert len(list(kept.iterdir())) == 3  # nobody asked for it
-    run_recipe(recipe, overwrite=True, progress=False)
-    assert not (folder / "old").exists()
-
-
-def test_files_of_a_stage_that_no_record_tells_of_are_kept(tmp_path: Path) -> None:
-    folder = run(tiny_recipe(tmp_path / "run", train={"max_steps": 4}))
-    weights = (folder / "internalized" / WEIGHTS).read_bytes()
-    (folder / "internalized" / "stage.json").unlink()
-    (folder / "internalized" / "notes.txt").write_text("mine")
-    other = tiny_recipe(tmp_path / "run", train={"max_steps": 4, "learning_rate": 5e-3})
-    run_recipe(other, overwrite=True, progress=False)
-    kept = folder / "old" / "1" / "internalized"
-    assert (kept / WEIGHTS).read_bytes() == weights
-    assert (kept / "notes.txt").read_text() == "mine"
-    assert not (folder / "internalized" / "notes.txt").exists()
-
-
 def test_files_that_the_run_would_write_over_are_no_data(tmp_path: Path) -> None:
     train = tmp_path / "run" / "data" / "train.jsonl"
     train.parent.mkdir(parents=True)
-    _write(train, range(90))
+    write_sums(train, range(90))
     values = tiny_recipe(tmp_path / "run").model_dump(mode="json")
     values["data"] = {"task": "jsonl", "train": str(train)}
     before = train.read_bytes()
     with pytest.raises(DataError, match=r"lies in .*data, which this run writes"):
         run_recipe(recipe_from(values), overwrite=True, progress=False)
     assert train.read_bytes() == before
-
-
-def test_from_a_stage_runs_it_and_all_after_it_again(tmp_path: Path) -> None:
-    recipe = tiny_recipe(tmp_path / "run", baselines=True)
-    run(recipe)
-    said: list[str] = []
-    run_recipe(recipe, start="baselines", progress=False, say=said.append)
-    assert said[:2] == ["data: done", "internalize: done"]
-    assert [line.split(":")[0] for line in said if "(as asked)" in line] == [
-        "baselines (explicit)",
-        "baselines (no_cot)",
-    ]
-    with pytest.raises(RecipeError, match=r"from: found 'traning'.*internalize"):
-        run_recipe(recipe, start="traning", progress=False)
-
-
-def test_settings_that_change_nothing_may_differ(tmp_path: Path) -> None:
-    run(tiny_recipe(tmp_path / "run"))
-    run(tiny_recipe(tmp_path / "run", train={"log_every": 7, "keep_checkpoints": 1}))
-
-
-def test_settings_that_no_longer_decide_do_not_count_in_an_old_run(tmp_path: Path) -> None:
-    """Runs from before: these two stood in stage.json. Nor do they where it was set aside."""
-    run(tiny_recipe(tmp_path, train={"max_steps": 4}))
-    stage = tmp_path / "internalized" / "stage.json"
-    values = json.loads(stage.read_text())
-    values["settings"]["train"] |= {"micro_batch_size": 3, "gradient_checkpointing": True}
-    stage.write_text(json.dumps(values))
-    measured = tmp_path / "internalized" / "evaluation.json"
-    figures = json.loads(measured.read_text())
-    figures["settings"]["evaluate"]["num_latency"] = 50
-    measured.write_text(json.dumps(figures))
-    timed = measured.stat().st_mtime_ns
-    before = stage.stat().st_mtime_ns
-    run(tiny_recipe(tmp_path, train={"max_steps": 4}))
-    assert stage.stat().st_mtime_ns == before
-    assert measured.stat().st_mtime_ns == timed
-    run(tiny_recipe(tmp_path, train={"max_steps": 5}))
-    run(tiny_recipe(tmp_path, train={"max_steps": 4}))
-    assert stage.stat().st_mtime_ns == before
 
 
 def test_models_are_timed_in_one_pass_at_the_end(tmp_path: Path) -> None:
@@ -326,18 +202,12 @@ def test_explicit_model_from_before_the_removal(tmp_path: Path) -> None:
     assert read(folder / "explicit" / "evaluation.json")["num_graded"] == 30
 
 
-def _write(path: Path, numbers: range) -> Path:
-    lines = [{"question": f"{n} + 1", "thought": f"{n} , 1", "answer": str(n + 1)} for n in numbers]
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return path
-
-
 def test_your_own_files_and_the_leak_check(tmp_path: Path) -> None:
     data: dict[str, Any] = {
         "task": "jsonl",
-        "train": str(_write(tmp_path / "train.jsonl", range(200))),
-        "valid": str(_write(tmp_path / "valid.jsonl", range(200, 220))),
-        "test": str(_write(tmp_path / "test.jsonl", range(210, 230))),
+        "train": str(write_sums(tmp_path / "train.jsonl", range(200))),
+        "valid": str(write_sums(tmp_path / "valid.jsonl", range(200, 220))),
+        "test": str(write_sums(tmp_path / "test.jsonl", range(210, 230))),
     }
     recipe = tiny_recipe(tmp_path / "run", data=data)
     with pytest.raises(DataError, match=r"210 \+ 1"):
@@ -393,19 +263,10 @@ def test_classes_are_measured_and_a_test_question_that_stands_twice_is_asked_onc
         run(tiny_recipe(tmp_path / "other", **{**options, "data": bad}))
 
 
-def test_a_changed_data_file_runs_everything_again(tmp_path: Path) -> None:
-    values = tiny_recipe(tmp_path / "run").model_dump(mode="json")
-    values["data"] = {"task": "jsonl", "train": str(_write(tmp_path / "train.jsonl", range(90)))}
-    folder = run(recipe_from(values))
-    _write(tmp_path / "train.jsonl", range(95))
-    run(recipe_from(values))
-    assert read(folder / "internalized" / "stage.json")["num_train"] == 86
-    assert read(folder / "old" / "1" / "internalized" / "stage.json")["num_train"] == 81
-
-
 def test_a_training_file_alone_is_split_for_validation(tmp_path: Path) -> None:
     values = tiny_recipe(tmp_path / "run").model_dump(mode="json")
-    values["data"] = {"task": "jsonl", "train": str(_write(tmp_path / "train.jsonl", range(90)))}
+    train = write_sums(tmp_path / "train.jsonl", range(90))
+    values["data"] = {"task": "jsonl", "train": str(train)}
     folder = run(recipe_from(values))
     evaluation = read(folder / "internalized" / "evaluation.json")
     assert (evaluation["settings"]["split"], evaluation["num_graded"]) == ("valid", 9)
@@ -425,9 +286,9 @@ def test_questions_of_an_earlier_phase_are_a_leak(tmp_path: Path) -> None:
 
 
 def test_without_validation_the_last_model_is_final(tmp_path: Path) -> None:
-    data = {"task": "jsonl", "train": str(_write(tmp_path / "train.jsonl", range(9)))}
+    data = {"task": "jsonl", "train": str(write_sums(tmp_path / "train.jsonl", range(9)))}
     values = tiny_recipe(tmp_path / "run").model_dump(mode="json")
-    values["data"] = {**data, "test": str(_write(tmp_path / "test.jsonl", range(60, 70)))}
+    values["data"] = {**data, "test": str(write_sums(tmp_path / "test.jsonl", range(60, 70)))}
     folder = run(recipe_from(values))
     assert read(folder / "internalized" / "evaluation.json")["num_graded"] == 10
 
@@ -496,38 +357,6 @@ def test_check_finds_what_would_stop_a_run(tmp_path: Path) -> None:
     many = tiny_recipe(tmp_path / "run", data={"num_train": 10**6})
     with pytest.raises(SettingError, match=r"8,100|8100"):
         list(check_recipe(many))
-
-
-def test_a_mistake_costs_no_trained_model(tmp_path: Path) -> None:
-    """Settings that fail set the model aside; with the right ones it is taken back."""
-    folder = run(tiny_recipe(tmp_path / "run"))
-    model = folder / "internalized" / "model" / "model.safetensors"
-    before = model.stat().st_mtime_ns
-    with pytest.raises(UnspokenError, match="cannot build"):
-        run(tiny_recipe(tmp_path / "run", model={"config": {"model_type": "gtp2"}}))
-    said: list[str] = []
-    run_recipe(tiny_recipe(tmp_path / "run"), progress=False, say=said.append)
-    assert any("internalize: done, taken back from" in line for line in said)
-    assert model.stat().st_mtime_ns == before
-
-
-def test_a_run_folder_may_be_moved(tmp_path: Path) -> None:
-    phases = [{"name": "a"}, {"name": "b", "schedule": {"delta": 80}}]
-    folder = run(tiny_recipe(tmp_path / "run", phases=phases))
-    folder.rename(tmp_path / "moved")
-    said: list[str] = []
-    run_recipe(tiny_recipe(tmp_path / "moved", phases=phases), progress=False, say=said.append)
-    assert not any("running" in line for line in said)
-
-
-def test_a_trained_baseline_is_not_overwritten_by_a_borrowed_one(tmp_path: Path) -> None:
-    train = {"explicit": "train", "no_cot": False}
-    folder = run(tiny_recipe(tmp_path / "run", baselines=train))
-    weights = (folder / "explicit" / "model" / "model.safetensors").read_bytes()
-    run(tiny_recipe(tmp_path / "run", baselines={**train, "explicit": "before_removal"}))
-    assert (folder / "explicit" / "model" / "model.safetensors").read_bytes() != weights
-    kept = folder / "old" / "1" / "explicit" / "model" / "model.safetensors"
-    assert kept.read_bytes() == weights
 
 
 def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
@@ -609,48 +438,6 @@ def test_a_run_is_known_by_what_unspoken_left(tmp_path: Path, left: str) -> None
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / left).write_text(dump_recipe(tiny_recipe(tmp_path)) if "yaml" in left else "{}")
     require_run_folder(tmp_path)
-
-
-def test_what_a_done_stage_lost_is_noticed(tmp_path: Path) -> None:
-    recipe = tiny_recipe(tmp_path / "run", train={"max_steps": 4})
-    folder = run(recipe)
-    answers, train = folder / "internalized" / "predictions.jsonl", folder / "data" / "train.jsonl"
-    whole, examples = answers.read_bytes(), train.read_bytes()
-    made = (folder / "internalized" / WEIGHTS).stat().st_mtime_ns
-    answers.write_bytes(whole[:100])
-    train.write_bytes(b"")
-    said: list[str] = []
-    run_recipe(recipe, progress=False, say=said.append)
-    assert f"data: running again ({train} was changed)" in said[0]
-    assert "evaluate (internalized): running" in said
-    assert (answers.read_bytes(), train.read_bytes()) == (whole, examples)
-    assert (folder / "internalized" / WEIGHTS).stat().st_mtime_ns == made
-
-    (folder / "internalized" / WEIGHTS).write_bytes(b"")
-    with pytest.raises(ModelError, match=r"internalized/model: found 0 bytes.*needed: .* put the"):
-        run(recipe)
-    run_recipe(recipe, start="internalize", progress=False)
-    assert (folder / "internalized" / WEIGHTS).stat().st_size > 0
-
-
-@pytest.mark.parametrize("lost", [f"internalized/{WEIGHTS}", "data/train.jsonl"])
-def test_what_is_taken_over_is_whole(tmp_path: Path, lost: str) -> None:
-    """A stage of another run, or one that was set aside, is looked at as one that is here."""
-    there = run(tiny_recipe(tmp_path / "there", train={"max_steps": 4}))
-    (there / lost).rename(tmp_path / "lost")
-    if "model" in lost:  # one that was removed altogether is another matter
-        (there / lost).write_bytes(b"")
-    recipe = tiny_recipe(tmp_path / "here", train={"max_steps": 4}, from_run=str(there))
-    said: list[str] = []
-    if "model" in lost:
-        with pytest.raises(ModelError, match=r"here/internalized/model: found 0 bytes of weights"):
-            run_recipe(recipe, progress=False, say=said.append)
-        run_recipe(recipe, progress=False, start="internalize", say=said.append)
-    else:
-        run_recipe(recipe, progress=False, say=said.append)
-        assert said[0].startswith("data: done, taken over from")
-        assert said[1].startswith("data: running again (") and "train.jsonl is missing" in said[1]
-    assert (tmp_path / "here" / lost).exists()
 
 
 def test_the_recipe_of_a_folder_that_was_moved_says_where_it_lies(tmp_path: Path) -> None:
