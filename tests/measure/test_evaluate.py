@@ -123,6 +123,15 @@ def test_questions_without_gold_are_answered_but_not_graded(model: Any, tokenize
     assert (none.accuracy, none.interval) == (None, None)
 
 
+def test_a_question_that_the_model_cannot_read_is_named(model: Any, tokenizer: Any) -> None:
+    long = "9" * model.config.n_positions
+    examples = [Example("1 + 1", "", "2"), Example(long, "", "3", id="long-1")]
+    with pytest.raises(
+        DataError, match=r"long-1 \('9+\.\.\.\): a prompt has .* positions and needs"
+    ):
+        evaluate(model, tokenizer, Template(), examples, SHORT)
+
+
 def test_evaluate_folder_writes_predictions(model: Any, tokenizer: Any, tmp_path: Path) -> None:
     model.save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")

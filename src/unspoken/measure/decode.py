@@ -143,7 +143,7 @@ class Decoder:
             Draft(
                 index,
                 prompt,
-                _limit(self.model, len(prompt), max_new_tokens),
+                most_new_tokens(self.model, len(prompt), max_new_tokens),
                 draws.seeds[index] if draws else 0,
                 self._ends,
                 finder,
@@ -185,7 +185,7 @@ class Decoder:
         import torch
 
         longest = max(map(len, endings))
-        room = _limit(self.model, len(prompt), longest)
+        room = most_new_tokens(self.model, len(prompt), longest)
         if room < longest:
             raise DataError(
                 f"a prompt has {len(prompt)} tokens, and the model {room} positions after it; "
@@ -241,7 +241,7 @@ class Decoder:
         if not fits(self.model):
             yield from (found for _, found in self.stream([prompt], max_new_tokens))
             return
-        limit = _limit(self.model, len(prompt), max_new_tokens)
+        limit = most_new_tokens(self.model, len(prompt), max_new_tokens)
         row = Draft(0, prompt, limit, 0, self._ends, None)
         table, waiting = Table(self._slots_for(1, None), []), deque([row])
         try:
@@ -427,7 +427,7 @@ def _constraints(rows: Sequence[Draft], longest: int) -> list[Any]:
     return [] if is_free else [PrefixConstrainedLogitsProcessor(allow, num_beams=1)]
 
 
-def _limit(model: PreTrainedModel | PeftModel, length: int, max_new_tokens: int) -> int:
+def most_new_tokens(model: PreTrainedModel | PeftModel, length: int, max_new_tokens: int) -> int:
     """`max_new_tokens`, or as many as there are positions for after a prompt of this length.
 
     Raises:

@@ -29,7 +29,7 @@ from unspoken.common.settings import (
 )
 from unspoken.data.example import Example
 from unspoken.data.jsonl import write_jsonl
-from unspoken.measure.decode import Completion, Decoder, Draws
+from unspoken.measure.decode import Completion, Decoder, Draws, most_new_tokens
 from unspoken.measure.grade import stated_gold
 from unspoken.measure.latency import SingleQuestions, take_turns
 from unspoken.measure.only_choices import ChoiceDecoder
@@ -138,6 +138,24 @@ def evaluate(
     return predictions, metrics
 
 
+def _require_positions(
+    model: PreTrainedModel | PeftModel, prompts: Sequence[list[int]], examples: Sequence[Example]
+) -> None:
+    """Checks that the shortest prompt has a token and the longest leaves a position for an answer.
+
+    Raises:
+        DataError: it is not so, with the question.
+    """
+    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+    for index in {*order[:1], *order[-1:]}:
+        try:
+            most_new_tokens(model, len(prompts[index]), 1)
+        except DataError as error:
+            named = examples[index].id or f"question {index + 1}"
+            question = shorten(examples[index].question)
+            raise DataError(f"{named} ({question}): {error.args[0]}") from None
+
+
 class _Asker:
     """A model that is asked for samples; a sample's place is its number among all of them.
 
@@ -161,6 +179,7 @@ class _Asker:
         self._tokenizer: Any = tokenizer
         texts = [template.prompt(example.question) for example in examples]
         self._prompts = encode_prompts(texts, tokenizer, template)
+        _require_positions(model, self._prompts, examples)
         self._sampling = options.sampling()
         self._decoder = Decoder(
             model,
