@@ -166,6 +166,12 @@ def test_a_folder_that_was_saved_to_disk_is_read_by_split(tmp_path: Path) -> Non
         read_questions_from(tmp_path / "empty")
 
 
+def test_what_is_wrong_with_a_file_of_a_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "questions.json").write_text('{"question": [1,}')
+    with pytest.raises(DataError, match=r"cannot be read \((?!An error occurred).*JSON"):
+        list(read_questions_from(tmp_path))
+
+
 def test_a_hub_name_is_loaded_with_its_subset_and_split(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 

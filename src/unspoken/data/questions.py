@@ -392,7 +392,7 @@ def _read_folder(
     except Exception as error:  # which one differs between versions and formats
         raise _cannot_read(
             folder,
-            error,
+            error.__cause__ or error,  # which says more than that "an error occurred"
             "a folder that datasets.load_from_disk or load_dataset reads, with this split",
             f"name a file in it, or correct {setting('subset')} and {setting('split')}",
         ) from error
@@ -481,7 +481,7 @@ def _number_rows(place: str, table: Iterable[Mapping[str, Any]]) -> Iterator[_Ro
 
 
 def _cannot_read(
-    source: AnyPath, error: Exception, needed: str, remedy: str = "make it again, or correct it"
+    source: AnyPath, error: BaseException, needed: str, remedy: str = "make it again, or correct it"
 ) -> DataError:
     reason = " ".join(str(error).split())[:300] or type(error).__name__
     return DataError(f"{source}: cannot be read ({reason}); needed: {needed}; {remedy}")
