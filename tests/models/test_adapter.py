@@ -93,7 +93,9 @@ def test_resuming_a_lora_run_is_exact(tmp_path: Path) -> None:
 
 
 def test_targets_that_are_not_there_are_named(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"no fancy_proj; it has .*q_proj"):
+    with pytest.raises(
+        RecipeError, match=r"found fancy_proj, which the .*; needed: some of .*q_proj"
+    ):
         run_recipe(recipe(tmp_path, lora={"target_modules": ["fancy_proj"]}), progress=False)
     assert choose_targets(["c_attn", "w1"]) == ["c_attn", "w1"]
 

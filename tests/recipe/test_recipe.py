@@ -205,7 +205,10 @@ def test_switching_one_baseline_off_leaves_the_other() -> None:
         ("schedule.max_hold=3", "at least schedule.window"),
         ("train.settle_steps=0", "needed: at least 1; "),
         ("data.train=mine.jsonl", "data.task=jsonl"),
-        ("teacher={engine: worked, top_p: 0.9}", "teacher.top_p: found 0.9 with temperature 0"),
+        (
+            "teacher={engine: worked, top_p: 0.9}",
+            "teacher.top_p: found 0.9 with teacher.temperature=0",
+        ),
         ("vet.pattern=(", "vet.pattern: found '(', which is no regular expression"),
     ],
 )

@@ -284,8 +284,8 @@ def _joined(chunks: Sequence[_Chunk], where: str, max_length: int | None) -> dic
     """The arrays of a CoTDataset, `tokens` left out."""
     if not sum(len(chunk.rows) for chunk in chunks):
         raise DataError(
-            f"{where}: found {sum(chunk.num_dropped for chunk in chunks)} examples that all have "
-            f"more than {max_length} tokens; needed: shorter ones, or a higher limit; raise "
+            f"{where}: found none of {sum(chunk.num_dropped for chunk in chunks)} with at most "
+            f"{max_length} tokens; needed: shorter ones, or a higher limit; raise "
             f"{setting('data.max_length')}"
         )
     lengths = np.concatenate([chunk.lengths for chunk in chunks])
