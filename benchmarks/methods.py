@@ -312,7 +312,7 @@ def draw(cells: list[Cell], path: Path) -> None:
     colours = {method: f"C{number}" for number, method in enumerate(METHODS)}
     methods = [method for method in METHODS if any(cell.method == method for cell in cells)]
     figure, axes = pyplot.subplots(
-        1, len(tasks), figsize=(4.2 * len(tasks), 3.4), squeeze=False, layout="constrained"
+        1, len(tasks), figsize=(4.2 * len(tasks), 3.8), squeeze=False, layout="constrained"
     )
     for axis, task in zip(axes[0], tasks, strict=True):
         for method in methods:
@@ -327,7 +327,8 @@ def draw(cells: list[Cell], path: Path) -> None:
         axis.set(title=task, xlabel="optimizer steps after the explicit model", ylim=(-3, 103))
         axis.set_xlim(left=0)
     axes[0][0].set_ylabel("% right, nothing written")
-    axes[0][0].legend(fontsize=7)
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=7)
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
 
