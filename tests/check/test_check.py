@@ -335,7 +335,7 @@ def test_gaps_need_one_length(tmp_path: Path) -> None:
 def test_thoughts_that_stand_in_are_no_reason_to_stop(tmp_path: Path) -> None:
     """A task's long thoughts say nothing of a server's; a broken model does, wherever it runs."""
     tight = {"data": {**ARITHMETIC, "max_length": 1}}
-    with pytest.raises(DataError, match="more than 1 tokens"):
+    with pytest.raises(DataError, match="with at most 1 tokens"):
         said(asking(tmp_path, **tight, teacher=SERVER))
     text = said(asking(tmp_path, data={**ARITHMETIC, "categories": ["fractions"]}, teacher=SERVER))
     assert "the task's own" in text
