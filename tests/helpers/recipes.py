@@ -12,6 +12,20 @@ from unspoken.models.tokenizer import character_tokenizer
 
 #: Symbols of the models here, whose random weights follow from how many there are.
 ALPHABET = string.digits + string.ascii_letters + string.punctuation + " \n"
+#: Where a stage of a run leaves the weights, in its folder.
+WEIGHTS = "model/model.safetensors"
+
+
+def run(recipe: Any) -> Path:
+    """Runs a recipe to its end; the run folder."""
+    from unspoken.run.run import run_recipe
+
+    return run_recipe(recipe, command="unspoken run tiny", progress=False).parent
+
+
+def read(path: Path) -> Any:
+    """What a JSON file holds."""
+    return json.loads(path.read_text())
 
 
 def tiny_recipe(folder: Path, **sections: Any) -> Any:

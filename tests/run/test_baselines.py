@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from helpers.recipes import tiny_recipe
+from helpers.recipes import read, tiny_recipe
 from unspoken.common.errors import RecipeError
 from unspoken.recipe.plan import plan
 from unspoken.report.read.run import read_run
 from unspoken.run.run import run_recipe
 
 AT_ONCE = {"at_once": True}
-
-
-def read(path: Path) -> Any:
-    return json.loads(path.read_text())
 
 
 def test_the_plan_starts_it_from_the_model_that_writes_its_thought(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from helpers.recipes import tiny_recipe
+from helpers.recipes import read, tiny_recipe
 from unspoken.cli.main import call
 from unspoken.common.errors import DataError, SettingError
 from unspoken.measure.stats import percentile
@@ -22,10 +22,6 @@ from unspoken.report.read.frontier import Level, find_level_model, read_levels
 from unspoken.report.read.run import read_run
 from unspoken.run.frontier import choose_in_run, pick, spread
 from unspoken.run.run import run_recipe
-
-
-def read(path: Path) -> Any:
-    return json.loads(path.read_text())
 
 
 def level(name: str, accuracy: float | None, tokens: float) -> Level:

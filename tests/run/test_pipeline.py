@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from helpers.paths import RECIPES
-from helpers.recipes import tiny_gpt2, tiny_recipe, write_sums
+from helpers.recipes import WEIGHTS, read, run, tiny_gpt2, tiny_recipe, write_sums
 from unspoken.check.recipe import check_recipe
 from unspoken.common.errors import (
     DataError,
@@ -36,16 +36,6 @@ from unspoken.run.api import run as run_api
 from unspoken.run.run import run_recipe
 
 pytestmark = pytest.mark.integration
-
-WEIGHTS = "model/model.safetensors"
-
-
-def run(recipe: Any) -> Path:
-    return run_recipe(recipe, command="unspoken run tiny", progress=False).parent
-
-
-def read(path: Path) -> Any:
-    return json.loads(path.read_text())
 
 
 @pytest.fixture(scope="module")

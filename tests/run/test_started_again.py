@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from helpers.recipes import tiny_recipe, write_sums
+from helpers.recipes import WEIGHTS, read, run, tiny_recipe, write_sums
 from unspoken.common.errors import ModelError, RecipeError, UnspokenError
 from unspoken.recipe import recipe_from
 from unspoken.run.run import run_recipe
 
 pytestmark = pytest.mark.integration
-
-WEIGHTS = "model/model.safetensors"
-
-
-def run(recipe: Any) -> Path:
-    return run_recipe(recipe, command="unspoken run tiny", progress=False).parent
-
-
-def read(path: Path) -> Any:
-    return json.loads(path.read_text())
 
 
 def test_changed_settings_run_again_and_what_was_there_is_kept(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from helpers.paths import RECIPES
 from helpers.processes import alone, together
-from helpers.recipes import tiny_qwen2, tiny_recipe
+from helpers.recipes import read, tiny_qwen2, tiny_recipe
 from unspoken.cli.main import main
 from unspoken.common.errors import DataError, ModelError, RecipeError
 from unspoken.common.interrupt import EXIT_INTERRUPTED
@@ -27,10 +27,6 @@ pytestmark = pytest.mark.integration
 
 DISTIL = {"max_steps": 8, "settle_steps": None}
 _STUDENTS = ("distilled", "internalized")
-
-
-def read(path: Path) -> Any:
-    return json.loads(path.read_text())
 
 
 def lines(path: Path) -> list[Any]:
