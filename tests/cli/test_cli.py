@@ -207,7 +207,7 @@ def test_a_mistyped_verb_is_guessed(
 def test_a_verb_that_is_there_is_not_guessed_at(
     typed: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "missing; it is needed" in fails(capsys, *typed.split())
+    assert ": missing; needed: " in fails(capsys, *typed.split())
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,17 @@ def test_a_switch_is_spelled_without_a_value() -> None:
         ("generate --engine opanai --input x --output y", "error: --engine: found 'opanai'; "
          "needed: one of transformers, openai, worked; did you mean openai? Try: "),
         ("internalize --digits 3", "error: --digits: found '3'; needed: digits of both factors"),
+        ("score", "error: --input: missing; needed: JSONL with generated and gold; for example: "
+         "unspoken score --input answers.jsonl --output judged.jsonl. Try: unspoken score --help"),
+        ("score a.jsonl", "error: --input: missing; needed: JSONL with generated and gold; did you "
+         "mean --input a.jsonl? Try: "),
+        ("score --inputs x", "error: --inputs: unspoken score has no such flag; did you mean "
+         "--input? Try: "),
+        ("score --input x --output", "error: --output: found nothing after it; needed: the same "
+         "records with pred and correct. Try: "),
+        ("choose", "error: FOLDER: missing; needed: a folder that `unspoken run` made; for "
+         "example: unspoken choose runs/quickstart --within 2. Try: "),
+        ("report a b", "error: b: found a word too many; needed: unspoken report without it. Try"),
         ("--versio", "error: --versio: no such verb; did you mean unspoken --version? Try: "),
         ("train --epochs 3", "error: train: no such verb; did you mean unspoken distil or unspoken "
          "internalize? Try: unspoken --help"),

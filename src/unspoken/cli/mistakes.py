@@ -5,6 +5,7 @@ from __future__ import annotations
 import typing
 from collections.abc import Iterable, Iterator, Sequence
 
+from cyclopts import Argument
 from cyclopts.exceptions import (
     CoercionError,
     CycloptsError,
@@ -12,11 +13,12 @@ from cyclopts.exceptions import (
     RepeatArgumentError,
     UnknownCommandError,
     UnknownOptionError,
+    UnusedCliTokensError,
 )
 
 from unspoken.cli.spelling import VerbFlag, flags_of, typed_flags
 from unspoken.cli.verbs import PARENTS, VERBS, application, find_verb, suggest_verb, verb_of
-from unspoken.common.errors import shorten
+from unspoken.common.errors import one_word, shorten
 from unspoken.common.nearby import nearest_name
 
 #: Verbs that take a recipe, whose settings are words such as train.epochs=3.
@@ -45,11 +47,46 @@ def explain_words(error: CycloptsError, words: Sequence[str], flags: Sequence[Ve
         return f"{shorten(called)[1:-1]}: no such verb; {suggest_verb(words)}"
     if isinstance(error, UnknownOptionError) and (verb := verb_of(words)):
         return _unknown_flag(verb, error.token.keyword or error.token.value, flags)
+    verb = verb_of(words)
+    return (_of_values(error, verb, flags) if verb else "") or str(error).strip()
+
+
+def _of_values(error: CycloptsError, verb: str, flags: Sequence[VerbFlag]) -> str:
+    """What is wrong with a value: of another kind, missing, or for no flag; empty: not known."""
     if isinstance(error, CoercionError) and error.token and (needed := _needed(error)):
         return f"{_name(error)}: found {shorten(error.token.value)}; needed: {needed}"
     if isinstance(error, MissingArgumentError) and error.argument and not error.argument.tokens:
-        return f"{_name(error)}: missing; it is needed."
-    return str(error).strip()
+        return _missing(error.argument, error.unused_tokens or [], verb, flags)
+    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
+        word = shorten(error.unused_tokens[0])[1:-1]
+        return f"{word}: found a word too many; needed: unspoken {verb} without it."
+    return ""
+
+
+def _missing(argument: Argument, left: Sequence[str], verb: str, flags: Sequence[VerbFlag]) -> str:
+    """What is said of a value that is not there, and of a word that may be meant for it.
+
+    Args:
+        argument: that has no value.
+        left: words that were typed and are no value of another flag's.
+        verb, flags: that were called.
+    """
+    known = {name for flag in flags for name in flag.names}
+    for word in left:
+        if word.startswith("--") and word.partition("=")[0] not in known:
+            return _unknown_flag(verb, word, flags)
+    name, needed = _name_of(argument), "a value"
+    arguments = find_verb(application([verb]), verb).assemble_argument_collection(
+        parse_docstring=True
+    )
+    for each in arguments:
+        if each.name == argument.name and each.parameter.help:
+            needed = " ".join(each.parameter.help.rstrip(".").split())
+    if name in left:
+        return f"{name}: found nothing after it; needed: {needed}."
+    if name in known and left and not left[0].startswith("--"):
+        return f"{name}: missing; needed: {needed}; did you mean {name} {one_word(left[0])}?"
+    return f"{name}: missing; needed: {needed}; for example: {VERBS[verb].example}."
 
 
 def _unknown_flag(verb: str, typed: str, flags: Sequence[VerbFlag]) -> str:
@@ -66,6 +103,10 @@ def _name(error: CycloptsError) -> str:
     typed = isinstance(error, CoercionError) and error.token and error.token.keyword
     if typed or argument is None:
         return typed or "a value"
+    return _name_of(argument)
+
+
+def _name_of(argument: Argument) -> str:
     return argument.name if argument.index is None else argument.name.lstrip("-").upper()
 
 
