@@ -11,7 +11,6 @@ import pytest
 from unspoken.measure import stats
 from unspoken.measure.answers import answers_equal
 from unspoken.measure.stats import (
-    Proportion,
     majority,
     mcnemar_exact,
     pass_at_k,
@@ -36,10 +35,9 @@ def test_wilson_equals_published_values(successes, trials, low, high):
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(8, 10), (1, 7), (500, 1000)])
-@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
-def test_wilson_bounds_solve_the_score_equation(successes, trials, confidence):
-    z = {0.8: 1.2815515655446004, 0.95: 1.959963984540054, 0.99: 2.5758293035489004}[confidence]
-    for bound in wilson_interval(successes, trials, confidence):
+def test_wilson_bounds_solve_the_score_equation(successes, trials):
+    z = 1.959963984540054
+    for bound in wilson_interval(successes, trials):
         distance = abs(successes / trials - bound)
         assert distance == pytest.approx(z * math.sqrt(bound * (1 - bound) / trials), rel=1e-12)
 
@@ -49,19 +47,9 @@ def test_wilson_at_its_edges():
     assert wilson_interval(0, 10)[0] == 0.0
     assert wilson_interval(10, 10)[1] == 1.0
     assert wilson_interval(10, 10)[0] == pytest.approx(1 - wilson_interval(0, 10)[1])
-    for arguments in ((3, 2), (-1, 2), (0, -1), (1, 2, 1.0), (1, 2, 0.0)):
+    for arguments in ((3, 2), (-1, 2), (0, -1)):
         with pytest.raises(ValueError):
             wilson_interval(*arguments)
-
-
-def test_proportion():
-    assert str(Proportion(978, 1000)) == "97.8 % [96.7, 98.5]"
-    assert str(Proportion(0, 0)) == "no trials"
-    assert Proportion(3, 4).value == 0.75
-    assert Proportion(3, 4).interval == wilson_interval(3, 4)
-    assert math.isnan(Proportion(0, 0).value)
-    with pytest.raises(ValueError):
-        Proportion(2, 1)
 
 
 def test_percentile_equals_numpy():

@@ -15,7 +15,7 @@ from unspoken.common.files import AnyPath, refuse_existing
 from unspoken.data.jsonl import read_jsonl, require_answer, require_text, write_jsonl
 from unspoken.measure.choices import ClassCounts
 from unspoken.measure.grade import grade, stated_gold
-from unspoken.measure.stats import Proportion
+from unspoken.measure.stats import wilson_interval
 from unspoken.recipe.choices import require_choice
 
 
@@ -63,13 +63,12 @@ def score_file(
             yield scored
 
     count = write_jsonl(output, judged(), overwrite=overwrite)
-    right = Proportion(counts["correct"], count)
-    found = classes.to_record()
+    correct, found = counts["correct"], classes.to_record()
     return {
-        "count": right.trials,
-        "correct": right.successes,
-        "accuracy": right.value,
-        "interval": list(right.interval),
+        "count": count,
+        "correct": correct,
+        "accuracy": correct / count,
+        "interval": list(wilson_interval(correct, count)),
         "no_answer": counts["no_answer"],
         "undecided": counts["undecided"],
         "output": str(output),

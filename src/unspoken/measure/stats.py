@@ -20,10 +20,8 @@ _NUM_RESAMPLES = 2_000
 _FEWEST_BLOCKS = 6
 
 
-def wilson_interval(
-    successes: float, trials: float, confidence: float = 0.95
-) -> tuple[float, float]:
-    """Returns the Wilson score interval of a proportion, as (low, high) within [0, 1].
+def wilson_interval(successes: float, trials: float) -> tuple[float, float]:
+    """Returns the 95 % Wilson score interval of a proportion, as (low, high) within [0, 1].
 
     Unlike the normal approximation it stays within [0, 1] and has a width at 0 % and 100 %.
     Without trials nothing is known: (0.0, 1.0).
@@ -31,7 +29,7 @@ def wilson_interval(
     Source: E. B. Wilson, Journal of the American Statistical Association 22 (1927), 209-212.
 
     Raises:
-        ValueError: unless 0 <= successes <= trials and 0 < confidence < 1.
+        ValueError: unless 0 <= successes <= trials.
 
     Examples:
         >>> low, high = wilson_interval(8, 10)
@@ -40,11 +38,9 @@ def wilson_interval(
     """
     if not 0 <= successes <= trials:
         raise ValueError(f"found {successes} successes in {trials} trials")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}, needed: between 0 and 1")
     if trials == 0:
         return 0.0, 1.0
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    z = NormalDist().inv_cdf((1 + 0.95) / 2)
     share = successes / trials
     center = share + z * z / (2 * trials)
     margin = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
@@ -53,39 +49,6 @@ def wilson_interval(
     low = 0.0 if successes == 0 else (center - margin) / scale
     high = 1.0 if successes == trials else (center + margin) / scale
     return low, high
-
-
-@dataclass(frozen=True)
-class Proportion:
-    """So many successes of so many trials, with its 95 % Wilson interval.
-
-    Examples:
-        >>> print(Proportion(978, 1000))
-        97.8 % [96.7, 98.5]
-    """
-
-    successes: int
-    trials: int
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.successes <= self.trials:
-            raise ValueError(f"found {self.successes} successes in {self.trials} trials")
-
-    @property
-    def value(self) -> float:
-        """The share of successes; nan without trials."""
-        return self.successes / self.trials if self.trials else math.nan
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The 95 % Wilson interval."""
-        return wilson_interval(self.successes, self.trials)
-
-    def __str__(self) -> str:
-        if not self.trials:
-            return "no trials"
-        low, high = self.interval
-        return f"{100 * self.value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def percentile(values: Sequence[float], q: float) -> float:
