@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from unspoken.common.progress import AnswersBar
-    from unspoken.measure.rows import StopTexts
 
 #: From so many tokens of single questions on, decoding prepares itself before they are timed.
 _TOKENS_TO_PREPARE_FOR = 512
@@ -76,7 +75,6 @@ class SingleQuestions:
         pad_token_id: int,
         max_new_tokens: int,
         draws: Draws | None = None,
-        stop: StopTexts | None = None,
     ) -> None:
         """A model and the questions to come.
 
@@ -86,7 +84,6 @@ class SingleQuestions:
             eos_token_id, pad_token_id: as `Decoder` takes them.
             max_new_tokens: limit per answer.
             draws: temperature and seeds, one for each prompt; None is greedy.
-            stop: texts that end an answer, too.
         """
         prepares = len(prompts) * max_new_tokens >= _TOKENS_TO_PREPARE_FOR
         self._decoder = Decoder(
@@ -96,8 +93,7 @@ class SingleQuestions:
             batch_size=1,
             patience=0 if prepares else 1,
         )
-        self._prompts, self._limit = prompts, max_new_tokens
-        self._draws, self._stop = draws, stop
+        self._prompts, self._limit, self._draws = prompts, max_new_tokens, draws
         self.num_questions, self.num_bytes = len(prompts), _size(model)
 
     def warm_up(self, seconds: float, stopping: Callable[[], bool]) -> None:
@@ -127,7 +123,6 @@ class SingleQuestions:
                 self._prompts[number : number + 1],
                 self._limit,
                 draws=draws,
-                stop=self._stop,
                 stopping=stopping,
                 wrote=wrote,
             )

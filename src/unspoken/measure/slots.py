@@ -10,7 +10,6 @@ at the left, without padding: what lies right of its position is masked.
 
 from __future__ import annotations
 
-import functools
 import inspect
 import logging
 from collections.abc import Callable, Sequence
@@ -223,7 +222,7 @@ class Slots:
         step = self._step_of_this_shape()
         written = []
         for _ in range(number):
-            self.width = self._capacity if self.is_recorded else self._used()
+            self.width = self._capacity if self.is_recorded else max(self._reach) + 1
             step()
             written.append(self.tokens.clone())
             self._reach = [
@@ -240,10 +239,6 @@ class Slots:
         return self._call(
             tokens[:, None], self._cache, attention_mask=masks, position_ids=places[:, None]
         )[:, -1]
-
-    def _used(self) -> int:
-        """Columns that the longest row needs."""
-        return max(self._reach) + 1
 
     def _step(self) -> None:
         """One token of each row, in place."""
@@ -280,7 +275,8 @@ class Slots:
         before = self.tokens.clone(), self.places.clone(), self.chooser.counts.clone()
         self.width, self.is_recorded = self._capacity, True
         try:
-            recorded = self._graph() if self._kind == "cuda" else self._operations()
+            is_gpu = self._kind == "cuda"
+            recorded = record_cuda_graph(self._step) if is_gpu else self._operations()
         except Exception as error:
             logger.debug("a decoding step cannot be recorded: %s", error)
             recorded = None
@@ -296,9 +292,6 @@ class Slots:
             (self.tokens, self.places, self.chooser.counts), before, strict=True
         ):
             tensor.copy_(value)
-
-    def _graph(self) -> Callable[[], None]:
-        return record_cuda_graph(self._step)
 
     def _operations(self) -> Callable[[], None]:
         """A step whose scores are a list of operations; what is drawn is not."""
@@ -358,9 +351,10 @@ class Slots:
         places = torch.arange(length, device=device)
         self.width = self._capacity
         put: dict[str, torch.Tensor] = {}
+        score = self._score_of_prompt
 
         def read() -> None:
-            put["scores"] = self._score_of_prompt(tokens, places, end)
+            put["scores"] = score(tokens, places, end)
 
         def ask(prompt: Sequence[int]) -> torch.Tensor:
             tokens[: len(prompt)] = torch.tensor(prompt, device=device)
@@ -373,8 +367,7 @@ class Slots:
             if self._kind == "cuda":
                 replay = record_cuda_graph(read)
             else:
-                score = record_operations(self._score_of_prompt, tokens, places, end)
-                replay = functools.partial(_put, put, score, tokens, places, end)
+                score, replay = record_operations(score, tokens, places, end), read
             found = ask(prompt)
         except Exception as error:
             logger.debug("reading a prompt cannot be recorded: %s", error)
@@ -598,12 +591,6 @@ def _agree(found: torch.Tensor, expected: torch.Tensor) -> bool:
     """Whether scores differ by rounding alone; NaN does not agree."""
     limit = _TOLERANCE.get(found.dtype, 5e-2) * expected.float().abs().max()
     return bool((found.float() - expected.float()).abs().max() <= limit)
-
-
-def _put(
-    there: dict[str, torch.Tensor], score: Callable[..., torch.Tensor], *inputs: torch.Tensor
-) -> None:
-    there["scores"] = score(*inputs)
 
 
 @torch.inference_mode()

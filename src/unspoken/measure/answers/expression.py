@@ -345,8 +345,8 @@ class _Calculator:
         self._operations: dict[str, Callable[..., Value]] = {
             "+": self._add,
             "-": lambda a, b: self._add(a, -b),
-            "*": lambda a, b: a * b if _are_exact(a, b) else self._float(a) * self._float(b),
-            "/": lambda a, b: a / b if _are_exact(a, b) else self._float(a) / self._float(b),
+            "*": lambda a, b: a * b if _are_exact(a, b) else _to_float(a) * _to_float(b),
+            "/": _divide,
             "neg": lambda a: -a,
             "abs": abs,
             "vert": abs,
@@ -379,14 +379,11 @@ class _Calculator:
             raise Undecided
         return value
 
-    def _float(self, value: Value) -> Value:
-        return _to_float(value)
-
     def _add(self, first: Value, second: Value) -> Value:
         """Adds; raises where of one addend, or of the sum, too few digits would be left."""
         if _are_exact(first, second):
             return first + second
-        first, second = self._float(first), self._float(second)
+        first, second = _to_float(first), _to_float(second)
         total = first + second
         if first and second and total:
             sizes = [self._context.mag(each) for each in (first, second, total)]
@@ -396,7 +393,7 @@ class _Calculator:
 
     def _small(self, value: Value) -> Value:
         """Returns a number that may be an exponent or the argument of a function."""
-        value = self._float(value)
+        value = _to_float(value)
         if value and self._context.mag(value) > _MAX_MAGNITUDE_BITS:
             raise Undecided
         return value
@@ -422,8 +419,8 @@ class _Calculator:
         if base == 0:
             raise ZeroDivisionError
         exponent = self._small(exponent)
-        self._small(exponent * self._context.log(self._float(base)))
-        return self._float(base) ** exponent
+        self._small(exponent * self._context.log(_to_float(base)))
+        return _to_float(base) ** exponent
 
     def _root(self, value: Value, order: Value) -> Value:
         if not isinstance(order, Fraction) or order.denominator != 1 or not 2 <= order <= 1000:
@@ -432,7 +429,7 @@ class _Calculator:
             top, bottom = math.isqrt(value.numerator), math.isqrt(value.denominator)
             if (top * top, bottom * bottom) == value.as_integer_ratio():
                 return Fraction(top, bottom)
-        value = self._float(value)
+        value = _to_float(value)
         real = self._context.re(value)
         if order % 2 and not self._context.im(value) and real < 0:
             return -self._context.root(-real, int(order))
@@ -443,7 +440,7 @@ class _Calculator:
             return Fraction(math.factorial(int(value)))
         if abs(value) > _MAX_FACTORIAL:
             raise Undecided
-        return self._context.gamma(self._float(value) + 1)
+        return self._context.gamma(_to_float(value) + 1)
 
     def _binomial(self, whole: Value, part: Value) -> Value:
         others = self._factorial(self._add(whole, -part))

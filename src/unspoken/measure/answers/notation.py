@@ -22,21 +22,7 @@ _BASED = re.compile(
     r"(?:([0-9A-Z]+)|\( ?([0-9A-Z]+) ?\)) ?_ ?\{? ?([0-9]{1,2}|[a-z]{3,11}) ?\}?"
     r"|([0-9A-Z]+),? \(?(?:in )?base[ -]([0-9]{1,2}|[a-z]{3,11})\)?"
 )
-_BASES = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-]
+_BASES = "zero one two three four five six seven eight nine ten eleven twelve".split()  # noqa: SIM905
 
 
 def equal_based(first: str, second: str) -> bool | None:
