@@ -220,9 +220,7 @@ def test_the_test_questions_are_asked_of_chosen_levels_once(
     assert said == [f"evaluate (frontier/{middle.name}): running"]
     asked = [one.name for one in levels if one.test is not None]
     assert asked == ["0000", middle.name, "all"]  # those at the ends, by the run itself
-    monkeypatch.setattr(
-        "unspoken.run.frontier.evaluate_folder", lambda *_, **__: pytest.fail("asks again")
-    )
+    monkeypatch.setattr("unspoken.run.frontier.ask", lambda *_, **__: pytest.fail("asks again"))
     assert choose_in_run(finished, frontier, within=2, progress=False)[1] == chosen
     (marked,) = [one for one in read_run(finished).phases[0].levels if one.choices]
     assert marked.choices == (Choice("within", 2, middle.name),)

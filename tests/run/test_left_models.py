@@ -82,7 +82,7 @@ def test_nothing_is_done_where_nothing_needs_what_was_removed(
 
     monkeypatch.setattr("unspoken.run.student.load_model", never)
     monkeypatch.setattr("unspoken.run.measure.evaluate_folder", never)
-    monkeypatch.setattr("unspoken.run.frontier.evaluate_folder", never)
+    monkeypatch.setattr("unspoken.run.frontier.ask", never)
     monkeypatch.setattr("unspoken.run.latency.load_single_questions", never)
     said = run(recipe(folder))
     assert not any("running" in line for line in said), said

@@ -18,18 +18,14 @@ from pathlib import Path
 
 from unspoken.common.errors import DataError, SettingError, setting
 from unspoken.common.locks import locked
-from unspoken.data.example import read_questions
-from unspoken.measure.evaluate import evaluate_folder
 from unspoken.parallel.world import join_processes
 from unspoken.recipe.layout import (
     CHOICES_FILE,
     DATA,
     LOCKED,
     MODEL,
-    PREDICTIONS_FILE,
     STAGE_FILE,
     VALIDATION_FILE,
-    VALIDATION_PREDICTIONS_FILE,
     kept_levels,
 )
 from unspoken.recipe.plan import PlannedFrontier
@@ -39,14 +35,7 @@ from unspoken.run.data import Splits
 from unspoken.run.folder import RunFolder
 from unspoken.run.latency import time_levels
 from unspoken.run.left_models import left_weights
-from unspoken.run.measure import (
-    asking_options,
-    asking_settings,
-    is_to_be_asked,
-    model_in,
-    set_aside_evaluation,
-    write_evaluation,
-)
+from unspoken.run.measure import ask, asking_settings, is_to_be_asked, model_in
 from unspoken.run.student import train_stage
 from unspoken.train.checkpoint import level_name
 from unspoken.train.schedule import ALL
@@ -152,34 +141,20 @@ def measure_level(
         split: `valid` or `test`.
         progress: show a bar.
     """
-    evaluate, folder = frontier.recipe.evaluate, level.folder
-    file, answers = folder / VALIDATION_FILE, folder / VALIDATION_PREDICTIONS_FILE
+    recipe, file = frontier.recipe, level.folder / VALIDATION_FILE
     if split == "test":
-        file = test_evaluation(folder, level.model)
-        answers = file.with_name(PREDICTIONS_FILE)
+        file = test_evaluation(level.folder, level.model)
     settings = {
         "model_sha256": run.on_main(lambda: left_weights(level.model)),
-        "split": split,
-        "data_sha256": splits.hashes[split],
-        "evaluate": asking_settings(frontier.recipe),
+        **asking_settings(recipe, splits, split),
     }
     if level.num_steps is None:  # what run the level is from; a trained model says it itself
         source = TrainingRecord.read(run.path / frontier.source / STAGE_FILE)
         settings["training_sha256"] = None if source is None else source.model_sha256
-    if not is_to_be_asked(run, file, settings, level.model):
-        return
-    set_aside_evaluation(run, file, answers)
-    metrics = evaluate_folder(
-        model_in(level.model, frontier.recipe.model),
-        read_questions(splits.held_out[split], limit=evaluate.limit),
-        answers,
-        asking_options(frontier.recipe, evaluate.max_new_tokens),
-        dtype=evaluate.dtype,
-        overwrite=True,
-        process=run.process,
-        progress=f"{split} {level.name}" if progress else None,
-    )
-    write_evaluation(run, file, settings, metrics)
+    if is_to_be_asked(run, file, settings, level.model):
+        model, questions = model_in(level.model, recipe.model), splits.held_out[split]
+        shown = f"{split} {level.name}" if progress else None
+        ask(run, recipe, model, questions, file, settings=settings, progress=shown)
 
 
 def choose_in_run(

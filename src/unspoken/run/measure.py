@@ -22,11 +22,11 @@ from unspoken.recipe import Model, Recipe
 from unspoken.recipe.layout import (
     EVALUATION_FILE,
     MODEL,
-    PREDICTIONS_FILE,
     UNTRAINED,
     predictions_file,
 )
 from unspoken.recipe.records import Evaluation, EvaluationSettings
+from unspoken.recipe.sections import TemplateName
 from unspoken.run.data import Splits
 from unspoken.run.folder import RunFolder
 from unspoken.run.left_models import find_model, is_gone, require_model, was_adapter
@@ -57,45 +57,69 @@ def evaluate_stage(
         run.say(f"evaluate {folder.relative_to(run.path)}: no test and no validation questions")
         return
     split, path = splits.measured
-    settings = {
-        "model_sha256": model_sha256,
-        "split": split,
-        "data_sha256": splits.hashes[split],
-        "evaluate": asking_settings(recipe),
-    }
-    file, answers = folder / EVALUATION_FILE, folder / PREDICTIONS_FILE
-    if not is_to_be_asked(run, file, settings, folder / MODEL):
-        return
-    set_aside_evaluation(run, file, answers)
-    metrics = evaluate_folder(
-        model_in(folder / MODEL, recipe.model),
-        read_questions(path, limit=recipe.evaluate.limit),
-        answers,
-        asking_options(recipe, recipe.evaluate.max_new_tokens),
-        dtype=recipe.evaluate.dtype,
-        overwrite=True,
-        process=run.process,
-        progress=f"evaluate {folder.name}" if progress else None,
-    )
-    write_evaluation(run, file, settings, metrics)
+    settings = {"model_sha256": model_sha256, **asking_settings(recipe, splits, split)}
+    file = folder / EVALUATION_FILE
+    if is_to_be_asked(run, file, settings, folder / MODEL):
+        model = model_in(folder / MODEL, recipe.model)
+        shown = f"evaluate {folder.name}" if progress else None
+        ask(run, recipe, model, path, file, settings=settings, progress=shown)
 
 
-def asking_settings(recipe: Recipe) -> dict[str, Any]:
-    """What of a recipe decides how its models are asked."""
+def asking_settings(recipe: Recipe, splits: Splits, split: str) -> dict[str, Any]:
+    """What decides the answers to a split, apart from the model."""
     asked = recipe.evaluate.model_dump(mode="json", exclude=EVALUATE_INCIDENTAL)
     if not asked["only_choices"]:  # which runs from before there was such a setting do not have
         del asked["only_choices"]
-    return {**asked, "choices": recipe.data.choices} if recipe.data.choices else asked
+    if recipe.data.choices:
+        asked["choices"] = recipe.data.choices
+    return {"split": split, "data_sha256": splits.hashes[split], "evaluate": asked}
 
 
-def asking_options(recipe: Recipe, limit: int | None) -> EvaluateOptions:
-    """How a recipe's models are asked: up to `limit` tokens, None for what their cards say."""
-    return EvaluateOptions(
-        limit,
-        recipe.evaluate.batch_size,
-        choices=recipe.data.choices,
-        only_choices=recipe.evaluate.only_choices,
+def ask(
+    run: RunFolder,
+    recipe: Recipe,
+    model: Model,
+    questions: Path,
+    file: Path,
+    *,
+    settings: dict[str, Any],
+    limit: int | None = None,
+    template: TemplateName | None = None,
+    progress: str | None,
+) -> None:
+    """Has a model answer questions; writes its answers and what they amount to.
+
+    All processes call this and share the questions out.
+
+    Args:
+        run, recipe: of the run.
+        model: to be asked.
+        questions: their file.
+        file: evaluation.json, or another one of its kind.
+        settings: everything that decides the result.
+        limit: of tokens; None: as the recipe or else the model's card says.
+        template: None: as the model's card says.
+        progress: description of a bar; None shows none.
+    """
+    set_aside_evaluation(run, file)
+    wanted = recipe.evaluate
+    metrics = evaluate_folder(
+        model,
+        read_questions(questions, limit=wanted.limit),
+        predictions_file(file),
+        EvaluateOptions(
+            limit or wanted.max_new_tokens,
+            wanted.batch_size,
+            choices=recipe.data.choices,
+            only_choices=wanted.only_choices,
+        ),
+        template=template,
+        dtype=wanted.dtype,
+        overwrite=True,
+        process=run.process,
+        progress=progress,
     )
+    write_evaluation(run, file, settings, metrics)
 
 
 def evaluate_untrained(
@@ -115,7 +139,6 @@ def evaluate_untrained(
     """
     import torch
 
-    folder = run.path / UNTRAINED
     if splits.measured is None:
         return
     split, path = splits.measured
@@ -126,27 +149,23 @@ def evaluate_untrained(
         "seed": recipe.seed,
         "template": recipe.template,
         "max_new_tokens": limit,
-        "split": split,
-        "data_sha256": splits.hashes[split],
-        "evaluate": asking_settings(recipe),
+        **asking_settings(recipe, splits, split),
     }
-    file, answers = folder / EVALUATION_FILE, folder / PREDICTIONS_FILE
+    file = run.path / UNTRAINED / EVALUATION_FILE
     if keep_evaluation(run, file, settings):
         return
-    set_aside_evaluation(run, file, answers)
     torch.manual_seed(recipe.seed)  # of weights that are drawn, the same as training's
-    metrics = evaluate_folder(
+    ask(
+        run,
+        recipe,
         recipe.model,
-        read_questions(path, limit=recipe.evaluate.limit),
-        answers,
-        asking_options(recipe, limit),
+        path,
+        file,
+        settings=settings,
+        limit=limit,
         template=recipe.template,
-        dtype=recipe.evaluate.dtype,
-        overwrite=True,
-        process=run.process,
         progress="evaluate untrained" if progress else None,
     )
-    write_evaluation(run, file, settings, metrics)
 
 
 def untrained_limit(run: RunFolder, recipe: Recipe, like: Path) -> int | None:
@@ -229,12 +248,12 @@ def is_to_be_asked(run: RunFolder, file: Path, settings: dict[str, Any], model: 
     return True
 
 
-def set_aside_evaluation(run: RunFolder, file: Path, answers: Path) -> None:
+def set_aside_evaluation(run: RunFolder, file: Path) -> None:
     """Makes place for a new evaluation and its answers, and says that it begins."""
     run.did_something = True
     run.say(f"evaluate ({file.parent.relative_to(run.path)}): running")
     if run.process.is_main_process:
-        for path in (file, answers):
+        for path in (file, predictions_file(file)):
             if path.exists():
                 run.old.take(path)
 

@@ -425,7 +425,7 @@ class TeacherStages:
         if keep_evaluation(run, file, settings, is_forced=is_forced):
             self._drop_replaced(asked)
             return
-        set_aside_evaluation(run, file, folder / PREDICTIONS_FILE)
+        set_aside_evaluation(run, file)
         is_begun = not is_forced and begun.exists() and begun.read_text() == wish
         if not run.on_main(lambda: is_begun):
             if run.process.is_main_process:
