@@ -187,8 +187,7 @@ def _require_files(data: Data) -> tuple[Path, dict[str, Path]]:
     """The training file, and those of the other splits; raises DataError where one is missing."""
     if data.train is None:
         raise DataError("data.train: missing")
-    given = {"train": data.train, "valid": data.valid, "test": data.test}
-    files = {name: path for name, path in given.items() if path is not None}
+    files = data.given
     for name, path in files.items():
         if not path.is_file():
             remedy = path_remedy(path, f"correct data.{name}", Path.is_file)

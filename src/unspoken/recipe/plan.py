@@ -141,6 +141,11 @@ class PlannedFrontier:
     explicit: Path | None
 
     @property
+    def key(self) -> Path:
+        """Of the phase, as the folders of all stages have it inside; `.` without phases."""
+        return self.folder.relative_to(FRONTIER)
+
+    @property
     def num_levels(self) -> int:
         """Levels that are trained, at the most."""
         return self.recipe.frontier.levels

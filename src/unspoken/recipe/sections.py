@@ -167,6 +167,12 @@ class Data(Section):
         default=False, description="jsonl: examples may have no thought"
     )
 
+    @property
+    def given(self) -> dict[str, Path]:
+        """The user's files by the names of their splits."""
+        files = {"train": self.train, "valid": self.valid, "test": self.test}
+        return {name: path for name, path in files.items() if path is not None}
+
     @field_validator("digits", mode="before")
     @classmethod
     def _short_digits(cls, value: Any) -> Any:

@@ -33,6 +33,7 @@ from unspoken.recipe.layout import (
     DATASET_FILE,
     QUESTIONS_FILE,
     REJECTED_FILE,
+    STAGE_FILE,
     TEACHER_FILE,
     split_file,
 )
@@ -91,6 +92,12 @@ class Splits:
         return DataRecord(files=files, sha256=self.hashes, repeats=self.repeats, vetted=vetted)
 
     @staticmethod
+    def read(folder: Path, run: Path) -> Splits | None:
+        """Those that the data stage in `folder` left; None where it is not done."""
+        record = DataRecord.read(folder / STAGE_FILE)
+        return Splits.from_record(record, run) if record is not None and record.is_done else None
+
+    @staticmethod
     def from_record(record: DataRecord, run: Path) -> Splits:
         """The splits that `to_record` took apart."""
         files = {name: run / path for name, path in (record.files or {}).items()}
@@ -116,9 +123,8 @@ def data_settings(recipe: Recipe) -> dict[str, Any]:
     keys = keys | {"task", "num_valid", "allow_leaks", "allow_empty_thoughts"}
     keys |= {"choices"} if data.choices else set()
     settings = {"seed": recipe.seed, "data": data.model_dump(mode="json", include=keys)}
-    given = {"train": data.train, "valid": data.valid, "test": data.test}
     settings["sha256"] = {
-        name: sha256(path, named=f"data.{name}") for name, path in given.items() if path
+        name: sha256(path, named=f"data.{name}") for name, path in data.given.items()
     }
     if recipe.teacher is None and data.task == "jsonl":
         settings["vet"] = recipe.vet.model_dump(mode="json")
@@ -159,8 +165,8 @@ def _damage(record: DataRecord, run: Path) -> str:
 
 def _refuse_own_files(data: Data, folder: Path) -> None:
     """Refuses files in the run's own data/, which are set aside or written over."""
-    for name, path in {"train": data.train, "valid": data.valid, "test": data.test}.items():
-        if path is not None and path.resolve().is_relative_to(folder.resolve()):
+    for name, path in data.given.items():
+        if path.resolve().is_relative_to(folder.resolve()):
             raise DataError(
                 f"{setting(f'data.{name}', path)}: lies in {folder}, which this run writes itself; "
                 "needed: a file elsewhere; copy it, or choose another "
@@ -192,8 +198,7 @@ def make_data(
     if recipe.teacher is not None and recipe.teacher.num_train is not None:
         files.update(_share(files["train"], folder, recipe.teacher.num_train))
     found = {name: path for name, path in files.items() if path is not None}
-    given = {data.train: "train", data.valid: "valid", data.test: "test"}
-    known = {path: hashes[name] for path, name in given.items() if name in hashes}
+    known = {path: hashes[name] for name, path in data.given.items() if name in hashes}
     splits = Splits(
         found["train"],
         files["valid"],
@@ -435,10 +440,9 @@ def check_phases(splits: list[Splits], allow: bool) -> None:
     """
     for number, later in enumerate(splits):
         for before, earlier in enumerate(splits[:number]):
-            asked = {f"{name} of phase {number + 1}": path for name, path in later.held_out.items()}
-            questions = {name: iter_split_questions(path) for name, path in asked.items()}
-            questions[f"train of phase {before + 1}"] = iter_split_questions(earlier.train)
-            files = {**asked, f"train of phase {before + 1}": earlier.train}
+            files = {f"{name} of phase {number + 1}": path for name, path in later.held_out.items()}
+            files[f"train of phase {before + 1}"] = earlier.train
+            questions = {name: iter_split_questions(path) for name, path in files.items()}
             check_leaks(questions, allow=allow, files=files)
 
 
@@ -450,11 +454,10 @@ def _check_leaks(recipe: Recipe, splits: Splits) -> None:
         train = iter_examples(splits.train, allow_empty_thought=allow, unique=not splits.repeats)
         questions["train"] = (example.question for example in train)
     # with a teacher, vetting drops the traces of questions that are asked in the test
-    if splits.teacher is not None:
-        questions["train of the teacher"] = iter_split_questions(splits.teacher)
     files = {**splits.held_out, "train": splits.train}
     if splits.teacher is not None:
         files["train of the teacher"] = splits.teacher
+        questions["train of the teacher"] = iter_split_questions(splits.teacher)
     check_leaks(questions, allow=recipe.data.allow_leaks, files=files)
 
 

@@ -48,7 +48,6 @@ from unspoken.recipe.layout import (
 )
 from unspoken.recipe.plan import PlannedFrontier
 from unspoken.recipe.records import (
-    DataRecord,
     Diagnosis,
     DigitsAtLevel,
     OtherSize,
@@ -111,15 +110,13 @@ def diagnose_run(
     Raises:
         DataError: the run is not finished, or has no validation questions.
     """
-    key = frontier.folder.relative_to(frontier.folder.parts[0])
     record = TrainingRecord.read(folder / frontier.source / STAGE_FILE)
     if record is None or not record.is_done:
         raise DataError(
             f"{folder / frontier.source}: found no finished training; needed: an internalized "
             "model; finish the run first"
         )
-    data = DataRecord.read(folder / DATA / key / STAGE_FILE)
-    splits = None if data is None or not data.is_done else Splits.from_record(data, folder)
+    splits = Splits.read(folder / DATA / frontier.key, folder)
     if splits is None or splits.valid is None:
         raise DataError(
             f"{folder / DATA}: found no validation questions; needed: some, because the test "
@@ -128,7 +125,7 @@ def diagnose_run(
     with locked(folder / LOCKED):
         look = _Look(folder, frontier, splits, limit, say)
         found = look.whole(weights_hash(folder / frontier.source / MODEL))
-        found.write(folder / DIAGNOSIS / key / DIAGNOSIS_FILE)
+        found.write(folder / DIAGNOSIS / frontier.key / DIAGNOSIS_FILE)
     return found
 
 
@@ -145,7 +142,6 @@ class _Look:
     ) -> None:
         self.run, self.frontier, self.splits, self.say = run, frontier, splits, say
         self.recipe: Recipe = frontier.recipe
-        self.key = frontier.folder.relative_to(frontier.folder.parts[0])
         self.notes: list[str] = []
         self.valid = read_examples(str(splits.valid), limit=limit, allow_empty_thought=True)
         self.train = self._learned()
@@ -160,7 +156,7 @@ class _Look:
         levels = read_levels(self.run, self.frontier)
         writer = levels[0].model
         names = {EXPLICIT: writer, INTERNALIZED: self.run / self.frontier.source / MODEL}
-        others = {name: self.run / name / self.key / MODEL for name in (AT_ONCE, NO_COT)}
+        others = {name: self.run / name / self.frontier.key / MODEL for name in (AT_ONCE, NO_COT)}
         names |= {name: place for name, place in others.items() if place.is_dir()}
         self.say("digits: of the answers at each level of removal")
         digits = list(self._digits())

@@ -29,7 +29,7 @@ from unspoken.recipe.layout import (
     kept_levels,
 )
 from unspoken.recipe.plan import PlannedFrontier
-from unspoken.recipe.records import Choice, Choices, DataRecord, TrainingRecord
+from unspoken.recipe.records import Choice, Choices, TrainingRecord
 from unspoken.report.read.frontier import Level, read_levels, test_evaluation
 from unspoken.run.data import Splits
 from unspoken.run.folder import RunFolder
@@ -222,11 +222,12 @@ def _choose(
 
 def _splits_of(run: Path, frontier: PlannedFrontier) -> Splits:
     """The questions of a phase, as the run made them."""
-    path = run / DATA / frontier.folder.relative_to(frontier.folder.parts[0]) / STAGE_FILE
-    record = DataRecord.read(path)
-    if record is None or not record.is_done:
-        raise DataError(f"{path}: not there; needed: a run whose data are made; finish it first")
-    splits = Splits.from_record(record, run)
+    folder = run / DATA / frontier.key
+    splits = Splits.read(folder, run)
+    if splits is None:
+        raise DataError(
+            f"{folder / STAGE_FILE}: not there; needed: a run whose data are made; finish it first"
+        )
     if splits.valid is None:
         raise DataError(
             f"{run}: found no validation questions; needed: some, because a model that is chosen "

@@ -29,10 +29,10 @@ def share_run_folder(folder: Path, process: PartialState) -> None:
         process: this one among all.
     """
     if has_separate_files() and process.num_processes > 1:
-        make_alike(folder, process, lambda: _shared(folder, folder))
+        make_alike(folder, process, lambda: _shared(folder))
 
 
-def _shared(folder: Path, run: Path) -> Iterator[Path]:
+def _shared(folder: Path) -> Iterator[Path]:
     if not folder.is_dir():
         return
     old_checkpoints = set(layout.checkpoints_in(folder)[:-1])
@@ -40,6 +40,6 @@ def _shared(folder: Path, run: Path) -> Iterator[Path]:
         if path.name.startswith(".") or path.name in _OWN or path in old_checkpoints:
             continue
         if path.is_dir():
-            yield from _shared(path, run)
+            yield from _shared(path)
         else:
             yield path

@@ -17,7 +17,6 @@ from unspoken.measure.grade import is_right
 from unspoken.recipe import layout
 from unspoken.recipe.load import load_values
 from unspoken.recipe.named_model import LEVEL, find_model, last_phase, models_of, run_remedy
-from unspoken.recipe.records import DataRecord
 from unspoken.run.data import Splits
 
 #: Questions of a race, and examples on the page.
@@ -73,7 +72,6 @@ class Contest:
                 "asked with unspoken ask"
             )
         self.run: Path = found.run
-        self._name = str(found.run)
         self._lock = threading.Lock()
         self._models: dict[str, LoadedModel] = {}
         values, _ = load_values(self.run / layout.RECIPE_FILE)
@@ -102,15 +100,13 @@ class Contest:
 
     def _find_questions(self) -> tuple[str | None, Path | None]:
         """The split that the last phase was measured with, and its file: in the run or a user's."""
-        record = DataRecord.read(last_phase(self.run / layout.DATA) / layout.STAGE_FILE)
-        if record is None or not record.is_done:
-            return None, None
-        return Splits.from_record(record, self.run).measured or (None, None)
+        splits = Splits.read(last_phase(self.run / layout.DATA), self.run)
+        return (splits and splits.measured) or (None, None)
 
     def model(self, name: str) -> LoadedModel:
         """The model of this name, such as explicit, level-7 or internalized."""
         if name not in self._models:
-            self._models[name] = load(f"{self._name}:{name}", local_files_only=True)
+            self._models[name] = load(f"{self.run}:{name}", local_files_only=True)
         return self._models[name]
 
     def label(self, opponent: str) -> str:
