@@ -13,7 +13,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 from typing import Annotated, Any, BinaryIO
 
 from pydantic import Field, TypeAdapter, with_config
@@ -82,12 +81,7 @@ class PartialPredictions:
             self._file.seek(0, os.SEEK_END)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._file is not None:
             with writing(self._path or ""):
                 self._file.close()

@@ -94,6 +94,16 @@ class Usage(NamedTuple):
     num_prompt_tokens: int = 0
     num_tokens: int = 0
 
+    def plus(self, num_prompt_tokens: int | None, num_tokens: int | None) -> Usage:
+        """The sum with so many more, or fewer; None adds nothing."""
+        return Usage(
+            self.num_prompt_tokens + (num_prompt_tokens or 0), self.num_tokens + (num_tokens or 0)
+        )
+
+    def minus(self, other: Usage) -> Usage:
+        """The difference."""
+        return self.plus(-other.num_prompt_tokens, -other.num_tokens)
+
 
 class Engine(Protocol):
     """What `unspoken.teach.traces.write.generate_traces` needs of an engine.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -70,18 +69,18 @@ class Unanswered:
 
     def added_to(self, used: Usage) -> Usage:
         """All tokens that may have been charged, where so many were answered."""
-        return _add(used, self.before)
+        return used.plus(*self.before)
 
     def cover(self, at_risk: Usage) -> None:
         """Sees to it that the file holds at least so many tokens more than it did at first."""
-        wanted = _add(self.before, at_risk)
+        wanted = self.before.plus(*at_risk)
         most = Usage(*map(max, wanted, self._written))
         if most != self._written:
             self._write(most)
 
     def close(self, lost: Usage) -> None:
         """Writes how many there were in the end; no file where there were none."""
-        self.before = _add(self.before, lost)
+        self.before = self.before.plus(*lost)
         if self.before != self._written:
             self._write(self.before)
         if self._path and not any(self.before):
@@ -89,8 +88,10 @@ class Unanswered:
 
     def replace_by(self, parts: Iterable[Unanswered]) -> None:
         """Writes what these hold together, in place of what the file held."""
-        self.before = Usage()
-        self.close(functools.reduce(_add, (part.before for part in parts), Usage()))
+        self.before, together = Usage(), Usage()
+        for part in parts:
+            together = together.plus(*part.before)
+        self.close(together)
 
     def _write(self, usage: Usage) -> None:
         self._written = usage
@@ -139,7 +140,7 @@ class Budget:
             if self.limit is not None and self.spent + self.reserved + amount > self.limit:
                 return False
             self.reserved += amount
-            self._at_risk = _add(self._at_risk, most)
+            self._at_risk = self._at_risk.plus(*most)
             self._unanswered.cover(self._at_risk)
             return True
 
@@ -148,13 +149,13 @@ class Budget:
         with self._lock:
             self.reserved -= self.price(*most)
             if reply is None:
-                self._at_risk = _add(self._at_risk, most, -1)
+                self._at_risk = self._at_risk.minus(most)
             elif reply.num_prompt_tokens is None or reply.num_tokens is None:
                 self.spent += self.price(*most)
-                self._lost = _add(self._lost, most)
+                self._lost = self._lost.plus(*most)
             else:
                 self.spent += self.price(reply.num_prompt_tokens, reply.num_tokens)
-                self._at_risk = _add(self._at_risk, most, -1)
+                self._at_risk = self._at_risk.minus(most)
 
     def lose(self, tokens: Usage) -> bool:
         """Counts a try that may be charged though it has no answer; whether another can be paid."""
@@ -162,7 +163,7 @@ class Budget:
             if self._is_closed:
                 return False
             self.spent += self.price(*tokens)
-            self._lost, self._at_risk = _add(self._lost, tokens), _add(self._at_risk, tokens)
+            self._lost, self._at_risk = self._lost.plus(*tokens), self._at_risk.plus(*tokens)
             self._unanswered.cover(self._at_risk)
             return self.limit is None or self.spent + self.reserved <= self.limit
 
@@ -179,10 +180,3 @@ def most_tokens(request: Request, max_new_tokens: int) -> Usage:
     texts = [prompt.text, *(message["content"] for message in prompt.messages)]
     size = sum(len(text.encode("utf-8", "replace")) + 16 for text in texts)
     return Usage(size, max_new_tokens)
-
-
-def _add(one: Usage, other: Usage, sign: int = 1) -> Usage:
-    return Usage(
-        one.num_prompt_tokens + sign * other.num_prompt_tokens,
-        one.num_tokens + sign * other.num_tokens,
-    )

@@ -199,13 +199,9 @@ class ServedEngine:
             )
             for number, reply in replies:
                 done.add(number)
-                used = Usage(
-                    used.num_prompt_tokens + (reply.num_prompt_tokens or 0),
-                    used.num_tokens + (reply.num_tokens or 0),
-                )
+                used = used.plus(reply.num_prompt_tokens, reply.num_tokens)
                 yield number, reply
-            lost = self.unanswered.before
-            used = Usage(*(a + b - c for a, b, c in zip(used, lost, lost_before, strict=True)))
+            used = used.plus(*self.unanswered.before).minus(lost_before)
 
     @property
     def _is_running(self) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from unspoken.common.errors import DataError, setting
-from unspoken.data.example import FINAL_ANSWER, extract_gold, extract_solution
+from unspoken.data.example import extract_solution
 from unspoken.data.tasks import arithmetic, multiplication
 from unspoken.measure.sampling import Sampling
 from unspoken.teach.engines import Reply, Request, Style, Usage
@@ -59,17 +60,12 @@ def solution(request: Request) -> str:
     found = extract_solution(request.record, request.place)
     if found is not None:
         return found
-    try:
-        example = multiplication.solve_question(request.question)
-        return f"{example.thought}\n{FINAL_ANSWER} {extract_gold(example.answer)}"
-    except DataError:
-        pass
-    try:
-        return arithmetic.write_cot(arithmetic.solve_question(request.question))
-    except DataError:
-        raise DataError(
-            f"{request.place}: found {request.question[:60]!r} without a solution; "
-            f"needed for {setting('engine', 'worked')}: a field 'thought' or 'cot', or a question "
-            "as unspoken data multiplication or arithmetic writes it; add one or choose another "
-            "engine"
-        ) from None
+    for solve_question in (multiplication.solve_question, arithmetic.solve_question):
+        with contextlib.suppress(DataError):
+            return arithmetic.write_cot(solve_question(request.question))
+    raise DataError(
+        f"{request.place}: found {request.question[:60]!r} without a solution; "
+        f"needed for {setting('engine', 'worked')}: a field 'thought' or 'cot', or a question "
+        "as unspoken data multiplication or arithmetic writes it; add one or choose another "
+        "engine"
+    )

@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO
 
 from unspoken.common.errors import DataError, setting
@@ -65,7 +64,7 @@ class TraceFile:
         self._end = 0
         self._synced = time.monotonic()
 
-    def open(self) -> None:
+    def __enter__(self) -> TraceFile:
         """Reads what is there, removes a torn last line, and gets ready to add records.
 
         Raises:
@@ -81,6 +80,14 @@ class TraceFile:
                     self._take(number, offset, raw)
             self._file = self.path.open("ab")
         self._end = self._file.tell()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Forces everything to the disk."""
+        if self._file is not None:
+            file, self._file = self._file, None
+            with writing(self.path), file:
+                os.fsync(file.fileno())
 
     def _repair(self) -> None:
         """Cuts off a last line without its end, unless it is whole."""
@@ -122,7 +129,7 @@ class TraceFile:
     def _count(self, record: Mapping[str, Any]) -> None:
         counts = [record.get(name) for name in Usage._fields]
         self._untold |= {n for n, count in zip(Usage._fields, counts, strict=True) if count is None}
-        self.used = Usage(*(a + (b or 0) for a, b in zip(self.used, counts, strict=True)))
+        self.used = self.used.plus(*counts)
 
     @property
     def num_prompt_tokens(self) -> int | None:
@@ -151,13 +158,6 @@ class TraceFile:
                 os.fsync(self._file.fileno())
             self._synced = time.monotonic()
 
-    def close(self) -> None:
-        """Forces everything to the disk."""
-        if self._file is not None:
-            file, self._file = self._file, None
-            with writing(self.path), file:
-                os.fsync(file.fileno())
-
     def sort(self) -> None:
         """Brings the closed file into the order of questions and samples, whole or not at all."""
         ordered = sorted(self.lines.values(), key=lambda line: line.rank)
@@ -169,18 +169,6 @@ class TraceFile:
             for line in ordered:
                 old.seek(line.offset)
                 new.write(old.read(line.length))
-
-    def __enter__(self) -> TraceFile:
-        self.open()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _raw_lines(path: Path) -> Iterator[tuple[int, int, bytes]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from unspoken.common.disk_tables import disk_tables
 
@@ -38,7 +39,7 @@ class Ledger:
     def __init__(self, tables: sqlite3.Connection) -> None:
         self._tables = tables
 
-    def _find(self, query: str, *values: bytes) -> tuple[object, ...] | None:
+    def _find(self, query: str, *values: bytes) -> tuple[Any, ...] | None:
         return self._tables.execute(query, values).fetchone()
 
     def has_met(self, question: bytes) -> bool:
@@ -59,12 +60,12 @@ class Ledger:
     def leak(self, question: bytes) -> str:
         """The place of the test question that a question is; empty for all others."""
         found = self._find("SELECT leak FROM questions WHERE key = ?", question)
-        return str(found[0]) if found else ""
+        return found[0] if found else ""
 
     def num_kept_of(self, question: bytes) -> int:
         """How many traces of a question were kept."""
         found = self._find("SELECT num_kept FROM questions WHERE key = ?", question)
-        return int(str(found[0])) if found else 0
+        return found[0] if found else 0
 
     def has_kept(self, trace: bytes) -> bool:
         """Whether the same trace was kept before."""
@@ -83,7 +84,7 @@ class Ledger:
             "SELECT COUNT(*), COALESCE(SUM(num_kept > 0), 0), COALESCE(SUM(leak != ''), 0) "
             "FROM questions"
         )
-        met, kept, leaking = (int(str(count)) for count in counts or (0, 0, 0))
+        met, kept, leaking = counts or (0, 0, 0)
         return met, kept, leaking
 
     def count_labels(self) -> Iterator[tuple[str, int, int]]:
@@ -115,4 +116,4 @@ class Ledger:
         """The winner and the problem of the vote on a question that has complete samples."""
         found = self._find("SELECT winner, problem FROM votes WHERE key = ?", question)
         winner, problem = found or ("", "")
-        return str(winner), str(problem)
+        return winner, problem
