@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from unspoken.recipe.records import Diagnosis, DigitsAtLevel
+from unspoken.report.read.results import LABELS
 from unspoken.report.show.diagnosis import diagnosis_lines
 
 
 def said(**places: float) -> str:
     found = Diagnosis(digits=[DigitsAtLevel("all", 9, None, places)])
-    return diagnosis_lines(found)[0].replace("\u00a0", " ")
+    return diagnosis_lines(found, LABELS)[0].replace("\u00a0", " ")
 
 
 def test_the_best_and_the_worst_digit_are_named() -> None:

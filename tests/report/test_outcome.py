@@ -82,7 +82,7 @@ def make(folder, *, final, losses, schedule, accuracies=()):
 )
 def test_where_something_is_left_the_sentence_says_what_and_why(tmp_path, log, sentence):
     folder = make(tmp_path / "run", **log)
-    outcome = read_run(folder).outcomes[0]
+    outcome = read_run(folder).phases[0].outcome
     assert outcome is not None
     assert (outcome.sentence, outcome.is_complete) == (sentence, False)
     assert (outcome.tokens_removed, outcome.longest_thought) == (log["final"], LONGEST)
@@ -115,7 +115,7 @@ def test_the_model_is_not_called_internalized_where_it_is_not(tmp_path, capsys, 
 
 def test_where_all_is_removed_nothing_is_added(tmp_path):
     folder = make(tmp_path / "run", final=LONGEST, losses=[0.1], schedule=ADAPTIVE)
-    outcome = read_run(folder).outcomes[0]
+    outcome = read_run(folder).phases[0].outcome
     assert outcome is not None
     assert outcome.sentence == "internalized: 4 of 4 tokens removed"
     assert not any("tokens removed" in line for line in summary_lines(folder))
@@ -138,7 +138,7 @@ def test_removal_that_measures_says_what_it_measured(tmp_path):
     record = json.loads(path.read_text())
     record["state"]["schedule"] = {"removed": 3, "stopped": True, "search": search}
     write(path, record)
-    outcome = read_run(folder).outcomes[0]
+    outcome = read_run(folder).phases[0].outcome
     assert outcome is not None
     assert outcome.sentence == (
         "not internalized: 3 of 4 tokens removed, with 1 more, the loss never came below 1.83 "
@@ -182,4 +182,4 @@ def test_where_an_older_run_did_not_count_these_tokens_none_are_told(tmp_path):
 def test_before_the_training_has_ended_there_is_no_outcome(tmp_path):
     folder = make(tmp_path / "run", final=2, losses=[0.1], schedule=ADAPTIVE)
     write(folder / "internalized" / "stage.json", stage(2, status="running"))
-    assert read_run(folder).outcomes == [None]
+    assert read_run(folder).phases[0].outcome is None

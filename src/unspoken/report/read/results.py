@@ -330,11 +330,6 @@ class RunResult:
     costs: list[StageCost] = field(default_factory=list)
 
     @property
-    def outcomes(self) -> list[Outcome | None]:
-        """How far the thought was removed in each phase."""
-        return [phase.outcome for phase in self.phases]
-
-    @property
     def staged(self) -> bool:
         """Whether it has a teacher or a stage that distils."""
         return self.phases[0].staged

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from unspoken.recipe.layout import REPORT_PAGE
 from unspoken.recipe.records import Diagnosis, OtherSize, Probe, Probes
-from unspoken.report.read.results import LABELS
 from unspoken.report.read.run import read_run
 from unspoken.report.show.numbers import percent, percent_range, whole
 from unspoken.report.show.summary import plain, table_lines
@@ -15,7 +14,7 @@ from unspoken.report.show.summary import plain, table_lines
 WHERE = {"prompt": "before it writes", "answer": "as it answers"}
 
 
-def diagnosis_lines(found: Diagnosis, labels: Mapping[str, str] = LABELS) -> list[str]:
+def diagnosis_lines(found: Diagnosis, labels: Mapping[str, str]) -> list[str]:
     """A sentence for each finding, without sizes, which are a table.
 
     Args:
@@ -26,7 +25,7 @@ def diagnosis_lines(found: Diagnosis, labels: Mapping[str, str] = LABELS) -> lis
     return [*told, *found.notes]
 
 
-def size_rows(found: Diagnosis, labels: Mapping[str, str] = LABELS) -> list[tuple[str, ...]]:
+def size_rows(found: Diagnosis, labels: Mapping[str, str]) -> list[tuple[str, ...]]:
     """Titles, then for each size the share of right answers of each model."""
     models = list(dict.fromkeys(one.model for one in found.sizes))
     if not models:

@@ -97,18 +97,15 @@ def _probes(probes: Probes | None, labels: Mapping[str, str]) -> Drawn | None:
         axes[-1].set_xticks([])
     if image is not None:
         figure.colorbar(image, ax=axes, label="right, %", shrink=0.6)
+    example = " ".join(probes.example.split())
+    example = example if len(example) <= 60 else f"{example[:57]}..."
     return figure, (
         "How well a linear map reads each digit of the thought's numbers off the hidden states; "
         "layer 0 are the embeddings. In a thought such as "
-        f"{_shortened(probes.example)}, 2.1 is the first digit of the second number. The state is "
+        f"{example}, 2.1 is the first digit of the second number. The state is "
         "that of the prompt's last token, or those from which the answer's tokens are written; the "
         "explicit model has its thought before it then, the others have not."
     )
-
-
-def _shortened(text: str, limit: int = 60) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
 def _again(models: list[ThoughtAgain], labels: Mapping[str, str]) -> Drawn | None:

@@ -110,7 +110,7 @@ class Plot:
 
 def draw_plots(phase: PhaseResult, folder: Path) -> list[Plot]:
     """The figures for which the phase has data; PNG files go to `folder`/plots."""
-    drawings: list[tuple[str, str, Callable[[PhaseResult], tuple[Figure, str] | None]]] = [
+    drawings = [
         ("accuracy", "Accuracy while the thought is removed", _accuracy_over_steps),
         ("tokens", "Accuracy against tokens written", _accuracy_over_tokens),
         ("loss", "Training loss", _loss_over_steps),
@@ -172,7 +172,7 @@ def new_figure(height: float, rows: int = 1, **options: Any) -> tuple[Figure, li
     return figure, list(axes)
 
 
-def _accuracy_over_steps(phase: PhaseResult) -> tuple[Figure, str] | None:
+def _accuracy_over_steps(phase: PhaseResult) -> Drawn | None:
     shown = [v for v in _students(phase) if any(p.accuracy is not None for p in v.valid)]
     if not shown:
         return None
@@ -239,7 +239,7 @@ def _accuracy_caption(phase: PhaseResult, shown: Sequence[VariantResult]) -> str
     return caption
 
 
-def _accuracy_over_tokens(phase: PhaseResult) -> tuple[Figure, str] | None:
+def _accuracy_over_tokens(phase: PhaseResult) -> Drawn | None:
     levels = phase.variants[INTERNALIZED].best_per_level()
     good = _good_levels(phase)
     final = [
@@ -279,7 +279,8 @@ def _accuracy_over_tokens(phase: PhaseResult) -> tuple[Figure, str] | None:
     handles = list(axis.lines)
     left = [(p.mean_tokens, 100 * (p.accuracy or 0)) for p in levels]
     _name_finals(axis, final, [left, good])
-    split = {"valid": "validation"}.get(_split(phase), "test")
+    measured = phase.measured()
+    split = "validation" if measured and measured[0].split == "valid" else "test"
     if final:
         label = f"{split}, final models"
         handles += axis.plot([], [], "D", color=_INK, markersize=6, label=label)
@@ -351,7 +352,7 @@ def _name_finals(
         )
 
 
-def _loss_over_steps(phase: PhaseResult) -> tuple[Figure, str] | None:
+def _loss_over_steps(phase: PhaseResult) -> Drawn | None:
     shown = [variant for variant in _students(phase) if len(variant.train) > 1]
     own = phase.variants[INTERNALIZED]
     if not shown:
@@ -401,11 +402,6 @@ class _PlainLogFormatter(LogFormatterSciNotation):
 def _students(phase: PhaseResult) -> list[VariantResult]:
     """Those whose curves share an axis of steps: a teacher is another model."""
     return [variant for variant in phase.shown if variant.name != TEACHER]
-
-
-def _split(phase: PhaseResult) -> str:
-    measured = phase.measured()
-    return measured[0].split if measured else "test"
 
 
 def thinned(points: Sequence[TrainPoint]) -> list[TrainPoint]:

@@ -30,7 +30,8 @@ def staged_lead(phase: PhaseResult) -> str:
     found = [(name, phase.figures(name)) for name in NAMES]
     known = [(name, measured) for name, measured in found if measured is not None]
     students = [name for name, _ in known if name != TEACHER]
-    sentences = [_nothing(phase, students), *_figures(known), unfinished(_internalized(phase))]
+    own = phase.variants[INTERNALIZED]
+    sentences = [_nothing(phase, students), *_figures(known), unfinished(own)]
     if INTERNALIZED in students:
         sentences += [
             _against_teacher(phase, INTERNALIZED),
@@ -50,15 +51,11 @@ def unfinished(own: VariantResult) -> str:
     return f"{outcome.sentence[0].upper()}{outcome.sentence[1:]}."
 
 
-def _internalized(phase: PhaseResult) -> VariantResult:
-    return phase.variants[INTERNALIZED]
-
-
 def _nothing(phase: PhaseResult, students: Sequence[str]) -> str:
     """What is not there to talk about."""
     if students:
         return ""
-    started = [phase.variants.get(DISTILLED), _internalized(phase)]
+    started = [phase.variants.get(DISTILLED), phase.variants[INTERNALIZED]]
     begun = [one for one in started if one is not None and one.status != "absent"]
     if not begun:
         return "There is no result yet: no student's training has begun."
