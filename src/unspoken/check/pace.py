@@ -6,7 +6,6 @@ Each takes seconds, and is remembered for the same model, settings and machine.
 from __future__ import annotations
 
 import contextlib
-import gc
 import hashlib
 import json
 import platform
@@ -25,6 +24,7 @@ from unspoken.check.learner import Learner
 from unspoken.common.errors import UnspokenError
 from unspoken.common.files import write_text
 from unspoken.common.machine import num_cores
+from unspoken.common.memory import release_models
 from unspoken.models.fingerprint import fingerprint
 from unspoken.models.local import is_local
 from unspoken.recipe import Recipe
@@ -222,9 +222,7 @@ def _loaded(recipe: Recipe, learner: Learner) -> Iterator[Any]:
         del model
         torch.set_num_threads(threads)
         torch.set_rng_state(state)
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        release_models()
 
 
 def _median_s(call: Callable[[], object]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import platform
 import resource
@@ -99,6 +100,15 @@ def give_back_memory() -> None:
     """Gives the system back what this process has freed and kept."""
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def release_models() -> None:
+    """Frees the memory of models that are not referred to any more, on the GPU too."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _resident() -> int | None:

@@ -8,7 +8,6 @@ decoding give the same tokens, drawn ones too, but for ties in the last bit of t
 
 from __future__ import annotations
 
-import gc
 import logging
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -16,6 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unspoken.common.errors import DataError, UnspokenError, setting
+from unspoken.common.memory import release_models
 from unspoken.common.out_of_memory import is_out_of_memory
 from unspoken.measure.rows import Completion, Draft, StopFinder, StopTexts, Table
 from unspoken.models.load import num_positions
@@ -326,8 +326,6 @@ class Decoder:
         Raises:
             OutOfMemoryError: there is one row alone.
         """
-        import torch
-
         if num_rows == 1:
             raise OutOfMemoryError(index, num_tokens)
         self.batch_size = -(-num_rows // 2)
@@ -336,9 +334,7 @@ class Decoder:
             num_rows, num_tokens, self.batch_size,
         )  # fmt: skip
         self._slots = None
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        release_models()
 
     def _in_batches(
         self,

@@ -7,13 +7,12 @@ six turns, as many as an interval needs, and asked some questions each time.
 
 from __future__ import annotations
 
-import gc
 import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from unspoken.common.memory import free_memory
+from unspoken.common.memory import free_memory, release_models
 from unspoken.common.out_of_memory import is_out_of_memory
 from unspoken.measure.decode import Decoder, Draws
 
@@ -224,7 +223,7 @@ class _Timer:
         self.warm_up(model)
         self.ask(name, model, numbers)
         del model
-        _free()
+        release_models()
 
     def end_turn(self) -> None:
         """Keeps the questions that all models were asked."""
@@ -254,19 +253,10 @@ def _load_all(
     else:
         return models
     models.clear()
-    _free()
+    release_models()
     return models
 
 
 def _size(model: PreTrainedModel | PeftModel) -> int:
     """Bytes of the weights."""
     return sum(weight.numel() * weight.element_size() for weight in model.parameters())
-
-
-def _free() -> None:
-    """Gives back the memory of models that are not used any more."""
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

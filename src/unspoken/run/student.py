@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unspoken.common.errors import ModelError, setting
+from unspoken.common.memory import release_models
 from unspoken.data.example import read_questions
 from unspoken.models.adapter import base_of, is_adapter, require_same_adapter
 from unspoken.models.card import ModelCard
@@ -209,8 +209,6 @@ def _train(
     progress: bool,
 ) -> TrainingRecord:
     """Trains, and returns what came out; the model's memory is free again."""
-    import torch
-
     from unspoken.parallel.precision import describe_precision, precision_note, resolve_precision
     from unspoken.parallel.products import BY_ONEDNN
 
@@ -233,9 +231,7 @@ def _train(
     outcome = _describe(trainer, trainer.run(), is_main=run.process.is_main_process)
     trainer.accelerator.free_memory()
     del trainer  # it and the model refer to each other, and the next model needs their memory
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    release_models()
     return outcome
 
 

@@ -101,13 +101,10 @@ def internalize(
     defaults = INTERNALIZE_FROM_SCRATCH if is_new else {
         key: value for key, value in INTERNALIZE.items() if key.startswith("train.")
     }  # fmt: skip
-    named = {
-        "train.epochs": epochs,
-        "train.max_steps": max_steps,
-        "train.batch_size": batch_size,
-        "train.learning_rate": learning_rate,
-    }
-    values = merge(values, nested({**defaults, **_known(named), "seed": seed}))
+    named = _known(
+        epochs=epochs, max_steps=max_steps, batch_size=batch_size, learning_rate=learning_rate
+    )
+    values = merge(values, nested({**defaults, **named, "seed": seed}))
     values["baselines"] = baselines
     if is_adapter(values["model"].get("name")):
         values["lora"] = {}
@@ -159,12 +156,9 @@ def distil(
     form: TemplateName = template or DISTIL["template"]
     given = {"train": data, "valid": valid, "test": test}
     values = _values(student, folder, given, form, choices=choices, tokenizer=tokenizer)
-    named = {
-        "train.epochs": epochs,
-        "train.max_steps": max_steps,
-        "train.batch_size": batch_size,
-        "train.learning_rate": learning_rate,
-    }
+    named = _known(
+        epochs=epochs, max_steps=max_steps, batch_size=batch_size, learning_rate=learning_rate
+    )
     defaults = dict(WRITE_FROM_SCRATCH)
     if not is_new:
         sizes = {"train.batch_size": PER_DEVICE * ACCUMULATION}
@@ -172,7 +166,7 @@ def distil(
         if batch_size is None:
             defaults["train.micro_batch_size"] = PER_DEVICE
     defaults["template"] = form
-    values = merge(nested({**defaults, **_known(named), "seed": seed}), values)
+    values = merge(nested({**defaults, **named, "seed": seed}), values)
     values |= {"distil": {}, "internalize": False}
     if not is_new and not full_finetuning:
         values["lora"] = {}
@@ -255,9 +249,9 @@ def _card_of(model: AnyModel | FromScratch) -> ModelCard | None:
     return ModelCard.read(find_model(model).source)
 
 
-def _known(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that were given; epochs alone are no limit of steps."""
-    known = {key: value for key, value in values.items() if value is not None}
+def _known(**values: Any) -> dict[str, Any]:
+    """The settings of training that were given; epochs alone are no limit of steps."""
+    known = {f"train.{key}": value for key, value in values.items() if value is not None}
     if "train.epochs" in known and "train.max_steps" not in known:
         known["train.max_steps"] = None
     return known
