@@ -256,14 +256,18 @@ class RunFolder:
         title = self.title(stage, folder)
         place = self._find_set_aside(folder, kind, settings)
         if place is not None:
-            known = self._take_back(place, folder, kind)
+            move(place, folder)
+            self.recipe_changed = True
+            known = kind.read(folder / STAGE_FILE)
             if known is not None:
                 self._say(f"{title}: {_progress(known)}, taken back from {place}")
             return known
-        if self._take_over(folder, kind, settings):
-            self._say(f"{title}: done, taken over from {self.source}")
-            return kind.read(folder / STAGE_FILE)
-        return None
+        if self.source is None or not _has_done(self.source, self.path, folder, kind, settings):
+            return None
+        link_folder(self.source / folder.relative_to(self.path), folder)
+        self.recipe_changed = True
+        self._say(f"{title}: done, taken over from {self.source}")
+        return kind.read(folder / STAGE_FILE)
 
     def title(self, stage: str, folder: Path) -> str:
         """What a stage is called where several belong to it."""
@@ -279,20 +283,6 @@ class RunFolder:
         same = [p for p, one in records.items() if one and not changes(one.settings, settings)]
         done = [place for place in same if (one := records[place]) is not None and one.is_done]
         return next(iter([*done, *same]), None)
-
-    def _take_back(self, place: Path, folder: Path, kind: type[Record]) -> Record | None:
-        """Moves a stage from where it was set aside; returns its record."""
-        move(place, folder)
-        self.recipe_changed = True
-        return kind.read(folder / STAGE_FILE)
-
-    def _take_over(self, folder: Path, kind: type[Record], settings: dict[str, Any]) -> bool:
-        """Whether the run that the recipe names has done the stage; it is then here, too."""
-        if self.source is None or not _has_done(self.source, self.path, folder, kind, settings):
-            return False
-        link_folder(self.source / folder.relative_to(self.path), folder)
-        self.recipe_changed = True
-        return True
 
     def _tell_of_others(
         self, stage: str, folder: Path, kind: type[Record], settings: dict[str, Any]
@@ -331,9 +321,9 @@ def _has_done(
     return record is not None and record.is_done and not changes(record.settings, settings)
 
 
-def _progress(record: StageRecord | None) -> str:
+def _progress(record: StageRecord) -> str:
     """What is said of a stage that needs not begin anew."""
-    return "done" if record is not None and record.is_done else "goes on"
+    return "done" if record.is_done else "goes on"
 
 
 class Stage(Generic[Record]):

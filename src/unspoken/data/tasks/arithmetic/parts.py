@@ -122,13 +122,8 @@ def _draw_known_part(rng: Random, level: int) -> Values:
     return {"f": values["f"], "n": int(values["n"] * values["f"])}
 
 
-def _add(values: Values) -> Solution:
-    steps, result = combine([values["f"], values["g"]], "+")
-    return steps, fraction(result)
-
-
-def _subtract(values: Values) -> Solution:
-    steps, result = combine([values["f"], values["g"]], "-")
+def _combined(names: str, signs: str, values: Values) -> Solution:
+    steps, result = combine([values[name] for name in names], signs)
     return steps, fraction(result)
 
 
@@ -184,11 +179,6 @@ def _rest_of_whole(values: Values) -> Solution:
     ], left
 
 
-def _three_terms(values: Values) -> Solution:
-    steps, result = combine([values["f"], values["g"], values["h"]], "+-")
-    return steps, fraction(result)
-
-
 _F, _G, _H = "{f:fraction}", "{g:fraction}", "{h:fraction}"
 
 FORMS = (
@@ -196,7 +186,7 @@ FORMS = (
         "fraction_addition",
         [*ask_for(f"{_F} + {_G}"), f"Add {_F} and {_G}.", f"What is the sum of {_F} and {_G}?"],
         _draw_two,
-        _add,
+        lambda values: _combined("fg", "+", values),
     ),
     form(
         "fraction_subtraction",
@@ -206,7 +196,7 @@ FORMS = (
             f"By how much does {_F} exceed {_G}?",
         ],
         _draw_falling,
-        _subtract,
+        lambda values: _combined("fg", "-", values),
     ),
     form(
         "fraction_multiplication",
@@ -281,5 +271,11 @@ FORMS = (
         _draw_less_than_whole,
         _rest_of_whole,
     ),
-    form("three_fractions", ask_for(f"{_F} + {_G} - {_H}"), _draw_three, _three_terms, (2,)),
+    form(
+        "three_fractions",
+        ask_for(f"{_F} + {_G} - {_H}"),
+        _draw_three,
+        lambda values: _combined("fgh", "+-", values),
+        (2,),
+    ),
 )

@@ -107,13 +107,8 @@ def _moved(percent: Number, whole: Number, up: bool) -> tuple[list[str], Number]
     return steps, result
 
 
-def _more(values: Values) -> Solution:
-    steps, result = _moved(values["p"], values["n"], up=True)
-    return steps, number(result)
-
-
-def _less(values: Values) -> Solution:
-    steps, result = _moved(values["p"], values["n"], up=False)
+def _changed_by(values: Values, *, up: bool) -> Solution:
+    steps, result = _moved(values["p"], values["n"], up)
     return steps, number(result)
 
 
@@ -202,7 +197,7 @@ FORMS = (
             "Add {p}% to {n}.",
         ],
         _draw_any,
-        _more,
+        lambda values: _changed_by(values, up=True),
     ),
     form(
         "percent_less",
@@ -213,7 +208,7 @@ FORMS = (
             "Reduce {n} by {p}%.",
         ],
         _draw_any,
-        _less,
+        lambda values: _changed_by(values, up=False),
     ),
     form(
         "discount",

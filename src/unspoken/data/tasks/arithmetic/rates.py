@@ -6,7 +6,7 @@ from fractions import Fraction
 from random import Random
 
 from unspoken.data.tasks.arithmetic.calculation import calculate
-from unspoken.data.tasks.arithmetic.form import Solution, Values, exact, form, money, number, pick
+from unspoken.data.tasks.arithmetic.form import Solution, Values, exact, form, money, pick
 from unspoken.data.tasks.arithmetic.prices import draw_price
 
 
@@ -36,24 +36,13 @@ def _draw_recipe(rng: Random, level: int) -> Values:
     return {"a": people, "n": people * 5 * pick(rng, level, (4, 30), (3, 40)), "b": more}
 
 
-def _scaled(values: Values) -> Solution:
+def _scaled(unit: str, values: Values) -> Solution:
     one = values["n"] // values["a"]
-    result = one * values["b"]
     steps = [
         f"For one: {calculate(values['n'], '÷', values['a'])}",
         f"For {values['b']}: {calculate(one, '×', values['b'])}",
     ]
-    return steps, number(result)
-
-
-def _grams(values: Values) -> Solution:
-    steps, answer = _scaled(values)
-    return steps, f"{answer} grams"
-
-
-def _kilometers(values: Values) -> Solution:
-    steps, answer = _scaled(values)
-    return steps, f"{answer} km"
+    return steps, f"{one * values['b']} {unit}"
 
 
 def _draw_map(rng: Random, level: int) -> Values:
@@ -102,7 +91,7 @@ FORMS = (
             "{x:food}. How many grams does it take?",
         ],
         _draw_recipe,
-        _grams,
+        lambda values: _scaled("grams", values),
     ),
     form(
         "map_scale",
@@ -113,7 +102,7 @@ FORMS = (
             "measures {b} cm on it?",
         ],
         _draw_map,
-        _kilometers,
+        lambda values: _scaled("km", values),
     ),
     form(
         "workers",

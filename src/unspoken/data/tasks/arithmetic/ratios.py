@@ -61,10 +61,9 @@ def _parts(values: Values, names: str) -> tuple[list[str], int]:
     ], one
 
 
-def _first_share(values: Values) -> Solution:
-    steps, one = _parts(values, "ab")
-    share = one * values["a"]
-    return [*steps, f"The share: {calculate(one, '×', values['a'])}"], money(share)
+def _share(names: str, own: str, values: Values) -> Solution:
+    steps, one = _parts(values, names)
+    return [*steps, f"The share: {calculate(one, '×', values[own])}"], money(one * values[own])
 
 
 def _draw_which(rng: Random, level: int) -> Values:
@@ -84,12 +83,6 @@ def _draw_three(rng: Random, level: int) -> Values:
         a, b, c = (pick(rng, level, (1, 5), (1, 8), (2, 15)) for _ in "abc")
         if gcd(a, b, c) == 1:
             return {"n": (a + b + c) * _many(rng, level), "a": a, "b": b, "c": c}
-
-
-def _last_of_three(values: Values) -> Solution:
-    steps, one = _parts(values, "abc")
-    share = one * values["c"]
-    return [*steps, f"The share: {calculate(one, '×', values['c'])}"], money(share)
 
 
 def _draw_partner(rng: Random, level: int) -> Values:
@@ -166,7 +159,7 @@ FORMS = (
             "What is {who}'s share?",
         ],
         _draw_share,
-        _first_share,
+        lambda values: _share("ab", "a", values),
     ),
     form(
         "chosen_share",
@@ -188,7 +181,7 @@ FORMS = (
             "{a}:{b}:{c}. What is {z}'s share?",
         ],
         _draw_three,
-        _last_of_three,
+        lambda values: _share("abc", "c", values),
         (1, 2),
     ),
     form(
