@@ -279,8 +279,7 @@ def _accuracy_over_tokens(phase: PhaseResult) -> Drawn | None:
     handles = list(axis.lines)
     left = [(p.mean_tokens, 100 * (p.accuracy or 0)) for p in levels]
     _name_finals(axis, final, [left, good])
-    measured = phase.measured()
-    split = "validation" if measured and measured[0].split == "valid" else "test"
+    split = {"valid": "validation"}.get(_split(phase), "test")
     if final:
         label = f"{split}, final models"
         handles += axis.plot([], [], "D", color=_INK, markersize=6, label=label)
@@ -402,6 +401,11 @@ class _PlainLogFormatter(LogFormatterSciNotation):
 def _students(phase: PhaseResult) -> list[VariantResult]:
     """Those whose curves share an axis of steps: a teacher is another model."""
     return [variant for variant in phase.shown if variant.name != TEACHER]
+
+
+def _split(phase: PhaseResult) -> str:
+    measured = phase.measured()
+    return measured[0].split if measured else "test"
 
 
 def thinned(points: Sequence[TrainPoint]) -> list[TrainPoint]:
