@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,10 +132,7 @@ def check_leaks(
     leaks = find_leaks(splits)
     if not leaks or allow:
         return leaks
-    counts: dict[str, int] = {}
-    for leak in leaks:
-        pair = f"{leak.first.split} and {leak.second.split}"
-        counts[pair] = counts.get(pair, 0) + 1
+    counts = Counter(f"{leak.first.split} and {leak.second.split}" for leak in leaks)
     counted = ", ".join(f"{count:,} between {pair}" for pair, count in counts.items())
     first, second = leaks[0].first, leaks[0].second
     one, other = ((files or {}).get(place.split, place.split) for place in (first, second))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -208,16 +209,15 @@ def _common(tables: sqlite3.Connection) -> Iterator[tuple[_Judged, _Judged]]:
 class _Pairs:
     """Counts of pairs of verdicts, by (first is right, second is right), and sums of tokens."""
 
-    counts: dict[tuple[bool, bool], int] = field(default_factory=dict)
+    counts: Counter[tuple[bool, bool]] = field(default_factory=Counter)
     tokens: list[float | None] = field(default_factory=lambda: [0, 0])
 
     @property
     def num_questions(self) -> int:
-        return sum(self.counts.values())
+        return self.counts.total()
 
     def add(self, one: _Judged, other: _Judged) -> None:
-        verdicts = bool(one[0]), bool(other[0])
-        self.counts[verdicts] = self.counts.get(verdicts, 0) + 1
+        self.counts[bool(one[0]), bool(other[0])] += 1
         self.tokens = [
             None if total is None or tokens is None else total + tokens
             for total, tokens in zip(self.tokens, (one[1], other[1]), strict=True)
@@ -225,7 +225,7 @@ class _Pairs:
 
     def paired(self) -> Paired:
         kinds = ((True, True), (True, False), (False, True))
-        both, only_first, only_second = (self.counts.get(kind, 0) for kind in kinds)
+        both, only_first, only_second = (self.counts[kind] for kind in kinds)
         count = self.num_questions
         return Paired(
             num_questions=count,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -218,18 +219,13 @@ class _Asker:
             stopping: asked between tokens; once it says yes, the rest is left out.
             wrote: told how many tokens were written.
         """
-        begin, batch = time.perf_counter(), {}
-        for place, completion in self._complete(places, stopping, wrote):
-            batch[place] = completion
-            if len(batch) == self.batch_size:
-                batch = self._settled(batch, stopping)
-                seconds = time.perf_counter() - begin
-                yield self._judged(batch), seconds
-                begin, batch = time.perf_counter(), {}
-        if batch:
+        begin = time.perf_counter()
+        completions = self._complete(places, stopping, wrote)
+        while batch := dict(islice(completions, self.batch_size)):
             batch = self._settled(batch, stopping)
             seconds = time.perf_counter() - begin
-            yield self._judged(batch), seconds
+            yield {place: self._judge(place, found) for place, found in batch.items()}, seconds
+            begin = time.perf_counter()
 
     def _settled(
         self, batch: dict[int, Completion], stopping: Callable[[], bool]
@@ -259,9 +255,6 @@ class _Asker:
             wrote=wrote,
         )
         return ((places[number], completion) for number, completion in found)
-
-    def _judged(self, batch: Mapping[int, Completion]) -> dict[int, Prediction]:
-        return {place: self._judge(place, completion) for place, completion in batch.items()}
 
     def _judge(self, place: int, completion: Completion) -> Prediction:
         index, sample = self.samples[place]

@@ -8,6 +8,7 @@ layer takes one linear system.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -50,10 +51,7 @@ def digit_targets(thoughts: Sequence[str]) -> tuple[list[str], np.ndarray]:
         }
         for thought in thoughts
     ]
-    counts: dict[str, int] = {}
-    for row in rows:
-        for name in row:
-            counts[name] = counts.get(name, 0) + 1
+    counts = Counter(name for row in rows for name in row)
     least = _LEAST_SHARE * len(rows)
     names = [name for name, count in counts.items() if count >= least][:_MOST_TARGETS]
     values = [[row.get(name, -1) for name in names] for row in rows]
