@@ -435,6 +435,32 @@ def test_export_never_asks_and_never_runs_code(
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("tokenizer", [True, False])
+def test_a_model_that_transformers_has_given_up_names_its_counterparts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokenizer: bool
+) -> None:
+    """The first Qwen, as it stands in a folder that was fetched with or without its code."""
+    code = {"AutoConfig": "own.Own", "AutoModelForCausalLM": "own.Own"}
+    config = {"model_type": "qwen", "auto_map": code}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "own.py").write_text(CODE.format(place=str(tmp_path / "ran")))
+    if tokenizer:
+        own = {"tokenizer_class": "Own", "auto_map": {"AutoTokenizer": ["own.Own", None]}}
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(own))
+
+    def answer(*_: Any) -> str:
+        raise AssertionError("it was asked")
+
+    monkeypatch.setattr("builtins.input", answer)
+    named = Model(name=str(tmp_path))
+    with pytest.raises(ModelError, match=r"Qwen/Qwen2\.5-7B") as first:
+        load_tokenizer(named)
+    with pytest.raises(ModelError, match=r"Qwen/Qwen2\.5-7B") as second:
+        load_model(named, character_tokenizer())
+    assert "\n" not in f"{first.value}{second.value}"
+    assert not (tmp_path / "ran").exists()
+
+
 @pytest.mark.parametrize(("kind", "value"), [("base", float("nan")), ("adapter", float("inf"))])
 def test_weights_that_are_not_finite_are_named(
     made: Path, tmp_path: Path, kind: str, value: float

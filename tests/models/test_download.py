@@ -388,6 +388,9 @@ def test_the_verb_fetches_both_and_hints_at_missing_code(
     assert "the hub was not asked" in capsys.readouterr().out
     with pytest.raises(RecipeError, match="found neither"):
         download(out_dir=tmp_path)
+    with pytest.raises(DownloadError):
+        download(teacher="Qwen/Qwen-14B-Chat", out_dir=tmp_path / "first")
+    assert "Qwen/Qwen2.5-14B-Instruct" in capsys.readouterr().out
     with pytest.raises(RecipeError, match="found it without --teacher"):
         download(student="Owner/Model", teacher_revision="main", out_dir=tmp_path)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from unspoken.cli.options import Flag
 from unspoken.common.errors import RecipeError
+from unspoken.models.files import counterpart
 from unspoken.models.hub import is_code
 
 if TYPE_CHECKING:
@@ -56,11 +57,13 @@ def download(
     if verify is not None:
         _verify(verify, teacher, student)
         return
+    wanted = _named(("teacher", teacher, teacher_revision), ("student", student, student_revision))
+    for _, repo, _ in wanted:
+        if other := counterpart(repo):  # before gigabytes are fetched
+            print(f"note: {repo}: {other}", flush=True)
     plans = [
         plan_download(repo, out_dir / name, revision=revision, with_code=with_code)
-        for name, repo, revision in _named(
-            ("teacher", teacher, teacher_revision), ("student", student, student_revision)
-        )
+        for name, repo, revision in wanted
     ]
     require_space(plans)
     for plan in plans:
@@ -141,17 +144,11 @@ def _code_hint(download: Download) -> str | None:
         return None
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
-    kind = config.get("model_type")
-    if kind in CONFIG_MAPPING_NAMES:
+    if config.get("model_type") in CONFIG_MAPPING_NAMES:
         return None
     advice = (
         f"{download.repo} needs Python code of its own, which was not fetched. To use it, fetch "
         "it with --with_code, read it, and set trust_remote_code"
     )
-    if kind == "qwen":
-        return (
-            f"{advice}; today's transformers does not support this first generation of Qwen any "
-            "more, its counterparts Qwen/Qwen2.5-14B-Instruct (teacher) and Qwen/Qwen2.5-7B "
-            "(student) need no code."
-        )
-    return f"{advice}."
+    other = counterpart(str(download.folder))
+    return f"{advice}; {other}." if other else f"{advice}."

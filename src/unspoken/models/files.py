@@ -14,6 +14,10 @@ from typing import Any
 from unspoken.common.errors import ModelError, UnspokenError
 
 _REMEDY = "needed: the file as it was saved; download or copy it again"
+_QWEN = (
+    "today's transformers does not support this first generation of Qwen any more, its "
+    "counterparts Qwen/Qwen2.5-14B-Instruct (teacher) and Qwen/Qwen2.5-7B (student) need no code"
+)
 _JSON = (
     "config.json", "adapter_config.json", "generation_config.json", "tokenizer_config.json",
     "tokenizer.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
@@ -86,11 +90,25 @@ def _config_fault(folder: Path) -> str | None:
 
     if not (folder / "config.json").is_file():
         return None
-    try:
-        AutoConfig.from_pretrained(folder, local_files_only=True)
+    try:  # without a word on its code, transformers asks at the terminal whether to run it
+        AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # whatever the values lead to
-        return one_line(error)
+        return None if "trust_remote_code" in str(error) else one_line(error)
     return None
+
+
+def counterpart(name: str) -> str:
+    """Which model to take in place of one of a kind that transformers has given up; empty: none.
+
+    Args:
+        name: a folder, or a name on the hub.
+    """
+    try:
+        config = json.loads(Path(name, "config.json").read_text(encoding="utf-8"))
+        outdated = isinstance(config, dict) and config.get("model_type") == "qwen"
+    except (OSError, ValueError, RecursionError):
+        outdated = name.startswith("Qwen/Qwen-")
+    return _QWEN if outdated else ""
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from unspoken.common.out_of_memory import amount_asked_for, is_out_of_memory
 from unspoken.models.adapter import add_adapter, is_adapter, lay_over, merge, model_below
 from unspoken.models.card import ModelCard
 from unspoken.models.files import (
+    counterpart,
     find_fault,
     is_damage,
     naming_fault,
@@ -546,7 +547,9 @@ def _explained(what: str, name: str | None, purpose: Purpose = "train") -> Itera
         if not is_damage(error):
             raise
         require_threads(error, f"{what} {name!r}")
-        raise ModelError(_not_loaded(what, name, error, purpose)) from error
+        other = counterpart(name) if name else ""
+        told = _not_loaded(what, name, error, purpose)
+        raise ModelError(f"{told}; {other}" if other else told) from error
 
 
 def _not_loaded(what: str, name: str | None, error: BaseException, purpose: Purpose) -> str:
