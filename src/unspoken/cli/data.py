@@ -59,7 +59,7 @@ def multiplication(
 
 def arithmetic(
     *,
-    output: Path,
+    output: Path = Path("data"),
     num_train: int = SIZES["arithmetic"]["num_train"],
     num_test: int = SIZES["arithmetic"]["num_test"],
     num_valid: int = SIZES["arithmetic"]["num_valid"],

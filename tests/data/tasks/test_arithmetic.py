@@ -2,11 +2,14 @@ import hashlib
 import json
 import operator
 import re
+from collections import Counter
 from fractions import Fraction
 from functools import cache
+from pathlib import Path
 
 import pytest
 
+from unspoken.cli.main import main
 from unspoken.common.errors import DataError, OutputExistsError, SettingError
 from unspoken.data.example import read_examples, read_questions
 from unspoken.data.leaks import check_leaks, normalize
@@ -439,3 +442,18 @@ def test_files_are_replaced_only_when_asked(tmp_path):
         "dataset.json",
         "raw_questions.jsonl",
     ]
+
+
+def test_the_verb_writes_377_questions_and_95_others_into_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With no flag at all; each category has its share of 100 : 80 : 80 : 120 : 60 : 60."""
+    monkeypatch.chdir(tmp_path)
+    main(["data", "arithmetic"])
+    lines = Path("data/raw_questions.jsonl").read_text().splitlines()
+    counts = Counter(json.loads(line)["category"] for line in lines)
+    assert counts == {
+        "arithmetic": 76, "percentages": 60, "algebra": 60, "word_problems": 91, "fractions": 45,
+        "ratios": 45,
+    }  # fmt: skip
+    assert len(Path("data/test_questions.jsonl").read_text().splitlines()) == 95
