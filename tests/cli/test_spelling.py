@@ -128,6 +128,13 @@ def test_a_switch_is_spelled_without_a_value() -> None:
         ("train --epochs 3", "error: train: no such verb; did you mean unspoken distil or unspoken "
          "internalize? Try: unspoken --help"),
         ("eval_cot", "error: eval_cot: no such verb; did you mean unspoken evaluate? Try: "),
+        ("scripts/train_cot_lora.py --epochs 3", "error: scripts/train_cot_lora.py: no such verb; "
+         "did you mean unspoken distil? Try: "),
+        ("./run_pipeline.sh", "error: ./run_pipeline.sh: no such verb; did you mean unspoken run?"),
+        ("evaluate --base_model x --input y --output z --load_in_4bit", "error: --load_in_4bit: "
+         "unspoken evaluate has no such flag; did you mean --quantization nf4? Try: "),
+        ("distil --student_dir x --out_dir y --rank 8",
+         "error: --rank: unspoken distil has no such flag; did you mean --r? Try: "),
         ("-v", "error: -v: no such verb; a verb stands first. Try: unspoken --help"),
         ("ask no/such/folder 1+1", "error: no/such/folder: no such folder, and no such model"),
     ],

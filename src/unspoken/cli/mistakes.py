@@ -27,6 +27,15 @@ _OF_RECIPES = {"run", "check", "shard", "launch slurm", "launch sagemaker"}
 _OF_BOTH = {"distil", "internalize"}
 #: How alike a flag of the verb is that is meant rather than another verb's of that very name.
 _VERY_NEAR = 0.8
+#: Flags of other programs for the same work, and what says it here.
+_ELSEWHERE = {
+    "--load_in_4bit": "--quantization nf4",
+    "--fp16": "--precision fp16",
+    "--bf16": "--precision bf16",
+    "--rank": "--r",
+    "--num_train_epochs": "--epochs",
+    "--max_seq_length": "--max_length",
+}
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false"}
 
 
@@ -125,7 +134,11 @@ def _needed(error: CoercionError) -> str:
 def _suggest_flag(verb: str, typed: str, flags: Sequence[VerbFlag]) -> str:
     """What may be meant by a flag that a verb does not have; empty where nothing is known."""
     name = next((plain for plain, _ in typed_flags([typed])), typed)
-    near = nearest_name(name, [each for flag in flags for each in flag.names], _VERY_NEAR)
+    here = [each for flag in flags for each in flag.names]
+    other = _ELSEWHERE.get(name, "")
+    if other.partition(" ")[0] in here:
+        return f"did you mean {other}?"
+    near = nearest_name(name, here, _VERY_NEAR)
     if near is not None:
         return f"did you mean {near}?"
     elsewhere = dict(_with_flag(name, verb))
@@ -135,7 +148,7 @@ def _suggest_flag(verb: str, typed: str, flags: Sequence[VerbFlag]) -> str:
             return f"a recipe's setting is given as {key}=VALUE."
     if elsewhere:
         return f"{_listed(list(elsewhere))} {'has' if len(elsewhere) == 1 else 'have'} it."
-    near = nearest_name(name, [each for flag in flags for each in flag.names])
+    near = nearest_name(name, here)
     return f"did you mean {near}?" if near else ""
 
 

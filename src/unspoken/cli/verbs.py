@@ -223,6 +223,8 @@ _ELSEWHERE = {
     "download_models": ("download",),
     "generate_dataset": ("data arithmetic",),
     "cot_training_script": ("internalize",),
+    "run_pipeline": ("run",),
+    "setup_sagemaker_training": ("launch sagemaker",),
     "chat": ("ask",),
     "serve": ("export",),
     "predict": ("evaluate",),
@@ -301,7 +303,8 @@ def _suggest_in_place_of_verb(word: str) -> str:
     if word.startswith("-"):
         near = nearest_name(word, _FLAGS_OF_ALL)
         return f"did you mean unspoken {near}?" if near else "a verb stands first."
-    meant = " or ".join(f"unspoken {name}" for name in _ELSEWHERE.get(word, ()))
+    script = word.rsplit("/", 1)[-1].removesuffix(".py").removesuffix(".sh")
+    meant = " or ".join(f"unspoken {name}" for name in _ELSEWHERE.get(script, ()))
     return f"did you mean {meant}?" if meant else ""
 
 
