@@ -57,6 +57,17 @@ def printed(cell: Any) -> str:
     return "".join(each.text for each in streams if each.name == "stdout")
 
 
+def test_the_pieces_go_together_as_the_guide_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    exec(next(block for block in blocks if "StepwiseInternalization(" in block), {})
+    assert capsys.readouterr().out.split() == ["7", str(Path("runs/pieces/model"))]
+    assert (tmp_path / "runs" / "pieces" / "model" / "model.safetensors").is_file()
+
+
 @pytest.mark.integration
 def test_the_notebook_and_the_script_in_the_readme_internalize_a_small_model(
     tmp_path: Path,

@@ -19,6 +19,8 @@ import numpy as np
 class CoTDataset:
     """Encoded examples; n of them, N tokens in all.
 
+    `unspoken.train.encode` makes it: `encode_examples` of examples, `encode_file` of a file.
+
     Attributes:
         tokens: (N,) uint16 or int32, every example's prompt, thought and answer with end token.
         starts: (n,) int64, where each example begins in `tokens`.
