@@ -31,11 +31,15 @@ def resume_from(checkpoint: Path, folder: Path, settings: dict[str, Any]) -> Non
     found = checkpoint if checkpoint.is_dir() else inside
     given = setting("resume_from_checkpoint", checkpoint)
     if not all((found / name).is_file() for name in layout.CHECKPOINT_FILES):
-        there = ", ".join(str(path) for path in layout.checkpoints_in(folder)) or "none"
+        there = ", ".join(str(path) for path in layout.checkpoints_in(folder))
+        remedy = (
+            f"one of {folder}: {there}; or leave it out to go on from the newest"
+            if there
+            else f"one that an interrupted run left in {folder}, and there is none; leave it out"
+        )
         raise ModelError(
             f"{given}: no checkpoint of unspoken is there "
-            f"({' and '.join(layout.CHECKPOINT_FILES)}); needed: one of {folder}: {there}; "
-            "or leave it out to go on from the newest"
+            f"({' and '.join(layout.CHECKPOINT_FILES)}); needed: {remedy}"
         )
     known = StageRecord.read(folder / layout.STAGE_FILE)
     if known is not None and (changed := changes(known.settings, settings)):
