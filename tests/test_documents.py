@@ -6,6 +6,7 @@ import ast
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from helpers.file_map import PACKAGE, map_lines, packages, written_map
 from helpers.paths import ROOT
 from unspoken.cli.main import parse
+from unspoken.models.card import ModelCard
 from unspoken.recipe import load_recipe
 from unspoken.recipe.shipped import find_recipe
 
@@ -170,6 +172,12 @@ PLACEHOLDERS = {
     "$ACCOUNT": "123456789012",
     "$BUCKET": "unspoken-runs",
 }
+
+
+def test_every_field_of_a_model_card_stands_in_the_list_of_files() -> None:
+    text = (ROOT / "docs" / "files.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"`(\w+)`", text.partition("## unspoken.json")[2].partition("\n## ")[0]))
+    assert {field.name for field in fields(ModelCard)} <= told
 
 
 @pytest.mark.parametrize(("document", "line"), list(commands()))

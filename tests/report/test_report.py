@@ -12,6 +12,7 @@ from importlib import resources
 import pytest
 import yaml
 
+from helpers.paths import ROOT
 from helpers.run_folders import (
     LONGEST,
     REMOVED,
@@ -64,6 +65,13 @@ def test_full_report_has_the_numbers(full):
     assert [point["step"] for point in series["best_per_level"]] == [20, 40, 100]
     assert values["environment"]["git_revision"] == "c0ffee"
     assert values["recipe"]["seed"] == 7
+
+
+def test_every_part_of_the_numbers_stands_in_the_list_of_files(full):
+    write_report(full)
+    text = (ROOT / "docs" / "files.md").read_text(encoding="utf-8")
+    text = text.partition("## report.json")[2].partition("\n## ")[0]
+    assert read_values(full).keys() <= set(re.findall(r"`(\w+)`", text))
 
 
 def test_page_shows_the_table_and_opens_offline(full):
