@@ -98,6 +98,11 @@ def test_a_switch_is_spelled_without_a_value() -> None:
          "flag; a recipe's setting is given as train.learning_rate=VALUE. Try: "),
         ("check quickstart --settle-steps=3", "error: --settle-steps: unspoken check has no such "
          "flag; a recipe's setting is given as train.settle_steps=VALUE. Try: "),
+        ("run quickstart --input q.jsonl", "error: --input: unspoken run has no such flag; a "
+         "recipe's questions are given as data.task=jsonl data.train=FILE. Try: "),
+        ("run quickstart --batch_size 4", "error: --batch_size: unspoken run has no such flag; a "
+         "recipe's setting is given as evaluate.batch_size=VALUE or teacher.batch_size=VALUE or "
+         "train.batch_size=VALUE. Try: "),
         ("run quickstart --form data", "error: --form: unspoken run has no such flag; did you "
          "mean --from? Try: unspoken run --help"),
         ("evaluate --base_model x --input y --output z --epochs 3", "error: --epochs: unspoken "

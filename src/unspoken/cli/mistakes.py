@@ -36,6 +36,12 @@ _ELSEWHERE = {
     "--num_train_epochs": "--epochs",
     "--max_seq_length": "--max_length",
 }
+#: Flags of verbs for a single stage, and what is given to those that take a recipe.
+_IN_RECIPES = {
+    "--input": "a recipe's questions are given as data.task=jsonl data.train=FILE.",
+    "--out_dir": "a recipe's setting is given as output=VALUE.",
+    "--resume_from_checkpoint": "the same command goes on at the last checkpoint by itself.",
+}
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false"}
 
 
@@ -142,10 +148,12 @@ def _suggest_flag(verb: str, typed: str, flags: Sequence[VerbFlag]) -> str:
     if near is not None:
         return f"did you mean {near}?"
     elsewhere = dict(_with_flag(name, verb))
+    if verb in _OF_RECIPES and name in _IN_RECIPES:
+        return _IN_RECIPES[name]
     if verb in _OF_RECIPES or (verb in _OF_BOTH and not elsewhere):
-        key = _key_of(name, elsewhere.values())
-        if key is not None:
-            return f"a recipe's setting is given as {key}=VALUE."
+        keys = _keys_of(name, elsewhere.values())
+        if keys:
+            return f"a recipe's setting is given as {'=VALUE or '.join(keys)}=VALUE."
     if elsewhere:
         return f"{_listed(list(elsewhere))} {'has' if len(elsewhere) == 1 else 'have'} it."
     near = nearest_name(name, here)
@@ -161,8 +169,8 @@ def _with_flag(name: str, but: str) -> Iterator[tuple[str, VerbFlag]]:
             yield verb, found[0]
 
 
-def _key_of(name: str, flags: Iterable[VerbFlag]) -> str | None:
-    """The key of the recipe's setting that a flag stands for; None for none.
+def _keys_of(name: str, flags: Iterable[VerbFlag]) -> list[str]:
+    """The keys of the recipe's settings that a flag stands for in one verb or another.
 
     Args:
         name: of the flag, such as --settle_steps.
@@ -171,8 +179,9 @@ def _key_of(name: str, flags: Iterable[VerbFlag]) -> str | None:
     from unspoken.recipe.explain import find_key
     from unspoken.recipe.whole import Recipe
 
-    keys = sorted(key for flag in flags for key in flag.settings if "." in key)
-    return keys[0] if keys else find_key(name.removeprefix("--"), Recipe)
+    keys = {key for flag in flags for key in flag.settings if "." in key}
+    other = None if keys else find_key(name.removeprefix("--"), Recipe)
+    return sorted(keys) if other is None else [other]
 
 
 def _listed(names: Sequence[str]) -> str:
