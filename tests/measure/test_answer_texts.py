@@ -238,6 +238,34 @@ RIGHT = {
         ("Final Answer: 5 > x > 2", "(2,5)"),
         ("Final Answer: 5 \\ge x > 2", "(2,5]"),
     ],
+    "boxes without braces": [
+        ("\\boxed 5", "5"),
+        ("so $\\boxed 52$.", "52"),
+        ("The answer is <|begin_of_box|>42<|end_of_box|>.", "42"),
+        ("**\\boxed{3}**, **\\boxed{5}**", "3, 5"),
+    ],
+    "tokens at the end": [
+        ("42<|foo|>", "42"),
+        ("Final Answer: 42 <|foo|> <|bar|>", "42"),
+        ("42<end_of_utterance>", "42"),
+        ("42[end of text]", "42"),
+        ("42<extra_id_1>", "42"),
+        ("42</response>", "42"),
+        ("<output>42</output>", "42"),
+        ("<solution>\nFinal Answer: 42\n</solution>", "42"),
+        ("<|im_start|>assistant<|im_sep|>42<|im_end|>", "42"),
+        ("<|turn>model\n<|channel>thought\n41<channel|>42<turn|>", "42"),
+        ("<scratchpad>41</scratchpad>42", "42"),
+        ("<|start_of_role|>assistant<|end_of_role|>42<|end_of_text|>", "42"),
+    ],
+    "answers in JSON": [
+        ('{"answer": 42}', "42"),
+        ('{"reasoning": "the answer is 41", "answer": "42"}', "42"),
+        ('Here it is:\n```json\n{\n  "answer": "\\\\frac{1}{2}"\n}\n```', "1/2"),
+        ('<answer>{"answer": 42}</answer>', "42"),
+        ('Final Answer: {"final_answer": 42}', "42"),
+        ("{'answer': 'B'}", "B"),
+    ],
 }
 # and that do not
 WRONG = {
@@ -459,6 +487,28 @@ WRONG = {
         ("Final Answer: 5 > x > 2", "(5,2)"),
         ("Final Answer: 5 \\ge x > 2", "[2,5)"),
         ("Final Answer: 5 > x < 2", "(2,5)"),
+    ],
+    "boxes without braces": [
+        ("\\boxed 5^2", "5"),
+        ("not \\boxed 5", "5"),
+        ("-<|begin_of_box|>42<|end_of_box|>", "42"),
+        ("\\boxed{3} ** \\boxed{5}", "3, 5"),
+    ],
+    "tokens at the end": [
+        ("42<|foo|>43", "42"),
+        ("<|channel>thought\nFinal Answer: 41", "41"),
+        ("<scratchpad>Final Answer: 41", "41"),
+        ("<result>not 42</result>", "42"),
+        ("<output></output>", "42"),
+    ],
+    "answers in JSON": [
+        ('{"answer": 41}', "42"),
+        ('{"reasoning": "the answer is 41", "answer": 42}', "41"),
+        ('{"answer": null}', "42"),
+        ('{"steps": 42}', "42"),
+        ('{"answer": 42', "42"),
+        ('<think>{"answer": 42}', "42"),
+        ('{"answer": "\\ud83d"}', "42"),
     ],
 }
 

@@ -43,7 +43,8 @@ _SEGMENT_END = re.compile(r"\$|\\[()\[\]]|\n|[.?](?=\s|\Z)")
 _MAX_SEGMENT = 200
 _NAME_AHEAD = re.compile(r"([A-Za-z](?:_\{?\w\}?)?)\s*=\s*\$?\s*\Z")
 _BETWEEN = re.compile(
-    r"\\q?quad(?![a-z])|\\text(?![a-z])|\\[()\[\],; ]|[\s${}]|\b[A-Za-z](?:_\{?\w\}?)?\s*=(?!=)"
+    r"\\q?quad(?![a-z])|\\text(?![a-z])|\\[()\[\],; ]|[\s${}]|\*\*"
+    r"|\b[A-Za-z](?:_\{?\w\}?)?\s*=(?!=)"
 )
 _MAX_BETWEEN = 60
 _RATIO = re.compile(r"[\s$]*(:|to)[\s$]*")

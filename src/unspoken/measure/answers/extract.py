@@ -30,9 +30,10 @@ _FLAGS = re.IGNORECASE | re.MULTILINE
 _PLAIN_VALUE = r"(?=\(?[A-J]\)?[.\s*]*$|\\boxed|[-+(\\]*[$€£¥₹]?\s?\.?[0-9][0-9.,/:]*[^\n]{0,40}$)"
 
 _TAG = re.compile(
-    r"<(?:final_)?answer>|\[answer\](?=(?:(?!\[).){1,200}\[/answer\])", re.IGNORECASE | re.DOTALL
+    r"<(?:final[_ ]?)?answer>|\[answer\](?=(?:(?!\[).){1,200}\[/answer\])",
+    re.IGNORECASE | re.DOTALL,
 )
-_TAG_END = re.compile(r"</(?:final_)?answer>|\[/answer\]", re.IGNORECASE)
+_TAG_END = re.compile(r"</(?:final[_ ]?)?answer>|\[/answer\]", re.IGNORECASE)
 _FINAL_ANSWER = re.compile(
     rf"{_UNQUOTED}final\s+answer{_DECORATION}(?:is\b{_DECORATION})?[:：]"
     rf"|{_LINE_START}final\s+answer{_DECORATION}$"
@@ -55,7 +56,11 @@ _OTHER_ANSWER = re.compile(
     r"|die (?:endgültige |richtige )?antwort (?:ist|lautet)|a resposta (?:final |correta )?é"
     r"|la risposta (?:finale )?è|het antwoord is|jibu ni)\b[:：]?"
     r"|คำตอบคือ|సమాధానం[:：]?|(?:উত্তর|उत्तर|ответ|정답|답)[ \t]*[:：]"
-    r"|^[ \t*]*(?:答|答え|正解)[ \t*]*[:：]|(?:答え|正解)は"
+    r"|^[ \t*]*(?:答|答え|正解)[ \t*]*[:：]|(?:答え|正解)は|(?:정답|답)은"
+    rf"|{_LINE_START}(?:endgültige )?(?:respuesta|réponse|antwort|resposta|risposta|antwoord|cevap"
+    r"|jawaban|svar|vastaus|odpowiedź|odpověď|đáp án|câu trả lời|الإجابة|الجواب)"
+    rf"(?: (?:finale?|akhir|końcowa|cuối cùng|correcta|correcte))?{_DECORATION}[:：]"
+    r"|câu trả lời là\b|(?:الإجابة هي|الجواب هو)\b"
     r"|(?:故|应|應|答案|所以|因此)[选選][择擇]?[ \t]*[:：]?(?=[ \t]*[(（]?[A-J](?![A-Za-z]))",
     _FLAGS,
 )
@@ -98,24 +103,45 @@ _END_TOKEN = re.compile(
     r"|<[|｜](?:observation|role_end|assistant_end|end_?of_?response|END_RESPONSE)[|｜]>"
     r"|\[\|endofturn\|\]|<seed:eos>|<eoa>"
     r"|<[|｜](?:assistant|message_end|endofprompt|fim_(?:pad|prefix|middle|suffix))[|｜]>|<turn\|>"
-    r"|</s>|<eos>|<pad>|<unk>|<\|pad\|>|\[EOS\]|\[/?INST\]|<(?:end|start)_of_turn>",
+    r"|</s>|<eos>|<pad>|<unk>|<\|pad\|>|\[EOS\]|\[/?INST\]|<(?:end|start)_of_turn>"
+    r"|<\|(?:eod|/assistant|endofassistant)\|>|<end_of_utterance>|<EOS_TOKEN>|\[end of text\]"
+    r"|<(?:extra_id|reserved)_[0-9]{1,3}>",
     re.IGNORECASE,
 )
 # How a turn begins: <s>, <|im_start|>assistant, <start_of_turn>model, <｜Assistant｜> ...
 _START_TOKENS = re.compile(
     r"(?:\s*(?:<s>|<bos>|<[|｜](?:begin[_▁]of[_▁](?:text|sentence)|startoftext|assistant)[|｜]>"
     r"|<\|im_start\|>assistant\b|<start_of_turn>model\b"
-    r"|<\|start_header_id\|>assistant<\|end_header_id\|>))+",
+    r"|<\|start_header_id\|>assistant<\|end_header_id\|>"
+    r"|<\|header_start\|>assistant<\|header_end\|>|<\|turn>model\b|<\|im_sep\|>|\[\|assistant\|\]"
+    r"|<\|START_OF_TURN_TOKEN\|><\|CHATBOT_TOKEN\|>|<\|start_of_role\|>assistant<\|end_of_role\|>"
+    r"|<\|im_assistant\|>assistant<\|im_middle\|>|\[gMASK\]|<sop>))+",
     re.IGNORECASE,
 )
+# What else may stand at the end of a text, and what a whole answer may be wrapped in.
+_LAST_TOKEN = re.compile(r"<[|｜][^<>|｜\s]{1,40}[|｜]>\Z")
+_LAST_TAG = re.compile(r"</(output|result|solution|final|response|assistant|end)>\Z", re.IGNORECASE)
+_MAX_TOKEN = 50
+# {"answer": 42}, and of a number or a text what it says.
+_JSON_KEY = re.compile(r"[\"'](?:final[_ ]?)?answer[\"']\s*:\s*", re.IGNORECASE)
+_JSON_VALUE = re.compile(
+    r"(?:\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\]|\\.)*)'|(\[[^{}]*?\]|[^\s,{}\[\]\"']+))(?=\s*[,}])"
+)
+_JSON_START = re.compile(r"^[ \t]*\{", re.MULTILINE)
+_ESCAPED = re.compile(r"\\(?:([\"'/\\])|u([0-9A-Fa-f]{4}))")
+# \boxed 5 is \boxed{5}, and GLM has tokens for it.
+_BARE_BOX = re.compile(
+    r"\\(?:boxed|fbox)(?: {1,3}|(?=[0-9]))(-?[0-9](?:[0-9.,/]*[0-9])?|[A-Za-z](?![A-Za-z]))"
+)
+_BOX_TOKENS = re.compile(r"<\|(?:(begin)|end)_of_box\|>")
 _CALCULATION = re.compile(r"<<[^<>]*>>")  # GSM8K's notes for a calculator: 9*2=$<<9*2=18>>18
 _THINK_END = "</think>"
 # How other families set a thought apart, and what only says that the answer begins.
 _THOUGHT_TAG = re.compile(
-    r"(?P<start><(?:thinking|thought|reasoning|reflection|seed:think)>|\[THINK\]|◁think▷"
-    r"|<\|(?:begin_of_thought|START_THINKING)\|>)"
-    r"|(?P<end></(?:thinking|thought|reasoning|reflection|seed:think)>|\[/THINK\]|◁/think▷"
-    r"|<\|(?:end_of_thought|END_THINKING)\|>)"
+    r"(?P<start><(?:thinking|thoughts?|reasoning|reflection|scratchpad|analysis|seed:think)>"
+    r"|\[THINK\]|◁think▷|<\|(?:begin_of_thought|START_THINKING)\|>|<\|channel>thought\b)"
+    r"|(?P<end></(?:thinking|thoughts?|reasoning|reflection|scratchpad|analysis|seed:think)>"
+    r"|\[/THINK\]|◁/think▷|<\|(?:end_of_thought|END_THINKING)\|>|<channel\|>)"
     r"|<\|(?:begin_of_solution|START_RESPONSE)\|>"
 )
 # A text in OpenAI's Harmony format: channels of which only the final one is spoken.
@@ -171,7 +197,8 @@ def extract_answer(text: str) -> str:
     directly before the end. Markers are case-insensitive and may stand in Markdown bold or
     headings. The answer is the first line with content after the marker; a `\boxed{}` in that
     line is the answer, and several boxes with only commas, "and" or "or" between them are a list.
-    Without any marker it is the last line with content.
+    Without any marker it is the last line with content. Of a text that is an object in JSON, or
+    ends with one, it is what its key `answer` or `final_answer` has.
 
     Of several markers of that kind the last one with content counts, since a writer who corrects
     himself does so later. Before that the text is cut where the model starts a next question
@@ -244,11 +271,13 @@ def _find_spoken(text: str) -> _Spoken:
         return _Spoken("", "", None, "", is_stated=False)
     if start := _START_TOKENS.match(text):
         text = text[start.end() :]
-    text = _THOUGHT_TAG.sub(_as_think_tag, text)
+    text = _with_boxes(_THOUGHT_TAG.sub(_as_think_tag, text))
     inside, closed, after = _split_thought(text)
     spoken = _without_recitation(_spoken_part(text))
-    statement = _find_statement(spoken)
-    answer = _CALCULATION.sub("", statement.answer) if statement else _last_line(spoken)
+    in_json = _json_answer(spoken)
+    statement = None if in_json else _find_statement(spoken)
+    said = _CALCULATION.sub("", statement.answer) if statement else in_json or _last_line(spoken)
+    answer = _json_answer(said) or said
     says_nothing = closed and not _END_TOKEN.sub("", after).strip()
     is_thinking = after.lstrip().startswith("<think>") or (not closed and _in_channel(text))
     if is_thinking or says_nothing:  # a text that was cut off in its thought has not answered
@@ -259,6 +288,35 @@ def _find_spoken(text: str) -> _Spoken:
 
 def _as_think_tag(tag: re.Match[str]) -> str:
     return "<think>" if tag["start"] else _THINK_END if tag["end"] else ""
+
+
+def _with_boxes(text: str) -> str:
+    """Returns a text in which each box is in braces."""
+    if "_of_box|>" in text:
+        text = _BOX_TOKENS.sub(lambda token: "\\boxed{" if token[1] else "}", text)
+    return _BARE_BOX.sub(r"\\boxed{\1}", text)
+
+
+def _json_answer(text: str) -> str:
+    """Returns 42 of the object {"answer": 42} that a text is or ends with, else ""."""
+    text = text.rstrip("` \t\r\n")
+    starts = list(_JSON_START.finditer(text)) if text.endswith("}") and "nswer" in text else []
+    keys = list(_JSON_KEY.finditer(text, starts[-1].end())) if starts else []
+    value = _JSON_VALUE.match(text, keys[-1].end()) if keys else None
+    if value is None or value[3] in ("null", "None"):
+        return ""
+    if value[3]:
+        return tidy(value[3])
+    written = (value[1] or value[2] or "")[:_MAX_LINE]
+    return extract_answer(_ESCAPED.sub(_unescaped, written))
+
+
+def _unescaped(sign: re.Match[str]) -> str:
+    """Returns the character that an escape of JSON stands for; halves of one stay as they are."""
+    if sign[1]:
+        return sign[1]
+    is_half = sign[2][0] in "dD" and sign[2][1] in "89abcdefABCDEF"
+    return sign[0] if is_half else chr(int(sign[2], 16))
 
 
 def _in_channel(text: str) -> bool:
@@ -407,7 +465,22 @@ def _spoken_part(text: str) -> str:
     if _TAG_END.search(text) and not _TAG.search(text):
         text = _TAG_END.split(text, maxsplit=1)[0]
     ends = (token.start() for token in _END_TOKEN.finditer(text))
-    return text[: next((end for end in ends if text[:end].strip()), len(text))]
+    return _unwrapped(text[: next((end for end in ends if text[:end].strip()), len(text))])
+
+
+def _unwrapped(text: str) -> str:
+    """Returns a text without the tokens at its end, and 42 of <output>42</output>."""
+    end = len(text.rstrip())
+    while token := _LAST_TOKEN.search(text, max(0, end - _MAX_TOKEN), end):
+        end = token.start()
+        while end and text[end - 1].isspace():
+            end -= 1
+    tag = _LAST_TAG.search(text, max(0, end - _MAX_TOKEN), end)
+    if tag is None:
+        return text[:end] if end else text
+    opened = list(re.finditer(f"<{tag[1]}>", text[: tag.start()], re.IGNORECASE))[-1:]
+    parts = [text[: opened[0].start()], text[opened[0].end() : tag.start()]] if opened else []
+    return "\n".join(parts or [text[: tag.start()]])
 
 
 def _without_recitation(text: str) -> str:
