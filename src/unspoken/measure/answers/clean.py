@@ -57,6 +57,11 @@ def _repeating(decimal: re.Match[str]) -> str:
     return f"{top}/{nines * 10 ** len(once)}"
 
 
+def _without_groups(number: re.Match[str]) -> str:
+    """Returns 1250000 for 1_250_000."""
+    return number[0].replace("_", "")
+
+
 # $28$ percent, but not $5 and $6.
 _IN_LINE = r"(?<![\w\\])\$([^$\s](?:[^$]*[^$\s])?)\$(?![0-9])"
 
@@ -88,6 +93,11 @@ _REWRITES = tuple(
         (r"\\(?:times|cdot)(?![a-zA-Z])|(?<=[0-9)])\s+[xX]\s+(?=[0-9(])", "*"),
         (r"\\div(?![a-zA-Z])", "/"),
         (r"\*\*", "^"),
+        (r"(?<=,) ?(?:\\[lc]?dots|\.{3}|…) ?(?=,)", r"\\dots "),
+        (r"(?<=[0-9])[.,]-{1,2}(?=$| ?[€$£])", ""),  # 42.- and 42,- €
+        (r"(?<![\w.])[1-9][0-9]{0,2}(?:_[0-9]{3})+(?!\w)", _without_groups),
+        # 2 und 7
+        (r"(?<=[0-9])(?: (?:und|et|y|og|och|и) | ?[和与與と] ?)(?=-?[0-9])", " and "),
         (r"<=|\\leq?(?:slant)?(?![a-zA-Z])", r"\\le "),
         (r">=|\\geq?(?:slant)?(?![a-zA-Z])", r"\\ge "),
         (r"!=|\\neq?(?![a-zA-Z])", r"\\ne "),
@@ -125,7 +135,7 @@ _NO_NAME = re.compile(
 )
 _NEGATION = re.compile(
     r"\b(?:not|never|no|doubt\w*|unlikely|if|suppose|assum(?:e|ing))\b|n't\b|^(?:half|twice|thrice|double|triple)\b"
-    r"|^(?:option|choice|answer) ?\(?[A-J]\)? ?:",
+    r"|\b(?:option|choice|answer)(?: is)? ?\(?[A-J]\)? ?:",
     re.IGNORECASE,
 )
 

@@ -43,6 +43,7 @@ from unspoken.measure.answers.structure import (
     read_list,
     read_matrix,
     read_parts,
+    read_rows,
     read_system,
     split_equation,
     split_list,
@@ -83,8 +84,9 @@ def answers_equal(predicted: str, gold: str) -> bool:
        still to be solved is no value.
     4. Dates, times of the day (minutes of two digits, or a.m. and p.m., in both) and quantities
        in several units (2 hours 30 minutes), which are converted.
-    5. Numbers with a base, matrices, tuples and intervals, part by part; lists and sets, part by
-       part in any order. A part is never equal to the whole.
+       Weekdays and months may be abbreviated, months be of some other languages.
+    5. Numbers with a base (without one it is 10), matrices, tuples and intervals, part by part;
+       lists and sets, part by part in any order. A part is never equal to the whole.
     6. Spaced digits (`1 3 9 4`) are a row of digits: equal to the same digits only, so zeros in
        front and at the end count.
     7. Choice letters: `(B)`, `B.`, `b`, `(B) Paris`.
@@ -226,6 +228,7 @@ class _Comparison:
         return self._equal_sides(*sides) if min(map(len, sides)) > 1 else self._equal_value(*sides)
 
     def _equal_systems(self, first: System, second: System) -> bool:
+        first, second = _as_roots(first, second), _as_roots(second, first)
         rest = list(second)
         for solution in first:
             found = next((each for each in rest if self._same_solution(solution, each)), None)
@@ -244,14 +247,9 @@ class _Comparison:
         """Whether an answer without names gives the values of a system."""
         other = as_interval(read_relation(other) or []) or other
         names = system[0].keys()
-        if len(names) == 1:
-            values = [_as_algebra(solution)[name] for solution in system for name in names]
-        elif len(system) == 1 and len({name.partition("_")[0] for name in names}) == 1:
-            values = list(system[0].values())  # x_1 = 2, x_2 = 3
-        else:  # (2, 3) for x = 2, y = 3: in the order of the alphabet
-            values = [
-                f"({', '.join(solution[name] for name in sorted(names))})" for solution in system
-            ]
+        if "k" in names:
+            other = _VARIABLE_K.sub(" * k", other)
+        values = _values_of(system)
         if len(values) > 1:
             others = read_list(other)
             return others is not None and self._equal_in_any_order(values, others)
@@ -283,6 +281,7 @@ class _Comparison:
         matrix, other = read_matrix(first), read_matrix(second)
         if matrix is None and other is None:
             return None
+        matrix, other = matrix or read_rows(first), other or read_rows(second)
         if matrix is None or other is None:
             return False
         (kind, rows), (other_kind, other_rows) = matrix, other
@@ -320,7 +319,10 @@ class _Comparison:
         # (2, 3) beside 2, 3 without brackets
         tuple_, other = (parts, second) if parts else (other_parts, first)
         items = None if read_quantity(other) else split_list(other.strip("{}"))
-        if tuple_ is None or tuple_.brackets != "()" or items is None:
+        if tuple_ is None or items is None:
+            return False
+        # [2, 7] may be an interval, [2, 7, 9] is a list
+        if tuple_.brackets != "()" and not (tuple_.brackets == "[]" and len(tuple_.items) > 2):
             return False
         return self._equal_in_order(tuple_.items, items)
 
@@ -386,8 +388,9 @@ def _value_of_equation(sides: Sequence[str], *, is_answer: bool = False) -> str 
         return sides[0]
     if is_supposed(sides[0]):
         return None
-    if is_name(sides[0]):
-        return sides[-1]
+    is_turned = read_quantity(sides[0]) is not None and _is_unevaluated(sides[-1])  # 15 = 3 * 5
+    if is_turned or is_name(sides[0]):
+        return sides[0 if is_turned else -1]
     left, right = read_expression(sides[0]), read_expression(sides[-1])
     if left is None:
         return None if "\\" in sides[0] and right is None else sides[-1]
@@ -399,9 +402,30 @@ def _value_of_equation(sides: Sequence[str], *, is_answer: bool = False) -> str 
 
 def _as_algebra(solution: dict[str, str]) -> dict[str, str]:
     """Returns values of variables, in which the k of 3k is a letter, not a thousand."""
-    if any(len(name) > 1 and "_" not in name for name in solution):
+    if any(len(name) > 1 and not re.search(r"[_(]", name) for name in solution):
         return solution
     return {name: _VARIABLE_K.sub(" * k", value) for name, value in solution.items()}
+
+
+def _values_of(system: System) -> list[str]:
+    """Returns what the names of a system are: tuples where several names have different letters."""
+    names = system[0].keys()
+    if len(names) == 1:
+        return [_as_algebra(solution)[name] for solution in system for name in names]
+    if len(system) == 1 and len({name.partition("_")[0] for name in names}) == 1:
+        return list(system[0].values())  # x_1 = 2, x_2 = 3
+    # (2, 3) for x = 2, y = 3: in the order of the alphabet, Latin letters first
+    in_order = sorted(names, key=lambda name: (name.startswith("\\"), name))
+    return [f"({', '.join(solution[name] for name in in_order)})" for solution in system]
+
+
+def _as_roots(system: System, other: System) -> System:
+    """Returns x = 3 or x = 5 for x_1 = 3, x_2 = 5, if x is what has several values beside it."""
+    names = list(other[0])
+    if len(system) != 1 or len(other) < 2 or len(names) != 1:
+        return system
+    are_roots = all(name.startswith(f"{names[0]}_") for name in system[0])
+    return [{names[0]: value} for value in system[0].values()] if are_roots else system
 
 
 def _read_choice(text: str) -> tuple[str, str] | None:

@@ -18,25 +18,48 @@ _RATIO = re.compile(
     rf"(?:the )?(?:ratio (?:is |of )?)?({NUMERAL}(?:(?: ?: ?| to |-to-){NUMERAL})+)",
     re.IGNORECASE,
 )
+_BASE = r"[0-9]{1,2}|[a-z]{3,11}"
+_DIGITS = r"-?[0-9A-Z](?: ?[0-9A-Z])*(?:\.[0-9A-Z]+)?"  # 3A, and 3 A of 3\mathrm{A}
 _BASED = re.compile(
-    r"(?:([0-9A-Z]+)|\( ?([0-9A-Z]+) ?\)) ?_ ?\{? ?([0-9]{1,2}|[a-z]{3,11}) ?\}?"
-    r"|([0-9A-Z]+),? \(?(?:in )?base[ -]([0-9]{1,2}|[a-z]{3,11})\)?"
+    rf"(?:({_DIGITS})|\( ?({_DIGITS}) ?\)) ?_ ?\{{? ?\(?({_BASE})\)? ?\}}?(?: \(?base[ -](\3)\)?)?"
+    rf"|({_DIGITS}),? \(?(?:in )?(?:base[ -]({_BASE})|(binary|octal|hexadecimal|hex))\)?"
 )
-_BASES = "zero one two three four five six seven eight nine ten eleven twelve".split()  # noqa: SIM905
+#: As programs write them: 0b1010, 0o17, 0xFF.
+_PREFIXED = re.compile(r"0(?:b(?P<_2>[01]+)|o(?P<_8>[0-7]+)|x(?P<_16>[0-9a-f]+))", re.IGNORECASE)
+_NAMED_BASES = {"binary": "2", "octal": "8", "hexadecimal": "16", "hex": "16"}
+_BASE_NAMES = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
+    "sixteen"
+)
+_BASES = _BASE_NAMES.split()
 
 
 def equal_based(first: str, second: str) -> bool | None:
-    """Returns whether two numbers have the same digits and base, None where neither has a base."""
-    numbers = [_BASED.fullmatch(answer) for answer in (first, second)]
+    """Returns whether two numbers have the same digits and base, None where neither has a base.
+
+    A number without a base has base 10 beside one of which base 10 is said.
+    """
+    numbers = _read_based(first), _read_based(second)
     if not any(numbers):
         return None
-    found = [_digits_and_base(number) for number in numbers if number]
-    return len(found) == len(numbers) and found[0] == found[1]
+    one, other = (
+        number or ((text.lstrip("0"), "10") if _INTEGER.fullmatch(text) else None)
+        for number, text in zip(numbers, (first, second), strict=True)
+    )
+    return one == other
 
 
-def _digits_and_base(number: re.Match[str]) -> tuple[str, str]:
-    digits, base = number[1] or number[2] or number[4], number[3] or number[5]
-    return digits.lstrip("0"), str(_BASES.index(base)) if base in _BASES else base
+def _read_based(text: str) -> tuple[str, str] | None:
+    """Returns the digits of a number and its base, None where it has none."""
+    if prefixed := _PREFIXED.fullmatch(text):
+        digits = prefixed[prefixed.lastgroup or 0].upper()
+        return digits.lstrip("0"), (prefixed.lastgroup or "").removeprefix("_")
+    number = _BASED.fullmatch(text)
+    if number is None:
+        return None
+    digits = (number[1] or number[2] or number[5]).replace(" ", "").lstrip("0")
+    base = number[3] or number[6] or _NAMED_BASES[number[7]]
+    return digits, str(_BASES.index(base)) if base in _BASES else base
 
 
 def equal_digit_rows(first: str, second: str) -> bool | None:

@@ -1,8 +1,14 @@
-"""English words for whole numbers that begin an answer: "seventy-two clips" is 72 clips."""
+"""English words for numbers that begin an answer: "seventy-two clips" is 72 clips.
+
+Of parts only what is plainly a number: "two thirds", "five and a half hours", "two point five"; a
+half of something else, as in "half of them", is none.
+"""
 
 from __future__ import annotations
 
 import re
+
+from unspoken.measure.answers.quantity import is_measure
 
 _ONES = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
@@ -13,19 +19,89 @@ _SMALL = {word: number for number, word in enumerate(_ONES.split())}
 _TENS = {word: 10 * number for number, word in enumerate(_TIES.split(), start=2)}
 _SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9}
 _WORD = "|".join((*_SMALL, *_TENS, "hundred", *_SCALES))
-#: Not "one of them", which is no number, nor "four fifths", "six and a half", "five point two".
+_DIGIT = "|".join(_ONES.split()[:10])
+_PART_WORDS = {
+    word: number
+    for number, words in {
+        2: "half halves", 3: "third thirds", 4: "quarter quarters fourth fourths",
+        5: "fifth fifths", 6: "sixth sixths", 7: "seventh sevenths", 8: "eighth eighths",
+        9: "ninth ninths", 10: "tenth tenths", 12: "twelfth twelfths", 100: "hundredth hundredths",
+    }.items()
+    for word in words.split()
+}  # fmt: skip
+_PART = rf"(?P<count>{'|'.join(_SMALL)}|an?)[ -](?P<part>{'|'.join(_PART_WORDS)})(?![\w-])"
+_NO_NAMES = re.compile(r"\?P<[a-z]+>")
+_AND_A_PART = rf"and {_PART}(?! of\b)"
+#: Not "one of them", which is no number, nor "four fifths", "five point two".
 _NUMBER = re.compile(
     rf"(?P<sign>(?:negative|minus) )?"
     rf"(?P<words>(?:{_WORD})(?:(?: |-| and )(?:{_WORD}))*)(?![\w-])"
-    r"(?! (?:and\b|of\b|or\b|to\b|point\b|over\b|by\b|times\b|plus\b|minus\b"
-    r"|hal(?:f|ves)\b|thirds?\b|quarters?\b|\w+ths?\b))",
+    rf"(?! (?:(?!{_NO_NAMES.sub('?:', _AND_A_PART)})and\b|of\b|or\b|to\b|point\b|over\b|by\b"
+    r"|times\b|plus\b|minus\b|hal(?:f|ves)\b|thirds?\b|quarters?\b|\w+ths?\b))",
     re.IGNORECASE,
 )
 _MAX_WORDS = 20
+_PLACES = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"
+_ORDINAL_ENDS = {1: "st", 2: "nd", 3: "rd"}
+_ORDINALS = {
+    word: f"{number}{_ORDINAL_ENDS.get(number, 'th')}"
+    for number, word in enumerate(_PLACES.split(), start=1)
+}
+#: Two thirds, one-half, minus three quarters of a mile.
+_FRACTION = re.compile(
+    rf"(?P<sign>(?:negative|minus) )?(?:{_PART}|(?P<half>half))"
+    r"(?:(?: of)?(?: an?)? (?P<unit>[a-z]+))?",
+    re.IGNORECASE,
+)
+#: 5 and a half hours, 5 and three quarters.
+_MIXED = re.compile(rf"(?P<whole>-?[0-9]+) {_AND_A_PART}", re.IGNORECASE)
+_POINT = re.compile(
+    rf"(?P<whole>(?:negative |minus )?(?:(?:{'|'.join((*_SMALL, *_TENS))})[ -]?)+) ?point"
+    rf"(?P<digits>(?: (?:{_DIGIT}))+)(?![\w-])",
+    re.IGNORECASE,
+)
+_A_SCALE = re.compile(r"an? (?=(?:hundred|thousand|million|billion)\b)", re.IGNORECASE)
 
 
 def with_digits(text: str) -> str:
     """Returns "-17" for "negative seventeen"; a text that begins otherwise as it is."""
+    if text.casefold() in _ORDINALS:
+        return _ORDINALS[text.casefold()]
+    text = _A_SCALE.sub("one ", text, count=1) if _A_SCALE.match(text) else text
+    if fraction := _fraction(text) or _decimal(text):
+        return fraction
+    text = _whole(text)
+    if mixed := _MIXED.match(text):
+        text = f"{mixed['whole']} {_value_of_part(mixed)}{text[mixed.end() :]}"
+    return text
+
+
+def _fraction(text: str) -> str:
+    """Returns "2/3 mile" of "two thirds of a mile", "" for other texts, such as "half of 36"."""
+    match = _FRACTION.fullmatch(text)
+    if match is None or (match["unit"] and not is_measure(match["unit"])):
+        return ""
+    value = "1/2" if match["half"] else _value_of_part(match)
+    return f"{'-' if match['sign'] else ''}{value} {match['unit'] or ''}".strip()
+
+
+def _value_of_part(match: re.Match[str]) -> str:
+    top = _SMALL.get(match["count"].casefold(), 1)
+    return f"{top}/{_PART_WORDS[match['part'].casefold()]}"
+
+
+def _decimal(text: str) -> str:
+    """Returns "2.5" of "two point five", "" for other texts."""
+    match = _POINT.match(text)
+    whole = _whole(match["whole"].strip()) if match else ""
+    if match is None or not whole.lstrip("-").isdecimal():
+        return ""
+    digits = "".join(str(_SMALL[word]) for word in match["digits"].casefold().split())
+    return f"{whole}.{digits}{text[match.end() :]}"
+
+
+def _whole(text: str) -> str:
+    """Returns a text with the whole number that it begins with in digits."""
     match = _NUMBER.match(text)
     if match is None:
         return text
@@ -44,7 +120,7 @@ def _value(words: list[str]) -> int | None:
         if word in _SCALES and part and _SCALES[word] < scale:
             scale = _SCALES[word]
             total, part, room = total + part * scale, 0, 1000
-        elif word == "hundred" and 0 < part < 10 and room == 1:
+        elif word == "hundred" and 0 < part < 20 and part != 10 and room == 1:
             part, room = part * 100, 100
         elif (number := _fitting(word, room, is_alone=len(words) == 1)) is not None:
             part, room = part + number, 10 if word in _TENS else 1

@@ -13,8 +13,8 @@ from typing import Literal, TypeAlias
 from unspoken.measure.answers.clean import without_lead_in
 from unspoken.measure.answers.number_words import with_digits
 from unspoken.measure.answers.quantity import is_measure, read_quantity
-from unspoken.measure.answers.structure import is_name, split_list
-from unspoken.measure.answers.times import read_clock, read_date
+from unspoken.measure.answers.structure import has_or, is_name, split_equation, split_list
+from unspoken.measure.answers.times import is_compound, read_clock, read_date
 
 #: Words that may be taken away: "The total is" alone, also what stands around an answer, or all
 #: of a sentence in which it is the one number.
@@ -29,8 +29,9 @@ _HEDGE = re.compile(
     re.IGNORECASE,
 )
 _CHOICE_LEAD_IN = re.compile(
-    r"(?:i (?:think|believe|choose|pick|would (?:say|choose|pick))(?: that)? )?"
-    r"(?:(?:it|that)(?: is|'s) |(?:the )?(?:correct |right |best |final )?"
+    r"(?:i (?:think|believe|choose|pick|would (?:say|choose|pick))(?: that)? "
+    r"|i(?:'m| am) going with |i(?:'ll| will| would) go with |(?:definitely|clearly|certainly) )?"
+    r"(?:(?:it|that)(?:'s| is| should be| must be) |(?:the )?(?:correct |right |best |final )?"
     r"(?:answer|option|choice|letter|one)(?: (?:is|would be|must be|should be))?:? ?"
     r"(?:option |choice |letter )?)?"
     r"(?=[(\[]?[A-Ja-j][)\].:]?(?:$|[\s,.;]))",
@@ -62,6 +63,18 @@ _CLAUSE_AFTER_TRUTH = re.compile(
     r"^(yes|no|true|false)(?:\. ?| )(?=(?:it|they|he|she|that|this|the|there|we|you|i)\b)",
     re.IGNORECASE,
 )
+#: Words that change nothing: both 2 and 7, in 1969, the 5th, 79 AD, I and III only.
+_EMPTY_WORDS = re.compile(
+    r"^(?i:both) (?=[^ ]+ and [^ ]+$)|^(?i:in )?(?i:the year )?(?=[12][0-9]{3}$)"
+    r"|^(?i:the) (?=[0-9]+(?:st|nd|rd|th)$)|(?<=[0-9]) (?:AD|CE|A\.D|C\.E)$|(?<=[\w)\]}%]),? only$"
+)
+_ADJECTIVE = re.compile(r"(?<![\w.,/-])([0-9]+(?:\.[0-9]+)?)-([A-Za-z]{2,})(?![\w-])")
+_OUT_OF = re.compile(r"([0-9]+) (?:out of|in(?: every)?) ([0-9]+|[a-z]+)", re.IGNORECASE)
+_DATE_LEAD_IN = re.compile(
+    r"[A-Za-z ,']{0,60}?\b(?:is|was|were|be|falls?|fell|on)(?: on)? "
+    r"(?=[A-Za-z]+ [0-9]|[0-9]|the [0-9])"
+)
+_DATE_AND_DAY = re.compile(r"(.+?),? \((?:an? )?([A-Za-z]+day)\)")
 _LETTER = re.compile(r"[(\[]?[A-J][)\]]?|[(\[][a-j][)\]]")
 _TRUTH = re.compile(r"yes|no|true|false", re.IGNORECASE)
 _REASON = re.compile(
@@ -71,11 +84,11 @@ _REASON = re.compile(
 _REMARK = re.compile(r"(?:[,;:] ?| -{1,3} )(.+)|(?<=[\w%)}.]) ?\(([^()]+)\)")
 #: "Hay 42 manzanas": there are, they are, in one word.
 _THERE_ARE = frozenset(("hay", "son", "sono", "há", "são", "sont", "sind"))
-_TUPLE_AND_REMARK = re.compile(r"^([(\[][^()\[\]]{1,60}[)\]]),? (?:which|that) (?!.*\d).*$")
+_TUPLE_AND_REMARK = re.compile(r"([(\[][^()\[\]]{1,60}[)\]]),? ((?:which|that|is the) [^\d]*)")
 _UNIT_LEAD_IN = re.compile(r"^(?:all )?(?:(?:measured )?in|the unit is)\s+")
 _MAX_UNIT_WORDS = 3
 _CLAUSE = re.compile(
-    r"(?:which|so|in|as|that|after|when|for|the|this|it|making|giving|meaning|thus|hence|given|where"
+    r"(?:approximately|approx|which|so|in|as|that|after|when|for|the|this|it|making|giving|meaning|thus|hence|given|where"
     r"|and (?:that|this|it|so)|therefore|with|by|assuming|total|altogether|overall"
     r"|done|rounded|including|i|he|she|we|they|there|you|these|those)\b",
     re.IGNORECASE,
@@ -95,7 +108,7 @@ _REFUSED = re.compile(
     r"|factor"
     r"|multiple|divisible|remainder|mod|modulo|base|log|maybe|perhaps|possibly|probably|guess"
     r"|unknown|unclear|impossible|undefined|infinite(?:ly)?|insufficient|determined?|wrong"
-    r"|incorrect"
+    r"|incorrect|reject(?:s|ed)?|extraneous|invalid|discarded|excluded"
     r"|false|error|short|mistake|instead|but|although|however|almost|nearly|one|two|three|four"
     r"|five|six"
     r"|seven|eight|nine|ten|eleven|twelve|\w+teen|(?:twen|thir|for|fif|six|seven|eigh|nine)ty"
@@ -161,6 +174,10 @@ _UNIT_END = re.compile(
 )
 _NEAR = 0.02
 _LABELLED = re.compile(r"([A-Za-z]|[^\W\d_]{3}(?:[^\W\d_]| (?=\w)){0,30}): ?([^=]+)")
+# x is 2 and y is 5, the length is 5 and the width equals 3
+_NAMED_VALUE = re.compile(
+    r"(?:[Tt]he )?([A-Za-z](?:_\w)?|[^\W\d_]{3,30}) (?:is|equals)(?: equal to)? ([-$\d\\(][^=]*)"
+)
 _NAMED_APPROXIMATION = re.compile(r"([^=]{1,40}?) ?\\(?:approx|in) ?([^=]+)")
 
 
@@ -176,6 +193,7 @@ def readings(text: str, words: Words) -> list[str]:
     if words == "lead_in":
         return [without_lead_in(text)]
     text = with_digits(_without_hedge(without_lead_in(_without_hedge(text))))
+    text = _without_empty_words(text)
     lead_in = _STRUCTURE_LEAD_IN.match(text)
     if lead_in and not _REFUSED.search(lead_in[0]):
         text = text[lead_in.end() :]
@@ -189,20 +207,43 @@ def readings(text: str, words: Words) -> list[str]:
         text = f"{change[2]} {change[1]}" if change[1] else change[3]
     if ways := _same_in_several_ways(text):
         return ways
-    text = _TUPLE_AND_REMARK.sub(r"\1", text)
-    text = _without_choice_lead_in(_without_remark(_without_reason(text)))
+    text = _without_choice_lead_in(_without_remark(_without_reason(_tuple_alone(text))))
     if words == "sentence" and read_quantity(text) is None and read_date(text) is None:
         text = _number_of_sentence(text) or text
     return [text]
 
 
+def _without_empty_words(text: str) -> str:
+    """Returns "1969" for "in 1969", "1/4" for "1 out of 4", "March 5" for "It was on March 5"."""
+    text = _ADJECTIVE.sub(_as_quantity, _EMPTY_WORDS.sub("", text))
+    if (share := _OUT_OF.fullmatch(text)) and (whole := with_digits(share[2])).isdecimal():
+        return f"{share[1]}/{whole}" if int(share[1]) <= int(whole) else text
+    if dated := _DATE_AND_DAY.fullmatch(text):
+        text = f"{dated[2]}, {dated[1]}"
+    lead_in = _DATE_LEAD_IN.match(text)
+    if lead_in and read_date(text[lead_in.end() :]) and not _REFUSED.search(lead_in[0]):
+        text = text[lead_in.end() :]
+    head, sign, tail = text.partition(" and ")
+    compound = f"{head}{sign}{with_digits(tail)}"
+    return compound if sign and is_compound(compound) else text
+
+
+def _as_quantity(adjective: re.Match[str]) -> str:
+    """Returns "53 yard" for "53-yard", if that is a measure."""
+    return f"{adjective[1]} {adjective[2]}" if is_measure(adjective[2]) else adjective[0]
+
+
 def labels_as_names(text: str) -> str:
-    """Returns "Bob = 4, Alice = 3" for "Bob: 4, Alice: 3"."""
-    parts = (split_list(text) if ":" in text and len(text) <= _MAX_CHARACTERS else None) or []
-    labels = [_LABELLED.fullmatch(part) for part in parts]
-    if len({label[1] for label in labels if label}) < max(2, len(parts)):
+    """Returns "Bob = 4, Alice = 3" for "Bob: 4, Alice: 3" and "Bob is 4 and Alice is 3"."""
+    may_have = len(text) <= _MAX_CHARACTERS and re.search(":| is | equals ", text)
+    parts = (split_list(text) if may_have else None) or []
+    pattern = _LABELLED if ":" in text else _NAMED_VALUE
+    labels = [pattern.fullmatch(part) for part in parts]
+    found = [f"{label[1]} = {label[2]}" for label in labels if label]
+    names = {label[1] for label in labels if label}
+    if len(found) < max(2, len(parts)) or (pattern is _LABELLED and len(names) < len(parts)):
         return text
-    return ", ".join(f"{label[1]} = {label[2]}" for label in labels if label)
+    return (" or " if has_or(text) else ", ").join(found)
 
 
 def _without_hedge(text: str) -> str:
@@ -211,7 +252,10 @@ def _without_hedge(text: str) -> str:
 
 
 def _same_in_several_ways(text: str) -> list[str]:
-    """Returns the parts of `1/4 or 25%`, `3/4 = 0.75`, `1/4 (25%)`, `1/3 ≈ 0.33`, if they agree."""
+    """Returns the parts of `1/4 or 25%`, `3/4 = 0.75`, `1/4 (25%)`, `1/3 ≈ 0.33`, if they agree.
+
+    Of times and dates, too: `6:00 PM (18:00)`.
+    """
     is_near = "\\approx" in text
     separator = (
         r"\s*\\approx\s*"
@@ -221,6 +265,8 @@ def _same_in_several_ways(text: str) -> list[str]:
     parts = [with_digits(part.rstrip(") ")) for part in re.split(separator, text)]
     if len(parts) == 1 or not all(parts):
         return []
+    if (agree := _are_same_time(parts)) is not None:
+        return parts if agree else []
     values = []
     for part in parts:
         quantity = read_quantity(part)
@@ -230,6 +276,21 @@ def _same_in_several_ways(text: str) -> list[str]:
     if is_near:
         return parts if abs(values[0] - values[-1]) <= _NEAR * abs(values[0]) else []
     return parts if len(set(values)) == 1 else []
+
+
+def _are_same_time(parts: list[str]) -> bool | None:
+    """Whether times, or dates, are all the same; None where not all are such."""
+    clocks = [each for each in map(read_clock, parts) if each]
+    if len(clocks) == len(parts):
+        return all(each.agrees(clocks[0]) for each in clocks)
+    dates = [date for date in map(read_date, parts) if date]
+    return len(set(dates)) == 1 if len(dates) == len(parts) else None
+
+
+def _tuple_alone(text: str) -> str:
+    """Returns "(1, 2)" for "(1, 2), which is the vertex"."""
+    said = _TUPLE_AND_REMARK.fullmatch(text)
+    return said[1] if said and not _REFUSED.search(said[2]) else text
 
 
 def _without_reason(text: str) -> str:
@@ -245,7 +306,8 @@ def _without_remark(text: str) -> str:
     if match is None or (match[2] and match.end() != len(text)):
         return text
     head, remark = text[: match.start()].strip(), (match[1] or match[2]).strip()
-    if not _is_plain(head):
+    sides = split_equation(head)
+    if not _is_plain(sides[1] if len(sides) == 2 and is_name(sides[0]) else head):
         return text
     unit = _UNIT_LEAD_IN.sub("", remark)
     is_letter = len(unit) == 1 and unit == match[1]  # 2, m is a list
@@ -292,7 +354,8 @@ def _without_choice_lead_in(text: str) -> str:
         return text
     rest = text[match.end() :]
     rest = _without_remark(_without_reason(rest))
-    return rest if _LETTER.fullmatch(rest) or re.fullmatch(r"[a-jA-J]", rest) else text
+    is_letter = _LETTER.fullmatch(rest) or re.fullmatch(r"[a-jA-J]|[A-J][:)] .+", rest)
+    return rest if is_letter else text
 
 
 def _number_of_sentence(text: str) -> str:

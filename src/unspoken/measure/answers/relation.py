@@ -56,6 +56,7 @@ def as_interval(relation: Sequence[str]) -> str:
         name, sign, end = relation
         ends = {">": f"({end}, \\infty)", "\\ge": f"[{end}, \\infty)"}
         ends |= {"<": f"(-\\infty, {end})", "\\le": f"(-\\infty, {end}]"}
+        ends |= {"\\ne": f"(-\\infty, {end}) \\cup ({end}, \\infty)"}
         return ends.get(sign, "") if is_name(name) else ""
     if len(relation) == _TWO_SIDED and set(relation[1::2]) <= {">", "\\ge"}:  # 5 > x > 2
         relation = turn(relation)

@@ -44,6 +44,7 @@ _SEVERAL_WORDS = re.compile(r"[^\W\d_]{2,}\W.*[^\W\d_]{2,}\W.*[^\W\d_]{2,}")
 _TWO_WORDS = re.compile(r"[^\W\d_]{2,}\W.*[^\W\d_]{2,}")
 _CALCULATED = re.compile(r"(?:[0-9)%]|[^\W\d_]{2}) ?[-+*/x] ?[$(]?\.?[0-9]")
 _CALLED = re.compile(r"[^\W\d_]{2,} (?:[a-z]+ )?[A-Za-z]$")  # we get r = 4
+_TURNED_INTERVAL = re.compile(r"(?=\]|.*\[$)([\[\]])([^\[\]]+)([\[\]])")  # ]1, 2]
 _OR = re.compile(r"(?<![A-Za-z])or(?![A-Za-z])")
 _TUPLE_NAME = re.compile(r"\( ?(.+) ?\)")
 
@@ -127,6 +128,9 @@ def read_parts(text: str) -> Parts | None:
         inside = _inside(text, opened, closed)
         if inside and (items := _split_commas(inside)):
             return Parts(opened + closed, tuple(items))
+    if turned := _TURNED_INTERVAL.fullmatch(text):
+        brackets = ("[" if turned[1] == "[" else "(") + ("]" if turned[3] == "]" else ")")
+        return read_parts(f"{brackets[0]}{turned[2]}{brackets[1]}")
     return None
 
 
@@ -166,6 +170,13 @@ def read_matrix(text: str) -> tuple[str, list[list[str]]] | None:
     return ("matrix" if kind in ("pmatrix", "bmatrix", "array") else kind, cells)
 
 
+def read_rows(text: str) -> tuple[str, list[list[str]]] | None:
+    """Returns what [[1, 2], [3, 4]] is as a matrix; None for other answers."""
+    rows = read_list(_inside(text, "[", "]"))
+    cells = [_inside(row, "[", "]") for row in rows or []]
+    return ("matrix", [split_list(row) or [row] for row in cells]) if cells and all(cells) else None
+
+
 def split_equation(text: str) -> list[str]:
     """Returns the sides of an equation; one for an answer without a sign of equality."""
     return [side.strip() for side in _EQUALS_SIGN.split(text)]
@@ -193,17 +204,25 @@ def read_system(text: str) -> System | None:
         return None
     given: list[tuple[str, str]] = []
     names: list[str] = []
-    for part in split_list(text) or [text]:
+    parts = split_list(text) or [text]
+    for part in parts:
         sides = split_equation(part)
         if len(sides) > 1:
             names, part = _split_names(sides)  # noqa: PLW2901
         if not names or not part:
             return None
-        given += [(_plain_name(name), value) for value in _both_signs(part) for name in names]
+        values = _values_of(part, is_alone=len(parts) == 1)
+        given += [(_plain_name(name), value) for value in values for name in names]
     solutions = _group(given)
     if len(solutions) == 1 and len(solutions[0]) > 1 and has_or(text):
         return None  # x = 1 or y = 5
     return _open_tuple(solutions)
+
+
+def _values_of(value: str, *, is_alone: bool) -> list[str]:
+    r"""Returns the values in the set of x \in \{3, 5\}, or those of both signs."""
+    elements = split_list(_inside(value, "\\{", "\\}")) if is_alone else None
+    return elements or _both_signs(value)
 
 
 def told_value(text: str) -> str | None:

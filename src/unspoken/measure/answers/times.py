@@ -28,8 +28,18 @@ _NAMED_TIMES = {
     "midnight": (0, 0, 0),
     "12 midnight": (0, 0, 0),
 }
+_WORDY_TIME = re.compile(
+    r"(?:at )?(?:a )?(half|quarter|[0-9]{1,2}(?= past | minutes? ))(?: minutes?)? (past|to) "
+    r"([0-9]{1,2}|[a-z]{3,6})(?: ?o'clock)?"
+    r"(?: ?([ap]\.? ?m\.?|in the (?:morning|afternoon|evening)))?",
+    re.IGNORECASE,
+)
+_HOUR_NAMES = "one two three four five six seven eight nine ten eleven twelve"
+_HOURS_IN_WORDS = _HOUR_NAMES.split()
+_MILITARY_TIME = re.compile(r"^((?:[01][0-9]|2[0-3]))([0-5][0-9]) (?:hours|hrs)$")
 _NOON = 12
 _DAY_HOURS = 24
+_HOUR_MINUTES = 60
 
 _MONTH_NAMES = (
     "january february march april may june july august september october november december"
@@ -39,15 +49,29 @@ _MONTHS = {
     for number, month in enumerate(_MONTH_NAMES.split(), start=1)
     for name in (month, month[:3], "sept" if month == "september" else month)
 }
+#: Of other languages those that mean the same month in each that has them.
+_OTHER_MONTHS = """
+januar januari janvier enero janeiro gennaio; februar februari février febrero fevereiro febbraio;
+märz mars marzo março maart; abril avril aprile; mai mayo maio maggio mei maj;
+juni juin junio junho giugno; juli juillet julio julho luglio; août agosto augusti augustus;
+septiembre setembro settembre septembre; oktober octubre outubro ottobre octobre;
+noviembre novembro novembre; dezember desember diciembre dezembro dicembre décembre
+"""
+_MONTHS |= {
+    name: number
+    for number, row in enumerate(_OTHER_MONTHS.split(";"), start=1)
+    for name in row.split()
+}
 _WEEKDAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 _WEEKDAY = re.compile(rf"(?:on )?(?:({'|'.join(_WEEKDAYS)}),? )?(.+)", re.DOTALL)
 _DAY = r"(?P<day>[0-9]{1,2})(?:st|nd|rd|th)?"
-_MONTH = r"(?P<month>[a-z]{3,9})\.?"
+_MONTH = r"(?P<month>[^\W\d_]{3,10})\.?"
 _YEAR = r"(?P<year>[0-9]{4})"
 _DATES = tuple(
     re.compile(pattern)
     for pattern in (
-        rf"(?:the )?{_DAY} (?:day )?(?:of )?{_MONTH}(?:,? (?:of )?{_YEAR})?",  # 5th of March, 2024
+        # 5th of March, 2024; 5. März 2024; 5 de marzo de 2024
+        rf"(?:the )?{_DAY}\.? (?:day )?(?:of |de )?{_MONTH}(?:,? (?:of |de )?{_YEAR})?",
         rf"{_MONTH} (?:the )?{_DAY}(?:(?:, ?| ){_YEAR})?",  # March 5, 2024
         rf"{_YEAR},? {_MONTH} {_DAY}",  # 2024 March 5
         rf"{_DAY}-{_MONTH}-{_YEAR}",  # 5-Mar-2024
@@ -59,7 +83,11 @@ _DATES = tuple(
         r"(?P<day>1[3-9]|2[0-9]|3[01])[-/](?P<month>[0-9]{1,2})[-/](?P<year>[0-9]{4})",
     )
 )
-_MONTH_OF_YEAR = re.compile(r"([a-z]{3,9})\.?,? (?:of )?([0-9]{4})")
+_MONTH_OF_YEAR = re.compile(
+    r"(?P<month>[^\W\d_]{3,10})\.?,? (?:of |de )?(?P<year>[0-9]{4})"
+    r"|(?P<iso>[0-9]{4})-(?P<number>0[1-9]|1[0-2])|(?P<first>0?[1-9]|1[0-2])/(?P<last>[0-9]{4})"
+)
+_NAMED_DAY = re.compile(r"(?:on |in )?([a-z]{3,9})\.?")
 _LEAP_YEAR = 2000
 _MAX_CHARACTERS = 60
 
@@ -85,6 +113,7 @@ _PART = re.compile(
 _INCHES_AFTER_FEET = re.compile(
     r"([0-9]+ ?(?:ft|feet|foot)\.?,? ?(?:and )?[0-9.]+) ?in\b", re.IGNORECASE
 )
+_FEET_AND_INCHES = re.compile(r"^([0-9]+)' ?([0-9]+(?:\.[0-9]+)?)\"$")  # 5'6"
 _MINUTES_AFTER_HOURS = re.compile(
     r"([0-9]+ ?(?:h|hrs?|hours?)\.?,? ?(?:and )?[0-9]+) ?m\b(?!/)", re.IGNORECASE
 )
@@ -113,7 +142,7 @@ class Clock:
 
 def read_clock(text: str) -> Clock | None:
     """Returns the time of the day that a text is, or None where it is anything else."""
-    text = _FRENCH_TIME.sub(r"\1:\2", text.casefold())
+    text = _FRENCH_TIME.sub(r"\1:\2", _in_digits(text.casefold()))
     if text in _NAMED_TIMES:
         return Clock(*_NAMED_TIMES[text], has_half=True)
     match = _CLOCK.fullmatch(text) if len(text) <= _MAX_CHARACTERS else None
@@ -129,6 +158,27 @@ def read_clock(text: str) -> Clock | None:
     if number >= _DAY_HOURS:
         return None
     return Clock(number, int(plain[1] or 0), int(plain[2] or 0), has_half=False)
+
+
+def _in_digits(time: str) -> str:
+    """Returns "3:30 pm" for "half past three pm", and 15:00 for 1500 hours."""
+    match = _WORDY_TIME.fullmatch(time) if len(time) <= _MAX_CHARACTERS else None
+    if match is None:
+        return _MILITARY_TIME.sub(r"\1:\2", time)
+    count, side, hour, half = match.groups()
+    minutes = {"half": 30, "quarter": 15}.get(count) or int(count)
+    number = int(hour) if hour.isdecimal() else _number_of_hour(hour)
+    if not 1 <= number <= _NOON or minutes >= _HOUR_MINUTES or (side == "to" and count == "half"):
+        return time
+    if side == "to":
+        number, minutes = (number - 2) % _NOON + 1, _HOUR_MINUTES - minutes
+        if half and number == _NOON - 1:  # quarter to 12 am is p.m.
+            return time
+    return f"{number}:{minutes:02} {half or ''}".strip()
+
+
+def _number_of_hour(word: str) -> int:
+    return _HOURS_IN_WORDS.index(word) + 1 if word in _HOURS_IN_WORDS else 0
 
 
 def equal_clocks(first: str, second: str) -> bool | None:
@@ -179,10 +229,37 @@ def equal_dates(first: str, second: str) -> bool | None:
 
 
 def equal_months(first: str, second: str) -> bool | None:
-    """Returns whether "Jan 2000" is the other month of a year; None where not both are such."""
-    months = [_MONTH_OF_YEAR.fullmatch(text.casefold()) for text in (first, second)]
-    found = [(_MONTHS.get(each[1], 0), each[2]) for each in months if each]
-    return found[0] == found[1] if len(found) > 1 and all(month for month, _ in found) else None
+    """Returns whether "Jan 2000" is the other month of a year, "Tue" the other day of a week.
+
+    None where not both are such.
+    """
+    if min(len(first), len(second)) > _MAX_CHARACTERS:
+        return None
+    named = _read_name(first), _read_name(second)
+    if all(named):
+        return named[0] == named[1]
+    months = _read_month(first), _read_month(second)
+    are_fractions = "/" in first and "/" in second
+    return months[0] == months[1] if all(months) and not are_fractions else None
+
+
+def _read_name(text: str) -> str:
+    """Returns "month 1" for Jan and January, "day 2" for Tue and "on Tuesday", "" for others."""
+    match = _NAMED_DAY.fullmatch(text.casefold())
+    name = match[1] if match else ""
+    if name in _MONTHS:
+        return f"month {_MONTHS[name]}"
+    days = [number for number, day in enumerate(_WEEKDAYS, start=1) if name in (day, day[:3])]
+    return f"day {days[0]}" if days else ""
+
+
+def _read_month(text: str) -> tuple[int, str] | None:
+    """Returns (1, "2000") for Jan 2000, 2000-01 and 01/2000, None for what is no such month."""
+    match = _MONTH_OF_YEAR.fullmatch(text.casefold())
+    if match is None:
+        return None
+    month = _MONTHS.get(match["month"] or "") or int(match["number"] or match["first"] or 0)
+    return (month, match["year"] or match["iso"] or match["last"]) if month else None
 
 
 def equal_compounds(first: str, second: str) -> bool | None:
@@ -216,11 +293,17 @@ def _in_smallest(quantity: Quantity) -> tuple[int, Fraction] | None:
     return None
 
 
+def is_compound(text: str) -> bool:
+    """Whether a text is a quantity in several units, such as 1 hour and 30 minutes."""
+    return _read_compound(text) is not None
+
+
 def _read_compound(text: str) -> tuple[int, Fraction] | None:
     """Returns (family, total) of two or more quantities, each in a smaller unit than the last."""
     if len(text) > _MAX_CHARACTERS:
         return None
     text = _MINUTES_AFTER_HOURS.sub(r"\1 minutes", text)  # 1h 30m
+    text = _FEET_AND_INCHES.sub(r"\1 feet \2 inches", text)
     text = _INCHES_AFTER_FEET.sub(r"\1 inches", text)
     total, number, position, sizes = Fraction(0), -1, 0, []
     while position < len(text):
