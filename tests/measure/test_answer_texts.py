@@ -352,6 +352,21 @@ RIGHT = {
         ("Answer: It should be C", "C"),
         ("Answer: I'm going with C", "C"),
     ],
+    "remarks on a time": [
+        ("Final Answer: 4:45 PM (local time)", "4:45 PM"),
+        ("Final Answer: 4:45 PM, which is late", "16:45"),
+        ("Final Answer: 10:20 (AM)", "10:20 AM"),
+        ("Final Answer: 15 Uhr", "15:00"),
+        ("Final Answer: two hours thirty minutes", "2 hours 30 minutes"),
+        ("Final Answer: 2 hours & 30 minutes", "150 minutes"),
+    ],
+    "systems in other signs": [
+        ("Final Answer: $x=1\\quad y=5$", "x=1, y=5"),
+        ("Final Answer: x := 1, y := 5", "x=1, y=5"),
+        ("Final Answer: $x=3 \\lor x=5$", "x=3 or x=5"),
+        ('Final Answer: {"x": 2, "y": 5}', "x=2, y=5"),
+        ("Final Answer: Solution: x = 2, y = 5", "x=2, y=5"),
+    ],
 }
 # and that do not
 WRONG = {
@@ -675,6 +690,20 @@ WRONG = {
         ("The answer is D: 42", "C"),
         ("The answer is D: 42", "43"),
         ("Answer: It should not be C", "C"),
+    ],
+    "remarks on a time": [
+        ("Final Answer: 4:45 (AM)", "4:45 PM"),
+        ("Final Answer: 4:45, in the morning", "4:45 PM"),
+        ("Final Answer: 4:45 PM (the next day)", "4:45 PM"),
+        ("Final Answer: 4:45 PM (not 5:45)", "4:45 PM (5:45)"),
+        ("Final Answer: 2 hours thirty minutes", "2 hours 20 minutes"),
+    ],
+    "systems in other signs": [
+        ("Final Answer: $x=1\\quad y=5$", "x=1"),
+        ("Final Answer: $x=1\\quad y=5$", "5"),
+        ("Final Answer: p \\lor q", "p \\land q"),
+        ('Final Answer: {"x": 2, "y": 5}', "x=5, y=2"),
+        ("Final Answer: Solution: no x = 2", "x = 2"),
     ],
 }
 

@@ -62,6 +62,7 @@ def _without_groups(number: re.Match[str]) -> str:
     return number[0].replace("_", "")
 
 
+_NAME_AND_SIGN = r"[A-Za-z](?:_\{?\w\}?)?\s*(?:[=<>]|\\[gl]e)"  # y =
 # $28$ percent, but not $5 and $6.
 _IN_LINE = r"(?<![\w\\])\$([^$\s](?:[^$]*[^$\s])?)\$(?![0-9])"
 
@@ -72,6 +73,9 @@ _REWRITES = tuple(
         (_IN_LINE, r"\1"),
         (r"(?<!\\)\\\(((?:(?!\\[()]).){1,200})(?<!\\)\\\)", r"\1"),
         (r"(?<=[0-9])\s*\\q?quad\s*(?=-?[0-9])", ", "),
+        (rf"(?<=[0-9)}}])\s*\\q?quad\s*(?={_NAME_AND_SIGN})", ", "),
+        (rf"\\(?:lor|vee)\s*(?={_NAME_AND_SIGN})", " or "),
+        (r":=", "="),
         (r"(?<![\w\\])(?:(?i:infinity)|inf|oo)(?!\w)", r"\\infty "),
         (r"\\varnothing(?![a-z])|^\\?\{ ?\\?\}$", r"\\emptyset"),
         (r"\+/-|^\+-(?= ?[0-9])|\b(?i:plus or minus)\b", r"\\pm "),

@@ -45,7 +45,8 @@ _SAID_OF_CHOICE = re.compile(
 _STRUCTURE_LEAD_IN = re.compile(
     r"^(?:[A-Za-z ,']{0,60}?\b(?:is|are|equals|becomes|simplifies to|written as) "
     r"(?:on (?=[a-z]{3,9} [0-9])|at (?=\())?|an? ratio of (?=[0-9])"
-    r"|(?:the )?(?:point|vertex|center|ordered pair|interval):? (?=[(\[]))"
+    r"|(?:the )?(?:point|vertex|center|ordered pair|interval):? (?=[(\[])"
+    r"|(?:the )?(?:solutions?|answers?|results?|roots?): (?=[A-Za-z](?:_\{?\w\}?)? ?=|[(\[{\\]))"
     r"(?=[0-9]+ ?(?::|to) ?[0-9]+$|[(\[{]|\\(?:begin|frac|sqrt|\{|pi)|[0-9]*\\"
     r"|[A-Za-z](?:_\{?\w\}?)? ?="
     r"|(?:jan|feb|mar|apr|may|june?|july?|aug|sep|oct|nov|dec)[a-z]* [0-9])",
@@ -68,6 +69,8 @@ _EMPTY_WORDS = re.compile(
     r"^(?i:both) (?=[^ ]+ and [^ ]+$)|^(?i:in )?(?i:the year )?(?=[12][0-9]{3}$)"
     r"|^(?i:the) (?=[0-9]+(?:st|nd|rd|th)$)|(?<=[0-9]) (?:AD|CE|A\.D|C\.E)$|(?<=[\w)\]}%]),? only$"
 )
+#: What follows the greater unit in "2 hours and thirty minutes".
+_SMALLER_UNIT = re.compile(r"(\b[a-z]{3,}(?:,? and |, | ))([a-z]+[ -].+)")
 _ADJECTIVE = re.compile(r"(?<![\w.,/-])([0-9]+(?:\.[0-9]+)?)-([A-Za-z]{2,})(?![\w-])")
 _OUT_OF = re.compile(r"([0-9]+) (?:out of|in(?: every)?) ([0-9]+|[a-z]+)", re.IGNORECASE)
 _DATE_LEAD_IN = re.compile(
@@ -81,7 +84,9 @@ _REASON = re.compile(
     r"[,;]? (?:because|since)\b.*|[,;]? as (?:the|it|there|we|he|she|they|this)\b.*"
     r"|,? as (?:calculated|computed|found|shown|stated)(?: above| before)?$"
 )
-_REMARK = re.compile(r"(?:[,;:] ?| -{1,3} )(.+)|(?<=[\w%)}.]) ?\(([^()]+)\)")
+_REMARK = re.compile(
+    r"(?:[,;] ?|(?:(?<![0-9]):|:(?![0-9])) ?| -{1,3} )(.+)|(?<=[\w%)}.]) ?\(([^()]+)\)"
+)
 #: "Hay 42 manzanas": there are, they are, in one word.
 _THERE_ARE = frozenset(("hay", "son", "sono", "há", "são", "sont", "sind"))
 _TUPLE_AND_REMARK = re.compile(r"([(\[][^()\[\]]{1,60}[)\]]),? ((?:which|that|is the) [^\d]*)")
@@ -125,6 +130,12 @@ _REFUSED = re.compile(
 _DOUBT = re.compile(
     r"\b(?:or|either|neither|nor|maybe|perhaps|possibly|wrong|incorrect|false|not|but|instead"
     r"|and [A-J]|if|unless|except|cannot|\w+n't)\b"
+)
+#: Words that make another time of the one before them: 4:45 (in the morning).
+_OTHER_TIME = re.compile(
+    r"\b(?:[ap]\.? ?m\b|(?:mid)?night|noon|tonight|tomorrow|yesterday|next|later|earlier|ago"
+    r"|morning|afternoon|evening|\w*days?)\b",
+    re.IGNORECASE,
 )
 _NEGATION = re.compile(
     r"\b(?:not|no|never|none|false|incorrect|wrong|cannot|\w+n't)\b", re.IGNORECASE
@@ -215,6 +226,7 @@ def readings(text: str, words: Words) -> list[str]:
 
 def _without_empty_words(text: str) -> str:
     """Returns "1969" for "in 1969", "1/4" for "1 out of 4", "March 5" for "It was on March 5"."""
+    text = re.sub(r"(?<=[0-9]) ?\(([ap]\.?m)\.?\)$", r" \1", text, flags=re.IGNORECASE)
     text = _ADJECTIVE.sub(_as_quantity, _EMPTY_WORDS.sub("", text))
     if (share := _OUT_OF.fullmatch(text)) and (whole := with_digits(share[2])).isdecimal():
         return f"{share[1]}/{whole}" if int(share[1]) <= int(whole) else text
@@ -223,9 +235,8 @@ def _without_empty_words(text: str) -> str:
     lead_in = _DATE_LEAD_IN.match(text)
     if lead_in and read_date(text[lead_in.end() :]) and not _REFUSED.search(lead_in[0]):
         text = text[lead_in.end() :]
-    head, sign, tail = text.partition(" and ")
-    compound = f"{head}{sign}{with_digits(tail)}"
-    return compound if sign and is_compound(compound) else text
+    compound = _SMALLER_UNIT.sub(lambda part: f"{part[1]}{with_digits(part[2])}", text)
+    return compound if is_compound(compound) else text
 
 
 def _as_quantity(adjective: re.Match[str]) -> str:
@@ -236,7 +247,8 @@ def _as_quantity(adjective: re.Match[str]) -> str:
 def labels_as_names(text: str) -> str:
     """Returns "Bob = 4, Alice = 3" for "Bob: 4, Alice: 3" and "Bob is 4 and Alice is 3"."""
     may_have = len(text) <= _MAX_CHARACTERS and re.search(":| is | equals ", text)
-    parts = (split_list(text) if may_have else None) or []
+    inside = re.sub(r"[\"']", "", text[1:-1]) if re.fullmatch(r"\{.*\}", text) else text
+    parts = (split_list(inside) if may_have else None) or []
     pattern = _LABELLED if ":" in text else _NAMED_VALUE
     labels = [pattern.fullmatch(part) for part in parts]
     found = [f"{label[1]} = {label[2]}" for label in labels if label]
@@ -334,6 +346,8 @@ def _agrees_with_truth(head: str, remark: str) -> bool:
 def _changes(head: str, remark: str) -> bool:
     """Whether a remark may change the value before it: "84 (thousand)", "84, or 85"."""
     refused = _DOUBT if _LETTER.fullmatch(head) else _REFUSED
+    if read_clock(head) and _OTHER_TIME.search(remark):
+        return True
     return bool(re.search(r"\d|\\|=", remark) or refused.search(remark))
 
 

@@ -17,7 +17,7 @@ _CLOCK = re.compile(
     r"(?:at )?([0-9]{1,2})(?:[:.]([0-5][0-9]))?(?::([0-5][0-9]))? ?(?:o'clock )?"
     r"(?:([ap])\.? ?m\.?|in the (morning|afternoon|evening))"
     r"|(?:at )?([0-9]{1,2}):([0-5][0-9])(?::([0-5][0-9]))?(?: ?(?:h|hrs|uhr|o'clock))?"
-    r"|(?:at )?([0-9]{1,2}) ?o'clock",
+    r"|(?:at )?([0-9]{1,2}) ?(?:o'clock|uhr)",
     re.IGNORECASE,
 )
 _FRENCH_TIME = re.compile(r"^([0-9]{1,2}) ?h ?([0-5][0-9])$")
@@ -107,7 +107,7 @@ _FAMILIES = tuple(
 )
 _PART = re.compile(
     r"(\$? ?[0-9][0-9.,]*(?: [0-9]+/[0-9]+)?) ?([^\W\d_]+|[¢€])\.?"
-    r"(?:,? and |, ?| |$|(?=[0-9]))",
+    r"(?:,? (?:and|&) |, ?| |$|(?=[0-9]))",
     re.IGNORECASE,
 )
 _INCHES_AFTER_FEET = re.compile(
