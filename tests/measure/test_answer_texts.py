@@ -367,6 +367,12 @@ RIGHT = {
         ('Final Answer: {"x": 2, "y": 5}', "x=2, y=5"),
         ("Final Answer: Solution: x = 2, y = 5", "x=2, y=5"),
     ],
+    "what there is": [
+        ("Final Answer: There are 10 ways to choose.", "10"),
+        ("Final Answer: So there are 24 ways to arrange them.", "24"),
+        ("Final Answer: D is correct because of X", "D"),
+        ("<THINK>Final Answer: 41</THINK>42", "42"),
+    ],
 }
 # and that do not
 WRONG = {
@@ -704,6 +710,14 @@ WRONG = {
         ("Final Answer: p \\lor q", "p \\land q"),
         ('Final Answer: {"x": 2, "y": 5}', "x=5, y=2"),
         ("Final Answer: Solution: no x = 2", "x = 2"),
+    ],
+    "what there is": [
+        ("Final Answer: There are 10 to 20 ways to choose.", "10"),
+        ("Final Answer: There are not 10 ways to choose.", "10"),
+        ("Final Answer: There are 10 ways more than before.", "10"),
+        ("Final Answer: D is correct because of X", "C"),
+        ("Final Answer: D is not correct because of X", "D"),
+        ("<THINK>Final Answer: 41", "41"),
     ],
 }
 

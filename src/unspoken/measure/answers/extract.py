@@ -138,11 +138,12 @@ _CALCULATION = re.compile(r"<<[^<>]*>>")  # GSM8K's notes for a calculator: 9*2=
 _THINK_END = "</think>"
 # How other families set a thought apart, and what only says that the answer begins.
 _THOUGHT_TAG = re.compile(
-    r"(?P<start><(?:thinking|thoughts?|reasoning|reflection|scratchpad|analysis|seed:think)>"
+    r"(?P<start><(?:think|thinking|thoughts?|reasoning|reflection|scratchpad|analysis|seed:think)>"
     r"|\[THINK\]|◁think▷|<\|(?:begin_of_thought|START_THINKING)\|>|<\|channel>thought\b)"
-    r"|(?P<end></(?:thinking|thoughts?|reasoning|reflection|scratchpad|analysis|seed:think)>"
+    r"|(?P<end></(?:think|thinking|thoughts?|reasoning|reflection|scratchpad|analysis|seed:think)>"
     r"|\[/THINK\]|◁/think▷|<\|(?:end_of_thought|END_THINKING)\|>|<channel\|>)"
-    r"|<\|(?:begin_of_solution|START_RESPONSE)\|>"
+    r"|<\|(?:begin_of_solution|START_RESPONSE)\|>",
+    re.IGNORECASE,
 )
 # A text in OpenAI's Harmony format: channels of which only the final one is spoken.
 _FINAL_CHANNEL = re.compile(r"<\|channel\|>\s*final\b[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>")

@@ -39,7 +39,8 @@ _CHOICE_LEAD_IN = re.compile(
 )
 _SAID_OF_CHOICE = re.compile(
     r"^(?:(?i:so|thus|hence|therefore),? )?(?:(?i:the )?(?i:option|choice|answer) )?"
-    r"(\(?[A-J]\)?) is (?:the )?(?:correct|right|best)(?: answer| option| choice| one)?$",
+    r"(\(?[A-J]\)?) is (?:the )?(?:correct|right|best)(?: answer| option| choice| one)?"
+    r"(?=$|,? (?:because|since)\b)",
 )
 #: "The interval is" before an interval, "the solutions are" before x = 3.
 _STRUCTURE_LEAD_IN = re.compile(
@@ -89,6 +90,7 @@ _REMARK = re.compile(
 )
 #: "Hay 42 manzanas": there are, they are, in one word.
 _THERE_ARE = frozenset(("hay", "son", "sono", "há", "são", "sont", "sind"))
+_THERE_IS = re.compile(r"(?:(?:so|thus|hence|therefore),? )?there (?:are|is|were|will be) ", re.I)
 _TUPLE_AND_REMARK = re.compile(r"([(\[][^()\[\]]{1,60}[)\]]),? ((?:which|that|is the) [^\d]*)")
 _UNIT_LEAD_IN = re.compile(r"^(?:all )?(?:(?:measured )?in|the unit is)\s+")
 _MAX_UNIT_WORDS = 3
@@ -203,6 +205,7 @@ def readings(text: str, words: Words) -> list[str]:
         return [text]
     if words == "lead_in":
         return [without_lead_in(text)]
+    written = text
     text = with_digits(_without_hedge(without_lead_in(_without_hedge(text))))
     text = _without_empty_words(text)
     lead_in = _STRUCTURE_LEAD_IN.match(text)
@@ -220,7 +223,7 @@ def readings(text: str, words: Words) -> list[str]:
         return ways
     text = _without_choice_lead_in(_without_remark(_without_reason(_tuple_alone(text))))
     if words == "sentence" and read_quantity(text) is None and read_date(text) is None:
-        text = _number_of_sentence(text) or text
+        text = _number_of_sentence(text) or _number_of_what_there_is(written) or text
     return [text]
 
 
@@ -386,6 +389,11 @@ def _number_of_sentence(text: str) -> str:
     noun = f" {_name_direction(direction)}" if direction else ""
     found = f"{number[0]}{unit}{noun}"
     return found if read_quantity(found) or not (unit or noun) else ""
+
+
+def _number_of_what_there_is(text: str) -> str:
+    """Returns "10 ways" of "There are 10 ways to choose", "" of other sentences."""
+    return _number_of_sentence(text) if _THERE_IS.match(text) else ""
 
 
 def _name_direction(direction: re.Match[str]) -> str:
