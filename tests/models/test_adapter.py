@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from helpers.adapters import base_model, recipe
 from helpers.training import losses, stop_after, trainer
 from unspoken.check.hub import _missing_model
 from unspoken.check.recipe import check_recipe
-from unspoken.common.errors import RecipeError
+from unspoken.common.errors import ModelError, RecipeError
 from unspoken.models.adapter import base_of, choose_targets, is_adapter
 from unspoken.models.export.folder import find_sources
 from unspoken.models.load import load_model, load_tokenizer, read_width
@@ -185,3 +186,31 @@ def test_an_adapter_from_before_revisions_has_that_of_its_recipe(
     model = load_model(settings, load_tokenizer(settings), lora=made.lora)
     assert model.config.n_embd == 64
     assert model.peft_config["default"].revision == "v1"
+
+
+def peft_adapter(tmp_path: Path) -> Path:
+    """An adapter as peft alone saves it: no tokenizer, no unspoken.json."""
+    made = recipe(tmp_path, lora={})
+    model = load_model(made.model, load_tokenizer(made.model), lora=made.lora)
+    model.save_pretrained(tmp_path / "adapter", save_embedding_layers=False)
+    return tmp_path / "adapter"
+
+
+def test_an_adapter_without_a_tokenizer_has_that_of_its_base(tmp_path: Path) -> None:
+    adapter = Model(name=str(peft_adapter(tmp_path)))
+    tokenizer = load_tokenizer(adapter)
+    assert tokenizer.get_vocab() == load_tokenizer(Model(name=str(tmp_path / "base"))).get_vocab()
+    assert is_adapter(adapter.name)
+    load_model(adapter, tokenizer, purpose="ask")
+
+
+def test_an_adapter_whose_base_is_gone_says_so(tmp_path: Path) -> None:
+    adapter = peft_adapter(tmp_path)
+    settings = Model(name=str(adapter))
+    tokenizer = load_tokenizer(settings)
+    (tmp_path / "base").rename(tmp_path / "moved")
+    gone = f"{adapter}': found an adapter of {tmp_path / 'base'}, which is not on this machine"
+    with pytest.raises(ModelError, match=re.escape(gone)):
+        load_tokenizer(settings)
+    with pytest.raises(ModelError, match=re.escape(gone)):
+        load_model(settings, tokenizer)

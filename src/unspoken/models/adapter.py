@@ -27,6 +27,12 @@ def is_adapter(name: str | None) -> bool:
     return name is not None and (Path(name) / "adapter_config.json").is_file()
 
 
+def lacks_tokenizer(name: str | None) -> bool:
+    """Whether a folder holds an adapter and no tokenizer, as peft's `save_pretrained` leaves it."""
+    files = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
+    return is_adapter(name) and not any((Path(str(name)) / file).exists() for file in files)
+
+
 def base_of(adapter: str) -> str:
     """The model that an adapter folder belongs to."""
     base = read_adapter_config(adapter).base_model_name_or_path

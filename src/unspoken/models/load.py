@@ -22,7 +22,15 @@ from unspoken.common.errors import ModelError, UnspokenError, setting, shorten
 from unspoken.common.machine import gains_from_bfloat16
 from unspoken.common.nearby import nearest_name, path_remedy
 from unspoken.common.out_of_memory import amount_asked_for, is_out_of_memory
-from unspoken.models.adapter import add_adapter, is_adapter, lay_over, merge, model_below
+from unspoken.models.adapter import (
+    add_adapter,
+    base_of,
+    is_adapter,
+    lacks_tokenizer,
+    lay_over,
+    merge,
+    model_below,
+)
 from unspoken.models.card import ModelCard
 from unspoken.models.files import (
     counterpart,
@@ -35,7 +43,7 @@ from unspoken.models.files import (
     require_whole,
 )
 from unspoken.models.gguf import find_gguf, from_gguf, model_from_gguf, tokenizer_from_gguf
-from unspoken.models.local import is_local, is_path, way_to_get
+from unspoken.models.local import base_missing, is_local, is_path, way_to_get
 from unspoken.models.prepacked import prepack
 from unspoken.models.quantization import nf4, require_bitsandbytes
 from unspoken.models.tokenizer import character_tokenizer
@@ -59,12 +67,16 @@ _OF_EVERY_CONFIG = {
 }  # fmt: skip
 #: No model comes near it, and each is an object even where there are no weights.
 _MOST_LAYERS = 10_000
+#: What transformers says of a name that is neither a folder here nor found on the hub.
+_NOT_FOUND = ("couldn't connect", "not a local folder")
 
 
 def load_tokenizer(
     settings: recipe.Model, *, purpose: Purpose = "train"
 ) -> PreTrainedTokenizerBase:
     """The tokenizer, with an end token and a padding token.
+
+    An adapter's folder without one, as peft leaves it, has that of its base model.
 
     Args:
         settings: the recipe's section.
@@ -77,8 +89,12 @@ def load_tokenizer(
 
     if settings.tokenizer == "characters":
         return character_tokenizer(settings.alphabet)
+    own = settings.name
+    if settings.tokenizer is None and lacks_tokenizer(own):
+        settings = model_below(settings)
     name = str(settings.tokenizer or settings.name)
-    with _explained("tokenizer", name, purpose):
+    is_gone = name != own and settings.tokenizer is None and not Path(name).exists()
+    with _explained("tokenizer", own if is_gone else name, purpose):
         file = find_gguf(name)
         tokenizer = (
             tokenizer_from_gguf(file) if file else _pretrained(AutoTokenizer, name, settings)
@@ -580,6 +596,11 @@ def _not_loaded(what: str, name: str | None, error: BaseException, purpose: Purp
 
 def _not_there(place: str, name: str, problem: str) -> str:
     """What to say of a model that is neither here nor could be fetched; empty for any other."""
+    if is_adapter(name):
+        base = base_of(name)
+        is_path_or_away = _may_be_path(base) or any(sign in problem for sign in _NOT_FOUND)
+        is_missing = is_path_or_away and not Path(base).exists()
+        return f"{place}: {base_missing(Path(name))}" if is_missing else ""
     if _may_be_path(name) and not Path(name).is_dir():
         if (Path(name).parent / STAGE_FILE).is_file():  # a run's own, which no setting names
             return (

@@ -114,9 +114,15 @@ def base_folder(folder: Path, named: str = "model") -> Path | None:
     try:
         return local_folder(base, named, revision=revision)
     except ModelError:
-        which = base if revision is None else f"{base} (revision {revision})"
-        raise ModelError(
-            f"{setting(named, folder)}: found an adapter of {which}, which is not on this machine; "
-            "needed: its base model, too; correct base_model_name_or_path in its "
-            "adapter_config.json, or download the base model first"
-        ) from None
+        raise ModelError(f"{setting(named, folder)}: {base_missing(folder)}") from None
+
+
+def base_missing(adapter: Path) -> str:
+    """What is wrong with an adapter whose base model is not here, and what to do; for messages."""
+    base, revision = base_of(str(adapter)), base_revision(adapter)
+    which = base if revision is None else f"{base} (revision {revision})"
+    return (
+        f"found an adapter of {which}, which is not on this machine; needed: its base model, too; "
+        "correct base_model_name_or_path in its adapter_config.json (a relative path counts from "
+        "where you stand), or download the base model first"
+    )
