@@ -126,6 +126,8 @@ def test_a_missing_file_and_a_folder_are_errors(tmp_path):
         list(read_jsonl(tmp_path / "none.jsonl"))
     with pytest.raises(DataError, match=r"found a folder; needed: .*; name a file in that folder"):
         list(read_jsonl(tmp_path))
+    with pytest.raises(DataError, match=rf"unspoken data questions --input {tmp_path} --output"):
+        list(read_jsonl(tmp_path))
 
 
 def test_nothing_is_overwritten_without_leave(tmp_path):

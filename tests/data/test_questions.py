@@ -155,6 +155,8 @@ def test_a_folder_that_was_saved_to_disk_is_read_by_split(tmp_path: Path) -> Non
     assert read_questions_from(tmp_path / "single") == GSM8K
     assert read_questions_from(tmp_path / "several") == GSM8K[:1]
     assert read_questions_from(tmp_path / "several", split="test") == GSM8K[1:]
+    for folder in ("single", "several"):
+        assert read_questions_from(tmp_path / folder, split="all") == GSM8K
     with pytest.raises(SettingError, match=r"^split: found dev with .* has: train, test"):
         read_questions_from(tmp_path / "several", split="dev")
     with pytest.raises(SettingError, match=r"^split: found test with .* as a single split"):

@@ -12,7 +12,7 @@ from helpers.recipes import tiny_recipe
 from unspoken.check.data import read_sample
 from unspoken.common.errors import DataError
 from unspoken.data.example import read_questions
-from unspoken.run.data import make_data
+from unspoken.run.data import data_settings, make_data
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "icot", "gsm8k"])
@@ -65,3 +65,9 @@ def test_of_traces_that_are_learned_from_the_classes_are_counted(
     assert vetted is not None
     assert [one["num_kept"] for one in vetted["classes"].values()] == [5, 0]
     assert "or none: 1 (0 of 5);" in caplog.text
+
+
+def test_a_folder_in_place_of_a_file_is_told_as_one(tmp_path: Path) -> None:
+    made = tiny_recipe(tmp_path / "run", data={"task": "jsonl", "train": str(tmp_path)})
+    with pytest.raises(DataError, match=rf"{tmp_path}: found a folder; .*--input {tmp_path} --out"):
+        data_settings(made)

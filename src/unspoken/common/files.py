@@ -327,7 +327,7 @@ def sha256(
         named: the setting that holds the path, for the error.
 
     Raises:
-        DataError: there is no such file.
+        DataError: there is no such file, or it is a folder.
     """
     digest = hashlib.sha256()
     try:
@@ -338,8 +338,10 @@ def sha256(
                     on_bytes(len(block))
     except OSError as error:
         place, told = setting(named, path) if named else path, os.strerror(error.errno or 0)
-        if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
+        if isinstance(error, FileNotFoundError | NotADirectoryError):
             told = "no such file"
+        if isinstance(error, IsADirectoryError):
+            told = "found a folder"
         raise DataError(f"{place}: {told}; needed: a file; correct the path") from None
     return digest.hexdigest()
 

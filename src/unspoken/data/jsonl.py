@@ -69,6 +69,14 @@ def _table_error(path: AnyPath) -> DataError:
     )
 
 
+def folder_error(place: str, path: Path, needed: str) -> DataError:
+    """What to say where a folder, perhaps one that `datasets` saved, is named as a data file."""
+    return DataError(
+        f"{place}: found a folder; needed: {needed}; name a file in that folder, or make one of a "
+        f"folder that datasets reads: unspoken data questions --input {path} --output FILE.jsonl"
+    )
+
+
 class DoubleFieldError(Exception):
     """A field that stands twice in an object; which of its values counts, nobody can tell."""
 
@@ -181,11 +189,11 @@ def open_data(path: Path, needed: str) -> Iterator[BinaryIO]:
             f"{path}: no such file; needed: {needed}; "
             f"{path_remedy(path, 'correct the path or make the file')}"
         )
+    if path.is_dir():
+        raise folder_error(str(path), path, needed)
     if not path.is_file():
-        kind = "a folder" if path.is_dir() else "something that is not a file"
         raise DataError(
-            f"{path}: found {kind}; needed: {needed}; name a file"
-            + (" in that folder" if path.is_dir() else "")
+            f"{path}: found something that is not a file; needed: {needed}; name a file"
         )
     try:
         file = path.open("rb")

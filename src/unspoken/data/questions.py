@@ -439,9 +439,11 @@ def _pick_split(folder: Path, loaded: Any, subset: str | None, split: str) -> An
             needed="none with a folder that was saved to disk",
             remedy="leave it out",
         )
+    if isinstance(loaded, dict) and split == "all":
+        return itertools.chain.from_iterable(loaded.values())
     if isinstance(loaded, dict):
         return named_split(folder, loaded, split)
-    if split not in ("train", str(loaded.split)):
+    if split not in ("train", "all", str(loaded.split)):
         raise SettingError(
             "split",
             found=f"{split} with {folder}",

@@ -15,6 +15,7 @@ from unspoken.common.errors import DataError, setting, settings_of
 from unspoken.common.files import atomic_output, sha256
 from unspoken.data.example import RepeatedQuestions, iter_examples, iter_questions
 from unspoken.data.jsonl import (
+    folder_error,
     json_line,
     kind_of_name,
     open_data,
@@ -123,6 +124,9 @@ def data_settings(recipe: Recipe) -> dict[str, Any]:
     keys = keys | {"task", "num_valid", "allow_leaks", "allow_empty_thoughts"}
     keys |= {"choices"} if data.choices else set()
     settings = {"seed": recipe.seed, "data": data.model_dump(mode="json", include=keys)}
+    for name, path in data.given.items():
+        if path.is_dir():
+            raise folder_error(setting(f"data.{name}", path), path, "a file")
     settings["sha256"] = {
         name: sha256(path, named=f"data.{name}") for name, path in data.given.items()
     }
