@@ -344,7 +344,18 @@ def _say_missing(record: Mapping[str, Any], field: str, where: str) -> str:
     near = difflib.get_close_matches(field, close, n=1, cutoff=0.6)
     found = ", ".join(shorten(name) for name in islice(record, 8)) or "no field at all"
     remedy = f"rename {shorten(close[near[0]])} to {field!r}" if near else "add it"
-    return f"{where}: {field}: missing, found {found}; needed: a text field {field!r}; {remedy}"
+    told = f"{where}: {field}: missing, found {found}; needed: a text field {field!r}; {remedy}"
+    return told + say_chat(record)
+
+
+def say_chat(record: Mapping[str, Any]) -> str:
+    """What to do with a record that is a chat, for an error's end; empty for any other."""
+    if not any(isinstance(record.get(name), list) for name in ("messages", "conversations")):
+        return ""
+    return (
+        "; a chat is not read: make a question of what the user says, a thought of the reasoning "
+        "and an answer of the last reply, with the lines in docs/your-data.md#chats"
+    )
 
 
 def _describe(value: object) -> str:

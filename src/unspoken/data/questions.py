@@ -37,6 +37,7 @@ from unspoken.data.jsonl import (
     open_data,
     read_jsonl,
     require_text,
+    say_chat,
     unique_fields,
 )
 
@@ -215,7 +216,7 @@ def _require_field(row: _Row, field: str, name: str) -> str:
         found = ", ".join(map(_seen, row.values)) or "none"
         raise DataError(
             f"{row.where}: {field}: missing; found the fields {found[:300]}; needed: "
-            f"one of them, named with {setting(name)}, or a field {field!r}"
+            f"one of them, named with {setting(name)}, or a field {field!r}" + say_chat(row.values)
         )
     value = row.values[field]
     written = number_as_text(value)
