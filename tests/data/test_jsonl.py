@@ -309,7 +309,5 @@ def test_a_text_that_nobody_sees_is_none(value: str) -> None:
 
 def test_a_chat_is_told_what_to_make_of_it():
     chat = {"messages": [{"role": "user", "content": "1+1?"}]}
-    with pytest.raises(
-        DataError, match=r"missing, found .messages.; .*your-data.md#chat"
-    ):
+    with pytest.raises(DataError, match=r"missing, found .messages.; .*your-data.md#chat"):
         require_text(chat, "question", "a.jsonl:1")

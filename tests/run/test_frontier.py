@@ -227,6 +227,20 @@ def test_the_test_questions_are_asked_of_chosen_levels_once(
 
 
 @pytest.mark.integration
+def test_a_folder_that_cannot_be_written_is_chosen_from_as_it_is(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rights do not hold root back, so the folder says that it cannot be written."""
+    files = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    call(["choose", str(finished), "--within", "2"])
+    told = capsys.readouterr().out
+    assert f"{finished}: cannot be written, so nothing more is measured" in told
+    assert "(within 2 points)" in told
+    assert "export it: unspoken export" in told
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == files
+
+
 def test_the_verbs_choose_and_export_a_level_that_answers_as_it_was_measured(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

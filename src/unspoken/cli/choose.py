@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from unspoken.cli.output import say, silence_libraries
@@ -31,5 +32,6 @@ def choose(folder: Path, *, within: float | None = None, tokens: float | None = 
 
     frontier = read_frontier(folder)
     levels, chosen = choose_in_run(folder, frontier, within=within, tokens=tokens, say=say)
-    write_report(folder)
+    if os.access(folder, os.W_OK):
+        write_report(folder)
     print_levels(folder, levels, chosen)

@@ -46,7 +46,8 @@ def locked(path: Path) -> Iterator[None]:
         ) from None
     except OSError as error:
         if error.errno not in _NO_LOCKS:
-            raise (place_error(error, path) or error) from error
+            blamed = file if os.path.lexists(file) else path.parent
+            raise (place_error(error, blamed) or error) from error
         _warn_once(path)
     try:
         if lock.is_locked:

@@ -13,7 +13,9 @@ The test questions are asked of chosen levels only, and of each once.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from unspoken.common.errors import DataError, SettingError, setting
@@ -168,7 +170,8 @@ def choose_in_run(
 ) -> tuple[list[Level], Level | None]:
     """All levels with their validation, and the one that is chosen by it, with its test.
 
-    What is not measured yet is measured now, and the choice is kept in the run folder.
+    What is not measured yet is measured now, and the choice is kept in the run folder. In a folder
+    that cannot be written, such as another's, it is made of what is there.
 
     Args:
         folder: of the run.
@@ -188,6 +191,13 @@ def choose_in_run(
     splits = _splits_of(folder, frontier)
     recipe = frontier.recipe.model_copy(update={"output": folder})
     run = RunFolder(recipe, join_processes(), say=say)
+    if not os.access(folder, os.W_OK):
+        say(f"{folder}: cannot be written, so nothing more is measured, and no choice is kept")
+        levels = _levels_of(run, frontier)
+        if (choice := pick(levels, within=within, tokens=tokens)) is None:
+            return levels, None
+        chosen = next(level for level in levels if level.name == choice.level)
+        return levels, replace(chosen, choices=(choice,))
     with locked(folder / LOCKED):
         return _choose(run, frontier, splits, within=within, tokens=tokens, progress=progress)
 
@@ -202,11 +212,7 @@ def _choose(
     progress: bool,
 ) -> tuple[list[Level], Level | None]:
     """`choose_in_run`, with the run folder locked."""
-    if not read_levels(run.path, frontier):
-        raise DataError(
-            f"{run.path / frontier.source}: found no finished training; needed: an internalized "
-            "model and its levels; finish the run first"
-        )
+    _levels_of(run, frontier)
     levels = _validate(run, frontier, splits, progress=progress)
     choice = pick(levels, within=within, tokens=tokens)
     if choice is None:
@@ -218,6 +224,17 @@ def _choose(
         measure_level(run, frontier, splits, chosen, "test", progress=progress)
     levels = read_levels(run.path, frontier)
     return levels, next(level for level in levels if level.name == choice.level)
+
+
+def _levels_of(run: RunFolder, frontier: PlannedFrontier) -> list[Level]:
+    """The levels that are there; raises DataError where there is none."""
+    levels = read_levels(run.path, frontier)
+    if not levels:
+        raise DataError(
+            f"{run.path / frontier.source}: found no finished training; needed: an internalized "
+            "model and its levels; finish the run first"
+        )
+    return levels
 
 
 def _splits_of(run: Path, frontier: PlannedFrontier) -> Splits:
