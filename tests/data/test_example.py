@@ -37,6 +37,11 @@ def error_of(path, content, **options):
             "field 'question'; rename 'Qestion' to 'question'",
         ),
         (
+            b'{"Problem": "q", "solution": "t"}',
+            "data.jsonl:2: question: missing, found 'Problem', 'solution'; needed: a text field "
+            "'question'; rename 'Problem' to 'question'",
+        ),
+        (
             b'{"question": "q", "thought": "t"}',
             "data.jsonl:2: answer: missing, found 'question', 'thought'; needed: a text field "
             "'answer'; add it",

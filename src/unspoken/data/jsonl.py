@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import gzip
 import hashlib
 import io
@@ -18,7 +17,7 @@ from typing import Any, BinaryIO, cast
 
 from unspoken.common.errors import DataError, shorten
 from unspoken.common.files import AnyPath, atomic_output, atomic_outputs, refuse_existing
-from unspoken.common.nearby import path_remedy
+from unspoken.common.nearby import nearest_name, path_remedy
 from unspoken.common.version import __version__
 
 
@@ -339,11 +338,31 @@ def number_as_text(value: object) -> str | None:
 _MOST_EXACT = 2**53
 
 
+#: What others call a field, the likeliest name first.
+_ELSEWHERE = {
+    "question": ("problem", "prompt", "instruction", "query", "input"),
+    "answer": ("gold", "target", "label", "reference", "expected", "output"),
+    "gold": ("answer", "target", "label", "reference", "expected"),
+    "generated": ("completion", "response", "prediction", "output", "text"),
+    "cot": ("thought", "solution", "rationale", "reasoning"),
+    "thought": ("cot", "solution", "rationale", "reasoning"),
+}
+
+
+def likely_field(field: str, names: Iterable[Any]) -> str | None:
+    """Which of the fields that are there is probably meant by one that is not; None: none.
+
+    One that is spelled nearly so, or what other data sets call it.
+    """
+    there = [name for name in names if isinstance(name, str)]
+    usual = (nearest_name(name, there, 1.0) for name in _ELSEWHERE.get(field, ()))
+    return nearest_name(field, there, 0.75) or next(filter(None, usual), nearest_name(field, there))
+
+
 def _say_missing(record: Mapping[str, Any], field: str, where: str) -> str:
-    close = {name.lower(): name for name in record}
-    near = difflib.get_close_matches(field, close, n=1, cutoff=0.6)
+    meant = likely_field(field, record)
     found = ", ".join(shorten(name) for name in islice(record, 8)) or "no field at all"
-    remedy = f"rename {shorten(close[near[0]])} to {field!r}" if near else "add it"
+    remedy = f"rename {shorten(meant)} to {field!r}" if meant else "add it"
     told = f"{where}: {field}: missing, found {found}; needed: a text field {field!r}; {remedy}"
     return told + say_chat(record)
 

@@ -33,6 +33,7 @@ from unspoken.data.folder_splits import (
 from unspoken.data.jsonl import (
     DoubleFieldError,
     kind_of_name,
+    likely_field,
     number_as_text,
     open_data,
     read_jsonl,
@@ -214,9 +215,11 @@ def _require_field(row: _Row, field: str, name: str) -> str:
     """Returns the text of a field; `name` is the setting that says which it is."""
     if field not in row.values:
         found = ", ".join(map(_seen, row.values)) or "none"
+        meant = likely_field(field, row.values)
+        such = f", such as {setting(name, meant)}" if meant else ""
         raise DataError(
-            f"{row.where}: {field}: missing; found the fields {found[:300]}; needed: "
-            f"one of them, named with {setting(name)}, or a field {field!r}" + say_chat(row.values)
+            f"{row.where}: {field}: missing; found the fields {found[:300]}; needed: one of them, "
+            f"named with {setting(name)}{such}, or a field {field!r}{say_chat(row.values)}"
         )
     value = row.values[field]
     written = number_as_text(value)
