@@ -238,9 +238,13 @@ def test_a_folder_that_cannot_be_written_is_chosen_from_as_it_is(
     assert f"{finished}: cannot be written, so nothing more is measured" in told
     assert "(within 2 points)" in told
     assert "export it: unspoken export" in told
+    for verb in ("report", "diagnose"):
+        with pytest.raises(DataError, match="or copy the run and name the copy"):
+            call([verb, str(finished)])
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == files
 
 
+@pytest.mark.integration
 def test_the_verbs_choose_and_export_a_level_that_answers_as_it_was_measured(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

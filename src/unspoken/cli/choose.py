@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from unspoken.cli.output import say, silence_libraries
+from unspoken.recipe.layout import can_be_written
 from unspoken.recipe.named_model import find_run
 
 
@@ -32,6 +32,6 @@ def choose(folder: Path, *, within: float | None = None, tokens: float | None = 
 
     frontier = read_frontier(folder)
     levels, chosen = choose_in_run(folder, frontier, within=within, tokens=tokens, say=say)
-    if os.access(folder, os.W_OK):
+    if can_be_written(folder):
         write_report(folder)
     print_levels(folder, levels, chosen)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from unspoken.cli.output import say, silence_libraries
 from unspoken.common.errors import SettingError
+from unspoken.recipe.layout import require_writable
 from unspoken.recipe.named_model import find_run
 
 
@@ -23,6 +24,7 @@ def diagnose(folder: Path, *, limit: int = 500) -> None:
         validation questions at the most; the test questions are not read
     """
     folder = find_run(folder)
+    require_writable(folder)
     if limit < 1:
         raise SettingError("limit", found=limit, needed="at least 1", remedy="raise it")
     silence_libraries()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from unspoken.cli.options import Flag
 from unspoken.cli.output import say, waiting
+from unspoken.recipe.layout import require_writable
 from unspoken.recipe.named_model import find_run
 
 
@@ -27,6 +28,7 @@ def report(folder: Path, *, pictures: Path | None = None, browser: Flag = False)
     from unspoken.report import print_summary, write_report
 
     folder = find_run(folder)
+    require_writable(folder)
     with waiting("drawing"):
         page = write_report(folder, pictures)
     print_summary(folder)

@@ -7,9 +7,10 @@ files. Where a recipe has several phases, the folder of each model has one folde
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from unspoken.common.errors import OutputExistsError, SettingError, setting
+from unspoken.common.errors import DataError, OutputExistsError, SettingError, setting
 from unspoken.common.numbered import number_in, numbered
 from unspoken.common.places import require_folder_place
 
@@ -187,6 +188,20 @@ def is_written_out(recipe: Path) -> bool:
     except (OSError, UnicodeDecodeError):
         return False
     return {line.partition(":")[0] for line in text.splitlines()} >= _ALWAYS_WRITTEN
+
+
+def can_be_written(run: Path) -> bool:
+    """Whether this user may write into a run folder; another's, or a read-only disk's, is read."""
+    return os.access(run, os.W_OK)
+
+
+def require_writable(run: Path) -> None:
+    """Raises DataError where a run folder cannot be written."""
+    if not can_be_written(run):
+        raise DataError(
+            f"{run}: cannot be written; needed: a run folder that you may write; correct its "
+            "permissions, or copy the run and name the copy"
+        )
 
 
 def require_run_folder(folder: Path) -> None:

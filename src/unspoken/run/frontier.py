@@ -13,7 +13,6 @@ The test questions are asked of chosen levels only, and of each once.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +27,9 @@ from unspoken.recipe.layout import (
     MODEL,
     STAGE_FILE,
     VALIDATION_FILE,
+    can_be_written,
     kept_levels,
+    require_writable,
 )
 from unspoken.recipe.plan import PlannedFrontier
 from unspoken.recipe.records import Choice, Choices, TrainingRecord
@@ -191,9 +192,11 @@ def choose_in_run(
     splits = _splits_of(folder, frontier)
     recipe = frontier.recipe.model_copy(update={"output": folder})
     run = RunFolder(recipe, join_processes(), say=say)
-    if not os.access(folder, os.W_OK):
-        say(f"{folder}: cannot be written, so nothing more is measured, and no choice is kept")
+    if not can_be_written(folder):
         levels = _levels_of(run, frontier)
+        if not any(level.validation for level in levels):
+            require_writable(folder)
+        say(f"{folder}: cannot be written, so nothing more is measured, and no choice is kept")
         if (choice := pick(levels, within=within, tokens=tokens)) is None:
             return levels, None
         chosen = next(level for level in levels if level.name == choice.level)
