@@ -271,6 +271,7 @@ def test_run_that_has_only_begun(tmp_path, without_plots, capsys):
     write(tmp_path / "recipe.yaml", "name: begun\n")
     write_report(tmp_path)
     assert "training has not begun" in read_page(tmp_path).text
+    assert "Results" not in read_page(tmp_path).text  # there is nothing to stand below it
     print_summary(tmp_path)
     assert "nothing measured yet" in capsys.readouterr().out
 

@@ -52,6 +52,12 @@ def test_a_pointer_reads_off_curves_and_nothing_is_too_wide(full, browser, width
     heads = page.locator(".models thead th[scope=col]").all()
     first = min(heads, key=lambda head: head.bounding_box()["x"]).inner_text()
     assert first == ("internalized" if width < 600 else "explicit CoT")
+    # who hears the table has a title for every cell, on a phone as well
+    rows = page.locator(".models").first.locator("tr")
+    titles, accuracies = rows.nth(0), rows.filter(has_text="Right answers")
+    assert titles.get_by_role("columnheader").count() == len(heads) + 1
+    assert accuracies.get_by_role("cell").count() == len(heads)
+    assert accuracies.get_by_role("rowheader", name="Right answers with 95 % interval").count()
 
     plot = page.locator("[data-curves]").first
     (axes, *_) = json.loads(plot.get_attribute("data-curves"))

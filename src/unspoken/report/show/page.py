@@ -72,6 +72,12 @@ class PageSection:
     samples: list[AnswersShown]
 
     @property
+    def is_bare(self) -> bool:
+        """Whether nothing would stand below the heading: of a run that has only begun."""
+        told = (self.conclusion.notes, self.levels, self.diagnosis, self.plots, self.samples)
+        return not (self.phase.key or self.table or any(told))
+
+    @property
     def reading(self) -> str:
         """What people need to know to read the questions; empty for nothing."""
         usual = [sample.usual for sample in self.samples if sample.usual is not None]
