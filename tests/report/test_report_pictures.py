@@ -1,6 +1,7 @@
 """The curves of a report: read off by a pointer and by keys, light and dark, their labels."""
 
 import json
+import math
 import re
 from xml.etree import ElementTree
 
@@ -13,7 +14,7 @@ from helpers.run_folders import (
 )
 from unspoken.report import write_report
 from unspoken.report.show import plot_labels
-from unspoken.report.show.palette import DARK, LIGHT
+from unspoken.report.show.palette import DARK, LIGHT, name_colour
 
 
 def test_curves_can_be_read_off_by_a_pointer(full):
@@ -136,6 +137,31 @@ def test_figures_take_the_colours_of_the_page(full):
         for name, colour in LIGHT.items():
             assert figure.count(colour.lower()) == figure.count(f"var(--{name}, {colour.lower()})")
         assert "var(--internalized, #0072b2)" in figure
+
+
+def contrast(colour, ground):
+    """Of two colours, as WCAG 2 defines it."""
+    lights = []
+    for each in (colour, ground):
+        shares = [int(each[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        linear = [
+            one / 12.92 if one <= 0.03928 else ((one + 0.055) / 1.055) ** 2.4 for one in shares
+        ]
+        lights.append(sum(map(math.prod, zip((0.2126, 0.7152, 0.0722), linear, strict=True))))
+    return (max(lights) + 0.05) / (min(lights) + 0.05)
+
+
+def test_everything_written_in_a_picture_can_be_read(full, tmp_path):
+    write_report(full, tmp_path / "pictures")
+    for path in (tmp_path / "pictures").iterdir():
+        palette = DARK if "dark" in path.name else LIGHT
+        colours = set(re.findall(r'<text style="[^"]*fill: (#\w{6})', path.read_text()))
+        assert len(colours) > 3, path.name
+        for colour in colours:
+            assert contrast(colour, palette["card"]) >= 4.5, (path.name, colour)
+    models = ("teacher", "distilled", "explicit", "internalized", "at_once", "no_cot", "untrained")
+    for model in models:  # a run seldom has all of them
+        assert contrast(name_colour(model), LIGHT["card"]) >= 4.5
 
 
 def test_pictures_are_light_and_dark(full, tmp_path):

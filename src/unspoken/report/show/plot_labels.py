@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from unspoken.recipe.layout import DISTILLED
 from unspoken.report.read.results import VariantResult
-from unspoken.report.show.palette import COLOURS
+from unspoken.report.show.palette import COLOURS, name_colour
 
 #: Of a name beside a point: where it begins and ends, as shares of an axis that starts at 0;
 #: percentage points to the next place it may have, and those that keep it readable.
@@ -35,7 +35,7 @@ def write_name(
         textcoords="offset points",
         ha=alignment,
         va="center",
-        color=COLOURS[variant.name],
+        color=name_colour(variant.name),
         fontweight="bold",
         annotation_clip=False,
     )
