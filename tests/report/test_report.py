@@ -81,7 +81,8 @@ def test_page_shows_the_table_and_opens_offline(full):
     for shown in (
         "90.0 %",
         "76.9–96.0 %",
-        "2.2× explicit",
+        "× against explicit",
+        "2.2×",
         "9.09 ms",
         "c0ffee",
         "407 k",

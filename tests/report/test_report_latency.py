@@ -34,15 +34,15 @@ def test_models_that_took_turns_are_compared_by_medians_with_an_interval(full, w
     assert values["internalized"]["speed_ratio"] == pytest.approx(2.0)
     assert values["internalized"]["speed_ratio_interval"] == pytest.approx([2.0, 2.0])
     text = " ".join(read_page(full).text.replace("\u00a0", " ").split())
-    assert "2.0× (2.0–2.0) explicit" in text
+    assert "2.00× (2.00–2.00)" in text  # as many decimals as tell the ends apart, two at most
     assert "no difference from explicit measured" in text
     assert "12 of them, each asked of one model after the other" in notes(full)
-    assert "2.0 times as many (95 % interval 2.0 to 2.0) questions per second" in lead(full)
+    assert "2.00 times as many (95 % interval 2.00 to 2.00) questions per second" in lead(full)
     lines = [" ".join(line.split()) for line in summary_lines(full)]
     assert any("5 100 2.0x 10.0 ms 100" in line for line in lines)
     assert any("5 50.0 = 20.0 ms 100" in line for line in lines)
     told = " ".join(lines)
-    assert "models taking turns: internalized 2.0x (2.0 to 2.0)" in told
+    assert "models taking turns: internalized 2.00x (2.00 to 2.00)" in told
     assert "no CoT no difference measured" in told
     assert max(map(len, summary_lines(full)[:-1])) <= 80
 

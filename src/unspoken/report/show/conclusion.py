@@ -12,7 +12,7 @@ from unspoken.measure.stats import Ratio
 from unspoken.recipe.layout import AT_ONCE, DISTILLED, EXPLICIT, INTERNALIZED, NO_COT, TEACHER
 from unspoken.recipe.records import Evaluation
 from unspoken.report.read.results import SPLITS, TRAINED_ONLY, PhaseResult, VariantResult
-from unspoken.report.show.numbers import mean, percent, whole
+from unspoken.report.show.numbers import mean, percent, ratio_texts, whole
 from unspoken.report.show.teacher_words import staged_lead, unfinished
 
 
@@ -118,10 +118,8 @@ def _times_as_many(ratio: Ratio) -> str:
     if not ratio.is_a_difference:
         return "as many (no difference measured)"
     only = "only " if ratio.value < 1 else ""
-    digits = 1 if abs(ratio.value - 1) >= 0.1 else 2
-    low, high = ratio.interval
-    interval = f"(95 % interval {low:.{digits}f} to {high:.{digits}f})"
-    return f"{only}{ratio.value:.{digits}f} times as many {interval}"
+    value, low, high = ratio_texts(ratio.value, ratio.interval)
+    return f"{only}{value} times as many (95 % interval {low} to {high})"
 
 
 def _against_explicit_accuracy(phase: PhaseResult, own: Evaluation) -> str:

@@ -76,8 +76,7 @@ def _speed(phase: PhaseResult, name: str) -> Headline | None:
     own, writer = phase.figures(name), phase.writer.measured
     rates = [one.examples_per_s_single for one in (own, writer) if one is not None]
     against = f"{' against '.join(map(numbers.rate, rates))} a second, one at a time"
-    digits = 1 if abs(ratio.value - 1) >= 0.1 else 2
-    figure = f"{ratio.value:.{digits}f}×"
+    figure = numbers.times(ratio.value, None)
     if ratio.interval is not None and not ratio.is_a_difference:
         figure, against = "1×", f"no difference measured: {against}"
     return Headline(name, figure, "as many answers a second", against)

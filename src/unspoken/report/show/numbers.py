@@ -108,16 +108,29 @@ def wall_time(seconds: float | None) -> str:
 def times(
     ratio: float, interval: tuple[float, float] | None, between: str = f"{_SPACE}to{_SPACE}"
 ) -> str:
-    """A ratio with its interval: `1.9× (1.8 to 2.0)`; as many decimals as tell it from 1.
+    """A ratio with its interval: `1.9× (1.8 to 2.0)`.
 
     Example:
         >>> times(1.9, (1.85, 2.0), between="-"), times(1.02, (1.01, 1.04), between="-")
         ('1.9× (1.9-2.0)', '1.02× (1.01-1.04)')
     """
-    ends = (ratio,) if interval is None else (ratio, *interval)
-    digits = 1 if all(abs(end - 1) >= 0.1 for end in ends) else 2
-    value, *others = [f"{end:.{digits}f}" for end in ends]
-    return f"{value}×{f' ({between.join(others)})' if others else ''}"
+    value, *ends = ratio_texts(ratio, interval)
+    return f"{value}×{f' ({between.join(ends)})' if ends else ''}"
+
+
+def ratio_texts(ratio: float, interval: tuple[float, float] | None = None) -> list[str]:
+    """A ratio and the ends of its interval; as many decimals as tell it from 1 and them apart.
+
+    Example:
+        >>> ratio_texts(0.846, (0.841, 0.85)), ratio_texts(2.17, (2.16, 2.18)), ratio_texts(2.16)
+        (['0.85', '0.84', '0.85'], ['2.17', '2.16', '2.18'], ['2.2'])
+    """
+    numbers = (ratio,) if interval is None else (ratio, *interval)
+    short = [f"{number:.1f}" for number in numbers]
+    is_enough = ratio >= 1 and all(abs(number - 1) >= 0.1 for number in numbers)
+    if is_enough and (interval is None or short[1] != short[2]):
+        return short
+    return [f"{number:.2f}" for number in numbers]
 
 
 def exact(number: float) -> str:

@@ -260,7 +260,9 @@ def _row(phase: PhaseResult, variant: VariantResult) -> tuple[str, ...]:
 def _times(ratio: Ratio, *, is_own: bool) -> str:
     """A ratio in the table; an equals sign where no difference from another was measured."""
     is_equal = not is_own and ratio.interval is not None and not ratio.is_a_difference
-    return "=" if is_equal else f"{ratio.value:.1f}x"
+    if is_equal:
+        return "="
+    return f"{ratio.value:.1f}x" if is_own else numbers.times(ratio.value, None)
 
 
 def _speeds(phase: PhaseResult) -> list[str]:

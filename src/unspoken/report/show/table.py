@@ -122,8 +122,20 @@ def _speed(phase: PhaseResult) -> list[Row]:
 
 
 def _how_timed(phase: PhaseResult) -> str:
-    """What a question per second is, where models took turns."""
-    return "" if phase.latency is None else "1 / median; models took turns"
+    """What a question per second is, where models took turns, and what a ratio is against."""
+    writer = phase.writer.name
+    has_ratio = any(v.name != writer and phase.speed_ratio(v.name) is not None for v in phase.shown)
+    told = [
+        "1 / median; models took turns" if phase.latency is not None else "",
+        f"× against {_short(phase)}" if has_ratio else "",
+    ]
+    return "; ".join(filter(None, told))
+
+
+def _short(phase: PhaseResult) -> str:
+    """The name of the model that writes its thought, in a narrow column."""
+    writer = phase.writer
+    return "explicit" if writer.name == layout.EXPLICIT else writer.label
 
 
 def _against_writer(phase: PhaseResult, name: str) -> str:
@@ -131,12 +143,9 @@ def _against_writer(phase: PhaseResult, name: str) -> str:
     ratio, writer = phase.speed_ratio(name), phase.writer
     if ratio is None or name == writer.name:
         return ""
-    than = "explicit" if writer.name == layout.EXPLICIT else writer.label
-    if ratio.interval is None:
-        return f"{ratio.value:.1f}× {than}"
-    if not ratio.is_a_difference:
-        return f"no difference from {than} measured"
-    return f"{numbers.times(ratio.value, ratio.interval, between='–')} {than}"
+    if ratio.interval is not None and not ratio.is_a_difference:
+        return f"no difference from {_short(phase)} measured"
+    return numbers.times(ratio.value, ratio.interval, between="–")
 
 
 def _training(phase: PhaseResult) -> list[Row]:
