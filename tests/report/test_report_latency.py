@@ -60,6 +60,7 @@ def test_too_few_questions_give_no_interval(full):
     write_latency(full, {"explicit": 0.02, "internalized": 0.01}, num=5)
     ratio = read_run(full).phases[0].speed_ratio("internalized")
     assert (ratio.value, ratio.interval) == (pytest.approx(2.0), None)
+    assert "too few questions for intervals" in notes(full) and "bootstrap" not in notes(full)
 
 
 def test_models_that_were_loaded_in_turns_say_so(full):

@@ -24,8 +24,9 @@ from helpers.run_folders import (
     write_latency,
     write_lines,
 )
-from unspoken.recipe.layout import MODELS
-from unspoken.report import write_report
+from unspoken.recipe.layout import DIAGNOSIS, DIAGNOSIS_FILE, MODELS
+from unspoken.recipe.records import Diagnosis, OtherSize, ThoughtAgain
+from unspoken.report import print_diagnosis, write_report
 from unspoken.report.read import costs, vetting
 from unspoken.report.read.run import read_run
 from unspoken.report.show import break_even
@@ -225,7 +226,7 @@ def test_traces_say_what_was_rejected_and_why(full, without_plots):
     page = read_page(full)
     text = plain(page.text)
     assert "The teacher (big <7B>) wrote 100 traces of 100 questions: 2,400 tokens" in text
-    assert "90 were kept and 10 rejected; 10 of 100 questions have no trace." in text
+    assert "90 were kept and 10 rejected; 10 of 100 questions are left without one." in text
     assert "5 of those kept could not be verified" in text
     source = plain((full / "report.html").read_text())
     rows = re.findall(r'<th scope="row">([\w ]+)</th><td>(\d)</td><td>([\d.]+ %)</td>', source)
@@ -265,13 +266,28 @@ def test_costs_are_what_was_measured(full, without_plots):
     assert "EUR" not in text.split("How this was made")[0]
 
 
+def test_a_diagnosis_calls_the_explicit_student_by_the_name_that_the_page_has(full, capsys):
+    again = ThoughtAgain("explicit", 0.1, [0.5, 0.5], 0.2, 0.3, 9)
+    size = OtherSize("2 x 2", "explicit", True, 9, 0.5, (0.4, 0.6))
+    found = Diagnosis(again=[again], sizes=[size])
+    found.write(full / DIAGNOSIS / DIAGNOSIS_FILE)
+    write_report(full)
+    source = (full / "report.html").read_text()
+    told = plain(Page(source).text)
+    assert 'the model "explicit student" begins' in told and '"explicit CoT" begins' not in told
+    figure = drawn(full, "likeliest next ones").lower()
+    assert "var(--distilled, #cc79a7)" in figure and "var(--explicit" not in figure
+    print_diagnosis(found, full)
+    assert "explicit student" in capsys.readouterr().out
+
+
 def test_break_even_in_time(full):
     one = paid(full)["internalized", "time"]
     # (300 + 1.5 + 100 + 200) s / (1/100 - 1/1100) s
     assert one.num_questions == 66_165
     assert sum(one.one_off.values()) == 601.5
     assert one.outcome == "pays"
-    assert one.sentence == (
+    assert plain(one.sentence) == (
         "By time, the internalized student has paid for itself after 66,165 answered questions: "
         "(generate 300 s + vet 1.5 s + distil 100 s + internalize 200 s) / "
         "(teacher 0.01 s - student 0.0009091 s a question)."
@@ -314,7 +330,7 @@ def test_a_student_that_is_not_faster_never_pays(full, without_plots):
     assert (one.outcome, one.num_questions) == ("never", None)
     assert "never pays for itself" in one.sentence
     write_report(full)
-    assert one.sentence in plain(read_page(full).text)
+    assert plain(one.sentence) in plain(read_page(full).text)
     assert "explicit student never (by time)" in plain("\n".join(summary_lines(full)))
 
 

@@ -1,5 +1,6 @@
 """What a report says first: figures, numbers in their usual form, words that are explained."""
 
+import json
 import re
 
 import pytest
@@ -9,6 +10,7 @@ from helpers.run_folders import (
     make_variant,
     predictions,
     read_page,
+    write,
     write_latency,
     write_lines,
 )
@@ -59,6 +61,20 @@ def test_figures_do_not_claim_what_did_not_happen(full):
         "95.0 % right, writing the thought (10.0 % if never shown one)",
         "9 tokens written for an answer",
     ]
+
+
+def test_one_is_not_several(full, without_plots):
+    for name in ("explicit", "internalized", "no_cot"):
+        path = full / name / "evaluation.json"
+        write(path, json.dumps(json.loads(path.read_text()) | {"num_questions": 1}))
+    environment = json.loads((full / "environment.json").read_text())
+    environment["machine"] = {"num_threads": 1}
+    write(full / "environment.json", json.dumps(environment))
+    write_report(full)
+    text = read_page(full).text
+    assert "Measured on 1 question of the test split" in text
+    assert "1 thread\n" in text
+    assert "tiny: 1 test question" in summary_lines(full)
 
 
 def test_models_that_are_not_there_have_no_column(tmp_path, without_plots):

@@ -218,6 +218,18 @@ class PhaseResult:
         return LABELS | {name: variant.label for name, variant in self.variants.items()}
 
     @property
+    def first_level(self) -> str:
+        """The model from which the removal of the thought began: the explicit student, if any."""
+        distilled = self.variants.get(layout.DISTILLED)
+        is_there = distilled is not None and distilled.status != "absent"
+        return layout.DISTILLED if is_there else layout.EXPLICIT
+
+    @property
+    def diagnosed_labels(self) -> dict[str, str]:
+        """The names of those that were diagnosed, where `explicit` is the first level's model."""
+        return self.labels | {layout.EXPLICIT: self.labels[self.first_level]}
+
+    @property
     def outcome(self) -> Outcome | None:
         """How far the thought was removed; None before that training has ended."""
         return self.variants[layout.INTERNALIZED].outcome

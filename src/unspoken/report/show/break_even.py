@@ -21,7 +21,7 @@ from unspoken.report.show.teacher_words import NAMES
 _STUDENTS = (INTERNALIZED, DISTILLED)
 _TURNS = (
     "Times for a question are medians of questions asked one at a time, teacher and student taking "
-    "turns; in batches both are faster."
+    "turns; in batches they may differ more or less."
 )
 _TOO_FEW = "They were too few for an interval: the difference may be chance."
 
@@ -90,13 +90,13 @@ def _in_time(run: RunResult, traces: Traces, student: str) -> BreakEven:
     if missing or teacher is None or own is None:
         sentence = _unknown("time", subject, missing)
         return BreakEven(student, "time", "unknown", None, parts, teacher, own, "s", sentence)
-    per_question = f"(teacher {exact(teacher)} s - {_short(student)} {exact(own)} s a question)"
-    terms = " + ".join(f"{name} {exact(seconds)} s" for name, seconds in parts.items())
+    asked = f"teacher {_seconds_text(teacher)} - {_short(student)} {_seconds_text(own)} a question"
+    terms = " + ".join(f"{name} {_seconds_text(seconds)}" for name, seconds in parts.items())
     return _settled(
         BreakEven(student, "time", "", None, parts, teacher, own, "s", "", notes),
         subject,
-        formula=f"({terms}) / {per_question}",
-        never=f"it needs {exact(own)} s for a question, the teacher {exact(teacher)} s",
+        formula=f"({terms}) / ({asked})",
+        never=f"it needs {_seconds_text(own)} for a question, the teacher {_seconds_text(teacher)}",
     )
 
 
@@ -210,6 +210,11 @@ def _asked(teacher: Evaluation, own: Evaluation | None) -> str:
         "Times for a question are those of the measurement: the teacher in batches of "
         f"{sizes[0]}, the student in batches of {sizes[1]}, so they compare only roughly."
     )
+
+
+def _seconds_text(seconds: float) -> str:
+    """The number and its unit, on one line."""
+    return f"{exact(seconds)}\u00a0s"
 
 
 def _short(student: str) -> str:

@@ -235,7 +235,10 @@ def _timing(phase: PhaseResult) -> list[str]:
     notes = []
     if phase.latency is not None:
         each = phase.latency.models.values()
-        notes.append(_turns(len(next(iter(each)).seconds), phase.latency.turns))
+        ratios = [phase.speed_ratio(one.name) for one in known if one.name != phase.writer.name]
+        has_interval = any(ratio is not None and ratio.interval is not None for ratio in ratios)
+        num_questions = len(next(iter(each)).seconds)
+        notes.append(_turns(num_questions, phase.latency.turns, has_interval=has_interval))
         notes += [f"Not timed: {name}, {why}." for name, why in phase.latency.not_timed.items()]
     if apart and len(known) > 1:
         notes.append(
@@ -245,7 +248,7 @@ def _timing(phase: PhaseResult) -> list[str]:
     return notes
 
 
-def _turns(num_questions: int, sizes: list[int] | None) -> str:
+def _turns(num_questions: int, sizes: list[int] | None, *, has_interval: bool) -> str:
     asked = f"Single questions were timed in one pass at the end, {whole(num_questions)} of them"
     if sizes is None:
         turns = "each asked of one model after the other, another one first each time"
@@ -254,10 +257,11 @@ def _turns(num_questions: int, sizes: list[int] | None) -> str:
             f"in {len(sizes)} turns of one model after the other, loaded each time because they do "
             "not fit into memory together"
         )
-    return (
-        f"{asked}, {turns}. Ratios are of medians; their 95 % intervals are a bootstrap over "
-        f"{'questions' if sizes is None else 'turns'}."
-    )
+    drawn = "questions" if sizes is None else "turns"
+    intervals = f"their 95 % intervals are a bootstrap over {drawn}"
+    if not has_interval:
+        intervals = f"there were too few {drawn} for intervals, so that a difference may be chance"
+    return f"{asked}, {turns}. Ratios are of medians; {intervals}."
 
 
 def _other_steps(own: VariantResult, other: VariantResult) -> bool:

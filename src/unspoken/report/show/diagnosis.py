@@ -19,7 +19,7 @@ def diagnosis_lines(found: Diagnosis, labels: Mapping[str, str]) -> list[str]:
 
     Args:
         found: in one phase of a run.
-        labels: the models' names there, as `PhaseResult.labels` has them.
+        labels: the models' names there, as `PhaseResult.diagnosed_labels` has them.
     """
     told = [*_digits(found), *_probes(found.probes, labels), *_again(found, labels)]
     return [*told, *found.notes]
@@ -45,7 +45,7 @@ def _size_cell(one: OtherSize | None) -> str:
 
 def print_diagnosis(found: Diagnosis, folder: Path) -> None:
     """Prints the findings in the last phase of a run, and where the pictures are."""
-    labels = read_run(folder).phases[-1].labels
+    labels = read_run(folder).phases[-1].diagnosed_labels
     lines, rows = diagnosis_lines(found, labels), size_rows(found, labels)
     lines += ["", *table_lines(rows)] if rows else []
     lines += ["", f"pictures: {folder / REPORT_PAGE}"]

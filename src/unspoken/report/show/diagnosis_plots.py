@@ -10,20 +10,25 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
+from unspoken.recipe.layout import EXPLICIT
 from unspoken.recipe.records import Diagnosis, DigitsAtLevel, Probes, ThoughtAgain
 from unspoken.report.read.results import PhaseResult
 from unspoken.report.show.diagnosis import WHERE, place_name
 from unspoken.report.show.palette import COLOURS, LIGHT
 from unspoken.report.show.plots import Drawn, Plot, new_figure, save_plots
 
+#: Of the digits' lines, whose colours are near each other.
+_MARKERS = "os^Dv"
 #: Names of digits below a heat map at the most.
 _MOST_NAMES = 24
 
 
 def draw_diagnosis(phase: PhaseResult, folder: Path) -> list[Plot]:
     """The pictures for which there is something; PNG files go to `folder`/plots."""
-    found, labels = phase.diagnosis or Diagnosis(), phase.labels
-    probes, again = partial(_probes, found.probes, labels), partial(_again, found.again, labels)
+    found, labels = phase.diagnosis or Diagnosis(), phase.diagnosed_labels
+    colours = COLOURS | {EXPLICIT: COLOURS[phase.first_level]}
+    probes = partial(_probes, found.probes, labels)
+    again = partial(_again, found.again, labels, colours)
     return save_plots(
         phase.key,
         folder,
@@ -51,8 +56,8 @@ def _digits(levels: list[DigitsAtLevel]) -> Drawn | None:
         axis.plot(
             *zip(*points, strict=True),
             color=colours[number],
-            marker="o",
-            markersize=3.5,
+            marker=_MARKERS[number % len(_MARKERS)],
+            markersize=4.5,
             linewidth=1.6,
             label=place_name(place, places=places),
         )
@@ -108,7 +113,9 @@ def _probes(probes: Probes | None, labels: Mapping[str, str]) -> Drawn | None:
     )
 
 
-def _again(models: list[ThoughtAgain], labels: Mapping[str, str]) -> Drawn | None:
+def _again(
+    models: list[ThoughtAgain], labels: Mapping[str, str], colours: Mapping[str, str]
+) -> Drawn | None:
     if not models:
         return None
     figure, (axis,) = new_figure(3.0)
@@ -120,7 +127,7 @@ def _again(models: list[ThoughtAgain], labels: Mapping[str, str]) -> Drawn | Non
         axis.plot(
             range(1, len(one.tokens) + 1),
             [100 * share for share in one.tokens],
-            color=COLOURS[one.model],
+            color=colours[one.model],
             marker="o",
             markersize=3.5,
             label=labels[one.model],

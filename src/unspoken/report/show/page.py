@@ -36,6 +36,7 @@ from unspoken.report.show.levels import (
     level_values,
     timing_note,
 )
+from unspoken.report.show.numbers import counted, whole
 from unspoken.report.show.palette import DARK, LIGHT
 from unspoken.report.show.samples import AnswersShown, choose_samples
 from unspoken.report.show.table import Group, Row, make_categories, make_costs_table, make_table
@@ -115,8 +116,10 @@ def write_report(folder: Path, pictures: Path | None = None) -> Path:
             levels=level_rows(phase.levels),
             timing=timing_note(phase.levels),
             choices=choice_lines(phase.levels),
-            diagnosis=diagnosis_lines(phase.diagnosis, phase.labels) if phase.diagnosis else [],
-            sizes=size_rows(phase.diagnosis, phase.labels) if phase.diagnosis else [],
+            diagnosis=diagnosis_lines(phase.diagnosis, phase.diagnosed_labels)
+            if phase.diagnosis
+            else [],
+            sizes=size_rows(phase.diagnosis, phase.diagnosed_labels) if phase.diagnosis else [],
             looks=draw_diagnosis(phase, folder) if phase.diagnosis else [],
             plots=draw_plots(phase, folder),
             series=plotted_series(phase),
@@ -191,13 +194,13 @@ def _measured_on(phase: PhaseResult) -> str:
         measured[0].split, measured[0].split
     )
     counts = sorted({one.num_questions for one in measured})
-    asked = " or ".join(f"{count:,}" for count in counts)
+    asked = " or ".join(whole(count) for count in counts[:-1])
+    asked = " or ".join(filter(None, [asked, counted(counts[-1], "questions")]))
     first = "the first " if any(one.limit is not None for one in measured) else ""
     ungraded = measured[0].num_questions - measured[0].num_graded_questions
     without = f" ({ungraded:,} of them without a gold answer, not graded)" if ungraded else ""
     return (
-        f"Measured on {first}{asked} questions of the {split}{without}. "
-        "Intervals are Wilson 95 % intervals."
+        f"Measured on {first}{asked} of the {split}{without}. Intervals are Wilson 95 % intervals."
     )
 
 
@@ -207,7 +210,7 @@ def _facts(run: RunResult) -> list[tuple[str, list[str]]]:
     machine = known.get("machine", {})
     words = [machine.get("gpu"), machine.get("processor"), machine.get("system")]
     threads = machine.get("num_threads")
-    words.append(f"{threads} threads" if threads else None)
+    words.append(counted(threads, "threads") if threads else None)
     hashes = [
         f"{f'{phase.name} ' if phase.key else ''}{split}: {value}"
         for phase in run.phases

@@ -229,7 +229,7 @@ def _accuracy_caption(phase: PhaseResult, shown: Sequence[VariantResult]) -> str
     )
     own, explicit = phase.variants[INTERNALIZED], phase.variants[EXPLICIT]
     if own.all_removed_at:
-        caption += f" Dotted: the last thought token goes, step {own.all_removed_at:,}."
+        caption += f" Dotted: from step {own.all_removed_at:,} on the whole thought stays removed."
     if own.steps_before:
         caption += (
             f" The internalized student went on from the explicit one, step {own.steps_before:,}."

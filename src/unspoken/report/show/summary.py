@@ -222,7 +222,7 @@ def _title(phase: PhaseResult) -> str:
     if not measured:
         return f"{phase.name}: nothing measured{' yet' if phase.can_measure else ''}"
     split = {"test": "test", "valid": "VALIDATION"}.get(measured[0].split, measured[0].split)
-    return f"{phase.name}: {numbers.whole(measured[0].num_questions)} {split} questions"
+    return f"{phase.name}: {numbers.counted(measured[0].num_questions, f'{split} questions')}"
 
 
 def _table(phase: PhaseResult) -> list[str]:

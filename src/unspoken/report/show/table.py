@@ -11,6 +11,9 @@ from unspoken.report.read.costs import StageCost
 from unspoken.report.read.results import PhaseResult, VariantResult
 from unspoken.report.show import numbers
 
+#: Stages whose tokens are written and not trained on.
+_NOT_TRAINED = (layout.TRACES, layout.VETTED, "evaluate")
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -41,10 +44,14 @@ class Group:
 
 @dataclass(frozen=True)
 class CostsTable:
-    """Titles of the columns, and a label and cells for each stage."""
+    """Titles of the columns, and a label and cells for each stage.
+
+    `has_training` says whether some of the rates are of trainings.
+    """
 
     titles: list[str]
     rows: list[tuple[str, list[Cell]]]
+    has_training: bool
 
 
 def make_table(phase: PhaseResult) -> list[Group]:
@@ -245,11 +252,12 @@ def make_costs_table(costs: Sequence[StageCost]) -> CostsTable:
     every = [(title, [cell(one) for one in costs]) for title, cell in columns]
     known = [(title, cells) for title, cells in every if _any_known(cells)]
     rows = [(one.label, [cells[number] for _, cells in known]) for number, one in enumerate(costs)]
-    return CostsTable([title for title, _ in known], rows if known else [])
+    has_training = any(one.tokens_per_s and one.name not in _NOT_TRAINED for one in costs)
+    return CostsTable([title for title, _ in known], rows if known else [], has_training)
 
 
 def _tokens_of_stage(one: StageCost) -> Cell:
-    kind = "written" if one.name in (layout.TRACES, layout.VETTED, "evaluate") else "trained on"
+    kind = "written" if one.name in _NOT_TRAINED else "trained on"
     if one.num_prompt_tokens is not None:
         kind = f"written, {one.num_prompt_tokens:,} read"
     return Cell(numbers.whole(one.num_tokens), "" if one.num_tokens is None else kind)

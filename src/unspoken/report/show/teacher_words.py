@@ -16,7 +16,7 @@ from unspoken.recipe.layout import (
 from unspoken.recipe.records import Evaluation
 from unspoken.report.read.results import SPLITS, TRAINED_ONLY, PhaseResult, VariantResult
 from unspoken.report.read.vetting import Traces, Vetted
-from unspoken.report.show.numbers import DASH, mean, money, percent, rate, wall_time, whole
+from unspoken.report.show.numbers import DASH, counted, mean, money, percent, rate, wall_time, whole
 
 NAMES = {
     TEACHER: "the teacher",
@@ -76,7 +76,7 @@ def _figures(known: Sequence[tuple[str, Evaluation]]) -> list[str]:
     measured = [one for _, one in known]
     own = measured[-1]
     count = own.num_questions if own.accuracy is None else own.num_graded_questions
-    asked = f"{whole(count)} {SPLITS.get(own.split, 'questions')}"
+    asked = counted(count, SPLITS.get(own.split, "questions"))
     names = [NAMES[name] for name, _ in known]
     if any(one.accuracy is None for one in measured):
         right = f"{_listed(names).capitalize()} answered {asked}; without gold answers, accuracy "
@@ -227,9 +227,9 @@ def _kept(vetted: Vetted) -> str:
         text += f" and {whole(vetted.num_rejected)} rejected"
     lost = vetted.num_questions_lost
     if lost:
-        text += f"; {whole(lost)} of {whole(vetted.num_questions)} questions have no trace"
+        text += f"; {whole(lost)} of {whole(vetted.num_questions)} questions are left without one"
     elif lost == 0:
-        text += "; every question has a trace"
+        text += "; every question has one"
     text += "."
     if vetted.num_unverified:
         text += (
