@@ -473,6 +473,14 @@ def test_no_table_scrolls_sideways(full, without_plots, monkeypatch, browser, wi
     )
     titles = [f'"{title}"' for title in TITLES]
     assert told == (titles if width < 600 else ["none"] * len(titles))
+    # nothing can be scrolled on paper, which is as wide as A4 between its margins, and white
+    page.set_viewport_size({"width": 718, "height": 1000})
+    page.emulate_media(media="print", color_scheme="dark")
+    right = "getBoundingClientRect().right"
+    ends = f"one => one.{right} - one.parentElement.{right}"
+    for name, region in regions.items():
+        assert region.locator("table").evaluate(ends) <= 0, name
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(34, 34, 34)"
     page.close()
 
 
