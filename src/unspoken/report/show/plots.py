@@ -32,6 +32,7 @@ from unspoken.recipe.layout import (
     UNTRAINED,
 )
 from unspoken.report.read.results import PhaseResult, TrainPoint, ValidPoint, VariantResult
+from unspoken.report.show.numbers import counted
 from unspoken.report.show.palette import COLOURS, LIGHT
 from unspoken.report.show.plot_labels import (
     beside_points,
@@ -224,8 +225,8 @@ def _draw_removal(axis: Axes, own: VariantResult) -> None:
 def _accuracy_caption(phase: PhaseResult, shown: Sequence[VariantResult]) -> str:
     asked = max(point.num_questions for variant in shown for point in variant.valid)
     caption = (
-        f"Measured on {asked:,} validation questions, each time at the level of removal that "
-        "training had reached."
+        f"Measured on {counted(asked, 'validation questions')}, each time at the level of removal "
+        "that training had reached."
     )
     own, explicit = phase.variants[INTERNALIZED], phase.variants[EXPLICIT]
     if own.all_removed_at:
@@ -320,13 +321,14 @@ def _tokens_caption(
     if levels:
         asked = max(point.num_questions for point in levels)
         caption = (
-            f"Hollow: the best of the internalized model at each level of removal, on {asked:,} "
-            "validation questions, which also chose the checkpoints. Levels in between were left "
-            "when the schedule said so, not trained to the end."
+            "Hollow: the best of the internalized model at each level of removal, on "
+            f"{counted(asked, 'validation questions')}, which also chose the checkpoints. Levels "
+            "in between were left when the schedule said so, not trained to the end."
         )
     if final:
         asked = max(variant.measured.num_graded for variant in final if variant.measured)
-        caption += f" Filled: final models on {asked:,} {split} questions, Wilson 95 % intervals."
+        questions = counted(asked, f"{split} questions")
+        caption += f" Filled: final models on {questions}, Wilson 95 % intervals."
     return caption.strip()
 
 
