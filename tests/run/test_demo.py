@@ -95,7 +95,11 @@ def test_a_score_and_the_line_of_a_race_can_be_read() -> None:
     scores = [Score("one", 10, 9, 170, 2.0), Score("two", 10, 10, 70, 1.0)]
     assert "2.0 times as fast" in race_line("1*1", scores, 10)
     card = score_card(scores[1], 2.0)
-    assert "10 of 10 right" in card and "width: 50%" in card and "70 tokens, 1,000.0 ms" in card
+    assert (
+        "10 of 10 right" in card
+        and "width: 50%" in card
+        and "70&nbsp;tokens, 1,000.0&nbsp;ms" in card
+    )
 
 
 # ---- in a browser -----------------------------------------------------------------------------
@@ -131,12 +135,19 @@ def test_the_buttons_and_the_slider_work(address: str, browser: Any, width: int)
     level = page.locator("#level input[type=range]")
     level.focus()
     page.keyboard.press("ArrowLeft")
-    level.dispatch_event("pointerup")
     page.get_by_text("without the first 7 tokens of its thought").wait_for()
     question.fill("123*45")
     page.click("#ask")
     page.get_by_text("940#53550", exact=True).wait_for()
     page.get_by_text("5535 right").nth(1).wait_for()
+
+    said = page.locator("#said")
+    assert said.get_attribute("role") == "status"
+    assert "thinks aloud: 5535, right. without the first 7 tokens" in said.inner_text()
+    assert not page.locator("#level input[type=number]").is_visible()
+    colour = "getComputedStyle(document.querySelector('#ask')).backgroundColor"
+    # white has 5.2 to 1 on the button, and 7.3 below the pointer
+    assert page.evaluate(colour) in ("rgb(194, 65, 12)", "rgb(154, 52, 18)")
 
     question.fill("what is this?")
     question.press("Enter")

@@ -82,8 +82,8 @@ class ReversedDigits(Notation):
     """Products of whole numbers, digits least significant first."""
 
     remark = (
-        "Inside, digits stand least significant first: "
-        "5535 is written 5\u00a03\u00a05\u00a05\u00a0(0)."
+        "Inside, digits stand least significant first, and zeros fill the number up: 5535 is "
+        "written 5\u00a03\u00a05\u00a05\u00a00."
     )
 
     def __init__(self, sizes: Sequence[tuple[int, int]] = ()) -> None:

@@ -8,7 +8,8 @@ from html import escape
 from unspoken.measure.ask import WrittenAnswer, describe_cost
 from unspoken.run.demo.contest import Score
 
-#: Colours of the columns and verdicts, in light and dark by the page's own variables.
+#: Colours of the columns and verdicts, in light and dark by the page's own variables. A slider's
+#: numbers are places in a list and say nothing; what has the keyboard can be seen.
 STYLE = """
 .unspoken-card { border: 1px solid var(--border-color-primary); border-radius: 10px;
   padding: 14px 16px; min-height: 150px; background: var(--block-background-fill); }
@@ -23,6 +24,10 @@ STYLE = """
 .unspoken-bar { height: 10px; border-radius: 5px; background: var(--border-color-primary);
   overflow: hidden; margin: 6px 0; }
 .unspoken-bar div { height: 100%; background: var(--color-accent); }
+#ask:focus-visible, #race:focus-visible, #level input:focus-visible {
+  outline: 3px solid var(--body-text-color); outline-offset: 2px; }
+#level .tab-like-container, #level .min_value, #level .max_value { display: none; }
+#said { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 @media (max-width: 600px) {
   .unspoken-card { padding: 10px; } .unspoken-answer { font-size: 1.15rem; }
 }
@@ -44,8 +49,22 @@ def reply_card(title: str, reply: WrittenAnswer | None) -> str:
         title,
         f'<div class="unspoken-written">{shown}</div>'
         f'<div class="unspoken-answer">{escape(reply.answer)}{_verdict(reply)}</div>'
-        f'<div class="unspoken-cost">{describe_cost(reply.num_tokens, reply.seconds)}</div>',
+        f"{_cost(reply.num_tokens, reply.seconds)}",
     )
+
+
+def say_replies(titles: Sequence[str], replies: Sequence[WrittenAnswer]) -> str:
+    """Both answers as a sentence each, for those who cannot see the columns."""
+    verdicts = {None: "", True: ", right", False: ", wrong"}
+    return " ".join(
+        f"{escape(title)}: {escape(reply.answer) or 'no answer'}{verdicts[reply.correct]}."
+        for title, reply in zip(titles, replies, strict=False)
+    )
+
+
+def say_error(message: str) -> str:
+    """Why there is no answer."""
+    return escape(message)
 
 
 def error_card(title: str, message: str) -> str:
@@ -65,7 +84,7 @@ def score_card(score: Score, slowest: float) -> str:
         score.title,
         f'<div class="unspoken-answer">{score.num_right} of {score.num_asked} right</div>'
         f'<div class="unspoken-bar"><div style="width: {100 * share:.0f}%"></div></div>'
-        f'<div class="unspoken-cost">{describe_cost(score.num_tokens, score.seconds)}</div>',
+        f"{_cost(score.num_tokens, score.seconds)}",
     )
 
 
@@ -84,6 +103,14 @@ def race_line(question: str, scores: Sequence[Score], number: int) -> str:
 
 def _card(title: str, body: str) -> str:
     return f'<div class="unspoken-card"><h3>{escape(title)}</h3>{body}</div>'
+
+
+def _cost(num_tokens: int, seconds: float) -> str:
+    """What it took; a number and its unit stay on one line."""
+    told = ", ".join(
+        part.replace(" ", "&nbsp;") for part in describe_cost(num_tokens, seconds).split(", ")
+    )
+    return f'<div class="unspoken-cost">{told}</div>'
 
 
 def _verdict(reply: WrittenAnswer) -> str:

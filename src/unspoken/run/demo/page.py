@@ -7,13 +7,25 @@ from collections.abc import Iterator
 from typing import Any
 
 from unspoken.common.errors import SettingError, UnspokenError, as_key, shorten
-from unspoken.run.demo.cards import STYLE, error_card, race_line, reply_card, score_card
+from unspoken.run.demo.cards import (
+    STYLE,
+    error_card,
+    race_line,
+    reply_card,
+    say_error,
+    say_replies,
+    score_card,
+)
 from unspoken.run.demo.contest import Contest
 
 ALOUD = "thinks aloud"
 _FONT, _MONO = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")
 #: One at a time: models are timed, and answer beside each other.
 _TURN = "models"
+#: A screen reader says what is put into these places.
+_ANNOUNCE = """() => {
+  for (const one of document.querySelectorAll("#said, #told")) one.setAttribute("role", "status");
+}"""
 
 
 class _Shown:
@@ -26,14 +38,18 @@ class _Shown:
         """Both columns before a question; the slider at `place` says which model is right."""
         return reply_card(ALOUD, None), reply_card(self._title(place), None)
 
-    def answer(self, question: str, place: float) -> Iterator[tuple[str, str]]:
-        """Both columns while the models write."""
-        title = self._title(place)
+    def answer(self, question: str, place: float) -> Iterator[tuple[str, str, str]]:
+        """Both columns while the models write, and at the end what a screen reader says."""
+        titles = (ALOUD, self._title(place))
+        cards, replies = self.empty(place), []
         try:
-            for one, other in self._contest.ask(question, self._name(place)):
-                yield reply_card(ALOUD, one), reply_card(title, other)
+            for replies in self._contest.ask(question, self._name(place)):
+                one, other = map(reply_card, titles, replies)
+                cards = one, other
+                yield *cards, ""
+            yield *cards, say_replies(titles, replies)
         except UnspokenError as error:
-            yield self._refused(error, place)
+            yield *self._refused(error, place), say_error(error.told(as_key))
 
     def race(self, place: float) -> Iterator[tuple[str, str, str]]:
         """Both columns after each question of a race, and the line below."""
@@ -78,7 +94,7 @@ def make_page(contest: Contest) -> Any:
             ask = gradio.Button("Ask both", variant="primary", scale=1, elem_id="ask")
         level = gradio.Slider(
             0, max(1, last), value=last, step=1, visible=last > 0, elem_id="level",
-            label="How much of its thought the right model has lost: all, at the right end",
+            label="How much of its thought the model on the right has lost: all, at the right end",
         )  # fmt: skip
         with gradio.Row():
             left, right = (gradio.HTML(card) for card in shown.empty(last))
@@ -89,12 +105,13 @@ def make_page(contest: Contest) -> Any:
                 elem_id="race",
             )
         told = gradio.Markdown(elem_id="told")
+        said = gradio.HTML(elem_id="said")
         if examples:
             whose = "of the test" if contest.split == "test" else "of the validation"
             gradio.Examples(examples, question, label=f"Questions {whose}")
         turn: dict[str, Any] = {"concurrency_id": _TURN, "concurrency_limit": 1}
         gradio.on(
-            [ask.click, question.submit], shown.answer, [question, level], [left, right],
+            [ask.click, question.submit], shown.answer, [question, level], [left, right, said],
             show_progress="hidden", api_name="ask", trigger_mode="multiple", **turn,
         )  # fmt: skip
         start.click(
@@ -105,7 +122,12 @@ def make_page(contest: Contest) -> Any:
             api_name="race",
             **turn,
         )
-        level.release(shown.empty, [level], [left, right], show_progress="hidden", api_name=False)
+        # not `release`, which keys do not cause
+        level.change(
+            shown.empty, [level], [left, right],
+            show_progress="hidden", api_name=False, trigger_mode="always_last",
+        )  # fmt: skip
+        page.load(js=_ANNOUNCE)
     return page
 
 
@@ -122,6 +144,12 @@ def launch(page: Any, *, host: str, port: int | None, open_browser: bool) -> str
         SettingError: the port is taken, or there is no such host.
     """
     theme = _gradio().themes.Default(font=_FONT, font_mono=_MONO)
+    # white on Gradio's own orange has 2.8 to 1, and 4.5 is asked for
+    theme = theme.set(**{
+        f"button_primary_background_fill{state}{ground}": f"*primary_{shade}"
+        for state, shade in (("", 700), ("_hover", 800))
+        for ground in ("", "_dark")
+    })  # fmt: skip
     try:
         _, address, _ = page.launch(
             server_name=host, server_port=port, share=False, inbrowser=open_browser, quiet=True,
