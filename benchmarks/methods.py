@@ -130,6 +130,11 @@ LABELS = {
     "muon": "adaptive, jumps and ways back, `train.optimizer: muon`",
     "wide": "the same with Muon, `learning_rate: 2e-3`, `schedule.margin: 6`",
 }
+#: Of each method in the picture: apart for colour-blind people, and by their shape in grey.
+_COLOURS = (
+    "#5F5F5F", "#6A3D9A", "#D55E00", "#E69F00", "#0072B2", "#56B4E9", "#009E73", "#CC79A7",
+)  # fmt: skip
+_MARKERS = "^DsPovX*"
 #: Optimizer steps of a method at the most, unless --max_steps says otherwise.
 MAX_STEPS = {"3x2": 10_000, "3x3": 24_000, "4x2": 24_000, "words": 12_000}
 SEEDS = {"3x2": 5}
@@ -301,7 +306,7 @@ def write_document(cells: list[Cell], document: Path) -> None:
 
 
 def draw(cells: list[Cell], path: Path) -> None:
-    """Accuracy with nothing written over steps, one dot a seed, one panel a task."""
+    """Accuracy with nothing written over steps, one mark a seed, one panel a task."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -309,7 +314,7 @@ def draw(cells: list[Cell], path: Path) -> None:
     from matplotlib import pyplot
 
     tasks = [task for task in TASKS if any(cell.task == task for cell in cells)]
-    colours = {method: f"C{number}" for number, method in enumerate(METHODS)}
+    looks = dict(zip(METHODS, zip(_COLOURS, _MARKERS, strict=True), strict=True))
     methods = [method for method in METHODS if any(cell.method == method for cell in cells)]
     figure, axes = pyplot.subplots(
         1, len(tasks), figsize=(4.2 * len(tasks), 3.8), squeeze=False, layout="constrained"
@@ -319,16 +324,19 @@ def draw(cells: list[Cell], path: Path) -> None:
             mine = [cell for cell in cells if (cell.task, cell.method) == (task, method)]
             # a model that still writes does not answer at once
             heights = [100 * c.right / c.asked if c.removed_all else 0.0 for c in mine]
+            colour, marker = looks[method]
             axis.plot(
-                [cell.all_steps for cell in mine], heights, "o",
-                color=colours[method], alpha=0.8, label=LABELS[method].replace("`", ""),
+                [cell.all_steps for cell in mine], heights, marker, color=colour, markersize=7,
+                alpha=0.8, label=LABELS[method].replace("`", ""),
             )  # fmt: skip
         axis.axhline(100 * TARGET, color="0.7", linewidth=1, linestyle=":")
-        axis.set(title=task, xlabel="optimizer steps after the explicit model", ylim=(-3, 103))
-        axis.set_xlim(left=0)
+        axis.set(title=task, xlabel="optimizer steps after the explicit model", ylim=(-4, 106))
+        axis.set_xlim(left=0, right=1.06 * max(c.all_steps for c in cells if c.task == task))
+        axis.xaxis.set_major_formatter("{x:,.0f}")
+        axis.xaxis.set_major_locator(pyplot.MaxNLocator(5))
     axes[0][0].set_ylabel("% right, nothing written")
     handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=7)
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=10)
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
 
