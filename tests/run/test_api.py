@@ -135,6 +135,8 @@ def test_a_notebook_shows_a_table_and_curves(
 ) -> None:
     monkeypatch.setattr("unspoken.report.show.plots.draw_plots", draw_plots)  # see conftest
     page = result._repr_html_()
+    figure = page[page.index("<figure") :]
+    assert "background:#fff;color:#222" in figure.partition(">")[0]  # a notebook may be dark
     assert "<td>internalized</td>" in page and page.count("<svg") >= 2
     assert "<script" not in page and "http" not in re.sub(r'xmlns[^"]*"[^"]*"', "", page)
     assert re.fullmatch(

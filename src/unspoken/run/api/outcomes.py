@@ -26,6 +26,8 @@ _PAGE = (
     '<div style="max-width:60em"><p><b>{title}</b></p>{table}'
     '<div style="display:flex;flex-wrap:wrap;gap:1em">{curves}</div>{end}</div>'
 )
+#: A notebook may be dark, and the figures have the colours of a light ground there.
+_CARD = "padding:.5em;background:#fff;color:#222"
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ class RunOutcome:
         from unspoken.report.show.plots import draw_plots
 
         curves = "".join(
-            f'<figure style="flex:1 1 22em;max-width:30em;margin:0"><figcaption>'
+            f'<figure style="flex:1 1 22em;max-width:30em;margin:0;{_CARD}"><figcaption>'
             f"{escape(plot.title)}</figcaption>{plot.svg}</figure>"
             for plot in draw_plots(self._phase, self.folder)
         )
