@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from unspoken.recipe.records import Evaluation
+from unspoken.recipe.records import Choice, Evaluation
 from unspoken.report.read.frontier import Level
 from unspoken.report.show.levels import TITLES, level_rows, print_levels, timing_note
 
@@ -55,3 +55,8 @@ def test_how_they_were_timed_is_told(capsys: pytest.CaptureFixture[str]) -> None
     told = capsys.readouterr().out
     note = told.rpartition("\n\n")[2]
     assert "taking turns" in note and max(map(len, note.splitlines())) <= 80
+    best = replace(turns[1], test=turns[1].validation, choices=(Choice("tokens", 12.0, "all"),))
+    print_levels(Path("runs/mine"), [turns[0], best], best)
+    chosen = capsys.readouterr().out.partition("level all (at most")[2].partition("\n\n")[0]
+    assert "test questions right" in " ".join(chosen.split())
+    assert max(map(len, chosen.splitlines())) <= 80

@@ -127,7 +127,7 @@ def print_levels(folder: Path, levels: Sequence[Level], chosen: Level | None) ->
     note = timing_note(levels)
     lines += ["", *textwrap.wrap(f"{note}.", _WIDTH)] if note else []
     if chosen is not None:
-        lines += ["", _tell(chosen), ""]
+        lines += ["", *textwrap.wrap(_tell(chosen), _WIDTH), ""]
         lines += [f"model: {chosen.model}"]
         lines += [f"export it: unspoken export {folder} --level {chosen.name} --output served"]
     print("\n".join(plain(line) for line in lines))  # noqa: T201
