@@ -235,10 +235,10 @@ def _timing(phase: PhaseResult) -> list[str]:
     notes = []
     if phase.latency is not None:
         each = phase.latency.models.values()
-        ratios = [phase.speed_ratio(one.name) for one in known if one.name != phase.writer.name]
-        has_interval = any(ratio is not None and ratio.interval is not None for ratio in ratios)
         num_questions = len(next(iter(each)).seconds)
-        notes.append(_turns(num_questions, phase.latency.turns, has_interval=has_interval))
+        notes.append(
+            _turns(num_questions, phase.latency.turns, has_interval=_has_interval(phase, known))
+        )
         notes += [f"Not timed: {name}, {why}." for name, why in phase.latency.not_timed.items()]
     if apart and len(known) > 1:
         notes.append(
@@ -246,6 +246,12 @@ def _timing(phase: PhaseResult) -> list[str]:
             "turns with them: the machine may have been slower or faster then."
         )
     return notes
+
+
+def _has_interval(phase: PhaseResult, known: list[VariantResult]) -> bool:
+    """Whether some model's speed has an interval, against that of the one that writes."""
+    ratios = [phase.speed_ratio(one.name) for one in known if one.name != phase.writer.name]
+    return any(ratio is not None and ratio.interval is not None for ratio in ratios)
 
 
 def _turns(num_questions: int, sizes: list[int] | None, *, has_interval: bool) -> str:
