@@ -11,14 +11,16 @@ import pytest
 from helpers.recipes import tiny_recipe
 from unspoken.cli.main import call
 from unspoken.common.errors import DataError
+from unspoken.data.example import read_examples
 from unspoken.recipe.plan import plan
 from unspoken.recipe.records import Diagnosis
 from unspoken.report import write_report
 from unspoken.report.read.frontier import read_frontier
 from unspoken.report.read.run import read_run
 from unspoken.run.data import iter_split_questions, make_data
-from unspoken.run.diagnose import _Look, diagnose_run
+from unspoken.run.diagnose import diagnose_run
 from unspoken.run.run import run_recipe
+from unspoken.run.sizes import questions_of_sizes
 
 pytestmark = pytest.mark.integration
 
@@ -106,8 +108,11 @@ def test_no_size_is_asked_by_questions_that_were_learned_from(
 ) -> None:
     recipe = tiny_recipe(tmp_path, data=data)
     splits, _ = make_data(recipe, tmp_path / "data", {})
-    look = _Look(tmp_path, plan(recipe).frontiers[0], splits, 500, lambda text: None)
-    asked = {size: (is_trained, examples) for size, is_trained, examples in look._of_sizes()}
+    assert splits.valid is not None
+    valid = read_examples(splits.valid, limit=500, allow_empty_thought=True)
+    sizes, notes = questions_of_sizes(recipe, valid, splits.train)
+    assert notes == []
+    asked = {size: (is_trained, examples) for size, is_trained, examples in sizes}
     counts = {size: (is_trained, len(examples)) for size, (is_trained, examples) in asked.items()}
     assert counts == {
         **{size: (True, count) for size, count in trained.items()},
@@ -117,6 +122,13 @@ def test_no_size_is_asked_by_questions_that_were_learned_from(
     assert not [
         one for _, examples in asked.values() for one in examples if one.question in learned
     ]
+
+
+def test_a_size_without_questions_is_told_and_left_out(tmp_path: Path) -> None:
+    recipe = tiny_recipe(tmp_path, data={"digits": [[2, 1]]})
+    sizes, notes = questions_of_sizes(recipe, [], tmp_path / "train.jsonl")
+    assert [one.size for one in sizes] == ["1 x 1", "2 x 2", "3 x 1"]
+    assert notes == ["2 x 1: none of the validation questions is of it."]
 
 
 def test_before_there_is_a_model_it_says_so(tmp_path: Path) -> None:

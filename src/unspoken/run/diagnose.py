@@ -18,7 +18,6 @@ from unspoken.common.errors import DataError
 from unspoken.common.files import read_json
 from unspoken.common.locks import locked
 from unspoken.data.example import Example, read_examples
-from unspoken.data.leaks import normalize
 from unspoken.measure.answers.digits import right_places
 from unspoken.measure.decode import decode
 from unspoken.measure.evaluate import EvaluateOptions, evaluate
@@ -58,19 +57,18 @@ from unspoken.recipe.records import (
     VettedRecord,
 )
 from unspoken.report.read.frontier import read_levels
-from unspoken.run.data import Splits, iter_split_questions
+from unspoken.run.data import Splits
 from unspoken.run.measure import model_in
+from unspoken.run.sizes import QuestionsOfSize, questions_of_sizes
 from unspoken.train.encode import encode_examples
 from unspoken.train.gap import move_positions
 
 if TYPE_CHECKING:
     from unspoken.train.dataset import CoTDataset
 
-#: Examples that probes are fitted to, and questions of each other size.
-_NUM_FITTED, _NUM_OF_SIZE = 2_000, 200
+#: Examples that probes are fitted to.
+_NUM_FITTED = 2_000
 _NUM_ANSWER_TOKENS = 8  # that are looked at: more would be more columns than examples
-#: A size, whether it was trained on, and questions of it that were not.
-_OfSize = tuple[str, bool, list[Example]]
 
 
 @dataclass(frozen=True)
@@ -162,7 +160,9 @@ class _Look:
         digits = list(self._digits())
         self.say("probes, other sizes, the thought again: of each model")
         probes, sizes, again = [], [], []
-        targets, of_sizes = self._targets(), list(self._of_sizes())
+        targets = self._targets()
+        of_sizes, notes = questions_of_sizes(self.recipe, self.valid, self.splits.train)
+        self.notes += notes
         for name, place in names.items():
             asked = self._load(name, place)
             if targets is not None:
@@ -258,7 +258,7 @@ class _Look:
 
     # ---- other sizes ------------------------------------------------------------------------
 
-    def _sizes(self, asked: _Asked, questions: Sequence[_OfSize]) -> Iterator[OtherSize]:
+    def _sizes(self, asked: _Asked, questions: Sequence[QuestionsOfSize]) -> Iterator[OtherSize]:
         """How it answers questions of the sizes next to those that it learned."""
         positions = num_positions(asked.model)
         for size, is_trained, examples in questions:
@@ -279,53 +279,6 @@ class _Look:
                 accuracy=right / len(graded) if graded else None,
                 interval=wilson_interval(right, len(graded)) if graded else None,
             )
-
-    def _of_sizes(self) -> Iterator[_OfSize]:
-        """Questions of the sizes that were learned, and of others."""
-        if self.recipe.data.task == "multiplication":
-            yield from self._of_digits()
-        elif self.recipe.data.task == "arithmetic":
-            yield from self._of_difficulties()
-        else:
-            self.notes.append(f"Task {self.recipe.data.task} makes no questions of other sizes.")
-
-    def _of_digits(self) -> Iterator[_OfSize]:
-        """Of multiplications: those that were learned by validation questions, others made."""
-        from unspoken.data.tasks import multiplication
-
-        trained = set(self.recipe.data.digits)
-        for size in sorted({*trained, *_neighbours(trained)}):
-            count = min(_NUM_OF_SIZE, multiplication.count_problems(size))
-            if size in trained:  # drawn anew, most of a small size would stand in the training
-                examples = [one for one in self.valid if _digits_of(one) == size][:count]
-            else:
-                seed = self.recipe.seed + 1
-                examples = multiplication.examples([size], 0, 0, count, seed=seed)["test"]
-            name = f"{size[0]} x {size[1]}"
-            if examples:
-                yield name, size in trained, examples
-            else:
-                self.notes.append(f"{name}: none of the validation questions is of it.")
-
-    def _of_difficulties(self) -> Iterator[_OfSize]:
-        """Of arithmetic; an easy question may be among medium ones, where it was learned from."""
-        from unspoken.data.tasks import arithmetic
-
-        data = self.recipe.data
-        learned = {normalize(question) for question in iter_split_questions(self.splits.train)}
-        for difficulty in arithmetic.DIFFICULTIES:
-            examples = self.valid[:_NUM_OF_SIZE]
-            if difficulty != data.difficulty:
-                made = arithmetic.generate(
-                    num_train=1,  # the fewest that there can be
-                    num_test=_NUM_OF_SIZE,
-                    difficulty=difficulty,
-                    categories=data.categories,
-                    seed=self.recipe.seed + 1,
-                )
-                asked = [one.example for one in made["test"]]
-                examples = [one for one in asked if normalize(one.question) not in learned]
-            yield difficulty, difficulty == data.difficulty, examples
 
     # ---- the thought again ------------------------------------------------------------------
 
@@ -380,19 +333,6 @@ def _places(predictions: Sequence[Prediction]) -> dict[str, float]:
     kept = [place for place, right in found.items() if len(right) >= most / 2]
     kept.sort(key=lambda place: float(place) if place != "sign" else float("inf"))
     return {place: sum(found[place]) / len(found[place]) for place in kept}
-
-
-def _digits_of(example: Example) -> tuple[int, ...]:
-    """How many digits the factors of a multiplication have."""
-    return tuple(len(factor.split()) for factor in example.question.split("*"))
-
-
-def _neighbours(trained: set[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    for first, second in trained:
-        for more in (-1, 1):
-            for size in ((first + more, second), (first, second + more)):
-                if min(size) > 0:
-                    yield size
 
 
 def _tokens(data: CoTDataset, number: int) -> list[int]:
