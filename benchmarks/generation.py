@@ -129,7 +129,7 @@ def teacher_of(
             first.loaded_model(),
             plain_model(arguments.model, first.loaded_model().dtype),
         )
-        options: dict[str, Any] = {"style": first.style, "template": first._template}
+        options: dict[str, Any] = {"style": first.style, "template": first.template}
         tokenizer = first.tokenizer
     else:
         plain = case.model().to(arguments.device).eval()

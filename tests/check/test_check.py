@@ -491,11 +491,10 @@ def test_the_time_is_measured_once_with_the_models_of_the_recipe(
     measured = json.loads((tmp_path / "cache" / "pace.json").read_text())
     assert len(measured) == 2, "a step, and answers; every model of the run has this form"
 
-    def fail(*arguments: Any) -> Any:
+    def fail(*_: Any, **__: Any) -> Any:
         raise AssertionError("measured again")
 
-    monkeypatch.setattr(pace, "_time_steps", fail)
-    monkeypatch.setattr(pace, "_time_writing", fail)
+    monkeypatch.setattr("unspoken.models.load.load_model", fail)
     assert said(recipe, is_timed=True).splitlines()[-1] == text.splitlines()[-1]
     with pytest.raises(AssertionError, match="measured again"):
         said(tiny_recipe(tmp_path / "run", train={"batch_size": 8}), is_timed=True)
@@ -505,7 +504,7 @@ def test_what_cannot_be_loaded_for_a_check_is_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("UNSPOKEN_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(pace, "_free_memory", lambda: 1e3)
+    monkeypatch.setattr(pace, "free_memory", lambda: 1_000)
     text = said(tiny_recipe(tmp_path / "run"), is_timed=True)
     assert "time: not known: internalized: the model is too large to be loaded for a check" in text
     assert "GFLOP/s in large matrix products" in text

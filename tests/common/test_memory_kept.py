@@ -60,7 +60,7 @@ def test_what_is_kept_is_given_back_once_it_is_half_as_much_again_as_a_step_need
     # after the first step 100, and after the one that follows a giving back 140, which is needed
     sizes = [100, 120, 150, 151, 140, 150, 200, 210, 211, 130, 205, 211, 100]
     for size in sizes:
-        monkeypatch.setattr(memory, "_resident", lambda size=size: size)
+        monkeypatch.setattr(memory, "resident_memory", lambda size=size: size)
         freed.bound()
     assert given_back == [151, 211, 211]
 
@@ -70,5 +70,5 @@ def test_nothing_is_given_back_where_nothing_is_kept(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(memory, "give_back_memory", lambda: pytest.fail("nothing is kept"))
     freed = memory.FreedMemory()
     for size in (1, 1 << 30):
-        monkeypatch.setattr(memory, "_resident", lambda size=size: size)
+        monkeypatch.setattr(memory, "resident_memory", lambda size=size: size)
         freed.bound()

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from helpers.adapters import base_model, recipe
 from helpers.training import losses, stop_after, trainer
-from unspoken.check.hub import _missing_model
+from unspoken.check import hub
 from unspoken.check.recipe import check_recipe
 from unspoken.common.errors import ModelError, RecipeError
 from unspoken.models.adapter import base_of, choose_targets, is_adapter
@@ -169,7 +169,11 @@ def test_an_adapter_of_a_pinned_model_keeps_its_revision(
 
     shutil.rmtree(root / "snapshots" / MAIN)
     (root / "refs" / "main").unlink()
-    assert _missing_model(alone) is None
+    monkeypatch.setattr(hub, "hub_answers", lambda: False)
+    hub.require_hub_or_files(recipe(tmp_path, model=alone.model_dump(exclude_unset=True)))
+    shutil.rmtree(root)
+    with pytest.raises(ModelError, match=r"model\.name: me/tiny is not on this machine"):
+        hub.require_hub_or_files(recipe(tmp_path, model=alone.model_dump(exclude_unset=True)))
 
 
 def test_an_adapter_from_before_revisions_has_that_of_its_recipe(

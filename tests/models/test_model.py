@@ -242,7 +242,7 @@ def test_large_weights_are_told_before_they_are_read(
     tokenizer = load_tokenizer(settings)
     load_model(settings, tokenizer)
     assert told() == []
-    monkeypatch.setattr("unspoken.models.load._LARGE", 1_000)
+    monkeypatch.setattr("unspoken.models.load.LARGE_BYTES", 1_000)
     load_model(settings, tokenizer, purpose="ask")
     assert told() == [f"loading {tmp_path / 'small'}: 0.0 GB of weights"]
     monkeypatch.setenv("RANK", "1")

@@ -40,7 +40,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, *, rounds: bool, times: float) -> N
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
     monkeypatch.setattr(torch.Tensor, "__matmul__", product)
-    monkeypatch.setattr(products, "_seconds_of", seconds)
+    monkeypatch.setattr(products, "time_product", seconds)
 
 
 @pytest.mark.parametrize(

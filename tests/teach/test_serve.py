@@ -24,7 +24,7 @@ from unspoken.cli.main import main
 from unspoken.common.errors import RecipeError
 from unspoken.common.interrupt import EXIT_INTERRUPTED
 from unspoken.recipe import recipe_from
-from unspoken.teach.engines import EngineError, serve
+from unspoken.teach.engines import EngineError
 from unspoken.teach.engines.make import EngineOptions, connect
 from unspoken.teach.engines.serve import ServedEngine
 from unspoken.teach.traces.write import generate_traces
@@ -39,13 +39,14 @@ def command_of(folder: Path, *options: str) -> str:
     return f"{shlex.join(words)} --port {{port}}"
 
 
-def engine_of(folder: Path, *options: str, timeout_s: float = 60.0) -> ServedEngine:
+def engine_of(folder: Path, *options: str, timeout_s: float = 60.0, **more: Any) -> ServedEngine:
     return ServedEngine(
         command_of(folder, *options),
         "large",
         folder / "server.log",
         lambda url: connect(EngineOptions(base_url=url, model="large", concurrency=2)),
         timeout_s=timeout_s,
+        **more,
     )
 
 
@@ -144,12 +145,9 @@ def test_a_server_that_dies_twice_ends_it_and_loses_nothing(tmp_path: Path) -> N
         (["--silent", "--child", "--deaf"], "has not answered within 2 s"),
     ],
 )
-def test_a_server_that_never_gets_ready(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], said: str
-) -> None:
-    monkeypatch.setattr(serve, "_SETTLE_S", 0.5)
+def test_a_server_that_never_gets_ready(tmp_path: Path, options: list[str], said: str) -> None:
     timeout_s = 2.0 if "--silent" in options else 60.0
-    with asking(tmp_path, *options, timeout_s=timeout_s) as ask:
+    with asking(tmp_path, *options, timeout_s=timeout_s, settle_s=0.5) as ask:
         with pytest.raises(EngineError, match=said) as caught:
             ask()
         require_gone(started(tmp_path))  # at once, not at the end of the run

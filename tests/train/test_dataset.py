@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
-import os
-import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,11 @@ import numpy as np
 import psutil
 import pytest
 
-from helpers.patience import patient
+from helpers.patience import Deadline, patient
 from unspoken.common.errors import DataError
 from unspoken.data.example import Example, write_examples
 from unspoken.data.tasks.multiplication import examples
 from unspoken.models.template import Template, encode_prompts
-from unspoken.train import encode
 from unspoken.train.encode import encode_examples, encode_file, split_steps
 
 EXAMPLES = [Example(f"{n} * 1", f"{n} + 0", str(n)) for n in range(1, 40)]
@@ -76,23 +74,28 @@ def test_worker_processes_give_the_same_after_the_parent_has_tokenized(
     assert equal(parallel, encode_examples(some, tokenizer, Template()))
 
 
-def _encode_and_be_killed(tokenizer: Any, told: Any) -> None:
-    """Encodes for ever in two workers, tells their process ids, and is killed."""
-    encoder = encode._Encoder(tokenizer, Template(), None, steps=False)
-    for _ in encode._encoded(itertools.cycle(EXAMPLES), encoder, num_workers=2):
-        told.send([child.pid for child in psutil.Process().children()])
-        os.kill(os.getpid(), signal.SIGKILL)
+def encode_in_two_workers(path: Path, tokenizer: Any) -> None:
+    encode_file(path, tokenizer, Template(), cache=path.parent, num_workers=2, progress=False)
 
 
 @pytest.mark.integration
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems tell no child of its parent")
-def test_workers_end_with_a_process_that_is_killed(tokenizer: Any) -> None:
-    context = multiprocessing.get_context("fork")
-    told, tell = context.Pipe(duplex=False)
-    killed = context.Process(target=_encode_and_be_killed, args=(tokenizer, tell))
+def test_workers_end_with_a_process_that_is_killed(
+    path: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endless = itertools.cycle(EXAMPLES)
+    monkeypatch.setattr("unspoken.train.encode.iter_examples", lambda *_, **__: endless)
+    killed = multiprocessing.get_context("fork").Process(
+        target=encode_in_two_workers, args=(path, tokenizer)
+    )
     killed.start()
-    tell.close()
-    workers = [psutil.Process(pid) for pid in told.recv() if psutil.pid_exists(pid)]
+    assert killed.pid is not None
+    encoding, deadline = psutil.Process(killed.pid), Deadline(60)
+    while len(workers := encoding.children()) < 2:
+        assert killed.is_alive()
+        assert not deadline.has_passed
+        time.sleep(0.01)
+    killed.kill()
     killed.join()
     _, alive = psutil.wait_procs(workers, timeout=patient(10))
     for worker in alive:

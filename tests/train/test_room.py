@@ -116,7 +116,7 @@ def test_memory_that_ends_while_a_level_is_measured_names_the_questions(
     def measure(*_: Any, **__: Any) -> Any:
         raise NO_MEMORY["cuda"][0]
 
-    monkeypatch.setattr("unspoken.train.recovery.Recovery._token_losses", measure)
+    monkeypatch.setattr("unspoken.train.loss.cross_entropy_of_each", measure)
     with pytest.raises(TrainingError, match=r"step 1: memory ran out with 8 examples of up to 20"):
         trainer(tiny_recipe(tmp_path, **IMPATIENT), tmp_path).run()
 
@@ -174,14 +174,14 @@ def test_a_run_ends_with_one_line_and_the_same_command_finishes_it(
     from unspoken.cli.main import main
     from unspoken.recipe import dump_recipe
 
-    file, backward = tmp_path / "recipe.yaml", StepwiseInternalization._backward
+    file, step = tmp_path / "recipe.yaml", StepwiseInternalization.step
     file.write_text(dump_recipe(tiny_recipe(tmp_path / "run", evaluate={"num_latency": 0})))
 
-    def narrow(self: Any, indices: Any, removed: Any, scale: float) -> Any:
+    def narrow(self: Any, state: Any) -> Any:
         give_no_room(self.bare_model, NO_MEMORY["cuda"][0], lambda ids: len(ids) > 8)
-        return backward(self, indices, removed, scale)
+        return step(self, state)
 
-    monkeypatch.setattr(StepwiseInternalization, "_backward", narrow)
+    monkeypatch.setattr(StepwiseInternalization, "step", narrow)
     with pytest.raises(SystemExit) as ended:
         main(["run", str(file)])
     told = capsys.readouterr().err

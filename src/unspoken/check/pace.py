@@ -24,7 +24,7 @@ from unspoken.check.learner import Learner
 from unspoken.common.errors import UnspokenError
 from unspoken.common.files import write_text
 from unspoken.common.machine import num_cores
-from unspoken.common.memory import release_models
+from unspoken.common.memory import free_memory, release_models
 from unspoken.models.fingerprint import fingerprint
 from unspoken.models.local import is_local
 from unspoken.recipe import Recipe
@@ -201,7 +201,11 @@ def _loaded(recipe: Recipe, learner: Learner) -> Iterator[Any]:
     if settings.name is not None and not is_local(settings.name):
         raise NotMeasuredError("the model is not here")
     trained, rest = learner.num_trained, learner.num_parameters - learner.num_trained
-    needed, free = 16.0 * trained + 4.0 * max(0, rest), _free_memory()
+    needed, free = 16.0 * trained + 4.0 * max(0, rest), free_memory()
+    if free is None:  # as on macOS, where there is no /proc
+        import psutil
+
+        free = psutil.virtual_memory().available
     if needed > _SHARE_OF_MEMORY * free:
         raise NotMeasuredError(
             f"the model is too large to be loaded for a check ({needed / 1e9:,.1f} GB of "
@@ -306,13 +310,3 @@ def _machine_key() -> list[Any]:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else f"busy: {is_busy()}"
     versions = [torch.__version__, transformers.__version__]
     return [platform.node(), platform.machine(), num_cores(), _num_threads(), gpu, *versions]
-
-
-def _free_memory() -> float:
-    """Bytes that are free where a model would be."""
-    import psutil
-    import torch
-
-    if torch.cuda.is_available():
-        return float(torch.cuda.mem_get_info()[0])
-    return float(psutil.virtual_memory().available)

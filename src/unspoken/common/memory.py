@@ -71,7 +71,7 @@ class FreedMemory:
 
     def bound(self) -> None:
         """Gives it back where it has become too much; to be called after each step."""
-        if not self.is_kept or (resident := _resident()) is None:
+        if not self.is_kept or (resident := resident_memory()) is None:
             return
         if self._is_fresh:
             self._needed = max(self._needed, resident)
@@ -111,7 +111,7 @@ def release_models() -> None:
         torch.cuda.empty_cache()
 
 
-def _resident() -> int | None:
+def resident_memory() -> int | None:
     """Bytes of memory that this process has now; None where the system does not tell."""
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 Purpose = Literal["train", "ask", "merge"]
 
 #: Bytes of weights that are not read within two seconds from every disk.
-_LARGE = 10**9
+LARGE_BYTES = 10**9
 #: In many a config.json, whatever the model: what a class does not read does no harm.
 _OF_EVERY_CONFIG = {
     "architectures", "auto_map", "dtype", "gradient_checkpointing", "is_decoder",
@@ -274,7 +274,7 @@ def _tell_of_large_weights(name: str) -> None:
     files = path.iterdir() if path.is_dir() else [path]
     kinds = (".safetensors", ".bin", ".gguf")
     size = sum(file.stat().st_size for file in files if file.suffix in kinds and file.is_file())
-    if size >= _LARGE and read_world().is_main:
+    if size >= LARGE_BYTES and read_world().is_main:
         line = f"loading {name}: {size / 1e9:,.1f} GB of weights"
         print(line, file=sys.stderr, flush=True)  # noqa: T201
 

@@ -66,7 +66,7 @@ def onednn_gains() -> bool:
     for name, is_onednn in (("usual", False), ("onednn", True)):
         with products_by_onednn(is_onednn):
             errors[name] = float((left @ right - exact).norm() / exact.norm())
-            seconds[name] = min(_seconds_of(left, right) for _ in range(5))
+            seconds[name] = min(time_product(left, right) for _ in range(5))
     is_exact = errors["onednn"] <= 4 * errors["usual"]
     return is_exact and seconds["usual"] >= _GAIN * seconds["onednn"]
 
@@ -85,7 +85,8 @@ def products_by_onednn(wanted: bool = True) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def _seconds_of(left: torch.Tensor, right: torch.Tensor) -> float:
+def time_product(left: torch.Tensor, right: torch.Tensor) -> float:
+    """Seconds of one product of two matrices, (n, k) and (k, m)."""
     begin = time.perf_counter()
     left.mm(right)
     return time.perf_counter() - begin

@@ -35,8 +35,6 @@ _HOST = "127.0.0.1"
 _RESTARTS = 1
 _LOOK_EVERY_S = 0.1
 _ASK_EVERY_S = 0.5
-#: So long a server that listens may refuse what it will answer once its model is loaded.
-_SETTLE_S = 15.0
 _TAIL_BYTES, _TAIL_LINES, _TAIL_SIGNS = 8_000, 4, 600
 #: By torchrun and accelerate, for the processes of this run; a server that starts processes of its
 #: own would take these for theirs.
@@ -124,6 +122,7 @@ class ServedEngine:
         connect: Callable[[str], OpenAIEngine],
         *,
         timeout_s: float = 1800.0,
+        settle_s: float = 15.0,
     ) -> None:
         """Starts nothing yet.
 
@@ -133,12 +132,15 @@ class ServedEngine:
             log: what the server says is added to this file.
             connect: an engine for a base_url.
             timeout_s: it may take until it answers.
+            settle_s: once it listens, so long it may refuse what it will answer when its model is
+                loaded.
 
         Raises:
             EngineError, SettingError: for settings that `connect` cannot use.
         """
         self.model = model
-        self._command, self._log, self._timeout_s = command, log, timeout_s
+        self._command, self._log = command, log
+        self._timeout_s, self._settle_s = timeout_s, settle_s
         self._connect = connect
         self._engine = connect(f"http://{_HOST}/v1")  # nobody is asked there
         self.style: Style = self._engine.style
@@ -263,7 +265,7 @@ class ServedEngine:
             how = "ended before it answered"
         elif now - begin > self._timeout_s:
             how = f"has not answered within {self._timeout_s:g} s"
-        elif now - refused_at > _SETTLE_S:
+        elif now - refused_at > self._settle_s:
             how = "refuses"
         else:
             return

@@ -85,7 +85,7 @@ class TransformersEngine:
         self.batch_size = batch_size
         self._load_model = load_model
         self._model: PreTrainedModel | PeftModel | None = None
-        self._template = template
+        self.template = template
         self._identity = identity or {"model": model}
         self._decoder: Decoder | None = None
 
@@ -99,8 +99,8 @@ class TransformersEngine:
 
     def encode(self, prompt: Prompt) -> list[int]:
         """The prompt's token ids, as the model reads them."""
-        if self.style == "trained" and self._template is not None:
-            text, special = self._template.prompt(prompt.text), self._template.adds_special_tokens
+        if self.style == "trained" and self.template is not None:
+            text, special = self.template.prompt(prompt.text), self.template.adds_special_tokens
         elif prompt.messages:
             text, special = self._chat_text(prompt), False
         else:
