@@ -12,6 +12,7 @@ that are judged again.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import os
@@ -85,6 +86,9 @@ def hashes(folder: Path) -> Iterator[str]:
 
 def main() -> None:
     """Runs everything in a folder that is removed afterwards, and prints the hashes."""
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "same.yaml").write_text(RECIPE, encoding="utf-8")

@@ -106,3 +106,11 @@ def test_what_is_private_to_a_test_or_public_is_no_reaching_into() -> None:
 def test_a_unit_test_starts_no_process_by_forking_either() -> None:
     with pytest.raises(AssertionError, match="mark it integration"):
         Forked("-m", "unspoken", "--help")
+
+
+def test_every_benchmark_that_is_run_can_be_asked_for_help() -> None:
+    """One that takes no flags began its minutes of work where --help was given."""
+    scripts = [path.read_text(encoding="utf-8") for path in (ROOT / "benchmarks").glob("*.py")]
+    run = [text for text in scripts if '__name__ == "__main__"' in text]
+    assert len(run) > 8
+    assert all("ArgumentParser(" in text for text in run)
