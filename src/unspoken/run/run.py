@@ -93,7 +93,8 @@ def _run_stages(run: RunFolder, recipe: Recipe, command: str, started: str, prog
         _write_environment(recipe, splits, command, started)
     if all(each.measured is None for each in splits):
         run.say(
-            "nothing to measure with: no test and no validation questions (data.test names a file)"
+            "nothing to measure with: no test and no validation questions (data.test names a file; "
+            "as a flag --test)"
         )
     if planned.teaching is not None:
         splits = [_teach(run, recipe, planned.teaching, splits[0], progress=progress)]

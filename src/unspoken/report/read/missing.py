@@ -10,7 +10,14 @@ from unspoken.common.errors import RecipeError
 from unspoken.recipe import recipe_from
 from unspoken.recipe.layout import DISTILLED, EXPLICIT, MODELS, NO_COT, RECIPE_FILE, TEACHER
 from unspoken.recipe.plan import Plan, plan
-from unspoken.report.read.results import CORE, TRAINED_ONLY, PhaseResult, RunResult, VariantResult
+from unspoken.report.read.results import (
+    CORE,
+    NO_QUESTIONS,
+    TRAINED_ONLY,
+    PhaseResult,
+    RunResult,
+    VariantResult,
+)
 
 _SETTINGS = {EXPLICIT: "baselines.explicit=train", NO_COT: "baselines.no_cot=true"}
 
@@ -130,7 +137,7 @@ def _not_there(phase: PhaseResult, name: str) -> str:
     if name == DISTILLED:
         return f"The explicit student{where} is not there yet."
     subject = "teacher" if name == TEACHER else "untrained student"
-    why = " yet" if phase.can_measure else "; there are no questions to measure it with (data.test)"
+    why = " yet" if phase.can_measure else f"; {NO_QUESTIONS}"
     return f"The {subject}{where} is not measured{why}."
 
 
