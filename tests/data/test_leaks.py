@@ -61,6 +61,12 @@ def test_exact_and_normalized_leaks_are_found_between_all_splits():
     ]
 
 
+def test_a_question_of_three_splits_leaks_between_each_two_of_them():
+    leaks = find_leaks({"valid": ["a"], "test": ["b", "a"], "more": ["a"]})
+    pairs = [(leak.first.split, leak.second.split) for leak in leaks]
+    assert pairs == [("valid", "test"), ("valid", "more"), ("test", "more")]
+
+
 def test_what_repeats_within_a_split_or_between_training_sets_is_no_leak():
     assert find_leaks({"train": ["a", "a"], "test": ["b", "b"]}) == []
     assert find_leaks({"d/train.jsonl": ["a"], "d/train-2.jsonl": ["a"], "d/test.jsonl": []}) == []

@@ -80,6 +80,32 @@ def test_the_share_is_told_and_can_be_set(tmp_path):
     assert QuestionIndex([path], overlap=0.78).find(changed) is None
 
 
+def test_a_question_counts_as_the_other_from_half_of_its_words_on(tmp_path):
+    path = tmp_path / "test.jsonl"
+    common = "Ann has 5 cows and wants to sell"  # eight words
+    path.write_text(json.dumps({"question": f"{common} each of them on market day in town"}))
+    index = QuestionIndex([path])
+    found = index.find(f"{common} some more milk before the winter begins again")
+    assert found is not None
+    assert found.share == 0.5
+    assert index.find(f"{common} some more milk before the winter begins again now") is not None
+    path.write_text(json.dumps({"question": f"{common} each of them on market day in town now"}))
+    assert (
+        QuestionIndex([path]).find(f"{common} more milk before the hard winter begins again too")
+        is None
+    )
+
+
+def test_a_stricter_share_holds_for_questions_without_numbers_as_well(tmp_path):
+    path = tmp_path / "test.jsonl"
+    path.write_text(json.dumps({"question": RIDDLE}))
+    changed = RIDDLE.replace("All bakers", "Some bakers")
+    found = QuestionIndex([path]).find(changed)
+    assert found is not None
+    assert 0.8 < found.share < 0.99
+    assert QuestionIndex([path], overlap=0.99).find(changed) is None
+
+
 def test_the_best_of_several_is_told(tmp_path):
     path = tmp_path / "test.jsonl"
     questions = [MEADOW.replace("its area", "the area"), MEADOW]

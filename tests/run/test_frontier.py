@@ -65,6 +65,20 @@ def test_a_level_is_chosen_by_validation(rule: dict[str, float], chosen: str) ->
     assert {choice.rule: choice.value} == rule
 
 
+def test_of_two_that_write_as_much_the_better_one_is_chosen() -> None:
+    two = [level("0001", 0.80, 9.0), level("0002", 0.81, 9.0), level("0003", 0.79, 9.0)]
+    for rule in ({"within": 5}, {"tokens": 9}):
+        assert (choice := pick(two, **rule)) is not None and choice.level == "0002"
+
+
+@pytest.mark.parametrize(("best", "other"), [(0.8, 0.7), (0.9, 0.8), (1.0, 0.9), (0.3, 0.2)])
+def test_ten_points_below_is_within_ten_points(best: float, other: float) -> None:
+    """Though 0.8 - 0.1 is a little more than 0.7."""
+    choice = pick([level("0000", best, 9.0), level("all", other, 2.0)], within=10)
+    assert choice is not None
+    assert choice.level == "all"
+
+
 def test_without_a_rule_nothing_is_chosen() -> None:
     assert pick(LEVELS) is None
 

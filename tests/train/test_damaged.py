@@ -80,6 +80,16 @@ def stopped(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
+def test_an_older_checkpoint_is_not_looked_at_where_the_newest_is_whole(
+    stopped: Path, whole: TrainResult, caplog: pytest.LogCaptureFixture
+) -> None:
+    DAMAGES["tensors cut"](stopped / "checkpoint-12")
+    finished = trainer(tiny_recipe(stopped), stopped).run()
+    assert "damaged" not in caplog.text
+    assert not [name for name in _names(stopped) if "damaged" in name]
+    assert same(weights(finished.folder), weights(whole.folder))
+
+
 def _names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("*checkpoint-*"))
 

@@ -48,6 +48,13 @@ def test_linear_over_the_run_removes_everything_before_the_end() -> None:
     assert seen[48:] == [ALL] * 12
 
 
+def test_linear_over_the_run_counts_from_the_end_of_the_warm_up() -> None:
+    seen = levels(recipe.Schedule(removal="linear", per="run", warmup_steps=20), 60)
+    assert seen[:21] == [0] * 21
+    assert seen[51] < ALL
+    assert seen[52:] == [ALL] * 8, "after 80 % of the 40 steps that follow"
+
+
 def test_warmup_start_and_remove_all_beyond() -> None:
     settings = recipe.Schedule(
         removal="linear", delta=4, start=2, warmup_steps=3, remove_all_beyond=5
@@ -65,6 +72,14 @@ def test_adaptive_holds_until_the_loss_has_recovered() -> None:
     # three good steps at 0; two bad ones delay level 1; then the last level
     assert held == [0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 2, ALL]
     assert state.removed == ALL
+
+
+def test_a_loss_must_be_below_the_one_that_is_asked_for() -> None:
+    settings = recipe.Schedule(removal="adaptive", loss_below=0.125, window=2)
+    removal = Removal(settings, longest=9, steps_per_epoch=1, num_steps=9)
+    before = RemovalState(held=1, losses=[0.125])
+    assert removal.advance(before, 2, loss=0.125).removed == 0
+    assert removal.advance(before, 2, loss=0.1249).removed == 1
 
 
 def test_adaptive_forgets_losses_of_the_level_before() -> None:

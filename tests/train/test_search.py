@@ -13,7 +13,7 @@ import pytest
 
 from unspoken import recipe
 from unspoken.train.schedule import ALL, Removal, RemovalState
-from unspoken.train.search import Search
+from unspoken.train.search import AT_ONCE, Search
 
 LONGEST = 20
 
@@ -346,6 +346,22 @@ def test_nothing_larger_is_tried_until_what_was_too_far_is_reached() -> None:
     assert tried(states) == [0, 1, 3, 2, 3, 4, 6, 10, 18, ALL]
 
 
+def test_more_goes_at_once_as_soon_as_what_was_too_far_has_recovered() -> None:
+    _, states = walk(lambda removed, held: 9.0 if removed == 3 and held < AT_ONCE - 1 else 0.0)
+    assert tried(states) == [0, 1, 3, 2, 3, 5, 9, 17, ALL]  # the third measurement is soon enough
+
+
+def test_the_highest_level_that_was_too_far_counts_not_the_last_one() -> None:
+    _, states = walk(lambda removed, held: 9.0 if removed in (5, 7) and held < AT_ONCE - 1 else 0.0)
+    assert tried(states) == [0, 1, 3, 7, 5, 4, 5, 6, 7, 9, 13, ALL]
+
+
+def test_half_of_what_went_is_tried_where_less_was_left_than_was_to_go() -> None:
+    """Of eight that would have been next only five were there, so two are tried, and not four."""
+    _, states = walk(lambda removed, held: 9.0 if removed == ALL and held < AT_ONCE - 1 else 0.0)
+    assert tried(states)[:7] == [0, 1, 3, 7, 15, ALL, 17]
+
+
 def test_progress_is_waited_for_and_a_longest_hold_is_not_exceeded() -> None:
     slow = walk(lambda removed, held: 50.0 * 0.95**held if removed == 1 else 0.0)[1]
     assert undone(slow[-1]) == 0
@@ -426,6 +442,6 @@ def test_a_start_beyond_the_longest_thought_that_is_measured_leaves_the_answer_t
 
 
 def test_steps_of_the_warm_up_are_not_measured() -> None:
-    removal = Removal(schedule(warmup_steps=7, measure_every=2), LONGEST, 1, 99)
-    asked = [step for step in range(1, 13) if removal.is_measured(removal.initial(), step)]
-    assert asked == [8, 10, 12]
+    removal = Removal(schedule(warmup_steps=8, measure_every=2), LONGEST, 1, 99)
+    asked = [step for step in range(1, 15) if removal.is_measured(removal.initial(), step)]
+    assert asked == [10, 12, 14]

@@ -213,6 +213,28 @@ def test_the_losses_of_the_kept_tokens_and_of_the_answer_are_measured(tmp_path: 
     assert one.bare_model.training
 
 
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_the_reference_leaves_out_what_would_be_gone_from_a_thought_that_is_partly_gone(
+    side: str, tmp_path: Path
+) -> None:
+    """Of a model that begins with two tokens removed, as `schedule.start` says."""
+    sections = impatient(side=side, start=2)
+    one = trainer(tiny_recipe(tmp_path, **sections, model=NO_DROPOUT), tmp_path)
+    recovery = one.recovery
+    assert recovery is not None
+    one.bare_model.eval()
+    reference = recovery.measure_reference(one.bare_model, 2)
+    lengths = recovery.examples.thought_lengths[: recovery.count]
+    there = _token_losses(one, np.minimum(2, lengths), side=side)
+    for level, found in enumerate(reference):
+        kept = []
+        for nats, length in zip(there, lengths, strict=True):
+            more = max(0, min(level, int(length)) - 2)
+            begin = 0 if side == "left" else int(length) - 2 - more
+            kept.append(nats.sum() - nats[begin : begin + more].sum())
+        assert found == pytest.approx(np.mean(kept), rel=1e-5)
+
+
 def test_what_is_measured_takes_the_memory_of_a_chunk_and_is_the_same_to_the_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,14 +255,19 @@ def test_what_is_measured_takes_the_memory_of_a_chunk_and_is_the_same_to_the_bit
     assert 0 < max(sizes) <= loss.CHUNK
 
 
-def _token_losses(one: StepwiseInternalization, gone: np.ndarray) -> list[np.ndarray]:
+def _token_losses(
+    one: StepwiseInternalization, gone: np.ndarray, side: str = "left"
+) -> list[np.ndarray]:
     """Of each validation question, one by one and without any of the loop's functions."""
     assert one.recovery is not None
     examples, found = one.recovery.examples, []
     for index, left_out in enumerate(gone):
         begin, prompt = int(examples.starts[index]), int(examples.prompt_lengths[index])
         tokens = examples.tokens[begin : begin + int(examples.lengths[index])].tolist()
-        ids = torch.tensor([tokens[:prompt] + tokens[prompt + int(left_out) :]])
+        first = prompt
+        if side == "right":
+            first += int(examples.thought_lengths[index] - left_out)
+        ids = torch.tensor([tokens[:first] + tokens[first + int(left_out) :]])
         with torch.no_grad():
             logits = one.bare_model(input_ids=ids).logits
         scores = logits.log_softmax(-1)[0, prompt - 1 : -1]
