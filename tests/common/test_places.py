@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from unspoken.common.errors import DataError, PlaceError
+from unspoken.common.errors import DataError, OutputExistsError, PlaceError
 from unspoken.common.files import (
     atomic_output,
+    atomic_outputs,
     link_folder,
     seal,
     set_aside,
@@ -131,6 +132,39 @@ def test_the_owner_of_a_lock_may_be_anything(tmp_path: Path) -> None:
             pass
 
 
+def test_a_link_that_leads_nowhere_is_not_replaced_without_leave(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    path.symlink_to(tmp_path / "absent")
+    with pytest.raises(OutputExistsError, match="exists already"), atomic_output(path):
+        pass
+    assert path.is_symlink()
+    with atomic_output(path, overwrite=True) as file:
+        file.write(b"new")
+    assert not path.is_symlink()
+    assert path.read_bytes() == b"new"
+
+
+def test_of_several_files_none_is_there_where_one_does_not_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first is the last to take its name, so it is looked at before any other has its own."""
+    paths = [tmp_path / "first", tmp_path / "second"]
+    with (
+        pytest.raises(PlaceError, match="first: the disk is full"),
+        atomic_outputs(paths) as (first, second),
+    ):
+        to_disk = os.fsync
+
+        def full(number: int) -> None:
+            if number == first.fileno():
+                raise OSError(errno.ENOSPC, "full")
+            to_disk(number)
+
+        monkeypatch.setattr(os, "fsync", full)
+        second.write(b"whole")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_killed_processes_left_is_removed_by_the_next(tmp_path: Path) -> None:
     left = [tmp_path / f".out.jsonl.{name}.tmp" for name in ("12", "beef")]
     for path in left:
@@ -141,6 +175,8 @@ def test_what_killed_processes_left_is_removed_by_the_next(tmp_path: Path) -> No
     new.touch()
     with busy.open("wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(b"half")  # an empty one would be spared for being new
+        file.flush()
         write_text(tmp_path / "out.jsonl", "whole")
     assert sorted(tmp_path.iterdir()) == sorted([other, busy, new, tmp_path / "out.jsonl"])
 

@@ -265,6 +265,9 @@ RIGHT = {
         ("Final Answer: March 5, 2024 (a Tuesday)", "2024-03-05"),
         ("Final Answer: March 5, 2024 (2024-03-05)", "2024-03-05"),
         ("Final Answer: on Tuesday", "Tue"),
+        ("Final Answer: Tuesday, March 5", "March 5"),  # of a year that is not given
+        ("Final Answer: 29 February", "Feb 29"),
+        ("Final Answer: 2/4000", "1/2000"),  # fractions, and no months
         ("Final Answer: January", "Jan"),
         ("Final Answer: In 1969", "1969"),
         ("Final Answer: 79 AD", "79"),
@@ -615,6 +618,8 @@ WRONG = {
         ("Final Answer: Mai", "March"),
         ("Final Answer: 03/2024", "2024-04"),
         ("Final Answer: It was not on March 5, 2024", "2024-03-05"),
+        ("Final Answer: 29 February 2023", "2023-02-28"),
+        ("Final Answer: 2 hours 3 hours", "5 hours"),
         ("Final Answer: March 5, 2024 (a Wednesday)", "2024-03-05"),
         ("Final Answer: March 5, 2024 (2024-03-06)", "2024-03-05"),
         ("Final Answer: Tuesday", "Wed"),

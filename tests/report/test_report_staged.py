@@ -334,6 +334,14 @@ def test_a_student_that_is_not_faster_never_pays(full, without_plots):
     assert "explicit student never (by time)" in plain("\n".join(summary_lines(full)))
 
 
+def test_a_student_that_is_as_fast_as_its_teacher_never_pays(full):
+    own = json.loads((full / "distilled" / "evaluation.json").read_text())
+    write_measured(full, "teacher", examples_per_s=own["examples_per_s"])
+    one = paid(full)["distilled", "time"]
+    assert one.teacher_per_question == one.student_per_question
+    assert (one.outcome, one.num_questions) == ("never", None)
+
+
 def test_break_even_takes_the_time_of_generating_where_the_teacher_was_not_asked(full):
     (full / "teacher" / "evaluation.json").unlink()
     one = paid(full)["internalized", "time"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,29 @@ def test_a_server_that_wants_to_be_asked_at_once_is_given_time(
     assert generate_traces(engine, QUESTIONS[:1], tmp_path / "traces.jsonl").num_written == 1
     assert [wait for wait in waits if wait >= 0.5] == sorted(waits)[-6:]
     assert sum(waits) >= 15  # half of 1 + 2 + 4 + 8 + 15
+
+
+@pytest.mark.parametrize("is_date", [False, True])
+def test_a_server_is_asked_again_when_it_wants_to_be(
+    server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_date: bool
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(Halt, "wait", lambda halt, seconds: waits.append(seconds) or halt.is_set)
+    wish = formatdate(time.time() + 300, usegmt=True) if is_date else "300"
+    server.faults = {0: (429, {"Retry-After": wish}, "slow down")}
+    engine = openai_engine(server.url, first_delay_s=0.001)
+    assert generate_traces(engine, QUESTIONS[:1], tmp_path / "traces.jsonl").num_written == 1
+    assert max(waits) == pytest.approx(300, abs=100 if is_date else 1e-9)
+    assert len(server.bodies) == 2
+
+
+def test_a_server_that_wants_to_be_asked_in_hours_ends_the_command(
+    server: FakeServer, tmp_path: Path
+) -> None:
+    server.faults = {n: (429, {"Retry-After": "7200"}, "slow down") for n in range(9)}
+    with pytest.raises(EngineError, match=r"retry after 7200 s.*run the same command later"):
+        generate_traces(openai_engine(server.url), QUESTIONS[:1], tmp_path / "traces.jsonl")
+    assert len(server.bodies) == 1
 
 
 def test_many_requests_that_fail_warn_once(

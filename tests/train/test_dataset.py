@@ -103,6 +103,18 @@ def test_workers_end_with_a_process_that_is_killed(
     assert not alive
 
 
+def test_grouped_batches_have_like_lengths_and_come_in_no_order_of_length(tokenizer: Any) -> None:
+    some = [Example(str(n), "1" * (n + 1), "2") for n in range(64)]
+    dataset = encode_examples(some, tokenizer, Template("compact"))
+    epoch = [dataset.batch_indices(step, 4, seed=0) for step in range(16)]
+    assert sorted(np.concatenate(epoch)) == list(range(64))
+    lengths = [dataset.thought_lengths[batch] for batch in epoch]
+    assert all(batch.max() - batch.min() == 3 for batch in lengths)
+    means = [float(batch.mean()) for batch in lengths]
+    rises = sum(after > before for before, after in itertools.pairwise(means))
+    assert 3 <= rises <= 12, "a model would see the short ones first in every epoch"
+
+
 def test_symbols_outside_the_alphabet_are_named() -> None:
     from unspoken.models.tokenizer import character_tokenizer
 

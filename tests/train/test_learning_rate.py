@@ -31,3 +31,19 @@ def test_every_schedule_is_transformers_own(tmp_path: Path, schedule: str, warmu
     assert [ours.factor(step) for step in range(num_steps + 3)] == [
         theirs(step) for step in range(num_steps + 3)
     ]
+
+
+def test_a_baseline_of_fixed_length_decays_over_its_last_steps(tmp_path: Path) -> None:
+    recipe = tiny_recipe(tmp_path, train={"settle_steps": 10, "learning_rate": 1e-3})
+    fixed = LearningRate(recipe, Length(40, settle_steps=None))
+    rates = [fixed.at(step, all_removed_at=0) for step in range(40)]
+    assert rates == pytest.approx([1e-3] * 30 + [1e-3 * (1 - i / 10) for i in range(10)])
+
+
+def test_where_something_is_left_of_the_thought_nothing_decays(tmp_path: Path) -> None:
+    recipe = tiny_recipe(tmp_path, train={"settle_steps": 10, "learning_rate": 1e-3})
+    settling = LearningRate(recipe, Length(40, settle_steps=10))
+    assert {settling.at(step, all_removed_at=None) for step in range(40)} == {1e-3}
+    rates = [settling.at(step, all_removed_at=25) for step in range(20, 40)]
+    decay = [1e-3 * (1 - i / 10) for i in range(10)]
+    assert rates == pytest.approx([1e-3] * 5 + decay + [0.0] * 5)

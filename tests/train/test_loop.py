@@ -98,6 +98,25 @@ def test_run_ends_after_settling_and_the_rate_decays(tmp_path: Path) -> None:
     assert rates == pytest.approx([1e-3 * (1 - i / 6) for i in range(6)])
 
 
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_step_is_no_longer_than_the_norm_to_which_gradients_are_clipped(
+    precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By plain gradient descent, whose step is the learning rate times the gradient."""
+    monkeypatch.setattr("unspoken.parallel.precision.require_precision", lambda *_: None)
+    clipped = {"max_grad_norm": 0.01, "learning_rate": 0.5, "weight_decay": 0.0}
+    train = {"optimizer": "sgd", "precision": precision, "warmup_steps": 0, **clipped}
+    one = trainer(tiny_recipe(tmp_path, model=NO_DROPOUT, train=train), tmp_path)
+    before = [weight.detach().clone() for weight in one.bare_model.parameters()]
+    figures = one.step(TrainState())
+    assert figures.gradient_norm > 0.1, "before clipping"
+    moved = [
+        (weight.detach() - old).pow(2).sum()
+        for weight, old in zip(one.bare_model.parameters(), before, strict=True)
+    ]
+    assert float(torch.stack(moved).sum().sqrt()) == pytest.approx(0.5 * 0.01, rel=1e-3)
+
+
 def test_fixed_number_of_steps_for_a_baseline(tmp_path: Path) -> None:
     recipe = tiny_recipe(tmp_path, schedule={"removal": "all"})
     result = trainer(recipe, tmp_path, num_steps=7).run()
