@@ -93,7 +93,7 @@ def test_a_run_to_take_stages_from_has_to_be_there(tmp_path: Path) -> None:
         said(recipe)
 
 
-def test_the_numbers_of_quickstart() -> None:
+def test_the_numbers_of_quickstart_are_told() -> None:
     recipe = load_recipe(RECIPES / "quickstart.yaml")
     assert recipe.teacher is not None
     assert recipe.teacher.train is not None
@@ -266,7 +266,7 @@ def test_a_folder_is_asked_in_its_own_style_and_its_adapters_are_counted(tmp_pat
         said(asking(tmp_path, **{**options, "teacher": teacher}))
 
 
-def test_distilling_alone(tmp_path: Path) -> None:
+def test_distilling_alone_is_counted_without_internalizing(tmp_path: Path) -> None:
     text = said(asking(tmp_path, data=ARITHMETIC, internalize=False))
     assert "models: teacher (worked solutions), distilled\n" in text
     assert "[distil] steps: at most 5" in text

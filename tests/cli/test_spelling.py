@@ -57,7 +57,9 @@ def test_what_is_no_flag_of_the_verb_is_told_as_a_key(verb: str) -> None:
         ("launch slurm", "launch slurm", "gpus_per_node", "--gpus_per_node 1"),
     ],
 )  # fmt: skip
-def test_flags_and_keys(verb: str, typed: str, name: str, expected: str) -> None:
+def test_a_setting_is_spelled_as_its_user_typed_it(
+    verb: str, typed: str, name: str, expected: str
+) -> None:
     assert told(verb, typed, name, 1) == expected
 
 

@@ -39,12 +39,12 @@ def python(code: str, *words: object) -> str:
     ["unspoken", "unspoken.recipe", "unspoken.recipe.shipped", "unspoken.report",
      "unspoken.launch.slurm", "unspoken.cli.verbs"],
 )  # fmt: skip
-def test_modules_are_imported(module: str) -> None:
+def test_a_module_is_imported_without_torch(module: str) -> None:
     python(f"{GUARD}\nimport {module}")
 
 
 @pytest.mark.integration
-def test_help_and_recipes() -> None:
+def test_help_and_recipes_are_shown_without_torch() -> None:
     assert "unspoken run quickstart" in python(VERB, "--help")
     for verb in ("run", "distil", "internalize", "generate", "evaluate", "score", "report"):
         assert f"unspoken {verb}" in python(VERB, verb, "--help")
@@ -53,7 +53,7 @@ def test_help_and_recipes() -> None:
 
 
 @pytest.mark.integration
-def test_score_and_compare(tmp_path: Path) -> None:
+def test_score_and_compare_need_no_torch(tmp_path: Path) -> None:
     answers = tmp_path / "answers.jsonl"
     records = [{"question": f"{n} + 1", "generated": f"A: {n}", "gold": "2"} for n in (2, 3)]
     answers.write_text("".join(json.dumps(record) + "\n" for record in records))

@@ -60,7 +60,7 @@ def test_what_comes_with_unspoken_reads_as_before_but_for_numbers(path: Path) ->
         ("[&one {a: 1}, {<<: *one, a: 2}]", [{"a": 1}, {"a": 2}]),
     ],
 )  # fmt: skip
-def test_plain_values(text: str, value: object) -> None:
+def test_plain_values_are_read_as_they_are(text: str, value: object) -> None:
     found = read_yaml(text, "here")[0]
     assert (found, type(found)) == (value, type(value))
 

@@ -17,7 +17,7 @@ from unspoken.launch.slurm.options import time_s
     [("90", 5_400), ("90:30", 5_430), ("08:00:00", 28_800), ("1-12", 129_600),
      ("1-12:30", 131_400), ("1-00:00:05", 86_405)],
 )  # fmt: skip
-def test_time_limits(text: str, seconds: int) -> None:
+def test_a_time_limit_is_read_as_slurm_reads_it(text: str, seconds: int) -> None:
     assert time_s(text) == seconds
 
 

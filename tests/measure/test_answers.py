@@ -120,7 +120,7 @@ EXTRACTION = [
 
 
 @pytest.mark.parametrize(("text", "expected"), EXTRACTION)
-def test_extract_answer(text, expected):
+def test_the_answer_is_found_in_a_text(text, expected):
     assert extract_answer(text) == expected
 
 
@@ -169,7 +169,7 @@ SPLITS = [
 
 
 @pytest.mark.parametrize(("text", "expected"), SPLITS)
-def test_split_answer(text, expected):
+def test_a_text_is_split_where_its_answer_begins(text, expected):
     assert split_answer(text) == expected
 
 
@@ -486,13 +486,13 @@ UNEQUAL = [
 
 
 @pytest.mark.parametrize(("predicted", "gold"), EQUAL)
-def test_equal(predicted, gold):
+def test_answers_of_equal_value_are_equal_both_ways(predicted, gold):
     assert answers_equal(predicted, gold) is True
     assert answers_equal(gold, predicted) is True
 
 
 @pytest.mark.parametrize(("predicted", "gold"), UNEQUAL)
-def test_unequal(predicted, gold):
+def test_answers_of_other_value_are_unequal_both_ways(predicted, gold):
     assert answers_equal(predicted, gold) is False
     assert answers_equal(gold, predicted) is False
 
@@ -732,7 +732,7 @@ DIGITS = [
 
 
 @pytest.mark.parametrize(("predicted", "gold", "expected"), DIGITS)
-def test_digit_accuracy(predicted, gold, expected):
+def test_digits_are_compared_place_by_place(predicted, gold, expected):
     assert digit_accuracy(predicted, gold) == expected
 
 

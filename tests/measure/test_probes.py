@@ -57,7 +57,9 @@ def test_targets_are_the_digits_of_a_thoughts_numbers(
         ("yes", "no", None),
     ],
 )
-def test_right_places(predicted: str, gold: str, places: dict[int | str, bool] | None) -> None:
+def test_the_places_of_right_digits_are_told(
+    predicted: str, gold: str, places: dict[int | str, bool] | None
+) -> None:
     found = right_places(predicted, gold)
     assert found == places
     share = digit_accuracy(predicted, gold)

@@ -74,7 +74,7 @@ def test_percentile_leaves_its_values_alone_and_refuses_nonsense():
     ("only_first", "only_second", "expected"),
     [(0, 0, 1.0), (1, 5, 0.21875), (0, 10, 0.001953125), (4, 4, 1.0), (2, 10, 0.03857421875)],
 )
-def test_mcnemar(only_first, only_second, expected):
+def test_mcnemar_has_known_values_whoever_is_first(only_first, only_second, expected):
     assert mcnemar_exact(only_first, only_second) == expected
     assert mcnemar_exact(only_second, only_first) == expected
 
@@ -98,7 +98,7 @@ def test_pass_at_k_refuses_nonsense():
             pass_at_k(*arguments)
 
 
-def test_majority():
+def test_the_majority_wins_in_its_first_spelling():
     assert majority(["7", "$36.00", "36", "36 dollars"], answers_equal) == "$36.00"
     assert majority(["a", "b"], lambda first, second: first == second) == "a"
     assert majority(["a", "b", "b"], lambda first, second: first == second) == "b"

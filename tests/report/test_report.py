@@ -154,7 +154,7 @@ def test_finding_says_what_is_bad(tmp_path):
     assert "That is worse than the same model trained without" in lead(folder)
 
 
-def test_without_baselines(tmp_path):
+def test_a_run_without_baselines_has_a_report(tmp_path):
     folder = make_run(tmp_path, explicit="off", no_cot=False)
     make_variant(folder / "internalized", "internalized", 36)
     write_report(folder)
@@ -252,7 +252,7 @@ def test_without_questions_nothing_will_be_measured(tmp_path, without_plots):
     assert "The no CoT model is trained but not measured yet." in read_page(folder).text
 
 
-def test_half_finished_run(tmp_path):
+def test_a_half_finished_run_says_how_far_it_came(tmp_path):
     folder = make_run(tmp_path)
     write(folder / "internalized" / "stage.json", {"status": "running", "settings": {}})
     write_lines(folder / "internalized" / "metrics.jsonl", metrics(REMOVED["internalized"], 50))
@@ -291,7 +291,7 @@ def test_a_recipe_that_this_version_does_not_know_shows_all_that_is_there(full, 
     assert "cannot use recipe.yaml (recipe.yaml: schedule.speed_of_old: unknown key" in why
 
 
-def test_two_phases(tmp_path):
+def test_each_of_two_phases_has_its_figures(tmp_path):
     folder = make_run(tmp_path, phases=("easy", "hard <1>"), no_cot=False, explicit="off")
     for key, num_correct in (("1-easy", 40), ("2-hard <1>", 30)):
         make_variant(folder / "internalized" / key, "internalized", num_correct)
@@ -333,7 +333,7 @@ def test_long_texts_fold_away(full, without_plots):
     assert "<details><summary>word word" in source
 
 
-def test_without_gold_answers(tmp_path, capsys):
+def test_without_gold_answers_no_accuracy_is_told(tmp_path, capsys):
     folder = make_run(tmp_path, explicit="off", no_cot=False)
     make_variant(folder / "internalized", "internalized", 0, graded=False)
     records = [

@@ -281,7 +281,7 @@ def test_a_diagnosis_calls_the_explicit_student_by_the_name_that_the_page_has(fu
     assert "explicit student" in capsys.readouterr().out
 
 
-def test_break_even_in_time(full):
+def test_break_even_is_counted_in_time(full):
     one = paid(full)["internalized", "time"]
     # (300 + 1.5 + 100 + 200) s / (1/100 - 1/1100) s
     assert one.num_questions == 66_165
@@ -349,7 +349,7 @@ def test_break_even_takes_the_time_of_generating_where_the_teacher_was_not_asked
     assert "300 s / 100 traces" in one.notes[0]
 
 
-def test_break_even_in_money(full, without_plots):
+def test_break_even_is_counted_in_money(full, without_plots):
     write_traces(full, cost=2.0)
     one = paid(full)["internalized", "money"]
     assert one.outcome == "unknown"
@@ -492,7 +492,7 @@ def test_no_table_scrolls_sideways(full, without_plots, monkeypatch, browser, wi
     page.close()
 
 
-def test_accuracy_by_category(full, without_plots):
+def test_accuracy_is_told_by_category(full, without_plots):
     share = {"num_graded": 10, "num_correct": 9, "accuracy": 0.9, "interval": [0.6, 0.98]}
     write_measured(full, "internalized", categories={"ages & <i>": share, "prices": share})
     write_measured(full, "teacher", categories={"prices": {**share, "num_correct": 10}})
@@ -519,7 +519,7 @@ def test_several_samples_are_not_paired(full):
     assert phase.compare("internalized", "no_cot") is None
 
 
-def test_only_traces(tmp_path, without_plots):
+def test_a_run_that_has_only_traces_so_far_has_a_report(tmp_path, without_plots):
     folder = make_teacher_run(tmp_path)
     write(folder / "traces" / "stage.json", {"status": "running", "settings": {}, "seconds": 9.0})
     write(folder / "traces" / "traces.jsonl", '{"question": "1"}\n{"question": "2"}\n{"ques')
@@ -542,7 +542,7 @@ def test_only_traces(tmp_path, without_plots):
     assert "so far" in row
 
 
-def test_only_distilled(tmp_path):
+def test_a_run_that_has_only_distilled_so_far_has_a_report(tmp_path):
     folder = make_teacher_run(tmp_path)
     write_traces(folder)
     write_vetted(folder)
@@ -561,7 +561,7 @@ def test_only_distilled(tmp_path):
     assert sorted(path.name for path in (folder / "plots").iterdir())[0] == "accuracy.png"
 
 
-def test_distilling_without_internalizing(tmp_path, without_plots):
+def test_distilling_alone_has_a_report(tmp_path, without_plots):
     folder = make_teacher_run(tmp_path, internalize=False, teacher=None, baselines={})
     write_model(folder, "distilled")
     write_report(folder)

@@ -145,7 +145,9 @@ def test_a_server_that_dies_twice_ends_it_and_loses_nothing(tmp_path: Path) -> N
         (["--silent", "--child", "--deaf"], "has not answered within 2 s"),
     ],
 )
-def test_a_server_that_never_gets_ready(tmp_path: Path, options: list[str], said: str) -> None:
+def test_a_server_that_never_gets_ready_is_an_error_and_gone(
+    tmp_path: Path, options: list[str], said: str
+) -> None:
     timeout_s = 2.0 if "--silent" in options else 60.0
     with asking(tmp_path, *options, timeout_s=timeout_s, settle_s=0.5) as ask:
         with pytest.raises(EngineError, match=said) as caught:
@@ -155,7 +157,7 @@ def test_a_server_that_never_gets_ready(tmp_path: Path, options: list[str], said
 
 
 @pytest.mark.integration
-def test_a_program_that_is_not_there(tmp_path: Path) -> None:
+def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:
     engine = ServedEngine(
         "no-such-program --port {port}", "large", tmp_path / "server.log",
         lambda url: connect(EngineOptions(base_url=url, model="large")),

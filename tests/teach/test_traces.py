@@ -117,6 +117,16 @@ def test_a_torn_last_line_is_removed_reported_and_written_again(
         generate_traces(FakeEngine(), QUESTIONS, output)
 
 
+def test_a_trace_that_stands_twice_is_kept_once(tmp_path: Path) -> None:
+    output = tmp_path / "traces.jsonl"
+    generate_traces(FakeEngine(), QUESTIONS, output)
+    whole = output.read_bytes()
+    first, *rest = whole.splitlines(keepends=True)
+    output.write_bytes(b"".join([first, first, *rest]))
+    assert generate_traces(FakeEngine(), QUESTIONS, output).num_written == 0
+    assert output.read_bytes() == whole
+
+
 def test_what_a_kill_left_of_a_sort_is_removed(tmp_path: Path) -> None:
     output = tmp_path / "traces[1].jsonl"
     left, other = tmp_path / ".traces[1].jsonl.7.tmp", tmp_path / ".traces1.jsonl.7.tmp"

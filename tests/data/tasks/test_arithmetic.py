@@ -194,7 +194,7 @@ def test_another_question_is_refused():
             solve_question(question)
 
 
-def test_solutions_of_known_questions():
+def test_known_questions_have_their_solutions():
     assert write_cot(solve_question("Calculate 15% of 240.")) == (
         "Step 1: 15% of 240 is 15 × 240 ÷ 100\n"
         "Step 2: 15 × 240 = 15 × 200 + 15 × 40 = 3000 + 600 = 3600\n"

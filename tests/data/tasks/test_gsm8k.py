@@ -25,7 +25,7 @@ def needs(folder):
     return folder
 
 
-def test_the_two_styles():
+def test_a_solution_is_written_in_either_style():
     assert parse(RAW) == Example(RAW["question"], "<<48/2=24>> <<48+24=72>>", "1072")
     assert parse(RAW, "sentences").thought == (
         "Natalia sold 48/2 = 24 clips in May.\nNatalia sold 48+24 = 1,072 clips altogether."
@@ -47,7 +47,7 @@ def test_the_two_styles():
         ("It is one.\n\nSo one.", "It is one.\nSo one.", "sentences"),
     ],
 )
-def test_solutions_without_marks(solution, thought, source):
+def test_equations_are_found_without_marks(solution, thought, source):
     assert equations(solution) == (thought, source)
 
 
@@ -131,7 +131,7 @@ def test_a_repeated_question_is_an_error(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_no_validation_split(tmp_path):
+def test_a_validation_split_may_be_left_out(tmp_path):
     content = write_gsm8k(tmp_path / "out", write_raw(tmp_path / "raw"), num_valid=0)
     assert (content["counts"]["train"], content["counts"]["valid"]) == (30, 0)
 
