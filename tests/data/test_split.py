@@ -30,6 +30,7 @@ def tickets(number: int = 100) -> list[dict[str, str]]:
         ({"test": 0, "valid": 1}, {"train": 99, "valid": 1}),
         ({}, {"train": 100}),
         ({"test": 0.001}, {"train": 99, "test": 1}),
+        ({"test": 0.07}, {"train": 93, "test": 7}),  # 0.07 * 100 is a little more than 7
         ({"test": 99}, {"train": 1, "test": 99}),
     ],
 )
@@ -56,6 +57,8 @@ def test_a_field_has_the_same_share_in_every_file() -> None:
         assert shares["billing"] == shares["other"] == 0.2 * len(part)
     three = split_records(tickets(7), {"test": 3}, by="answer")["test"]
     assert len(three) == 3
+    # 3 of 7: of four logins 1.7, of two billings 0.9, of one other 0.4
+    assert Counter(record["answer"] for record in three) == {"login": 2, "billing": 1}
 
 
 def test_a_question_that_is_repeated_or_written_otherwise_stays_on_one_side() -> None:

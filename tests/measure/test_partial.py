@@ -61,6 +61,22 @@ def test_one_of_other_settings_is_begun_anew(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_damage_between_two_batches_is_told_and_the_file_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / ".out.partial"
+    whole = _written(path)
+    header, first, second, third = path.read_bytes().splitlines(keepends=True)
+    damaged = header + first + second.replace(b"text 2", b"text X") + third
+    path.write_bytes(damaged)
+    with PartialPredictions(path, FINGERPRINT) as partial:
+        assert partial.predictions == {0: whole[0], 1: whole[1]}
+    assert "damaged after 2 predictions" in caplog.text
+    (kept,) = set(tmp_path.iterdir()) - {path}
+    assert kept.read_bytes() == damaged
+    assert path.read_bytes() == header + first
+
+
 @pytest.mark.parametrize("seed", range(200))
 def test_an_altered_one_is_never_read_as_if_it_were_whole(
     tmp_path: Path, seed: int, caplog: pytest.LogCaptureFixture

@@ -44,6 +44,16 @@ def test_what_came_in_its_place_may_be_set_aside_in_the_same_run(
     assert kept == ["second", "first"]
 
 
+def test_what_is_to_be_replaced_is_looked_at_before_what_is_kept(tmp_path: Path) -> None:
+    run, stage = tmp_path / "run", tmp_path / "run" / "data"
+    for replace, text in ((True, "replaced"), (False, "kept")):
+        stage.mkdir(parents=True)
+        (stage / "stage.json").write_text(text)
+        OldFolder(run, replace=replace).take(stage)
+    places = OldFolder(run, replace=False).places(stage)
+    assert [(place / "stage.json").read_text() for place in places] == ["replaced", "kept"]
+
+
 def test_of_a_link_that_is_replaced_the_link_goes(tmp_path: Path) -> None:
     stage, large = linked_stage(tmp_path)
     old = OldFolder(tmp_path / "run", replace=True)

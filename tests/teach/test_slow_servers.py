@@ -15,7 +15,7 @@ from helpers.servers import QUESTIONS, FakeServer, openai_engine, raw_server
 from unspoken.cli.traces import summary_lines
 from unspoken.measure.sampling import Sampling
 from unspoken.teach.engines import EngineError, Prompt, Request, Usage
-from unspoken.teach.engines.budget import Unanswered
+from unspoken.teach.engines.budget import Budget, Unanswered
 from unspoken.teach.engines.exchange import Client, Halt
 from unspoken.teach.traces.write import generate_traces
 
@@ -170,12 +170,26 @@ def test_a_server_is_asked_again_when_it_wants_to_be(
 
 
 def test_a_server_that_wants_to_be_asked_in_hours_ends_the_command(
-    server: FakeServer, tmp_path: Path
+    server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(Halt, "wait", lambda halt, seconds: halt.is_set)
     server.faults = {n: (429, {"Retry-After": "7200"}, "slow down") for n in range(9)}
     with pytest.raises(EngineError, match=r"retry after 7200 s.*run the same command later"):
         generate_traces(openai_engine(server.url), QUESTIONS[:1], tmp_path / "traces.jsonl")
     assert len(server.bodies) == 1
+
+
+def test_what_was_put_aside_for_a_request_that_never_went_is_not_counted(tmp_path: Path) -> None:
+    unanswered = tmp_path / "unanswered.json"
+    most = Usage(10, 5)
+    budget = Budget(None, 1.0, 1.0, Usage(), Unanswered(unanswered))
+    for _ in range(3):
+        assert budget.reserve(most)
+        budget.settle(most, None)
+    assert (budget.reserved, budget.spent) == (0, 0)
+    assert Unanswered(unanswered).before == most, "no more than was at risk at one time"
+    budget.close()
+    assert not unanswered.exists()
 
 
 def test_many_requests_that_fail_warn_once(
