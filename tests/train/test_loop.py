@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,7 +14,10 @@ from helpers.recipes import tiny_recipe
 from helpers.training import NO_DROPOUT, events, losses, run, same, trainer, weights
 from unspoken.common.errors import TrainingError
 from unspoken.common.interrupt import EXIT_INTERRUPTED
-from unspoken.train.checkpoint import TrainState
+from unspoken.data.example import Example
+from unspoken.models.template import Template
+from unspoken.train.checkpoint import TrainState, model_card
+from unspoken.train.encode import encode_examples
 
 
 def test_same_seed_same_weights_and_another_seed_others(tmp_path: Path) -> None:
@@ -115,6 +119,32 @@ def test_a_step_is_no_longer_than_the_norm_to_which_gradients_are_clipped(
         for weight, old in zip(one.bare_model.parameters(), before, strict=True)
     ]
     assert float(torch.stack(moved).sum().sqrt()) == pytest.approx(0.5 * 0.01, rel=1e-3)
+
+
+def test_a_card_has_room_for_the_longest_thought_that_is_left_and_the_longest_answer(
+    tokenizer: Any,
+) -> None:
+    some = [Example("1", "1 + 1", "2"), Example("2", "1", "100000")]
+    dataset = encode_examples(some, tokenizer, Template("compact"))
+    thought, answer = int(dataset.thought_lengths.max()), int(dataset.answer_lengths.max())
+    assert answer > dataset.answer_lengths.min()
+    for removed, kept in ((0, thought), (2, thought - 2), (99, 0)):
+        card = model_card(dataset, tokenizer, Template("compact"), removed, step=3)
+        assert card.max_new_tokens == kept + answer + 8
+        assert card.removed == (None if removed == 99 else removed)
+
+
+def test_by_steps_the_longest_thought_that_is_left_tells_how_many_tokens_are_gone(
+    tmp_path: Path,
+) -> None:
+    sizes = {"digits": [[2, 2], [2, 3]]}  # two steps, and three
+    one = trainer(tiny_recipe(tmp_path, data=sizes, schedule={"unit": "step"}), tmp_path)
+    everyone = np.arange(len(one.train))
+    assert one.train.thought_lengths.min() < one.train.longest_thought
+    for steps in (0, 1, 2):
+        gone = one.train.tokens_removed(everyone, np.full(len(everyone), steps), unit="step")
+        left = max(one.train.thought_lengths - gone)
+        assert one.checkpoints.tokens_gone(steps) == one.train.longest_thought - left
 
 
 def test_fixed_number_of_steps_for_a_baseline(tmp_path: Path) -> None:
