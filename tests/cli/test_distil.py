@@ -59,7 +59,6 @@ def test_the_seeds_command_leaves_an_adapter(
     assert f"student: {out}" in told
     # before anything is trained
     assert told.index("nothing to measure with: no test") < told.index("distil: running")
-    assert "(data.test names a file; as a flag --test)" in told
     assert is_adapter(str(out))
     config = json.loads((out / "adapter_config.json").read_text())
     assert (config["r"], config["lora_alpha"], config["lora_dropout"]) == (4, 8, 0.05)

@@ -241,7 +241,7 @@ def test_without_questions_nothing_will_be_measured(tmp_path, without_plots):
     write(folder / "data" / "stage.json", {"status": "done", "files": {"train": "train.jsonl"}})
     write_report(folder)
     text = read_page(folder).text
-    nothing = "is trained; there are no questions to measure it with (data.test; as a flag --test)."
+    nothing = "is trained; no test and no validation questions were given to measure it with."
     assert lead(folder) == f"There is no result: the internalized model {nothing}"
     assert f"The no CoT model {nothing}" in text
     assert "measured yet" not in text

@@ -657,7 +657,7 @@ def test_without_questions_the_teacher_is_not_waited_for(tmp_path):
     write(folder / "distilled" / "stage.json", stage(0))
     write(folder / "data" / "stage.json", {"status": "done", "files": {"train": "train.jsonl"}})
     run = read_run(folder)
-    nothing = "there are no questions to measure it with (data.test; as a flag --test)."
+    nothing = "no test and no validation questions were given to measure it with."
     assert f"The teacher is not measured; {nothing}" in run.missing
     assert f"The explicit student is trained; {nothing}" in run.missing
     assert lead(folder) == f"There is no result: the explicit student is trained; {nothing}"

@@ -92,10 +92,7 @@ def _run_stages(run: RunFolder, recipe: Recipe, command: str, started: str, prog
     if process.is_main_process and run.did_something:
         _write_environment(recipe, splits, command, started)
     if all(each.measured is None for each in splits):
-        run.say(
-            "nothing to measure with: no test and no validation questions (data.test names a file; "
-            "as a flag --test)"
-        )
+        run.say("nothing to measure with: no test and no validation questions were given")
     if planned.teaching is not None:
         splits = [_teach(run, recipe, planned.teaching, splits[0], progress=progress)]
     train_students(run, planned, splits, progress=progress)

@@ -347,7 +347,7 @@ class RunResult:
         return self.phases[0].staged
 
 
-#: What there is to say of a model when the run has no questions at all; a page's reader may have
-#: given a recipe or flags.
-NO_QUESTIONS = "there are no questions to measure it with (data.test; as a flag --test)"
+#: What there is to say of a model when the run has no questions at all. A page's reader may have
+#: given a recipe or flags, so neither is named.
+NO_QUESTIONS = "no test and no validation questions were given to measure it with"
 TRAINED_ONLY = f"is trained; {NO_QUESTIONS}"
