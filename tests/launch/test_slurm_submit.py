@@ -153,6 +153,25 @@ def test_a_job_is_forgotten_only_where_slurm_says_so(
 
 
 @pytest.mark.integration
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_launch_from_within_a_job_takes_nothing_of_that_job_along(
+    tmp_path: Path, launch: SlurmLaunch, monkeypatch: pytest.MonkeyPatch, inside: bool
+) -> None:
+    of_the_job = {"SLURM_CPU_BIND": "mask", "SLURM_MEM_PER_CPU": "150", "PMIX_RANK": "0"}
+    of_all = {"SLURM_CONF": "/etc/slurm.conf", "SBATCH_ACCOUNT": "abc123", "OWN": "1"}
+    for name, value in (of_the_job | of_all).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    if inside:
+        monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("IN_SBATCH", "env > seen")
+    submit(launch, tmp_path / "recipe.yaml")
+    seen = {line.partition("=")[0] for line in (tmp_path / "seen").read_text().splitlines()}
+    assert seen >= set(of_all)
+    assert seen.isdisjoint([*of_the_job, "SLURM_JOB_ID"]) == inside
+
+
+@pytest.mark.integration
 def test_jobs_are_cancelled_when_one_behind_them_is_refused(
     tmp_path: Path, launch: SlurmLaunch, monkeypatch: pytest.MonkeyPatch
 ) -> None:

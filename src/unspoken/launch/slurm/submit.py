@@ -9,6 +9,7 @@ runs/NAME/slurm/1/      of the first time that the run was launched
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -26,6 +27,9 @@ from unspoken.recipe.layout import RECIPE_FILE, require_run_folder
 from unspoken.recipe.records import JobsRecord, SubmittedJob
 
 JOBS_FILE = "jobs.json"
+#: What a job's shell has of that job alone, and what of it is as true for every other one.
+_OF_A_JOB = ("SLURM_", "SLURMD_", "SRUN_", "PMI_", "PMIX_")
+_OF_THE_CLUSTER = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT")
 
 
 class SlurmError(UnspokenError):
@@ -201,6 +205,7 @@ def _sbatch(script: Path, before: str | None) -> str:
         capture_output=True,
         text=True,
         check=False,
+        env=_own_environment(),
         start_new_session=True,  # a Ctrl-C in the terminal is not for it
     )
     if done.returncode != 0:
@@ -210,6 +215,20 @@ def _sbatch(script: Path, before: str | None) -> str:
             f"options, or add what is missing with {setting('extra')}"
         )
     return done.stdout.strip().splitlines()[-1].partition(";")[0]
+
+
+def _own_environment() -> dict[str, str]:
+    """This shell's variables, without those of the job that it is in, where it is in one.
+
+    sbatch takes them along, and srun obeys them in the new job: the cores that the first one's task
+    is bound to, its memory, its distribution.
+    """
+    inside = "SLURM_JOB_ID" in os.environ
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not (inside and name.startswith(_OF_A_JOB)) or name in _OF_THE_CLUSTER
+    }
 
 
 def _ask(*command: str) -> subprocess.CompletedProcess[str]:
