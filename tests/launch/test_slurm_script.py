@@ -136,3 +136,28 @@ def test_a_failing_setup_line_ends_the_job_before_anything_runs(
     assert done.returncode == 1
     assert f"failed: this line of setup: {line}" in done.stdout
     assert not (tmp_path / "calls").exists()
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("status", [0, 3])
+def test_a_line_of_setup_that_exits_fails_the_job(tmp_path: Path, fakes: Path, status: int) -> None:
+    (text,) = scripts(tmp_path, setup=(f"exit {status}",)).values()
+    done = run_script(fakes, text)
+    assert done.returncode == 1  # else the job behind it would start
+    told = f"failed: a line of setup ended the job with exit status {status}; see "
+    assert told in last_event(tmp_path)
+    assert not (tmp_path / "calls").exists()
+
+
+@pytest.mark.integration
+def test_what_setup_sets_in_the_shell_changes_nothing_of_the_job(
+    tmp_path: Path, fakes: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    setup = ("set -euo pipefail", f"cd {elsewhere}", "trap 'echo tidied' EXIT")
+    (text,) = scripts(tmp_path, setup=setup).values()
+    done = run_script(fakes, text, SRUN="75")
+    assert done.returncode == 75
+    assert "requeue 7" in (tmp_path / "calls").read_text()  # in the folder of the launch
+    assert done.stdout.endswith("tidied\n")
