@@ -38,6 +38,12 @@ def test_a_time_limit_is_read_as_slurm_reads_it(text: str, seconds: int) -> None
         ({"container": Path("nowhere.sif")}, "container: found nowhere.sif; needed: the file"),
         ({"venv": Path("nowhere")}, "venv: found nowhere; needed: a virtual environment"),
         ({"extra": ("constraint=a100",)}, "extra: found 'constraint=a100'"),
+        ({"extra": ("--comment=two words",)}, "extra: found '--comment=two words'; needed: an"),
+        ({"extra": ("--comment='two words",)}, 'extra: found "--comment=\'two words"; needed: an'),
+        ({"extra": ("--hold", "-t 5")}, "extra: found '-t 5', by which"),
+        ({"extra": ("-N2",)}, "by which the jobs' scripts are written; needed: nodes; give that"),
+        ({"extra": ("--hold --array=1-4",)}, "are written; needed: array; give that"),
+        ({"extra": ("--signal=B:USR1@60",)}, "are written; needed: save_s; give that"),
         ({"partition": "a b"}, "partition: found 'a b'"),
         ({"account": "it's"}, "account: found"),
         ({"gpu_type": 'a"100'}, "gpu_type: found"),
@@ -65,3 +71,22 @@ def test_what_cannot_be_submitted_is_refused(
     with pytest.raises(RecipeError) as caught:
         scripts(tmp_path, **options)
     assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--comment='two words'",
+        '--comment="two words"',
+        "--constraint a100",
+        "-x node1",
+        "-c8 --exclusive",
+        "--exclusive # alone",
+        "--nodelist=gpu[1-4]",
+        "--tmp=10G",
+        "--dependency=afterok:12",
+    ],
+)
+def test_what_sbatch_reads_and_no_flag_has_is_handed_on(tmp_path: Path, option: str) -> None:
+    (text,) = scripts(tmp_path, extra=(option,)).values()
+    assert f"#SBATCH {option}" in text.splitlines()

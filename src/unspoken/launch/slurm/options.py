@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 from pydantic import AfterValidator, Field, model_validator
 
-from unspoken.common.errors import SettingError, setting
+from unspoken.common.errors import SettingError, setting, shorten
 from unspoken.common.settings import Natural, Positive, checked
 from unspoken.launch.patterns import matching
 
@@ -24,6 +25,13 @@ _TIME_FORMS = {
     r"(\d+)-(\d+):(\d+):(\d+)": ("days", "hours", "minutes", "seconds"),
 }
 _MEMORY = r"(\d+)([KMGTkmgt]?)[Bb]?"
+#: Options of sbatch by which the scripts are written, and what says the same here.
+_OF_OWN_FLAGS = {
+    "-a": "array", "--array": "array",
+    "-N": "nodes", "--nodes": "nodes",
+    "-t": "time", "--time": "time",
+    "--signal": "save_s",
+}  # fmt: skip
 _ARRAY = r"(0*[1-9]\d*)(?:%(0*[1-9]\d*))?"
 
 
@@ -68,6 +76,20 @@ def _require_environment(path: Path) -> Path:
     return path
 
 
+def _require_words(option: str) -> str:
+    """As sbatch reads a line of a script: at blanks that no quotation marks enclose, it ends."""
+    needed = (
+        "an option as a script has it, such as '--constraint=a100' or '--comment=\"two words\"'"
+    )
+    try:
+        first, *rest = shlex.split(option)
+    except ValueError:
+        raise ValueError(needed) from None
+    if "=" in first and rest and not rest[0].startswith(("-", "#")):
+        raise ValueError(needed)
+    return option
+
+
 _Time = Annotated[str, AfterValidator(_require_time)]
 _Word = Annotated[
     str,
@@ -81,7 +103,11 @@ _Array = Annotated[
 ]
 _Memory = Annotated[str, matching(_MEMORY, "a whole number with K, M, G or T, such as 200G")]
 _Line = Annotated[str, matching(r"[^\n]*", "one line, such as 'module load cuda'")]
-_Option = Annotated[str, matching(r"-[^\n]*", "one line, such as '--constraint=a100'")]
+_Option = Annotated[
+    str,
+    matching(r"-[^\n]*", "one line, such as '--constraint=a100'"),
+    AfterValidator(_require_words),
+]
 _Options = Annotated[tuple[_Option, ...], Parameter(allow_leading_hyphen=True)]
 _OneOrMore = Annotated[Positive, Field(le=1_000_000)]
 _NoneOrMore = Annotated[Natural, Field(le=1_000_000)]
@@ -185,6 +211,22 @@ class SlurmOptions:
                 needed="where unspoken is installed, the image or the environment",
                 remedy="leave one out",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _leave_to_flags(self) -> SlurmOptions:
+        """Refuses options of sbatch that would take the jobs away from how the scripts use them."""
+        for option in self.extra:
+            for word in shlex.split(option):
+                name = word.partition("=")[0] if word.startswith("--") else word[:2]
+                own = _OF_OWN_FLAGS.get(name)
+                if own is not None:
+                    raise SettingError(
+                        "extra",
+                        found=f"{shorten(option)}, by which the jobs' scripts are written",
+                        needed=setting(own),
+                        remedy="give that instead",
+                    )
         return self
 
     def require_time(self) -> None:
