@@ -125,7 +125,10 @@ def test_accelerates_configuration_reaches_the_processes(tmp_path: Path) -> None
 
 
 @pytest.mark.integration
-def test_a_script_has_its_container_environment_and_setup(tmp_path: Path) -> None:
+def test_a_script_has_its_container_environment_and_setup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("UNSPOKEN_CACHE", raising=False)  # the tests' own, which would be bound, too
     image = tmp_path / "unspoken image.sif"
     image.touch()
     output = tmp_path.parent / "scratch" / "run"  # a run folder outside of the project

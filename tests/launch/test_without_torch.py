@@ -62,7 +62,7 @@ def test_every_module_of_the_slurm_launcher_is_imported_without_torch(tmp_path: 
     done = python(tmp_path, EVERY_MODULE)
     assert done.returncode == 0, done.stderr
     names = [name.rpartition(".")[2] for name in done.stdout.split()]
-    assert names == ["options", "render", "submit"]
+    assert names == ["binds", "options", "render", "submit"]
 
 
 @pytest.mark.integration

@@ -24,6 +24,7 @@ from unspoken.common.errors import RecipeError, SettingError, setting, shorten
 from unspoken.common.interrupt import EXIT_INTERRUPTED
 from unspoken.common.version import __version__
 from unspoken.launch.accelerate_environment import environment
+from unspoken.launch.slurm.binds import bound_folders
 from unspoken.launch.slurm.options import SlurmOptions
 from unspoken.recipe import Recipe
 from unspoken.recipe.layout import RECIPE_FILE
@@ -73,11 +74,14 @@ class SlurmLaunch:
         """The run folder, absolute."""
         return self.directory / self.recipe.folder
 
-    @property
+    @functools.cached_property
     def folders(self) -> list[Path]:
-        """Those that the jobs read or write, absolute: a container has to be given them."""
+        """Those that the jobs read or write, absolute; with a container all that it is given."""
         source = self.recipe.from_run
-        return [self.directory, self.run, *([self.directory / source] if source else [])]
+        own = [self.directory, self.run, *([self.directory / source] if source else [])]
+        if self.options.container is None:
+            return own
+        return bound_folders(self.recipe, self.directory, own)
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,7 @@ def _check_paths(launch: SlurmLaunch) -> None:
         if found:
             raise RecipeError(
                 f"{str(path)!r}: found {found[0]!r} in the name; needed: a folder whose name "
-                "sbatch and apptainer can read; choose another with "
+                "sbatch and apptainer can read; rename it, choose another run folder with "
                 f"{setting('output', 'FOLDER')}, or launch from another"
             )
 
