@@ -39,8 +39,8 @@ def test_a_recipe_that_would_fail_is_not_submitted(
     assert "error: data.digits: found sizes of which 8,100 problems" in capsys.readouterr().err
 
 
-def launch_dry(recipe: Path, *flags: str) -> None:
-    main(["launch", "slurm", str(recipe), "--time", "10", "--dry_run", *flags])
+def launch_dry(recipe: Path, *flags: str, time: str = "10") -> None:
+    main(["launch", "slurm", str(recipe), "--time", time, "--dry_run", *flags])
 
 
 @pytest.mark.parametrize(
@@ -110,6 +110,12 @@ def test_what_the_jobs_may_lack_is_noted_and_nothing_else(
         assert "note:" not in capsys.readouterr().err
     launch_dry(recipe, "--gpus_per_node=2")
     assert "note: --cpus_per_task is missing" in capsys.readouterr().err
+    launch_dry(recipe, f"--config_file={CONFIGS / 'fsdp2.yaml'}", time="08:30")
+    told = capsys.readouterr().err
+    assert (
+        "note: --time 08:30 is 8 minutes and 30 seconds to SLURM; hours would be 08:30:00" in told
+    )
+    assert "fsdp2.yaml does nothing for one process" in told
     launch_dry(written_recipe(tmp_path, data={"task": "gsm8k"}))
     told = capsys.readouterr().err
     assert "note: data: GSM8K from the hub" in told

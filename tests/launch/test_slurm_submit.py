@@ -16,7 +16,13 @@ from helpers.slurm import fakes  # noqa: F401
 from unspoken.common.errors import DataError, OutputExistsError, SettingError
 from unspoken.launch.slurm.options import SlurmOptions
 from unspoken.launch.slurm.render import SlurmLaunch, working_directory
-from unspoken.launch.slurm.submit import SlurmError, launch_folder, status_lines, submit
+from unspoken.launch.slurm.submit import (
+    SlurmError,
+    launch_folder,
+    status_lines,
+    stuck_lines,
+    submit,
+)
 from unspoken.recipe import dump_recipe
 from unspoken.recipe.records import JobsRecord, SubmittedJob
 
@@ -169,6 +175,42 @@ def test_a_launch_from_within_a_job_takes_nothing_of_that_job_along(
     seen = {line.partition("=")[0] for line in (tmp_path / "seen").read_text().splitlines()}
     assert seen >= set(of_all)
     assert seen.isdisjoint([*of_the_job, "SLURM_JOB_ID"]) == inside
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("PartitionTimeLimit", "longer than jobs may run there; launch it with less --time"),
+        ("AssocMaxWallDurationPerJobLimit", "longer than jobs may run there"),
+        ("PartitionConfig", "other time, nodes, cores, memory or GPUs than jobs may have there"),
+        ("QOSMaxGRESPerJob", "other time, nodes, cores, memory or GPUs"),
+        ("PartitionDown", "takes no jobs now; wait, or launch it with another --partition"),
+        ("InvalidAccount", "launch it with another --account or --qos"),
+        ("ReqNodeNotAvail,_UnavailableNodes:gpu1", "nodes are down, or reserved"),
+        ("Resources", None),
+        ("QOSMaxJobsPerUserLimit", None),
+        ("JobHeldUser", None),
+        ("Dependency", None),
+    ],
+)
+def test_what_keeps_a_job_from_starting_is_told_with_what_to_do(
+    tmp_path: Path,
+    launch: SlurmLaunch,
+    monkeypatch: pytest.MonkeyPatch,
+    reason: str,
+    told: str | None,
+) -> None:
+    jobs = submit(launch, tmp_path / "recipe.yaml")
+    monkeypatch.setenv("IN_SCONTROL", f"echo JobId=1 JobState=PENDING Reason={reason} Partition=a")
+    found = list(stuck_lines(jobs[:1]))
+    status = next(status_lines(launch.recipe))
+    if told is None:
+        assert not found
+        assert status == f"prepare 1: PENDING ({reason})"
+    else:
+        assert found == [f"{status}; scancel 1 removes it"]
+        assert f"prepare 1: PENDING ({reason}: {told}" in status
 
 
 @pytest.mark.integration

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -48,7 +50,13 @@ def slurm(
     """
     from unspoken.common.machine import command_line
     from unspoken.launch.slurm.render import SlurmLaunch, render_scripts, working_directory
-    from unspoken.launch.slurm.submit import launch_folder, status_lines, submit, waiting_for
+    from unspoken.launch.slurm.submit import (
+        launch_folder,
+        status_lines,
+        stuck_lines,
+        submit,
+        waiting_for,
+    )
     from unspoken.recipe import load_to_run
     from unspoken.recipe.shipped import find_config, find_recipe
 
@@ -78,9 +86,13 @@ def slurm(
             print(f"##### {launch.folder / script.name}.sbatch\n##### {line}\n{script.text}")
             before = f"JOB_OF_{script.name}"
         return
-    for name, job in submit(launch, recipe):
+    jobs = submit(launch, recipe)
+    for name, job in jobs:
         print(f"{name}: job {job}, {launch.folder / name}.sbatch")
-    print(f"what happens: tail -F {launch.folder / 'events.log'}; or add --status to this command")
+    for line in stuck_lines(jobs):
+        print(f"note: {line}", file=sys.stderr)
+    events = shlex.quote(str(launch.folder / "events.log"))
+    print(f"what happens: tail -F {events}; or add --status to this command")
 
 
 def _notes(launch: SlurmLaunch, *, dry_run: bool) -> Iterator[str]:
@@ -104,7 +116,20 @@ def _notes(launch: SlurmLaunch, *, dry_run: bool) -> Iterator[str]:
         unknown = [finding.text for finding in findings if finding.kind == "unknown here"]
         for text in dict.fromkeys(unknown):
             yield f"{text}; jobs have no network"
+    yield from _notes_of_options(launch)
+
+
+def _notes_of_options(launch: SlurmLaunch) -> Iterator[str]:
+    """Yields what of the options may not be meant as it stands."""
     options = launch.options
+    if re.fullmatch(r"\d+:\d+", (options.time or "").strip()):
+        minutes, seconds = map(int, str(options.time).split(":"))
+        yield (
+            f"--time {options.time} is {minutes} minutes and {seconds} seconds to SLURM; hours "
+            f"would be {minutes:02}:{seconds:02}:00"
+        )
+    if options.config_file is not None and options.nodes * max(1, options.gpus_per_node) == 1:
+        yield f"--config_file {options.config_file} does nothing for one process"
     asks_for_cpus = any(line.startswith(("-c", "--cpus-per-")) for line in options.extra)
     if options.gpus_per_node and options.cpus_per_task is None and not asks_for_cpus:
         yield "--cpus_per_task is missing, so each job may get one core; give those of a node"

@@ -27,6 +27,21 @@ from unspoken.recipe.layout import RECIPE_FILE, require_run_folder
 from unspoken.recipe.records import JobsRecord, SubmittedJob
 
 JOBS_FILE = "jobs.json"
+#: Reasons for which a job would wait for ever, or for days, and what to do.
+_STUCK = {
+    r"PartitionTimeLimit|(QOS|Assoc)Max\w*Wall\w*": "longer than jobs may run there; launch it "
+    "with less --time (what takes longer goes on in the same job), another --partition or --qos",
+    r"Partition(Config|NodeLimit)|(QOS|Assoc)\w*PerJob\w*|QOSMin\w*|BadConstraints": "other time, "
+    "nodes, cores, memory or GPUs than jobs may have there; launch it with what scontrol show "
+    "partition allows, or with another --partition or --qos",
+    r"Partition(Down|Inactive)": "takes no jobs now; wait, or launch it with another --partition",
+    r"InvalidAccount|InvalidQOS|AccountNotAllowed|QOSNotAllowed": "launch it with another "
+    "--account or --qos; sacctmgr show assoc user=$USER lists them",
+    r"ReqNodeNotAvail.*": "nodes are down, or reserved for a maintenance before which it would not "
+    "end; wait, or launch it with less --time",
+    r"JobHeldAdmin|launch_failed_requeued_held": "held by the cluster; scontrol release frees it",
+    r"DependencyNeverSatisfied": "one before it failed; its log says why",
+}
 #: What a job's shell has of that job alone, and what of it is as true for every other one.
 _OF_A_JOB = ("SLURM_", "SLURMD_", "SRUN_", "PMI_", "PMIX_")
 _OF_THE_CLUSTER = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT")
@@ -113,7 +128,7 @@ def status_lines(recipe: Recipe) -> Iterator[str]:
     folder = launches[-1]
     for job in _jobs_of(folder):
         done = _ask("scontrol", "--oneliner", "show", "job", job.id)
-        records = [line for line in done.stdout.splitlines() if "JobState=" in line]
+        records = _records(done.stdout)
         for record in sorted(records, key=_task_number):
             yield f"{job.name} {_describe_record(record)}"
         if "Invalid job id" in done.stderr:
@@ -126,6 +141,33 @@ def status_lines(recipe: Recipe) -> Iterator[str]:
         yield from (f"  {line}" for line in events.read_text().splitlines()[-20:])
 
 
+def stuck_lines(jobs: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """Yields what keeps jobs that were just submitted from starting: what SLURM did not refuse.
+
+    Args:
+        jobs: names and ids, as `submit` returns them.
+    """
+    for name, job in jobs:
+        for record in _records(_ask("scontrol", "--oneliner", "show", "job", job).stdout)[:1]:
+            if (reason := _fields(record).get("Reason", "")) and _remedy(reason):
+                yield f"{name} {_describe_record(record)}; scancel {job} removes it"
+
+
+def _records(told: str) -> list[str]:
+    """Of scontrol's answer, the lines that describe a job."""
+    return [line for line in told.splitlines() if "JobState=" in line]
+
+
+def _fields(record: str) -> dict[str, str]:
+    return dict(re.findall(r"(?<!\S)(\w+)=(\S*)", record))
+
+
+def _remedy(reason: str) -> str:
+    """What to do about a reason for which a job does not start; empty where it is to be waited."""
+    found = (told for pattern, told in _STUCK.items() if re.fullmatch(pattern, reason))
+    return next(found, "")
+
+
 def _describe_record(record: str) -> str:
     """A line for people from one record of scontrol.
 
@@ -133,13 +175,14 @@ def _describe_record(record: str) -> str:
         >>> _describe_record("JobId=18 JobState=PENDING Reason=BeginTime Restarts=1 ExitCode=0:0")
         '18: PENDING (BeginTime), requeued 1 times'
     """
-    fields = dict(re.findall(r"(?<!\S)(\w+)=(\S*)", record))
+    fields = _fields(record)
     name = fields["JobId"]
     if "ArrayTaskId" in fields:
         name = f"{fields['ArrayJobId']}_{fields['ArrayTaskId']}"
     line = f"{name}: {fields['JobState']}"
-    if fields.get("Reason", "None") != "None":
-        line += f" ({fields['Reason']})"
+    if (reason := fields.get("Reason", "None")) != "None":
+        remedy = _remedy(reason) if fields["JobState"] == "PENDING" else ""
+        line += f" ({reason}{remedy and f': {remedy}'})"
     if fields.get("Restarts", "0") != "0":
         line += f", requeued {fields['Restarts']} times"
     if fields.get("ExitCode", "0:0") != "0:0":
