@@ -88,7 +88,7 @@ def test_importing_the_launcher_imports_no_boto3() -> None:
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        (("--role", "x"), "--role: found 'x'; needed: a role's ARN; correct it"),
+        (("--role", "x"), "--role: found 'x'; needed: a role's ARN, such as arn:aws:iam::"),
         (("--retries", "31"), "--retries: found 31; needed: at least 0, at most 30; correct it"),
         (("--tag", "a"), "--tag: found 'a'; needed: key=value, such as team=research; correct it"),
         (

@@ -127,7 +127,8 @@ def test_the_network_may_be_away_while_a_job_is_followed(
     failing(monkeypatch, errors())
     said: list[str] = []
     sagemaker_jobs.follow("tiny-1", REGION, said.append, poll_s=0)
-    assert said[0].endswith("try again; unspoken does, for 15 minutes")
+    told = "see whether region is right, and try again; unspoken does, for 15 minutes"
+    assert said[0].endswith(told)
     assert said[1] == "tiny-1: Completed", "it is told once"
     failing(monkeypatch, errors())
     with pytest.raises(LaunchError, match=r"the job goes on; follow it again: .*--logs tiny-1"):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from helpers.sagemaker import settings
+from helpers.sagemaker import KEY, ROLE, settings, write_recipe
 from unspoken.common.errors import RecipeError
+from unspoken.launch.sagemaker.clients import find_region
 from unspoken.launch.sagemaker.image import has_gpu, image_uri, num_processes, takes_volume_key
+from unspoken.launch.sagemaker.submit import prepare
 
 
 @pytest.mark.parametrize(
@@ -16,7 +19,12 @@ from unspoken.launch.sagemaker.image import has_gpu, image_uri, num_processes, t
     [
         ({"role": ""}, "role: found nothing; needed: it for every job; see docs/sagemaker.md"),
         ({"role": "unspoken"}, "role: found 'unspoken'; needed: a role's ARN"),
-        ({"bucket": "s3://b"}, "bucket: found 's3://b'"),
+        ({"role": "arn:aws:iam::111122223333:user/me"}, "such as arn:aws:iam::111122223333:role/"),
+        (
+            {"bucket": "s3://b"},
+            "bucket: found 's3://b'; needed: a bucket's bare name, without s3://",
+        ),
+        ({"bucket": "a..b"}, "bucket: found 'a..b'"),
         ({"instance_type": "g5.xlarge"}, "instance_type: found 'g5.xlarge'"),
         ({"instance_type": "ml.trn1.2xlarge"}, "needed: CPUs or NVIDIA GPUs"),
         ({"instance_count": 0}, "instance_count: found 0; needed: at least 1"),
@@ -56,6 +64,40 @@ def test_settings_that_sagemaker_would_refuse(changes: dict[str, Any], message: 
         settings(**changes).require_job()
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"region": "Frankfurt"}, "region: found 'Frankfurt'; needed: the name of a region, such"),
+        ({"region": "eu-central-1a"}, "region: found 'eu-central-1a'; needed: the name of a"),
+        (
+            {"region": "cn-north-1"},
+            f"role: found {ROLE}, and the job would run in cn-north-1; needed: one that begins "
+            "with arn:aws-cn:; correct it, or region",
+        ),
+        ({"role": ROLE.replace("aws", "aws-us-gov")}, "needed: one that begins with arn:aws:; "),
+        (
+            {"region": "eu-west-1", "kms_key": KEY},
+            f"kms_key: found {KEY}, and the job would run in eu-west-1; needed: a key of the "
+            "job's region; choose another key, or region=us-east-1",
+        ),
+    ],
+)
+def test_role_and_key_belong_to_the_region(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(RecipeError) as caught:
+        prepare(write_recipe(tmp_path), (), settings(**changes))
+    assert message in str(caught.value)
+
+
+def test_a_region_of_the_environment_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_REGION", "Frankfurt")
+    with pytest.raises(RecipeError, match=r"region: found 'Frankfurt', from AWS_REGION, AWS_"):
+        find_region()
+    for region in ("us-east-1", "us-gov-west-1", "ap-southeast-7", "eusc-de-east-1"):
+        assert find_region(region) == region
 
 
 def test_images_follow_region_and_instance() -> None:

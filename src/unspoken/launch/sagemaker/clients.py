@@ -7,14 +7,16 @@ reads, passes on or writes them.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-from unspoken.common.errors import UnspokenError, setting
+from unspoken.common.errors import SettingError, UnspokenError, setting, shorten
 
 _INSTALL = "pip install 'unspoken[sagemaker]'"
+_REGION = r"[a-z]{2,4}(-[a-z]+)+-\d{1,2}"
 #: What AWS says of credentials that were good once, or never were.
 _LOGIN_CODES = ("InvalidClientTokenId", "UnrecognizedClientException")
 #: What AWS says when it is asked too much; others contain "Throttl".
@@ -44,6 +46,7 @@ def find_region(region: str | None = None) -> str:
 
     Raises:
         LaunchError: there is none, or the AWS profile cannot be used.
+        SettingError: it is none, such as a zone of one.
     """
     known = region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if not known:
@@ -53,6 +56,14 @@ def find_region(region: str | None = None) -> str:
         raise LaunchError(
             f"{setting('region')}: found none, and the AWS profile names none; needed: where to "
             f"run; give {setting('region', 'us-east-1')}, or set AWS_REGION"
+        )
+    if not re.fullmatch(_REGION, known, flags=re.ASCII):
+        source = "" if region else ", from AWS_REGION, AWS_DEFAULT_REGION or the AWS profile"
+        raise SettingError(
+            "region",
+            found=f"{shorten(known)}{source}",
+            needed="the name of a region, such as eu-central-1",
+            remedy="correct it",
         )
     return known
 
@@ -83,6 +94,9 @@ def aws_errors(doing: str) -> Iterator[None]:
         raise _login_error(doing, _one_line(error)) from error
     except aws.ClientError as error:
         raise _refusal(doing, error.response) from error
+    except aws.EndpointConnectionError as error:  # a region that is none looks like no network
+        remedy = f"see whether {setting('region')} is right, and try again"
+        raise UnreachableError(f"{doing}: {_one_line(error)}; {remedy}") from error
     except (aws.ConnectionError, aws.HTTPClientError) as error:
         raise UnreachableError(f"{doing}: {_one_line(error)}; try again") from error
     except (aws.BotoCoreError, Boto3Error) as error:

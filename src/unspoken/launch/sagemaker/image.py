@@ -99,6 +99,18 @@ def image_uri(region: str, instance_type: str, torch: str | None = None) -> str:
     return f"{account}.dkr.ecr.{region}.{domain}/pytorch-training:{tag}"
 
 
+def partition_of(region: str) -> str | None:
+    """Which of AWS's separate clouds a region belongs to, as ARNs name it; None: not known here.
+
+    >>> partition_of("eu-west-1"), partition_of("cn-north-1"), partition_of("us-gov-west-1")
+    ('aws', 'aws-cn', 'aws-us-gov')
+    """
+    if "-iso" in region or region.startswith("eusc-"):
+        return None
+    clouds = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
+    return next((name for start, name in clouds.items() if region.startswith(start)), "aws")
+
+
 def has_gpu(instance_type: str) -> bool:
     """Whether an instance type has NVIDIA GPUs.
 

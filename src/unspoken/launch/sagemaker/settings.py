@@ -52,12 +52,18 @@ def _require_trainable(instance_type: str) -> str:
 # job gives none of it.
 _Role = Annotated[
     str,
-    matching(r"(arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+)?", "a role's ARN"),
+    matching(
+        r"(arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+)?",
+        "a role's ARN, such as arn:aws:iam::111122223333:role/unspoken",
+    ),
     Parameter(show_default=False),
 ]
 _Bucket = Annotated[
     str,
-    matching(r"([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?", "a bucket's bare name"),
+    matching(
+        r"((?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?",
+        "a bucket's bare name, without s3:// and folders",
+    ),
     Parameter(show_default=False),
 ]
 _InstanceType = Annotated[str, AfterValidator(_require_trainable), Parameter(show_default=False)]

@@ -17,7 +17,7 @@ from typing import Any
 
 from unspoken.common.errors import SettingError, setting
 from unspoken.launch.sagemaker.clients import aws_errors, client, find_region
-from unspoken.launch.sagemaker.image import num_processes
+from unspoken.launch.sagemaker.image import num_processes, partition_of
 from unspoken.launch.sagemaker.jobs import ENDED, command, describe, find_job, follow
 from unspoken.launch.sagemaker.pack import Package, pack
 from unspoken.launch.sagemaker.prices import cost_lines
@@ -131,6 +131,7 @@ def prepare(
     config_file = Path(settings.config_file) if settings.config_file else None
     _require_processes(loaded, settings, config_file)
     region = find_region(settings.region)
+    _require_region(settings, region)
     name = settings.job_name or _job_name(loaded.name)
     package = pack(recipe, loaded, tuple(overrides), config_file=config_file, progress=progress)
     request = training_job_request(settings, package, region=region, job_name=name)
@@ -203,6 +204,26 @@ def _require_processes(recipe: Recipe, settings: JobSettings, config_file: Path 
     )
     variables = environment(config_file) if config_file is not None else {}
     require_processes(recipe, total, given=given, environment=variables)
+
+
+def _require_region(settings: JobSettings, region: str) -> None:
+    """Raises SettingError where the role or the key cannot be used in a region."""
+    here = f"and the job would run in {region}"
+    partition = partition_of(region)
+    if partition not in (None, settings.role.split(":")[1]):
+        raise SettingError(
+            "role",
+            found=f"{settings.role}, {here}",
+            needed=f"one that begins with arn:{partition}:",
+            remedy=f"correct it, or {setting('region')}",
+        )
+    if settings.kms_key is not None and (there := settings.kms_key.split(":")[3]) != region:
+        raise SettingError(
+            "kms_key",
+            found=f"{settings.kms_key}, {here}",
+            needed="a key of the job's region",
+            remedy=f"choose another key, or {setting('region', there)}",
+        )
 
 
 def _require_bucket(store: Store, region: str) -> None:
