@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -107,6 +108,20 @@ def test_a_configuration_of_accelerate_reaches_the_processes(tmp_path: Path) -> 
     (job.code / ACCELERATE_FILE).write_text("nonsense: [")
     with pytest.raises(RecipeError, match=r"accelerate\.yaml: accelerate cannot use it"):
         environment_of(job)
+
+
+def test_models_of_the_hub_are_kept_on_the_volume_of_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = job_of(lay_out(tmp_path / "ml", write_recipe(tmp_path)))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("HF_HOME", raising=False)
+    assert environment_of(job)["HF_HOME"] == f"{tempfile.gettempdir()}/huggingface"
+    monkeypatch.setenv("HF_HOME", "/of/the/image")
+    assert environment_of(job)["HF_HOME"] == "/of/the/image"
+    monkeypatch.delenv("HF_HOME")
+    (tmp_path / ".cache" / "huggingface").mkdir(parents=True)
+    assert "HF_HOME" not in environment_of(job)
 
 
 def test_of_a_progress_bar_only_the_end_is_kept() -> None:

@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -56,6 +57,10 @@ def environment_of(job: ContainerJob) -> dict[str, str]:
     values["PYTHONPATH"] = os.pathsep.join(filter(None, [str(job.code), values.get("PYTHONPATH")]))
     values.setdefault("PYTHONUNBUFFERED", "1")
     values.setdefault("UNSPOKEN_CACHE", str(job.root / "unspoken" / "cache"))
+    if not (Path.home() / ".cache" / "huggingface").exists():  # an image may bring models along
+        # as users of SageMaker report, /tmp is on the job's volume, and the home folder on a small
+        # disk of the image
+        values.setdefault("HF_HOME", str(Path(tempfile.gettempdir()) / "huggingface"))
     if job.network_interface:
         for name in ("NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME"):
             values.setdefault(name, job.network_interface)
