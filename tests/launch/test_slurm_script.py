@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -111,6 +112,25 @@ def test_tasks_get_the_environment_also_where_sbatch_takes_none(
     seen = 'echo "$SLURM_EXPORT_ENV $FROM_SETUP" > seen'
     run_script(fakes, text, IN_SRUN=seen, SRUN="0", SLURM_EXPORT_ENV="NONE")
     assert (tmp_path / "seen").read_text() == "ALL yes\n"
+
+
+@pytest.mark.integration
+def test_a_container_gets_no_packages_of_the_login_nodes_python(
+    tmp_path: Path, fakes: Path
+) -> None:
+    image = tmp_path / "unspoken.sif"
+    image.touch()
+    seen = 'echo "${PYTHONPATH-none} $PYTHONNOUSERSITE" > seen'
+    own = ("export PYTHONPATH=/work/src",)  # what setup says is meant for the jobs
+    for options, expected in [
+        ({"container": image}, "none 1\n"),
+        ({"container": image, "setup": own}, "/work/src 1\n"),
+        ({}, "/apps/python \n"),
+    ]:
+        shutil.rmtree(tmp_path / "run", ignore_errors=True)
+        (text,) = scripts(tmp_path, **options).values()
+        run_script(fakes, text, IN_SRUN=seen, SRUN="0", PYTHONPATH="/apps/python")
+        assert (tmp_path / "seen").read_text() == expected
 
 
 @pytest.mark.integration

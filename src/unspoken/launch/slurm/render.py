@@ -234,6 +234,7 @@ def _render(launch: SlurmLaunch, job: _JobRequest) -> str:
         exit_interrupted=EXIT_INTERRUPTED,
         setup=options.setup,
         activate=activate,
+        container=options.container is not None,
         cpus_per_task=job.cpus,
         threads=max(1, (job.cpus or 1) // job.processes),
         torchrun=_uses_torchrun(job),
