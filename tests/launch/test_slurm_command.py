@@ -122,6 +122,25 @@ def test_what_the_jobs_may_lack_is_noted_and_nothing_else(
     assert told.endswith("; jobs have no network\n")
 
 
+@pytest.mark.integration  # bash reads the lines
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("export HF_TOKEN=hf_planted", "HF_TOKEN"),
+        ("module load cuda; OPENAI_API_KEY='sk planted'", "OPENAI_API_KEY"),
+        ('export HF_TOKEN=$(cat ~/token) WANDB_API_KEY="$KEY"', None),
+        ("export TOKENIZERS_PARALLELISM=false", None),
+    ],
+)
+def test_a_secret_that_would_stand_in_a_script_is_noted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, name: str | None
+) -> None:
+    launch_dry(written_recipe(tmp_path), "--setup", line)
+    told = capsys.readouterr().err
+    assert told.startswith(f"note: --setup: {name} would stand in") if name else not told
+    assert "planted" not in told
+
+
 def test_zero_needs_deepspeed_in_the_python_of_the_jobs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from unspoken.recipe import Recipe
 
 _DEFAULT = SlurmOptions()
+#: A variable with a secret's name that is given a text, and not what a variable or a file has.
+_SECRET = re.compile(
+    r"\b(\w*(?:TOKEN|SECRET|PASSWORD|(?:API|ACCESS|SECRET)_?KEY))=(?![\"']?[$`\s]|$)", re.I
+)
 
 
 def slurm(
@@ -130,6 +134,11 @@ def _notes_of_options(launch: SlurmLaunch) -> Iterator[str]:
         )
     if options.config_file is not None and options.nodes * max(1, options.gpus_per_node) == 1:
         yield f"--config_file {options.config_file} does nothing for one process"
+    for name in dict.fromkeys(name for line in options.setup for name in _SECRET.findall(line)):
+        yield (
+            f"--setup: {name} would stand in the jobs' scripts and logs, which others may read; "
+            f"export it before you launch, as sbatch takes it along, or give {name}=$(cat FILE)"
+        )
     asks_for_cpus = any(line.startswith(("-c", "--cpus-per-")) for line in options.extra)
     if options.gpus_per_node and options.cpus_per_task is None and not asks_for_cpus:
         yield "--cpus_per_task is missing, so each job may get one core; give those of a node"
