@@ -178,6 +178,22 @@ def test_a_launch_from_within_a_job_takes_nothing_of_that_job_along(
 
 
 @pytest.mark.integration
+def test_the_shells_variables_overrule_no_flag(
+    tmp_path: Path, launch: SlurmLaunch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_scripts = {"TIMELIMIT": "3", "NO_REQUEUE": "1", "SIGNAL": "TERM@9", "ARRAY_INX": "1-3"}
+    chosen = {"PARTITION": "debug", "ACCOUNT": "old"}
+    site = {"RESERVATION": "course", "QOS": "normal", "CLUSTERS": "all"}
+    for name, value in (of_scripts | chosen | site).items():
+        monkeypatch.setenv(f"SBATCH_{name}", value)
+    monkeypatch.setenv("IN_SBATCH", "env | grep ^SBATCH_ > seen")
+    options = replace(launch.options, partition="gpu", extra=("-A abc123",))
+    submit(replace(launch, options=options), tmp_path / "recipe.yaml")
+    seen = {line.partition("=")[0] for line in (tmp_path / "seen").read_text().splitlines()}
+    assert seen == {f"SBATCH_{name}" for name in site}
+
+
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("reason", "told"),
     [

@@ -45,6 +45,23 @@ _STUCK = {
 #: What a job's shell has of that job alone, and what of it is as true for every other one.
 _OF_A_JOB = ("SLURM_", "SLURMD_", "SRUN_", "PMI_", "PMIX_")
 _OF_THE_CLUSTER = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT")
+#: Options of a script, and the variables by which sbatch overrules them.
+_OVERRULED_BY = {
+    ("account", "A"): ("SBATCH_ACCOUNT",),
+    ("partition", "p"): ("SBATCH_PARTITION",),
+    ("qos", "q"): ("SBATCH_QOS",),
+    ("constraint", "C"): ("SBATCH_CONSTRAINT",),
+    ("job-name",): ("SBATCH_JOB_NAME",),
+    ("time",): ("SBATCH_TIMELIMIT",),
+    ("signal",): ("SBATCH_SIGNAL",),
+    ("requeue",): ("SBATCH_REQUEUE", "SBATCH_NO_REQUEUE"),
+    ("open-mode",): ("SBATCH_OPEN_MODE",),
+    ("output",): ("SBATCH_OUTPUT", "SBATCH_ERROR"),
+    ("gres",): ("SBATCH_GRES", "SBATCH_GPUS", "SBATCH_GPUS_PER_NODE", "SBATCH_GPUS_PER_TASK"),
+    ("mem",): ("SBATCH_MEM_PER_CPU", "SBATCH_MEM_PER_GPU", "SBATCH_MEM_PER_NODE"),
+}
+#: What would make an array of any job, and what would have sbatch wait for its end.
+_NEVER_MEANT = ("SBATCH_ARRAY_INX", "SBATCH_WAIT")
 
 
 class SlurmError(UnspokenError):
@@ -248,7 +265,7 @@ def _sbatch(script: Path, before: str | None) -> str:
         capture_output=True,
         text=True,
         check=False,
-        env=_own_environment(),
+        env=_own_environment(script.read_text(encoding="utf-8")),
         start_new_session=True,  # a Ctrl-C in the terminal is not for it
     )
     if done.returncode != 0:
@@ -260,17 +277,23 @@ def _sbatch(script: Path, before: str | None) -> str:
     return done.stdout.strip().splitlines()[-1].partition(";")[0]
 
 
-def _own_environment() -> dict[str, str]:
+def _own_environment(script: str) -> dict[str, str]:
     """This shell's variables, without those of the job that it is in, where it is in one.
 
     sbatch takes them along, and srun obeys them in the new job: the cores that the first one's task
-    is bound to, its memory, its distribution.
+    is bound to, its memory, its distribution. Nor is there what would overrule the script.
     """
     inside = "SLURM_JOB_ID" in os.environ
+    given = set(re.findall(r"^#SBATCH --?([\w-]+)", script, flags=re.MULTILINE))
+    overruling = {
+        name for options, names in _OVERRULED_BY.items() if given & {*options} for name in names
+    }
     return {
         name: value
         for name, value in os.environ.items()
-        if not (inside and name.startswith(_OF_A_JOB)) or name in _OF_THE_CLUSTER
+        if not (inside and name.startswith(_OF_A_JOB) and name not in _OF_THE_CLUSTER)
+        and name not in overruling
+        and name not in _NEVER_MEANT
     }
 
 
