@@ -16,14 +16,13 @@ from unspoken.launch.slurm.render import SlurmLaunch, render_scripts
 def scripts(folder: Path, *, overrides: tuple[str, ...] = (), **options: Any) -> dict[str, str]:
     """The text of each job, by its name; `teacher`: the section, or True for worked solutions.
 
-    `output`, `data` and `from_run` are of the recipe as well, all else is asked of SLURM.
+    `output`, `data`, `train` and `from_run` are of the recipe as well, all else is asked of SLURM.
     """
     teacher = options.pop("teacher", None)
     teacher = {"engine": "worked"} if teacher is True else teacher
     output = options.pop("output", folder / "run")
     sections = {"teacher": teacher} if teacher else {}
-    if "data" in options:
-        sections["data"] = options.pop("data")
+    sections |= {name: options.pop(name) for name in ("data", "train") if name in options}
     recipe = tiny_recipe(output, **sections, from_run=options.pop("from_run", None))
     chosen = SlurmOptions(**{"time": "08:00:00", **options})
     launch = SlurmLaunch(

@@ -153,6 +153,13 @@ def test_a_script_has_its_container_environment_and_setup(
     assert " python3 -m unspoken run " in text
 
 
+def test_wandb_writes_here_unless_the_cluster_has_a_network(tmp_path: Path) -> None:
+    (text,) = scripts(tmp_path).values()
+    assert "WANDB" not in text
+    (text,) = scripts(tmp_path, train={"trackers": ["tensorboard", "wandb"]}).values()
+    assert "export WANDB_MODE=${WANDB_MODE:-offline}" in text.splitlines()
+
+
 def test_only_a_job_that_others_wait_for_says_so(tmp_path: Path) -> None:
     told = "jobs that wait for this one are cancelled; see $log"
     texts = scripts(tmp_path, teacher=True, array="2")

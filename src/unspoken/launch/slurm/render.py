@@ -28,6 +28,7 @@ from unspoken.launch.slurm.binds import bound_folders
 from unspoken.launch.slurm.options import SlurmOptions
 from unspoken.recipe import Recipe
 from unspoken.recipe.layout import RECIPE_FILE
+from unspoken.recipe.plan import plan
 
 
 @dataclass(frozen=True)
@@ -235,6 +236,9 @@ def _render(launch: SlurmLaunch, job: _JobRequest) -> str:
         setup=options.setup,
         activate=activate,
         container=options.container is not None,
+        uses_wandb=any(
+            "wandb" in one.recipe.train.trackers for one in plan(launch.recipe).trainings
+        ),
         cpus_per_task=job.cpus,
         threads=max(1, (job.cpus or 1) // job.processes),
         torchrun=_uses_torchrun(job),
