@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,25 @@ def test_token_by_token_is_what_the_decoder_writes_at_once(run: Path) -> None:
         states = list(decoder.write(prompt, limit))
         assert states[-1] == whole
         assert [len(state.token_ids) for state in states[:3]] == [1, 2, 3][: len(states)]
+
+
+def test_threads_load_and_ask_at_the_same_time_and_get_their_own_answers(run: Path) -> None:
+    questions = ["123*45", "111*22", "321*54"] * 8
+    with ThreadPoolExecutor(4) as pool:
+        models = list(pool.map(lambda number: load(f"{run}:explicit"), range(8)))
+        model = models[0]
+        alone = [model.ask(question).written for question in questions]
+        assert [reply.written for reply in pool.map(model.ask, questions)] == alone
+    assert len(set(alone)) > 1
+
+
+def test_answers_are_written_in_turns_by_one_model_and_do_not_mix(run: Path) -> None:
+    model = load(f"{run}:explicit")
+    questions = ["123*45", "111*22", "321*54"]
+    alone = [model.ask(question).written for question in questions]
+    rounds = list(itertools.zip_longest(*map(model.write, questions)))
+    last = [next(filter(None, reversed(column))) for column in zip(*rounds, strict=True)]
+    assert [reply.written for reply in last] == alone
 
 
 def test_signs_that_the_model_has_no_token_for_are_said(run: Path) -> None:

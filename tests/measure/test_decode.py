@@ -267,6 +267,26 @@ def test_a_step_is_recorded_where_that_makes_a_small_model_faster() -> None:
     assert not many.is_recorded
 
 
+@pytest.mark.parametrize("token_by_token", [True, False])
+def test_a_model_in_training_is_asked_without_dropout_and_goes_on_as_it_was(
+    token_by_token: bool,
+) -> None:
+    dropout = {"resid_pdrop": 0.5, "embd_pdrop": 0.5, "attn_pdrop": 0.5}
+    model, prompt = build("gpt2", **{**IN_SLOTS["gpt2"], **dropout}), prompts_of((5,))[0]
+    expected = generated(model, prompt)
+    model.train()
+    model.transformer.h[0].eval()  # one part that is to stay as it is
+    modes = [module.training for module in model.modules()]
+    decoder = Decoder(model, eos_token_id=END, pad_token_id=PAD, batch_size=1)
+    writing = (
+        decoder.write(prompt, LIMIT)
+        if token_by_token
+        else (found for _, found in decoder.stream([prompt], LIMIT))
+    )
+    assert list(writing)[-1].token_ids == expected
+    assert [module.training for module in model.modules()] == modes
+
+
 def test_a_row_that_ends_leaves_its_place_to_one_that_waits() -> None:
     model, prompts = build("gpt2", **IN_SLOTS["gpt2"]), prompts_of()
     sizes = []

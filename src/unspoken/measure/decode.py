@@ -9,6 +9,7 @@ decoding give the same tokens, drawn ones too, but for ties in the last bit of t
 from __future__ import annotations
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from unspoken.measure.slots import Slots
 
 logger = logging.getLogger(__name__)
+
+#: Held for a step: while one is recorded, no other thread's may come between.
+_STEP = threading.RLock()
 
 
 class Draws(NamedTuple):
@@ -158,15 +162,17 @@ class Decoder:
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
-        """Within the block, the model is in evaluation mode."""
-        training = self.model.training
-        if training:  # asking all modules takes as long as a small model's step
-            self.model.eval()
+        """Within the block, the model is in evaluation mode; its modules go back to their own."""
+        if not self.model.training:  # asking all modules takes as long as a small model's step
+            yield
+            return
+        training = [module for module in self.model.modules() if module.training]
+        self.model.eval()
         try:
             yield
         finally:
-            if training:
-                self.model.train()
+            for module in training:
+                module.training = True
 
     def score(
         self, prompt: Sequence[int], endings: Sequence[Sequence[int]], temperature: float
@@ -231,6 +237,7 @@ class Decoder:
         """Yields one completion as far as it is written, token by token, at last the whole; greedy.
 
         On a GPU some tokens come at once. What only `generate` can ask gives the whole alone.
+        Several may be written at the same time, in one thread or in many.
 
         Raises:
             DataError: the prompt leaves no position for an answer.
@@ -243,15 +250,20 @@ class Decoder:
             return
         limit = most_new_tokens(self.model, len(prompt), max_new_tokens)
         row = Draft(0, prompt, limit, 0, self._ends, None)
-        table, waiting = Table(self._slots_for(1, None), []), deque([row])
+        with _STEP:  # what is written meanwhile, by this thread or others, has slots of its own
+            slots, self._slots = self._slots_for(1, None), None
+        table, waiting = Table(slots, []), deque([row])
         try:
             while row.completion is None:
-                table.add(table.fill(waiting) or table.advance())
+                with _STEP, self._evaluating():
+                    table.add(table.fill(waiting) or table.advance())
                 yield row.completion or Completion(list(row.token_ids), False)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             raise OutOfMemoryError(0, len(prompt)) from error
+        finally:
+            self._slots = slots
 
     def _until_memory_ends(
         self,
@@ -294,7 +306,8 @@ class Decoder:
         slots.share([row.prompt for row in waiting])
         table = Table(slots, active)
         while (waiting or active) and not stopping():
-            written = table.fill(waiting) or table.advance()
+            with _STEP:
+                written = table.fill(waiting) or table.advance()
             num_tokens, ended = table.add(written)
             wrote(num_tokens)
             yield from ((row.index, row.completion) for row in ended if row.completion)

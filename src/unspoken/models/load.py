@@ -11,6 +11,7 @@ prompt is the one that training used there. That is exact where all prompts are 
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -67,6 +68,8 @@ _OF_EVERY_CONFIG = {
 }  # fmt: skip
 #: No model comes near it, and each is an object even where there are no weights.
 _MOST_LAYERS = 10_000
+#: transformers loads one model at a time: in two threads one finds weights missing.
+_LOADING = threading.RLock()
 #: What transformers says of a name that is neither a folder here nor found on the hub.
 _NOT_FOUND = ("couldn't connect", "not a local folder")
 
@@ -166,6 +169,31 @@ def load_model(
     Raises:
         UnspokenError: it is not there or cannot be built; the message says what to do.
     """
+    with _LOADING:
+        return _load(
+            settings,
+            tokenizer,
+            purpose=purpose,
+            adapter=adapter,
+            dtype=dtype,
+            seed=seed,
+            lora=lora,
+            spread=spread,
+        )
+
+
+def _load(
+    settings: recipe.Model,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    purpose: Purpose,
+    adapter: str | Path | None,
+    dtype: str,
+    seed: int | None,
+    lora: recipe.Lora | None,
+    spread: bool,
+) -> Any:
+    """The model; arguments as in `load_model`."""
     import torch
 
     if seed is not None:
