@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import datetime
 import json
 import re
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 import datasets
 import nbformat
+import pandas
 import pytest
 from nbclient import NotebookClient
 
@@ -21,6 +23,7 @@ from unspoken.measure.ask import LoadedModel
 from unspoken.recipe.layout import INTERNALIZED
 from unspoken.report.show.plots import draw_plots
 from unspoken.run.api import FromScratch, KeptLevel, RunOutcome
+from unspoken.run.api.inputs import as_records
 
 EXAMPLES: list[dict[str, Any]] = [
     {"question": f"{a}+{b}=", "thought": f"{b}+{a}", "answer": a + b}
@@ -255,7 +258,12 @@ def test_a_recipe_runs_from_a_dict_and_the_package_keeps_its_name(tmp_path: Path
     [
         ([], "found .*; needed: records"),
         ({"question": "1"}, "needed: records"),
-        ([1, 2], "found 1 as record 1; needed: a dict"),
+        ([1, 2], "^data: found 1 as record 1; needed: a dict"),
+        (
+            datasets.DatasetDict(train=datasets.Dataset.from_list(EXAMPLES)),
+            r"^data: found a DatasetDict of \['train'\]; needed: .* one split",
+        ),
+        ([{"question": b"1+1="}], "data: record 1: question: found b'1.1=', a bytes; needed: text"),
         ([{"question": "1+1=", "answer": "2"}], r"train.jsonl:1: thought: missing"),
         ("no-such.jsonl", "no-such.jsonl: no such file"),
     ],
@@ -263,6 +271,29 @@ def test_a_recipe_runs_from_a_dict_and_the_package_keeps_its_name(tmp_path: Path
 def test_data_that_cannot_be_used_are_said(tmp_path: Path, data: Any, said: str) -> None:
     with pytest.raises(DataError, match=said):
         train(tmp_path / "run", data)
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "numpy", "torch"])
+def test_numbers_and_tables_of_other_libraries_are_taken_as_they_are(kind: str) -> None:
+    rows = [{"question": "1+1=", "answer": 2}, {"question": "1+2=", "answer": 3}]
+    library: Any = pytest.importorskip(kind)
+    data: Any = {
+        "pandas": lambda: library.DataFrame(rows),
+        "polars": lambda: library.DataFrame(rows),
+        "numpy": lambda: [{**row, "answer": library.int64(row["answer"])} for row in rows],
+        "torch": lambda: [{**row, "answer": library.tensor(row["answer"])} for row in rows],
+    }[kind]()
+    assert list(as_records(data)) == [{**row, "answer": str(row["answer"])} for row in rows]
+
+
+def test_an_empty_cell_of_a_table_is_a_missing_field_and_a_date_is_text(tmp_path: Path) -> None:
+    day = {**EXAMPLES[0], "answer": "1", "day": datetime.date(2026, 11, 27)}
+    table: Any = pandas.DataFrame([day, {**day, "thought": None, "answer": float("nan")}])
+    table["thought"] = table["thought"].astype("string")  # with NA, not NaN
+    first, second = as_records(table)
+    assert first == {**day, "day": "2026-11-27"} and set(second) == {"question", "day"}
+    with pytest.raises(DataError, match=r"train.jsonl:2: thought: missing"):
+        train(tmp_path / "run", table)
 
 
 def test_a_size_that_there_is_not_is_said() -> None:

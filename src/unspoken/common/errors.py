@@ -72,7 +72,7 @@ def shorten(value: object, limit: int = 60) -> str:
     elif isinstance(value, int) and value.bit_length() > _MOST_BITS:  # Python refuses to write it
         text = f"a number of {value.bit_length():,} bits"
     else:  # what is nested is not written out before it is cut
-        text = _Short().repr(value)
+        text = " ".join(_Short().repr(value).splitlines())
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 

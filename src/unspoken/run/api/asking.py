@@ -47,7 +47,7 @@ def evaluate(
 
     Args:
         model: run, RUN:level-7, folder, hub name or object.
-        data: questions with answers: dicts, a `datasets.Dataset`, or a JSONL file.
+        data: questions with answers: dicts, a DataFrame, a `datasets.Dataset`, or a JSONL file.
         template: how questions are put; default: what the model's unspoken.json says, else its chat
             template, else plain.
         tokenizer: of a model object that does not name its own.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
+import json
+import numbers
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +22,13 @@ from unspoken.recipe.named_model import find_model
 
 if TYPE_CHECKING:
     import datasets
+    import pandas
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-Records: TypeAlias = "Iterable[Mapping[str, Any] | Example] | datasets.Dataset | str | Path"
+Records: TypeAlias = (
+    "Iterable[Mapping[str, Any] | Example] | datasets.Dataset | pandas.DataFrame | str | Path"
+)
 AnyModel: TypeAlias = "str | Path | LoadedModel | PreTrainedModel | PeftModel"
 
 #: Sizes of models from scratch: layers, width and heads.
@@ -98,30 +104,31 @@ def from_scratch(
     return FromScratch(*SIZES[size], alphabet=alphabet, num_positions=num_positions)
 
 
-def as_file(records: Records, folder: Path, name: str) -> Path:
+def as_file(records: Records, folder: Path, name: str, split: str = "") -> Path:
     """The file that holds these records: a path as it is, others are written into the run folder.
 
     Args:
         records: a path, dicts or Examples.
         folder: of the run.
-        name: of the split.
+        name: of the argument, for the error.
+        split: what the file is called; default: as the argument.
 
     Raises:
         DataError: they are something else.
     """
     if isinstance(records, str | Path):
         return Path(records)
-    path = split_file(folder / GIVEN, name)
+    path = split_file(folder / GIVEN, split or name)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_jsonl(path, as_records(records, name), overwrite=True)
     return path
 
 
 def as_records(records: Records, name: str = "data") -> Iterator[dict[str, Any]]:
-    """Yields records as dicts, numbers as text.
+    """Yields records as dicts, numbers as text, without the fields that have no value.
 
     Args:
-        records: a JSONL or icot file, dicts or Examples.
+        records: a JSONL or icot file, dicts or Examples, rows of a table.
         name: of the argument, for the error.
 
     Raises:
@@ -134,26 +141,70 @@ def as_records(records: Records, name: str = "data") -> Iterator[dict[str, Any]]
         else:
             yield from (dict(record) for _, record in read_jsonl(path))
         return
-    rows: Any = [] if isinstance(records, Mapping) or not hasattr(records, "__iter__") else records
     number = 0
-    for number, row in enumerate(rows, start=1):
+    for number, row in enumerate(_rows(records), start=1):
         record = row.to_record() if isinstance(row, Example) else row
         if not isinstance(record, Mapping):
             raise DataError(
                 f"{setting(name)}: found {shorten(record)} as record {number}; needed: a dict with "
                 "question, thought and answer; correct it"
             )
-        yield {key: _as_text(value) for key, value in record.items()}
+        yield {
+            key: _as_json(value, f"{setting(name)}: record {number}: {key}")
+            for key, value in record.items()
+            if not _is_missing(value)
+        }
     if not number:
+        found = shorten(records)
+        if isinstance(records, Mapping):  # such as a DatasetDict, or a dict of columns
+            found = f"a {type(records).__name__} of {shorten(list(records))}"
         raise DataError(
-            f"{setting(name)}: found {shorten(records)}; needed: records (a list of dicts, a "
-            "datasets.Dataset) or the path of a file, not empty; give one"
+            f"{setting(name)}: found {found}; needed: records (a list of dicts, a DataFrame, a "
+            "datasets.Dataset, which is one split) or the path of a file, not empty; give one"
         )
 
 
-def _as_text(value: Any) -> Any:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return str(value) if is_number else value
+def _rows(records: Any) -> Iterable[Any]:
+    """What there is to go through, of a table its rows, without cells that are empty."""
+    rows = None
+    if hasattr(records, "iter_rows"):  # a DataFrame of polars
+        rows = records.iter_rows(named=True)
+    elif hasattr(records, "itertuples"):  # of pandas
+        rows = records.to_dict("records")
+    if rows is not None:
+        return ({key: cell for key, cell in row.items() if cell is not None} for row in rows)
+    return [] if isinstance(records, Mapping) or not hasattr(records, "__iter__") else records
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether this stands for no value in a table: NaN, NA or NaT."""
+    if type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, numbers.Number) and bool(value != value)  # noqa: PLR0124
+
+
+def _as_json(value: Any, where: str) -> Any:
+    """A value as a JSON file holds it: numbers and dates as text, a scalar of numpy or torch, too.
+
+    Raises:
+        DataError: it has no such form.
+    """
+    is_scalar = getattr(value, "ndim", None) == 0 and hasattr(value, "item")
+    if is_scalar and not isinstance(value, numbers.Number):
+        value = value.item()
+    if isinstance(value, numbers.Number) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    try:
+        if not isinstance(value, str):
+            json.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        raise DataError(
+            f"{where}: found {shorten(value)}, a {type(value).__name__}; needed: text or a number; "
+            "write it as text, or leave the field out"
+        ) from None
+    return value
 
 
 def texts_of(records: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str, str]]:

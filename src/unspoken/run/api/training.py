@@ -70,7 +70,8 @@ def internalize(
 
     Args:
         model: hub name, folder, run or object; or `from_scratch()`.
-        data: examples with question, thought and answer: dicts, a `datasets.Dataset`, or a file.
+        data: examples with question, thought and answer: dicts, a DataFrame, a `datasets.Dataset`,
+            or a file.
         test: examples or questions that the finished model is measured with; default: none, and
             the validation questions are.
         valid: those that the best model is chosen with; default: up to a tenth of `data`.
@@ -219,7 +220,7 @@ def _values(
 ) -> dict[str, Any]:
     """The recipe of this model and these examples, without its settings of training."""
     files = {
-        split: str(as_file(records, folder, split))
+        split: str(as_file(records, folder, "data" if split == "train" else split, split))
         for split, records in given.items()
         if records is not None
     }
