@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from unspoken.common.errors import ModelError
+from unspoken.common.errors import ModelError, SettingError
 from unspoken.data.example import Example
 from unspoken.models.chat_template import chat_template
 from unspoken.models.template import Template, encode_prompts, squeeze
@@ -125,3 +125,9 @@ def test_an_exported_chat_template_names_the_choices_itself(tokenizer: Any, name
     )
     assert text == template.prompt("I cannot log in.")
     assert "Choices: billing, login" in text
+
+
+def test_a_template_that_there_is_not_is_said() -> None:
+    name: Any = "alpaca"
+    with pytest.raises(SettingError, match="template: found 'alpaca'; needed: one of plain, comp"):
+        Template(name)

@@ -309,6 +309,34 @@ def test_a_model_object_from_nowhere_needs_its_tokenizer(tmp_path: Path) -> None
         unspoken.evaluate(model, EXAMPLES[:2], progress=False)
 
 
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("nothing", "found None; needed: the name of a model, a LoadedModel, or"),
+        ("class", "found the class GPT2LMHeadModel; needed"),
+        ("body", "found a GPT2Model, which continues no text; .* as AutoModelForCausalLM"),
+        ("meta", "found a GPT2LMHeadModel on the device meta, without weights"),
+    ],
+)
+def test_an_object_that_is_no_model_to_train_or_ask_is_said(
+    tmp_path: Path, kind: str, said: str
+) -> None:
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel, GPT2Model
+
+    config = GPT2Config(n_layer=1, n_head=1, n_embd=8, vocab_size=20)
+    with torch.device("meta"):
+        meta = GPT2LMHeadModel(config)
+    objects = {"nothing": None, "class": GPT2LMHeadModel, "body": GPT2Model(config), "meta": meta}
+    model: Any = objects[kind]
+    with pytest.raises(SettingError, match=f"^model: {said}"):
+        unspoken.evaluate(model, EXAMPLES[:2], progress=False)
+    with pytest.raises(SettingError, match=f"^model: {said}"):
+        train(tmp_path / "run", model=model)
+    with pytest.raises(SettingError, match=f"^teacher: {said}"):
+        unspoken.generate(model, EXAMPLES[:2], progress=False)
+
+
 def stubs() -> Iterator[str]:
     """The names that type checkers are told of."""
     tree = ast.parse((ROOT / "src" / "unspoken" / "__init__.py").read_text(encoding="utf-8"))

@@ -17,9 +17,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
-from unspoken.common.errors import ModelError
+from unspoken.common.errors import ModelError, SettingError, shorten
 from unspoken.common.time_limit import memory_limit, time_limit
 from unspoken.data.example import FINAL_ANSWER, Example
 from unspoken.recipe.choices import name_choices
@@ -59,6 +59,13 @@ class Template:
     choices: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
+        if self.name not in get_args(TemplateName):
+            raise SettingError(
+                "template",
+                found=shorten(self.name),
+                needed=f"one of {', '.join(get_args(TemplateName))}",
+                remedy="correct it",
+            )
         if self.name == "chat" and getattr(self.tokenizer, "chat_template", None) is None:
             raise ModelError(
                 f"template 'chat': the tokenizer {getattr(self.tokenizer, 'name_or_path', '')!r} "

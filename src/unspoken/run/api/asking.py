@@ -21,7 +21,14 @@ from unspoken.recipe.layout import DATASET_FILE, REJECTED_FILE, TRACES_FILE
 from unspoken.recipe.named_model import NamedModel
 from unspoken.recipe.sections import TemplateName
 from unspoken.recipe.teacher import MAX_NEW_TOKENS
-from unspoken.run.api.inputs import AnyModel, Records, as_file, model_section, own_tokenizer
+from unspoken.run.api.inputs import (
+    AnyModel,
+    Records,
+    as_file,
+    model_section,
+    own_tokenizer,
+    require_model,
+)
 from unspoken.run.api.outcomes import EvaluationOutcome, TracesOutcome, VettingOutcome
 from unspoken.teach.engines.make import EngineName, EngineOptions, make_engine
 from unspoken.teach.traces.write import generate_traces
@@ -85,6 +92,7 @@ def _loaded(
         return model
     if isinstance(model, str | Path):
         return load(model, template=template, dtype=dtype)
+    require_model(model)
     name = str(getattr(model, "name_or_path", "")) or type(model).__name__
     return with_card(model, tokenizer or own_tokenizer(model), NamedModel(name, name), template)
 

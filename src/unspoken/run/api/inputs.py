@@ -227,7 +227,10 @@ def model_section(
         model: a name as `find_model` takes it, or an object.
         folder: of the run.
         tokenizer: of an object that does not name its own.
-        name: of the folder that an object is saved to.
+        name: of the argument, and of the folder that an object is saved to.
+
+    Raises:
+        UnspokenError: there is no such model, or the object is none that can be trained or asked.
     """
     if isinstance(model, str | Path):
         return {"name": find_model(model).source}
@@ -235,10 +238,51 @@ def model_section(
         if model.folder is not None:
             return {"name": str(model.folder)}
         model, tokenizer = model.model, model.tokenizer
+    require_model(model, name)
     place = folder / GIVEN / name
     model.save_pretrained(str(place))
     (tokenizer or own_tokenizer(model)).save_pretrained(str(place))
     return {"name": str(place)}
+
+
+def require_model(model: Any, name: str = "model") -> None:
+    """Checks that an object is a causal language model, with weights.
+
+    Args:
+        model: given for one.
+        name: of the argument.
+
+    Raises:
+        SettingError: it is not.
+    """
+    remedy = "give one"
+    if isinstance(model, type) or not hasattr(model, "save_pretrained"):
+        found = f"the class {model.__name__}" if isinstance(model, type) else shorten(model)
+    elif not hasattr(model, "generate") or _is_encoder_decoder(model):
+        found = f"a {type(model).__name__}, which continues no text"
+        remedy = "load it as AutoModelForCausalLM"
+    elif _lacks_weights(model):
+        found = f"a {type(model).__name__} on the device meta, without weights"
+        remedy = "load them, such as with from_pretrained"
+    else:
+        return
+    raise SettingError(
+        name,
+        found=found,
+        needed="the name of a model, a LoadedModel, or a causal language model of transformers or "
+        "PEFT with its weights",
+        remedy=remedy,
+    )
+
+
+def _is_encoder_decoder(model: Any) -> bool:
+    return bool(getattr(getattr(model, "config", None), "is_encoder_decoder", False))
+
+
+def _lacks_weights(model: Any) -> bool:
+    """Whether weights are missing that nobody will fetch, as accelerate does what it offloaded."""
+    is_offloaded = hasattr(model, "hf_device_map")
+    return not is_offloaded and any(weight.is_meta for weight in model.parameters())
 
 
 def own_tokenizer(model: Any) -> PreTrainedTokenizerBase:
