@@ -5,8 +5,12 @@ from __future__ import annotations
 import ast
 import datetime
 import json
+import logging
+import os
 import re
+import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,7 @@ import datasets
 import nbformat
 import pandas
 import pytest
+import torch
 from nbclient import NotebookClient
 
 import unspoken
@@ -153,6 +158,53 @@ def test_the_same_call_finds_what_is_done(result: RunOutcome) -> None:
     before = stage.read_bytes(), stage.stat().st_mtime_ns
     assert train(result.folder).accuracy == result.accuracy
     assert (stage.read_bytes(), stage.stat().st_mtime_ns) == before
+
+
+def left(transformers_logging: Any) -> dict[str, Any]:
+    """What a call must leave as it was."""
+    return {
+        "random": torch.get_rng_state().tolist(),
+        "threads": torch.get_num_threads(),
+        "verbosity": transformers_logging.get_verbosity(),
+        "bars": transformers_logging.is_progress_bar_enabled(),
+        "accelerate": logging.getLogger("accelerate").level,
+        "environment": dict(os.environ),
+        "signals": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)],
+        "gradients": torch.is_grad_enabled(),
+        "folder": Path.cwd(),
+    }
+
+
+@pytest.mark.integration
+def test_a_call_leaves_the_process_as_it_found_it(
+    result: RunOutcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers.utils import logging as transformers_logging
+
+    monkeypatch.delenv("TOKENIZERS_PARALLELISM", raising=False)
+    before_all = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_info()
+    transformers_logging.enable_progress_bar()
+    before = left(transformers_logging)
+    try:
+        train(tmp_path / "run", settings={**SHORT, "train.threads": 2})
+        assert left(transformers_logging) == before
+        with pytest.raises(UnspokenError):
+            train(tmp_path / "other", template="chat")
+        unspoken.evaluate(result.model, EXAMPLES[:3], progress=False, temperature=0.5)
+        assert left(transformers_logging) == before
+    finally:
+        transformers_logging.set_verbosity(before_all)
+
+
+@pytest.mark.integration
+def test_trainings_of_several_threads_take_turns_and_learn_the_same(
+    result: RunOutcome, tmp_path: Path
+) -> None:
+    folders = [tmp_path / "one", tmp_path / "two", tmp_path / "one"]
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(train, folders))
+    assert {trained_hash(each) for each in found} == {trained_hash(result)}
 
 
 @pytest.mark.integration
@@ -321,7 +373,6 @@ def test_a_model_object_from_nowhere_needs_its_tokenizer(tmp_path: Path) -> None
 def test_an_object_that_is_no_model_to_train_or_ask_is_said(
     tmp_path: Path, kind: str, said: str
 ) -> None:
-    import torch
     from transformers import GPT2Config, GPT2LMHeadModel, GPT2Model
 
     config = GPT2Config(n_layer=1, n_head=1, n_embd=8, vocab_size=20)

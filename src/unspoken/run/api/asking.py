@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unspoken.common.libraries import silence_libraries
 from unspoken.data.example import read_questions
 from unspoken.data.jsonl import read_jsonl
 from unspoken.data.questions import read_questions_from
@@ -21,6 +20,7 @@ from unspoken.recipe.layout import DATASET_FILE, REJECTED_FILE, TRACES_FILE
 from unspoken.recipe.named_model import NamedModel
 from unspoken.recipe.sections import TemplateName
 from unspoken.recipe.teacher import MAX_NEW_TOKENS
+from unspoken.run.api.caller import leaves_as_found
 from unspoken.run.api.inputs import (
     AnyModel,
     Records,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+@leaves_as_found
 def evaluate(
     model: AnyModel,
     data: Records,
@@ -68,7 +69,6 @@ def evaluate(
     Raises:
         UnspokenError: for everything that the caller can mend.
     """
-    silence_libraries()
     asked = _loaded(model, template, tokenizer, dtype)
     options.setdefault("max_new_tokens", asked.max_new_tokens)
     with tempfile.TemporaryDirectory() as folder:
@@ -97,6 +97,7 @@ def _loaded(
     return with_card(model, tokenizer or own_tokenizer(model), NamedModel(name, name), template)
 
 
+@leaves_as_found
 def generate(
     teacher: AnyModel | Mapping[str, Any],
     questions: Records,
@@ -132,7 +133,6 @@ def generate(
         UnspokenError: for everything that the caller can mend.
         KeyboardInterrupt: after Ctrl-C; what is in `output` is kept.
     """
-    silence_libraries()
     with _folder() as folder:
         name, own = _engine(teacher, folder)
         file = as_file(questions, folder, "data")

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unspoken.common.interrupt import EXIT_INTERRUPTED
-from unspoken.common.libraries import silence_libraries
 from unspoken.measure.ask import LoadedModel
 from unspoken.models.adapter import is_adapter
 from unspoken.models.card import ModelCard
@@ -28,6 +27,7 @@ from unspoken.recipe.defaults import (
 from unspoken.recipe.layout import DISTILLED, INTERNALIZED
 from unspoken.recipe.merge import merge, nested
 from unspoken.recipe.sections import TemplateName
+from unspoken.run.api.caller import takes_turns
 from unspoken.run.api.inputs import (
     AnyModel,
     FromScratch,
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+@takes_turns
 def internalize(
     model: AnyModel | FromScratch,
     data: Records,
@@ -113,6 +114,7 @@ def internalize(
     return _run(recipe, INTERNALIZED, overwrite=overwrite, progress=progress)
 
 
+@takes_turns
 def distil(
     student: AnyModel | FromScratch,
     data: Records,
@@ -179,6 +181,7 @@ def distil(
     return _run(_recipe(values, settings), DISTILLED, overwrite=overwrite, progress=progress)
 
 
+@takes_turns
 def run(
     recipe: str | Path | Recipe | Mapping[str, Any],
     *overrides: str,
@@ -271,7 +274,6 @@ def _run(
     progress: bool = True,
 ) -> RunOutcome:
     """Runs the recipe; what came out, `main` being the model that it is about."""
-    silence_libraries()
     with _interrupts():
         page = run_recipe(
             recipe,
