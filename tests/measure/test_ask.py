@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from helpers.memory import make_asked_run, save_memory
 from unspoken.common.errors import DataError, ModelError
@@ -99,6 +100,16 @@ def test_a_space_that_the_model_has_no_token_for_is_named(run: Path) -> None:
 def test_an_empty_question_is_said(run: Path, question: str, raw: bool) -> None:
     with pytest.raises(DataError, match="question: found an empty one"):
         load(run).ask(question, raw=raw)
+
+
+@pytest.mark.parametrize("question", [None, ["123*45", "111*22"]])
+def test_what_is_no_text_is_said(run: Path, question: Any) -> None:
+    with pytest.raises(DataError, match=r"needed: one text; ask .* many with unsp"):
+        load(run).ask(question)
+
+
+def test_weights_are_loaded_in_a_dtype_of_torch(run: Path) -> None:
+    assert load(run, dtype=torch.bfloat16).model.dtype is torch.bfloat16
 
 
 def test_signs_of_other_scripts_are_put_in_plain_ones_where_the_model_has_only_these(

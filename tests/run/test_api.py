@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import signal
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,9 +26,11 @@ import unspoken
 from helpers.paths import ROOT
 from unspoken.common.errors import DataError, SettingError, UnspokenError
 from unspoken.measure.ask import LoadedModel
+from unspoken.models.tokenizer import character_tokenizer
 from unspoken.recipe.layout import INTERNALIZED
+from unspoken.recipe.merge import nested
 from unspoken.report.show.plots import draw_plots
-from unspoken.run.api import FromScratch, KeptLevel, RunOutcome
+from unspoken.run.api import EvaluationOutcome, FromScratch, KeptLevel, RunOutcome
 from unspoken.run.api.inputs import as_records
 
 EXAMPLES: list[dict[str, Any]] = [
@@ -36,6 +39,7 @@ EXAMPLES: list[dict[str, Any]] = [
     for b in range(6)
 ]
 SMALLEST = FromScratch(1, 16, 2)
+TOKENIZER = character_tokenizer("0123456789+=\n# ")
 SHORT = {"train.settle_steps": 2, "train.threads": 1, "train.level_every": 1, "train.log_every": 1,
          "schedule.loss_below": 50, "schedule.window": 1, "evaluate.num_latency": 1}  # fmt: skip
 
@@ -290,7 +294,7 @@ def test_choices_are_named_in_prompts_and_stay_with_the_student(tmp_path: Path) 
 
 @pytest.mark.integration
 def test_a_recipe_runs_from_a_dict_and_the_package_keeps_its_name(tmp_path: Path) -> None:
-    recipe = {
+    recipe: dict[str, Any] = {
         "name": "mine",
         "output": str(tmp_path / "run"),
         "data": {"task": "multiplication", "digits": [[1, 1]], "num_train": 40, "num_valid": 5,
@@ -300,6 +304,7 @@ def test_a_recipe_runs_from_a_dict_and_the_package_keeps_its_name(tmp_path: Path
         "train": {"max_steps": 2, "threads": 1},
     }  # fmt: skip
     run: Any = unspoken.run
+    recipe["train.threads"] = 1  # a key may be one of a section, as in `settings`
     found = run(recipe, "train.batch_size=8", progress=False)
     assert found.accuracy is not None and found.folder == tmp_path / "run"
     assert found.main == INTERNALIZED and run.__name__ == "unspoken.run"
@@ -386,6 +391,50 @@ def test_an_object_that_is_no_model_to_train_or_ask_is_said(
         train(tmp_path / "run", model=model)
     with pytest.raises(SettingError, match=f"^teacher: {said}"):
         unspoken.generate(model, EXAMPLES[:2], progress=False)
+
+
+def evaluate(model: Any, data: Any, **options: Any) -> EvaluationOutcome:
+    return unspoken.evaluate(model, data, tokenizer=TOKENIZER, **options)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda model: evaluate(model, EXAMPLES, limit=0), "^limit: found 0; needed: at least 1"),
+        (lambda model: evaluate(model, EXAMPLES, limit="3"), "^limit: found '3'"),
+        (lambda model: evaluate(model, [{"answer": 1}]), "^data: record 1: question: missing"),
+        (lambda _: unspoken.vet(EXAMPLES[:2]), "^traces: record 1: cot: missing"),
+        (lambda _: unspoken.generate("worked", []), r"^questions: found \[\]"),
+        (lambda _: unspoken.generate("no/such", EXAMPLES[:2]), "^teacher=no/such: no such folder"),
+        (lambda _: unspoken.generate({"base": 1}, EXAMPLES[:2]), "^teacher: found the key 'base'"),
+        (lambda model: unspoken.generate(model, [{"question": "1" * 99}], tokenizer=TOKENIZER),
+         "^questions: record 1: .* which is what the teacher can read"),
+        (lambda _: unspoken.internalize("./no", EXAMPLES, output="run"), "the path in model, or"),
+        (lambda _: unspoken.distil("./no", EXAMPLES, output="run"), "the path in student, or"),
+        (lambda _: unspoken.internalize(SMALLEST, EXAMPLES, settings=["a"], output="run"),
+         r"^settings: found \['a'\]; needed: a dict"),
+        (lambda _: unspoken.run("quickstart", start="nope"), "^start: found 'nope'"),
+        (lambda _: unspoken.load("no/such", dtype="int8"), "^dtype: found 'int8'; needed: one of"),
+    ],
+)  # fmt: skip
+def test_errors_name_what_was_given_by_its_argument(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Any, said: str
+) -> None:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    monkeypatch.chdir(tmp_path)
+    sizes: Any = {"n_layer": 1, "n_head": 1, "n_embd": 8, "n_positions": 64}
+    model = GPT2LMHeadModel(GPT2Config(**sizes, vocab_size=len(TOKENIZER)))
+    with pytest.raises(UnspokenError, match=said) as raised:
+        call(model)
+    assert str(Path(tempfile.gettempdir()) / "tmp") not in str(raised.value)
+
+
+def test_settings_are_merged_and_stay_the_callers_own() -> None:
+    given = {"train": {"epochs": 2}, "train.max_steps": 9}
+    assert nested(given) == {"train": {"epochs": 2, "max_steps": 9}}
+    assert nested({"train.max_steps": 9, "train": {"epochs": 2}}) == nested(given)
+    assert given == {"train": {"epochs": 2}, "train.max_steps": 9}
 
 
 def stubs() -> Iterator[str]:

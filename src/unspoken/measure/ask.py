@@ -30,11 +30,14 @@ from unspoken.recipe.named_model import NamedModel, find_model
 from unspoken.recipe.sections import TemplateName
 
 if TYPE_CHECKING:
+    import torch
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 #: Symbols of an alphabet that a message shows.
 _MOST_SYMBOLS = 120
+#: Of weights that are asked.
+_DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True)
@@ -172,6 +175,11 @@ class LoadedModel:
         Where the tokenizer has no token for some sign, the question is put in plain signs, if
         there are tokens for these.
         """
+        if not isinstance(question, str):
+            raise DataError(
+                f"question: found {shorten(question)}; needed: one text; ask one at a time, or "
+                "many with unspoken.evaluate"
+            )
         if not question.strip():
             raise DataError("question: found an empty one; needed: some text; type a question")
         own = question if raw else self.notation.to_task(question)
@@ -213,7 +221,7 @@ def load(
     of_run: str = "",
     template: TemplateName | None = None,
     max_new_tokens: int | None = None,
-    dtype: str = "float32",
+    dtype: str | torch.dtype = "float32",
     local_files_only: bool = False,
     trust_remote_code: bool = False,
 ) -> LoadedModel:
@@ -226,13 +234,22 @@ def load(
         template: default: what the model's unspoken.json says, else chat for a tokenizer with a
             chat template, else plain.
         max_new_tokens: limit per answer; default: what unspoken.json says, else 256.
-        dtype: of the weights; auto: as they were saved.
+        dtype: of the weights: float32, bfloat16, float16, or torch's own of this name; auto: as
+            they were saved, on a CPU what is fastest.
         local_files_only: never touch the network; a name on the hub is one that was downloaded.
         trust_remote_code: run Python code that came with the model.
 
     Raises:
         ModelError: there is no such model, or it cannot be loaded.
     """
+    kind = str(dtype).removeprefix("torch.")
+    if kind not in _DTYPES:
+        raise SettingError(
+            "dtype",
+            found=shorten(dtype),
+            needed=f"one of {', '.join(_DTYPES)}",
+            remedy="correct it",
+        )
     named = find_model(name, of_run=of_run)
     if local_files_only:
         named = replace(named, source=str(local_folder(named.source)))
@@ -241,7 +258,7 @@ def load(
     )
     with settings_of({"model.name": "model"}):
         tokenizer = load_tokenizer(settings, purpose="ask")
-        model = load_model(settings, tokenizer, purpose="ask", dtype=dtype)
+        model = load_model(settings, tokenizer, purpose="ask", dtype=kind)
     return with_card(model, tokenizer, named, template, max_new_tokens)
 
 

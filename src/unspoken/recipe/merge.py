@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 from unspoken.common.errors import RecipeError, shorten
 from unspoken.common.plain_yaml import read_yaml
@@ -57,15 +57,29 @@ def dotted_values(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Keys such as train.epochs, and their values, as the sections of a recipe."""
+    """Keys such as train.epochs, and their values, as the sections of a recipe; a later one wins.
+
+    Examples:
+        >>> nested({"train.epochs": 2, "train": {"max_steps": 9}})
+        {'train': {'epochs': 2, 'max_steps': 9}}
+    """
     recipe: dict[str, Any] = {}
     for key, value in values.items():
-        *sections, last = key.split(".")
-        section = recipe
-        for part in sections:
-            section = section.setdefault(part, {})
-        section[last] = value
+        section: Any = value
+        for part in reversed(str(key).split(".")):
+            section = {part: section}
+        recipe = _laid_over(recipe, section)
     return recipe
+
+
+def _laid_over(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """All keys of both, without a thought of what they mean; neither is changed."""
+    both = dict(base)
+    for key, value in over.items():
+        old = both.get(key)
+        is_section = isinstance(old, dict) and isinstance(value, dict)
+        both[key] = _laid_over(cast("dict[str, Any]", old), value) if is_section else value
+    return both
 
 
 def switched(values: dict[str, Any]) -> dict[str, Any]:

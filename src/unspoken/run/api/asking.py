@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unspoken.common.errors import SettingError, UnspokenError, settings_of, shorten
 from unspoken.data.example import read_questions
 from unspoken.data.jsonl import read_jsonl
 from unspoken.data.questions import read_questions_from
@@ -16,7 +19,7 @@ from unspoken.measure.evaluate import EvaluateOptions
 from unspoken.measure.evaluate import evaluate as measure
 from unspoken.measure.sampling import Sampling
 from unspoken.recipe.choices import make_labels
-from unspoken.recipe.layout import DATASET_FILE, REJECTED_FILE, TRACES_FILE
+from unspoken.recipe.layout import DATASET_FILE, GIVEN, REJECTED_FILE, TRACES_FILE
 from unspoken.recipe.named_model import NamedModel
 from unspoken.recipe.sections import TemplateName
 from unspoken.recipe.teacher import MAX_NEW_TOKENS
@@ -35,6 +38,7 @@ from unspoken.teach.traces.write import generate_traces
 from unspoken.teach.vet import VetRules, vet_traces
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedTokenizerBase
 
 
@@ -47,7 +51,7 @@ def evaluate(
     tokenizer: PreTrainedTokenizerBase | None = None,
     limit: int | None = None,
     strict: bool = False,
-    dtype: str = "float32",
+    dtype: str | torch.dtype = "float32",
     progress: bool = True,
     **options: Any,
 ) -> EvaluationOutcome:
@@ -71,9 +75,14 @@ def evaluate(
     """
     asked = _loaded(model, template, tokenizer, dtype)
     options.setdefault("max_new_tokens", asked.max_new_tokens)
-    with tempfile.TemporaryDirectory() as folder:
-        file = as_file(data, Path(folder), "data")
-        examples = read_questions(file, limit=limit, strict=strict)
+    if limit is not None and (not isinstance(limit, int) or limit < 1):
+        raise SettingError(
+            "limit", found=shorten(limit), needed="at least 1", remedy="raise it or leave it out"
+        )
+    with _folder() as folder:
+        file = as_file(data, folder, "data")
+        with _named({file: "data"}, folder):
+            examples = read_questions(file, limit=limit, strict=strict)
     predictions, metrics = measure(
         asked.model,
         asked.tokenizer,
@@ -86,7 +95,7 @@ def evaluate(
 
 
 def _loaded(
-    model: AnyModel, template: TemplateName | None, tokenizer: Any, dtype: str
+    model: AnyModel, template: TemplateName | None, tokenizer: Any, dtype: str | torch.dtype
 ) -> LoadedModel:
     if isinstance(model, LoadedModel):
         return model
@@ -111,6 +120,7 @@ def generate(
     system_prompt: str | None = None,
     few_shot: str | Path | None = None,
     choices: Sequence[str] | None = None,
+    tokenizer: PreTrainedTokenizerBase | str | None = None,
     progress: bool = True,
     **options: Any,
 ) -> TracesOutcome:
@@ -126,6 +136,7 @@ def generate(
         system_prompt: in place of the default instruction.
         few_shot: JSONL with solved questions that are shown first.
         choices: the only answers that there are, which prompts name.
+        tokenizer: of an object that does not name its own; of a named model, the name of another.
         progress: show a bar.
         options: of `EngineOptions`: batch_size, dtype, quantization, prompt, concurrency, ...
 
@@ -134,34 +145,51 @@ def generate(
         KeyboardInterrupt: after Ctrl-C; what is in `output` is kept.
     """
     with _folder() as folder:
-        name, own = _engine(teacher, folder)
-        file = as_file(questions, folder, "data")
+        name, own = _engine(teacher, folder, tokenizer)
+        file = as_file(questions, folder, "questions")
         target = folder / TRACES_FILE if output is None else Path(output)
-        summary = generate_traces(
-            make_engine(name, EngineOptions(**own, **options)),
-            read_questions_from(file),
-            target,
-            sampling=Sampling(max_new_tokens, temperature, top_p, seed),
-            samples_per_question=samples_per_question,
-            system_prompt=system_prompt,
-            few_shot=few_shot,
-            choices=make_labels(choices) if choices else None,
-            progress="generate" if progress else None,
-        )
+        made = {file: "questions", folder / GIVEN / "teacher": "the teacher"}
+        with settings_of({"teacher_dir": "teacher"}), _named(made, folder):
+            summary = generate_traces(
+                make_engine(name, EngineOptions(**own, **options)),
+                read_questions_from(file),
+                target,
+                sampling=Sampling(max_new_tokens, temperature, top_p, seed),
+                samples_per_question=samples_per_question,
+                system_prompt=system_prompt,
+                few_shot=few_shot,
+                choices=make_labels(choices) if choices else None,
+                progress="generate" if progress else None,
+            )
         if summary.interrupted:
             raise KeyboardInterrupt(f"{summary.num_missing:,} traces are missing")
         return TracesOutcome(_records(target), summary)
 
 
 def _engine(
-    teacher: AnyModel | Mapping[str, Any], folder: Path
+    teacher: AnyModel | Mapping[str, Any],
+    folder: Path,
+    tokenizer: PreTrainedTokenizerBase | str | None,
 ) -> tuple[EngineName, dict[str, Any]]:
     """The engine that asks a teacher, and its options."""
     if isinstance(teacher, Mapping):
+        known = [field.name for field in fields(EngineOptions)]
+        strange = [key for key in teacher if key not in known]
+        if strange:
+            raise SettingError(
+                "teacher",
+                found=f"the key {shorten(strange[0])}",
+                needed='a server as {"base_url": ..., "model": ...}, or a model',
+                remedy="correct it",
+            )
         return "openai", dict(teacher)
     if teacher == "worked":
         return "worked", {}
-    return "transformers", {"teacher_dir": model_section(teacher, folder, name="teacher")["name"]}
+    own: Any = {}
+    if isinstance(tokenizer, str):
+        own, tokenizer = {"tokenizer": tokenizer}, None
+    section = model_section(teacher, folder, "teacher", tokenizer=tokenizer, place="teacher")
+    return "transformers", {"teacher_dir": section["name"], **own}
 
 
 def vet(
@@ -187,13 +215,9 @@ def vet(
     with _folder() as folder:
         target = folder / DATASET_FILE if output is None else Path(output)
         asked = [] if test is None else [as_file(test, folder, "test")]
-        summary = vet_traces(
-            [as_file(traces, folder, "data")],
-            target,
-            VetRules(**rules),
-            test=asked,
-            overwrite=overwrite,
-        )
+        file = as_file(traces, folder, "traces")
+        with _named({file: "traces", **dict.fromkeys(asked, "test")}, folder):
+            summary = vet_traces([file], target, VetRules(**rules), test=asked, overwrite=overwrite)
         summary.warn()
         rejected = target.with_name(REJECTED_FILE)
         return VettingOutcome(_records(target), _records(rejected), summary)
@@ -204,6 +228,26 @@ def _folder() -> Iterator[Path]:
     """A folder that is removed afterwards."""
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder)
+
+
+@contextlib.contextmanager
+def _named(files: Mapping[Path, str], folder: Path) -> Iterator[None]:
+    """Errors that leave the block name arguments in place of files that were made of them.
+
+    Args:
+        files: file -> argument; one that the caller has is left as it is.
+        folder: of those that were made, which is gone when the error is read.
+    """
+    try:
+        yield
+    except UnspokenError as error:
+        text = str(error.args[0])
+        for file, name in files.items():
+            if file.is_relative_to(folder):
+                text = re.sub(rf"{re.escape(str(file))}:(?=\d)", f"{name}: record ", text)
+                text = text.replace(str(file), name)
+        error.args = (text, *error.args[1:])
+        raise
 
 
 def _records(path: Path) -> list[dict[str, Any]]:

@@ -217,17 +217,19 @@ def texts_of(records: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str, s
 def model_section(
     model: AnyModel,
     folder: Path,
+    name: str = "model",
     *,
     tokenizer: PreTrainedTokenizerBase | None = None,
-    name: str = MODEL,
+    place: str = MODEL,
 ) -> dict[str, Any]:
     """The recipe's section `model` for one that has weights; an object is saved beside the run.
 
     Args:
         model: a name as `find_model` takes it, or an object.
         folder: of the run.
+        name: of the argument, for errors.
         tokenizer: of an object that does not name its own.
-        name: of the argument, and of the folder that an object is saved to.
+        place: what the folder is called that an object is saved to.
 
     Raises:
         UnspokenError: there is no such model, or the object is none that can be trained or asked.
@@ -239,10 +241,11 @@ def model_section(
             return {"name": str(model.folder)}
         model, tokenizer = model.model, model.tokenizer
     require_model(model, name)
-    place = folder / GIVEN / name
-    model.save_pretrained(str(place))
-    (tokenizer or own_tokenizer(model)).save_pretrained(str(place))
-    return {"name": str(place)}
+    own = tokenizer or own_tokenizer(model)
+    saved = folder / GIVEN / place
+    model.save_pretrained(str(saved))
+    own.save_pretrained(str(saved))
+    return {"name": str(saved)}
 
 
 def require_model(model: Any, name: str = "model") -> None:
@@ -299,6 +302,6 @@ def own_tokenizer(model: Any) -> PreTrainedTokenizerBase:
             "tokenizer",
             found=f"nothing with a {type(model).__name__} that was loaded from nowhere",
             needed="the tokenizer that it was trained with",
-            remedy="give it",
+            remedy="give it, or give the model as an unspoken.LoadedModel, which has one",
         )
     return load_tokenizer(recipe.Model(name=name), purpose="ask")

@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unspoken.common.errors import SettingError, settings_of, shorten
 from unspoken.common.interrupt import EXIT_INTERRUPTED
 from unspoken.measure.ask import LoadedModel
 from unspoken.models.adapter import is_adapter
@@ -99,7 +100,9 @@ def internalize(
     form: TemplateName = template or (card.template if card else "plain")
     given = {"train": data, "valid": valid, "test": test}
     labels = choices or (card.choices if card else None)
-    values = _values(model, folder, given, form, choices=labels, tokenizer=tokenizer)
+    values = _values(
+        model, folder, given, form, argument="model", choices=labels, tokenizer=tokenizer
+    )
     defaults = INTERNALIZE_FROM_SCRATCH if is_new else {
         key: value for key, value in INTERNALIZE.items() if key.startswith("train.")
     }  # fmt: skip
@@ -111,7 +114,8 @@ def internalize(
     if is_adapter(values["model"].get("name")):
         values["lora"] = {}
     recipe = _recipe(values, settings)
-    return _run(recipe, INTERNALIZED, overwrite=overwrite, progress=progress)
+    with settings_of({"model.name": "model"}):
+        return _run(recipe, INTERNALIZED, overwrite=overwrite, progress=progress)
 
 
 @takes_turns
@@ -158,7 +162,9 @@ def distil(
     is_new = isinstance(student, FromScratch)
     form: TemplateName = template or DISTIL["template"]
     given = {"train": data, "valid": valid, "test": test}
-    values = _values(student, folder, given, form, choices=choices, tokenizer=tokenizer)
+    values = _values(
+        student, folder, given, form, argument="student", choices=choices, tokenizer=tokenizer
+    )
     named = _known(
         epochs=epochs, max_steps=max_steps, batch_size=batch_size, learning_rate=learning_rate
     )
@@ -175,10 +181,11 @@ def distil(
         values["lora"] = {}
     if teacher is not None:
         own = dict(teacher) if isinstance(teacher, Mapping) else {
-            "model": model_section(teacher, folder, name="teacher")
+            "model": model_section(teacher, folder, "teacher", place="teacher")
         }  # fmt: skip
         values["teacher"] = own
-    return _run(_recipe(values, settings), DISTILLED, overwrite=overwrite, progress=progress)
+    with settings_of({"model.name": "student", "teacher.model.name": "teacher"}):
+        return _run(_recipe(values, settings), DISTILLED, overwrite=overwrite, progress=progress)
 
 
 @takes_turns
@@ -205,11 +212,12 @@ def run(
     if isinstance(recipe, Recipe):
         loaded = recipe_from(recipe.model_dump(mode="json", exclude_unset=True), overrides)
     elif isinstance(recipe, Mapping):
-        loaded = recipe_from(dict(recipe), overrides)
+        loaded = recipe_from(nested(recipe), overrides)
     else:
         loaded = load_to_run(recipe, overrides)
     main = INTERNALIZED if loaded.internalize else DISTILLED
-    return _run(loaded, main, start=start, overwrite=overwrite, progress=progress)
+    with settings_of({"from": "start"}):
+        return _run(loaded, main, start=start, overwrite=overwrite, progress=progress)
 
 
 def _values(
@@ -218,10 +226,12 @@ def _values(
     given: Mapping[str, Records | None],
     template: TemplateName,
     *,
+    argument: str,
     choices: Sequence[str] | None,
     tokenizer: PreTrainedTokenizerBase | None,
 ) -> dict[str, Any]:
-    """The recipe of this model and these examples, without its settings of training."""
+    """The recipe of this model, which `argument` names, and these examples, without the training's
+    settings."""
     files = {
         split: str(as_file(records, folder, "data" if split == "train" else split, split))
         for split, records in given.items()
@@ -232,7 +242,7 @@ def _values(
         rows = chain.from_iterable(as_records(path) for path in files.values())
         section = model.section(texts_of(rows), Template(template, choices=labels))
     else:
-        section = model_section(model, folder, tokenizer=tokenizer)
+        section = model_section(model, folder, argument, tokenizer=tokenizer)
     return {
         "name": folder.name,
         "output": str(folder),
@@ -262,6 +272,13 @@ def _known(**values: Any) -> dict[str, Any]:
 
 
 def _recipe(values: dict[str, Any], settings: Mapping[str, Any] | None) -> Recipe:
+    if not isinstance(settings, Mapping | None):
+        raise SettingError(
+            "settings",
+            found=shorten(settings),
+            needed='a dict such as {"schedule.removal": "linear"}',
+            remedy="correct it",
+        )
     return recipe_from(values, [nested(settings or {})], where="")
 
 
