@@ -16,14 +16,19 @@ from typing import TYPE_CHECKING, Any
 from unspoken.common.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from unspoken.common.errors import UnspokenError as UnspokenError
     from unspoken.data.example import Example as Example
     from unspoken.launch.sagemaker.submit import (
         setup_sagemaker_training as setup_sagemaker_training,
     )
-    from unspoken.measure.answers import extract_answer as extract_final_answer  # noqa: F401
+    from unspoken.measure.answers import extract_answer as extract_final_answer
     from unspoken.measure.ask import LoadedModel as LoadedModel
     from unspoken.measure.ask import load as load
     from unspoken.recipe import Recipe as Recipe
+    from unspoken.run.api import EvaluationOutcome as EvaluationOutcome
+    from unspoken.run.api import RunOutcome as RunOutcome
+    from unspoken.run.api import TracesOutcome as TracesOutcome
+    from unspoken.run.api import VettingOutcome as VettingOutcome
     from unspoken.run.api import distil as distil
     from unspoken.run.api import evaluate as evaluate
     from unspoken.run.api import from_scratch as from_scratch
@@ -35,13 +40,43 @@ if TYPE_CHECKING:
     from unspoken.train.dataset import CoTDataset as CoTDataset
     from unspoken.train.loop import StepwiseInternalization as StepwiseInternalization
 
+__all__ = [
+    "CoTDataset",
+    "EvaluationOutcome",
+    "Example",
+    "LoadedModel",
+    "Recipe",
+    "RunOutcome",
+    "StepwiseInternalization",
+    "TracesOutcome",
+    "UnspokenError",
+    "VettingOutcome",
+    "__version__",
+    "collate",
+    "distil",
+    "evaluate",
+    "extract_final_answer",
+    "from_scratch",
+    "generate",
+    "internalize",
+    "load",
+    "run",
+    "setup_sagemaker_training",
+    "vet",
+]
+
 #: Name -> module that it is imported from. `run` is the package of this name, which can be called.
 _PLACES = {
     "CoTDataset": "train.dataset",
+    "EvaluationOutcome": "run.api",
     "Example": "data.example",
     "LoadedModel": "measure.ask",
     "Recipe": "recipe",
+    "RunOutcome": "run.api",
     "StepwiseInternalization": "train.loop",
+    "TracesOutcome": "run.api",
+    "UnspokenError": "common.errors",
+    "VettingOutcome": "run.api",
     "collate": "train.collate",
     "distil": "run.api",
     "evaluate": "run.api",

@@ -7,6 +7,7 @@ import datetime
 import json
 import logging
 import os
+import pickle
 import re
 import signal
 import tempfile
@@ -154,6 +155,25 @@ def test_a_notebook_shows_a_table_and_curves(
     assert re.fullmatch(
         r"RunOutcome\('.*', internalized: [\d.]+ %\)", repr(result).replace("\xa0", " ")
     )
+
+
+@pytest.mark.integration
+def test_results_and_loaded_models_can_be_pickled(result: RunOutcome) -> None:
+    written = result.model.ask("1+2=").written
+    measured = unspoken.evaluate(result.model, EXAMPLES[:3], progress=False)
+    traces = unspoken.generate("worked", EXAMPLES[:3], progress=False)
+    for one in (result, measured, traces, unspoken.vet(traces), result.levels):
+        assert pickle.loads(pickle.dumps(one)) == one
+    assert len(pickle.dumps(result)) < 2_000
+    assert pickle.loads(pickle.dumps(result.model)).ask("1+2=").written == written
+    assert repr(traces) == "TracesOutcome(3 traces)"
+
+
+@pytest.mark.integration
+def test_a_result_of_another_day_is_read_from_its_recipe(result: RunOutcome) -> None:
+    run: Any = unspoken.run
+    found = run(result.folder / "recipe.yaml", progress=False)
+    assert found == result and found.accuracy == result.accuracy
 
 
 @pytest.mark.integration
@@ -448,6 +468,7 @@ def stubs() -> Iterator[str]:
 
 def test_every_public_name_is_there_and_known_to_type_checkers() -> None:
     public = set(stubs())
+    assert public | {"__version__"} == set(unspoken.__all__)
     assert public <= set(dir(unspoken))
     for name in public:
         assert getattr(unspoken, name) is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +101,14 @@ class LoadedModel:
     notation: Notation = field(default_factory=Notation)
     max_new_tokens: int = DEFAULT_LIMIT
     folder: Path | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Its fields alone: what it has to write with is made anew."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__post_init__()
 
     def __post_init__(self) -> None:
         tokenizer: Any = self.tokenizer

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from unspoken.common.files import read_json
 from unspoken.measure.ask import LoadedModel, load
@@ -45,6 +45,10 @@ class KeptLevel:
     mean_tokens: float | None
     folder: Path
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Its fields alone: a loaded model stays where it is."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
     @functools.cached_property
     def model(self) -> LoadedModel:
         """The model, loaded when it is asked for."""
@@ -69,6 +73,10 @@ class RunOutcome:
     folder: Path
     main: str
     report: Path
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Its fields alone: the rest is read from the folder again."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @functools.cached_property
     def run(self) -> RunResult:
@@ -179,8 +187,15 @@ class TracesOutcome(Sequence[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.traces)
 
-    def __getitem__(self, index: Any) -> Any:
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[dict[str, Any]]: ...
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
         return self.traces[index]
+
+    def __repr__(self) -> str:
+        return f"TracesOutcome({len(self):,} traces)"
 
     def _repr_html_(self) -> str:
         rows = [[str(one.get("question")), str(one.get("cot"))] for one in self.traces[:_SHOWN]]
@@ -205,8 +220,15 @@ class VettingOutcome(Sequence[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.kept)
 
-    def __getitem__(self, index: Any) -> Any:
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[dict[str, Any]]: ...
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
         return self.kept[index]
+
+    def __repr__(self) -> str:
+        return f"VettingOutcome({len(self):,} of {self.summary.num_traces:,} traces kept)"
 
     def _repr_html_(self) -> str:
         counts = [["kept", f"{len(self.kept):,}"]]
