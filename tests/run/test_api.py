@@ -201,7 +201,11 @@ def left(transformers_logging: Any) -> dict[str, Any]:
 
 @pytest.mark.integration
 def test_a_call_leaves_the_process_as_it_found_it(
-    result: RunOutcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    result: RunOutcome,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     from transformers.utils import logging as transformers_logging
 
@@ -215,7 +219,12 @@ def test_a_call_leaves_the_process_as_it_found_it(
         assert left(transformers_logging) == before
         with pytest.raises(UnspokenError):
             train(tmp_path / "other", template="chat")
-        unspoken.evaluate(result.model, EXAMPLES[:3], progress=False, temperature=0.5)
+        rows = [*EXAMPLES[:3], EXAMPLES[0]]
+        unspoken.evaluate(result.model, rows, progress=False, temperature=0.5)
+        assert "data: 1 of its lines" in caplog.text
+        capfd.readouterr()
+        unspoken.load(result.folder)
+        assert capfd.readouterr().err == ""  # no bar for its weights
         assert left(transformers_logging) == before
     finally:
         transformers_logging.set_verbosity(before_all)
@@ -422,7 +431,7 @@ def evaluate(model: Any, data: Any, **options: Any) -> EvaluationOutcome:
     [
         (lambda model: evaluate(model, EXAMPLES, limit=0), "^limit: found 0; needed: at least 1"),
         (lambda model: evaluate(model, EXAMPLES, limit="3"), "^limit: found '3'"),
-        (lambda model: evaluate(model, [{"answer": 1}]), "^data: record 1: question: missing"),
+        (lambda model: evaluate(model, [{"answer": 1}]), "^data:1: question: missing"),
         (lambda _: unspoken.vet(EXAMPLES[:2]), "^traces: record 1: cot: missing"),
         (lambda _: unspoken.generate("worked", []), r"^questions: found \[\]"),
         (lambda _: unspoken.generate("no/such", EXAMPLES[:2]), "^teacher=no/such: no such folder"),

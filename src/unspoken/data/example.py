@@ -123,13 +123,15 @@ def read_questions(
     limit: int | None = None,
     with_thoughts: bool = False,
     strict: bool = True,
+    name: str = "",
 ) -> list[Example]:
     """Returns the questions of a JSONL file, or only the first `limit`; see `iter_questions`."""
-    return list(islice(iter_questions(path, with_thoughts=with_thoughts, strict=strict), limit))
+    questions = iter_questions(path, with_thoughts=with_thoughts, strict=strict, name=name)
+    return list(islice(questions, limit))
 
 
 def iter_questions(
-    path: AnyPath, *, with_thoughts: bool = False, strict: bool = True
+    path: AnyPath, *, with_thoughts: bool = False, strict: bool = True, name: str = ""
 ) -> Iterator[Example]:
     """Yields what is asked in an evaluation: `question` and, where they are, `answer`, `category`.
 
@@ -140,14 +142,16 @@ def iter_questions(
         path: the file.
         with_thoughts: keep `thought`, or `cot`, where it stands in a line.
         strict: as for `unique_questions`.
+        name: what errors and warnings call the file; default: its path.
 
     Raises:
         DataError: as `iter_examples` does.
     """
+    named = name or path
 
     def numbered() -> Iterator[tuple[int, Example]]:
         for line, record in read_jsonl(path):
-            where = f"{path}:{line}"
+            where = f"{named}:{line}"
             answer = require_answer(record, where) if "answer" in record else ""
             question = require_text(record, "question", where)
             thought = record.get("thought", record.get("cot")) if with_thoughts else ""
@@ -161,7 +165,7 @@ def iter_questions(
                 ),
             )
 
-    return unique_questions(path, numbered, strict=strict)
+    return unique_questions(named, numbered, strict=strict)
 
 
 class RepeatedQuestions:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unspoken import recipe
+from unspoken.common.caller import leaves_as_found
 from unspoken.common.errors import (
     DataError,
     ModelError,
@@ -223,6 +224,7 @@ class LoadedModel:
         )
 
 
+@leaves_as_found
 def load(
     name: str | Path,
     *,

@@ -10,6 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unspoken.common.caller import leaves_as_found
 from unspoken.common.errors import SettingError, UnspokenError, settings_of, shorten
 from unspoken.data.example import read_questions
 from unspoken.data.jsonl import read_jsonl
@@ -23,7 +24,6 @@ from unspoken.recipe.layout import DATASET_FILE, GIVEN, REJECTED_FILE, TRACES_FI
 from unspoken.recipe.named_model import NamedModel
 from unspoken.recipe.sections import TemplateName
 from unspoken.recipe.teacher import MAX_NEW_TOKENS
-from unspoken.run.api.caller import leaves_as_found
 from unspoken.run.api.inputs import (
     AnyModel,
     Records,
@@ -81,8 +81,8 @@ def evaluate(
         )
     with _folder() as folder:
         file = as_file(data, folder, "data")
-        with _named({file: "data"}, folder):
-            examples = read_questions(file, limit=limit, strict=strict)
+        name = "data" if file.is_relative_to(folder) else ""
+        examples = read_questions(file, limit=limit, strict=strict, name=name)
     predictions, metrics = measure(
         asked.model,
         asked.tokenizer,

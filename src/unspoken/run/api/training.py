@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unspoken.common.caller import takes_turns
 from unspoken.common.errors import SettingError, settings_of, shorten
 from unspoken.common.interrupt import EXIT_INTERRUPTED
 from unspoken.measure.ask import LoadedModel
@@ -28,7 +29,6 @@ from unspoken.recipe.defaults import (
 from unspoken.recipe.layout import DISTILLED, INTERNALIZED
 from unspoken.recipe.merge import merge, nested
 from unspoken.recipe.sections import TemplateName
-from unspoken.run.api.caller import takes_turns
 from unspoken.run.api.inputs import (
     AnyModel,
     FromScratch,
