@@ -30,15 +30,16 @@ JOBS_FILE = "jobs.json"
 #: Reasons for which a job would wait for ever, or for days, and what to do.
 _STUCK = {
     r"PartitionTimeLimit|(QOS|Assoc)Max\w*Wall\w*": "longer than jobs may run there; launch it "
-    "with less --time (what takes longer goes on in the same job), another --partition or --qos",
+    "with a shorter time limit (what takes longer goes on in the same job), or with another "
+    "partition or QOS",
     r"Partition(Config|NodeLimit)|(QOS|Assoc)\w*PerJob\w*|QOSMin\w*|BadConstraints": "other time, "
     "nodes, cores, memory or GPUs than jobs may have there; launch it with what scontrol show "
-    "partition allows, or with another --partition or --qos",
-    r"Partition(Down|Inactive)": "takes no jobs now; wait, or launch it with another --partition",
+    "partition allows, or with another partition or QOS",
+    r"Partition(Down|Inactive)": "takes no jobs now; wait, or launch it with another partition",
     r"InvalidAccount|InvalidQOS|AccountNotAllowed|QOSNotAllowed": "launch it with another "
-    "--account or --qos; sacctmgr show assoc user=$USER lists them",
+    "account or QOS; sacctmgr show assoc user=$USER lists them",
     r"ReqNodeNotAvail.*": "nodes are down, or reserved for a maintenance before which it would not "
-    "end; wait, or launch it with less --time",
+    "end; wait, or launch it with a shorter time limit",
     r"JobHeldAdmin|launch_failed_requeued_held": "held by the cluster; scontrol release frees it",
     r"DependencyNeverSatisfied": "one before it failed; its log says why",
 }
