@@ -119,6 +119,7 @@ def test_the_numbers_of_quickstart_are_told() -> None:
     [
         ({"task": "arithmetic", "categories": ["riddles"]}, "data.categories: found"),
         ({"task": "gsm8k", "source": "nowhere"}, "nowhere: no such folder; .* correct data.source"),
+        ({"train": "."}, r"data.train: \.: found a folder; .*unspoken data questions"),
     ],
 )
 def test_settings_are_named_as_in_the_recipe(

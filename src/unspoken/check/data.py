@@ -16,7 +16,7 @@ from typing_extensions import assert_never
 from unspoken.common.errors import DataError, settings_of
 from unspoken.common.nearby import path_remedy
 from unspoken.data.example import Example, extract_gold, read_examples, read_questions
-from unspoken.data.jsonl import read_jsonl
+from unspoken.data.jsonl import folder_error, read_jsonl
 from unspoken.data.leaks import check_leaks
 from unspoken.recipe import Data, Recipe, Vet
 from unspoken.recipe.layout import DATASET_FILE
@@ -189,6 +189,8 @@ def _require_files(data: Data) -> tuple[Path, dict[str, Path]]:
         raise DataError("data.train: missing")
     files = data.given
     for name, path in files.items():
+        if path.is_dir():
+            raise folder_error(f"data.{name}: {path}", path, "a file")
         if not path.is_file():
             remedy = path_remedy(path, f"correct data.{name}", Path.is_file)
             raise DataError(f"data.{name}: {path}: no such file; {remedy}")
