@@ -92,7 +92,10 @@ def _run_stages(run: RunFolder, recipe: Recipe, command: str, started: str, prog
     if process.is_main_process and run.did_something:
         _write_environment(recipe, splits, command, started)
     if all(each.measured is None for each in splits):
-        run.say("nothing to measure with: no test and no validation questions were given")
+        run.say(
+            "nothing to measure with: no test and no validation questions were given; to have "
+            "figures, give a file of test questions"
+        )
     if planned.teaching is not None:
         splits = [_teach(run, recipe, planned.teaching, splits[0], progress=progress)]
     train_students(run, planned, splits, progress=progress)

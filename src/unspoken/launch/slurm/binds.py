@@ -33,8 +33,8 @@ def bound_folders(recipe: Recipe, directory: Path, first: Sequence[Path]) -> lis
 def _named(recipe: Recipe, directory: Path) -> Iterator[Path]:
     """Yields what the recipe names, and where the hub's models and encoded data are kept."""
     for phase in recipe.resolved_phases():
-        data = phase.data
-        yield from (Path(path) for path in (data.train, data.valid, data.test, data.source) if path)
+        yield from phase.data.given.values()
+        yield from [Path(phase.data.source)] if phase.data.source else []
     models, teacher = [recipe.model], recipe.teacher
     if teacher is not None:
         models += [teacher.model] if teacher.model is not None else []
