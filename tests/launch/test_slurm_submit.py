@@ -182,12 +182,12 @@ def test_the_shells_variables_overrule_no_flag(
     tmp_path: Path, launch: SlurmLaunch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     of_scripts = {"TIMELIMIT": "3", "NO_REQUEUE": "1", "SIGNAL": "TERM@9", "ARRAY_INX": "1-3"}
-    chosen = {"PARTITION": "debug", "ACCOUNT": "old"}
+    chosen = {"PARTITION": "debug", "ACCOUNT": "old", "CONSTRAINT": "h100", "MEM_PER_CPU": "1G"}
     site = {"RESERVATION": "course", "QOS": "normal", "CLUSTERS": "all"}
     for name, value in (of_scripts | chosen | site).items():
         monkeypatch.setenv(f"SBATCH_{name}", value)
     monkeypatch.setenv("IN_SBATCH", "env | grep ^SBATCH_ > seen")
-    options = replace(launch.options, partition="gpu", extra=("-A abc123",))
+    options = replace(launch.options, partition="gpu", extra=("-Aabc1 -C gpu", "--mem-per-cpu=4G"))
     submit(replace(launch, options=options), tmp_path / "recipe.yaml")
     seen = {line.partition("=")[0] for line in (tmp_path / "seen").read_text().splitlines()}
     assert seen == {f"SBATCH_{name}" for name in site}

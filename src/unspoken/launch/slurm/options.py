@@ -76,6 +76,17 @@ def _require_environment(path: Path) -> Path:
     return path
 
 
+def option_names(directive: str) -> list[str]:
+    """The options of sbatch that a line of a script has, without their values.
+
+    Examples:
+        >>> option_names("--time=5 -pgpu --exclusive")
+        ['--time', '-p', '--exclusive']
+    """
+    words = [word for word in shlex.split(directive) if word.startswith("-")]
+    return [word.partition("=")[0] if word.startswith("--") else word[:2] for word in words]
+
+
 def _require_words(option: str) -> str:
     """As sbatch reads a line of a script: at blanks that no quotation marks enclose, it ends."""
     needed = (
@@ -217,8 +228,7 @@ class SlurmOptions:
     def _leave_to_flags(self) -> SlurmOptions:
         """Refuses options of sbatch that would take the jobs away from how the scripts use them."""
         for option in self.extra:
-            for word in shlex.split(option):
-                name = word.partition("=")[0] if word.startswith("--") else word[:2]
+            for name in option_names(option):
                 own = _OF_OWN_FLAGS.get(name)
                 if own is not None:
                     raise SettingError(

@@ -21,6 +21,7 @@ from unspoken.common.files import write_text
 from unspoken.common.interrupt import StopRequest
 from unspoken.common.locks import locked
 from unspoken.common.numbered import next_numbered, numbered
+from unspoken.launch.slurm.options import option_names
 from unspoken.launch.slurm.render import Script, SlurmLaunch, render_scripts, working_directory
 from unspoken.recipe import Recipe, dump_recipe
 from unspoken.recipe.layout import RECIPE_FILE, require_run_folder
@@ -58,8 +59,17 @@ _OVERRULED_BY = {
     ("requeue",): ("SBATCH_REQUEUE", "SBATCH_NO_REQUEUE"),
     ("open-mode",): ("SBATCH_OPEN_MODE",),
     ("output",): ("SBATCH_OUTPUT", "SBATCH_ERROR"),
-    ("gres",): ("SBATCH_GRES", "SBATCH_GPUS", "SBATCH_GPUS_PER_NODE", "SBATCH_GPUS_PER_TASK"),
-    ("mem",): ("SBATCH_MEM_PER_CPU", "SBATCH_MEM_PER_GPU", "SBATCH_MEM_PER_NODE"),
+    ("gres", "gpus", "G", "gpus-per-node"): (
+        "SBATCH_GRES",
+        "SBATCH_GPUS",
+        "SBATCH_GPUS_PER_NODE",
+        "SBATCH_GPUS_PER_TASK",
+    ),
+    ("mem", "mem-per-cpu", "mem-per-gpu"): (
+        "SBATCH_MEM_PER_CPU",
+        "SBATCH_MEM_PER_GPU",
+        "SBATCH_MEM_PER_NODE",
+    ),
 }
 #: What would make an array of any job, and what would have sbatch wait for its end.
 _NEVER_MEANT = ("SBATCH_ARRAY_INX", "SBATCH_WAIT")
@@ -285,7 +295,8 @@ def _own_environment(script: str) -> dict[str, str]:
     is bound to, its memory, its distribution. Nor is there what would overrule the script.
     """
     inside = "SLURM_JOB_ID" in os.environ
-    given = set(re.findall(r"^#SBATCH --?([\w-]+)", script, flags=re.MULTILINE))
+    directives = re.findall(r"^#SBATCH (.*)", script, flags=re.MULTILINE)
+    given = {name.lstrip("-") for line in directives for name in option_names(line)}
     overruling = {
         name for options, names in _OVERRULED_BY.items() if given & {*options} for name in names
     }
