@@ -287,6 +287,32 @@ def test_a_model_in_training_is_asked_without_dropout_and_goes_on_as_it_was(
     assert [module.training for module in model.modules()] == modes
 
 
+def test_two_who_ask_a_model_in_training_at_the_same_time_are_both_asked_without_dropout() -> None:
+    model, prompts = build("gpt2", **IN_SLOTS["gpt2"], resid_pdrop=0.5), prompts_of((5, 4))
+    expected = [generated(model, prompt) for prompt in prompts]
+    model.train()
+    first, second = (
+        Decoder(model, eos_token_id=END, pad_token_id=PAD, batch_size=1).stream(prompts, LIMIT)
+        for _ in range(2)
+    )
+    begun, other = next(first), next(second)
+    whole = [begun, *first]  # ends while the second has a question left
+    assert [found.token_ids for _, found in whole] == expected
+    assert [found.token_ids for _, found in (other, *second)] == expected
+    assert model.training
+
+
+def test_draws_after_an_answer_that_was_being_written_meanwhile_are_draws() -> None:
+    model, prompt = build("gpt2", **IN_SLOTS["gpt2"]), prompts_of((5,))[0]
+    decoder = Decoder(model, eos_token_id=END, pad_token_id=PAD, batch_size=1)
+    draws = Draws(2.0, 1.0, [1])
+    writing = decoder.write(prompt, LIMIT)
+    next(writing)
+    drawn = dict(decoder.stream([prompt], LIMIT, draws=draws))[0].token_ids
+    assert list(writing)[-1].token_ids == generated(model, prompt) != drawn
+    assert dict(decoder.stream([prompt], LIMIT, draws=draws))[0].token_ids == drawn
+
+
 def test_a_row_that_ends_leaves_its_place_to_one_that_waits() -> None:
     model, prompts = build("gpt2", **IN_SLOTS["gpt2"]), prompts_of()
     sizes = []

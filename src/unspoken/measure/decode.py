@@ -163,16 +163,17 @@ class Decoder:
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
         """Within the block, the model is in evaluation mode; its modules go back to their own."""
-        if not self.model.training:  # asking all modules takes as long as a small model's step
-            yield
-            return
-        training = [module for module in self.model.modules() if module.training]
-        self.model.eval()
+        training: list[Any] = []
+        with _STEP:
+            if self.model.training:  # asking all modules takes as long as a small model's step
+                training = [module for module in self.model.modules() if module.training]
+                self.model.eval()
         try:
             yield
         finally:
-            for module in training:
-                module.training = True
+            with _STEP:
+                for module in training:
+                    module.training = True
 
     def score(
         self, prompt: Sequence[int], endings: Sequence[Sequence[int]], temperature: float
@@ -306,7 +307,7 @@ class Decoder:
         slots.share([row.prompt for row in waiting])
         table = Table(slots, active)
         while (waiting or active) and not stopping():
-            with _STEP:
+            with _STEP, self._evaluating():  # another's block may have ended meanwhile
                 written = table.fill(waiting) or table.advance()
             num_tokens, ended = table.add(written)
             wrote(num_tokens)
@@ -320,8 +321,7 @@ class Decoder:
         from unspoken.measure.slots import Slots
 
         size, way = min(self.batch_size, number), draws and draws[:2]
-        if self._slots is None or (self._slots.size, self._way) != (size, way):
-            self._way = way
+        if self._slots is None or (self._slots.size, self._slots.chooser.way) != (size, way):
             chooser = Chooser(size, self.model.device, way)
             self._slots = Slots(
                 self.model, size, chooser, patience=self._patience, before=self._slots
