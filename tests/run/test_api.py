@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import pickle
+import random
 import re
 import signal
 import tempfile
@@ -18,6 +19,7 @@ from typing import Any
 
 import datasets
 import nbformat
+import numpy as np
 import pandas
 import pytest
 import torch
@@ -25,6 +27,7 @@ from nbclient import NotebookClient
 
 import unspoken
 from helpers.paths import ROOT
+from unspoken.common.caller import leaves_as_found
 from unspoken.common.errors import DataError, SettingError, UnspokenError
 from unspoken.measure.ask import LoadedModel
 from unspoken.models.tokenizer import character_tokenizer
@@ -187,7 +190,7 @@ def test_the_same_call_finds_what_is_done(result: RunOutcome) -> None:
 def left(transformers_logging: Any) -> dict[str, Any]:
     """What a call must leave as it was."""
     return {
-        "random": torch.get_rng_state().tolist(),
+        "random": (torch.get_rng_state().tolist(), random.getstate(), repr(np.random.get_state())),
         "threads": torch.get_num_threads(),
         "verbosity": transformers_logging.get_verbosity(),
         "bars": transformers_logging.is_progress_bar_enabled(),
@@ -197,6 +200,18 @@ def left(transformers_logging: Any) -> dict[str, Any]:
         "gradients": torch.is_grad_enabled(),
         "folder": Path.cwd(),
     }
+
+
+def test_random_numbers_go_on_after_a_call_as_if_there_had_been_none() -> None:
+    def draw() -> tuple[float, float, float]:
+        return random.random(), np.random.random(), float(torch.rand(1))
+
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    expected = draw()
+    random.setstate(states[0])
+    np.random.set_state(states[1])
+    torch.set_rng_state(states[2])
+    assert leaves_as_found(draw)() == expected == draw()
 
 
 @pytest.mark.integration

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import logging
 import os
+import random
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -83,6 +84,10 @@ def _remember(stack: contextlib.ExitStack) -> None:
         stack.callback(transformers_logging.enable_progress_bar)
     if _PARALLEL_TOKENIZERS not in os.environ:  # a process that the caller forks needs it unset
         stack.callback(os.environ.pop, _PARALLEL_TOKENIZERS, None)
+    stack.callback(random.setstate, random.getstate())
+    numpy: Any = sys.modules.get("numpy")
+    if numpy is not None:
+        stack.callback(numpy.random.set_state, numpy.random.get_state())
     torch: Any = sys.modules.get("torch")
     if torch is not None:
         stack.callback(torch.set_num_threads, torch.get_num_threads())
