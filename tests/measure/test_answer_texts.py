@@ -271,6 +271,7 @@ RIGHT = {
         ("Final Answer: January", "Jan"),
         ("Final Answer: In 1969", "1969"),
         ("Final Answer: 79 AD", "79"),
+        ("Final Answer: 79 BCE", "79 BC"),
         ("Final Answer: the 5th", "5"),
     ],
     "tokens at the end": [
@@ -337,6 +338,7 @@ RIGHT = {
     ],
     "lists as others write them": [
         ("Final Answer: 2 und 7", "2, 7"),
+        ("Final Answer: 3 y -5", "3y-5"),
         ("Final Answer: 2和7", "2, 7"),
         ("Final Answer: 2 y 1/2", "2.5"),
         ("Final Answer: both 2 and 7", "7, 2"),
@@ -689,6 +691,10 @@ WRONG = {
     ],
     "lists as others write them": [
         ("Final Answer: 2 und 7", "2"),
+        ("Final Answer: 79 BCE", "79 CE"),
+        ("Final Answer: 79 BCE", "79"),
+        ("Final Answer: Tuesday, March 5", "Monday, March 5"),
+        ("Final Answer: March 5 (a Tuesday)", "Monday, March 5"),
         ("Final Answer: 5 und 20", "25"),
         ("Final Answer: 42,-5", "42"),
         ("Final Answer: 1_25", "125"),

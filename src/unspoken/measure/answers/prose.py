@@ -70,6 +70,8 @@ _EMPTY_WORDS = re.compile(
     r"^(?i:both) (?=[^ ]+ and [^ ]+$)|^(?i:in )?(?i:the year )?(?=[12][0-9]{3}$)"
     r"|^(?i:the) (?=[0-9]+(?:st|nd|rd|th)$)|(?<=[0-9]) (?:AD|CE|A\.D|C\.E)$|(?<=[\w)\]}%]),? only$"
 )
+#: BCE and B.C.: years that are none of the AD and CE that change nothing.
+_BEFORE_CHRIST = re.compile(r"(?<=[0-9]) (?:BCE|B\.C(?:\.E)?)$")
 #: What follows the greater unit in "2 hours and thirty minutes".
 _SMALLER_UNIT = re.compile(r"(\b[a-z]{3,}(?:,? and |, | ))([a-z]+[ -].+)")
 _ADJECTIVE = re.compile(r"(?<![\w.,/-])([0-9]+(?:\.[0-9]+)?)-([A-Za-z]{2,})(?![\w-])")
@@ -230,7 +232,8 @@ def readings(text: str, words: Words) -> list[str]:
 def _without_empty_words(text: str) -> str:
     """Returns "1969" for "in 1969", "1/4" for "1 out of 4", "March 5" for "It was on March 5"."""
     text = re.sub(r"(?<=[0-9]) ?\(([ap]\.?m)\.?\)$", r" \1", text, flags=re.IGNORECASE)
-    text = _ADJECTIVE.sub(_as_quantity, _EMPTY_WORDS.sub("", text))
+    text = _BEFORE_CHRIST.sub(" BC", _EMPTY_WORDS.sub("", text))
+    text = _ADJECTIVE.sub(_as_quantity, text)
     if (share := _OUT_OF.fullmatch(text)) and (whole := with_digits(share[2])).isdecimal():
         return f"{share[1]}/{whole}" if int(share[1]) <= int(whole) else text
     if dated := _DATE_AND_DAY.fullmatch(text):

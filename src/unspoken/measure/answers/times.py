@@ -223,9 +223,13 @@ def read_date(text: str) -> tuple[int, int, int] | None:
 
 
 def equal_dates(first: str, second: str) -> bool | None:
-    """Returns whether two dates are the same; None where not both are dates."""
+    """Returns whether two dates are the same, on one weekday; None where not both are dates."""
     dates = read_date(first), read_date(second)
-    return None if None in dates else dates[0] == dates[1]
+    if None in dates:
+        return None
+    named = [_WEEKDAY.fullmatch(text.casefold()) for text in (first, second)]
+    weekdays = {match[1] for match in named if match and match[1]}
+    return dates[0] == dates[1] and len(weekdays) < len(named)
 
 
 def equal_months(first: str, second: str) -> bool | None:
