@@ -290,6 +290,7 @@ RIGHT = {
     ],
     "answers in JSON": [
         ('{"answer": 42}', "42"),
+        ('{"answer": 1,250, "unit": "m"}', "1250"),
         ('{"reasoning": "the answer is 41", "answer": "42"}', "42"),
         ('Here it is:\n```json\n{\n  "answer": "\\\\frac{1}{2}"\n}\n```', "1/2"),
         ('<answer>{"answer": 42}</answer>', "42"),
@@ -637,6 +638,7 @@ WRONG = {
     ],
     "answers in JSON": [
         ('{"answer": 41}', "42"),
+        ('{"answer": 1,250}', "1"),
         ('{"reasoning": "the answer is 41", "answer": 42}', "41"),
         ('{"answer": null}', "42"),
         ('{"steps": 42}', "42"),

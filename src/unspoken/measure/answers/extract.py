@@ -125,7 +125,8 @@ _MAX_TOKEN = 50
 # {"answer": 42}, and of a number or a text what it says.
 _JSON_KEY = re.compile(r"[\"'](?:final[_ ]?)?answer[\"']\s*:\s*", re.IGNORECASE)
 _JSON_VALUE = re.compile(
-    r"(?:\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\]|\\.)*)'|(\[[^{}]*?\]|[^\s,{}\[\]\"']+))(?=\s*[,}])"
+    r"(?:\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\]|\\.)*)'|(\[[^{}]*?\]|[^\s,{}\[\]\"']+(?:,[0-9]{3})*))"
+    r"(?=\s*[,}])"
 )
 _JSON_START = re.compile(r"^[ \t]*\{", re.MULTILINE)
 _ESCAPED = re.compile(r"\\(?:([\"'/\\])|u([0-9A-Fa-f]{4}))")
