@@ -62,9 +62,16 @@ _POINT = re.compile(
 )
 _A_SCALE = re.compile(r"an? (?=(?:hundred|thousand|million|billion)\b)", re.IGNORECASE)
 
+#: What begins otherwise is no number in words, which is found out at once.
+_BEGINNING = re.compile(
+    rf"(?:negative|minus) |an?[ -]|half|{_WORD}|{'|'.join(_ORDINALS)}|-?[0-9]+ and ", re.IGNORECASE
+)
+
 
 def with_digits(text: str) -> str:
     """Returns "-17" for "negative seventeen"; a text that begins otherwise as it is."""
+    if not _BEGINNING.match(text):
+        return text
     if text.casefold() in _ORDINALS:
         return _ORDINALS[text.casefold()]
     text = _A_SCALE.sub("one ", text, count=1) if _A_SCALE.match(text) else text
