@@ -211,7 +211,7 @@ def test_random_numbers_go_on_after_a_call_as_if_there_had_been_none() -> None:
     random.setstate(states[0])
     np.random.set_state(states[1])
     torch.set_rng_state(states[2])
-    assert leaves_as_found(draw)() == expected == draw()
+    assert leaves_as_found()(draw)() == expected == draw()
 
 
 @pytest.mark.integration

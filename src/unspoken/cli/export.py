@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -11,6 +11,7 @@ from unspoken.cli.options import Overwrite
 from unspoken.cli.output import silence_libraries, waiting
 from unspoken.common.errors import DataError, SettingError
 from unspoken.recipe.named_model import find_model, find_run
+from unspoken.recipe.sections import DtypeName
 
 
 def export(
@@ -20,7 +21,7 @@ def export(
     output: Path,
     level: str | None = None,
     lora_model: Path | None = None,
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+    dtype: DtypeName = "auto",
     overwrite: Overwrite = False,
 ) -> None:
     """Write a model folder that other software serves.

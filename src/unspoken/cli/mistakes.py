@@ -60,9 +60,9 @@ def explain_words(error: CycloptsError, words: Sequence[str], flags: Sequence[Ve
     if isinstance(error, UnknownCommandError):
         called = " ".join(words[: 2 if words[0] in PARENTS else 1])
         return f"{shorten(called)[1:-1]}: no such verb; {suggest_verb(words)}"
-    if isinstance(error, UnknownOptionError) and (verb := verb_of(words)):
-        return _unknown_flag(verb, error.token.keyword or error.token.value, flags)
     verb = verb_of(words)
+    if isinstance(error, UnknownOptionError) and verb:
+        return _unknown_flag(verb, error.token.keyword or error.token.value, flags)
     return (_of_values(error, verb, flags) if verb else "") or str(error).strip()
 
 

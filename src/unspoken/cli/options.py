@@ -12,7 +12,7 @@ from unspoken.cli.flags import Options, flag
 from unspoken.common.errors import SettingError, setting
 from unspoken.data.jsonl import read_lines
 from unspoken.recipe.choices import make_labels
-from unspoken.recipe.sections import read_sizes
+from unspoken.recipe.sections import DtypeName, read_sizes
 from unspoken.recipe.teacher import MAX_NEW_TOKENS
 
 _DATA = Group("Data", sort_key=1)
@@ -342,7 +342,7 @@ class AskedModelFlags(Options, panel=_MODEL, required=("base_model",)):
     )
     dtype = flag(
         None,
-        kind=Literal["auto", "float32", "bfloat16", "float16"],
+        kind=DtypeName,
         help="of the weights; auto: bfloat16 on a machine that has it (on a CPU: where the model "
         "is wide enough to gain), else float32",
         default="auto",
@@ -391,7 +391,7 @@ class AskFlags(Options, panel=_MODEL):
     )
     dtype = flag(
         None,
-        kind=Literal["auto", "float32", "bfloat16", "float16"],
+        kind=DtypeName,
         help="of the weights; auto: as they were saved",
         default="float32",
     )

@@ -7,19 +7,15 @@ environment are its own.
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import os
 import random
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
 from unspoken.common.libraries import silence_libraries
-
-Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
 
 _PARALLEL_TOKENIZERS = "TOKENIZERS_PARALLELISM"
 
@@ -31,30 +27,9 @@ _open_calls = 0
 _found = contextlib.ExitStack()
 
 
-def leaves_as_found(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """A function within which libraries are silent, and after which all is as it was before."""
-
-    @functools.wraps(function)
-    def call(*values: Arguments.args, **named: Arguments.kwargs) -> Result:
-        with _as_found():
-            return function(*values, **named)
-
-    return call
-
-
-def takes_turns(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """As `leaves_as_found`, for what trains: in several threads, one call after the other."""
-
-    @functools.wraps(function)
-    def call(*values: Arguments.args, **named: Arguments.kwargs) -> Result:
-        with _TURN, _as_found():
-            return function(*values, **named)
-
-    return call
-
-
 @contextlib.contextmanager
-def _as_found() -> Iterator[None]:
+def leaves_as_found() -> Iterator[None]:
+    """Within the block, or a function it decorates, libraries are silent; then all is as before."""
     global _open_calls  # noqa: PLW0603
     with _COUNTING:
         if not _open_calls:
@@ -68,6 +43,13 @@ def _as_found() -> Iterator[None]:
             _open_calls -= 1
             if not _open_calls:
                 _found.close()
+
+
+@contextlib.contextmanager
+def takes_turns() -> Iterator[None]:
+    """As `leaves_as_found`, for what trains: in several threads, one call after the other."""
+    with _TURN, leaves_as_found():
+        yield
 
 
 def _remember(stack: contextlib.ExitStack) -> None:

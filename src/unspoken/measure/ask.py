@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from unspoken import recipe
 from unspoken.common.caller import leaves_as_found
@@ -28,7 +28,7 @@ from unspoken.models.load import load_model, load_tokenizer
 from unspoken.models.local import local_folder
 from unspoken.models.template import Template, encode_prompts, token_ids
 from unspoken.recipe.named_model import NamedModel, find_model
-from unspoken.recipe.sections import TemplateName
+from unspoken.recipe.sections import DtypeName, TemplateName
 
 if TYPE_CHECKING:
     import torch
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 #: Symbols of an alphabet that a message shows.
 _MOST_SYMBOLS = 120
-#: Of weights that are asked.
-_DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True)
@@ -224,7 +222,7 @@ class LoadedModel:
         )
 
 
-@leaves_as_found
+@leaves_as_found()
 def load(
     name: str | Path,
     *,
@@ -253,11 +251,11 @@ def load(
         ModelError: there is no such model, or it cannot be loaded.
     """
     kind = str(dtype).removeprefix("torch.")
-    if kind not in _DTYPES:
+    if kind not in get_args(DtypeName):
         raise SettingError(
             "dtype",
             found=shorten(dtype),
-            needed=f"one of {', '.join(_DTYPES)}",
+            needed=f"one of {', '.join(get_args(DtypeName))}",
             remedy="correct it",
         )
     named = find_model(name, of_run=of_run)

@@ -130,6 +130,13 @@ def _require_tokens(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
         )
 
 
+@contextmanager
+def _in_turn() -> Iterator[None]:
+    with _LOADING:
+        yield
+
+
+@_in_turn()
 def load_model(
     settings: recipe.Model,
     tokenizer: PreTrainedTokenizerBase,
@@ -169,31 +176,6 @@ def load_model(
     Raises:
         UnspokenError: it is not there or cannot be built; the message says what to do.
     """
-    with _LOADING:
-        return _load(
-            settings,
-            tokenizer,
-            purpose=purpose,
-            adapter=adapter,
-            dtype=dtype,
-            seed=seed,
-            lora=lora,
-            spread=spread,
-        )
-
-
-def _load(
-    settings: recipe.Model,
-    tokenizer: PreTrainedTokenizerBase,
-    *,
-    purpose: Purpose,
-    adapter: str | Path | None,
-    dtype: str,
-    seed: int | None,
-    lora: recipe.Lora | None,
-    spread: bool,
-) -> Any:
-    """The model; arguments as in `load_model`."""
     import torch
 
     if seed is not None:

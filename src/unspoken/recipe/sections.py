@@ -34,6 +34,8 @@ from unspoken.common.settings import (
 from unspoken.recipe.choices import Labels
 
 #: How question, thought and answer are put together; `unspoken.models.template` renders them.
+#: Of weights that are asked; auto: as they were saved, on a CPU what is fastest.
+DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 TemplateName = Literal["plain", "compact", "qa", "chat"]
 
 
@@ -503,7 +505,7 @@ class Evaluate(Section):
     max_new_tokens: Positive | None = Field(
         default=None, description="empty: as many as the longest training thought and answer need"
     )
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+    dtype: DtypeName = Field(
         default="float32",
         description="of the weights while it is measured; auto: bfloat16 on a machine that has it, "
         "on a CPU where the model is wide enough to gain, else float32",

@@ -19,7 +19,7 @@ from unspoken.common.settings import (
     Share,
     Temperature,
 )
-from unspoken.recipe.sections import Model, Section, Train
+from unspoken.recipe.sections import DtypeName, Model, Section, Train
 
 Price = NumberFromZero
 #: Tokens of a reply at the most, where nothing says how long one may be.
@@ -95,7 +95,7 @@ class Teacher(Section):
     batch_size: Positive = Field(
         default=64, description="transformers: questions at once; halved when memory runs out"
     )
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+    dtype: DtypeName = Field(
         default="auto",
         description="transformers: of the weights; auto: as saved on a GPU; on a CPU bfloat16 "
         "where it has it and the model is wide enough to gain, else float32",

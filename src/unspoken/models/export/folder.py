@@ -12,7 +12,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from unspoken.common.errors import ModelError, OutputExistsError, setting, settings_of
 from unspoken.common.files import write_folder
@@ -21,11 +21,10 @@ from unspoken.models.card import CARD_FILE, ModelCard
 from unspoken.models.files import find_fault, naming_fault, one_line
 from unspoken.models.local import base_folder, local_folder
 from unspoken.recipe import Model
+from unspoken.recipe.sections import DtypeName
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-@leaves_as_found
+@leaves_as_found()
 def evaluate(
     model: AnyModel,
     data: Records,
@@ -106,7 +106,7 @@ def _loaded(
     return with_card(model, tokenizer or own_tokenizer(model), NamedModel(name, name), template)
 
 
-@leaves_as_found
+@leaves_as_found()
 def generate(
     teacher: AnyModel | Mapping[str, Any],
     questions: Records,

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-@takes_turns
+@takes_turns()
 def internalize(
     model: AnyModel | FromScratch,
     data: Records,
@@ -118,7 +118,7 @@ def internalize(
         return _run(recipe, INTERNALIZED, overwrite=overwrite, progress=progress)
 
 
-@takes_turns
+@takes_turns()
 def distil(
     student: AnyModel | FromScratch,
     data: Records,
@@ -188,7 +188,7 @@ def distil(
         return _run(_recipe(values, settings), DISTILLED, overwrite=overwrite, progress=progress)
 
 
-@takes_turns
+@takes_turns()
 def run(
     recipe: str | Path | Recipe | Mapping[str, Any],
     *overrides: str,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from unspoken.common.errors import SettingError, setting
 from unspoken.common.settings import NumberFromZero, Positive, PositiveNumber, checked
 from unspoken.recipe import Teacher
+from unspoken.recipe.sections import DtypeName
 from unspoken.recipe.teacher import OF_LOCAL_MODEL
 from unspoken.teach.engines import Engine
 from unspoken.teach.engines.budget import Limits
@@ -61,7 +62,7 @@ class EngineOptions:
     tokenizer: str | None = None
     attn_implementation: str | None = None
     batch_size: Positive = 64
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    dtype: DtypeName = "auto"
     quantization: Literal["nf4"] | None = None
     trust_remote_code: bool = False
 

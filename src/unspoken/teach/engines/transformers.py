@@ -21,6 +21,7 @@ from unspoken.models.fingerprint import fingerprint
 from unspoken.models.load import dtype_for_asking, load_model, load_tokenizer, num_positions
 from unspoken.models.local import base_folder, is_local, local_folder
 from unspoken.models.template import ChatTemplateError, Template, render_chat
+from unspoken.recipe.sections import DtypeName
 from unspoken.teach.engines import (
     EngineError,
     Prompt,
@@ -234,7 +235,7 @@ def transformers_engine(
     tokenizer_name: str | None = None,
     attn_implementation: str | None = None,
     batch_size: int = 64,
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+    dtype: DtypeName = "auto",
     quantization: Literal["nf4"] | None = None,
     trust_remote_code: bool = False,
 ) -> TransformersEngine:
