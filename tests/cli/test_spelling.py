@@ -155,6 +155,33 @@ def test_mistakes_are_told_in_the_words_that_were_typed(
     assert capsys.readouterr().err.startswith(expected)
 
 
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("internalize --remove_per_epoch 8", "did you mean --delta?"),
+        ("internalize --accumulate 2", "did you mean --micro_batch_size (train.batch_size counts "
+         "the examples of a whole step)?"),
+        ("internalize --keep_position", "a recipe's setting is given as schedule.positions=gap."),
+        ("internalize --truncation 9", "did you mean --max_length (longer examples are dropped, "),
+        ("run quickstart --bf16", "a recipe's setting is given as train.precision=bf16."),
+        ("distil --load_in_4bit", "did you mean --quantization nf4?"),
+        ("distil --packing", "nothing is packed; batches are of examples of like length."),
+        ("distil --lr_scheduler_type cosine", "a recipe's setting is given as train.lr_schedule="),
+        ("evaluate --tasks gsm8k", "did you mean --input?"),
+        ("evaluate --torch_dtype bfloat16", "did you mean --dtype?"),
+        ("evaluate --num_fewshot 5", "a student is asked as it was trained; unspoken generate "),
+        ("evaluate --packing", "Try: "),
+    ],
+)  # fmt: skip
+def test_flags_of_other_programs_are_told_ours(
+    words: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(words.split())
+    told = capsys.readouterr().err.partition(" has no such flag")
+    assert told[1] and told[2][2:].startswith(hint)
+
+
 @pytest.mark.parametrize("given", [["3x2", "4x4"], ["3", "2", "4", "4"]])
 def test_sizes_are_given_to_training_as_the_help_says(
     given: list[str], monkeypatch: pytest.MonkeyPatch

@@ -20,6 +20,7 @@ from unspoken.cli.spelling import VerbFlag, flags_of, typed_flags
 from unspoken.cli.verbs import PARENTS, VERBS, application, find_verb, suggest_verb, verb_of
 from unspoken.common.errors import one_word, shorten
 from unspoken.common.nearby import nearest_name
+from unspoken.recipe.counterparts import COUNTERPARTS
 
 #: Verbs that take a recipe, whose settings are words such as train.epochs=3.
 _OF_RECIPES = {"run", "check", "shard", "launch slurm", "launch sagemaker"}
@@ -27,14 +28,26 @@ _OF_RECIPES = {"run", "check", "shard", "launch slurm", "launch sagemaker"}
 _OF_BOTH = {"distil", "internalize"}
 #: How alike a flag of the verb is that is meant rather than another verb's of that very name.
 _VERY_NEAR = 0.8
-#: Flags of other programs for the same work, and what says it here.
+#: Flags of lm-eval and others for what is no setting of a recipe, and what says it here.
 _ELSEWHERE = {
-    "--load_in_4bit": "--quantization nf4",
-    "--fp16": "--precision fp16",
-    "--bf16": "--precision bf16",
     "--rank": "--r",
-    "--num_train_epochs": "--epochs",
-    "--max_seq_length": "--max_length",
+    "--model_args": "--model",
+    "--tasks": "--input",
+    "--output_path": "--output",
+    "--max_gen_toks": "--max_new_tokens",
+    "--apply_chat_template": "--template chat",
+    "--torch_dtype": "--dtype",
+    "--do_sample": "--temperature",
+    "--gen_kwargs": "--temperature",
+    "--overwrite_output_dir": "--overwrite",
+}
+#: Those for which a verb has no flag, and why.
+_WITHOUT_FLAG = {
+    "--num_fewshot": "a student is asked as it was trained; unspoken generate has --few_shot",
+    "--system_instruction": "a student is asked as it was trained; unspoken generate has "
+    "--system_prompt",
+    "--log_samples": "what it writes has every question with its answer, always",
+    "--device": "a GPU is taken where there is one; CUDA_VISIBLE_DEVICES= hides it",
 }
 #: Flags of verbs for a single stage, and what is given to those that take a recipe.
 _IN_RECIPES = {
@@ -141,9 +154,8 @@ def _suggest_flag(verb: str, typed: str, flags: Sequence[VerbFlag]) -> str:
     """What may be meant by a flag that a verb does not have; empty where nothing is known."""
     name = next((plain for plain, _ in typed_flags([typed])), typed)
     here = [each for flag in flags for each in flag.names]
-    other = _ELSEWHERE.get(name, "")
-    if other.partition(" ")[0] in here:
-        return f"did you mean {other}?"
+    if meant := _of_another_program(verb, name, flags):
+        return meant
     near = nearest_name(name, here, _VERY_NEAR)
     if near is not None:
         return f"did you mean {near}?"
@@ -158,6 +170,30 @@ def _suggest_flag(verb: str, typed: str, flags: Sequence[VerbFlag]) -> str:
         return f"{_listed(list(elsewhere))} {'has' if len(elsewhere) == 1 else 'have'} it."
     near = nearest_name(name, here)
     return f"did you mean {near}?" if near else ""
+
+
+def _of_another_program(verb: str, name: str, flags: Sequence[VerbFlag]) -> str:
+    """What says here what a flag of another program says; empty where nothing is known.
+
+    Args:
+        verb: that was called.
+        name: of the flag, such as --num_train_epochs.
+        flags: of the verb.
+    """
+    other = _ELSEWHERE.get(name, "")
+    if any(other.partition(" ")[0] in flag.names for flag in flags):
+        return f"did you mean {other}?"
+    meant, of_training = COUNTERPARTS.get(name.removeprefix("--")), verb in _OF_RECIPES | _OF_BOTH
+    if meant is None or not (meant.key or of_training):
+        return f"{_WITHOUT_FLAG[name]}." if name in _WITHOUT_FLAG else ""
+    if not meant.key:
+        return f"{meant.note}."
+    note = f" ({meant.note})" if meant.note else ""
+    flag = next((flag.names[0] for flag in flags if meant.key in flag.settings), "")
+    if flag:
+        return f"did you mean {flag}{f' {meant.value}' if meant.value else ''}{note}?"
+    value = meant.value or "VALUE"
+    return f"a recipe's setting is given as {meant.key}={value}{note}." if of_training else ""
 
 
 def _with_flag(name: str, but: str) -> Iterator[tuple[str, VerbFlag]]:

@@ -6,13 +6,14 @@ import difflib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard, get_args
 
 import yaml
 from pydantic import BaseModel
 
 from unspoken.common.errors import setting, shorten
 from unspoken.common.settings import needed_by
+from unspoken.recipe.counterparts import COUNTERPARTS, Counterpart
 
 #: What pydantic puts into a place to say which of several kinds it speaks of.
 _KIND = re.compile(r"(literal|list|tuple)\[")
@@ -98,6 +99,8 @@ def _suggest(path: list[str], recipe: type[BaseModel]) -> str:
     elsewhere = _by_name(known)
     if path[-1] in elsewhere:
         return f"did you mean '{elsewhere[path[-1]]}'?"
+    if path[-1] in COUNTERPARTS:
+        return _of_another_program(COUNTERPARTS[path[-1]])
     near = difflib.get_close_matches(".".join(path), siblings, n=1, cutoff=0.6)
     if not near:
         name = difflib.get_close_matches(path[-1], elsewhere, n=1, cutoff=0.75)
@@ -107,12 +110,27 @@ def _suggest(path: list[str], recipe: type[BaseModel]) -> str:
     return f"known here: {', '.join(key.rpartition('.')[2] for key in siblings)}"
 
 
+def _of_another_program(meant: Counterpart) -> str:
+    if not meant.key:
+        return meant.note
+    note = f" ({meant.note})" if meant.note else ""
+    return f"did you mean '{meant.as_key()}'{note}?"
+
+
 def _keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """The keys of a section and of those in it; those of one that may be left out come last."""
+    optional = []
     for name, field in section.model_fields.items():
         yield prefix + name
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from _keys(kind, f"{prefix}{name}.")
+        if _is_section(field.annotation):
+            yield from _keys(field.annotation, f"{prefix}{name}.")
+        optional += [(name, kind) for kind in get_args(field.annotation) if _is_section(kind)]
+    for name, kind in optional:  # Lora | None
+        yield from _keys(kind, f"{prefix}{name}.")
+
+
+def _is_section(kind: Any) -> TypeGuard[type[BaseModel]]:
+    return isinstance(kind, type(BaseModel))
 
 
 def _line_of(node: yaml.Node | None, path: list[str]) -> int | None:
