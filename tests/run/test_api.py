@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import datasets
@@ -26,6 +27,7 @@ import torch
 from nbclient import NotebookClient
 
 import unspoken
+from helpers.engines import QUESTIONS, FakeEngine
 from helpers.paths import ROOT
 from unspoken.common.caller import leaves_as_found
 from unspoken.common.errors import DataError, SettingError, UnspokenError
@@ -314,6 +316,22 @@ def test_generate_vet_and_distil_hand_on_what_they_have(tmp_path: Path) -> None:
     assert student.main == "distilled" and student.accuracy is not None
     own = unspoken.generate(f"{student.folder}", EXAMPLES[:3], max_new_tokens=8, progress=False)
     assert len(own) == 3 and own[0]["num_tokens"] > 0
+
+
+def test_an_engine_of_ones_own_is_a_teacher(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    traces = unspoken.generate(engine, QUESTIONS, output=tmp_path / "own.jsonl", progress=False)
+    assert [len(traces), traces[3]["engine"], len(engine.chunks)] == [20, "fake", 5]
+    assert len(unspoken.vet(traces)) == 1  # it always says 1
+    unspoken.generate(engine, QUESTIONS, output=tmp_path / "own.jsonl", progress=False)
+    assert len(engine.chunks) == 5
+    with pytest.raises(UnspokenError, match="batch_size: found it with an engine of your own"):
+        unspoken.generate(engine, QUESTIONS, batch_size=2)
+    with pytest.raises(UnspokenError, match="tokenizer: found it with an engine of your own"):
+        unspoken.generate(engine, QUESTIONS, tokenizer="x")
+    half = SimpleNamespace(generate=engine.generate, name="half", model="half", style="plain")
+    with pytest.raises(UnspokenError, match="teacher: found a SimpleNamespace without settings, c"):
+        unspoken.generate(half, QUESTIONS)
 
 
 @pytest.mark.integration

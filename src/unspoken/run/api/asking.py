@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,7 @@ from unspoken.run.api.inputs import (
     require_model,
 )
 from unspoken.run.api.outcomes import EvaluationOutcome, TracesOutcome, VettingOutcome
+from unspoken.teach.engines import Engine
 from unspoken.teach.engines.make import EngineName, EngineOptions, make_engine
 from unspoken.teach.traces.write import generate_traces
 from unspoken.teach.vet import VetRules, vet_traces
@@ -40,6 +41,9 @@ from unspoken.teach.vet import VetRules, vet_traces
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
+
+#: What an engine has, as `Engine` says.
+_OF_ENGINES = ("name", "model", "style", "settings", "cost", "generate")
 
 
 @leaves_as_found()
@@ -108,7 +112,7 @@ def _loaded(
 
 @leaves_as_found()
 def generate(
-    teacher: AnyModel | Mapping[str, Any],
+    teacher: AnyModel | Mapping[str, Any] | Engine,
     questions: Records,
     *,
     output: str | Path | None = None,
@@ -128,7 +132,8 @@ def generate(
 
     Args:
         teacher: run, folder or object; "worked" for the solutions that the questions carry; a
-            server as {"base_url": ..., "model": ...}.
+            server as {"base_url": ..., "model": ...}; or an engine of one's own, an object with
+            the attributes of `unspoken.teach.engines.Engine`.
         questions: dicts with question and, if known, answer, a `datasets.Dataset`, or a file.
         output: JSONL, where an interrupted call goes on from; default: nothing is kept.
         max_new_tokens, temperature, top_p, seed: how the next token is chosen.
@@ -145,13 +150,13 @@ def generate(
         KeyboardInterrupt: after Ctrl-C; what is in `output` is kept.
     """
     with _folder() as folder:
-        name, own = _engine(teacher, folder, tokenizer)
+        make = _engine(teacher, folder, tokenizer, options)
         file = as_file(questions, folder, "questions")
         target = folder / TRACES_FILE if output is None else Path(output)
         made = {file: "questions", folder / GIVEN / "teacher": "the teacher"}
         with settings_of({"teacher_dir": "teacher"}), _named(made, folder):
             summary = generate_traces(
-                make_engine(name, EngineOptions(**own, **options)),
+                make(),
                 read_questions_from(file),
                 target,
                 sampling=Sampling(max_new_tokens, temperature, top_p, seed),
@@ -167,11 +172,49 @@ def generate(
 
 
 def _engine(
+    teacher: Any,
+    folder: Path,
+    tokenizer: PreTrainedTokenizerBase | str | None,
+    options: Mapping[str, Any],
+) -> Callable[[], Engine]:
+    """What gives the engine that asks a teacher, which may be one already.
+
+    Raises:
+        SettingError: an option cannot be used.
+    """
+    if hasattr(teacher, "generate") and not hasattr(teacher, "save_pretrained"):
+        given = {**options, **({} if tokenizer is None else {"tokenizer": tokenizer})}
+        return _own_engine(teacher, given)
+    name, own = _engine_of(teacher, folder, tokenizer)
+    return lambda: make_engine(name, EngineOptions(**own, **options))
+
+
+def _own_engine(engine: Any, options: Mapping[str, Any]) -> Callable[[], Engine]:
+    """What gives an engine of the caller's, which has its settings already."""
+    for name in options:
+        raise SettingError(
+            name,
+            found="it with an engine of your own",
+            needed="its settings where it is made",
+            remedy="leave it out",
+        )
+    if not isinstance(engine, Engine):
+        missing = [name for name in _OF_ENGINES if not hasattr(engine, name)]
+        raise SettingError(
+            "teacher",
+            found=f"a {type(engine).__name__} without {', '.join(missing)}",
+            needed="what unspoken.teach.engines.Engine lists",
+            remedy="add it",
+        )
+    return lambda: engine
+
+
+def _engine_of(
     teacher: AnyModel | Mapping[str, Any],
     folder: Path,
     tokenizer: PreTrainedTokenizerBase | str | None,
 ) -> tuple[EngineName, dict[str, Any]]:
-    """The engine that asks a teacher, and its options."""
+    """The name of the engine that asks a teacher, and its options."""
     if isinstance(teacher, Mapping):
         known = [field.name for field in fields(EngineOptions)]
         strange = [key for key in teacher if key not in known]

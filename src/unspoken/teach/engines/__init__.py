@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol, TypedDict
+from typing import Any, Literal, NamedTuple, Protocol, TypedDict, runtime_checkable
 
 from unspoken.common.errors import UnspokenError
 from unspoken.measure.sampling import Sampling
@@ -105,11 +105,12 @@ class Usage(NamedTuple):
         return self.plus(-other.num_prompt_tokens, -other.num_tokens)
 
 
+@runtime_checkable
 class Engine(Protocol):
     """What `unspoken.teach.traces.write.generate_traces` needs of an engine.
 
     Attributes:
-        name: "transformers", "openai" or "worked".
+        name: "transformers", "openai", "worked", or that of one's own.
         model: which model answers, for people.
         style: how it wants its prompts.
 
