@@ -116,6 +116,16 @@ def test_every_class_and_private_function_that_is_named_for_developers_exists() 
             assert not field or re.search(rf"^ +{field}: ", code, re.MULTILINE), word
 
 
+def test_a_function_stands_in_the_file_that_is_named_with_it() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    pairs = re.findall(r"`(\w+)`(?: in | \(|, in )`([\w/]+\.py)`", text)
+    pairs += [(name, file) for file, name in re.findall(r"`([\w/]+\.py)`, `(\w+)`(?! in)", text)]
+    assert len(pairs) > 8
+    for name, file in pairs:
+        code = (PACKAGE / file).read_text(encoding="utf-8")
+        assert re.search(rf"^(?: *def |class )?{name}\b", code, re.MULTILINE), (name, file)
+
+
 def test_every_test_that_a_document_names_exists() -> None:
     code = "\n".join(path.read_text(encoding="utf-8") for path in ROOT.glob("tests/**/*.py"))
     for document, word in named(r"test_\w+"):

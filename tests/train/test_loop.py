@@ -17,7 +17,9 @@ from unspoken.common.interrupt import EXIT_INTERRUPTED
 from unspoken.data.example import Example
 from unspoken.models.template import Template
 from unspoken.train.checkpoint import TrainState, model_card
+from unspoken.train.collate import IGNORE
 from unspoken.train.encode import encode_examples
+from unspoken.train.loss import negative_log_likelihood
 
 
 def test_same_seed_same_weights_and_another_seed_others(tmp_path: Path) -> None:
@@ -152,6 +154,23 @@ def test_fixed_number_of_steps_for_a_baseline(tmp_path: Path) -> None:
     result = trainer(recipe, tmp_path, num_steps=7).run()
     assert result.state.step == 7
     assert result.level == "all"
+
+
+def test_a_loss_of_ones_own_is_learned_from(tmp_path: Path) -> None:
+    def with_entropy(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """The loss, and a term that keeps the model from being sure."""
+        logits = model(**{**inputs, "labels": None}, use_cache=False).logits  # (B, C, V)
+        learned = inputs["labels"] != IGNORE
+        rows = logits[learned].log_softmax(-1)
+        nll = -rows.gather(1, inputs["labels"][learned][:, None]).sum()
+        return nll + 0.5 * (rows.exp() * rows).sum()
+
+    recipe = tiny_recipe(tmp_path, model=NO_DROPOUT, train={"log_every": 1})
+    trainer(recipe, tmp_path / "plain", num_steps=3).run()
+    trainer(recipe, tmp_path / "own", num_steps=3, loss=with_entropy).run()
+    trainer(recipe, tmp_path / "same", num_steps=3, loss=negative_log_likelihood).run()
+    assert losses(tmp_path / "own")[0] < losses(tmp_path / "plain")[0]
+    assert losses(tmp_path / "same") == losses(tmp_path / "plain")
 
 
 def test_gradient_checkpointing_changes_nothing(tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ from helpers.training import (
 )
 from unspoken.common.errors import TrainingError
 from unspoken.recipe import layout
-from unspoken.train import loss
+from unspoken.train import collate, loss
+from unspoken.train import recovery as recovery_module
 from unspoken.train.checkpoint import TrainState
 from unspoken.train.loop import StepwiseInternalization
 from unspoken.train.recovery import Recovery
@@ -235,6 +236,31 @@ def test_the_reference_leaves_out_what_would_be_gone_from_a_thought_that_is_part
         assert found == pytest.approx(np.mean(kept), rel=1e-5)
 
 
+def test_another_order_of_removal_is_one_function(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The middle of a thought first: what is learned and what is measured follow."""
+
+    def middle(thought: np.ndarray, gone: np.ndarray, side: str) -> np.ndarray:
+        return (thought - gone) // 2
+
+    for module in (collate, recovery_module):
+        monkeypatch.setattr(module, "first_removed", middle)
+    one = trainer(tiny_recipe(tmp_path, **impatient(start=2), model=NO_DROPOUT), tmp_path)
+    assert one.recovery is not None
+    one.bare_model.eval()
+    reference = one.recovery.measure_reference(one.bare_model, 2)
+    lengths = one.recovery.examples.thought_lengths[: one.recovery.count].astype(int)
+    gone = np.minimum(2, lengths)
+    there = _token_losses(one, gone, firsts=middle(lengths, gone, ""))
+    for level, found in enumerate(reference):
+        more = np.minimum(np.maximum(level, 2), lengths) - gone
+        begins = middle(lengths, gone + more, "")
+        kept = [nats.sum() - nats[begin : begin + count].sum()
+                for nats, begin, count in zip(there, begins, more, strict=True)]  # fmt: skip
+        assert found == pytest.approx(np.mean(kept), rel=1e-5)
+
+
 def test_what_is_measured_takes_the_memory_of_a_chunk_and_is_the_same_to_the_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,7 +282,10 @@ def test_what_is_measured_takes_the_memory_of_a_chunk_and_is_the_same_to_the_bit
 
 
 def _token_losses(
-    one: StepwiseInternalization, gone: np.ndarray, side: str = "left"
+    one: StepwiseInternalization,
+    gone: np.ndarray,
+    side: str = "left",
+    firsts: np.ndarray | None = None,
 ) -> list[np.ndarray]:
     """Of each validation question, one by one and without any of the loop's functions."""
     assert one.recovery is not None
@@ -267,6 +296,8 @@ def _token_losses(
         first = prompt
         if side == "right":
             first += int(examples.thought_lengths[index] - left_out)
+        if firsts is not None:
+            first += int(firsts[index])
         ids = torch.tensor([tokens[:first] + tokens[first + int(left_out) :]])
         with torch.no_grad():
             logits = one.bare_model(input_ids=ids).logits

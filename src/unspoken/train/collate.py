@@ -64,6 +64,21 @@ class Batch:
         return inputs
 
 
+def first_removed(
+    thought: np.ndarray, gone: np.ndarray, side: Literal["left", "right"]
+) -> np.ndarray:
+    """Where what goes begins in each thought, (B,) int64: the tokens from there on, `gone` of them.
+
+    What a level removes is among what the next one removes: adaptive removal counts on it.
+
+    Args:
+        thought: int64, (B,): tokens of the whole thought.
+        gone: int64, (B,): how many of them go.
+        side: which ones go first.
+    """
+    return np.zeros_like(thought) if side == "left" else thought - gone
+
+
 def collate(
     dataset: CoTDataset,
     indices: np.ndarray,
@@ -92,7 +107,7 @@ def collate(
     gone = np.minimum(removed, thought)  # (B,)
     kept = thought - gone
     lengths = prompt + kept + answer
-    cut = prompt if side == "left" else prompt + kept  # (B,) column where tokens are left out
+    cut = prompt + first_removed(thought, gone, side)  # (B,) column where tokens are left out
 
     columns = np.arange(int(lengths.max()), dtype=np.int64)[None, :]  # (1, T)
     source = np.where(columns < cut[:, None], columns, columns + gone[:, None])  # (B, T)

@@ -109,6 +109,7 @@ class StepwiseInternalization:
         num_steps: int | None = None,
         progress: bool = True,
         watch: Callable[[Moment, TrainState], None] | None = None,
+        loss: Callable[[Any, dict[str, torch.Tensor]], torch.Tensor] = negative_log_likelihood,
     ) -> None:
         """Prepares a run in `folder`, or what is left of it when checkpoints are there.
 
@@ -123,6 +124,8 @@ class StepwiseInternalization:
             num_steps: exactly so many optimizer steps, whatever the recipe says.
             progress: show a bar.
             watch: called before each optimizer step and each validation, with the state.
+            loss: of a micro-batch, summed over its label tokens, a scalar; called as
+                `negative_log_likelihood` is. Schedules that wait for the loss hear this one.
 
         Raises:
             UnspokenError: model, data and recipe do not fit together; the message says how.
@@ -132,6 +135,7 @@ class StepwiseInternalization:
         self.recipe = recipe = resolve_precision(recipe, width)
         self.settings, self.folder, self.train = recipe.train, folder, train
         self.progress, self.watch = progress, watch or (lambda moment, state: None)
+        self.loss = loss
         self._start_process(width)
         require_fit(
             recipe,
@@ -349,7 +353,7 @@ class StepwiseInternalization:
                 inputs = batch.tensors(device)
                 inputs |= mask_of_ones(self.bare_model, inputs["input_ids"])
                 with self.processes.micro_batch(self.model, last=part.stop >= len(indices)):
-                    nll = negative_log_likelihood(self.model, inputs)
+                    nll = self.loss(self.model, inputs)
                     self.processes.backward(self.model, nll * scale)
                 total += nll.detach()
         self._at_once = None

@@ -15,7 +15,7 @@ from unspoken.data.example import Example
 from unspoken.models.template import Template
 from unspoken.recipe import Recipe
 from unspoken.train.attention import mask_of_ones, unpadded
-from unspoken.train.collate import IGNORE, collate
+from unspoken.train.collate import IGNORE, collate, first_removed
 from unspoken.train.dataset import CoTDataset
 from unspoken.train.encode import encode_examples
 
@@ -69,13 +69,12 @@ class Recovery:
         losses, gone = self._token_losses(model, removed)  # (n, T), (n,)
         # sums[i, j]: of the first j kept tokens
         sums = np.concatenate([np.zeros((self.count, 1)), np.cumsum(losses, axis=1)], axis=1)
-        thought = examples.thought_lengths[everyone] - gone  # (n,) that are there
+        thought = examples.thought_lengths[everyone].astype(np.int64)  # (n,) whole
         found = []
         for level in range(examples.longest(schedule.unit) + 1):
-            left_out = self._tokens_removed(everyone, level)
-            more = np.maximum(left_out - gone, 0)
-            begin = np.zeros_like(more) if schedule.side == "left" else thought - more
-            without = sums[everyone, begin + more] - sums[everyone, begin]
+            left_out = np.maximum(self._tokens_removed(everyone, level), gone)
+            begin = first_removed(thought, left_out, schedule.side)
+            without = sums[everyone, begin + left_out - gone] - sums[everyone, begin]
             found.append(float((sums[:, -1] - without).mean()))
         return self._alike(found)
 
