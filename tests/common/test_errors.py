@@ -7,6 +7,7 @@ import pytest
 from unspoken.common.errors import (
     ModelError,
     SettingError,
+    one_word,
     setting,
     settings_of,
 )
@@ -24,6 +25,15 @@ def wrong() -> SettingError:
         needed=f"{setting('temperature')} above 0",
         remedy=f"set {setting('temperature', 0.7)}, or {setting('overwrite', True)}",
     )
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [("runs/größer", "runs/größer"), ("runs/7 %", "'runs/7 %'"), ("a(1)", "'a(1)'"),
+     ("3x2,4x4", "3x2,4x4"), ("$HOME", "'$HOME'")],
+)  # fmt: skip
+def test_a_path_can_be_copied_into_a_shell(path: str, told: str) -> None:
+    assert one_word(path) == told
 
 
 def test_a_message_in_python_has_keys_and_on_the_command_line_flags() -> None:

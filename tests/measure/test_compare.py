@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from unspoken.cli.compare import compare
-from unspoken.common.errors import DataError, OutputExistsError
+from unspoken.common.errors import DataError, ModelError, OutputExistsError
 from unspoken.data.jsonl import write_jsonl
 from unspoken.measure.compare import compare_predictions, paired_interval
 from unspoken.measure.stats import mcnemar_exact, wilson_interval
@@ -133,6 +133,19 @@ def test_folders_of_runs_stand_for_their_predictions(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"empty: found no predictions\.jsonl"):
         compare_predictions(tmp_path / "x", tmp_path / "empty")
+
+
+def test_names_of_a_runs_models_stand_for_their_predictions(tmp_path: Path) -> None:
+    run = tmp_path / "Läufe 1"
+    for variant in ("internalized", "distilled"):
+        write(run / variant / "predictions.jsonl", "+-")
+        (run / variant / "model").mkdir()
+    (run / "recipe.yaml").write_text("name: x\n")
+    found = compare_predictions(f"{run}:explicit", f"{run}:internalized")
+    assert found.first == str(run / "distilled" / "predictions.jsonl")
+    assert found.second == str(run / "internalized" / "predictions.jsonl")
+    with pytest.raises(ModelError, match=r"no such model \(no_cot\); it has "):
+        compare_predictions(f"{run}:no_cot", run)
 
 
 def test_the_command_prints_a_table_and_writes_json(

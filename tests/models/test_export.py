@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ from unspoken.models.card import ModelCard
 from unspoken.models.chat_template import chat_template
 from unspoken.models.download import Download
 from unspoken.models.export.folder import export_model
+from unspoken.models.export.readme import Story, readme
 from unspoken.models.hub import HubFile
 from unspoken.models.template import Template, encode_prompts
 from unspoken.models.tokenizer import character_tokenizer
@@ -274,6 +276,18 @@ def test_a_tokenizer_that_would_be_loaded_as_another_one_is_refused(tmp_path: Pa
     with pytest.raises(ModelError, match="beside a model of type qwen2"):
         export_model(adapter, tmp_path / "served")
     assert {path.name for path in tmp_path.iterdir()} == {"base", "run"}
+
+
+@pytest.mark.parametrize("name", ["student", "größer & 7 %", "Anna's"])
+def test_the_readmes_commands_are_whole_whatever_the_folder_is_called(name: str) -> None:
+    story = Story(None, None, None, False, None, None, None, None)
+    card = ModelCard("plain", 1, 9, 1, "Q\n")
+    text = readme(name, story, card, has_template=True, problem=None, dtype="float32")
+    assert "thought, 1 token of which was removed during" in text
+    block = text.partition("```bash\n")[2].partition("```")[0].replace("\\\n", " ")
+    serve, ask = (shlex.split(line, comments=True) for line in block.splitlines())
+    assert serve == ["vllm", "serve", ".", "--served-model-name", name]
+    assert json.loads(ask[-1])["model"] == name
 
 
 @pytest.mark.integration

@@ -56,7 +56,9 @@ def test_how_they_were_timed_is_told(capsys: pytest.CaptureFixture[str]) -> None
     note = told.rpartition("\n\n")[2]
     assert "taking turns" in note and max(map(len, note.splitlines())) <= 80
     best = replace(turns[1], test=turns[1].validation, choices=(Choice("tokens", 12.0, "all"),))
-    print_levels(Path("runs/mine"), [turns[0], best], best)
-    chosen = capsys.readouterr().out.partition("level all (at most")[2].partition("\n\n")[0]
+    print_levels(Path("runs/my 7 %"), [turns[0], best], best)
+    told = capsys.readouterr().out
+    assert "unspoken export 'runs/my 7 %' --level all --output served" in told
+    chosen = told.partition("level all (at most")[2].partition("\n\n")[0]
     assert "test questions right" in " ".join(chosen.split())
     assert max(map(len, chosen.splitlines())) <= 80

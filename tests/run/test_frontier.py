@@ -180,6 +180,8 @@ def test_levels_are_trained_on_in_copies_and_all_are_measured(finished: Path) ->
     assert (cost.done, cost.note) == (True, "2 levels, 10 steps")
     for name in trained:  # the copies, and not what they are copies of
         assert "frontier" in str(find_level_model(finished, frontier, name))
+        as_asked = f"level-{int(name)}"
+        assert find_level_model(finished, frontier, as_asked).parent.name == name
 
 
 @pytest.mark.integration

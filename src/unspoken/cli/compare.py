@@ -22,7 +22,8 @@ def compare(
     Parameters
     ----------
     first
-        predictions, A: a file of unspoken evaluate or score, or a folder of a run
+        predictions, A: a file of unspoken evaluate or score, a run, or one of its models, such as
+        runs/quickstart:explicit
     second
         predictions, B
     output

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from unspoken.cli.options import Overwrite
 from unspoken.cli.output import silence_libraries, waiting
-from unspoken.common.errors import DataError, SettingError
+from unspoken.common.errors import DataError, SettingError, one_word
 from unspoken.recipe.named_model import find_model, find_run
 from unspoken.recipe.sections import DtypeName
 
@@ -64,7 +64,8 @@ def export(
         is None
     ):
         print(f"note: it has no chat template; {folder / 'README.md'} says why")
-    print(f"serve it: vllm serve {folder}; without a GPU: transformers serve {folder}")
+    served = one_word(str(folder))
+    print(f"serve it: vllm serve {served}; without a GPU: transformers serve {served}")
 
 
 def _source(run: Path | None, model: str | None, level: str | None) -> str:

@@ -53,9 +53,19 @@ def as_key(name: str, value: str | None) -> str:
     return name if value is None else f"{name}={one_word(value)}"
 
 
+#: Signs in a path that a shell takes for its own.
+_OF_SHELLS = frozenset("'\"`$&;|<>()\\")
+
+
 def one_word(value: str) -> str:
-    """A value that a user may copy into a shell: quoted where it has blanks."""
-    return shlex.quote(value) if any(map(str.isspace, value)) else value
+    """A value that a user may copy into a shell: quoted where it has blanks or a shell's signs.
+
+    Examples:
+        >>> one_word("runs/7 %"), one_word("runs/größer")
+        ("'runs/7 %'", 'runs/größer')
+    """
+    is_plain = not any(sign.isspace() or sign in _OF_SHELLS for sign in value)
+    return value if is_plain else shlex.quote(value)
 
 
 class _Short(reprlib.Repr):

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from unspoken.common.disk_tables import disk_tables, text_key
-from unspoken.common.errors import DataError, setting
+from unspoken.common.errors import DataError, one_word, setting
 from unspoken.common.files import AnyPath
 from unspoken.data.jsonl import read_jsonl, require_text
 from unspoken.measure.stats import mcnemar_exact, wilson_interval
 from unspoken.recipe.layout import INTERNALIZED, PREDICTIONS_FILE
+from unspoken.recipe.named_model import find_model
 
 
 @dataclass(frozen=True)
@@ -142,12 +143,16 @@ def predictions_file(path: AnyPath) -> Path:
     """The file of predictions: `path` itself, or the one in that folder.
 
     In a run folder it is the internalized model's; in the folder of one of its models that
-    model's own.
+    model's own, which `RUN:NAME` stands for, too.
 
     Raises:
         DataError: the folder holds none, or several.
+        ModelError: the run has no model of this name.
     """
     path = Path(path)
+    if not path.exists() and ":" in path.name:
+        model = find_model(path)
+        path = path if model.run is None else Path(model.source).parent
     if not path.is_dir():
         return path
     inside = path / INTERNALIZED if (path / INTERNALIZED).is_dir() else path
@@ -177,7 +182,8 @@ def _store(path: Path, table: str, tables: sqlite3.Connection) -> int:
         if "correct" not in record:
             raise DataError(
                 f"{where}: correct: missing; needed: judged predictions, as unspoken evaluate "
-                f"writes them; judge these with unspoken score --input {path} --output JUDGED.jsonl"
+                f"writes them; judge these with unspoken score --input {one_word(str(path))} "
+                "--output JUDGED.jsonl"
             )
         if record["correct"] not in (True, False, None):
             raise DataError(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unspoken.common.errors import DataError, ModelError, setting
+from unspoken.common.errors import DataError, ModelError, one_word, setting
 from unspoken.common.nearby import nearest_name, nearest_path
 from unspoken.recipe import layout
 from unspoken.recipe.load import load_values
@@ -184,9 +184,10 @@ def _require_whole(run: Path) -> None:
     if (is_last and (training / layout.MODEL).is_dir()) or not any(training.glob("*")):
         return
     there = ", ".join(f"{run}:{name}" for name in models_of(run)) or "none"
+    recipe = one_word(str(run / layout.RECIPE_FILE))
     raise ModelError(
         f"{setting('model', run)}: the run has not finished internalizing; needed: its "
-        f"internalized model; finish it with unspoken run {run / layout.RECIPE_FILE}, or name one "
+        f"internalized model; finish it with unspoken run {recipe}, or name one "
         f"of the models that it has so far: {there}"
     )
 

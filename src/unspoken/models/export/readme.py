@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from unspoken.common.errors import RecipeError
+from unspoken.common.errors import RecipeError, one_word
 from unspoken.common.plain_yaml import read_yaml
 from unspoken.common.version import __version__
 from unspoken.models.card import ModelCard
@@ -168,9 +169,12 @@ def _what(story: Story, card: ModelCard | None) -> str:
             "[arXiv 2405.14838](https://arxiv.org/abs/2405.14838))."
         )
     if card.removed:
+        gone = (
+            "1 token of which was" if card.removed == 1 else f"{card.removed} tokens of which were"
+        )
         return (
-            f"A language model that writes a shortened chain of thought, {card.removed} tokens of "
-            "which were removed during training, and then its answer."
+            f"A language model that writes a shortened chain of thought, {gone} removed during "
+            "training, and then its answer."
         )
     return "A language model that writes a chain of thought and then its answer."
 
@@ -259,11 +263,11 @@ inputs = tokenizer("PROMPT", return_tensors="pt")
 
 def _serve(name: str, *, chat: bool) -> str:
     path = "chat/completions" if chat else "completions"
-    asked = (
-        '"messages": [{"role": "user", "content": "QUESTION"}]' if chat else '"prompt": "PROMPT"'
-    )
+    message = {"role": "user", "content": "QUESTION"}
+    asked = {"messages": [message]} if chat else {"prompt": "PROMPT"}
+    request = json.dumps({"model": name, **asked}, ensure_ascii=False)
     return (
-        f"```bash\nvllm serve . --served-model-name {name}   # in this folder\n"
+        f"```bash\nvllm serve . --served-model-name {one_word(name)}   # in this folder\n"
         f"curl http://localhost:8000/v1/{path} -H 'Content-Type: application/json' \\\n"
-        f'  -d \'{{"model": "{name}", {asked}}}\'\n```'
+        f"  -d {shlex.quote(request)}\n```"
     )

@@ -170,7 +170,8 @@ def find_level_model(run: Path, frontier: PlannedFrontier, name: str | None) -> 
     if name is None:
         return run / frontier.source / layout.MODEL
     levels = {level.name: level.model for level in read_levels(run, frontier)}
-    wanted = name.zfill(4) if name.isdigit() else name
+    number = name.removeprefix("level-")  # as unspoken ask names it
+    wanted = number.zfill(4) if number.isdigit() else number
     if wanted not in levels:
         known = ", ".join(levels) or "a finished run's"
         raise SettingError("level", found=name, needed=f"one of {known}", remedy="correct it")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unspoken.common.errors import one_word
 from unspoken.measure.stats import ratio_of_medians
 from unspoken.recipe.records import Choice
 from unspoken.report.read.frontier import Level
@@ -129,5 +130,6 @@ def print_levels(folder: Path, levels: Sequence[Level], chosen: Level | None) ->
     if chosen is not None:
         lines += ["", *textwrap.wrap(_tell(chosen), _WIDTH), ""]
         lines += [f"model: {chosen.model}"]
-        lines += [f"export it: unspoken export {folder} --level {chosen.name} --output served"]
+        run = one_word(str(folder))
+        lines += [f"export it: unspoken export {run} --level {chosen.name} --output served"]
     print("\n".join(plain(line) for line in lines))  # noqa: T201
