@@ -1,4 +1,4 @@
-"""How far the thought was removed, told by page, report.json and terminal instead of a number."""
+"""How far the thought was removed, told by page, report.json, terminal and Python: a sentence."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from unspoken.report.read.run import read_run
 from unspoken.report.show.headline import headlines
 from unspoken.report.show.samples import choose_samples
 from unspoken.report.show.summary import summary_lines
+from unspoken.run.api import RunOutcome
 
 ADAPTIVE = {"removal": "adaptive", "loss_below": 0.2, "window": 20}
 ACCURATE = {"removal": "adaptive", "accuracy_above": 0.9, "window": 10}
@@ -113,12 +114,26 @@ def test_the_model_is_not_called_internalized_where_it_is_not(tmp_path, capsys, 
     assert label in told and 'the model "internalized"' not in told
 
 
+def test_python_says_what_was_reached_in_place_of_a_bare_percentage(tmp_path):
+    folder = make(tmp_path / "run", final=0, losses=[1.0], schedule=ADAPTIVE)
+    result = RunOutcome(folder, "internalized", folder / "report.html")
+    assert result.outcome is not None and not result.outcome.is_complete
+    sentence = result.outcome.sentence
+    assert sentence.startswith("not internalized: 0 of 4 tokens removed, ")
+    told = repr(result).replace("\u00a0", " ")
+    assert told == f"RunOutcome({str(folder)!r}, 50.0 %, {sentence})"
+    assert f"<p>{sentence}</p>" in result._repr_html_()
+    assert list(result.variants) == ["internalized"], "models that are not part of the run"
+
+
 def test_where_all_is_removed_nothing_is_added(tmp_path):
     folder = make(tmp_path / "run", final=LONGEST, losses=[0.1], schedule=ADAPTIVE)
     outcome = read_run(folder).phases[0].outcome
     assert outcome is not None
     assert outcome.sentence == "internalized: 4 of 4 tokens removed"
     assert not any("tokens removed" in line for line in summary_lines(folder))
+    result = RunOutcome(folder, "internalized", folder / "report.html")
+    assert "tokens removed" not in repr(result) + result._repr_html_()
 
 
 def test_removal_that_measures_says_what_it_measured(tmp_path):

@@ -14,6 +14,7 @@ from unspoken.measure.ask import LoadedModel, load
 from unspoken.measure.predictions import Prediction
 from unspoken.recipe import layout
 from unspoken.recipe.records import Evaluation, Metrics
+from unspoken.report.read.outcome import Outcome
 from unspoken.report.read.results import PhaseResult, RunResult, VariantResult
 from unspoken.report.read.run import read_run
 from unspoken.report.show import numbers
@@ -86,7 +87,12 @@ class RunOutcome:
     @property
     def variants(self) -> dict[str, VariantResult]:
         """Every model of the run, in its last phase, by name: internalized, distilled, no_cot."""
-        return self._phase.variants
+        return {variant.name: variant for variant in self._phase.shown}
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How far the thought was removed, with a `sentence`; None where it was not to be."""
+        return self._phase.outcome
 
     @property
     def metrics(self) -> Evaluation | None:
@@ -122,8 +128,15 @@ class RunOutcome:
     def _phase(self) -> PhaseResult:
         return self.run.phases[-1]
 
+    @property
+    def _shortfall(self) -> str:
+        """What is left of the thought that was to be removed, and why; empty where nothing is."""
+        return "" if self.outcome is None or self.outcome.is_complete else self.outcome.sentence
+
     def __repr__(self) -> str:
-        return f"RunOutcome({str(self.folder)!r}, {self.main}: {numbers.percent(self.accuracy)})"
+        share = numbers.percent(self.accuracy)
+        told = f"{share}, {self._shortfall}" if self._shortfall else f"{self.main}: {share}"
+        return f"RunOutcome({str(self.folder)!r}, {told})"
 
     def _repr_html_(self) -> str:
         from unspoken.report.show.plots import draw_plots
@@ -135,7 +148,8 @@ class RunOutcome:
         )
         measured = [each for each in self.variants.values() if each.measured is not None]
         rows = [[each.label, *_figures(each.measured)] for each in measured if each.measured]
-        end = f"<p>report: {escape(str(self.report))}</p>"
+        lines = [self._shortfall, f"report: {self.report}"]
+        end = "".join(f"<p>{escape(line)}</p>" for line in lines if line)
         return _PAGE.format(
             title=escape(self.run.name), table=_table(_COLUMNS, rows), curves=curves, end=end
         )
