@@ -184,6 +184,11 @@ PLACEHOLDERS = {
 }
 
 
+@pytest.mark.parametrize("variable", ["MALLOC_TRIM_THRESHOLD_", "UNSPOKEN_CACHE"])
+def test_a_variable_by_which_users_decide_something_stands_in_a_guide(variable: str) -> None:
+    assert any(variable in guide.read_text(encoding="utf-8") for guide in ROOT.glob("docs/*.md"))
+
+
 def test_every_field_of_a_model_card_stands_in_the_list_of_files() -> None:
     text = (ROOT / "docs" / "files.md").read_text(encoding="utf-8")
     told = set(re.findall(r"`(\w+)`", text.partition("## unspoken.json")[2].partition("\n## ")[0]))
