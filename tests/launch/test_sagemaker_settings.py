@@ -25,6 +25,7 @@ from unspoken.launch.sagemaker.submit import prepare
             "bucket: found 's3://b'; needed: a bucket's bare name, without s3://",
         ),
         ({"bucket": "a..b"}, "bucket: found 'a..b'"),
+        ({"bucket": "Mine"}, "folders: 3 to 63 small letters, digits, - and ."),
         ({"instance_type": "g5.xlarge"}, "instance_type: found 'g5.xlarge'"),
         ({"instance_type": "ml.trn1.2xlarge"}, "needed: CPUs or NVIDIA GPUs"),
         ({"instance_count": 0}, "instance_count: found 0; needed: at least 1"),

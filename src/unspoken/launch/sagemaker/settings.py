@@ -62,7 +62,7 @@ _Bucket = Annotated[
     str,
     matching(
         r"((?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?",
-        "a bucket's bare name, without s3:// and folders",
+        "a bucket's bare name, without s3:// and folders: 3 to 63 small letters, digits, - and .",
     ),
     Parameter(show_default=False),
 ]
