@@ -14,7 +14,9 @@ from unspoken.common.errors import ModelError
 from unspoken.models.fingerprint import weights_hash
 from unspoken.recipe import recipe_from
 from unspoken.recipe.layout import level_folder
+from unspoken.recipe.plan import plan
 from unspoken.recipe.records import Latency
+from unspoken.run.frontier import choose_in_run
 from unspoken.run.left_models import is_gone, was_adapter
 from unspoken.run.run import run_recipe
 from unspoken.run.starts import level_as_start
@@ -89,6 +91,21 @@ def test_nothing_is_done_where_nothing_needs_what_was_removed(
     note = f"note: {folder / 'distilled' / 'model'} is not there any more"
     assert any(line.startswith(note) for line in said)
     assert not (folder / "distilled" / "model").exists()
+
+
+def test_levels_that_were_asked_already_are_chosen_from_without_their_weights(
+    folder: Path,
+) -> None:
+    weights = list((folder / "internalized" / "levels").glob("*/*.safetensors"))
+    assert len(weights) > 2
+    for file in weights:
+        file.unlink()
+    assert not any("running" in line for line in run(recipe(folder)))
+    frontier = plan(recipe(folder)).frontiers[0]
+    said: list[str] = []
+    levels, _ = choose_in_run(folder, frontier, progress=False, say=said.append)
+    assert all(level.validation for level in levels)
+    assert not said
 
 
 def test_a_level_with_the_same_weights_stands_in(folder: Path) -> None:

@@ -32,12 +32,12 @@ from unspoken.recipe.layout import (
     require_writable,
 )
 from unspoken.recipe.plan import PlannedFrontier
-from unspoken.recipe.records import Choice, Choices, TrainingRecord
+from unspoken.recipe.records import Choice, Choices, Evaluation, TrainingRecord
 from unspoken.report.read.frontier import Level, read_levels, test_evaluation
 from unspoken.run.data import Splits
 from unspoken.run.folder import RunFolder
 from unspoken.run.latency import time_levels
-from unspoken.run.left_models import left_weights
+from unspoken.run.left_models import is_gone, left_weights
 from unspoken.run.measure import ask, asking_settings, is_to_be_asked, model_in
 from unspoken.run.student import train_stage
 from unspoken.train.checkpoint import level_name
@@ -148,7 +148,7 @@ def measure_level(
     if split == "test":
         file = test_evaluation(level.folder, level.model)
     settings = {
-        "model_sha256": run.on_main(lambda: left_weights(level.model)),
+        "model_sha256": run.on_main(lambda: _asked_weights(level, file)),
         **asking_settings(recipe, splits, split),
     }
     if level.num_steps is None:  # what run the level is from; a trained model says it itself
@@ -158,6 +158,17 @@ def measure_level(
         model, questions = model_in(level.model, recipe.model), splits.held_out[split]
         shown = f"{split} {level.name}" if progress else None
         ask(run, recipe, model, questions, file, settings=settings, progress=shown)
+
+
+def _asked_weights(level: Level, file: Path) -> str | None:
+    """The hash of a level's weights; of removed ones that no record names, as they were asked.
+
+    Args:
+        level: of the frontier.
+        file: with its evaluation, if it has been asked; what run it is of is compared as well.
+    """
+    known = Evaluation.read(file) if level.num_steps is None and is_gone(level.model) else None
+    return left_weights(level.model) if known is None else known.settings.get("model_sha256")
 
 
 def choose_in_run(
