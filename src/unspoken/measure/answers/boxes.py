@@ -30,7 +30,7 @@ _DENIED_AFTER = re.compile(
     r"|(?:isn't|wasn't|can't|cannot) )"
 )
 _JOINED_AFTER = re.compile(
-    r"\s*(?:[+^/]|\\(?:cdot|times|pm|mp|div|pi|sqrt|[dt]?frac)(?![a-z])"
+    r"\s*(?:[+^/]|_(?=[{0-9])|\\(?:cdot|times|pm|mp|div|pi|sqrt|[dt]?frac)(?![a-z])"
     r"|!\s*[$\\*/+^-]|(?:hundred|thousand|million|billion|trillion|dozen)\b)|[a-zA-Z](?![A-Za-z])(?<![mgslh])"
     r"|\.[0-9]"
 )
@@ -96,7 +96,7 @@ def last_boxes(text: str, boxes: list[Box]) -> Box | None:
     if filled and (sign := _RATIO.fullmatch(text, filled[-1].end, group[0].start)):
         first = filled[-1]
         return Box(first.start, group[0].end, f"{first.content} {sign[1]} {group[0].content}")
-    while filled and len(group) < _MAX_GROUP and _joins(text[filled[-1].end : group[0].start]):
+    while filled and len(group) < _MAX_GROUP and _joins(text, filled[-1].end, group[0].start):
         group.insert(0, filled.pop())
     if len(group) == 1 or len({box.content.strip() for box in group}) == 1:
         return group[-1]
@@ -109,10 +109,11 @@ def last_boxes(text: str, boxes: list[Box]) -> Box | None:
     return Box(group[0].start, group[-1].end, ", ".join(parts))
 
 
-def _joins(gap: str) -> bool:
-    """Returns whether the text between two boxes says that they are one list."""
-    if len(gap) > _MAX_BETWEEN:
-        return False
+def _joins(text: str, start: int, end: int) -> bool:
+    """Returns whether the text between two boxes says that they are one list, or is none."""
+    gap = text[start:end]
+    if len(gap) > _MAX_BETWEEN or start == end:
+        return start == end
     return (
         re.fullmatch(r"\s*(?:(?:[,;，、&]|and|or|as well as)\s*)+", _BETWEEN.sub(" ", gap))
         is not None

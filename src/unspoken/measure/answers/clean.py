@@ -27,7 +27,7 @@ _CHARACTERS = str.maketrans(
     | dict.fromkeys("\u00a0\u2007\u2009\u202f\u3000", " ")
     | dict.fromkeys("\u00ad\u200b\u200e\u200f\u2060\ufeff", "")
     | dict(zip("，；。．％＄＝＋μ（）、٪٫٬￥", ",;..%$=+µ(),%.,¥", strict=True))
-    | dict.fromkeys("✓✔✅☑", "")
+    | dict.fromkeys("✓✔✅☑∎■", "")
     | {"π": r"\pi ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "∪": r"\cup "}
     | {"±": r"\pm ", "∓": r"\mp ", "≠": r"\ne ", "≈": r"\approx ", "∈": r"\in ", "∅": r"\emptyset "}
     | {"⟨": r"\langle ", "⟩": r"\rangle "}
@@ -80,6 +80,10 @@ _REWRITES = tuple(
         (r"\\varnothing(?![a-z])|^\\?\{ ?\\?\}$", r"\\emptyset"),
         (r"\+/-|^\+-(?= ?[0-9])|\b(?i:plus or minus)\b", r"\\pm "),
         (r"</?(?:b|i|p|em|strong|span|div|code|br) ?/?>", " "),
+        (r"^<([^<>]{1,60},[^<>]{1,60})>$", r"\\langle \1\\rangle "),
+        (r"(?<=[)\]]) ?U ?(?=[(\[])", r" \\cup "),
+        (r"^([a-z]) in (?=[(\[])", r"\1 \\in "),
+        (r"^(?i:there (?:is|are) )?(?i:no)( real)? solutions?$", r"no\1 solution"),
         (r"\\mathbb ([A-Z])(?![A-Za-z])", r"\\mathbb{\1}"),
         (r"\\(?:underline|textcolor ?\{[a-z]+\}|color ?\{[a-z]+\}) ?\{([^{}]*)\}", r"\1"),
         (r"(?<![\w.])([0-9]{1,9})\.([0-9]{0,9})\\overline ?\{([0-9]{1,9})\}", _repeating),
@@ -91,7 +95,7 @@ _REWRITES = tuple(
         (r"\\(?:left|right|displaystyle|[bB]igg?[lr]?)(?![a-zA-Z])", ""),
         (r"(?<!\\)\\!\s*", ""),
         (r"(?<!\\)\\[,;: ]|\\q?quad|~", " "),
-        (r" ?\{ ?, ?\} ?", ","),
+        (r" ?\{ ?([,:]) ?\} ?", r"\1"),
         (r"(?<!\\)\\([%$#&])", r"\1"),
         (r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![a-zA-Z]))|\\degree(?![a-zA-Z])", "°"),
         (r"\\(?:times|cdot)(?![a-zA-Z])|(?<=[0-9)])\s+[xX]\s+(?=[0-9(])", "*"),
@@ -126,6 +130,7 @@ _ARROW = re.compile(r"^(?:=>?|→|⇒|\\(?:Rightarrow|implies|to)(?![a-z]))\s*")
 _NUMBER_AHEAD = r"(?=[-+]?\s*[$€£¥₹]?\s*[-+]?\s*\.?[0-9]|\\(?:sqrt|pi))"
 _LEAD_IN = re.compile(
     rf"([^0-9=]{{0,100}}?\b(?:it's|that's|is|are|was|were|equals|has|have)(?: equal to)?\b:?"
+    r"|(?:das|le|el|o|il) (?:ergebnis|résultat|resultado|risultato|total) (?:ist|est|es|é|è)\b:?"
     rf"|[^\W\d_](?:[^\W\d_]| ){{2,40}}:)\s*{_NUMBER_AHEAD}",
     re.IGNORECASE,
 )
@@ -138,7 +143,7 @@ _NO_NAME = re.compile(
     r"|values?|was|we|were|which|will|with|would|x|y|you"
 )
 _NEGATION = re.compile(
-    r"\b(?:not|never|no|doubt\w*|unlikely|if|suppose|assum(?:e|ing))\b|n't\b|^(?:half|twice|thrice|double|triple)\b"
+    r"\b(?:not|never|no|wrong|incorrect|doubt\w*|unlikely|if|suppose|assum(?:e|ing))\b|n't\b|^(?:half|twice|thrice|double|triple)\b"
     r"|\b(?:option|choice|answer)(?: is)? ?\(?[A-J]\)? ?:",
     re.IGNORECASE,
 )
@@ -178,7 +183,8 @@ def clean(answer: str) -> str:
     if "\\\\" in answer and "\\begin" not in answer:  # \\frac, escaped once too often
         answer = re.sub(r"\\\\(?=[A-Za-z(){}[\]])", r"\\", answer)
     for pattern, replacement in _REWRITES:
-        answer = pattern.sub(replacement, answer)
+        if pattern.search(answer):  # a tenth of the time that sub takes to find nothing
+            answer = pattern.sub(replacement, answer)
     answer = _without_environment(tidy(answer).rstrip(",;: "))
     answer = re.sub(r"(?<=[A-Za-z]{2})!+$", "", answer)
     return _ARROW.sub("", answer)

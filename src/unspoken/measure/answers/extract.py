@@ -44,8 +44,10 @@ _FINAL_ANSWER = re.compile(
 )
 _FINAL_ANSWER_SENTENCE = re.compile(rf"{_UNQUOTED}final\s+answer{_DECORATION}is\b", _FLAGS)
 _HASHES = re.compile(r"(?<!#)####(?!#)")
+# "The answer is 7" counts as much, since "Answer:" may only have begun the solution.
 _ANSWER = re.compile(
-    rf"{_NOT_FINAL}{_UNQUOTED}answer{_DECORATION}(?:is\b{_DECORATION})?[:：]"
+    rf"{_NOT_FINAL}{_UNQUOTED}answer{_DECORATION}"
+    rf"(?:(?:is\b{_DECORATION})?[:：]|is[ \t*_`]+{_PLAIN_VALUE})"
     rf"|^[ \t]*#+[ \t]*answer{_DECORATION}$"
     r"|(?<![终終后後])答案(?:应该|應該)?[ \t*_`]*[:：是为為]+",
     _FLAGS,
@@ -82,7 +84,8 @@ _MARKERS = (
 _SENTENCE_MARKERS = (_FINAL_ANSWER_SENTENCE, _ANSWER_SENTENCE, _OTHER_ANSWER)
 
 _SUPPOSING = re.compile(
-    r"\b(?:suppose|assume|assuming|if|whether)(?: that)? (?:the |my )?(?:(?:final|correct) )?\Z",
+    r"\b(?:suppose|assume|assuming|if|whether)(?: that)? (?:the |my )?(?:(?:final|correct) )?\Z"
+    r"|\b(?:wrong|incorrect) \Z",
     re.IGNORECASE,
 )
 _SINGLE_HASH = re.compile(r"(?<!#)#([ \t]*[+\-$]?[0-9][0-9 \t.,/:%+-]*|[^\s#]+)\Z")
@@ -103,8 +106,9 @@ _END_TOKEN = re.compile(
     r"|<[|｜](?:observation|role_end|assistant_end|end_?of_?response|END_RESPONSE)[|｜]>"
     r"|\[\|endofturn\|\]|<seed:eos>|<eoa>"
     r"|<[|｜](?:assistant|message_end|endofprompt|fim_(?:pad|prefix|middle|suffix))[|｜]>|<turn\|>"
-    r"|</s>|<eos>|<pad>|<unk>|<\|pad\|>|\[EOS\]|\[/?INST\]|<(?:end|start)_of_turn>"
-    r"|<\|(?:eod|/assistant|endofassistant)\|>|<end_of_utterance>|<EOS_TOKEN>|\[end of text\]"
+    r"|</s>|<eos>|<pad>|<unk>|<\|pad\|>|\[EOS\]|\[/?INST\]|<start_of_turn>"
+    r"|<(?:eod|end(?:_of_(?:turn|text|utterance))?)>"
+    r"|<\|(?:eod|/assistant|endofassistant)\|>|<EOS_TOKEN>|\[end of text\]"
     r"|<(?:extra_id|reserved)_[0-9]{1,3}>",
     re.IGNORECASE,
 )
@@ -167,6 +171,13 @@ _MAX_LEAD_IN = 200
 _ONLY_QUOTED = re.compile(r"[\s>*_#`$]*")
 _RULE = re.compile(r"\s*(?:-{3,}|\*{3,}|_{3,}|#+)\s*")
 _DISPLAY = re.compile(r"\s*(?:\$\$?|\\[\[(])\s*")
+_STEPS = re.compile(
+    r"[ \t*_#]*(?:step\s*1\b|1[.)]\s)[^\n]*\n+[ \t*_#]*(?:step\s*2\b|2[.)]\s)", re.IGNORECASE
+)
+_ITEM = re.compile(
+    r"[ \t]*(?P<bullet>(?:[-*+•]|[0-9]{1,2}[.)])[ \t]+)?"
+    r"(?P<value>\$?[A-Za-z](?:_\{?\w\}?)? ?= ?[^\s=]{1,40}|(?(bullet)\S{1,40}|(?!)))[ \t]*(?:\n|\Z)"
+)
 _HEADING = re.compile(r"step\s*[0-9]|[0-9]+[.)]\s+[A-Za-z]", re.IGNORECASE)
 #: A longer text is not read at all; half a second of work.
 MAX_CHARACTERS = 1_200_000
@@ -196,9 +207,11 @@ def extract_answer(text: str) -> str:
     The most specific kind of marker in the text decides, in this order: `<answer>`, `Final
     Answer:`, `\boxed{}`, `####`, "the final answer is", `Answer:`, "the answer is", the same in
     some other languages, `A:` at the start of a line, and, with none of these, a single `#`
-    directly before the end. Markers are case-insensitive and may stand in Markdown bold or
-    headings. The answer is the first line with content after the marker; a `\boxed{}` in that
-    line is the answer, and several boxes with only commas, "and" or "or" between them are a list.
+    directly before the end. `Answer:` and "the answer is 7" are of one kind. Markers are
+    case-insensitive and may stand in Markdown bold or headings. The answer is the first line with
+    content after the marker, or all lines that are items of one list or an equation each; a
+    `\boxed{}` in that line is the answer, and several boxes with only commas, "and" or "or"
+    between them are a list. What is a first and a second step is no answer.
     Without any marker it is the last line with content. Of a text that is an object in JSON, or
     ends with one, it is what its key `answer` or `final_answer` has.
 
@@ -370,7 +383,7 @@ def _find_statement(text: str) -> Statement | None:
 def _last_occurrences(marker: re.Pattern[str], text: str) -> list[re.Match[str]]:
     """Returns where a marker stands, the last one first, without answers that are only assumed."""
     starts = list(marker.finditer(text))[: -_MAX_TRIES - 1 : -1]
-    if marker not in _SENTENCE_MARKERS:
+    if marker not in (_ANSWER, *_SENTENCE_MARKERS):
         return starts
     return [each for each in starts if not _is_supposed(text, each.start())]
 
@@ -525,20 +538,45 @@ def _answer_after(whole: _Text, marker: re.Pattern[str], position: int) -> str:
     if in_line:
         box = last_boxes(text, in_line)
         return _stated_by_box(whole, in_line, box) if box else ""
-    end = _end_of_matrix(text, start, end)
-    line = text[start : min(end, start + _MAX_LINE)]
+    line, end = _read_items(text, start) or _read_line(text, start, end)
     if marker is _HASHES and _is_heading(line, whole.text, end):
         return ""
-    start = 0
-    while leading := _LEADING_MARKER.match(line, start):
-        start = leading.end()
     # "36. I hope it is correct." A decimal point has no space after it.
     sentence_end = rf"[.!]\s+(?!{_GERMAN_MONTH})(?=[A-Z])"
     if marker not in _SENTENCE_MARKERS:
         sentence_end = rf"(?<=[\d%)}}$]){sentence_end}|[.!]\s+(?=I hope\b)"
-    first, *others = re.split(sentence_end, line[start:], maxsplit=1)
+    first, *others = re.split(sentence_end, _without_leading(line), maxsplit=1)
     is_refused = any(map(takes_back, others)) or is_taken_back(text, end)
     return f"not {tidy(first)}" if is_refused and tidy(first) else tidy(first)
+
+
+def _read_items(text: str, start: int) -> tuple[str, int] | None:
+    """Returns "3, 5" for the lines "- 3" and "- 5", and where they end; None for other lines.
+
+    Each may be an equation instead, without a bullet, too: x = 3, and y = 5 below it.
+    """
+    values: list[str] = []
+    bullets: set[bool] = set()
+    while len(values) < _MAX_TRIES and (item := _ITEM.match(text, start)):
+        bullets.add(item["bullet"] is not None)
+        values.append(item["value"].rstrip(",;."))
+        start = item.end()
+    return (", ".join(values), start) if len(values) > 1 and len(bullets) == 1 else None
+
+
+def _without_leading(line: str) -> str:
+    """Returns a line without markers at its beginning: "Answer: 36" behind "Final Answer:"."""
+    start = 0
+    while leading := _LEADING_MARKER.match(line, start):
+        start = leading.end()
+    return line[start:]
+
+
+def _read_line(text: str, start: int, end: int) -> tuple[str, int]:
+    """Returns a line and where it ends, "" for the first step of a solution."""
+    end = _end_of_matrix(text, start, end)
+    is_step = _STEPS.match(text, start, start + _MAX_LINE)
+    return "" if is_step else text[start : min(end, start + _MAX_LINE)], end
 
 
 def _end_of_matrix(text: str, start: int, end: int) -> int:

@@ -14,7 +14,7 @@ from unspoken.measure.answers.clean import without_lead_in
 from unspoken.measure.answers.number_words import with_digits
 from unspoken.measure.answers.quantity import is_measure, read_quantity
 from unspoken.measure.answers.structure import has_or, is_name, split_equation, split_list
-from unspoken.measure.answers.times import is_compound, read_clock, read_date
+from unspoken.measure.answers.times import equal_compounds, is_compound, read_clock, read_date
 
 #: Words that may be taken away: "The total is" alone, also what stands around an answer, or all
 #: of a sentence in which it is the one number.
@@ -29,9 +29,11 @@ _HEDGE = re.compile(
     re.IGNORECASE,
 )
 _CHOICE_LEAD_IN = re.compile(
-    r"(?:i (?:think|believe|choose|pick|would (?:say|choose|pick))(?: that)? "
-    r"|i(?:'m| am) going with |i(?:'ll| will| would) go with |(?:definitely|clearly|certainly) )?"
-    r"(?:(?:it|that)(?:'s| is| should be| must be) |(?:the )?(?:correct |right |best |final )?"
+    r"(?:(?:so|thus|hence|therefore),? )?"
+    r"(?:(?:i|we) (?:think|believe|choose|pick|would (?:say|choose|pick))(?: that)? |i'd say "
+    r"|i(?:'m| am) going with |(?:i(?:'ll|'d| will| would)|let's) go with "
+    r"|(?:definitely|clearly|certainly) )?"
+    r"(?:(?:it|that)(?:'s| is| should be| must be) |(?:the |my )?(?:correct |right |best |final )?"
     r"(?:answer|option|choice|letter|one)(?: (?:is|would be|must be|should be))?:? ?"
     r"(?:option |choice |letter )?)?"
     r"(?=[(\[]?[A-Ja-j][)\].:]?(?:$|[\s,.;]))",
@@ -46,12 +48,23 @@ _SAID_OF_CHOICE = re.compile(
 _STRUCTURE_LEAD_IN = re.compile(
     r"^(?:[A-Za-z ,']{0,60}?\b(?:is|are|equals|becomes|simplifies to|written as) "
     r"(?:on (?=[a-z]{3,9} [0-9])|at (?=\())?|an? ratio of (?=[0-9])"
-    r"|(?:the )?(?:point|vertex|center|ordered pair|interval):? (?=[(\[])"
+    r"|(?:the )?(?:point|vertex|center|coordinates|ordered pair|interval):? (?=[(\[])"
     r"|(?:the )?(?:solutions?|answers?|results?|roots?): (?=[A-Za-z](?:_\{?\w\}?)? ?=|[(\[{\\]))"
     r"(?=[0-9]+ ?(?::|to) ?[0-9]+$|[(\[{]|\\(?:begin|frac|sqrt|\{|pi)|[0-9]*\\"
     r"|[A-Za-z](?:_\{?\w\}?)? ?="
     r"|(?:jan|feb|mar|apr|may|june?|july?|aug|sep|oct|nov|dec)[a-z]* [0-9])",
     re.IGNORECASE,
+)
+#: "It was a" before Tuesday, "The graph is" before an ellipse.
+_WORD_LEAD_IN = re.compile(
+    r"(?:(?:so|thus|hence|therefore),? )?(?:it|this|that|the [a-z ]{2,40}?)"
+    r" (?:is|was|will be|falls|fell) (?=[^\W\d_]+(?:[ '-][^\W\d_]+){0,3}$)",
+    re.IGNORECASE,
+)
+#: 3k, where k is an integer: no thousands.
+_INTEGER_K = re.compile(
+    r"^(.*[0-9])k\b(.{0,40}?),? (?=[^,]*(?:integer|\\mathbb))(?:where |for |with |and )?"
+    r"[^,0-9]*\bk\b[^,0-9]*$"
 )
 _SAID_OF_ANSWER = re.compile(
     r"(?P<value>.+) (?:is (?:the|our|your) (?:final |correct |right |only |unique )?"
@@ -68,7 +81,8 @@ _CLAUSE_AFTER_TRUTH = re.compile(
 #: Words that change nothing: both 2 and 7, in 1969, the 5th, 79 AD, I and III only.
 _EMPTY_WORDS = re.compile(
     r"^(?i:both) (?=[^ ]+ and [^ ]+$)|^(?i:in )?(?i:the year )?(?=[12][0-9]{3}$)"
-    r"|^(?i:the) (?=[0-9]+(?:st|nd|rd|th)$)|(?<=[0-9]) (?:AD|CE|A\.D|C\.E)$|(?<=[\w)\]}%]),? only$"
+    r"|^(?i:the) (?=[0-9]+(?:st|nd|rd|th)$)|(?<=[0-9]) (?:AD|CE|A\.D|C\.E)$"
+    r"|(?<=[\w)\]}%]),? (?:only|in total)$"
 )
 #: BCE and B.C.: years that are none of the AD and CE that change nothing.
 _BEFORE_CHRIST = re.compile(r"(?<=[0-9]) (?:BCE|B\.C(?:\.E)?)$")
@@ -88,7 +102,8 @@ _REASON = re.compile(
     r"|,? as (?:calculated|computed|found|shown|stated)(?: above| before)?$"
 )
 _REMARK = re.compile(
-    r"(?:[,;] ?|(?:(?<![0-9]):|:(?![0-9])) ?| -{1,3} )(.+)|(?<=[\w%)}.]) ?\(([^()]+)\)"
+    r"(?:[,;] ?|(?:(?<![0-9]):|:(?![0-9])) ?| -{1,3} | (?=(?:and not|rather than)\b))(.+)"
+    r"|(?:(?<=[\w%)}.]) |(?<=[\w%)}.])(?<![A-Z]))\(([^()]+)\)"
 )
 #: "Hay 42 manzanas": there are, they are, in one word.
 _THERE_ARE = frozenset(("hay", "son", "sono", "há", "são", "sont", "sind"))
@@ -102,12 +117,13 @@ _CLAUSE = re.compile(
     r"|done|rounded|including|i|he|she|we|they|there|you|these|those)\b",
     re.IGNORECASE,
 )
-_NOT_THE_OTHER = re.compile(r"(?:and )?not (?:option )?\(?[\w$.,%-]{1,20}\)?")
+_NOT_THE_OTHER = re.compile(r"(?:(?:and )?not|rather than) (?:option )?\(?[\w$.,%-]{1,20}\)?")
 #: Words that make a number another one than the answer, or no answer at all.
 _REFUSED = re.compile(
     r"\b(?:not|no|none|nor|neither|never|nothing|nobody|without|cannot|\w+n't|or|either|between|than"
-    r"|if|unless|except|least|most|over|under|above|below|up to|exceeds?|minus|plus|times|divided"
-    r"|upwards?|excess|some|several|(?:part|portion|fraction)(?= of\b)|fail(?:s|ed)?|doubt\w*"
+    r"|if|unless|except|least|most|(?<!left )over|under|above|below|up to|exceeds?"
+    r"|minus|plus|times|divided|upwards?|excess|some|several"
+    r"|(?:part|portion|fraction)(?= of\b)|fail(?:s|ed)?|doubt\w*"
     r"|unlike|differs?"
     r"|different|far|too|unlikely|let(?! us\b)|suppose|assum(?:e|ing)|even|odd|reciprocal|opposite"
     r"|inverse|logarithm|successor|predecessor"
@@ -126,8 +142,8 @@ _REFUSED = re.compile(
     r"|není|nejsou|ei|eivät|alle|yli|nije|nisu|mitte|fast|hälfte|drittel|viertel|tiers|ou|nunca"
     r"|sin|menos|não|nem|mas|más|mais|più|meno"
     r"|über|unter|höchstens|mindestens|beinahe|kaum|weder|ohne|halb\w*|doppelt\w*|falsch|presque"
-    r"|sans|aucune?|rien|faux|fausse|casi|ningun[oa]?|ningún|mitad|doble|falso|quasi|quase|senza|né"
-    r"|metà|doppio|sem|metade|dobro)\b",
+    r"|sans|aucune?|rien|moitié|quart|faux|fausse|casi|ningun[oa]?|ningún|mitad|tercio|cuarto"
+    r"|doble|falso|quasi|quase|senza|né|metà|doppio|sem|metade|dobro)\b",
     re.IGNORECASE,
 )
 #: Words after a letter of a choice, or after yes and no, that leave it open.
@@ -167,6 +183,9 @@ _NUMBER = re.compile(
     r"(?:(?:US|A|R|C)?[$€£¥₹] ?)?-?(?:[0-9][0-9.,']*[0-9]|[0-9])"
     r"(?:\s*/\s*[0-9]+|:[0-5][0-9](?: ?[ap]\.?m)?| [0-9]+/[0-9]+)?(?:%|°|(?:st|nd|rd|th)\b)?",
     re.IGNORECASE,
+)
+_COMPOUND = re.compile(
+    r"[0-9][0-9.]* ?[a-z]+(?:,? (?:and )?[0-9][0-9.]* ?[a-z]+)+(?![\w.])", re.IGNORECASE
 )
 _DIRECTION = (
     r"(loss|losses|decrease|decline|drop|reduction|deficit|debt|fall|increase|gain|profit|rise|growth"
@@ -210,9 +229,9 @@ def readings(text: str, words: Words) -> list[str]:
     written = text
     text = with_digits(_without_hedge(without_lead_in(_without_hedge(text))))
     text = _without_empty_words(text)
-    lead_in = _STRUCTURE_LEAD_IN.match(text)
-    if lead_in and not _REFUSED.search(lead_in[0]):
-        text = text[lead_in.end() :]
+    text = _INTEGER_K.sub(r"\1 * k\2", text)
+    text = _without(_STRUCTURE_LEAD_IN, text)
+    text = _without(_WORD_LEAD_IN, text) if words == "sentence" else text
     text = _SAID_OF_CHOICE.sub(r"\1", _CLAUSE_AFTER_TRUTH.sub(r"\1, ", text))
     text = _SAID_OF_CLAIM.sub(r"\1", text)
     if (said := _SAID_OF_ANSWER.fullmatch(text)) and _is_plain(said["value"].rpartition("= ")[2]):
@@ -227,6 +246,12 @@ def readings(text: str, words: Words) -> list[str]:
     if words == "sentence" and read_quantity(text) is None and read_date(text) is None:
         text = _number_of_sentence(text) or _number_of_what_there_is(written) or text
     return [text]
+
+
+def _without(lead_in: re.Pattern[str], text: str) -> str:
+    """Returns a text without what leads to an answer, unless that says "not" or the like."""
+    match = lead_in.match(text)
+    return text[match.end() :] if match and not _REFUSED.search(match[0]) else text
 
 
 def _without_empty_words(text: str) -> str:
@@ -297,7 +322,12 @@ def _same_in_several_ways(text: str) -> list[str]:
 
 
 def _are_same_time(parts: list[str]) -> bool | None:
-    """Whether times, or dates, are all the same; None where not all are such."""
+    """Whether times, or dates, are all the same; None where not all are such.
+
+    Of times also 2 hours 30 minutes and 150 minutes.
+    """
+    if any(map(is_compound, parts)):
+        return all(equal_compounds(parts[0], part) for part in parts[1:])
     clocks = [each for each in map(read_clock, parts) if each]
     if len(clocks) == len(parts):
         return all(each.agrees(clocks[0]) for each in clocks)
@@ -324,8 +354,7 @@ def _without_remark(text: str) -> str:
     if match is None or (match[2] and match.end() != len(text)):
         return text
     head, remark = text[: match.start()].strip(), (match[1] or match[2]).strip()
-    sides = split_equation(head)
-    if not _is_plain(sides[1] if len(sides) == 2 and is_name(sides[0]) else head):
+    if not _are_plain(head):
         return text
     unit = _UNIT_LEAD_IN.sub("", remark)
     is_letter = len(unit) == 1 and unit == match[1]  # 2, m is a list
@@ -351,10 +380,19 @@ def _agrees_with_truth(head: str, remark: str) -> bool:
 
 def _changes(head: str, remark: str) -> bool:
     """Whether a remark may change the value before it: "84 (thousand)", "84, or 85"."""
-    refused = _DOUBT if _LETTER.fullmatch(head) else _REFUSED
+    if _LETTER.fullmatch(head):
+        return _DOUBT.search(remark) is not None
     if read_clock(head) and _OTHER_TIME.search(remark):
         return True
-    return bool(re.search(r"\d|\\|=", remark) or refused.search(remark))
+    again = rf"(?<![\w.,/*^+-]){re.escape(head)}(?![\w/%]|[.,:]\d)"  # 18, so it costs 18 in all
+    return bool(re.search(r"\d|\\|=", re.sub(again, "", remark)) or _REFUSED.search(remark))
+
+
+def _are_plain(head: str) -> bool:
+    """Whether a text is one value, maybe of a name, or a list of such."""
+    sides = split_equation(head)
+    value = sides[1] if len(sides) == 2 and is_name(sides[0]) else head
+    return all(map(_is_plain, split_list(value) or [value]))
 
 
 def _is_plain(head: str) -> bool:
@@ -381,6 +419,8 @@ def _without_choice_lead_in(text: str) -> str:
 def _number_of_sentence(text: str) -> str:
     """Returns the one number of a sentence with its unit, or "" where there is not just one."""
     numbers = list(_NUMBER.finditer(text))
+    if len(numbers) > 1 and (compound := _COMPOUND.search(text)) and is_compound(compound[0]):
+        numbers = [compound] if len(_NUMBER.findall(compound[0])) == len(numbers) else numbers
     if len(numbers) != 1 or _NO_PROSE.search(text) or _REFUSED.search(text):
         return ""
     number = numbers[0]
@@ -391,7 +431,8 @@ def _number_of_sentence(text: str) -> str:
     unit = _unit_after(after)
     noun = f" {_name_direction(direction)}" if direction else ""
     found = f"{number[0]}{unit}{noun}"
-    return found if read_quantity(found) or not (unit or noun) else ""
+    is_value = read_quantity(found) is not None or is_compound(found)
+    return found if is_value or not (unit or noun) else ""
 
 
 def _number_of_what_there_is(text: str) -> str:

@@ -47,7 +47,7 @@ _OTHER_SCRIPTS = """
 _WORDS = frozenset(f"{_LATIN} {_OTHER_SCRIPTS}".split())
 # Chinese, Japanese, Korean and Thai have no spaces between words, Russian bends its half.
 _PARTS = re.compile(
-    "[多余餘半几幾至到或和与不约約左右以超未没沒無无非更最近]|分(?:之|の)|[弱強]$"
+    "[多余餘半几幾至到或和与不约約左右以超未没沒無无非更最近]|分(?:之|の)|的.{0,2}倍|[弱強]$"
     "|ない|ません|より|ほど"
     "|이상|이하|미만|초과|아니|아닙|않|없|넘|또는|정도|반$"
     "|ขึ้นไป|ไม่|หรือ|กว่า|ครึ่ง|อย่างน้อย|เกิน"

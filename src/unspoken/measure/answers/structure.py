@@ -12,7 +12,7 @@ from dataclasses import dataclass
 _MAX_PARTS = 40
 _MAX_PART_WORDS = 4
 _SEPARATOR = re.compile(
-    r"\\[{}]|\\[lr]angle(?![a-z])|(?P<open>[(\[{])|(?P<close>[)\]}])"
+    r"\\[{}]|\\[lr]angle(?![a-z])|(?P<open>[(\[{]|\\begin)|(?P<close>[)\]}]|\\end)"
     r"|(?P<group>(?<=[0-9]),(?=[0-9]{3}(?![0-9])))|(?P<comma>[,;])"
     r"|(?P<word>(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])|&(?!&))|(?P<cup>\\cup(?![a-z]))"
 )

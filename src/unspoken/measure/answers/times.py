@@ -87,7 +87,7 @@ _MONTH_OF_YEAR = re.compile(
     r"(?P<month>[^\W\d_]{3,10})\.?,? (?:of |de )?(?P<year>[0-9]{4})"
     r"|(?P<iso>[0-9]{4})-(?P<number>0[1-9]|1[0-2])|(?P<first>0?[1-9]|1[0-2])/(?P<last>[0-9]{4})"
 )
-_NAMED_DAY = re.compile(r"(?:on |in )?([a-z]{3,9})\.?")
+_NAMED_DAY = re.compile(r"(?:on |in )?(?:an? )?([a-z]{3,9})\.?")
 _LEAP_YEAR = 2000
 _MAX_CHARACTERS = 60
 
