@@ -6,7 +6,7 @@ A verb's module is imported when it is called, so `unspoken --help` answers at o
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from cyclopts import App, Group, Parameter
@@ -20,18 +20,29 @@ class Verb:
     """A verb of the command line.
 
     Attributes:
-        place: module in this package and function.
+        name: as it is typed, such as `data split`.
         panel: in the help.
         text: what it does, the first line of the function's docstring.
-        example: a command that can be typed.
+        arguments: of an example.
         aliases: further names.
     """
 
-    place: str
+    name: str
     panel: Group
     text: str
-    example: str
+    arguments: str
     aliases: tuple[str, ...] = ()
+
+    @property
+    def example(self) -> str:
+        """A command that can be typed."""
+        return f"unspoken {self.name} {self.arguments}"
+
+    def load(self) -> Callable[..., None]:
+        """The function that it calls, of a module of its own; those of `data` share one."""
+        group, _, function = self.name.rpartition(" ")
+        module = "data" if group == "data" else self.name.replace(" ", "_")
+        return getattr(importlib.import_module(f"unspoken.cli.{module}"), function)
 
 
 _BEGIN = Group("Recipes: an experiment, whole", sort_key=1)
@@ -40,178 +51,152 @@ _TRAIN = Group("Training", sort_key=3)
 _MEASURE = Group("Measuring", sort_key=4)
 _USE = Group("Elsewhere", sort_key=5)
 
-VERBS = {
-    "run": Verb(
-        "run:run",
+_ALL = (
+    Verb(
+        "run",
         _BEGIN,
         "Run every stage of a recipe, or go on with it.",
-        "unspoken run quickstart train.max_steps=200 output=runs/short",
+        "quickstart train.max_steps=200 output=runs/short",
     ),
-    "check": Verb(
-        "check:check",
+    Verb(
+        "check",
         _BEGIN,
         "Say what a recipe will do and what it needs.",
-        "unspoken check distill-qwen train.batch_size=16",
+        "distill-qwen train.batch_size=16",
     ),
-    "recipes": Verb(
-        "recipes:recipes",
-        _BEGIN,
-        "List the recipes that come with unspoken.",
-        "unspoken recipes quickstart",
-    ),
-    "data multiplication": Verb(
-        "data:multiplication",
+    Verb("recipes", _BEGIN, "List the recipes that come with unspoken.", "quickstart"),
+    Verb(
+        "data multiplication",
         _ASK,
         "Multiplications, worked out.",
-        "unspoken data multiplication --digits 4 4 --num_train 80800 --output data/4x4",
+        "--digits 4 4 --num_train 80800 --output data/4x4",
     ),
-    "data arithmetic": Verb(
-        "data:arithmetic",
-        _ASK,
-        "Questions of six categories.",
-        "unspoken data arithmetic --output data",
-    ),
-    "data gsm8k": Verb(
-        "data:gsm8k",
+    Verb("data arithmetic", _ASK, "Questions of six categories.", "--output data"),
+    Verb(
+        "data gsm8k",
         _ASK,
         "GSM8K as question, thought and answer.",
-        "unspoken data gsm8k --source FOLDER --output data/gsm8k",
+        "--source FOLDER --output data/gsm8k",
     ),
-    "data questions": Verb(
-        "data:questions",
+    Verb(
+        "data questions",
         _ASK,
         "Questions of a data set or table.",
-        "unspoken data questions --input openai/gsm8k --subset main --output data/questions.jsonl",
+        "--input openai/gsm8k --subset main --output data/questions.jsonl",
     ),
-    "data split": Verb(
-        "data:split",
+    Verb(
+        "data split",
         _ASK,
         "Divide questions of your own.",
-        "unspoken data split --input tickets.csv --output data/tickets --test 0.2 --by category",
+        "--input tickets.csv --output data/tickets --test 0.2 --by category",
     ),
-    "data icot": Verb(
-        "data:icot",
+    Verb(
+        "data icot",
         _ASK,
         "Convert the paper's .txt files to JSONL, or back.",
-        "unspoken data icot --input train.txt --output train.jsonl",
+        "--input train.txt --output train.jsonl",
     ),
-    "generate": Verb(
-        "generate:generate",
+    Verb(
+        "generate",
         _ASK,
         "Have a teacher write chains of thought.",
-        "unspoken generate --teacher_dir models/teacher --input data/raw_questions.jsonl "
+        "--teacher_dir models/teacher --input data/raw_questions.jsonl "
         "--output data/cot_dataset.jsonl --max_new_tokens 512",
     ),
-    "merge": Verb(
-        "merge:merge",
+    Verb(
+        "merge",
         _ASK,
         "Join the traces of several shards.",
-        "unspoken merge data/cot_dataset-*.jsonl --output data/cot_dataset.jsonl",
+        "data/cot_dataset-*.jsonl --output data/cot_dataset.jsonl",
     ),
-    "vet": Verb(
-        "vet:vet",
+    Verb(
+        "vet",
         _ASK,
         "Keep the traces that a student may learn from.",
-        "unspoken vet --input data/cot_dataset.jsonl --test data/test_questions.jsonl "
+        "--input data/cot_dataset.jsonl --test data/test_questions.jsonl "
         "--output data/dataset.jsonl",
     ),
-    "distil": Verb(
-        "distil:distil",
+    Verb(
+        "distil",
         _TRAIN,
         "Train a student on a teacher's traces.",
-        "unspoken distil --student_dir models/student --data data/dataset.jsonl "
+        "--student_dir models/student --data data/dataset.jsonl "
         "--out_dir results/student_cot_lora --epochs 3 --lr 2e-4",
         aliases=("distill",),
     ),
-    "internalize": Verb(
-        "internalize:internalize",
+    Verb(
+        "internalize",
         _TRAIN,
         "Remove a model's chain of thought while it trains.",
-        "unspoken internalize --epochs 10 --batch_size 32 --learning_rate 5e-5 "
-        "--model_name gpt2-medium",
+        "--epochs 10 --batch_size 32 --learning_rate 5e-5 --model_name gpt2-medium",
     ),
-    "evaluate": Verb(
-        "evaluate:evaluate",
+    Verb(
+        "evaluate",
         _MEASURE,
         "Ask a model and measure its answers.",
-        "unspoken evaluate --base_model models/student --lora_model results/student_cot_lora "
+        "--base_model models/student --lora_model results/student_cot_lora "
         "--input data/test_questions.jsonl --output results/predictions.jsonl",
     ),
-    "score": Verb(
-        "score:score",
+    Verb(
+        "score",
         _MEASURE,
         "Judge existing answers without a model.",
-        "unspoken score --input answers.jsonl --output judged.jsonl",
+        "--input answers.jsonl --output judged.jsonl",
     ),
-    "compare": Verb(
-        "compare:compare",
+    Verb(
+        "compare",
         _MEASURE,
         "Compare answers to the same questions.",
-        "unspoken compare results/before.jsonl results/after.jsonl",
+        "results/before.jsonl results/after.jsonl",
     ),
-    "choose": Verb(
-        "choose:choose",
+    Verb(
+        "choose",
         _MEASURE,
         "Choose a model of a run by what it may cost.",
-        "unspoken choose runs/quickstart --within 2",
+        "runs/quickstart --within 2",
     ),
-    "diagnose": Verb(
-        "diagnose:diagnose",
+    Verb(
+        "diagnose",
         _MEASURE,
         "Look into the models of a run, with pictures in its report.",
-        "unspoken diagnose runs/quickstart",
+        "runs/quickstart",
     ),
-    "report": Verb(
-        "report:report",
-        _MEASURE,
-        "Write the report of a run again.",
-        "unspoken report runs/quickstart",
-    ),
-    "ask": Verb(
-        "ask:ask",
-        _USE,
-        "Ask a model a question, or several at a prompt.",
-        "unspoken ask runs/quickstart 123*45",
-    ),
-    "demo": Verb(
-        "demo:demo",
-        _USE,
-        "Open a page to try a run's models on.",
-        "unspoken demo runs/quickstart",
-    ),
-    "export": Verb(
-        "export:export",
+    Verb("report", _MEASURE, "Write the report of a run again.", "runs/quickstart"),
+    Verb("ask", _USE, "Ask a model a question, or several at a prompt.", "runs/quickstart 123*45"),
+    Verb("demo", _USE, "Open a page to try a run's models on.", "runs/quickstart"),
+    Verb(
+        "export",
         _USE,
         "Write a model folder that other software serves.",
-        "unspoken export runs/quickstart --level 0007 --output served",
+        "runs/quickstart --level 0007 --output served",
     ),
-    "download": Verb(
-        "download:download",
+    Verb(
+        "download",
         _USE,
         "Fetch models from the hub.",
-        "unspoken download --teacher Qwen/Qwen2.5-14B-Instruct --student Qwen/Qwen2.5-7B "
-        "--out_dir models",
+        "--teacher Qwen/Qwen2.5-14B-Instruct --student Qwen/Qwen2.5-7B --out_dir models",
     ),
-    "launch slurm": Verb(
-        "launch_slurm:slurm",
+    Verb(
+        "launch slurm",
         _USE,
         "Run a recipe on a SLURM cluster.",
-        "unspoken launch slurm distill-qwen --time 08:00:00 --gpus_per_node 4 --cpus_per_task 32",
+        "distill-qwen --time 08:00:00 --gpus_per_node 4 --cpus_per_task 32",
     ),
-    "launch sagemaker": Verb(
-        "launch_sagemaker:sagemaker",
+    Verb(
+        "launch sagemaker",
         _USE,
         "Run a recipe on SageMaker.",
-        "unspoken launch sagemaker distill-qwen --role arn:aws:iam::111122223333:role/unspoken "
-        "--bucket my-bucket --instance_type ml.g5.12xlarge --dry_run",
+        "distill-qwen --role arn:aws:iam::111122223333:role/unspoken --bucket my-bucket "
+        "--instance_type ml.g5.12xlarge --dry_run",
     ),
-    "shard": Verb(
-        "shard:shard",
+    Verb(
+        "shard",
         _USE,
         "Write a teacher's traces in shares, in jobs of an array.",
-        "unspoken shard distill-qwen --shard 3/16",
+        "distill-qwen --shard 3/16",
     ),
-}
+)
+VERBS = {verb.name: verb for verb in _ALL}
 #: What other programs and scripts for the same work are called, and the verbs that do it here.
 _ELSEWHERE = {
     "train": ("distil", "internalize"),
@@ -264,8 +249,7 @@ def application(verbs: Iterable[str] = VERBS) -> App:
             default_parameter=_AS_THEY_ARE,
         )
         if name in ready:
-            module, _, function = verb.place.partition(":")
-            app.default(getattr(importlib.import_module(f"unspoken.cli.{module}"), function))
+            app.default(verb.load())
         if parent and parent[0] not in root:
             panel, text = PARENTS[parent[0]]
             root.command(App(name=parent[0], help=text, group=panel, sort_key=number))
