@@ -79,7 +79,7 @@ def test_run_trains_what_check_counts_and_the_report_expects(
     monkeypatch.setattr(running, "train_and_measure", train)
     run: Any = type("Run", (), {"path": Path("runs")})()
     splits: Any = [None] * len(planned.phases)
-    running.train_students(run, planned, splits, progress=False)
+    running.train_students(run, planned, splits)
     counted = count_trainings(planned.students, 1_000)
     assert [Path("runs") / one.training.folder for one in counted] == list(trained)
     steps = {one.training.folder: one.num_steps for one in counted}

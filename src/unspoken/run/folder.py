@@ -48,6 +48,7 @@ class RunFolder:
 
     Attributes:
         path: the folder.
+        progress: whether bars are shown.
         did_something: whether any stage ran.
         recipe_changed: whether recipe.yaml is another than before, prices and names included.
     """
@@ -62,6 +63,7 @@ class RunFolder:
         overwrite: bool = False,
         start: str | None = None,
         resume: Path | None = None,
+        progress: bool = True,
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
         """Makes the folder, or checks that what is there is a run.
@@ -73,6 +75,7 @@ class RunFolder:
                 keeping it.
             start: this stage and all after it run again.
             resume: a checkpoint that the distil stage goes on from.
+            progress: show bars.
             say: gets one line for each stage.
 
         Raises:
@@ -83,7 +86,7 @@ class RunFolder:
             raise SettingError(
                 "from", found=repr(start), needed=f"one of {', '.join(STAGES)}", remedy="correct it"
             )
-        self.path, self.process = recipe.folder, process
+        self.path, self.process, self.progress = recipe.folder, process, progress
         self.start, self.did_something = start, False
         self.old = OldFolder(self.path, replace=overwrite)
         self._resume, self._say = resume, say
@@ -107,6 +110,10 @@ class RunFolder:
         """One line for people, from the main process only."""
         if self.process.is_main_process:
             self._say(text)
+
+    def bar(self, text: str) -> str | None:
+        """What a bar is called; None where none is shown."""
+        return text if self.progress else None
 
     def on_main(self, make: Callable[[], Value]) -> Value:
         """What the main process makes, in every process; all must call it."""

@@ -44,28 +44,24 @@ from unspoken.train.checkpoint import level_name
 from unspoken.train.schedule import ALL
 
 
-def frontier_stage(
-    run: RunFolder, frontier: PlannedFrontier, splits: Splits, *, progress: bool = True
-) -> None:
+def frontier_stage(run: RunFolder, frontier: PlannedFrontier, splits: Splits) -> None:
     """Trains the levels that a recipe asks for, and measures all of them by validation."""
     if not frontier.num_levels:
         return
     for name in run.on_main(lambda: names_to_train(run.path, frontier)):
-        _train_level(run, frontier, splits, name, progress=progress)
+        _train_level(run, frontier, splits, name)
     if splits.valid is None:
         run.say("frontier: there are no validation questions, so its levels are not measured")
         return
-    _validate(run, frontier, splits, progress=progress)
+    _validate(run, frontier, splits)
 
 
-def _validate(
-    run: RunFolder, frontier: PlannedFrontier, splits: Splits, *, progress: bool
-) -> list[Level]:
+def _validate(run: RunFolder, frontier: PlannedFrontier, splits: Splits) -> list[Level]:
     """All levels, with their answers to the validation questions and the times of some of them."""
     for level in run.on_main(lambda: read_levels(run.path, frontier)):
-        measure_level(run, frontier, splits, level, "valid", progress=progress)
+        measure_level(run, frontier, splits, level, "valid")
     levels = run.on_main(lambda: read_levels(run.path, frontier))
-    time_levels(run, frontier, levels, splits.held_out["valid"], progress=progress)
+    time_levels(run, frontier, levels, splits.held_out["valid"])
     return run.on_main(lambda: read_levels(run.path, frontier))
 
 
@@ -107,9 +103,7 @@ def spread(names: Sequence[str], count: int) -> list[str]:
     return [names[math.floor(number * distance + 0.5) - 1] for number in range(1, count + 1)]
 
 
-def _train_level(
-    run: RunFolder, frontier: PlannedFrontier, splits: Splits, name: str, *, progress: bool
-) -> None:
+def _train_level(run: RunFolder, frontier: PlannedFrontier, splits: Splits, name: str) -> None:
     start = run.on_main(lambda: TrainingRecord.read(run.path / frontier.source / STAGE_FILE))
     if start is None:
         return
@@ -121,18 +115,11 @@ def _train_level(
         splits,
         run.path / frontier.folder / name,
         started_from=start,
-        progress=progress,
     )
 
 
 def measure_level(
-    run: RunFolder,
-    frontier: PlannedFrontier,
-    splits: Splits,
-    level: Level,
-    split: str,
-    *,
-    progress: bool = True,
+    run: RunFolder, frontier: PlannedFrontier, splits: Splits, level: Level, split: str
 ) -> None:
     """Asks a level's model the questions of a split, where it has not answered them already.
 
@@ -142,7 +129,6 @@ def measure_level(
         run, frontier, splits: of the run; the split is there.
         level: of the frontier.
         split: `valid` or `test`.
-        progress: show a bar.
     """
     recipe, file = frontier.recipe, level.folder / VALIDATION_FILE
     if split == "test":
@@ -156,8 +142,8 @@ def measure_level(
         settings["training_sha256"] = None if source is None else source.model_sha256
     if is_to_be_asked(run, file, settings, level.model):
         model, questions = model_in(level.model, recipe.model), splits.held_out[split]
-        shown = f"{split} {level.name}" if progress else None
-        ask(run, recipe, model, questions, file, settings=settings, progress=shown)
+        title = f"{split} {level.name}"
+        ask(run, recipe, model, questions, file, settings=settings, title=title)
 
 
 def _asked_weights(level: Level, file: Path) -> str | None:
@@ -202,7 +188,7 @@ def choose_in_run(
     """
     splits = _splits_of(folder, frontier)
     recipe = frontier.recipe.model_copy(update={"output": folder})
-    run = RunFolder(recipe, join_processes(), say=say)
+    run = RunFolder(recipe, join_processes(), progress=progress, say=say)
     if not can_be_written(folder):
         levels = _levels_of(run, frontier)
         if not any(level.validation for level in levels):
@@ -213,7 +199,7 @@ def choose_in_run(
         chosen = next(level for level in levels if level.name == choice.level)
         return levels, replace(chosen, choices=(choice,))
     with locked(folder / LOCKED):
-        return _choose(run, frontier, splits, within=within, tokens=tokens, progress=progress)
+        return _choose(run, frontier, splits, within=within, tokens=tokens)
 
 
 def _choose(
@@ -223,11 +209,10 @@ def _choose(
     *,
     within: float | None,
     tokens: float | None,
-    progress: bool,
 ) -> tuple[list[Level], Level | None]:
     """`choose_in_run`, with the run folder locked."""
     _levels_of(run, frontier)
-    levels = _validate(run, frontier, splits, progress=progress)
+    levels = _validate(run, frontier, splits)
     choice = pick(levels, within=within, tokens=tokens)
     if choice is None:
         return levels, None
@@ -235,7 +220,7 @@ def _choose(
     (Choices.read(file) or Choices()).having(choice).write(file)
     chosen = next(level for level in levels if level.name == choice.level)
     if splits.test is not None:
-        measure_level(run, frontier, splits, chosen, "test", progress=progress)
+        measure_level(run, frontier, splits, chosen, "test")
     levels = read_levels(run.path, frontier)
     return levels, next(level for level in levels if level.name == choice.level)
 

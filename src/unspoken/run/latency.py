@@ -35,9 +35,7 @@ Loaders = dict[str, Callable[[], SingleQuestions]]
 Models = dict[str, Training | OnlyMeasured]
 
 
-def latency_stage(
-    run: RunFolder, planned: Plan, splits: list[Splits], *, progress: bool = True
-) -> None:
+def latency_stage(run: RunFolder, planned: Plan, splits: list[Splits]) -> None:
     """Times the models of every phase, and writes a latency.json for each.
 
     All processes call this; the main one times, while the others wait.
@@ -45,21 +43,15 @@ def latency_stage(
     Args:
         run, planned: of the run.
         splits: of each phase.
-        progress: show a bar.
     """
     for phase in planned.phases:
         measured = splits[phase.number].measured
         if measured is not None and phase.recipe.evaluate.num_latency:
-            _time_phase(run, planned, phase, measured[1], progress=progress)
+            _time_phase(run, planned, phase, measured[1])
 
 
 def time_levels(
-    run: RunFolder,
-    frontier: PlannedFrontier,
-    levels: Sequence[Level],
-    questions: Path,
-    *,
-    progress: bool = True,
+    run: RunFolder, frontier: PlannedFrontier, levels: Sequence[Level], questions: Path
 ) -> None:
     """Times the levels of a frontier, and writes a latency.json beside them.
 
@@ -69,7 +61,6 @@ def time_levels(
         run, frontier: of the run.
         levels: of the frontier; those without a validation are left out.
         questions: file of the validation questions.
-        progress: show a bar.
     """
     evaluated = {level.name: level.validation for level in levels if level.validation is not None}
     places = {level.name: level.model for level in levels}
@@ -81,12 +72,10 @@ def time_levels(
     if frontier.recipe.evaluate.num_latency:
         settings = {name: one.settings for name, one in evaluated.items()}
         place = _Place(run.path / frontier.folder, str(frontier.folder), questions, places, {})
-        _time(run, place, frontier.recipe, settings, load, progress=progress)
+        _time(run, place, frontier.recipe, settings, load)
 
 
-def _time_phase(
-    run: RunFolder, planned: Plan, phase: Phase, questions: Path, *, progress: bool
-) -> None:
+def _time_phase(run: RunFolder, planned: Plan, phase: Phase, questions: Path) -> None:
     """Times the models of one phase, if that is not done."""
     end_if_asked()
     models: Models = {
@@ -104,7 +93,7 @@ def _time_phase(
     }
     not_timed = _not_timed(planned)
     place = _Place(run.path / LATENCY / phase.key, phase.key, questions, folders, not_timed)
-    _time(run, place, phase.recipe, evaluated, load, progress=progress)
+    _time(run, place, phase.recipe, evaluated, load)
 
 
 class _Place(NamedTuple):
@@ -127,8 +116,6 @@ def _time(
     recipe: Recipe,
     evaluated: dict[str, Any],
     load: Callable[[str, list[Example]], SingleQuestions],
-    *,
-    progress: bool,
 ) -> None:
     """Times models, if that is not done; removed ones keep their times until others are timed.
 
@@ -136,7 +123,6 @@ def _time(
         run, recipe, place: of the run, the phase and its models.
         evaluated: the settings of each model's evaluation, by name.
         load: loads the model of a name, to be asked these questions.
-        progress: show a bar.
     """
     wanted, file = recipe.evaluate, place.folder / LATENCY_FILE
     settings = {
@@ -161,7 +147,7 @@ def _time(
             run.old.take(file)
         examples = read_questions(place.questions, limit=wanted.limit)[: wanted.num_latency]
         loaders = {name: functools.partial(load, name, examples) for name in evaluated}
-        record = _take_turns(loaders, len(examples), recipe, settings, progress=progress)
+        record = _take_turns(run, loaders, len(examples), recipe, settings)
         if record is not None:
             replace(record, not_timed={**place.not_timed, **removed}).write(file)
             run.old.drop_replaced(file)
@@ -208,16 +194,11 @@ def _holds(run: RunFolder, file: Path, settings: dict[str, Any]) -> bool:
 
 
 def _take_turns(
-    loaders: Loaders,
-    number: int,
-    recipe: Recipe,
-    settings: dict[str, Any],
-    *,
-    progress: bool,
+    run: RunFolder, loaders: Loaders, number: int, recipe: Recipe, settings: dict[str, Any]
 ) -> Latency | None:
     """The times of these models; None where a signal came first."""
     begin = time.perf_counter()
-    shown = "latency" if progress else None
+    shown = run.bar("latency")
     with AnswersBar(number * len(loaders), 0, shown, "answer") as bar, StopRequest() as stop:
         taken = take_turns(
             loaders,

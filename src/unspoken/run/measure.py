@@ -40,7 +40,6 @@ def evaluate_stage(
     folder: Path,
     *,
     model_sha256: str | None,
-    progress: bool = True,
 ) -> None:
     """Asks the model in `folder`/model the test questions; writes predictions and evaluation.json.
 
@@ -51,7 +50,6 @@ def evaluate_stage(
         run, recipe, splits: of the run.
         folder: of the model's stage.
         model_sha256: of its weights; the main process must know it.
-        progress: show a bar.
     """
     if splits.measured is None:
         run.say(f"evaluate {folder.relative_to(run.path)}: no test and no validation questions")
@@ -61,8 +59,8 @@ def evaluate_stage(
     file = folder / EVALUATION_FILE
     if is_to_be_asked(run, file, settings, folder / MODEL):
         model = model_in(folder / MODEL, recipe.model)
-        shown = f"evaluate {folder.name}" if progress else None
-        ask(run, recipe, model, path, file, settings=settings, progress=shown)
+        title = f"evaluate {folder.name}"
+        ask(run, recipe, model, path, file, settings=settings, title=title)
 
 
 def asking_settings(recipe: Recipe, splits: Splits, split: str) -> dict[str, Any]:
@@ -83,9 +81,9 @@ def ask(
     file: Path,
     *,
     settings: dict[str, Any],
+    title: str,
     limit: int | None = None,
     template: TemplateName | None = None,
-    progress: str | None,
 ) -> None:
     """Has a model answer questions; writes its answers and what they amount to.
 
@@ -97,9 +95,9 @@ def ask(
         questions: their file.
         file: evaluation.json, or another one of its kind.
         settings: everything that decides the result.
+        title: of the bar.
         limit: of tokens; None: as the recipe or else the model's card says.
         template: None: as the model's card says.
-        progress: description of a bar; None shows none.
     """
     set_aside_evaluation(run, file)
     wanted = recipe.evaluate
@@ -117,25 +115,17 @@ def ask(
         dtype=wanted.dtype,
         overwrite=True,
         process=run.process,
-        progress=progress,
+        progress=run.bar(title),
     )
     write_evaluation(run, file, settings, metrics)
 
 
-def evaluate_untrained(
-    run: RunFolder,
-    recipe: Recipe,
-    splits: Splits,
-    like: Path,
-    *,
-    progress: bool = True,
-) -> None:
+def evaluate_untrained(run: RunFolder, recipe: Recipe, splits: Splits, like: Path) -> None:
     """Asks the student as it was before any training, with the limits of the model in `like`.
 
     Args:
         run, recipe, splits: of the run.
         like: folder of a model.
-        progress: show a bar.
     """
     import torch
 
@@ -162,9 +152,9 @@ def evaluate_untrained(
         path,
         file,
         settings=settings,
+        title="evaluate untrained",
         limit=limit,
         template=recipe.template,
-        progress="evaluate untrained" if progress else None,
     )
 
 

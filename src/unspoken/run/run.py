@@ -71,17 +71,25 @@ def run_recipe(
     require_processes(recipe, read_world().size)
     require_folder_place(recipe.folder)
     process = join_processes()
-    run = RunFolder(recipe, process, overwrite=overwrite, start=start, resume=resume, say=say)
+    run = RunFolder(
+        recipe,
+        process,
+        overwrite=overwrite,
+        start=start,
+        resume=resume,
+        progress=progress,
+        say=say,
+    )
     with contextlib.ExitStack() as stack:
         stack.enter_context(carry_signals_over())
         if process.is_main_process:
             stack.enter_context(locked(run.path / LOCKED))
-        _run_stages(run, recipe, command, started, progress)
+        _run_stages(run, recipe, command, started)
     leave_processes(process)
     return run.path / REPORT_PAGE
 
 
-def _run_stages(run: RunFolder, recipe: Recipe, command: str, started: str, progress: bool) -> None:
+def _run_stages(run: RunFolder, recipe: Recipe, command: str, started: str) -> None:
     """All stages in their order, and the report."""
     process, planned = run.process, plan(recipe)
     splits = [
@@ -97,12 +105,12 @@ def _run_stages(run: RunFolder, recipe: Recipe, command: str, started: str, prog
             "figures, give a file of test questions"
         )
     if planned.teaching is not None:
-        splits = [_teach(run, recipe, planned.teaching, splits[0], progress=progress)]
-    train_students(run, planned, splits, progress=progress)
+        splits = [_teach(run, recipe, planned.teaching, splits[0])]
+    train_students(run, planned, splits)
     for frontier in planned.frontiers:
-        frontier_stage(run, frontier, splits[frontier.phase], progress=progress)
-    _measure_others(run, planned, splits, progress=progress)
-    latency_stage(run, planned, splits, progress=progress)
+        frontier_stage(run, frontier, splits[frontier.phase])
+    _measure_others(run, planned, splits)
+    latency_stage(run, planned, splits)
     process.wait_for_everyone()
     if process.is_main_process:
         if run.did_something:
@@ -124,14 +132,12 @@ def _report(run: RunFolder) -> None:
         )
 
 
-def _teach(
-    run: RunFolder, recipe: Recipe, teaching: Teaching, splits: Splits, *, progress: bool
-) -> Splits:
+def _teach(run: RunFolder, recipe: Recipe, teaching: Teaching, splits: Splits) -> Splits:
     """Has the teacher write; returns the splits with what it wrote."""
     from unspoken.run.teacher import Asker, TeacherStages
 
-    trained = train_teacher(run, teaching.training, splits, progress=progress)
-    with Asker(recipe, teaching.settings, trained, progress=progress) as asker:
+    trained = train_teacher(run, teaching.training, splits)
+    with Asker(recipe, teaching.settings, trained, progress=run.progress) as asker:
         stages = TeacherStages(run, asker, splits)
         vetted = stages.vet(stages.generate())
         if teaching.is_asked_the_test:
@@ -139,7 +145,7 @@ def _teach(
     return vetted
 
 
-def train_students(run: RunFolder, planned: Plan, splits: list[Splits], *, progress: bool) -> None:
+def train_students(run: RunFolder, planned: Plan, splits: list[Splits]) -> None:
     """Trains every student of the plan, each from the model and for the steps that it says."""
     done: dict[Path, TrainingRecord] = {}
     for training in planned.students:
@@ -165,23 +171,20 @@ def train_students(run: RunFolder, planned: Plan, splits: list[Splits], *, progr
             run.path / training.folder,
             num_steps=num_steps or None,
             started_from=started_from,
-            progress=progress,
         )
 
 
-def _measure_others(run: RunFolder, planned: Plan, splits: list[Splits], *, progress: bool) -> None:
+def _measure_others(run: RunFolder, planned: Plan, splits: list[Splits]) -> None:
     """Asks the models that are not trained themselves."""
     for model in planned.only_measured:
         if model.name == EXPLICIT:
-            _borrow_explicit(run, model, splits[model.phase], progress=progress)
+            _borrow_explicit(run, model, splits[model.phase])
         else:
             like = run.path / model.source / MODEL
-            evaluate_untrained(run, model.recipe, splits[model.phase], like, progress=progress)
+            evaluate_untrained(run, model.recipe, splits[model.phase], like)
 
 
-def _borrow_explicit(
-    run: RunFolder, explicit: OnlyMeasured, splits: Splits, *, progress: bool
-) -> None:
+def _borrow_explicit(run: RunFolder, explicit: OnlyMeasured, splits: Splits) -> None:
     """Takes the internalized run's best model from before any removal as the explicit one."""
     level = level_folder(run.path / explicit.source, level_name(0))
     target = run.path / explicit.folder
@@ -203,7 +206,7 @@ def _borrow_explicit(
         )
         return
     run.share()
-    evaluate_stage(run, explicit.recipe, splits, target, model_sha256=digest, progress=progress)
+    evaluate_stage(run, explicit.recipe, splits, target, model_sha256=digest)
 
 
 def _report_is_old(folder: Path) -> bool:

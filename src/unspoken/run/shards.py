@@ -51,14 +51,14 @@ def prepare(
     """
     teacher = _teacher_of(recipe)
     process = join_processes()
-    run = RunFolder(recipe, process, say=say)
+    run = RunFolder(recipe, process, progress=progress, say=say)
     with contextlib.ExitStack() as stack:
         stack.enter_context(carry_signals_over())
         if process.is_main_process:
             stack.enter_context(locked(run.path / layout.LOCKED))
         splits = data_stage(run, recipe, run.path / layout.DATA)
         teaching = plan(recipe).teaching
-        trained = train_teacher(run, teaching and teaching.training, splits, progress=progress)
+        trained = train_teacher(run, teaching and teaching.training, splits)
         stages = TeacherStages(run, Asker(recipe, teacher, trained), splits)
         stage = stages.open_generate(begins="prepared")
         if stage.done is None:

@@ -51,29 +51,21 @@ def train_and_measure(
     *,
     num_steps: int | None = None,
     started_from: TrainingRecord | None = None,
-    progress: bool = True,
 ) -> TrainingRecord:
     """Trains one model and asks it the test questions; returns the record of its training.
 
     The arguments are those of `train_stage`; all processes call this.
     """
     record = train_stage(
-        run,
-        name,
-        recipe,
-        splits,
-        folder,
-        num_steps=num_steps,
-        started_from=started_from,
-        progress=progress,
+        run, name, recipe, splits, folder, num_steps=num_steps, started_from=started_from
     )
-    evaluate_stage(run, recipe, splits, folder, model_sha256=record.model_sha256, progress=progress)
+    evaluate_stage(run, recipe, splits, folder, model_sha256=record.model_sha256)
     run.process.wait_for_everyone()
     return record
 
 
 def train_teacher(
-    run: RunFolder, training: Training | None, splits: Splits, *, progress: bool = True
+    run: RunFolder, training: Training | None, splits: Splits
 ) -> TrainingRecord | None:
     """Trains a teacher from scratch and measures it; returns the record of its training.
 
@@ -82,9 +74,8 @@ def train_teacher(
     if training is None or splits.teacher is None:
         return None
     own = splits.with_train(splits.teacher, splits.hashes["teacher"], repeats=False)
-    return train_and_measure(
-        run, training.stage, training.recipe, own, run.path / training.folder, progress=progress
-    )
+    folder = run.path / training.folder
+    return train_and_measure(run, training.stage, training.recipe, own, folder)
 
 
 def train_stage(
@@ -96,7 +87,6 @@ def train_stage(
     *,
     num_steps: int | None = None,
     started_from: TrainingRecord | None = None,
-    progress: bool = True,
 ) -> TrainingRecord:
     """Trains one model in `folder`, goes on with it, or finds it done; returns its record.
 
@@ -108,7 +98,6 @@ def train_stage(
         folder: within the run folder.
         num_steps: exactly so many optimizer steps, whatever the recipe says.
         started_from: the training whose model this one starts from, if there is one.
-        progress: show a bar.
     """
     recipe = _as_the_model_needs(run, recipe)
     settings = _training_settings(recipe, splits, num_steps, started_from)
@@ -127,14 +116,7 @@ def train_stage(
             _tell_of_removed(run, folder)
         return record
     with stage.running():
-        outcome = _train(
-            run,
-            recipe,
-            splits,
-            folder,
-            num_steps=num_steps,
-            progress=progress,
-        )
+        outcome = _train(run, recipe, splits, folder, num_steps)
         record = stage.finish(
             replace(
                 outcome,
@@ -200,13 +182,7 @@ def _as_the_model_needs(run: RunFolder, recipe: Recipe) -> Recipe:
 
 
 def _train(
-    run: RunFolder,
-    recipe: Recipe,
-    splits: Splits,
-    folder: Path,
-    *,
-    num_steps: int | None,
-    progress: bool,
+    run: RunFolder, recipe: Recipe, splits: Splits, folder: Path, num_steps: int | None
 ) -> TrainingRecord:
     """Trains, and returns what came out; the model's memory is free again."""
     from unspoken.parallel.precision import describe_precision, precision_note, resolve_precision
@@ -218,14 +194,7 @@ def _train(
         run.say(describe_precision(asked, recipe.train.precision))
     if note := precision_note(recipe):
         run.say(note)
-    trainer = _make_trainer(
-        run,
-        recipe,
-        splits,
-        folder,
-        num_steps=num_steps,
-        progress=progress,
-    )
+    trainer = _make_trainer(run, recipe, splits, folder, num_steps)
     if trainer.by_onednn:
         run.say(BY_ONEDNN)
     outcome = _describe(trainer, trainer.run(), is_main=run.process.is_main_process)
@@ -236,13 +205,7 @@ def _train(
 
 
 def _make_trainer(
-    run: RunFolder,
-    recipe: Recipe,
-    splits: Splits,
-    folder: Path,
-    *,
-    num_steps: int | None,
-    progress: bool,
+    run: RunFolder, recipe: Recipe, splits: Splits, folder: Path, num_steps: int | None
 ) -> StepwiseInternalization:
     """The model loaded, the examples encoded, and what trains the one on the others."""
     from unspoken.train.loop import StepwiseInternalization
@@ -272,7 +235,7 @@ def _make_trainer(
             allow_empty_thought=recipe.data.allow_empty_thoughts,
             unique=not splits.repeats,
             digest=splits.hashes["train"],
-            progress=progress,
+            progress=run.progress,
         )
     if recipe.schedule.positions == "gap":
         _open_gap(model, train, recipe)
@@ -290,7 +253,7 @@ def _make_trainer(
         data_sha256=splits.hashes["train"],
         folder=folder,
         num_steps=num_steps,
-        progress=progress,
+        progress=run.progress,
     )
 
 
