@@ -13,7 +13,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -158,48 +158,36 @@ class RunFolder:
         """
         end_if_asked()
         settings = json.loads(json.dumps(settings))
-        known = self.on_main(
-            lambda: self._find_or_begin(
-                stage, folder, kind, settings, begins=begins, damage=damage, needs=needs
-            )
-        )
+        wanted = _Wanted(stage, folder, kind, settings, damage, needs)
+        known = self.on_main(lambda: self._find_or_begin(wanted, begins))
         self.share()
         self.did_something |= known is None or not known.is_done
-        return Stage(self, folder, kind, settings, known)
+        return Stage(self, wanted, known)
 
-    def _find_or_begin(
-        self,
-        stage: str,
-        folder: Path,
-        kind: type[Record],
-        settings: dict[str, Any],
-        *,
-        begins: str,
-        damage: Callable[[Record], str],
-        needs: Callable[[], None],
-    ) -> Record | None:
+    def _find_or_begin(self, wanted: _Wanted[Record], begins: str) -> Record | None:
         """The record that still holds, or None where the stage begins anew."""
+        stage, folder = wanted.stage, wanted.folder
         if stage == "distil" and self._resume is not None:
-            resume_from(self._resume, folder, settings)
+            resume_from(self._resume, folder, wanted.settings)
         title = self.title(stage, folder)
-        known = kind.read(folder / STAGE_FILE)
-        why = "" if known is None else self._why_again(stage, known, settings, damage)
+        known = wanted.read(folder)
+        why = "" if known is None else self._why_again(wanted, known)
         if known is not None and not why:
             if not known.is_done:
-                needs()
+                wanted.needs()
             self._say(f"{title}: {_progress(known)}")
             return self._keep(folder, known)
-        is_same = known is not None and not changes(known.settings, settings)  # forced, or damaged
+        is_same = known is not None and not wanted.changes(known)  # forced, or damaged
         may_be_elsewhere = not is_same and not self.is_forced(stage)
-        if not (may_be_elsewhere and self._is_done_elsewhere(folder, kind, settings)):
-            needs()
-        begins += self._make_place(stage, folder, why)
+        if not (may_be_elsewhere and self._is_done_elsewhere(wanted)):
+            wanted.needs()
+        begins += self._make_place(wanted, why)
         if may_be_elsewhere and not folder.exists():
-            known, why = self._find_whole_elsewhere(stage, folder, kind, settings, damage)
+            known, why = self._find_whole_elsewhere(wanted)
             if known is not None:
                 return self._keep(folder, known)
-            begins += self._make_place(stage, folder, why)
-            self._tell_of_others(stage, folder, kind, settings)
+            begins += self._make_place(wanted, why)
+            self._tell_of_others(wanted)
         self._say(f"{title}: {begins}")
         return None
 
@@ -209,123 +197,114 @@ class RunFolder:
             self.old.drop_replaced(folder)
         return known
 
-    def _why_again(
-        self,
-        stage: str,
-        known: Record,
-        settings: dict[str, Any],
-        damage: Callable[[Record], str],
-    ) -> str:
+    def _why_again(self, wanted: _Wanted[Record], known: Record) -> str:
         """Why a stage that was begun or done runs again; empty: it still holds."""
-        changed = changes(known.settings, settings)
+        changed = wanted.changes(known)
         if changed:
             return "; ".join(changed[:3])
-        if self.is_forced(stage):
-            return "as asked"
-        return damage(known) if known.is_done else ""
+        return "as asked" if self.is_forced(wanted.stage) else wanted.damage_of(known)
 
-    def _make_place(self, stage: str, folder: Path, why: str) -> str:
+    def _make_place(self, wanted: _Wanted[Record], why: str) -> str:
         """Sets aside what is in a stage's folder; what is said of it."""
         if why:
-            return f" again ({why}); what was there {self.old.take(folder)}"
-        if _has_files(folder) and not (stage == "distil" and self._resume is not None):
-            kept = self.old.take(folder, keep=True)  # nobody knows whose they are
+            return f" again ({why}); what was there {self.old.take(wanted.folder)}"
+        resumes = wanted.stage == "distil" and self._resume is not None
+        if _has_files(wanted.folder) and not resumes:
+            kept = self.old.take(wanted.folder, keep=True)  # nobody knows whose they are
             return f"; what was there without a {STAGE_FILE} {kept}"
         return ""
 
-    def _is_done_elsewhere(
-        self, folder: Path, kind: type[Record], settings: dict[str, Any]
-    ) -> bool:
+    def _is_done_elsewhere(self, wanted: _Wanted[Record]) -> bool:
         """Whether this same stage, done, was set aside or is in the run that the recipe names."""
-        place = self._find_set_aside(folder, kind, settings)
-        record = None if place is None else kind.read(place / STAGE_FILE)
+        place = self._find_set_aside(wanted)
+        record = None if place is None else wanted.read(place)
         if record is not None:
             return record.is_done
-        return self.source is not None and _has_done(self.source, self.path, folder, kind, settings)
+        return self.source is not None and self._is_done_in(self.source, wanted)
 
-    def _find_whole_elsewhere(
-        self,
-        stage: str,
-        folder: Path,
-        kind: type[Record],
-        settings: dict[str, Any],
-        damage: Callable[[Record], str],
-    ) -> tuple[Record | None, str]:
+    def _find_whole_elsewhere(self, wanted: _Wanted[Record]) -> tuple[Record | None, str]:
         """The record as `_find_elsewhere` has it; None, and why, where its files are damaged."""
-        known = self._find_elsewhere(stage, folder, kind, settings)
-        why = damage(known) if known is not None and known.is_done else ""
+        known = self._find_elsewhere(wanted)
+        why = "" if known is None else wanted.damage_of(known)
         return (None if why else known), why
 
-    def _find_elsewhere(
-        self, stage: str, folder: Path, kind: type[Record], settings: dict[str, Any]
-    ) -> Record | None:
+    def _find_elsewhere(self, wanted: _Wanted[Record]) -> Record | None:
         """The record of this same stage set aside or in another run, from where it was brought."""
-        title = self.title(stage, folder)
-        place = self._find_set_aside(folder, kind, settings)
+        title, folder = self.title(wanted.stage, wanted.folder), wanted.folder
+        place = self._find_set_aside(wanted)
         if place is not None:
             move(place, folder)
             self.recipe_changed = True
-            known = kind.read(folder / STAGE_FILE)
+            known = wanted.read(folder)
             if known is not None:
                 self._say(f"{title}: {_progress(known)}, taken back from {place}")
             return known
-        if self.source is None or not _has_done(self.source, self.path, folder, kind, settings):
+        if self.source is None or not self._is_done_in(self.source, wanted):
             return None
         link_folder(self.source / folder.relative_to(self.path), folder)
         self.recipe_changed = True
         self._say(f"{title}: done, taken over from {self.source}")
-        return kind.read(folder / STAGE_FILE)
+        return wanted.read(folder)
 
     def title(self, stage: str, folder: Path) -> str:
         """What a stage is called where several belong to it."""
         name = folder.relative_to(self.path)
         return f"{stage} ({name})" if stage == "baselines" or len(name.parts) > 1 else stage
 
-    def _find_set_aside(
-        self, folder: Path, kind: type[Record], settings: dict[str, Any]
-    ) -> Path | None:
+    def _find_set_aside(self, wanted: _Wanted[Record]) -> Path | None:
         """Where a stage with these same settings was set aside: one that is done, else the last."""
-        places = self.old.places(folder)
-        records = {place: kind.read(place / STAGE_FILE) for place in places}
-        same = [p for p, one in records.items() if one and not changes(one.settings, settings)]
-        done = [place for place in same if (one := records[place]) is not None and one.is_done]
+        records = {place: wanted.read(place) for place in self.old.places(wanted.folder)}
+        same = {place: one for place, one in records.items() if one and not wanted.changes(one)}
+        done = [place for place, one in same.items() if one.is_done]
         return next(iter([*done, *same]), None)
 
-    def _tell_of_others(
-        self, stage: str, folder: Path, kind: type[Record], settings: dict[str, Any]
-    ) -> None:
+    def _is_done_in(self, other: Path, wanted: _Wanted[Record]) -> bool:
+        """Whether another run has done a stage with the same settings."""
+        try:
+            record = wanted.read(other / wanted.folder.relative_to(self.path))
+        except DataError:  # of another version
+            return False
+        return record is not None and record.is_done and not wanted.changes(record)
+
+    def _tell_of_others(self, wanted: _Wanted[Record]) -> None:
         """Says so where a run beside this one has done the same stage of a teacher."""
-        if stage not in ("teacher", "generate"):
+        if wanted.stage not in ("teacher", "generate"):
             return
         for other in sorted(path.parent for path in self.path.parent.glob(f"*/{RECIPE_FILE}")):
-            if other != self.path and _has_done(other, self.path, folder, kind, settings):
+            if other != self.path and self._is_done_in(other, wanted):
                 self._say(
-                    f"note: {folder.name} will be made again in this folder; {other} has the same, "
-                    f"which from_run={other} takes over"
+                    f"note: {wanted.folder.name} will be made again in this folder; {other} has "
+                    f"the same, which from_run={other} takes over"
                 )
                 return
 
 
+@dataclass(frozen=True)
+class _Wanted(Generic[Record]):
+    """A stage as it is to be; `RunFolder.open` has the arguments."""
+
+    stage: str
+    folder: Path
+    kind: type[Record]
+    settings: dict[str, Any]
+    damage: Callable[[Record], str]
+    needs: Callable[[], None]
+
+    def read(self, folder: Path) -> Record | None:
+        """The record in a folder of such a stage."""
+        return self.kind.read(folder / STAGE_FILE)
+
+    def changes(self, record: Record) -> list[str]:
+        """What differs from the settings of a record."""
+        return changes(record.settings, self.settings)
+
+    def damage_of(self, record: Record) -> str:
+        """What of a done stage's files is not as it left them; of another, nothing."""
+        return self.damage(record) if record.is_done else ""
+
+
 def _has_files(folder: Path) -> bool:
     return any(not path.is_dir() for path in folder.rglob("*"))
-
-
-def _has_done(
-    other: Path, own: Path, folder: Path, kind: type[Record], settings: dict[str, Any]
-) -> bool:
-    """Whether another run has done a stage with the same settings.
-
-    Args:
-        other, own: folders of both runs.
-        folder: of the stage, in `own`.
-        kind: of its record.
-        settings: everything that decides what it leaves.
-    """
-    try:
-        record = kind.read(other / folder.relative_to(own) / STAGE_FILE)
-    except DataError:  # of another version
-        return False
-    return record is not None and record.is_done and not changes(record.settings, settings)
 
 
 def _progress(record: StageRecord) -> str:
@@ -341,17 +320,10 @@ class Stage(Generic[Record]):
         done: its record where there was nothing to do when it was opened, else None.
     """
 
-    def __init__(
-        self,
-        run: RunFolder,
-        folder: Path,
-        kind: type[Record],
-        settings: dict[str, Any],
-        known: Record | None,
-    ) -> None:
-        self.folder = folder
+    def __init__(self, run: RunFolder, wanted: _Wanted[Record], known: Record | None) -> None:
+        self.folder = wanted.folder
         self.done = known if known is not None and known.is_done else None
-        self._run, self._kind, self._settings = run, kind, settings
+        self._run, self._kind, self._settings = run, wanted.kind, wanted.settings
         self._begin, self._is_finished = time.perf_counter(), False
         self._seconds_before = known.seconds or 0.0 if known is not None else 0.0
         is_killed = known is not None and not known.is_done and not known.paused
