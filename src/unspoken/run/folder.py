@@ -126,6 +126,12 @@ class RunFolder:
         """Gives other hosts the files that the first one has, where they see different ones."""
         share_run_folder(self.path, self.process)
 
+    def drop_replaced(self, *paths: Path) -> None:
+        """Removes what stood at these paths and is replaced now; the main process does."""
+        if self.process.is_main_process:
+            for path in paths:
+                self.old.drop_replaced(path)
+
     def is_forced(self, stage: str) -> bool:
         """Whether the run is to begin again at this stage, or at one before it."""
         return self.start is not None and STAGES.index(stage) >= STAGES.index(self.start)
@@ -358,8 +364,7 @@ class Stage(Generic[Record]):
             outcome = replace(outcome, peak_memory_bytes=PeakMemory(**peak_memory()))
         self._is_finished = True
         record = self._write(replace(outcome, status="done", finished=now))
-        if self._run.process.is_main_process:
-            self._run.old.drop_replaced(self.folder)
+        self._run.drop_replaced(self.folder)
         return record
 
     @property

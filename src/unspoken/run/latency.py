@@ -131,8 +131,7 @@ def _time(
         "latency_seconds": wanted.latency_seconds,
     }
     if run.on_main(lambda: _holds(run, file, settings)):
-        if run.process.is_main_process:  # what a kill left
-            run.old.drop_replaced(file)
+        run.drop_replaced(file)  # what a kill left
         return
     removed = run.on_main(lambda: _removed(run, place, evaluated))
     evaluated = {name: one for name, one in evaluated.items() if name not in removed}

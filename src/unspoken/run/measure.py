@@ -210,7 +210,7 @@ def keep_evaluation(
 
     is_kept = not is_forced and run.on_main(holds)
     if is_kept:
-        _drop_replaced(run, file)
+        run.drop_replaced(file, predictions_file(file))
     return is_kept
 
 
@@ -262,11 +262,4 @@ def write_evaluation(
     if run.process.is_main_process:
         decided = cast("EvaluationSettings", settings)
         Evaluation(settings=decided, **metrics).write(file)
-        _drop_replaced(run, file)
-
-
-def _drop_replaced(run: RunFolder, file: Path) -> None:
-    """Removes the evaluation that the one in `file` replaced, and its answers."""
-    if run.process.is_main_process:
-        for path in (file, predictions_file(file)):
-            run.old.drop_replaced(path)
+        run.drop_replaced(file, predictions_file(file))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -423,7 +423,7 @@ class TeacherStages:
         begun, wish = folder / ASKING_FILE, json.dumps(settings, sort_keys=True)
         asked = (*trace_files(answers), begun)
         if keep_evaluation(run, file, settings, is_forced=is_forced):
-            self._drop_replaced(asked)
+            run.drop_replaced(*asked)
             return
         set_aside_evaluation(run, file)
         is_begun = not is_forced and begun.exists() and begun.read_text() == wish
@@ -437,13 +437,7 @@ class TeacherStages:
         summary = self.asker.ask_together(run, path, answers, 0.0, samples=1, limit=limit)
         if run.process.is_main_process:
             self._measure(answers, folder / PREDICTIONS_FILE, settings, summary)
-        self._drop_replaced(asked)
-
-    def _drop_replaced(self, paths: Iterable[Path]) -> None:
-        """Removes what stood at these paths and is replaced."""
-        if self.run.process.is_main_process:
-            for path in paths:
-                self.run.old.drop_replaced(path)
+        run.drop_replaced(*asked)
 
     def _measure(
         self, answers: Path, output: Path, settings: dict[str, Any], summary: GenerateSummary
