@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from unspoken.recipe import layout
 from unspoken.recipe.records import Evaluation, Share, TrainingRecord
@@ -11,6 +12,7 @@ from unspoken.report.read.costs import StageCost
 from unspoken.report.read.results import PhaseResult, VariantResult
 from unspoken.report.show import numbers
 
+Found = TypeVar("Found")
 #: Stages whose tokens are written and not trained on.
 _NOT_TRAINED = (layout.TRACES, layout.VETTED, "evaluate")
 
@@ -57,75 +59,73 @@ class CostsTable:
 def make_table(phase: PhaseResult) -> list[Group]:
     """The rows that have at least one figure, in groups; columns as in `phase.shown`."""
     groups = [
-        Group("Answers", _answers(phase)),
-        Group("Tokens written", _writing(phase)),
-        Group("Speed", _speed(phase)),
-        Group("Training", _training(phase)),
+        ("Answers", _measured_rows(phase, _ANSWERS)),
+        ("Tokens written", _measured_rows(phase, _WRITING)),
+        ("Speed", _speed(phase)),
+        ("Training", _training(phase)),
     ]
-    kept = [
-        Group(group.title, [row for row in group.rows if _any_known(row.cells)]) for group in groups
-    ]
-    return [group for group in kept if group.rows]
+    known = [(title, [row for row in rows if _any_known(row.cells)]) for title, rows in groups]
+    return [Group(title, rows) for title, rows in known if rows]
 
 
 def _any_known(cells: Sequence[Cell]) -> bool:
     return any(cell.text != numbers.DASH for cell in cells)
 
 
-def _answers(phase: PhaseResult) -> list[Row]:
-    def accuracy(measured: Evaluation) -> Cell:
-        interval = measured.interval
-        detail = "" if interval is None else numbers.percent_range(interval, between="–")
-        return Cell(numbers.percent(measured.accuracy), detail, measured.accuracy, interval)
-
-    def digits(measured: Evaluation) -> Cell:
-        return Cell(numbers.percent(measured.digit_accuracy))
-
-    def undecided(measured: Evaluation) -> Cell:
-        return Cell(numbers.whole(measured.num_undecided or None))
-
-    return [
-        _measured_row(phase, "Right answers", "with 95 % interval", accuracy),
-        _measured_row(phase, "Undecided", "count as wrong", undecided),
-        _measured_row(phase, "Right digits", "of answers that are numbers", digits),
-    ]
+def _accuracy(measured: Evaluation) -> Cell:
+    interval = measured.interval
+    detail = "" if interval is None else numbers.percent_range(interval, between="–")
+    return Cell(numbers.percent(measured.accuracy), detail, measured.accuracy, interval)
 
 
-def _writing(phase: PhaseResult) -> list[Row]:
-    def tokens(measured: Evaluation) -> Cell:
-        return Cell(numbers.mean(measured.mean_tokens))
+def _batched(measured: Evaluation) -> Cell:
+    size = "" if measured.batch_size is None else f"batches of {measured.batch_size}"
+    return Cell(numbers.rate(measured.examples_per_s), size)
 
-    def unstopped(measured: Evaluation) -> Cell:
-        return Cell(numbers.percent(measured.unstopped))
 
-    return [
-        _measured_row(phase, "Per question", "mean, end token included", tokens),
-        _measured_row(phase, "Never stopped", "cut off by the limit", unstopped),
-    ]
+#: Rows of what was measured: label, note, and the cell or its text.
+_MeasuredRow = tuple[str, str, Callable[[Evaluation], Cell | str]]
+_ANSWERS: list[_MeasuredRow] = [
+    ("Right answers", "with 95 % interval", _accuracy),
+    ("Undecided", "count as wrong", lambda one: numbers.whole(one.num_undecided or None)),
+    (
+        "Right digits",
+        "of answers that are numbers",
+        lambda one: numbers.percent(one.digit_accuracy),
+    ),
+]
+_WRITING: list[_MeasuredRow] = [
+    ("Per question", "mean, end token included", lambda one: numbers.mean(one.mean_tokens)),
+    ("Never stopped", "cut off by the limit", lambda one: numbers.percent(one.unstopped)),
+]
+_SPEED: list[_MeasuredRow] = [
+    ("Questions/s, batched", "", _batched),
+    ("Latency, median", "one question", lambda one: numbers.duration(one.latency_p50_s)),
+    ("Latency, 95th percentile", "", lambda one: numbers.duration(one.latency_p95_s)),
+]
+
+
+def _measured_rows(phase: PhaseResult, rows: Sequence[_MeasuredRow]) -> list[Row]:
+    measured = [variant.measured for variant in phase.shown]
+    return [Row(label, note, _cells(measured, cell)) for label, note, cell in rows]
+
+
+def _cells(found: Sequence[Found | None], cell: Callable[[Found], Cell | str]) -> list[Cell]:
+    """One cell for each model; a dash where nothing was found of it."""
+    cells = [numbers.DASH if one is None else cell(one) for one in found]
+    return [one if isinstance(one, Cell) else Cell(one) for one in cells]
 
 
 def _speed(phase: PhaseResult) -> list[Row]:
-    def single(variant: VariantResult) -> Cell:
-        measured = variant.measured
-        rate = None if measured is None else measured.examples_per_s_single
-        return Cell(numbers.rate(rate), _against_writer(phase, variant.name))
-
-    def batched(measured: Evaluation) -> Cell:
-        size = "" if measured.batch_size is None else f"batches of {measured.batch_size}"
-        return Cell(numbers.rate(measured.examples_per_s), size)
-
-    def median(measured: Evaluation) -> Cell:
-        return Cell(numbers.duration(measured.latency_p50_s))
-
-    def slow(measured: Evaluation) -> Cell:
-        return Cell(numbers.duration(measured.latency_p95_s))
-
-    return [
-        Row("Questions/s, one at a time", _how_timed(phase), [single(v) for v in phase.shown]),
-        _measured_row(phase, "Questions/s, batched", "", batched),
-        _measured_row(phase, "Latency, median", "one question", median),
-        _measured_row(phase, "Latency, 95th percentile", "", slow),
+    single = [
+        Cell(
+            numbers.rate(variant.measured and variant.measured.examples_per_s_single),
+            _against_writer(phase, variant.name),
+        )
+        for variant in phase.shown
     ]
+    alone = Row("Questions/s, one at a time", _how_timed(phase), single)
+    return [alone, *_measured_rows(phase, _SPEED)]
 
 
 def _how_timed(phase: PhaseResult) -> str:
@@ -157,14 +157,18 @@ def _against_writer(phase: PhaseResult, name: str) -> str:
 
 def _training(phase: PhaseResult) -> list[Row]:
     left = [Cell(numbers.whole(variant.tokens_left)) for variant in phase.shown]
+    trained = [variant.trained for variant in phase.shown]
+    rows: list[tuple[str, str, Callable[[TrainingRecord], Cell | str]]] = [
+        ("Time", "validation not counted", lambda one: numbers.long_duration(one.state.seconds)),
+        ("Examples", "", _examples),
+        ("Parameters", "", _size),
+        ("Precision", "of the arithmetic", lambda one: one.precision or numbers.DASH),
+        ("Peak memory", "of the process up to then", _memory),
+    ]
     return [
         Row("Optimizer steps", "", [_steps(variant) for variant in phase.shown]),
         Row("Thought tokens left", "at the most", left),
-        _trained_row(phase, "Time", "validation not counted", _seconds),
-        _trained_row(phase, "Examples", "", _examples),
-        _trained_row(phase, "Parameters", "", _size),
-        _trained_row(phase, "Precision", "of the arithmetic", _precision),
-        _trained_row(phase, "Peak memory", "of the process up to then", _memory),
+        *(Row(label, note, _cells(trained, cell)) for label, note, cell in rows),
     ]
 
 
@@ -180,10 +184,6 @@ def _steps(variant: VariantResult) -> Cell:
     return Cell(steps, detail)
 
 
-def _seconds(trained: TrainingRecord) -> Cell:
-    return Cell(numbers.long_duration(trained.state.seconds))
-
-
 def _examples(trained: TrainingRecord) -> Cell:
     dropped = f"{trained.num_dropped:,} too long" if trained.num_dropped else ""
     return Cell(numbers.whole(trained.num_train), dropped)
@@ -194,10 +194,6 @@ def _size(trained: TrainingRecord) -> Cell:
     part = own is not None and own != trained.num_parameters
     detail = f"{numbers.parameters(own)} trained" if part else ""
     return Cell(numbers.parameters(trained.num_parameters), detail)
-
-
-def _precision(trained: TrainingRecord) -> Cell:
-    return Cell(trained.precision or numbers.DASH)
 
 
 def _memory(trained: TrainingRecord) -> Cell:
@@ -222,20 +218,6 @@ def _category(share: Share | None) -> Cell:
         return Cell(numbers.DASH)
     counts = f"{share.num_correct:,} of {share.num_graded:,}"
     return Cell(numbers.percent(share.accuracy), counts)
-
-
-def _measured_row(
-    phase: PhaseResult, label: str, note: str, cell: Callable[[Evaluation], Cell]
-) -> Row:
-    measured = [variant.measured for variant in phase.shown]
-    return Row(label, note, [Cell(numbers.DASH) if m is None else cell(m) for m in measured])
-
-
-def _trained_row(
-    phase: PhaseResult, label: str, note: str, cell: Callable[[TrainingRecord], Cell]
-) -> Row:
-    trained = [variant.trained for variant in phase.shown]
-    return Row(label, note, [Cell(numbers.DASH) if t is None else cell(t) for t in trained])
 
 
 def make_costs_table(costs: Sequence[StageCost]) -> CostsTable:
