@@ -12,7 +12,7 @@ import yaml
 from unspoken.common.errors import RecipeError, setting, shorten
 from unspoken.common.plain_yaml import read_yaml
 from unspoken.recipe.layout import RECIPE_FILE, has_begun
-from unspoken.recipe.merge import dotted_keys, dotted_values, merge, parse_override, switched
+from unspoken.recipe.merge import dotted_values, merge, parse_override, switched
 from unspoken.recipe.shipped import find_recipe
 from unspoken.recipe.whole import Recipe, validate
 
@@ -103,7 +103,7 @@ def recipe_from(
     given: set[str] = set()
     for override in overrides:
         parsed = parse_override(override) if isinstance(override, str) else dict(override)
-        given |= set(dotted_keys(parsed))
+        given.update(dict(dotted_values(parsed)))
         parsed = {**parsed, **switched(parsed)}
         values = merge(values, parsed)
         # the command line wins over phases, too, except for what belongs to the whole recipe

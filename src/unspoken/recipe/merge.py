@@ -42,13 +42,8 @@ def _unset_rivals(merged: dict[str, Any], over: Mapping[str, Any]) -> None:
                 merged.pop(key, None)
 
 
-def dotted_keys(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Yields the keys of nested values, such as `train.learning_rate`; sections are none."""
-    yield from (key for key, _ in dotted_values(values, prefix))
-
-
 def dotted_values(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields the keys as `dotted_keys` does, each with its value."""
+    """Yields the keys of nested values, such as `train.epochs`, each with its value."""
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
             yield from dotted_values(value, f"{prefix}{key}.")

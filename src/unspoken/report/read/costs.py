@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 from unspoken.recipe import layout
 from unspoken.recipe.plan import Plan
@@ -17,6 +17,7 @@ from unspoken.recipe.records import (
     VettedRecord,
 )
 
+Number = TypeVar("Number", int, float)
 #: Folder of each stage in the order of the run, and what the stage is called.
 _LABELS = {
     layout.TEACHER: "train the teacher",
@@ -196,17 +197,16 @@ def _frontier(folder: Path) -> list[StageCost]:
         return []
     costs = [_cost_of_training(one, layout.FRONTIER) for one in records]
     steps = sum(one.state.step or 0 for one in records)
-    seconds, size = [one.seconds for one in costs], [one.size_bytes for one in costs]
     return [
         replace(
             costs[0],
             done=all(one.done for one in costs),
-            seconds=None if None in seconds else sum(filter(None, seconds)),
+            seconds=_sum_of_all(one.seconds for one in costs),
             num_tokens=_sum_of_all(one.num_tokens for one in costs),
             tokens_per_s=None,
-            host_bytes=max((one.host_bytes or 0 for one in costs), default=0) or None,
-            gpu_bytes=max((one.gpu_bytes or 0 for one in costs), default=0) or None,
-            size_bytes=None if None in size else sum(filter(None, size)),
+            host_bytes=max(one.host_bytes or 0 for one in costs) or None,
+            gpu_bytes=max(one.gpu_bytes or 0 for one in costs) or None,
+            size_bytes=_sum_of_all(one.size_bytes for one in costs),
             note=f"{len(costs)} levels, {steps:,} steps",
             cut_off=any(one.cut_off for one in costs),
         )
@@ -260,8 +260,7 @@ def _measuring(folder: Path, currency: str, models: Collection[str]) -> list[Sta
     ]
 
 
-def _sum_of_all(counts: Iterable[int | None]) -> int | None:
+def _sum_of_all(counts: Iterable[Number | None]) -> Number | Literal[0] | None:
     """The sum, or None where one is not known."""
     every = list(counts)
-    known = [count for count in every if count is not None]
-    return sum(known) if len(known) == len(every) else None
+    return None if None in every else sum(filter(None, every))

@@ -161,14 +161,12 @@ def read_frontier(run: Path) -> PlannedFrontier:
     return planned.frontiers[-1]
 
 
-def find_level_model(run: Path, frontier: PlannedFrontier, name: str | None) -> Path:
-    """The model folder of a level of a run; None is the internalized model.
+def find_level_model(run: Path, frontier: PlannedFrontier, name: str) -> Path:
+    """The model folder of a level of a run.
 
     Raises:
         SettingError: there is no such level.
     """
-    if name is None:
-        return run / frontier.source / layout.MODEL
     levels = {level.name: level.model for level in read_levels(run, frontier)}
     number = name.removeprefix("level-")  # as unspoken ask names it
     wanted = number.zfill(4) if number.isdigit() else number

@@ -62,11 +62,6 @@ def say_replies(titles: Sequence[str], replies: Sequence[WrittenAnswer]) -> str:
     )
 
 
-def say_error(message: str) -> str:
-    """Why there is no answer."""
-    return escape(message)
-
-
 def error_card(title: str, message: str) -> str:
     """A column that says why there is no answer."""
     return _card(title, f'<div class="unspoken-wrong">{escape(message)}</div>')

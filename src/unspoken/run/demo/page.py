@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from html import escape
 from typing import Any
 
 from unspoken.common.errors import SettingError, UnspokenError, as_key, shorten
@@ -12,7 +13,6 @@ from unspoken.run.demo.cards import (
     error_card,
     race_line,
     reply_card,
-    say_error,
     say_replies,
     score_card,
 )
@@ -49,7 +49,7 @@ class _Shown:
                 yield *cards, ""
             yield *cards, say_replies(titles, replies)
         except UnspokenError as error:
-            yield *self._refused(error, place), say_error(error.told(as_key))
+            yield *self._refused(error, place), escape(error.told(as_key))
 
     def race(self, place: float) -> Iterator[tuple[str, str, str]]:
         """Both columns after each question of a race, and the line below."""
