@@ -47,6 +47,7 @@ def compare(
 def comparison_lines(comparison: Comparison) -> list[str]:
     """What `unspoken compare` tells."""
     from unspoken.report.show import numbers
+    from unspoken.report.show.summary import table_lines
 
     overall = comparison.overall
     both = (overall.first, overall.second)
@@ -68,13 +69,13 @@ def comparison_lines(comparison: Comparison) -> list[str]:
         f"B: {comparison.second}",
         f"questions: {overall.num_questions:,}" + (f" (left out: {notes})" if notes else ""),
         "",
-        *_table(rows),
+        *table_lines(rows),
         "",
         f"B - A: {_points(overall)} points, 95 % interval {_points_range(overall)}; "
         f"p = {overall.p_value:.3g} (McNemar)",
     ]
     if comparison.categories:
-        lines += ["", *_table(_category_rows(comparison))]
+        lines += ["", *table_lines(_category_rows(comparison))]
     return [line.replace("\u00a0", " ").replace(numbers.DASH, "-") for line in lines]
 
 
@@ -104,12 +105,3 @@ def _points(paired: Paired) -> str:
 def _points_range(paired: Paired) -> str:
     low, high = paired.interval
     return f"{100 * low:+.1f} to {100 * high:+.1f}"
-
-
-def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for first, *others in rows:
-        cells = [f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
-        lines.append("  ".join([f"{first:<{widths[0]}}", *cells]).rstrip())
-    return lines

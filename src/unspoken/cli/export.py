@@ -55,14 +55,8 @@ def export(
         source = _source(run, model, level)
         folder = export_model(source, output, adapter=lora_model, dtype=dtype, overwrite=overwrite)
     print(f"exported: {folder}")
-    if (
-        getattr(
-            AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False),
-            "chat_template",
-            None,
-        )
-        is None
-    ):
+    tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+    if getattr(tokenizer, "chat_template", None) is None:
         print(f"note: it has no chat template; {folder / 'README.md'} says why")
     served = one_word(str(folder))
     print(f"serve it: vllm serve {served}; without a GPU: transformers serve {served}")
