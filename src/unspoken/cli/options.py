@@ -120,10 +120,6 @@ class LoraFlags(Options, panel=_LORA):
     )
     full_finetuning = flag(None, kind=bool, help="train all weights instead of an adapter")
 
-    def lora(self) -> dict[str, Any] | None:
-        """The recipe's section; None where no flag asks for an adapter."""
-        return self.to_recipe().get("lora")
-
 
 class TrainingFlags(Options, panel=_TRAINING):
     """How it is trained."""

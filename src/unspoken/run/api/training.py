@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -291,7 +290,7 @@ def _run(
     progress: bool = True,
 ) -> RunOutcome:
     """Runs the recipe; what came out, `main` being the model that it is about."""
-    with _interrupts():
+    try:
         page = run_recipe(
             recipe,
             overwrite=overwrite,
@@ -299,19 +298,12 @@ def _run(
             progress=progress,
             say=_say if progress else lambda text: None,
         )
+    except SystemExit as end:
+        if end.code == EXIT_INTERRUPTED:
+            raise KeyboardInterrupt("all is saved; the same call goes on") from None
+        raise
     return RunOutcome(recipe.folder, main, page)
 
 
 def _say(text: str) -> None:
     print(text, flush=True)  # noqa: T201 (what a caller sees while it takes its time)
-
-
-@contextlib.contextmanager
-def _interrupts() -> Iterator[None]:
-    """A run that was asked to stop, and has saved all, is a KeyboardInterrupt to Python."""
-    try:
-        yield
-    except SystemExit as end:
-        if end.code == EXIT_INTERRUPTED:
-            raise KeyboardInterrupt("all is saved; the same call goes on") from None
-        raise
