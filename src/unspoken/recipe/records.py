@@ -8,7 +8,7 @@ read as they are: their fields had the same names.
 from __future__ import annotations
 
 import json
-from dataclasses import KW_ONLY, asdict, field
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -95,7 +95,7 @@ class PeakMemory:
     gpu: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StageRecord(JsonRecord):
     """stage.json: what a stage was asked for, and whether it is done.
 
@@ -109,7 +109,6 @@ class StageRecord(JsonRecord):
         cut_off: a kill came in between, and `seconds` leaves out what was before it.
     """
 
-    _: KW_ONLY
     status: Literal["running", "done"] = "running"
     settings: dict[str, Any] = field(default_factory=dict)
     seconds: float | None = None
@@ -124,7 +123,7 @@ class StageRecord(JsonRecord):
         return self.status == "done"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DataRecord(StageRecord):
     """data/stage.json.
 
@@ -135,14 +134,13 @@ class DataRecord(StageRecord):
         vetted: what vetting kept of a file of traces that the user gave.
     """
 
-    _: KW_ONLY
     files: dict[str, str] | None = None
     sha256: dict[str, str] = field(default_factory=dict)
     repeats: bool = False
     vetted: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainingState:
     """Where a training ended.
 
@@ -154,7 +152,6 @@ class TrainingState:
         schedule, best: for those who want to look closer; see `unspoken.train.checkpoint`.
     """
 
-    _: KW_ONLY
     step: int | None = None
     all_removed_at: int | None = None
     seconds: float | None = None
@@ -163,7 +160,7 @@ class TrainingState:
     best: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainingRecord(StageRecord):
     """stage.json of a training.
 
@@ -180,7 +177,6 @@ class TrainingRecord(StageRecord):
         model_bytes, base_bytes: of these weights; of the base model's, where they are an adapter's.
     """
 
-    _: KW_ONLY
     folder: str = ""
     started_from: str | None = None
     level: str | None = None
@@ -197,7 +193,7 @@ class TrainingRecord(StageRecord):
     base_bytes: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TracesRecord(StageRecord):
     """traces/stage.json: what the teacher wrote, and at which price.
 
@@ -208,7 +204,6 @@ class TracesRecord(StageRecord):
         traces_sha256: of traces.jsonl.
     """
 
-    _: KW_ONLY
     engine: str | None = None
     model: str | None = None
     num_questions: int | None = None
@@ -221,7 +216,7 @@ class TracesRecord(StageRecord):
     traces_sha256: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class UnansweredRecord(JsonRecord):
     """traces.jsonl.unanswered.json: what a service may have charged without a reply that was kept.
 
@@ -229,12 +224,11 @@ class UnansweredRecord(JsonRecord):
         num_prompt_tokens, num_tokens: at the most.
     """
 
-    _: KW_ONLY
     num_prompt_tokens: int = 0
     num_tokens: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class VettedRecord(StageRecord):
     """vetted/stage.json: which traces were kept, and which not.
 
@@ -252,7 +246,6 @@ class VettedRecord(StageRecord):
         sha256: of dataset.jsonl.
     """
 
-    _: KW_ONLY
     num_traces: int | None = None
     num_kept: int | None = None
     num_questions: int | None = None
@@ -347,7 +340,7 @@ class Classes:
     outside: dict[str, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Metrics(JsonRecord):
     """Figures of one model on one set of questions.
 
@@ -373,7 +366,6 @@ class Metrics(JsonRecord):
         classes: the confusion of classes, where answers are one of several.
     """
 
-    _: KW_ONLY
     num_questions: int
     num_graded: int
     num_correct: int
@@ -439,11 +431,10 @@ class Choice:
     level: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Choices(JsonRecord):
     """choices.json: what was chosen of a run's levels, one of each rule and value."""
 
-    _: KW_ONLY
     choices: tuple[Choice, ...] = ()
 
     def having(self, choice: Choice) -> Choices:
@@ -453,7 +444,7 @@ class Choices(JsonRecord):
         return Choices(choices=(*others, choice))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Evaluation(Metrics):
     """evaluation.json: how a finished model did on held-out questions.
 
@@ -463,7 +454,6 @@ class Evaluation(Metrics):
         dtype: of the weights that were asked, also where the settings leave it to the machine.
     """
 
-    _: KW_ONLY
     settings: EvaluationSettings = field(default_factory=EvaluationSettings)
     cost: float | None = None
     dtype: str | None = None
@@ -491,7 +481,7 @@ class Evaluation(Metrics):
 # ---- others ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ShareRecord(JsonRecord):
     """traces/shards/....seconds.json: what a share of the traces took.
 
@@ -499,7 +489,6 @@ class ShareRecord(JsonRecord):
         seconds: over all the runs that worked on it.
     """
 
-    _: KW_ONLY
     seconds: float = 0.0
 
 
@@ -511,13 +500,12 @@ class SubmittedJob:
     id: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class JobsRecord(JsonRecord):
     """slurm/N/jobs.json: the jobs of a launch."""
 
     _LIST: ClassVar[str] = "jobs"
 
-    _: KW_ONLY
     jobs: tuple[SubmittedJob, ...]
 
 
@@ -537,7 +525,7 @@ class SingleAnswers:
     num_tokens: list[int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Latency(JsonRecord):
     """latency/latency.json: all models of a phase, asked the same questions in turns.
 
@@ -550,7 +538,6 @@ class Latency(JsonRecord):
         wall_seconds: that all of this took, loading included.
     """
 
-    _: KW_ONLY
     settings: dict[str, Any] = field(default_factory=dict)
     models: dict[str, SingleAnswers] = field(default_factory=dict)
     turns: list[int] | None = None
@@ -658,7 +645,7 @@ class ThoughtAgain:
     num_questions: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Diagnosis(JsonRecord):
     """diagnosis.json: what a look into the models of a run found; empty is what it did not have.
 
@@ -671,7 +658,6 @@ class Diagnosis(JsonRecord):
         model_sha256: of the internalized model that was looked into.
     """
 
-    _: KW_ONLY
     digits: list[DigitsAtLevel] = field(default_factory=list)
     probes: Probes | None = None
     sizes: list[OtherSize] = field(default_factory=list)
