@@ -85,7 +85,7 @@ def _teacher_stages(run: RunResult) -> Iterator[str]:
         return
     if run.traces is None:
         yield "The teacher has not written any traces yet."
-    elif not run.traces.done:
+    elif not run.traces.is_done:
         yield f"The teacher is not done; it has written {run.traces.num_traces or 0:,} traces."
     if run.vetted is None or not run.vetted.done:
         yield "The traces are not vetted yet."

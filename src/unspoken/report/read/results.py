@@ -15,11 +15,11 @@ from typing_extensions import NotRequired, TypedDict
 
 from unspoken.measure.stats import Ratio, mcnemar_exact, ratio_of_medians
 from unspoken.recipe import layout
-from unspoken.recipe.records import Diagnosis, Evaluation, Latency, TrainingRecord
+from unspoken.recipe.records import Diagnosis, Evaluation, Latency, TracesRecord, TrainingRecord
 from unspoken.report.read.costs import StageCost
 from unspoken.report.read.frontier import Level
 from unspoken.report.read.outcome import Outcome, tokens_removed
-from unspoken.report.read.vetting import Traces, Vetted
+from unspoken.report.read.vetting import Vetted
 
 #: Every report tells of these, also where they are missing.
 CORE = (layout.EXPLICIT, layout.INTERNALIZED, layout.NO_COT)
@@ -337,7 +337,7 @@ class RunResult:
     environment: dict[str, Any]
     phases: list[PhaseResult]
     missing: list[str]
-    traces: Traces | None = None
+    traces: TracesRecord | None = None
     vetted: Vetted | None = None
     costs: list[StageCost] = field(default_factory=list)
 

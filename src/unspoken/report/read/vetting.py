@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,29 +30,6 @@ _WORDS = {
 }
 #: Rejected traces that are shown, and how much of each.
 _MOST_EXAMPLES, _LONG = 3, 400
-
-
-@dataclass(frozen=True)
-class Traces:
-    """traces/stage.json; None is what it does not tell.
-
-    Attributes:
-        num_traces: while they are written, as many as the file holds now.
-        cost: of the teacher's tokens, in `currency`.
-        cut_off: a kill came in between, and `seconds` leaves out what was before it.
-    """
-
-    done: bool
-    engine: str | None
-    model: str | None
-    num_questions: int | None
-    num_traces: int | None
-    num_prompt_tokens: int | None
-    num_tokens: int | None
-    cost: float | None
-    currency: str
-    seconds: float | None
-    cut_off: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,8 +81,12 @@ class Vetted:
         return self.num_questions - self.num_questions_kept
 
 
-def read_traces(folder: Path, recipe: dict[str, Any]) -> Traces | None:
-    """What is in traces/, or None where the teacher has not begun."""
+def read_traces(folder: Path, recipe: dict[str, Any]) -> TracesRecord | None:
+    """What is in traces/, or None where the teacher has not begun.
+
+    While traces are written, they are as many as the file holds now; their cost is in the recipe's
+    prices where none was charged.
+    """
     record = TracesRecord.read(folder / layout.STAGE_FILE)
     written = folder / layout.TRACES_FILE
     if record is None and not written.is_file():
@@ -115,19 +96,7 @@ def read_traces(folder: Path, recipe: dict[str, Any]) -> Traces | None:
     if num_traces is None and written.is_file():
         num_traces = count_lines(written)
     cost, currency = charged(record, recipe)
-    return Traces(
-        done=record.is_done,
-        engine=record.engine,
-        model=record.model,
-        num_questions=record.num_questions,
-        num_traces=num_traces,
-        num_prompt_tokens=record.num_prompt_tokens,
-        num_tokens=record.num_tokens,
-        cost=cost,
-        currency=currency,
-        seconds=record.seconds,
-        cut_off=record.cut_off,
-    )
+    return replace(record, num_traces=num_traces, cost=cost, currency=currency)
 
 
 def read_vetted(folder: Path, recipe: dict[str, Any]) -> Vetted | None:

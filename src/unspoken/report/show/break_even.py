@@ -11,10 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from unspoken.recipe.layout import DISTILLED, INTERNALIZED, TEACHER, TRACES, VETTED
-from unspoken.recipe.records import Evaluation
+from unspoken.recipe.records import Evaluation, TracesRecord
 from unspoken.report.read.costs import StageCost
 from unspoken.report.read.results import PhaseResult, RunResult
-from unspoken.report.read.vetting import Traces
 from unspoken.report.show.numbers import exact, money
 from unspoken.report.show.teacher_words import NAMES
 
@@ -59,7 +58,7 @@ def break_even(run: RunResult) -> list[BreakEven]:
     return [] if run.traces is None else list(_each(run, run.traces))
 
 
-def _each(run: RunResult, traces: Traces) -> Iterator[BreakEven]:
+def _each(run: RunResult, traces: TracesRecord) -> Iterator[BreakEven]:
     for student in _STUDENTS:
         if run.phases[-1].figures(student) is not None:
             yield _in_time(run, traces, student)
@@ -67,7 +66,7 @@ def _each(run: RunResult, traces: Traces) -> Iterator[BreakEven]:
                 yield _in_money(run, traces, traces.cost, student)
 
 
-def _in_time(run: RunResult, traces: Traces, student: str) -> BreakEven:
+def _in_time(run: RunResult, traces: TracesRecord, student: str) -> BreakEven:
     subject = NAMES[student]
     parts, missing = _one_off(run, student)
     teacher, notes = _teacher_seconds(run, traces, student)
@@ -100,8 +99,8 @@ def _in_time(run: RunResult, traces: Traces, student: str) -> BreakEven:
     )
 
 
-def _in_money(run: RunResult, traces: Traces, spent: float, student: str) -> BreakEven:
-    currency = traces.currency
+def _in_money(run: RunResult, traces: TracesRecord, spent: float, student: str) -> BreakEven:
+    currency = traces.currency or ""
     subject = NAMES[student]
     seconds, missing = _one_off(run, student)
     own, price = _seconds(run, student), (run.recipe.get("costs") or {}).get("machine_per_hour")
@@ -184,7 +183,7 @@ def _seconds(run: RunResult, name: str) -> float | None:
 
 
 def _teacher_seconds(
-    run: RunResult, traces: Traces, student: str
+    run: RunResult, traces: TracesRecord, student: str
 ) -> tuple[float | None, list[str]]:
     """The teacher's time for a question, and where it comes from."""
     phase = run.phases[-1]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from unspoken.common.files import write_text
 from unspoken.recipe.layout import DISTILLED, INTERNALIZED, REPORT_FILE, REPORT_PAGE
-from unspoken.recipe.records import Evaluation, TrainingRecord
+from unspoken.recipe.records import Evaluation, TracesRecord, TrainingRecord
 from unspoken.report.read.results import LABELS, PhaseResult, RunResult
 from unspoken.report.read.run import read_run
 from unspoken.report.show.break_even import BreakEven, break_even
@@ -237,13 +237,21 @@ def _values(run: RunResult, sections: list[PageSection], paid: list[BreakEven]) 
         "description": run.description,
         "missing": run.missing,
         "phases": [_phase_values(section) for section in sections],
-        "traces": run.traces and asdict(run.traces),
+        "traces": run.traces and _traces_values(run.traces),
         "vetted": run.vetted and asdict(run.vetted),
         "costs": [asdict(stage) for stage in run.costs],
         "break_even": [asdict(one) for one in paid],
         "environment": run.environment,
         "recipe": run.recipe,
     }
+
+
+def _traces_values(traces: TracesRecord) -> dict[str, Any]:
+    names = (
+        "engine", "model", "num_questions", "num_traces", "num_prompt_tokens", "num_tokens",
+        "cost", "currency", "seconds", "cut_off",
+    )  # fmt: skip
+    return {"done": traces.is_done, **{name: getattr(traces, name) for name in names}}
 
 
 def _phase_values(section: PageSection) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from unspoken.recipe.layout import (
     TEACHER,
     UNTRAINED,
 )
-from unspoken.recipe.records import Evaluation
+from unspoken.recipe.records import Evaluation, TracesRecord
 from unspoken.report.read.results import SPLITS, TRAINED_ONLY, PhaseResult, VariantResult
-from unspoken.report.read.vetting import Traces, Vetted
+from unspoken.report.read.vetting import Vetted
 from unspoken.report.show.numbers import DASH, counted, mean, money, percent, rate, wall_time, whole
 
 NAMES = {
@@ -180,7 +180,7 @@ def _listed(words: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
-def traces_lines(traces: Traces | None, vetted: Vetted | None) -> list[str]:
+def traces_lines(traces: TracesRecord | None, vetted: Vetted | None) -> list[str]:
     """What the teacher wrote and what was kept of it, one paragraph each."""
     lines = [] if traces is None else [_written(traces)]
     if vetted is not None and vetted.num_kept is not None:
@@ -199,11 +199,11 @@ def shares(vetted: Vetted | None) -> list[tuple[str, str, str]]:
     ]
 
 
-def _written(traces: Traces) -> str:
+def _written(traces: TracesRecord) -> str:
     who = f"The teacher{f' ({traces.model})' if traces.model else ''}"
     if traces.engine == "worked":
         who = "The task itself, as its worked solutions,"
-    so_far = "" if traces.done else " so far"
+    so_far = "" if traces.is_done else " so far"
     text = f"{who} wrote {whole(traces.num_traces)} traces{so_far}"
     if traces.num_questions is not None:
         text += f" of {whole(traces.num_questions)} questions"
@@ -215,7 +215,7 @@ def _written(traces: Traces) -> str:
         text += f", in {wall_time(traces.seconds)}"
         text += " (the time before a kill is missing)" if traces.cut_off else ""
     if traces.cost is not None:
-        text += f", for {money(traces.cost, traces.currency)}"
+        text += f", for {money(traces.cost, traces.currency or '')}"
     return f"{text}."
 
 
