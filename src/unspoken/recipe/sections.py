@@ -33,12 +33,10 @@ from unspoken.common.settings import (
 )
 from unspoken.recipe.choices import Labels
 
-#: How question, thought and answer are put together; `unspoken.models.template` renders them.
 #: Of weights that are asked; auto: as they were saved, on a CPU what is fastest.
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
+#: How question, thought and answer are put together; `unspoken.models.template` renders them.
 TemplateName = Literal["plain", "compact", "qa", "chat"]
-
-
 #: What a task makes where a recipe or the command line does not say how much.
 SIZES = {
     "arithmetic": {"num_train": 377, "num_valid": 0, "num_test": 95},

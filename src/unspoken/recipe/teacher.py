@@ -136,7 +136,7 @@ class Teacher(Section):
     @property
     def writes_worked_thoughts(self) -> bool:
         """Whether its thoughts look like those that the questions carry."""
-        return self.engine == "worked" or (self.model is not None and self.model.config is not None)
+        return self.engine == "worked" or self.from_scratch
 
     @model_validator(mode="before")
     @classmethod

@@ -26,15 +26,14 @@ from unspoken.recipe.sections import (
 )
 from unspoken.recipe.teacher import Costs, Teacher, Vet
 
-#: What a phase cannot have of its own, and what an override changes in every phase.
+#: What a phase cannot have of its own.
 _WHOLE_RECIPE = {
     "model", "lora", "seed", "baselines", "output", "phases", "teacher", "vet", "distil",
     "internalize", "costs", "from_run",
 }  # fmt: skip
-
-
+#: Bytes of a recipe's name.
 _LONGEST_NAME = 200
-#: That are told of one recipe.
+#: Problems that are told of one recipe.
 _MOST_PROBLEMS = 20
 
 

@@ -33,6 +33,7 @@ from unspoken.recipe import Recipe
 from unspoken.recipe.layout import (
     AT_ONCE,
     DATA,
+    DATASET_FILE,
     DIAGNOSIS,
     DIAGNOSIS_FILE,
     EXPLICIT,
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
 
 #: Examples that probes are fitted to.
 _NUM_FITTED = 2_000
+_NO_DIGITS = "The answers are no numbers, so there are no digits to compare."
 _NUM_ANSWER_TOKENS = 8  # that are looked at: more would be more columns than examples
 
 
@@ -184,7 +186,7 @@ class _Look:
         path = self.splits.train
         vetted = VettedRecord.read(self.run / VETTED / STAGE_FILE)
         if vetted is not None and vetted.is_done:
-            path = self.run / VETTED / "dataset.jsonl"
+            path = self.run / VETTED / DATASET_FILE
         return read_examples(path, limit=_NUM_FITTED + 500, allow_empty_thought=True, unique=False)
 
     def _load(self, name: str, folder: Path) -> _Asked:
@@ -215,8 +217,8 @@ class _Look:
                     accuracy=sum(graded) / len(graded) if graded else None,
                     places=places,
                 )
-            elif "digits" not in " ".join(self.notes):
-                self.notes.append("The answers are no numbers, so there are no digits to compare.")
+            elif _NO_DIGITS not in self.notes:
+                self.notes.append(_NO_DIGITS)
 
     # ---- probes -----------------------------------------------------------------------------
 
