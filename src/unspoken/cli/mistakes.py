@@ -20,7 +20,6 @@ from unspoken.cli.spelling import VerbFlag, flags_of, typed_flags
 from unspoken.cli.verbs import PARENTS, VERBS, application, find_verb, suggest_verb, verb_of
 from unspoken.common.errors import one_word, shorten
 from unspoken.common.nearby import nearest_name
-from unspoken.recipe.counterparts import COUNTERPARTS
 
 #: Verbs that take a recipe, whose settings are words such as train.epochs=3.
 _OF_RECIPES = {"run", "check", "shard", "launch slurm", "launch sagemaker"}
@@ -180,6 +179,8 @@ def _of_another_program(verb: str, name: str, flags: Sequence[VerbFlag]) -> str:
         name: of the flag, such as --num_train_epochs.
         flags: of the verb.
     """
+    from unspoken.recipe.counterparts import COUNTERPARTS  # pydantic takes its time
+
     other = _ELSEWHERE.get(name, "")
     if any(other.partition(" ")[0] in flag.names for flag in flags):
         return f"did you mean {other}?"
