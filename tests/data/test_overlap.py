@@ -2,6 +2,7 @@
 
 import doctest
 import json
+import random
 
 import pytest
 
@@ -66,6 +67,36 @@ def test_a_test_question_is_found_again(index, question, line, how):
 )
 def test_another_question_is_not_found(index, question):
     assert index.find(question) is None
+
+
+def _in_template(rng, words):
+    """A question that begins as all do; what it says of its own may have a number in it."""
+    own = [rng.choice(words) for _ in range(rng.randint(2, 20))]
+    if rng.random() < 0.4:
+        own.insert(rng.randrange(len(own)), str(rng.randint(1, 9)))
+    return " ".join(["say in one word what the writer of this wants of us:", *own])
+
+
+def _index_of(path, *questions, least):
+    path.write_text("".join(json.dumps({"question": q}) + "\n" for q in questions))
+    return QuestionIndex([path], least)
+
+
+@pytest.mark.parametrize("least", [0.1, 0.5, 0.9])
+def test_among_many_the_same_is_found_as_in_each_alone(tmp_path, least):
+    rng = random.Random(1)
+    words = [f"{first}{second}" for first in "bdfglm" for second in ("ara", "ela", "ono")]
+    tests = [*(_in_template(rng, words) for _ in range(90)), MEADOW, RIDDLE]
+    index = _index_of(tmp_path / "test.jsonl", *tests, least=least)
+    alone = [_index_of(tmp_path / "alone.jsonl", each, least=least) for each in tests]
+    asked = [_in_template(rng, words) for _ in range(40)]
+    asked += [f"{q} {rng.choice(words)} now" for q in tests[::4]] + [f"Go: {MEADOW}", RIDDLE[5:]]
+    for question in asked:
+        shares = [each.share if (each := one.find(question)) else 0 for one in alone]
+        found = index.find(question)
+        best = shares.index(max(shares)) + 1
+        wanted = (best, max(shares)) if any(shares) else None
+        assert (found and (found.place.line, found.share)) == wanted, question
 
 
 def test_the_share_is_told_and_can_be_set(tmp_path):

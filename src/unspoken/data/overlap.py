@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Literal
 
 from unspoken.common.files import AnyPath
@@ -31,6 +32,8 @@ OVERLAP = 0.5
 #: At least this share without a number in either, since nothing else tells siblings apart. From
 #: 80 % of its words on, Llama 2's analysis calls a sample dirty (arXiv 2307.09288, appendix A.6).
 OVERLAP_WITHOUT_NUMBERS = 0.8
+#: A run that more test questions have than this tells of a template, and names no question.
+_COMMON = 30
 
 _SIGNS = str.maketrans("×⋅·÷−–—’", "***/---'")
 _WORD = re.compile(
@@ -41,6 +44,8 @@ _WORD = re.compile(
 _CALCULATING = re.compile(r"[\d+*/^=-]")
 
 Run = tuple[str, ...]
+#: A number or sign, and how often it stood in the question before.
+Pair = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +102,86 @@ def _list_runs(words: list[str]) -> list[Run]:
 def _measure_share(one: _Question, other: _Question) -> float:
     """The share of the shorter one's words that stand in runs of both."""
     shorter, longer = sorted((one, other), key=lambda question: len(question.words))
+    return _share_within(shorter.words, longer.runs)
+
+
+def _share_within(words: list[str], runs: Container[Run]) -> float:
+    """The share of words that stand in one of these runs."""
     covered: set[int] = set()
-    for start, run in enumerate(_list_runs(shorter.words)):
-        if run in longer.runs:
+    for start, run in enumerate(_list_runs(words)):
+        if run in runs:
             covered.update(range(start, start + RUN))
-    return len(covered) / len(shorter.words)
+    return len(covered) / len(words) if words else 0.0
+
+
+def _needed_share(overlap: float, has_numbers: bool) -> float:
+    """The share from which two questions are one; `has_numbers`: whether either calculates."""
+    return overlap if has_numbers else max(overlap, OVERLAP_WITHOUT_NUMBERS)
+
+
+class _Candidates:
+    """Which test questions may be the one that is asked, without a look at each of them.
+
+    Two ways lead to them, and the shorter one is taken. By numbers: those of one stand in the
+    other, so the question that has fewer is found by the one that is rarest in the test. By runs:
+    runs that many test questions share are looked up only where they cover enough of a question.
+
+    Args:
+        questions: of the test.
+        overlap: as for `QuestionIndex`.
+    """
+
+    def __init__(self, questions: Sequence[_Question], overlap: float) -> None:
+        self._overlap = overlap
+        self._runs: dict[Run, list[int]] = defaultdict(list)
+        self._pairs: dict[Pair, list[int]] = defaultdict(list)
+        self._rarest: dict[Pair | None, list[int]] = defaultdict(list)
+        for number, question in enumerate(questions):
+            for run in question.runs:
+                self._runs[run].append(number)
+            for pair in question.calculating:
+                self._pairs[pair].append(number)
+        for number, question in enumerate(questions):
+            pairs = question.calculating
+            rarest = min(pairs, key=lambda pair: len(self._pairs[pair]), default=None)
+            self._rarest[rarest].append(number)
+        common = {run for run, numbers in self._runs.items() if len(numbers) > _COMMON}
+        self._common = frozenset(common)
+        holders = {number for run in common for number in self._runs[run]}
+        # by whether they calculate, and with the share of their words that common runs cover
+        self._templates: dict[bool, list[tuple[float, int]]] = {False: [], True: []}
+        for number in holders:
+            question = questions[number]
+            share = _share_within(question.words, self._common)
+            self._templates[bool(question.calculating)].append((share, number))
+        for templates in self._templates.values():
+            templates.sort(reverse=True)
+
+    def find(self, asked: _Question) -> list[int]:
+        """The numbers of all test questions that may be this one, in their order."""
+        if not self._runs:
+            return []
+        ways = [self._by_runs(asked)]
+        if asked.calculating:
+            ways.append(self._by_numbers(asked))
+        shorter = min(ways, key=lambda way: sum(map(len, way)))
+        return sorted({number for numbers in shorter for number in numbers})
+
+    def _by_numbers(self, asked: _Question) -> list[Sequence[int]]:
+        fewer = [self._rarest[pair] for pair in asked.calculating if pair in self._rarest]
+        as_many = min((self._pairs.get(pair, ()) for pair in asked.calculating), key=len)
+        return [*fewer, self._rarest.get(None, ()), as_many]
+
+    def _by_runs(self, asked: _Question) -> list[Sequence[int]]:
+        found: list[Sequence[int]] = [
+            self._runs[run] for run in asked.runs if run in self._runs and run not in self._common
+        ]
+        share = _share_within(asked.words, self._common) if self._common else 0.0
+        for calculates, templates in self._templates.items():
+            needed = _needed_share(self._overlap, calculates or bool(asked.calculating))
+            enough = takewhile(lambda template: template[0] >= needed, templates)  # noqa: B023
+            found.append([number for _, number in (templates if share >= needed else enough)])
+        return found
 
 
 class QuestionIndex:
@@ -121,20 +201,17 @@ class QuestionIndex:
         self._normalized: dict[str, Place] = {}
         self._places: list[Place] = []
         self._questions: list[_Question] = []
-        self._holders: dict[Run, list[int]] = defaultdict(list)
         for file in files:
             for line, record in read_jsonl(file):
                 question = require_text(record, "question", f"{file}:{line}")
                 self._add(Place(str(file), line, question))
+        self._candidates = _Candidates(self._questions, overlap)
 
     def _add(self, place: Place) -> None:
         self._exact.setdefault(place.question.strip(), place)
         self._normalized.setdefault(normalize(place.question), place)
-        question = _Question(place.question)
-        for run in question.runs:
-            self._holders[run].append(len(self._questions))
         self._places.append(place)
-        self._questions.append(question)
+        self._questions.append(_Question(place.question))
 
     def find(self, question: str) -> Overlap | None:
         """Returns the test question that this one is or repeats, or None.
@@ -147,23 +224,16 @@ class QuestionIndex:
             return Overlap(place, "exact", 1.0)
         if place := self._normalized.get(normalize(question)):
             return Overlap(place, "normalized", 1.0)
-        if not self._holders:
-            return None
         asked = _Question(question)
-        holders = {number for run in asked.runs for number in self._holders.get(run, ())}
         best = None
-        for number in sorted(holders):
+        for number in self._candidates.find(asked):
             other = self._questions[number]
-            if not (
+            if asked.runs.isdisjoint(other.runs) or not (
                 asked.calculating <= other.calculating or other.calculating <= asked.calculating
             ):
                 continue
             share = _measure_share(asked, other)
-            if share >= self._needed_share(asked, other) and (best is None or share > best.share):
+            needed = _needed_share(self._overlap, bool(asked.calculating or other.calculating))
+            if share >= needed and (best is None or share > best.share):
                 best = Overlap(self._places[number], "8-gram", share)
         return best
-
-    def _needed_share(self, one: _Question, other: _Question) -> float:
-        if one.calculating or other.calculating:
-            return self._overlap
-        return max(self._overlap, OVERLAP_WITHOUT_NUMBERS)
