@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from unspoken.measure.answers import extract_answer
 from unspoken.measure.grade import grade
 
 # kind -> (text, gold answer) that say the same
@@ -933,3 +934,8 @@ def test_texts_that_state_the_answer(text: str, gold: str) -> None:
 @pytest.mark.parametrize(("text", "gold"), WRONG_TEXTS)
 def test_texts_that_state_another_answer(text: str, gold: str) -> None:
     assert grade(text, gold).correct is False
+
+
+@pytest.mark.parametrize("word", ["Answer", "ANSWER", "anſwer", "AnſWER"])
+def test_a_marker_is_found_in_any_letter_case(word):
+    assert extract_answer(f"So 4 * 9 = 36.\n{word}: 36\nThat took two steps.") == "36"

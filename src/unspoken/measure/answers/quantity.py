@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 from unspoken.measure.answers.qualifiers import qualifies
 
@@ -137,6 +138,8 @@ class Quantity:
     is_fraction: bool
 
 
+# kept: each rule of a comparison reads the same two texts again
+@lru_cache(maxsize=256)
 def read_quantity(text: str) -> Quantity | None:
     """Returns the number that the whole text is, or None where it is anything else."""
     if len(text) > MAX_QUANTITY_CHARACTERS:
