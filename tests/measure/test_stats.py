@@ -102,6 +102,17 @@ def test_the_majority_wins_in_its_first_spelling():
     assert majority(["7", "$36.00", "36", "36 dollars"], answers_equal) == "$36.00"
     assert majority(["a", "b"], lambda first, second: first == second) == "a"
     assert majority(["a", "b", "b"], lambda first, second: first == second) == "b"
+
+
+def test_a_vote_of_many_alike_asks_once_for_each_spelling():
+    asked = []
+
+    def equal(first, second):
+        asked.append((first, second))
+        return float(first) == float(second)
+
+    assert majority(["7", "36", "36.0", "8"] * 500 + ["36"], equal) == "36"
+    assert len(asked) == len(set(asked)) == 5
     with pytest.raises(ValueError):
         majority([], answers_equal)
 

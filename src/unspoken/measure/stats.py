@@ -8,12 +8,13 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TypeVar
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Hashable)
 _MAX_EXACT_TRIALS = 10_000
 _NUM_RESAMPLES = 2_000
 #: With fewer blocks, a bootstrap's interval is no 95 % one.
@@ -157,7 +158,8 @@ def majority(predictions: Sequence[T], equal: Callable[[T, T], bool]) -> T:
 
     Args:
         predictions: at least one.
-        equal: says whether two predictions are the same answer, such as `answers_equal`.
+        equal: says whether two predictions are the same answer, such as `answers_equal`; it is
+            not asked of two that are the same value.
 
     Raises:
         ValueError: for no predictions.
@@ -168,15 +170,14 @@ def majority(predictions: Sequence[T], equal: Callable[[T, T], bool]) -> T:
     """
     if not predictions:
         raise ValueError("found no predictions, needed: at least one")
-    groups: list[tuple[T, int]] = []
+    counts: Counter[T] = Counter()
+    groups: dict[T, T] = {}  # the group's first prediction by one of its predictions
     for prediction in predictions:
-        for index, (first, count) in enumerate(groups):
-            if equal(prediction, first):
-                groups[index] = (first, count + 1)
-                break
-        else:
-            groups.append((prediction, 1))
-    return max(groups, key=lambda group: group[1])[0]
+        if prediction not in groups:
+            alike = (first for first in counts if equal(prediction, first))
+            groups[prediction] = next(alike, prediction)
+        counts[groups[prediction]] += 1
+    return max(counts, key=counts.__getitem__)
 
 
 def clustered_interval(shares: Sequence[float], num_samples: int) -> tuple[float, float]:

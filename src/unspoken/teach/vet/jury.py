@@ -9,6 +9,7 @@ import operator
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from itertools import groupby
 from typing import Literal, NamedTuple
 
@@ -196,6 +197,7 @@ def _find_winner(answers: list[str], agree: Callable[[str, str], bool]) -> tuple
     """Returns the answer of most samples, or the problem why there is none."""
     if len(answers) == 1:
         return "", f"{answers[0]} is the answer of the only complete sample"
+    agree = cache(agree)  # many samples, few answers
     winner = majority(answers, agree)
     others = [answer for answer in answers if not agree(answer, winner)]
     if others:
