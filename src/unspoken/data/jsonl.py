@@ -8,6 +8,7 @@ import io
 import json
 import math
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -84,8 +85,8 @@ def unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object of JSON; raises DoubleFieldError."""
     values = dict(pairs)
     if len(values) < len(pairs):
-        names = [name for name, _ in pairs]
-        double = shorten(next(name for name in names if names.count(name) > 1))
+        times = Counter(name for name, _ in pairs)
+        double = shorten(next(name for name, count in times.items() if count > 1))
         raise DoubleFieldError(
             f"found the field {double} twice in one object; needed: every field once; delete or "
             "rename one of them"
