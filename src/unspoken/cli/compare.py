@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unspoken.cli.options import Overwrite
+from unspoken.cli.output import waiting
 
 if TYPE_CHECKING:
     from unspoken.measure.compare import Comparison, Paired
@@ -34,7 +35,8 @@ def compare(
 
     if output is not None:
         refuse_existing([output], overwrite=overwrite, inputs=[first, second])
-    comparison = compare_predictions(first, second)
+    with waiting("comparing"):
+        comparison = compare_predictions(first, second)
     if output is not None:
         with atomic_output(output, overwrite=overwrite) as file:
             text = json.dumps(comparison.to_json(), indent=2, ensure_ascii=False)
