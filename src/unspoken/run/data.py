@@ -398,8 +398,6 @@ def _hold_out(train: Path, folder: Path, count: int, seed: int) -> dict[str, Pat
     if not count:
         return {}
     chosen = {unique[i] for i in random.Random(seed).sample(range(len(unique)), count)}
-    with open_data(train, "a file of examples") as file:
-        lines = file.read().splitlines(keepends=True)  # blank ones stand at the end only
     # a held out question is asked once, however often the file has it
     first = {question: i for i, question in reversed(list(enumerate(questions)))}
     asked = {first[question] for question in chosen}
@@ -407,7 +405,11 @@ def _hold_out(train: Path, folder: Path, count: int, seed: int) -> dict[str, Pat
     parts: dict[str, Path | None] = {}
     for name, wanted in (("train", learned), ("valid", asked)):
         parts[name] = split_file(folder, name)
-        with atomic_output(split_file(folder, name), overwrite=True) as file:
+        with (
+            open_data(train, "a file of examples") as lines,
+            atomic_output(split_file(folder, name), overwrite=True) as file,
+        ):
+            # blank lines stand at the end only, so records have the numbers of their lines
             kept = (line for number, line in enumerate(lines) if number in wanted)
             file.writelines(line.rstrip(b"\n") + b"\n" for line in kept)
     return parts
