@@ -127,6 +127,24 @@ def test_a_question_counts_as_the_other_from_half_of_its_words_on(tmp_path):
     )
 
 
+def test_messages_behind_one_instruction_are_no_leaks_of_each_other(tmp_path):
+    """A number in one of two messages says nothing of the other: the instruction is no question."""
+    asked = (
+        "Classify this message of a customer as billing, login or other, and answer with the label "
+        "alone: "
+    )
+    path = tmp_path / "test.jsonl"
+    path.write_text(
+        json.dumps({"question": f"{asked}the invoice of last month never came to my address"})
+        + "\n"
+        + json.dumps({"question": f"{asked}order 4711 was charged to my old card and not refunded"})
+        + "\n"
+    )
+    index = QuestionIndex([path])
+    assert index.find(f"{asked}my password does not work on 2 phones of mine any more") is None
+    assert index.find(f"{asked}I would like to know when your shop opens on Sundays") is None
+
+
 def test_a_stricter_share_holds_for_questions_without_numbers_as_well(tmp_path):
     path = tmp_path / "test.jsonl"
     path.write_text(json.dumps({"question": RIDDLE}))

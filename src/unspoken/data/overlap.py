@@ -29,8 +29,9 @@ from unspoken.data.leaks import Place, normalize
 RUN = 8
 #: Share of a question's words within such runs from which it counts as the other.
 OVERLAP = 0.5
-#: At least this share without a number in either, since nothing else tells siblings apart. From
-#: 80 % of its words on, Llama 2's analysis calls a sample dirty (arXiv 2307.09288, appendix A.6).
+#: At least this share where one has no number, since nothing else tells siblings apart: messages
+#: behind one instruction are none because a few of them name an order. From 80 % of its words on,
+#: Llama 2's analysis calls a sample dirty (arXiv 2307.09288, appendix A.6).
 OVERLAP_WITHOUT_NUMBERS = 0.8
 #: A run that more test questions have than this tells of a template, and names no question.
 _COMMON = 30
@@ -114,9 +115,9 @@ def _share_within(words: list[str], runs: Container[Run]) -> float:
     return len(covered) / len(words) if words else 0.0
 
 
-def _needed_share(overlap: float, has_numbers: bool) -> float:
-    """The share from which two questions are one; `has_numbers`: whether either calculates."""
-    return overlap if has_numbers else max(overlap, OVERLAP_WITHOUT_NUMBERS)
+def _needed_share(overlap: float, have_numbers: bool) -> float:
+    """The share from which two questions are one; `have_numbers`: whether both calculate."""
+    return overlap if have_numbers else max(overlap, OVERLAP_WITHOUT_NUMBERS)
 
 
 class _Candidates:
@@ -178,7 +179,7 @@ class _Candidates:
         ]
         share = _share_within(asked.words, self._common) if self._common else 0.0
         for calculates, templates in self._templates.items():
-            needed = _needed_share(self._overlap, calculates or bool(asked.calculating))
+            needed = _needed_share(self._overlap, calculates and bool(asked.calculating))
             enough = takewhile(lambda template: template[0] >= needed, templates)  # noqa: B023
             found.append([number for _, number in (templates if share >= needed else enough)])
         return found
@@ -233,7 +234,7 @@ class QuestionIndex:
             ):
                 continue
             share = _measure_share(asked, other)
-            needed = _needed_share(self._overlap, bool(asked.calculating or other.calculating))
+            needed = _needed_share(self._overlap, bool(asked.calculating and other.calculating))
             if share >= needed and (best is None or share > best.share):
                 best = Overlap(self._places[number], "8-gram", share)
         return best
