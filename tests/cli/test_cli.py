@@ -185,6 +185,8 @@ def test_mistakes_on_the_command_line(
         ("Distill", "did you mean unspoken distil?"),
         ("slurm quickstart", "did you mean unspoken launch slurm?"),
         ("launch slrm", "launch slrm: no such verb; did you mean unspoken launch slurm?"),
+        ("Launch slurm", "Launch: no such verb; did you mean unspoken launch?"),
+        ("launch SLURM", "launch SLURM: no such verb; did you mean unspoken launch slurm?"),
         ("dta split", "did you mean unspoken data?"),
         ("data mutliplication", "did you mean unspoken data multiplication?"),
         ("data xyz", "data xyz: no such verb; there are multiplication, arithmetic, gsm8k"),

@@ -14,12 +14,12 @@ import time
 from collections.abc import Sequence
 
 from cyclopts import App
-from cyclopts.exceptions import CycloptsError
+from cyclopts.exceptions import CycloptsError, UnknownCommandError
 
 from unspoken.cli.mistakes import explain_words
 from unspoken.cli.output import drop_output, open_output
 from unspoken.cli.spelling import VerbFlag, flags_of, places_of, spelling_of, with_known_flags
-from unspoken.cli.verbs import application, find_verb, verb_of
+from unspoken.cli.verbs import application, calls_no_verb, find_verb, verb_of
 from unspoken.common.errors import SettingError, Spelling, UnspokenError, as_key, shorten
 from unspoken.common.interrupt import EXIT_INTERRUPTED, remember_signal
 from unspoken.common.out_of_memory import amount_asked_for, is_out_of_memory
@@ -73,7 +73,14 @@ def parse(words: Sequence[str]) -> None:
 
 
 def _prepare(words: Sequence[str]) -> tuple[App, list[str]]:
-    """The application with the verb that is called, and the words as it knows them."""
+    """The application with the verb that is called, and the words as it knows them.
+
+    Raises:
+        UnknownCommandError: there is no such verb. Cyclopts 4, which Python 3.10 has, takes one in
+            other letters for one that it then does not find.
+    """
+    if calls_no_verb(words):
+        raise UnknownCommandError(unused_tokens=list(words))
     verb = verb_of(words)
     app = application([] if verb is None else [verb])
     if verb is None:

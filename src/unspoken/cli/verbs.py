@@ -298,6 +298,17 @@ def _is_recipe(name: str) -> bool:
     return name in shipped_recipes() or name.endswith((".yaml", ".yml"))
 
 
+def calls_no_verb(words: Sequence[str]) -> bool:
+    """Whether words stand where a verb should and are none, also not in other letters.
+
+    Without any, or with a flag such as --help in its place, there is no such word.
+    """
+    num_words = 2 if words and words[0] in PARENTS else 1
+    named = words[:num_words]
+    has_word = len(named) == num_words and not any(each.startswith("-") for each in named)
+    return has_word and verb_of(words) is None
+
+
 def verb_of(words: Sequence[str]) -> str | None:
     """The verb that a command line calls; None where it calls none."""
     named = {alias: name for name, verb in VERBS.items() for alias in verb.aliases}
