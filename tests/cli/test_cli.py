@@ -65,6 +65,22 @@ def test_help_fits_any_width_and_none(columns: str) -> None:
     assert "RECIPE" in done.stdout, done.stderr
 
 
+@pytest.mark.parametrize("words", [["ask", "run", "1*2"], ["recipes"], ["report", "run"]])
+def test_a_working_directory_that_was_removed_is_one_line(
+    words: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    error = fails(capsys, *words)
+    assert error.count("\n") == 1
+    assert error.startswith("error: the working directory cannot be used (No such file")
+    main(["--version"])
+
+
 def test_both_spellings_of_a_flag(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = ["data", "multiplication", "--digits", "2", "2", "3", "1", "--num_valid", "1"]
     for spelling, folder in (("--num_train=3", "a"), ("--num-train=3", "b")):

@@ -101,8 +101,21 @@ def _forget_no_width() -> None:
         del os.environ["COLUMNS"]
 
 
+def _require_folder() -> None:
+    """Ends where the working directory is gone: transformers does not even load without one."""
+    try:
+        os.getcwd()  # noqa: PTH109  (Path.cwd() is the same)
+    except OSError as error:
+        _fail(
+            f"the working directory cannot be used ({os.strerror(error.errno or 0)}); needed: one "
+            "that is there; it was removed or made anew: cd into it again, or into another"
+        )
+
+
 def _run(words: Sequence[str]) -> None:
     _forget_no_width()
+    if verb_of(words) is not None:
+        _require_folder()
     with contextlib.suppress(ValueError):  # not the main thread: whoever owns it decides
         signal.signal(signal.SIGTERM, _stop)
     try:
