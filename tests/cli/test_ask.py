@@ -194,6 +194,29 @@ def test_bytes_that_are_no_text_are_named_by_line(
     assert error.startswith("error: standard input:2: found bytes that are not UTF-8; needed:")
 
 
+def test_a_locale_of_ascii_takes_no_sign_from_a_question(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python has a surrogate for each byte there, of an argument and of standard input."""
+    typed = "123 × 45".encode()
+    assert told(capsys, run, typed.decode("ascii", "surrogateescape")) == ("5535\n", "")
+    piped = io.TextIOWrapper(io.BytesIO(typed), encoding="ascii", errors="surrogateescape")
+    monkeypatch.setattr(sys, "stdin", piped)
+    assert told(capsys, run) == ("5535\n", "")
+    assert told(capsys, run, "123*45\udcff", status=2)[1].startswith("error: found bytes that are")
+
+
+def test_bytes_that_are_no_text_are_named_where_the_locale_is_strict(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of all locales, Python is lenient in C and POSIX only."""
+    piped = io.TextIOWrapper(io.BytesIO(b"\xff\n123*45\n"), encoding="utf-8", errors="strict")
+    monkeypatch.setattr(sys, "stdin", piped)
+    output, error = told(capsys, run, status=2)
+    assert output == "5535\n"
+    assert error.startswith("error: standard input:1: found bytes that are not UTF-8; needed:")
+
+
 def test_a_line_that_cannot_be_answered_does_not_end_the_others(
     run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

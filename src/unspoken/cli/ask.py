@@ -79,10 +79,6 @@ def _answer_lines(models: list[LoadedModel], *, raw: bool) -> None:
     failed = False
     for number, line in enumerate(sys.stdin, 1):
         try:
-            if any("\udc80" <= sign <= "\udcff" for sign in line):
-                raise DataError(
-                    "found bytes that are not UTF-8; needed: UTF-8; convert it, such as with iconv"
-                )
             if line.strip():
                 _answer(models, line.strip(), raw=raw)
         except UnspokenError as error:
@@ -90,6 +86,22 @@ def _answer_lines(models: list[LoadedModel], *, raw: bool) -> None:
             print(f"error: standard input:{number}: {error.told(_as_flag)}", file=sys.stderr)
     if failed:
         sys.exit(2)
+
+
+def _as_text(typed: str) -> str:
+    """What was typed or piped, as UTF-8 where the locale has fewer signs than that.
+
+    Python keeps each byte that it has no sign for as a half of a surrogate pair.
+
+    Raises:
+        DataError: these bytes are not UTF-8.
+    """
+    try:
+        return typed.encode("utf-8", "surrogateescape").decode("utf-8")
+    except UnicodeError:
+        raise DataError(
+            "found bytes that are not UTF-8; needed: UTF-8; convert it, such as with iconv"
+        ) from None
 
 
 def _both(model: str) -> list[str]:
@@ -176,6 +188,7 @@ def _answer(models: list[LoadedModel], question: str, *, raw: bool) -> None:
     from unspoken.cli.replies import show_live, show_plain
     from unspoken.measure.ask import require_answer, take_turns
 
+    question = _as_text(question)
     alone = models[0] if len(models) == 1 else None
     if alone is not None and sys.stdout.isatty():  # where the time is shown
         alone.warm_up(question, raw=raw)

@@ -38,6 +38,8 @@ def drop_output() -> None:
 def open_output() -> None:
     """Gives standard output what it lacks: a place where it is closed, signs it cannot print.
 
+    And standard input, whose bytes that are no signs reach the verb, which knows their line.
+
     A file that the command opens would else get the number of the closed one, and its text. In a
     locale that has ASCII alone it prints UTF-8, as Python itself does there unless it is told not
     to, and paths of any bytes as these bytes; an encoding that was asked for stays.
@@ -45,6 +47,8 @@ def open_output() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
+    if isinstance(sys.stdin, io.TextIOWrapper) and sys.stdin.errors == "strict":
+        sys.stdin.reconfigure(errors="surrogateescape")
     codecs.register_error(_BYTES, _as_bytes)
     for file in (sys.stdout, sys.stderr):
         if not isinstance(file, io.TextIOWrapper):
