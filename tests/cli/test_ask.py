@@ -176,6 +176,25 @@ def test_a_terminal_shows_both_as_they_write_and_keeps_what_was_typed(
     assert [line for line in history if "*" in line][:2] == ["123*45", "12*3"]
 
 
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_user_without_a_home_has_a_prompt_and_no_history(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ends(_: str) -> str:
+        raise EOFError
+
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)  # as for a user that is in no list
+    monkeypatch.setattr("builtins.input", ends)
+    monkeypatch.setattr("sys.stdin", _Terminal())
+    assert "Ctrl-D ends" in told(capsys, run)[1]
+
+
 @pytest.mark.parametrize("number", [0, -5])
 def test_no_token_is_no_limit(run: Path, number: int, capsys: pytest.CaptureFixture[str]) -> None:
     _, error = told(capsys, run, "12*3", f"--max_new_tokens={number}", status=2)

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from unspoken.check.learner import Learner
+from unspoken.common.cache import default_cache
 from unspoken.common.errors import UnspokenError
 from unspoken.common.files import write_text
 from unspoken.common.machine import num_cores
@@ -28,7 +29,6 @@ from unspoken.common.memory import free_memory, release_models
 from unspoken.models.fingerprint import fingerprint
 from unspoken.models.local import is_local
 from unspoken.recipe import Recipe
-from unspoken.train.encode import default_cache
 
 _FILE = "pace.json"
 #: What one measurement may take, so far as that is known before.

@@ -167,10 +167,11 @@ def _history() -> Iterator[None]:
     """Within the block, what is typed can be called back, also that of earlier times."""
     try:
         import readline
-    except ImportError:  # not on every system
+
+        state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    except (ImportError, RuntimeError):  # not on every system; no home is known of this user
         yield
         return
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     file = Path(state) / "unspoken" / _HISTORY
     with contextlib.suppress(OSError):
         readline.read_history_file(file)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from unspoken.common.cache import CACHE_VARIABLE, default_cache
 from unspoken.common.errors import DataError, setting
 from unspoken.common.files import sha256
 from unspoken.common.keeper import end_with_parent
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: The environment variable that says where encoded files are kept.
-CACHE_VARIABLE = "UNSPOKEN_CACHE"
 
 #: Raise when the meaning of the cached arrays changes.
 _FORMAT = 2
@@ -89,7 +88,7 @@ def encode_file(
         allow_empty_thought: take examples whose thought is empty; else they are errors.
         unique: a question that stands there twice is an error; else it may, with other thoughts.
         digest: SHA-256 of the file, where it is known already.
-        cache: folder for encoded files; default $UNSPOKEN_CACHE or ~/.cache/unspoken.
+        cache: folder for encoded files; default `unspoken.common.cache.default_cache()`.
         num_workers: processes; default all cores for a large file and one for a small one.
         progress: show a bar.
 
@@ -156,12 +155,6 @@ def encode_examples(
         **_joined(chunks, "the examples", max_length),
         num_dropped=sum(chunk.num_dropped for chunk in chunks),
     )
-
-
-def default_cache() -> Path:
-    """$UNSPOKEN_CACHE, or ~/.cache/unspoken."""
-    chosen = os.environ.get(CACHE_VARIABLE)
-    return Path(chosen) if chosen else Path.home() / ".cache" / "unspoken"
 
 
 class _Chunk(NamedTuple):
