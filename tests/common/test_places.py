@@ -34,13 +34,23 @@ def test_a_full_disk_says_what_is_needed_and_what_is_kept(tmp_path: Path, number
     assert told.endswith("what was whole before is kept, and the same command goes on")
 
 
-@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.EIO, errno.ENAMETOOLONG])
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.EIO])
 def test_another_trouble_with_a_place_is_told_as_that(tmp_path: Path, number: int) -> None:
     with (
         pytest.raises(PlaceError, match=r"out: cannot be written \(.*\); needed: a place"),
         writing(tmp_path / "out"),
     ):
         raise OSError(number, os.strerror(number))
+
+
+def test_a_name_that_is_too_long_is_told_as_that_and_not_as_rights(tmp_path: Path) -> None:
+    path = tmp_path / ("d" * 254)  # by itself it would do, but not beside it while it is written
+    told = rf"^{path}: its name is too long .* needed: a shorter one; name another output$"
+    with pytest.raises(PlaceError, match=told):
+        write_text(path, "x")
+    with pytest.raises(PlaceError, match=told), locked(path):
+        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_about_something_else_is_left_alone(tmp_path: Path) -> None:

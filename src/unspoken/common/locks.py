@@ -47,6 +47,8 @@ def locked(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             blamed = file if os.path.lexists(file) else path.parent
+            if error.errno == errno.ENAMETOOLONG:
+                blamed = path
             raise (place_error(error, blamed) or error) from error
         _warn_once(path)
     try:

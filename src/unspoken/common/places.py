@@ -75,6 +75,11 @@ def place_error(
         return None
     if known in (errno.ENOENT, errno.ENOTDIR) and path is None:
         return PlaceError(f"{place}: no such file; needed: a file; correct the path")
+    if known == errno.ENAMETOOLONG:
+        return PlaceError(
+            f"{place}: its name is too long for the file system, with what is put before and after "
+            f"it while it is written; needed: a shorter one; {other}"
+        )
     if known == errno.EEXIST:
         return PlaceError(
             f"{place}: found a file; needed: a folder, or a name that nothing has; move the file "
