@@ -6,6 +6,7 @@ import gc
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -91,3 +92,15 @@ def test_garbage_is_looked_for_afterwards_as_before(is_enabled: bool) -> None:
         assert gc.isenabled() is is_enabled
     finally:
         (gc.enable if was_enabled else gc.disable)()
+
+
+@pytest.mark.integration
+def test_python_without_docstrings_is_told_and_not_a_fault_of_the_model(tmp_path: Path) -> None:
+    """transformers 5.24 builds what it documents from docstrings, and fails without them."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    command = [sys.executable, "-OO", "-m", "unspoken", "ask", str(tmp_path / "model"), "1*2"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: Python: found it without docstrings (-OO, or PYTHONOPTIMIZE=2)")

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
+from unspoken.common.errors import UnspokenError
+
 #: Says on every import that an optional kernel is not installed.
 _OPTIONAL_KERNELS = "bitsandbytes.backends.cpu.ops"
 #: Calls `torch.compile` while it is imported, for two functions that most processes never call.
@@ -21,7 +23,16 @@ _COMPILES_WHEN_IMPORTED = "bitsandbytes.backends.default.ops"
 
 
 def silence_libraries() -> None:
-    """Libraries talk when something is wrong, not about every file they load."""
+    """Libraries talk when something is wrong, not about every file they load.
+
+    Raises:
+        UnspokenError: Python leaves docstrings out, which transformers reads as it is imported.
+    """
+    if sys.flags.optimize >= 2:
+        raise UnspokenError(
+            "Python: found it without docstrings (-OO, or PYTHONOPTIMIZE=2); needed: with them, "
+            "which transformers builds its models from; leave that out"
+        )
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     logging.getLogger("accelerate").setLevel(logging.ERROR)
     silence_optional_kernels()
