@@ -189,12 +189,11 @@ def _of_another_program(verb: str, name: str, flags: Sequence[VerbFlag]) -> str:
         return f"{_WITHOUT_FLAG[name]}." if name in _WITHOUT_FLAG else ""
     if not meant.key:
         return f"{meant.note}."
-    note = f" ({meant.note})" if meant.note else ""
     flag = next((flag.names[0] for flag in flags if meant.key in flag.settings), "")
     if flag:
-        return f"did you mean {flag}{f' {meant.value}' if meant.value else ''}{note}?"
-    value = meant.value or "VALUE"
-    return f"a recipe's setting is given as {meant.key}={value}{note}." if of_training else ""
+        return f"did you mean {flag}{f' {meant.value}' if meant.value else ''}{meant.remark}?"
+    given = f"{meant.key}={meant.value or 'VALUE'}{meant.remark}"
+    return f"a recipe's setting is given as {given}." if of_training else ""
 
 
 def _with_flag(name: str, but: str) -> Iterator[tuple[str, VerbFlag]]:

@@ -146,9 +146,8 @@ class _Candidates:
             pairs = question.calculating
             rarest = min(pairs, key=lambda pair: len(self._pairs[pair]), default=None)
             self._rarest[rarest].append(number)
-        common = {run for run, numbers in self._runs.items() if len(numbers) > _COMMON}
-        self._common = frozenset(common)
-        holders = {number for run in common for number in self._runs[run]}
+        self._common = {run for run, held in self._runs.items() if len(held) > _COMMON}
+        holders = {number for run in self._common for number in self._runs[run]}
         # by whether they calculate, and with the share of their words that common runs cover
         self._templates: dict[bool, list[tuple[float, int]]] = {False: [], True: []}
         for number in holders:

@@ -26,6 +26,11 @@ class Counterpart(NamedTuple):
         """Key and value as a recipe's override: `train.epochs`, `train.precision=bf16`."""
         return f"{self.key}={self.value}" if self.value else self.key
 
+    @property
+    def remark(self) -> str:
+        """The note as it stands behind what is meant: " (null for inf)"; empty without one."""
+        return f" ({self.note})" if self.note else ""
+
 
 _WHOLE_BATCH = "train.batch_size counts the examples of a whole step"
 _NOT_CUT = "longer examples are dropped, not cut"

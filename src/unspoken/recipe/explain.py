@@ -111,10 +111,7 @@ def _suggest(path: list[str], recipe: type[BaseModel]) -> str:
 
 
 def _of_another_program(meant: Counterpart) -> str:
-    if not meant.key:
-        return meant.note
-    note = f" ({meant.note})" if meant.note else ""
-    return f"did you mean '{meant.as_key()}'{note}?"
+    return f"did you mean '{meant.as_key()}'{meant.remark}?" if meant.key else meant.note
 
 
 def _keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
