@@ -52,13 +52,12 @@ def test_exact_and_normalized_leaks_are_found_between_all_splits():
         }
     )
     assert leaks == [
-        Leak(Place("valid", 1, "c"), Place("test", 1, "C"), exact=False),
-        Leak(
-            Place("train", 2, "It costs 1,000."), Place("valid", 2, "It costs 1000."), exact=False
-        ),
-        Leak(Place("train", 3, "b"), Place("test", 2, "b"), exact=True),
-        Leak(Place("train", 4, "b"), Place("test", 2, "b"), exact=True),
+        Leak(Place("valid", 1, "c"), Place("test", 1, "C")),
+        Leak(Place("train", 2, "It costs 1,000."), Place("valid", 2, "It costs 1000.")),
+        Leak(Place("train", 3, "b"), Place("test", 2, "b")),
+        Leak(Place("train", 4, "b"), Place("test", 2, "b")),
     ]
+    assert [leak.exact for leak in leaks] == [False, False, True, True]
 
 
 def test_a_question_of_three_splits_leaks_between_each_two_of_them():

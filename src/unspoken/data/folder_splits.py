@@ -110,12 +110,7 @@ def files_of_splits(
     """The files of the splits that are asked for, such as `train[:100]+test`, or `all` of them.
 
     Files that are all of one split are it whatever is asked for by default: there is nothing else
-    that could be meant.
-
-    Args:
-        folder: for the error.
-        splits: their files, by name.
-        asked: as `datasets` reads it.
+    that could be meant. `asked` is as `datasets` reads it.
 
     Raises:
         SettingError: there is no such split.

@@ -27,17 +27,15 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """A question that stands in two splits.
-
-    Attributes:
-        first: its place in one split.
-        second: its place in the other.
-        exact: whether both are equal as they stand, not only after `normalize`.
-    """
+    """A question that stands in two splits, at two places."""
 
     first: Place
     second: Place
-    exact: bool
+
+    @property
+    def exact(self) -> bool:
+        """Whether both are equal as they stand, not only after `normalize`."""
+        return self.first.question == self.second.question
 
 
 _THOUSANDS = re.compile(r"(?<![\d.,])(\d{1,3}(?:,\d{3})+)(?![\d,]*\d)")
@@ -89,10 +87,10 @@ def find_leaks(splits: Mapping[str, Iterable[str]]) -> list[Leak]:
     for place in _iter_places(splits, training=False):
         key = normalize(place.question)
         others = held.setdefault(key, [])
-        leaks += [_make_leak(other, place) for other in others if other.split != place.split]
+        leaks += [Leak(other, place) for other in others if other.split != place.split]
         others.append(place)
     for place in _iter_places(splits, training=True):
-        leaks += [_make_leak(place, other) for other in held.get(normalize(place.question), ())]
+        leaks += [Leak(place, other) for other in held.get(normalize(place.question), ())]
     return leaks
 
 
@@ -106,10 +104,6 @@ def _iter_places(splits: Mapping[str, Iterable[str]], training: bool) -> Iterato
 def _is_training(split: str) -> bool:
     """Tells by the last part of a name: `train`, `runs/data/train.jsonl`, `train-phase-2`."""
     return re.split(r"[/\\]", split)[-1].startswith("train")
-
-
-def _make_leak(first: Place, second: Place) -> Leak:
-    return Leak(first, second, exact=first.question == second.question)
 
 
 def check_leaks(

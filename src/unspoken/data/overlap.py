@@ -126,10 +126,6 @@ class _Candidates:
     Two ways lead to them, and the shorter one is taken. By numbers: those of one stand in the
     other, so the question that has fewer is found by the one that is rarest in the test. By runs:
     runs that many test questions share are looked up only where they cover enough of a question.
-
-    Args:
-        questions: of the test.
-        overlap: as for `QuestionIndex`.
     """
 
     def __init__(self, questions: Sequence[_Question], overlap: float) -> None:

@@ -145,9 +145,7 @@ def place_of(questions: Sequence[Mapping[str, Any]]) -> Callable[[int], str]:
 def index_ids(records: Iterable[Mapping[str, Any]], where: Callable[[int], str]) -> dict[str, int]:
     """Returns the index of each record by its id, which is its index where it has none.
 
-    Args:
-        records: with or without a field id.
-        where: the place of the record with this index, for the error.
+    `where` names the place of the record with an index, for the error.
 
     Raises:
         DataError: two have the same.

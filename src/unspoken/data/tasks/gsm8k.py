@@ -99,11 +99,7 @@ def convert(
 ) -> int:
     """Writes the examples of one raw file as JSONL and returns how many there are.
 
-    Args:
-        input, output: the files.
-        style: what the thought is: `equations` or `sentences`.
-        strict: as for `unique_questions`.
-        overwrite: whether the output may be replaced.
+    `strict` is that of `unique_questions`.
 
     Raises:
         DataError: as `parse`, naming file and line.

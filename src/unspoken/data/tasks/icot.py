@@ -80,9 +80,7 @@ def format_line(example: Example, where: str = "example") -> str:
 def iter_lines(path: AnyPath, *, strict: bool = True) -> Iterator[Example]:
     """Yields the examples of a file of such lines.
 
-    Args:
-        path: the file.
-        strict: as for `unique_questions`.
+    `strict` is that of `unique_questions`.
 
     Raises:
         DataError: as `parse_line`, for what `unspoken.data.jsonl.read_lines` refuses, and, if

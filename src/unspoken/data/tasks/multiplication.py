@@ -53,8 +53,8 @@ def solve(first: str | Sequence[int], second: str | Sequence[int]) -> Example:
         second: the same for the second factor.
 
     Examples:
-        >>> solve("2 1", "3")
-        Example(question='2 1 * 3', thought='6 3 0', answer='6 3 0', id='')
+        >>> solve("2 1", "3").thought
+        '6 3 0'
 
     Raises:
         DataError: for a factor that is not made of decimal digits.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from unspoken.data.tasks.arithmetic.calculation import calculate
+from unspoken.data.tasks.arithmetic.calculation import worked
 from unspoken.data.tasks.arithmetic.form import Solution, Values, form, number, pick
 
 
@@ -17,13 +17,9 @@ def _draw_later(rng: Random, level: int) -> Values:
 
 
 def _older_later(values: Values) -> Solution:
-    now = values["a"] + values["k"]
-    then = now + values["m"]
-    steps = [
-        f"The other's age today: {calculate(values['a'], '+', values['k'])}",
-        f"In {values['m']} years: {calculate(now, '+', values['m'])}",
-    ]
-    return steps, number(then)
+    first, now = worked(values["a"], "+", values["k"])
+    second, then = worked(now, "+", values["m"])
+    return [f"The other's age today: {first}", f"In {values['m']} years: {second}"], number(then)
 
 
 def _draw_back(rng: Random, level: int) -> Values:
@@ -33,12 +29,10 @@ def _draw_back(rng: Random, level: int) -> Values:
 
 
 def _older_now(values: Values) -> Solution:
-    young = values["n"] - values["m"]
-    steps = [
-        f"The younger one's age today: {calculate(values['n'], '-', values['m'])}",
-        f"The older one's age today: {calculate(young, '+', values['k'])}",
-    ]
-    return steps, number(young + values["k"])
+    first, young = worked(values["n"], "-", values["m"])
+    second, old = worked(young, "+", values["k"])
+    steps = [f"The younger one's age today: {first}", f"The older one's age today: {second}"]
+    return steps, number(old)
 
 
 def _draw_sum(rng: Random, level: int) -> Values:
@@ -48,13 +42,13 @@ def _draw_sum(rng: Random, level: int) -> Values:
 
 
 def _younger_of_sum(values: Values) -> Solution:
-    twice = values["s"] - values["k"]
+    first, twice = worked(values["s"], "-", values["k"])
+    second, young = worked(twice, "÷", 2)
     steps = [
-        f"Twice the younger one's age is the sum less the difference: "
-        f"{calculate(values['s'], '-', values['k'])}",
-        f"Halve it: {calculate(twice, '÷', 2)}",
+        f"Twice the younger one's age is the sum less the difference: {first}",
+        f"Halve it: {second}",
     ]
-    return steps, number(twice // 2)
+    return steps, number(young)
 
 
 def _draw_multiple(rng: Random, level: int) -> Values:
@@ -65,10 +59,10 @@ def _draw_multiple(rng: Random, level: int) -> Values:
 
 def _younger_of_multiple(values: Values) -> Solution:
     shares = values["k"] + 1
-    young = values["s"] // shares
+    second, young = worked(values["s"], "÷", shares)
     steps = [
         f"Together they have {values['k']} + 1 = {shares} times the younger one's age",
-        f"The younger one's age: {calculate(values['s'], '÷', shares)}",
+        f"The younger one's age: {second}",
     ]
     return steps, number(young)
 
@@ -84,26 +78,17 @@ def _draw_multiples(rng: Random, level: int) -> Values:
 
 def _younger_of_multiples(values: Values) -> Solution:
     now, later, then = values["k"], values["m"], values["j"]
-    added, factor = later * then, now - then
-    left = added - later
-    young = left // factor
+    second, added = worked(then, "×", later)
+    third, left = worked(added, "-", later)
+    factor = now - then
     steps = [
         f"Call the younger one's age x: {now}x + {later} = {then}(x + {later})",
-        f"Open the brackets: {calculate(then, '×', later)}, "
-        f"so {now}x + {later} = {then}x + {added}",
+        f"Open the brackets: {second}, so {now}x + {later} = {then}x + {added}",
+        f"Subtract {then}x and {later}: {now} - {then} = {factor} and {third}, "
+        f"so {'' if factor == 1 else factor}x = {left}",
     ]
-    if factor == 1:
-        steps.append(
-            f"Subtract {then}x and {later}: {now} - {then} = 1 and "
-            f"{calculate(added, '-', later)}, so x = {left}"
-        )
-    else:
-        steps.append(
-            f"Subtract {then}x and {later}: {now} - {then} = {factor} and "
-            f"{calculate(added, '-', later)}, so {factor}x = {left}"
-        )
-        steps.append(f"Divide: {calculate(left, '÷', factor)}")
-    return steps, number(young)
+    last, young = worked(left, "÷", factor)
+    return [*steps, *([f"Divide: {last}"] if factor > 1 else [])], number(young)
 
 
 def _draw_ago(rng: Random, level: int) -> Values:
@@ -115,16 +100,16 @@ def _draw_ago(rng: Random, level: int) -> Values:
 
 def _younger_from_past(values: Values) -> Solution:
     ago, times, today = values["m"], values["k"], values["s"]
-    past = today - 2 * ago
-    young = past // (times + 1)
+    second, past = worked(today, "-", 2 * ago)
+    third, young = worked(past, "÷", times + 1)
+    fourth, now = worked(young, "+", ago)
     steps = [
         f"{ago} years ago both together were younger by 2 × {ago} = {2 * ago} years",
-        f"Their sum at that time: {calculate(today, '-', 2 * ago)}",
-        f"It was {times} + 1 = {times + 1} times the younger one's age: "
-        f"{calculate(past, '÷', times + 1)}",
-        f"The younger one's age today: {calculate(young, '+', ago)}",
+        f"Their sum at that time: {second}",
+        f"It was {times} + 1 = {times + 1} times the younger one's age: {third}",
+        f"The younger one's age today: {fourth}",
     ]
-    return steps, number(young + ago)
+    return steps, number(now)
 
 
 FORMS = (

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
+from functools import partial
 from random import Random
 
-from unspoken.data.tasks.arithmetic.calculation import calculate
-from unspoken.data.tasks.arithmetic.form import Number, Solution, Values, exact, form, number, pick
+from unspoken.data.tasks.arithmetic.calculation import calculate, worked
+from unspoken.data.tasks.arithmetic.form import Number, Solution, Values, form, number, pick
 
 _FRAMES = (
     "Solve for {v:letter}: EQUATION",
@@ -51,22 +51,16 @@ def _times(factor: Number, letter: str) -> str:
 
 def _moved(sign: str, constant: Number, right: Number, left: str) -> tuple[str, Number]:
     """Returns the step that takes `sign constant` from both sides, and the new right side."""
-    result = right - _signed(sign, constant)
-    how, back = ("Subtract", "-") if sign == "+" else ("Add", "+")
-    way = "from" if sign == "+" else "to"
-    return (
-        f"{how} {number(constant)} {way} both sides: {calculate(right, back, constant)}, "
-        f"so {left} = {number(result)}"
-    ), result
+    how, back, way = ("Subtract", "-", "from") if sign == "+" else ("Add", "+", "to")
+    text, result = worked(right, back, constant)
+    step = f"{how} {number(constant)} {way} both sides: {text}, so {left} = {number(result)}"
+    return step, result
 
 
 def _divided(right: Number, factor: Number, left: str) -> tuple[str, Number]:
     """Returns the step that divides both sides, and the new right side."""
-    result = exact(Fraction(right) / factor)
-    return (
-        f"Divide both sides by {number(factor)}: {calculate(right, '÷', factor)}, "
-        f"so {left} = {number(result)}"
-    ), result
+    text, result = worked(right, "÷", factor)
+    return f"Divide both sides by {number(factor)}: {text}, so {left} = {number(result)}", result
 
 
 def two_steps(
@@ -140,22 +134,21 @@ def _draw_quotient(rng: Random, level: int) -> Values:
 def _quotient(values: Values) -> Solution:
     factor, letter = values["a"], values["v"]
     first, moved = _moved(values["s"], values["b"], values["c"], f"{letter}/{factor}")
-    answer = moved * factor
-    second = (
-        f"Multiply both sides by {factor}: {calculate(moved, '×', factor)}, "
-        f"so {letter} = {number(answer)}"
-    )
+    text, answer = worked(moved, "×", factor)
+    second = f"Multiply both sides by {factor}: {text}, so {letter} = {number(answer)}"
     return [first, second], number(answer)
 
 
-def _draw_both_sides(rng: Random, level: int) -> Values:
+def _draw_both_sides(rng: Random, level: int, *, in_brackets: bool = False) -> Values:
     while True:
         small, more = draw_factor(rng, level), draw_factor(rng, level)
         sign, constant = rng.choice("+-"), draw_constant(rng, level)
-        right = more * draw_unknown(rng, level) + _signed(sign, constant)
+        large = small + more
+        added = _signed(sign, constant) * (large if in_brackets else 1)
+        right = more * draw_unknown(rng, level) + added
         if right:
             return {
-                "a": small + more,
+                "a": large,
                 "s": sign,
                 "b": constant,
                 "c": small,
@@ -174,23 +167,6 @@ def _both_sides(values: Values) -> Solution:
     )
     steps, answer = two_steps(large - small, values["s"], values["b"], right, letter)
     return [step, *steps], answer
-
-
-def _draw_brackets_and_unknown(rng: Random, level: int) -> Values:
-    while True:
-        small, more = draw_factor(rng, level), draw_factor(rng, level)
-        sign, constant = rng.choice("+-"), draw_constant(rng, level)
-        large = small + more
-        right = more * draw_unknown(rng, level) + large * _signed(sign, constant)
-        if right:
-            return {
-                "a": large,
-                "s": sign,
-                "b": constant,
-                "c": small,
-                "t": "+" if right > 0 else "-",
-                "d": abs(right),
-            }
 
 
 def _brackets_and_unknown(values: Values) -> Solution:
@@ -258,7 +234,7 @@ FORMS = (
     form(
         "brackets_and_unknown",
         _equation("{a}({v:letter} {s:sign} {b}) = {c}{v:letter} {t:sign} {d}"),
-        _draw_brackets_and_unknown,
+        partial(_draw_both_sides, in_brackets=True),
         _brackets_and_unknown,
         (2,),
     ),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from random import Random
 
-from unspoken.data.tasks.arithmetic.calculation import calculate
+from unspoken.data.tasks.arithmetic.calculation import worked
 from unspoken.data.tasks.arithmetic.form import (
     Number,
     Solution,
@@ -31,36 +30,33 @@ def _draw_rectangle(rng: Random, level: int) -> Values:
 
 
 def _area(values: Values) -> Solution:
-    area = number(values["a"] * values["b"])
-    step = f"Area is length times width: {calculate(values['a'], '×', values['b'])}"
-    return [step], f"{area} square meters"
+    text, area = worked(values["a"], "×", values["b"])
+    return [f"Area is length times width: {text}"], f"{number(area)} square meters"
 
 
 def _draw_area_and_side(rng: Random, level: int) -> Values:
     sides = _draw_rectangle(rng, level)
-    return {"s": exact(Fraction(sides["a"] * sides["b"])), "a": sides["a"]}
+    return {"s": exact(sides["a"] * sides["b"]), "a": sides["a"]}
 
 
 def _other_side(values: Values) -> Solution:
-    side = number(Fraction(values["s"]) / values["a"])
-    step = f"Width is area divided by length: {calculate(values['s'], '÷', values['a'])}"
-    return [step], f"{side} meters"
+    text, side = worked(values["s"], "÷", values["a"])
+    return [f"Width is area divided by length: {text}"], f"{number(side)} meters"
 
 
 def _draw_perimeter(rng: Random, level: int) -> Values:
     sides = _draw_rectangle(rng, level)
-    return {"p": exact(Fraction(2 * (sides["a"] + sides["b"]))), "a": sides["a"]}
+    return {"p": exact(2 * (sides["a"] + sides["b"])), "a": sides["a"]}
 
 
 def _area_from_perimeter(values: Values) -> Solution:
-    length = values["a"]
-    half = exact(Fraction(values["p"]) / 2)
-    width = exact(Fraction(half - length))
-    steps, answer = _area({"a": length, "b": width})
+    first, half = worked(values["p"], "÷", 2)
+    second, width = worked(half, "-", values["a"])
     lead = [
-        f"Length and width together are half the perimeter: {calculate(values['p'], '÷', 2)}",
-        f"The width: {calculate(half, '-', length)}",
+        f"Length and width together are half the perimeter: {first}",
+        f"The width: {second}",
     ]
+    steps, answer = _area({"a": values["a"], "b": width})
     return lead + steps, answer
 
 
@@ -69,13 +65,10 @@ def _draw_triangle(rng: Random, level: int) -> Values:
 
 
 def _triangle(values: Values) -> Solution:
-    product = exact(Fraction(values["a"] * values["b"]))
-    area = number(Fraction(product) / 2)
-    steps = [
-        f"Base times height: {calculate(values['a'], '×', values['b'])}",
-        f"The triangle is half of it: {calculate(product, '÷', 2)}",
-    ]
-    return steps, f"{area} square meters"
+    first, product = worked(values["a"], "×", values["b"])
+    second, area = worked(product, "÷", 2)
+    steps = [f"Base times height: {first}", f"The triangle is half of it: {second}"]
+    return steps, f"{number(area)} square meters"
 
 
 def _draw_pool(rng: Random, level: int) -> Values:
@@ -87,13 +80,11 @@ def _draw_pool(rng: Random, level: int) -> Values:
 
 
 def _around_pool(values: Values) -> Solution:
-    outer, inner = values["a"] * values["b"], values["c"] * values["d"]
-    steps = [
-        f"The whole ground: {calculate(values['a'], '×', values['b'])}",
-        f"The pool: {calculate(values['c'], '×', values['d'])}",
-        f"What is left: {calculate(outer, '-', inner)}",
-    ]
-    return steps, f"{outer - inner} square meters"
+    first, outer = worked(values["a"], "×", values["b"])
+    second, inner = worked(values["c"], "×", values["d"])
+    third, left = worked(outer, "-", inner)
+    steps = [f"The whole ground: {first}", f"The pool: {second}", f"What is left: {third}"]
+    return steps, f"{number(left)} square meters"
 
 
 FORMS = (

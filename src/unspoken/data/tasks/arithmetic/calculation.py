@@ -74,6 +74,19 @@ def calculate(
     return " = ".join([*whole, as_result(result)])
 
 
+def worked(
+    left: Number, sign: str, right: Number, *, left_as: _Write = number, right_as: _Write = number
+) -> tuple[str, Number]:
+    """Returns what `calculate` writes, and the result to go on with.
+
+    Examples:
+        >>> worked(8, "+", 5)
+        ('8 + 5 = 13', 13)
+    """
+    text = calculate(left, sign, right, left_as=left_as, right_as=right_as)
+    return text, result_of(left, sign, right)
+
+
 def add_up(terms: list[Number]) -> str:
     """Returns a sum of positive numbers with its steps between, and its result at the end.
 

@@ -40,9 +40,8 @@ def solve_question(question: str) -> Example:
     Only the text is needed, so any file with these questions can be solved.
 
     Examples:
-        >>> solve_question("What is 34 + 25?")
-        Example(question='What is 34 + 25?', thought='Step 1: Add 20: 34 + 20 = 54\\nStep 2: \
-Add 5: 54 + 5 = 59', answer='59', id='')
+        >>> solve_question("What is 34 + 25?").thought
+        'Step 1: Add 20: 34 + 20 = 54\\nStep 2: Add 5: 54 + 5 = 59'
 
     Raises:
         DataError: for a question of another form.

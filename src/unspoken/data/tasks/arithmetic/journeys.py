@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from random import Random
 
-from unspoken.data.tasks.arithmetic.calculation import calculate
+from unspoken.data.tasks.arithmetic.calculation import worked
 from unspoken.data.tasks.arithmetic.form import (
     Number,
     Solution,
@@ -30,32 +30,28 @@ def _draw_distance(rng: Random, level: int) -> Values:
 
 
 def _distance(values: Values) -> Solution:
-    speed, hours = values["v"], values["t"]
-    way = number(speed * hours)
-    return [f"Distance is speed times time: {calculate(speed, '×', hours)}"], f"{way} km"
+    text, way = worked(values["v"], "×", values["t"])
+    return [f"Distance is speed times time: {text}"], f"{number(way)} km"
 
 
 def _draw_way_and_speed(rng: Random, level: int) -> Values:
     speed, hours = _speed(rng, level), _hours(rng, level)
-    return {"d": exact(Fraction(speed * hours)), "v": speed}
+    return {"d": exact(speed * hours), "v": speed}
 
 
 def _time(values: Values) -> Solution:
-    hours = number(Fraction(values["d"]) / values["v"])
-    step = f"Time is distance divided by speed: {calculate(values['d'], '÷', values['v'])}"
-    return [step], f"{hours} hours"
+    text, hours = worked(values["d"], "÷", values["v"])
+    return [f"Time is distance divided by speed: {text}"], f"{number(hours)} hours"
 
 
 def _draw_way_and_time(rng: Random, level: int) -> Values:
     speed, hours = _speed(rng, level), _hours(rng, level)
-    return {"d": exact(Fraction(speed * hours)), "t": hours}
+    return {"d": exact(speed * hours), "t": hours}
 
 
 def _average(values: Values) -> Solution:
-    way, hours = values["d"], values["t"]
-    speed = number(Fraction(way) / hours)
-    step = f"Speed is distance divided by time: {calculate(way, '÷', hours)}"
-    return [step], f"{speed} km/h"
+    text, speed = worked(values["d"], "÷", values["t"])
+    return [f"Speed is distance divided by time: {text}"], f"{number(speed)} km/h"
 
 
 def _draw_two_legs(rng: Random, level: int) -> Values:
@@ -64,15 +60,16 @@ def _draw_two_legs(rng: Random, level: int) -> Values:
 
 
 def _two_legs(values: Values) -> Solution:
-    first = exact(Fraction(values["v"] * values["t"]))
-    second = exact(Fraction(values["w"] * values["u"]))
-    way = number(first + second)
-    steps = [
-        f"The first part: {calculate(values['v'], '×', values['t'])}",
-        f"The second part: {calculate(values['w'], '×', values['u'])}",
-        f"Together: {calculate(first, '+', second)}",
-    ]
-    return steps, f"{way} km"
+    steps, way = _whole_way(values)
+    return steps, f"{number(way)} km"
+
+
+def _whole_way(values: Values) -> tuple[list[str], Number]:
+    """Returns the steps to the length of both parts together, and that length."""
+    one, first = worked(values["v"], "×", values["t"])
+    other, second = worked(values["w"], "×", values["u"])
+    both, way = worked(first, "+", second)
+    return [f"The first part: {one}", f"The second part: {other}", f"Together: {both}"], way
 
 
 def _draw_mean_speed(rng: Random, level: int) -> Values:
@@ -84,30 +81,23 @@ def _draw_mean_speed(rng: Random, level: int) -> Values:
 
 
 def _mean_speed(values: Values) -> Solution:
-    steps, way = _two_legs(values)
-    hours = exact(Fraction(values["t"] + values["u"]))
-    kilometers = way.removesuffix(" km")
-    speed = number(Fraction(kilometers) / hours)
-    steps += [
-        f"The whole time: {calculate(values['t'], '+', values['u'])}",
-        f"Average speed: {calculate(Fraction(kilometers), '÷', hours)}",
-    ]
-    return steps, f"{speed} km/h"
+    steps, way = _whole_way(values)
+    time, hours = worked(values["t"], "+", values["u"])
+    mean, speed = worked(way, "÷", hours)
+    steps += [f"The whole time: {time}", f"Average speed: {mean}"]
+    return steps, f"{number(speed)} km/h"
 
 
 def _draw_meeting(rng: Random, level: int) -> Values:
     first, second, hours = _speed(rng, level), _speed(rng, level), _hours(rng, level)
-    return {"v": first, "w": second, "d": exact(Fraction((first + second) * hours))}
+    return {"v": first, "w": second, "d": exact((first + second) * hours)}
 
 
 def _meeting(values: Values) -> Solution:
-    closing = values["v"] + values["w"]
-    hours = number(Fraction(values["d"]) / closing)
-    steps = [
-        f"They come closer by {calculate(values['v'], '+', values['w'])} km every hour",
-        f"Time until they meet: {calculate(values['d'], '÷', closing)}",
-    ]
-    return steps, f"{hours} hours"
+    first, closing = worked(values["v"], "+", values["w"])
+    second, hours = worked(values["d"], "÷", closing)
+    steps = [f"They come closer by {first} km every hour", f"Time until they meet: {second}"]
+    return steps, f"{number(hours)} hours"
 
 
 _ROUTE = (

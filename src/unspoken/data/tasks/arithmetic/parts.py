@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from math import lcm, prod
 from random import Random
 
-from unspoken.data.tasks.arithmetic.calculation import calculate
-from unspoken.data.tasks.arithmetic.form import Solution, Values, ask_for, form, fraction, pick
+from unspoken.data.tasks.arithmetic.calculation import worked
+from unspoken.data.tasks.arithmetic.form import (
+    Draw,
+    Number,
+    Solution,
+    Values,
+    ask_for,
+    form,
+    fraction,
+    number,
+    pick,
+)
 
 
 def draw_proper_fraction(rng: Random, level: int) -> Fraction:
@@ -67,13 +78,13 @@ def _product(tops: Sequence[int], bottoms: Sequence[int]) -> tuple[list[str], st
     return steps + _lowest(top, bottom), fraction(Fraction(top, bottom))
 
 
-def _share(value: Fraction, amount: int) -> tuple[list[str], int]:
+def _share(value: Fraction, amount: int) -> tuple[list[str], Number]:
     """Returns the steps to a fraction of an amount that it divides."""
-    one = amount // value.denominator
-    steps = [f"One part: {calculate(amount, '÷', value.denominator)}"]
-    if value.numerator > 1:
-        steps.append(f"{value.numerator} parts: {calculate(one, '×', value.numerator)}")
-    return steps, one * value.numerator
+    text, one = worked(amount, "÷", value.denominator)
+    if value.numerator == 1:
+        return [f"One part: {text}"], one
+    product, share = worked(one, "×", value.numerator)
+    return [f"One part: {text}", f"{value.numerator} parts: {product}"], share
 
 
 # --- forms --------------------------------------------------------------------------------------
@@ -83,25 +94,18 @@ def _draw_two(rng: Random, level: int) -> Values:
     return {"f": _any(rng, level), "g": _any(rng, level)}
 
 
-def _draw_falling(rng: Random, level: int) -> Values:
-    while True:
-        values = _draw_two(rng, level)
-        if values["f"] > values["g"]:
-            return values
+def _draw_until(
+    draw: Callable[[Random, int], Fraction], fits: Callable[[Fraction, Fraction], bool]
+) -> Draw:
+    """Returns what draws two fractions until they fit."""
 
+    def draw_fitting(rng: Random, level: int) -> Values:
+        while True:
+            f, g = draw(rng, level), draw(rng, level)
+            if fits(f, g):
+                return {"f": f, "g": g}
 
-def _draw_rising(rng: Random, level: int) -> Values:
-    while True:
-        values = {"f": draw_proper_fraction(rng, level), "g": draw_proper_fraction(rng, level)}
-        if values["f"] < values["g"]:
-            return values
-
-
-def _draw_less_than_whole(rng: Random, level: int) -> Values:
-    while True:
-        values = {"f": draw_proper_fraction(rng, level), "g": draw_proper_fraction(rng, level)}
-        if values["f"] + values["g"] < 1:
-            return values
+    return draw_fitting
 
 
 def _draw_three(rng: Random, level: int) -> Values:
@@ -142,25 +146,21 @@ def _divide(values: Values) -> Solution:
 
 def _part_of(values: Values) -> Solution:
     steps, part = _share(values["f"], values["n"])
-    return steps, str(part)
+    return steps, number(part)
 
 
 def _left_over(values: Values) -> Solution:
     steps, part = _share(values["f"], values["n"])
-    left = values["n"] - part
-    return [*steps, f"What is left: {calculate(values['n'], '-', part)}"], str(left)
+    text, left = worked(values["n"], "-", part)
+    return [*steps, f"What is left: {text}"], number(left)
 
 
 def _whole_of(values: Values) -> Solution:
-    value, part = values["f"], values["n"]
-    one = part // value.numerator
-    steps = []
-    if value.numerator > 1:
-        steps.append(f"One part: {calculate(part, '÷', value.numerator)}")
-    whole = one * value.denominator
-    product = calculate(one, "×", value.denominator)
-    steps.append(f"The whole has {value.denominator} parts: {product}")
-    return steps, str(whole)
+    value = values["f"]
+    text, one = worked(values["n"], "÷", value.numerator)
+    product, whole = worked(one, "×", value.denominator)
+    steps = [f"One part: {text}"] if value.numerator > 1 else []
+    return [*steps, f"The whole has {value.denominator} parts: {product}"], number(whole)
 
 
 def _missing(values: Values) -> Solution:
@@ -195,7 +195,7 @@ FORMS = (
             f"Subtract {_G} from {_F}.",
             f"By how much does {_F} exceed {_G}?",
         ],
-        _draw_falling,
+        _draw_until(_any, operator.gt),
         lambda values: _combined("fg", "-", values),
     ),
     form(
@@ -254,7 +254,7 @@ FORMS = (
             f"What is missing from {_F} to reach {_G}?",
             f"A jug holds {_F} of a liter. How many liters more make {_G} of a liter?",
         ],
-        _draw_rising,
+        _draw_until(draw_proper_fraction, operator.lt),
         _missing,
         (1, 2),
     ),
@@ -268,7 +268,7 @@ FORMS = (
             f"{{who:person}} mows {_F} of a lawn before lunch and {_G} of it after lunch. "
             "What fraction of the lawn is not mown yet?",
         ],
-        _draw_less_than_whole,
+        _draw_until(draw_proper_fraction, lambda f, g: f + g < 1),
         _rest_of_whole,
     ),
     form(

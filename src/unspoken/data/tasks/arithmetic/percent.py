@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from random import Random
 
-from unspoken.data.tasks.arithmetic.calculation import calculate
+from unspoken.data.tasks.arithmetic.calculation import worked
 from unspoken.data.tasks.arithmetic.form import (
     Number,
     Solution,
@@ -84,14 +86,10 @@ def _draw_twice(rng: Random, level: int) -> Values:
 
 def _part(percent: Number, whole: Number) -> tuple[list[str], Number]:
     """Returns the steps to a percentage of a number, and what it is."""
-    product = exact(Fraction(percent) * whole)
-    part = exact(Fraction(product) / 100)
-    steps = [
-        f"{number(percent)}% of {number(whole)} is {number(percent)} × {number(whole)} ÷ 100",
-        calculate(percent, "×", whole),
-        calculate(product, "÷", 100),
-    ]
-    return steps, part
+    first, product = worked(percent, "×", whole)
+    second, part = worked(product, "÷", 100)
+    lead = f"{number(percent)}% of {number(whole)} is {number(percent)} × {number(whole)} ÷ 100"
+    return [lead, first, second], part
 
 
 def _part_of(values: Values) -> Solution:
@@ -101,20 +99,16 @@ def _part_of(values: Values) -> Solution:
 
 def _moved(percent: Number, whole: Number, up: bool) -> tuple[list[str], Number]:
     steps, part = _part(percent, whole)
-    result = exact(Fraction(whole + part if up else whole - part))
     how, sign = ("Add", "+") if up else ("Subtract", "-")
-    steps.append(f"{how} this: {calculate(whole, sign, part)}")
-    return steps, result
+    text, result = worked(whole, sign, part)
+    return [*steps, f"{how} this: {text}"], result
 
 
-def _changed_by(values: Values, *, up: bool) -> Solution:
+def _changed_by(
+    values: Values, *, up: bool = False, write: Callable[[Number], str] = number
+) -> Solution:
     steps, result = _moved(values["p"], values["n"], up)
-    return steps, number(result)
-
-
-def _reduced_price(values: Values) -> Solution:
-    steps, result = _moved(values["p"], values["n"], up=False)
-    return steps, money(result)
+    return steps, write(result)
 
 
 def _more_then_less(values: Values) -> Solution:
@@ -125,13 +119,9 @@ def _more_then_less(values: Values) -> Solution:
 
 def _hundredfold(what: str, dividend: Number, divisor: Number) -> tuple[list[str], Number]:
     """Returns the steps to a hundred times a number divided by another one, and the result."""
-    product = exact(Fraction(dividend) * 100)
-    steps = [
-        f"The {what} is {number(dividend)} × 100 ÷ {number(divisor)}",
-        calculate(dividend, "×", 100),
-        calculate(product, "÷", divisor),
-    ]
-    return steps, exact(Fraction(product) / divisor)
+    first, product = worked(dividend, "×", 100)
+    second, result = worked(product, "÷", divisor)
+    return [f"The {what} is {number(dividend)} × 100 ÷ {number(divisor)}", first, second], result
 
 
 def _how_many_percent(values: Values) -> Solution:
@@ -146,10 +136,9 @@ def _whole_of(values: Values) -> Solution:
 
 def _change(values: Values) -> Solution:
     old, new = values["a"], values["b"]
-    large, small = max(old, new), min(old, new)
-    steps = [f"The change is {calculate(large, '-', small)}"]
-    more, answer = _how_many_percent({"a": large - small, "b": old})
-    return steps + more, answer
+    text, difference = worked(max(old, new), "-", min(old, new))
+    steps, answer = _how_many_percent({"a": difference, "b": old})
+    return [f"The change is {text}", *steps], answer
 
 
 FORMS = (
@@ -197,7 +186,7 @@ FORMS = (
             "Add {p}% to {n}.",
         ],
         _draw_any,
-        lambda values: _changed_by(values, up=True),
+        partial(_changed_by, up=True),
     ),
     form(
         "percent_less",
@@ -208,7 +197,7 @@ FORMS = (
             "Reduce {n} by {p}%.",
         ],
         _draw_any,
-        lambda values: _changed_by(values, up=False),
+        _changed_by,
     ),
     form(
         "discount",
@@ -222,7 +211,7 @@ FORMS = (
             "of {p}%?",
         ],
         _draw_off,
-        _reduced_price,
+        partial(_changed_by, write=money),
     ),
     form(
         "percent_rise",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from random import Random
 
-from unspoken.data.tasks.arithmetic.calculation import calculate
+from unspoken.data.tasks.arithmetic.calculation import worked
 from unspoken.data.tasks.arithmetic.form import Number, Solution, Values, exact, form, money, pick
 
 
@@ -22,8 +22,8 @@ def _count(rng: Random, level: int) -> int:
     return pick(rng, level, (2, 9), (2, 15), (3, 40))
 
 
-def _dollars(left: Number, sign: str, right: Number) -> str:
-    return calculate(left, sign, right, left_as=money, right_as=money)
+def _dollars(left: Number, sign: str, right: Number) -> tuple[str, Number]:
+    return worked(left, sign, right, left_as=money, right_as=money)
 
 
 def _draw_cost(rng: Random, level: int) -> Values:
@@ -31,20 +31,18 @@ def _draw_cost(rng: Random, level: int) -> Values:
 
 
 def _cost(values: Values) -> Solution:
-    cost = money(exact(Fraction(values["n"] * values["p"])))
-    product = calculate(values["n"], "×", values["p"], right_as=money)
-    return [f"Number times price: {product}"], cost
+    text, cost = worked(values["n"], "×", values["p"], right_as=money)
+    return [f"Number times price: {text}"], money(cost)
 
 
 def _draw_unit_price(rng: Random, level: int) -> Values:
     values = _draw_cost(rng, level)
-    return {"n": values["n"], "p": exact(Fraction(values["n"] * values["p"]))}
+    return {"n": values["n"], "p": exact(values["n"] * values["p"])}
 
 
 def _unit_price(values: Values) -> Solution:
-    one = money(exact(Fraction(values["p"]) / values["n"]))
-    quotient = calculate(values["p"], "÷", values["n"], left_as=money)
-    return [f"Divide the total by the number: {quotient}"], one
+    text, one = worked(values["p"], "÷", values["n"], left_as=money)
+    return [f"Divide the total by the number: {text}"], money(one)
 
 
 def _draw_change(rng: Random, level: int) -> Values:
@@ -57,9 +55,8 @@ def _draw_change(rng: Random, level: int) -> Values:
 
 def _change(values: Values) -> Solution:
     steps, _ = _cost(values)
-    spent = values["n"] * values["p"]
-    left = money(exact(Fraction(values["b"] - spent)))
-    return [*steps, f"Subtract it from the money paid: {_dollars(values['b'], '-', spent)}"], left
+    text, left = _dollars(values["b"], "-", values["n"] * values["p"])
+    return [*steps, f"Subtract it from the money paid: {text}"], money(left)
 
 
 def _draw_two_goods(rng: Random, level: int) -> Values:
@@ -68,14 +65,10 @@ def _draw_two_goods(rng: Random, level: int) -> Values:
 
 
 def _two_goods(values: Values) -> Solution:
-    first, second = values["n"] * values["p"], values["m"] * values["q"]
-    both = money(exact(Fraction(first + second)))
-    steps = [
-        f"The first kind: {calculate(values['n'], '×', values['p'], right_as=money)}",
-        f"The second kind: {calculate(values['m'], '×', values['q'], right_as=money)}",
-        f"Together: {_dollars(first, '+', second)}",
-    ]
-    return steps, both
+    one, first = worked(values["n"], "×", values["p"], right_as=money)
+    other, second = worked(values["m"], "×", values["q"], right_as=money)
+    both, cost = _dollars(first, "+", second)
+    return [f"The first kind: {one}", f"The second kind: {other}", f"Together: {both}"], money(cost)
 
 
 def _draw_two_goods_change(rng: Random, level: int) -> Values:
@@ -87,8 +80,8 @@ def _draw_two_goods_change(rng: Random, level: int) -> Values:
 def _two_goods_change(values: Values) -> Solution:
     steps, _ = _two_goods(values)
     cost = values["n"] * values["p"] + values["m"] * values["q"]
-    left = money(exact(Fraction(values["b"] - cost)))
-    return [*steps, f"The change: {_dollars(values['b'], '-', cost)}"], left
+    text, left = _dollars(values["b"], "-", cost)
+    return [*steps, f"The change: {text}"], money(left)
 
 
 FORMS = (

@@ -2,54 +2,45 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from random import Random
 
-from unspoken.data.tasks.arithmetic.calculation import calculate
-from unspoken.data.tasks.arithmetic.form import Solution, Values, exact, form, money, pick
+from unspoken.data.tasks.arithmetic.calculation import worked
+from unspoken.data.tasks.arithmetic.form import Solution, Values, exact, form, money, number, pick
 from unspoken.data.tasks.arithmetic.prices import draw_price
 
 
 def _draw_same_rate(rng: Random, level: int) -> Values:
     first = pick(rng, level, (2, 9), (2, 12), (3, 25))
-    second = pick(rng, level, (2, 12), (2, 30), (3, 60))
-    while second == first:
-        second += 1
-    return {"a": first, "p": exact(Fraction(first * draw_price(rng, level))), "b": second}
+    second = _other_than(first, pick(rng, level, (2, 12), (2, 30), (3, 60)))
+    return {"a": first, "p": exact(first * draw_price(rng, level)), "b": second}
+
+
+def _other_than(first: int, second: int) -> int:
+    """Returns the second number, or the next one where it is the first."""
+    return second + 1 if second == first else second
 
 
 def _same_rate(values: Values) -> Solution:
-    one = exact(Fraction(values["p"]) / values["a"])
-    cost = money(exact(Fraction(one * values["b"])))
-    steps = [
-        f"The price of one: {calculate(values['p'], '÷', values['a'], left_as=money)}",
-        f"The price of {values['b']}: {calculate(values['b'], '×', one, right_as=money)}",
-    ]
-    return steps, cost
+    first, one = worked(values["p"], "÷", values["a"], left_as=money)
+    second, cost = worked(values["b"], "×", one, right_as=money)
+    return [f"The price of one: {first}", f"The price of {values['b']}: {second}"], money(cost)
 
 
 def _draw_recipe(rng: Random, level: int) -> Values:
     people = pick(rng, level, (2, 6), (2, 9), (3, 16))
-    more = pick(rng, level, (2, 12), (2, 20), (3, 50))
-    while more == people:
-        more += 1
+    more = _other_than(people, pick(rng, level, (2, 12), (2, 20), (3, 50)))
     return {"a": people, "n": people * 5 * pick(rng, level, (4, 30), (3, 40)), "b": more}
 
 
 def _scaled(unit: str, values: Values) -> Solution:
-    one = values["n"] // values["a"]
-    steps = [
-        f"For one: {calculate(values['n'], '÷', values['a'])}",
-        f"For {values['b']}: {calculate(one, '×', values['b'])}",
-    ]
-    return steps, f"{one * values['b']} {unit}"
+    first, one = worked(values["n"], "÷", values["a"])
+    second, all_of_them = worked(one, "×", values["b"])
+    return [f"For one: {first}", f"For {values['b']}: {second}"], f"{number(all_of_them)} {unit}"
 
 
 def _draw_map(rng: Random, level: int) -> Values:
     first = pick(rng, level, (2, 5), (2, 8), (3, 12))
-    second = pick(rng, level, (2, 20), (2, 40), (3, 60))
-    while second == first:
-        second += 1
+    second = _other_than(first, pick(rng, level, (2, 20), (2, 40), (3, 60)))
     return {"a": first, "n": first * rng.randint(2, (10, 15, 25)[level]), "b": second}
 
 
@@ -62,13 +53,13 @@ def _draw_workers(rng: Random, level: int) -> Values:
 
 
 def _workers(values: Values) -> Solution:
-    work = values["a"] * values["n"]
-    days = work // values["b"]
+    first, work = worked(values["a"], "×", values["n"])
+    second, days = worked(work, "÷", values["b"])
     steps = [
-        f"The job takes {calculate(values['a'], '×', values['n'])} days of one person's work",
-        f"Shared by {values['b']}: {calculate(work, '÷', values['b'])}",
+        f"The job takes {first} days of one person's work",
+        f"Shared by {values['b']}: {second}",
     ]
-    return steps, f"{days} days"
+    return steps, f"{number(days)} days"
 
 
 FORMS = (

@@ -6,8 +6,8 @@ from fractions import Fraction
 from math import gcd
 from random import Random
 
-from unspoken.data.tasks.arithmetic.calculation import calculate
-from unspoken.data.tasks.arithmetic.form import Solution, Values, form, money, number, pick
+from unspoken.data.tasks.arithmetic.calculation import calculate, worked
+from unspoken.data.tasks.arithmetic.form import Number, Solution, Values, form, money, number, pick
 
 
 def _pair(rng: Random, level: int) -> tuple[int, int]:
@@ -40,9 +40,9 @@ def _draw_rest(rng: Random, level: int) -> Values:
 
 
 def _rest_ratio(values: Values) -> Solution:
-    first, second = values["a"], values["n"] - values["a"]
-    steps, answer = _lowest(first, second)
-    return [f"The others: {calculate(values['n'], '-', first)}", *steps], answer
+    text, others = worked(values["n"], "-", values["a"])
+    steps, answer = _lowest(values["a"], int(others))
+    return [f"The others: {text}", *steps], answer
 
 
 def _draw_share(rng: Random, level: int) -> Values:
@@ -50,20 +50,18 @@ def _draw_share(rng: Random, level: int) -> Values:
     return {"n": (first + second) * _many(rng, level), "a": first, "b": second}
 
 
-def _parts(values: Values, names: str) -> tuple[list[str], int]:
+def _parts(values: Values, names: str) -> tuple[list[str], Number]:
     """Returns the steps to what one part is worth, and that worth."""
     counts = [values[name] for name in names]
     total = sum(counts)
-    one = values["n"] // total
-    return [
-        f"Parts in all: {' + '.join(map(str, counts))} = {total}",
-        f"One part: {calculate(values['n'], '÷', total)}",
-    ], one
+    text, one = worked(values["n"], "÷", total)
+    return [f"Parts in all: {' + '.join(map(str, counts))} = {total}", f"One part: {text}"], one
 
 
 def _share(names: str, own: str, values: Values) -> Solution:
     steps, one = _parts(values, names)
-    return [*steps, f"The share: {calculate(one, '×', values[own])}"], money(one * values[own])
+    text, share = worked(one, "×", values[own])
+    return [*steps, f"The share: {text}"], money(share)
 
 
 def _draw_which(rng: Random, level: int) -> Values:
@@ -73,9 +71,8 @@ def _draw_which(rng: Random, level: int) -> Values:
 def _chosen_share(values: Values) -> Solution:
     steps, one = _parts(values, "ab")
     choose = max if values["w"] == "larger" else min
-    count = choose(values["a"], values["b"])
-    share = one * count
-    return [*steps, f"The {values['w']} share: {calculate(one, '×', count)}"], number(share)
+    text, share = worked(one, "×", choose(values["a"], values["b"]))
+    return [*steps, f"The {values['w']} share: {text}"], number(share)
 
 
 def _draw_three(rng: Random, level: int) -> Values:
@@ -91,13 +88,9 @@ def _draw_partner(rng: Random, level: int) -> Values:
 
 
 def _partner(values: Values) -> Solution:
-    one = values["n"] // values["a"]
-    other = one * values["b"]
-    steps = [
-        f"One part: {calculate(values['n'], '÷', values['a'])}",
-        f"The others: {calculate(one, '×', values['b'])}",
-    ]
-    return steps, number(other)
+    first, one = worked(values["n"], "÷", values["a"])
+    second, other = worked(one, "×", values["b"])
+    return [f"One part: {first}", f"The others: {second}"], number(other)
 
 
 def _draw_proportion(rng: Random, level: int) -> Values:
@@ -109,14 +102,13 @@ def _draw_proportion(rng: Random, level: int) -> Values:
 
 
 def _proportion(values: Values) -> Solution:
-    product = values["b"] * values["c"]
-    answer = number(Fraction(product, values["a"]))
+    first, product = worked(values["b"], "×", values["c"])
+    second, answer = worked(product, "÷", values["a"])
     steps = [
-        f"Multiply across: {values['a']} × {values['v']} = "
-        f"{calculate(values['b'], '×', values['c'])}",
-        f"Divide by {values['a']}: {calculate(product, '÷', values['a'])}",
+        f"Multiply across: {values['a']} × {values['v']} = {first}",
+        f"Divide by {values['a']}: {second}",
     ]
-    return steps, answer
+    return steps, number(answer)
 
 
 def _draw_chain(rng: Random, level: int) -> Values:

@@ -10,7 +10,7 @@ from unspoken.data.tasks.arithmetic.algebra import (
     draw_unknown,
     two_steps,
 )
-from unspoken.data.tasks.arithmetic.calculation import calculate
+from unspoken.data.tasks.arithmetic.calculation import worked
 from unspoken.data.tasks.arithmetic.form import Solution, Values, form, number, pick
 
 
@@ -44,14 +44,11 @@ def _draw_pair(rng: Random, level: int) -> Values:
 
 
 def _pair(values: Values) -> Solution:
-    both, apart = values["c"], values["d"]
-    sign, result = ("+", both + apart) if values["w"] == "larger" else ("-", both - apart)
-    why = {"+": "Sum plus difference", "-": "Sum minus difference"}[sign]
-    steps = [
-        f"{why} is twice the {values['w']} number: {calculate(both, sign, apart)}",
-        f"Halve it: {calculate(result, '÷', 2)}",
-    ]
-    return steps, number(result // 2)
+    sign = "+" if values["w"] == "larger" else "-"
+    first, twice = worked(values["c"], sign, values["d"])
+    second, own = worked(twice, "÷", 2)
+    why = "Sum plus difference" if sign == "+" else "Sum minus difference"
+    return [f"{why} is twice the {values['w']} number: {first}", f"Halve it: {second}"], number(own)
 
 
 _MORE = (

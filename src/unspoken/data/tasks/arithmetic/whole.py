@@ -34,11 +34,15 @@ def _draw_terms(rng: Random, level: int) -> Values:
     return dict(zip("ab", map(exact, terms), strict=True))
 
 
-def _add(values: Values) -> Solution:
+def _by_places(how: str, sign: str, values: Values) -> Solution:
+    """Adds the places of the second number to the first one, or takes them away."""
     have, steps = values["a"], []
     for part in split_places(values["b"]):
-        steps.append(f"Add {number(part)}: {number(have)} + {number(part)} = {number(have + part)}")
-        have += part
+        result = result_of(have, sign, part)
+        steps.append(
+            f"{how} {number(part)}: {number(have)} {sign} {number(part)} = {number(result)}"
+        )
+        have = result
     return steps, number(have)
 
 
@@ -47,15 +51,6 @@ def _draw_difference(rng: Random, level: int) -> Values:
     while values["a"] == values["b"]:
         values = _draw_terms(rng, level)
     return {"a": max(values.values()), "b": min(values.values())}
-
-
-def _subtract(values: Values) -> Solution:
-    have, steps = values["a"], []
-    for part in split_places(values["b"]):
-        left = number(have - part)
-        steps.append(f"Take away {number(part)}: {number(have)} - {number(part)} = {left}")
-        have -= part
-    return steps, number(have)
 
 
 def _draw_factors(rng: Random, level: int) -> Values:
@@ -174,7 +169,7 @@ FORMS = (
             "What do you get when you add {b} to {a}?",
         ],
         _draw_terms,
-        _add,
+        lambda values: _by_places("Add", "+", values),
     ),
     form(
         "subtraction",
@@ -185,7 +180,7 @@ FORMS = (
             "By how much is {a} greater than {b}?",
         ],
         _draw_difference,
-        _subtract,
+        lambda values: _by_places("Take away", "-", values),
     ),
     form(
         "multiplication",
