@@ -156,11 +156,6 @@ def write_folder(
 ) -> None:
     """Makes `folder` with what `write(temporary folder)` puts into it, replacing an older one.
 
-    Args:
-        folder: appears when it is whole.
-        write: puts files into the folder that it is given.
-        num_bytes: that they take, where that is known.
-
     Raises:
         PlaceError: the disk is full, or the place cannot be written; what was there is kept.
     """
@@ -365,10 +360,7 @@ def read_text(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{path}: cannot be read as UTF-8 text ({error}); needed: what unspoken writes there; "
-            "put it back, or remove it and run again"
-        ) from None
+        raise _not_ours(path, f"cannot be read as UTF-8 text ({error})") from None
 
 
 def read_json(path: Path, name_of_list: str = "") -> dict[str, Any] | None:
@@ -387,20 +379,18 @@ def read_json(path: Path, name_of_list: str = "") -> dict[str, Any] | None:
     try:
         values = json.loads(text)
     except json.JSONDecodeError as error:
-        raise DataError(
-            f"{path}:{error.lineno}: not JSON ({error.msg}); needed: what unspoken writes there; "
-            "put it back, or remove it and run again"
-        ) from None
+        raise _not_ours(f"{path}:{error.lineno}", f"not JSON ({error.msg})") from None
     except (ValueError, RecursionError) as error:  # endless digits, endless brackets
-        raise DataError(
-            f"{path}: JSON that cannot be read ({error}); needed: what unspoken writes there; put "
-            "it back, or remove it and run again"
-        ) from None
+        raise _not_ours(path, f"JSON that cannot be read ({error})") from None
     if name_of_list and isinstance(values, list):
         return {name_of_list: values}
     if not isinstance(values, dict):
-        raise DataError(
-            f"{path}: found no JSON object; needed: what unspoken writes there; put it back, or "
-            "remove it and run again"
-        )
+        raise _not_ours(path, "found no JSON object")
     return values
+
+
+def _not_ours(place: AnyPath, found: str) -> DataError:
+    return DataError(
+        f"{place}: {found}; needed: what unspoken writes there; put it back, or remove it and run "
+        "again"
+    )

@@ -53,12 +53,17 @@ def gains_from_bfloat16(width: int | None) -> bool:
 @cache
 def cpu_has_bfloat16() -> bool:
     """Whether the processor multiplies in bfloat16 by itself (AVX-512 BF16 or AMX)."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return False
-    flags = next((line for line in lines if line.startswith("flags")), "").split()
+    flags = _said_of_processor("flags").split()
     return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def _said_of_processor(name: str) -> str:
+    """What Linux tells of the first processor under a name; empty where it does not."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith(name):
+                return line.partition(":")[2].strip()
+    return ""
 
 
 def environment() -> dict[str, Any]:
@@ -79,7 +84,9 @@ def environment() -> dict[str, Any]:
         "git_revision": _git_revision(),
         "machine": {
             "system": platform.system(),
-            "processor": _processor(),
+            "processor": _said_of_processor("model name")
+            or platform.processor()
+            or platform.machine(),
             "num_threads": torch.get_num_threads(),
             "gpu": gpu,
         },
@@ -103,16 +110,6 @@ def _git_revision() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return revision + ("+" if status else "")
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def command_line() -> str:

@@ -40,13 +40,18 @@ def peak_memory() -> dict[str, int]:
     return peak
 
 
-def _host_peak() -> int:
-    try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
+def _bytes_in(table: str, name: str) -> int | None:
+    """A size that a table of Linux's has, in KiB, under a name; None where it does not tell."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc", table).read_text().splitlines():
+            if line.startswith(f"{name}:"):
                 return int(line.split()[1]) * 1024
-    except OSError:
-        pass
+    return None
+
+
+def _host_peak() -> int:
+    if (peak := _bytes_in("self/status", "VmHWM")) is not None:
+        return peak
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
@@ -132,18 +137,8 @@ def free_memory() -> int | None:
         held = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
         return int(free) + int(held)
     give_back_memory()
-    known = [free for free in (_free_of_system(), _free_of_container()) if free is not None]
-    return min(known, default=None)
-
-
-def _free_of_system() -> int | None:
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return None
+    free_here = (_bytes_in("meminfo", "MemAvailable"), _free_of_container())
+    return min((free for free in free_here if free is not None), default=None)
 
 
 def total_memory() -> int | None:

@@ -92,7 +92,7 @@ def place_error(
     )
 
 
-def require_folder_place(path: Path, named: str = "output") -> None:
+def require_folder_place(path: Path) -> None:
     """Checks that a folder is at a path, or can be made there.
 
     Raises:
@@ -101,7 +101,7 @@ def require_folder_place(path: Path, named: str = "output") -> None:
     found = next((each for each in (path, *path.parents) if os.path.lexists(each)), None)
     if found is not None and not found.is_dir():
         raise SettingError(
-            named,
+            "output",
             found=f"{path}, where {found} is a file" if found != path else f"{path}, a file",
             needed="a folder, or a name that nothing has",
             remedy="name another one, or move the file away",
@@ -120,7 +120,7 @@ def require_room(path: Path, num_bytes: int) -> None:
         PlaceError: the disk has less room left.
     """
     try:
-        free = shutil.disk_usage(_existing(path)).free
+        free = shutil.disk_usage(existing_folder(path)).free
     except OSError:  # whoever writes will hear of it
         return
     if free < num_bytes:
@@ -157,8 +157,8 @@ def _place(error: Exception, path: str | os.PathLike[str] | None) -> str:
     return "a file" if path is None else str(path)
 
 
-def _existing(path: Path) -> Path:
-    """The nearest folder that is there."""
+def existing_folder(path: Path) -> Path:
+    """The nearest folder that is there: the path itself, or one above it."""
     return next((each for each in (path, *path.absolute().parents) if each.is_dir()), Path())
 
 
@@ -166,7 +166,7 @@ def _room(path: Any) -> str:
     if path is None:
         return ""
     try:
-        usage = shutil.disk_usage(_existing(Path(path)))
+        usage = shutil.disk_usage(existing_folder(Path(path)))
     except OSError:
         return ""
     return f" (found {human(usage.free)} left of {human(usage.total)})"
@@ -175,7 +175,7 @@ def _room(path: Any) -> str:
 def _is_full(path: Path, num_bytes: int | None) -> bool:
     """Whether nothing more can be written there, or less than is needed; quotas count, too."""
     try:
-        folder = _existing(path)
+        folder = existing_folder(path)
         if shutil.disk_usage(folder).free < (num_bytes or 0):
             return True
         with tempfile.TemporaryFile(dir=folder) as file:

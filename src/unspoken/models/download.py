@@ -21,7 +21,7 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from unspoken.common.errors import DataError, OutputExistsError, setting
 from unspoken.common.files import sha256
 from unspoken.common.locks import locked
-from unspoken.common.places import writing
+from unspoken.common.places import existing_folder, writing
 from unspoken.common.version import __version__
 from unspoken.models.hub import (
     DownloadError,
@@ -193,9 +193,9 @@ def require_space(plans: Sequence[Download]) -> None:
     """
     by_disk: dict[Any, list[Download]] = {}
     for plan in plans:
-        by_disk.setdefault(_existing(plan.folder).stat().st_dev, []).append(plan)
+        by_disk.setdefault(existing_folder(plan.folder).stat().st_dev, []).append(plan)
     for group in by_disk.values():
-        place = _existing(group[0].folder)
+        place = existing_folder(group[0].folder)
         needed = sum(plan.num_missing_bytes for plan in group)
         present = sum(plan.num_bytes for plan in group) - needed
         free = shutil.disk_usage(place).free
@@ -343,11 +343,3 @@ def _have(download: Download, file: HubFile) -> int:
         if path.is_file():
             return min(path.stat().st_size, file.size)
     return 0
-
-
-def _existing(path: Path) -> Path:
-    """The nearest folder above that exists."""
-    path = path.absolute()
-    while not path.exists():
-        path = path.parent
-    return path
