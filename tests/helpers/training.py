@@ -46,7 +46,7 @@ def stop_after(step: int, recipe: Any, folder: Path, **arguments: Any) -> Stepwi
 
     def watch(moment: str, state: TrainState) -> None:
         if moment == "step" and state.step >= step:
-            stopping.request_stop()
+            stopping.stop.requested = True
 
     stopping = trainer(recipe, folder, watch=watch, **arguments)
     return stopping

@@ -44,7 +44,7 @@ def test_a_validation_that_a_signal_cuts_off_is_made_again(tmp_path: Path) -> No
             nonlocal made_up_for
             if moment == "validation":
                 if made_up_for:
-                    part.request_stop()
+                    part.stop.requested = True
                 made_up_for = True
 
         part = trainer(recipe, tmp_path / "parts", watch=watch)

@@ -170,7 +170,7 @@ def test_the_checkpoint_that_a_way_leads_to_is_kept_and_missed(tmp_path: Path) -
     def watch(moment: str, state: TrainState) -> None:
         search = state.schedule.search
         if search is not None and search.left_at is not None and state.schedule.held == 3:
-            one.request_stop()
+            one.stop.requested = True
 
     one = trainer(recipe, tmp_path, watch=watch)
     with pytest.raises(SystemExit):

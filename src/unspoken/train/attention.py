@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 def unpadded() -> Iterator[None]:
     """Within the block, torch's attention takes masks of ones as such, and on a CPU fp32."""
     from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+    from transformers.masking_utils import sdpa_mask
 
-    mask, their_mask = _masks()
-    attention, their_attention = _attentions()
-    AttentionMaskInterface.register("sdpa", mask)
-    AttentionInterface.register("sdpa", attention)
+    AttentionMaskInterface.register("sdpa", _mask())
+    AttentionInterface.register("sdpa", _attention())
     try:
         yield
     finally:
-        AttentionMaskInterface.register("sdpa", their_mask)
-        AttentionInterface.register("sdpa", their_attention)
+        AttentionMaskInterface.register("sdpa", sdpa_mask)
+        AttentionInterface.register("sdpa", sdpa_attention_forward)
 
 
 def mask_of_ones(
@@ -55,10 +55,10 @@ def mask_of_ones(
 
 
 @cache
-def _masks() -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Two functions that make masks for torch's attention: without padding, and with any.
+def _mask() -> Callable[..., Any]:
+    """Makes masks for torch's attention, without padding.
 
-    Always the same two: for others torch.compile would compile again.
+    Always the same function: for another one torch.compile would compile again.
     """
     from transformers.masking_utils import sdpa_mask
 
@@ -68,15 +68,12 @@ def _masks() -> tuple[Callable[..., Any], Callable[..., Any]]:
             return None  # torch's attention is causal then by itself
         return sdpa_mask(**{**arguments, "attention_mask": None})
 
-    return mask, sdpa_mask
+    return mask
 
 
 @cache
-def _attentions() -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Two functions that attend: in fp32 on a CPU, and in the precision that they are given.
-
-    Always the same two, as the masks.
-    """
+def _attention() -> Callable[..., Any]:
+    """Attends, on a CPU in fp32; always the same function, as the mask's."""
     import torch
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
@@ -91,7 +88,7 @@ def _attentions() -> tuple[Callable[..., Any], Callable[..., Any]]:
             found, _ = sdpa_attention_forward(module, *tensors, *arguments, **named)
         return found.to(lower), None
 
-    return attend, sdpa_attention_forward
+    return attend
 
 
 def _dtype_on_cpu(query: torch.Tensor) -> torch.dtype | None:

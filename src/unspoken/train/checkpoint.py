@@ -97,12 +97,7 @@ class Checkpoints:
     ) -> None:
         """Clears away what a crash left half written; see the class for the folders.
 
-        Args:
-            folder: of the run.
-            processes: that train; the main one writes.
-            dataset, tokenizer, template, schedule: what the models are trained with.
-            data: says which task they learn, for their cards.
-            data_sha256: of the file of `dataset`, for their cards.
+        `data` and `data_sha256` say on the models' cards which task and which file they learn.
         """
         self.folder, self.processes, self.dataset = folder, processes, dataset
         self.accelerator = accelerator = processes.accelerator
@@ -126,11 +121,7 @@ class Checkpoints:
         return layout.level_folder(self.folder, level_name(removed))
 
     def _as_the_main_process_sees(self, look: Callable[[], Seen]) -> Seen:
-        """What it finds: on a network's file system others may see older lists; a collective call.
-
-        Args:
-            look: looks at files.
-        """
+        """What it finds: others may see older lists on a network's disk; a collective call."""
         from accelerate.utils import broadcast_object_list
 
         seen: list[Any] = [look() if self.accelerator.is_main_process else None]
@@ -403,15 +394,12 @@ def model_card(
     """
     prompt = str(tokenizer.decode(dataset.prompts([0])[0]))
     start = tokenizer.bos_token
-    if (
-        isinstance(start, str) and template.adds_special_tokens
-    ):  # the tokenizer adds it again when it is asked
+    if isinstance(start, str) and template.adds_special_tokens:  # it is added again when asked
         prompt = prompt.removeprefix(start)
-    everything = removed >= dataset.longest_thought
     kept = max(0, dataset.longest_thought - removed)
     return ModelCard(
         template=template.name,
-        removed=None if everything else int(removed),
+        removed=int(removed) if kept else None,
         max_new_tokens=kept + int(dataset.answer_lengths.max()) + 8,
         step=step,
         example_prompt=prompt,

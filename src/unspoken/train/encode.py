@@ -43,24 +43,13 @@ logger = logging.getLogger(__name__)
 
 #: Raise when the meaning of the cached arrays changes.
 _FORMAT = 2
-
-
 _CHUNK = 4096
-
-
 #: Bytes of a data file from which on starting worker processes pays.
 _LARGE_FILE = 32 << 20
-
-
 _ARRAYS = (
-    "starts",
-    "prompt_lengths",
-    "thought_lengths",
-    "answer_lengths",
-    "step_ends",
-    "step_starts",
+    "starts", "prompt_lengths", "thought_lengths", "answer_lengths", "step_ends", "step_starts",
     "rows",
-)
+)  # fmt: skip
 
 
 def encode_file(
@@ -112,7 +101,9 @@ def encode_file(
         )  # fmt: skip
         try:
             with bar:
-                chunks = _encoded(examples, encoder, num_workers or _workers_for(path))
+                large = path.stat().st_size > _LARGE_FILE
+                usual = min(16, num_cores()) if large else 1
+                chunks = _encoded(examples, encoder, num_workers or usual)
                 _write(chunks, path, max_length, temporary, bar)
             try:
                 os.rename(temporary, folder)  # noqa: PTH104  (atomic; fails if another was first)
@@ -201,10 +192,7 @@ class _Encoder:
         ):
             size = (len(prompt), len(thought), len(answer) + 1)
             if self.max_length is None or sum(size) <= self.max_length:
-                flat += prompt
-                flat += thought
-                flat += answer
-                flat.append(end)
+                flat += [*prompt, *thought, *answer, end]
                 lengths.append(size)
                 kept_ends.append(step_ends[row])
                 rows.append(first_row + row)
@@ -267,10 +255,6 @@ def _chunks(examples: Iterator[Example]) -> Iterator[tuple[int, list[Example]]]:
     while chunk := list(islice(examples, _CHUNK)):
         yield first_row, chunk
         first_row += len(chunk)
-
-
-def _workers_for(path: Path) -> int:
-    return min(16, num_cores()) if path.stat().st_size > _LARGE_FILE else 1
 
 
 def _joined(chunks: Sequence[_Chunk], where: str, max_length: int | None) -> dict[str, np.ndarray]:

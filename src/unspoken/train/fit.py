@@ -43,21 +43,14 @@ class Length:
     def of(recipe: Recipe, steps_per_epoch: int, exactly: int | None = None) -> Length:
         """The length that a recipe asks for.
 
-        Args:
-            recipe: its section `train` counts.
-            steps_per_epoch: of its data.
-            exactly: so many steps, whatever the recipe says.
+        With `exactly` it has so many steps, whatever the recipe says.
         """
         if exactly is not None:
             return Length(exactly)
         return Length(count_steps(recipe, steps_per_epoch), recipe.train.settle_steps)
 
     def last_step(self, all_removed_at: int | None) -> int:
-        """The number of steps after which training ends.
-
-        Args:
-            all_removed_at: step at which the last token went, or None.
-        """
+        """The number of steps after which training ends."""
         if self.settle_steps is None or all_removed_at is None:
             return self.num_steps
         return min(self.num_steps, all_removed_at + self.settle_steps)
@@ -73,10 +66,7 @@ def require_fit(
 ) -> None:
     """Checks what only shows when model, data and recipe come together.
 
-    Args:
-        recipe, model, train: what is to be trained, and how.
-        num_processes: that train.
-        num_valid: validation questions that are asked and have an answer to compare with.
+    `num_valid` counts validation questions that are asked and have an answer to compare with.
 
     Raises:
         RecipeError, ModelError: they do not fit.

@@ -23,12 +23,7 @@ if TYPE_CHECKING:
 
 
 def require_trackers(train: Train, place: str = "train") -> None:
-    """Refuses a tracker that is not installed; Accelerate drops it without a word.
-
-    Args:
-        train: the section.
-        place: of it in the recipe.
-    """
+    """Refuses a tracker that is not installed; Accelerate drops it without a word."""
     for tracker in train.trackers:
         if importlib.util.find_spec(tracker) is None:
             raise RecipeError(

@@ -167,11 +167,7 @@ class StepwiseInternalization:
             self._wrap(model)
 
     def _start_process(self, width: int | None) -> None:
-        """Threads, products, memory, signals and trackers of this process, and what it shares.
-
-        Args:
-            width: features of the model's hidden states; None where they are not known.
-        """
+        """Threads, products, memory, signals and trackers of this process, and what it shares."""
         settings = self.settings
         self._threads_before = torch.get_num_threads()
         if settings.threads:  # until the run ends
@@ -204,12 +200,7 @@ class StepwiseInternalization:
         return Recovery(self.recipe, self.processes, measured)
 
     def _make_removal(self, steps_per_epoch: int, data_sha256: str | None) -> Removal:
-        """What says how many thought tokens are gone at each step.
-
-        Args:
-            steps_per_epoch: optimizer steps.
-            data_sha256: of the file of training examples.
-        """
+        """What says how many thought tokens are gone at each step."""
         schedule = self.recipe.schedule
         return Removal(
             schedule,
@@ -283,10 +274,6 @@ class StepwiseInternalization:
             tracker.finish()
         precision = self.settings.precision
         return TrainResult(model, level_name(removed), state, precision, peak_memory())
-
-    def request_stop(self) -> None:
-        """Ends the run after the step or the batch of a validation that it is in, as SIGTERM."""
-        self.stop.requested = True
 
     def step(self, state: TrainState) -> StepFigures:
         """Forward, backward and update for optimizer step `state.step`."""
@@ -524,9 +511,6 @@ class StepwiseInternalization:
     @contextmanager
     def _room_told(self, moment: str) -> Iterator[None]:
         """Within the block, memory that runs out is an error that says what to do.
-
-        Args:
-            moment: of the training, for the error.
 
         Raises:
             TrainingError: it ran out. Nothing of the step is saved: some weights may be updated.

@@ -28,13 +28,7 @@ def memory_ran_out(
 ) -> TrainingError:
     """The error that a user is told where torch, numpy or Python found no more memory.
 
-    Args:
-        error: theirs.
-        recipe: of the training.
-        where: the training's folder and its step.
-        at_once: what was in its forward and backward pass; None: it was something else.
-        checkpoint: the last one, if there is one.
-        num_processes: that train.
+    `at_once` is what was in its forward and backward pass; None: it was something else.
     """
     what = "outside of its forward and backward passes"
     if at_once is not None:

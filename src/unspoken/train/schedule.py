@@ -317,7 +317,8 @@ class Removal:
             return False
         if settings.loss_below is None:
             return True
-        return len(state.losses) > 0 and _mean(state.losses) < settings.loss_below
+        losses = state.losses
+        return bool(losses) and sum(losses) / len(losses) < settings.loss_below
 
     def _limit_reached(self, state: RemovalState) -> bool:
         settings = self.settings
@@ -360,7 +361,3 @@ def sample_offsets(seed: int, step: int, size: int, smoothing: float | None) -> 
         return np.zeros(size, dtype=np.int64)
     uniform = 1.0 - np.random.default_rng([seed, step, 0x0FF5E7]).random(size)  # in (0, 1]
     return np.floor(-np.log(uniform) / smoothing).astype(np.int64)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

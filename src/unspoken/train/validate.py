@@ -66,11 +66,7 @@ class Validation:
     ) -> tuple[TrainState, float | None]:
         """Measures the level at which `state` is; its best model so far is kept.
 
-        Args:
-            model: the bare one.
-            state: after the step that was just done.
-            log: gets the figures.
-            is_last: whether training ends with this step; its model is kept in any case.
+        With `is_last` training ends with this step, and its model is kept in any case.
 
         Returns:
             The state with the level's best figures, and the accuracy, None without questions.
