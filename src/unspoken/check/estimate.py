@@ -156,14 +156,7 @@ class Estimate:
 
 
 def count_likely(training: Training, dataset: CoTDataset, steps_per_epoch: int, most: int) -> Steps:
-    """The steps of a training that has a length of its own.
-
-    Args:
-        training: of the plan.
-        dataset: its examples, or like ones.
-        steps_per_epoch: optimizer steps.
-        most: of them in the training.
-    """
+    """The steps of a training that has a length of its own."""
     schedule, settle = training.recipe.schedule, training.recipe.train.settle_steps
     if schedule.removal == "none":
         return Steps(most, most, most)
@@ -194,12 +187,7 @@ def count_likely(training: Training, dataset: CoTDataset, steps_per_epoch: int, 
 
 
 def add_steps(parts: Iterable[Steps], *, bare: bool) -> Steps:
-    """Of a training that is as long as others together.
-
-    Args:
-        parts: of the others.
-        bare: it never sees a thought; else it sees whole ones.
-    """
+    """Of a training as long as others together; `bare`: it never sees a thought."""
     others = list(parts)
     fewest = sum(each.fewest for each in others)
     likely = sum(each.likely for each in others)

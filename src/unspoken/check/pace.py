@@ -109,26 +109,19 @@ def measure_training(recipe: Recipe, learner: Learner, work_s: float) -> Trainin
     parts = ["training", _model_key(recipe), deciding]
     parts += [recipe.schedule.positions, _lengths_key(learner)]
     seconds = _remembered(parts, lambda: list(_time_steps(measured, learner)))
-    whole_s, bare_s = (each * batch / some for each in seconds)
-    return TrainingPace(whole_s, bare_s)
+    return TrainingPace(*(each * batch / some for each in seconds))
 
 
 def measure_writing(recipe: Recipe, learner: Learner, batch_size: int) -> WritingPace:
     """Has the model write a few answers; with weights that are drawn where it has none yet.
 
-    Args:
-        recipe: that has the model.
-        learner: the same without weights, and the questions.
-        batch_size: answers at once.
-
     Raises:
         NotMeasuredError: the model is not here, or too large for that.
     """
     parts = ["writing", _model_key(recipe), batch_size, _lengths_key(learner)]
-    tokens_per_s, token_s = _remembered(
-        parts, lambda: list(_time_writing(recipe, learner, batch_size))
+    return WritingPace(
+        *_remembered(parts, lambda: list(_time_writing(recipe, learner, batch_size)))
     )
-    return WritingPace(tokens_per_s, token_s)
 
 
 def _time_steps(recipe: Recipe, learner: Learner) -> Iterator[float]:

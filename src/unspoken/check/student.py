@@ -19,6 +19,7 @@ from unspoken.check.estimate import (
 )
 from unspoken.check.finding import Finding
 from unspoken.check.learner import Learner, build_learner
+from unspoken.common.places import human
 from unspoken.data.jsonl import json_line
 from unspoken.models.load import width_of
 from unspoken.parallel.precision import describe_precision, resolve_precision
@@ -63,13 +64,7 @@ def check_students(
 ) -> Iterator[Finding]:
     """Yields what the student's trainings are and take.
 
-    Args:
-        recipe: of one phase.
-        students: the plan's trainings in it, in their order.
-        sample: what it learns from; with a teacher, one example for each trace.
-        others: models that are only measured in it.
-        elsewhere: another machine will train it, so this one's arithmetic is not told.
-        estimate: gets the time of all these; None: this machine is not timed.
+    `others` are only measured. `estimate` gets the time of it all; None: this machine is not timed.
 
     Raises:
         UnspokenError: model, data and recipe do not fit together; the message says how.
@@ -265,9 +260,9 @@ def _disk(
     copies = 1 if recipe.teacher is None else 3  # questions, traces, what is kept of them
     return Finding(
         "disk",
-        f"disk: up to {num_folders} model folders of {_size(folder)} in the end; while it runs, "
-        f"{_size(3 * folder * kept)} more for checkpoints; data of about "
-        f"{_size(line * sample.num_train * copies)}",
+        f"disk: up to {num_folders} model folders of {human(folder)} in the end; while it runs, "
+        f"{human(3 * folder * kept)} more for checkpoints; data of about "
+        f"{human(line * sample.num_train * copies)}",
     )
 
 
@@ -281,15 +276,3 @@ def _count_levels(training: Training, learner: Learner) -> int:
     longest = learner.dataset.longest(schedule.unit)
     every = level_interval(training.recipe.train.level_every, longest)
     return 2 + (longest // every if every else 0)
-
-
-def _size(num_bytes: float) -> str:
-    """A size as people write it.
-
-    Examples:
-        >>> _size(1.2e6), _size(3.4e9)
-        ('1.2 MB', '3.4 GB')
-    """
-    if num_bytes >= 1e9:
-        return f"{num_bytes / 1e9:,.1f} GB"
-    return f"{num_bytes / 1e6:,.1f} MB"

@@ -50,11 +50,7 @@ def check_teacher(
 ) -> Generator[Finding, None, Sample]:
     """Yields what is known of the teacher; returns what the student learns from at the most.
 
-    Args:
-        recipe: of the first phase.
-        teaching: of the plan.
-        sample: the questions.
-        estimate: gets the time that it takes; None: this machine is not timed.
+    `estimate` gets the time that it takes; None: this machine is not timed.
 
     Raises:
         UnspokenError: the teacher cannot be asked as the recipe stands; the message says what to
@@ -63,9 +59,8 @@ def check_teacher(
     teacher, is_known = teaching.settings, sample.num_train > 0
     asking = replace(_asking(teacher, sample), choices=recipe.data.choices)
     if is_known:
-        gold = _gold(recipe, teacher, asking.questions)
-        text = f"teacher is asked: {asking.num_questions:,} questions, {gold}"
-        yield Finding("teacher", text)
+        asked = f"{asking.num_questions:,} questions, {_gold(recipe, teacher, asking.questions)}"
+        yield Finding("teacher", f"teacher is asked: {asked}")
     yield from _warnings(recipe, sample)
     asking = yield from _check_engine(recipe, teaching, sample, asking, estimate)
     if is_known and asking.limit is not None:
@@ -319,8 +314,7 @@ def _check_folder(teacher: Teacher, asking: Asking) -> Generator[Finding, None, 
     )
     with settings_of(IN_RECIPE):
         engine = make_engine("transformers", options)
-    text = f"teacher: {name}, in {folder}, asked in style {engine.style}"
-    yield Finding("teacher", text)
+    yield Finding("teacher", f"teacher: {name}, in {folder}, asked in style {engine.style}")
     return replace(
         asking,
         limit=limit or (card.max_new_tokens if card is not None else MAX_NEW_TOKENS),

@@ -86,10 +86,6 @@ def read_adapter_config(adapter: str) -> PeftConfig:
 def require_adapter(adapter: str, model: str | None) -> None:
     """Checks that a folder holds an adapter that can be laid over a model.
 
-    Args:
-        adapter: the folder.
-        model: name of the model.
-
     Raises:
         ModelError: it holds none, or the model is an adapter itself.
     """
@@ -150,6 +146,7 @@ def add_adapter(
         RecipeError: lora.target_modules names modules that the model does not have.
     """
     from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+    from transformers.pytorch_utils import Conv1D
 
     targets: str | list[str] | None = settings.target_modules  # type: ignore[assignment]
     names = _linear_names(model)
@@ -171,7 +168,7 @@ def add_adapter(
         lora_dropout=settings.dropout,
         target_modules=targets,
         task_type="CAUSAL_LM",
-        fan_in_fan_out=_has_conv1d(model),
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
         revision=revision,
     )
     with future_warnings_silenced():
@@ -183,10 +180,7 @@ def lay_over(
 ) -> PeftModel:
     """The model with the adapter in a folder laid over it.
 
-    Args:
-        model: changed in place.
-        adapter: the folder.
-        trainable: whether the adapter is trained on.
+    The model is changed in place.
 
     Raises:
         ModelError: they do not fit.
@@ -293,9 +287,3 @@ def _linear_names(model: PreTrainedModel) -> list[str]:
         if isinstance(module, torch.nn.Linear | Conv1D) and module is not head
     ]
     return sorted(set(found))
-
-
-def _has_conv1d(model: PreTrainedModel) -> bool:
-    from transformers.pytorch_utils import Conv1D
-
-    return any(isinstance(module, Conv1D) for module in model.modules())

@@ -98,11 +98,7 @@ def _config_fault(folder: Path) -> str | None:
 
 
 def counterpart(name: str) -> str:
-    """Which model to take in place of one of a kind that transformers has given up; empty: none.
-
-    Args:
-        name: a folder, or a name on the hub.
-    """
+    """Which model to take in place of one of a kind that transformers has given up; empty: none."""
     try:
         config = json.loads(Path(name, "config.json").read_text(encoding="utf-8"))
         outdated = isinstance(config, dict) and config.get("model_type") == "qwen"
@@ -114,10 +110,6 @@ def counterpart(name: str) -> str:
 @contextmanager
 def naming_fault(what: str, folder: Path) -> Iterator[None]:
     """Within the block, what libraries raise over a folder becomes a ModelError that names a file.
-
-    Args:
-        what: is read: tokenizer, model or adapter.
-        folder: where it is.
 
     Raises:
         ModelError: with the file, what is wrong with it and what to do.
@@ -168,10 +160,6 @@ def require_finite(model: Any, name: str) -> None:
     """Refuses weights with which every answer would be rubbish.
 
     A sum is finite only where all of it is, and takes no memory; 135 M weights take 0.1 s.
-
-    Args:
-        model: as loaded, its adapters with it.
-        name: of its folder, or on the hub.
 
     Raises:
         ModelError: names the first tensor that holds NaN or infinity.

@@ -71,10 +71,7 @@ def find_gguf(name: str | Path) -> Path | None:
 def from_gguf(kind: Any, file: Path, **arguments: Any) -> Any:
     """What `kind.from_pretrained` makes of a GGUF file: a configuration, a tokenizer, a model.
 
-    Args:
-        kind: a class of transformers', such as AutoTokenizer.
-        file: found by `find_gguf`.
-        arguments: more of `from_pretrained`'s.
+    `arguments` are more of `from_pretrained`'s.
 
     Raises:
         ModelError: the package gguf is missing, or transformers cannot read the file.

@@ -128,7 +128,8 @@ def _weights_among(paths: Sequence[str]) -> tuple[list[str], WeightFormat | None
     """The files with weights that are taken, and their format."""
     tensors = [path for path in paths if path.endswith(".safetensors")]
     # consolidated files hold the same weights again
-    tensors = [path for path in tensors if not _consolidated(path)] or tensors
+    plain = [path for path in tensors if not PurePosixPath(path).name.startswith("consolidated")]
+    tensors = plain or tensors
     if tensors:
         return tensors, "safetensors"
     pickles = [path for path in paths if re.search(r"(^|/)(pytorch|adapter)_model.*\.bin$", path)]
@@ -140,10 +141,6 @@ def _is_needed(path: str, *, with_code: bool) -> bool:
     if path == ".gitattributes" or path.endswith((".safetensors", *_OTHER_WEIGHTS)):
         return False
     return with_code or not is_code(path)
-
-
-def _consolidated(path: str) -> bool:
-    return PurePosixPath(path).name.startswith("consolidated")
 
 
 def is_code(path: str) -> bool:

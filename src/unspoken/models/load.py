@@ -81,10 +81,6 @@ def load_tokenizer(
 
     An adapter's folder without one, as peft leaves it, has that of its base model.
 
-    Args:
-        settings: the recipe's section.
-        purpose: as in `load_model`.
-
     Raises:
         ModelError: it is not there, has no token for any text, or no end token.
     """
@@ -552,13 +548,7 @@ def save_model(
 
 @contextmanager
 def _explained(what: str, name: str | None, purpose: Purpose = "train") -> Iterator[None]:
-    """Within the block, what transformers raises becomes a ModelError with what to do.
-
-    Args:
-        what: model or tokenizer.
-        name: of it, a folder or on the hub.
-        purpose: a model that is merged has to do without code of its own.
-    """
+    """Within the block, what transformers raises becomes a ModelError with what to do."""
     try:
         yield
     except UnspokenError:

@@ -49,12 +49,8 @@ def may_come(name: str | None) -> bool:
 def local_folder(name: str, named: str = "model", *, revision: str | None = None) -> Path:
     """The folder of a model: itself, or where an earlier download of a hub name is kept.
 
-    A GGUF file stands for itself: it holds what a folder does.
-
-    Args:
-        name: of the folder or file, or on the hub.
-        named: the setting that holds it, for messages.
-        revision: on the hub; default the main branch.
+    A GGUF file stands for itself: it holds what a folder does. `named` is the setting that holds
+    it, for messages.
 
     Raises:
         ModelError: there is no such folder, or it holds neither a model nor an adapter.
@@ -99,11 +95,8 @@ def way_to_get(name: str, *, teacher: bool = False) -> str:
 def base_folder(folder: Path, named: str = "model") -> Path | None:
     """The folder of the model that an adapter belongs to; None for a folder that holds a model.
 
-    Of a model on the hub it is the revision that the adapter was trained on.
-
-    Args:
-        folder: of a model or of an adapter.
-        named: the setting that holds it, for messages.
+    Of a model on the hub it is the revision that the adapter was trained on. `named` is the setting
+    that holds the folder, for messages.
 
     Raises:
         ModelError: it is not there, or the adapter does not name it.

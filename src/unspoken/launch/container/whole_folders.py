@@ -24,12 +24,7 @@ class WholeFolders:
     """The list of models and checkpoints of a run, kept beside the run folder."""
 
     def __init__(self, run: Path, notes: Path) -> None:
-        """Reads the notes, where there are some.
-
-        Args:
-            run: the run folder.
-            notes: a JSON file, saved together with it.
-        """
+        """Reads the notes, a JSON file beside the run folder, where there are some."""
         self.run, self.notes = run, notes
         self._noted: dict[str, Files] = {}
         if notes.is_file():

@@ -118,15 +118,9 @@ def run_workers(
 ) -> tuple[int, str]:
     """Runs a command to its end; returns its exit status, and the reason where it is not 0.
 
-    Args:
-        command: a launcher of processes.
-        folder: in which it runs.
-        environment: its variables.
-        termination: hands SIGTERM on.
-        say: gets every line of the output.
-        looks: done every second meanwhile, and once more at the end.
-        rest_of_output_s: how long the output is read after the end, while something that the
-            command started still holds it open.
+    `say` gets every line of the output; `looks` are done every second, and once more at the end.
+    After the end the output is read for `rest_of_output_s`, while something that the command
+    started still holds it open.
     """
     ended = threading.Event()
     watch = threading.Thread(target=repeat, args=(looks, ended, say), daemon=True)

@@ -33,11 +33,6 @@ _NO_JOB = ("ValidationException", "ResourceNotFound")
 def find_job(name: str, region: str | None = None, sagemaker: Any = None) -> dict[str, Any] | None:
     """What SageMaker says of a job; None where there is none.
 
-    Args:
-        name: of the job.
-        region: where it runs; None: as `find_region` finds it.
-        sagemaker: boto3's client, where there is one.
-
     Raises:
         LaunchError: AWS refused, or cannot be reached.
     """
@@ -112,12 +107,7 @@ def follow(
 ) -> dict[str, Any]:
     """Tells the job's log and status until it ends; returns its description.
 
-    Args:
-        name: of the job.
-        region: where it runs; None: as `find_region` finds it.
-        say: gets every line.
-        poll_s: seconds between two looks.
-        patience_s: for so many seconds AWS may be out of reach, or too busy.
+    It looks every `poll_s`; for `patience_s` AWS may be out of reach, or too busy.
 
     Raises:
         LaunchError: the job failed or was stopped, or can no longer be followed.

@@ -25,7 +25,7 @@ from unspoken.launch.container.job import ACCELERATE_FILE
 from unspoken.launch.sagemaker.upload import Channel, LocalFile, files_below, local_files
 from unspoken.models.gguf import find_gguf
 from unspoken.models.local import is_local
-from unspoken.recipe import Data, Model, Recipe, parse_override
+from unspoken.recipe import Model, Recipe, parse_override
 from unspoken.recipe.layout import DATASET_FILE, VETTED
 from unspoken.recipe.merge import merge
 from unspoken.recipe.plan import plan
@@ -63,12 +63,7 @@ def pack(
 ) -> Package:
     """The code, the recipe in `path` and everything local that it names.
 
-    Args:
-        path: the recipe's file.
-        recipe: what `load_recipe(path, overrides)` gave.
-        overrides: as the user gave them.
-        config_file: a configuration of accelerate's, for FSDP2 or DeepSpeed.
-        progress: show a bar where large files are read.
+    `recipe` is what `load_recipe(path, overrides)` gave, `config_file` one of accelerate's.
 
     Raises:
         UnspokenError: a file is missing, or the recipe needs something that cannot travel.
@@ -268,17 +263,10 @@ def _needs_no_hub(recipe: Recipe) -> bool:
     models = [recipe.model]
     if recipe.teacher is not None and recipe.teacher.model is not None:
         models.append(recipe.teacher.model)
-    return not any(map(_from_hub, models)) and not any(
-        _data_from_hub(phase.data) for phase in recipe.resolved_phases()
-    )
-
-
-def _from_hub(model: Model) -> bool:
-    names: list[Any] = [model.name, model.tokenizer]
-    return any(name and name != "characters" and not is_local(name) for name in names)
-
-
-def _data_from_hub(data: Data) -> bool:
+    names = [name for model in models for name in (model.name, model.tokenizer)]
+    if any(name and name != "characters" and not is_local(name) for name in names):
+        return False
     from unspoken.data.tasks.gsm8k import raw_folder
 
-    return data.task == "gsm8k" and raw_folder(data.source) is None
+    data = [phase.data for phase in recipe.resolved_phases()]
+    return not any(one.task == "gsm8k" and raw_folder(one.source) is None for one in data)

@@ -39,12 +39,6 @@ def training_job_request(
 
     With `resume`, `submit` looks up where the earlier job's checkpoints really are.
 
-    Args:
-        settings: checked.
-        package: what travels.
-        region: where the job runs.
-        job_name: of the job.
-
     Raises:
         RecipeError: more channels, or more or longer overrides, than SageMaker takes.
     """

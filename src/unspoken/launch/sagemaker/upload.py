@@ -178,11 +178,7 @@ def upload(
 ) -> None:
     """Uploads one file, in parts where it is large; see the module for what holds afterwards.
 
-    Args:
-        store: where to.
-        key: name there.
-        file: what to send.
-        sent: hears how many bytes were sent; negative where some are sent again.
+    `sent` hears how many bytes were sent, negative where some are sent again.
 
     Raises:
         LaunchError: AWS refused.

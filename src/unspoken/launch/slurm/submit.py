@@ -87,9 +87,8 @@ def launch_folder(recipe: Recipe) -> Path:
 def submit(launch: SlurmLaunch, recipe_file: Path) -> list[tuple[str, str]]:
     """Submits the jobs of a run, all or none; returns their names and ids.
 
-    Args:
-        launch: as it is rendered; its folder must be new.
-        recipe_file: is copied beside the scripts, so what a job reads does not change any more.
+    The launch's folder must be new. `recipe_file` is copied beside the scripts, so what a job reads
+    does not change any more.
 
     Raises:
         RecipeError: an option cannot be used, or a file stands where the run folder should.

@@ -115,13 +115,8 @@ def readme(
 ) -> str:
     """The text of README.md, with the front matter that the hub reads.
 
-    Args:
-        name: of the folder.
-        story: where the model comes from.
-        card: how it is asked; None where unspoken did not train it.
-        has_template: whether the tokenizer has a chat template.
-        problem: why the prompt could not be written as a chat template, or None.
-        dtype: of the weights.
+    `card` is None where unspoken did not train the model; `problem` says why the prompt could not
+    be written as a chat template.
     """
     parts = [
         _front_matter(story),

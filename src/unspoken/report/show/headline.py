@@ -32,13 +32,12 @@ def headlines(phase: PhaseResult) -> list[Headline]:
 
     Without a measured student there are none, and what was not measured has none.
     """
-    names = [INTERNALIZED, DISTILLED, EXPLICIT]
-    name = next((name for name in names if phase.figures(name) is not None), None)
-    own = None if name is None else phase.figures(name)
-    if name is None or own is None:
-        return []
-    found = (_accuracy(phase, name, own), _tokens(phase, name, own), _speed(phase, name))
-    return [one for one in found if one is not None]
+    for name in (INTERNALIZED, DISTILLED, EXPLICIT):
+        own = phase.figures(name)
+        if own is not None:
+            found = (_accuracy(phase, name, own), _tokens(phase, name, own), _speed(phase, name))
+            return [one for one in found if one is not None]
+    return []
 
 
 def _accuracy(phase: PhaseResult, name: str, own: Evaluation) -> Headline | None:

@@ -101,13 +101,10 @@ def memory(number: int | None) -> str:
     """Bytes: `12 KiB`, `457 MiB`, `1.2 GiB`."""
     if number is None:
         return DASH
-    if number < 1 << 10:
-        return f"{number}{_SPACE}B"
-    if number < 1 << 20:
-        return f"{number / (1 << 10):.0f}{_SPACE}KiB"
-    if number < 1 << 30:
-        return f"{number / (1 << 20):.0f}{_SPACE}MiB"
-    return f"{number / (1 << 30):.1f}{_SPACE}GiB"
+    for unit, scale, digits in (("GiB", 1 << 30, 1), ("MiB", 1 << 20, 0), ("KiB", 1 << 10, 0)):
+        if number >= scale:
+            return f"{number / scale:.{digits}f}{_SPACE}{unit}"
+    return f"{number}{_SPACE}B"
 
 
 def wall_time(seconds: float | None) -> str:

@@ -175,14 +175,9 @@ def _render(run: RunResult, sections: list[PageSection], paid: list[BreakEven]) 
         usual_form=functools.partial(find_usual_form, run.phases[0].task),
         glossary=glossary,
         script=script,
-        script_hash=_hash_for_policy(script),
+        # how the page's policy names the one script that may run
+        script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
     )
-
-
-def _hash_for_policy(script: str) -> str:
-    """How a page's policy names the one script that may run."""
-    digest = hashlib.sha256(script.encode()).digest()
-    return f"sha256-{base64.b64encode(digest).decode()}"
 
 
 def _measured_on(phase: PhaseResult) -> str:

@@ -104,9 +104,7 @@ class OpenAIEngine:
     def require_answer(self, halt: Halt, delay_s: float = 0.0) -> None:
         """Asks once for one token, and returns when there is an answer, whatever it says.
 
-        Args:
-            halt: ends it.
-            delay_s: to wait before.
+        It waits `delay_s` before.
 
         Raises:
             RefusedError, EngineError, StoppedError: there is no answer; as `Server.post`.

@@ -241,19 +241,8 @@ def transformers_engine(
 ) -> TransformersEngine:
     """The engine for a model folder, or for a hub name that was downloaded before.
 
-    Args:
-        teacher_dir: the folder of a model, or of a PEFT adapter whose base is on this machine.
-        prompt: auto is trained for a model that unspoken trained, chat where the tokenizer has a
-            chat template, else plain.
-        revision: of a hub name: a branch, tag or commit; default the main branch.
-        tokenizer_name: hub name that was downloaded before, folder, GGUF file or 'characters';
-            default the model's own.
-        attn_implementation: sdpa, eager, flash_attention_2, ...; default what transformers takes.
-        batch_size: prompts at once.
-        dtype: of the weights; auto is what they were saved in on a GPU, on a CPU what the model is
-            asked fastest in.
-        quantization: nf4 loads the weights in 4 bits.
-        trust_remote_code: run Python code that came with the model.
+    Its arguments are options of `unspoken.teach.engines.make.EngineOptions`. An adapter's folder
+    has its base on this machine; a tokenizer may be a GGUF file, too.
 
     Raises:
         ModelError: it is not there, or cannot be asked in this way.
@@ -305,17 +294,12 @@ def _identity(
     if base is not None:
         found["base"] = fingerprint(base)
     if tokenizer_name is not None:
-        found["tokenizer"] = _identify_tokenizer(tokenizer_name, model.revision)
+        named = " ".join(filter(None, [tokenizer_name, model.revision]))
+        local = is_local(tokenizer_name)
+        found["tokenizer"] = fingerprint(Path(tokenizer_name)) if local else named
     if model.attn_implementation is not None:
         found["attn_implementation"] = model.attn_implementation
     return found
-
-
-def _identify_tokenizer(tokenizer: str, revision: str | None) -> str:
-    """What tells a tokenizer from another one."""
-    if is_local(tokenizer):
-        return fingerprint(Path(tokenizer))
-    return tokenizer if revision is None else f"{tokenizer} {revision}"
 
 
 def _own_dtype(model: recipe.Model) -> Literal["auto", "bfloat16"]:

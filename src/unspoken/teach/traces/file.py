@@ -11,7 +11,7 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -76,8 +76,11 @@ class TraceFile:
                 left.unlink(missing_ok=True)
             if self.path.exists():
                 self._repair()
-                for number, offset, raw in _raw_lines(self.path):
-                    self._take(number, offset, raw)
+                offset = 0
+                with self.path.open("rb") as file:
+                    for number, raw in enumerate(file, start=1):
+                        self._take(number, offset, raw)
+                        offset += len(raw)
             self._file = self.path.open("ab")
         self._end = self._file.tell()
         return self
@@ -169,14 +172,6 @@ class TraceFile:
             for line in ordered:
                 old.seek(line.offset)
                 new.write(old.read(line.length))
-
-
-def _raw_lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
-    offset = 0
-    with path.open("rb") as file:
-        for number, raw in enumerate(file, start=1):
-            yield number, offset, raw
-            offset += len(raw)
 
 
 def _last_line_start(file: BinaryIO) -> int:

@@ -63,12 +63,7 @@ def class_lines(classes: dict[str, KeptOfClass]) -> list[str]:
 
 
 def warn_of_lost_classes(classes: dict[str, KeptOfClass], rejected: Path) -> None:
-    """Warns of classes of which more than half of the questions, or all, have no solution left.
-
-    Args:
-        classes: as counted.
-        rejected: the file with the reasons.
-    """
+    """Warns of classes of which more than half of the questions, or all, have no solution left."""
     lost = [
         f"{label} ({own['num_questions_kept']:,} of {own['num_questions']:,})"
         for label, own in classes.items()
