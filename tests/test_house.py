@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import doctest
+import importlib
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -28,6 +30,18 @@ def test_there_are_thirteen_packages_and_no_loose_module() -> None:
     assert {path.name for path in here if path.is_file()} == {
         "__init__.py", "__main__.py", "py.typed",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts).removesuffix(".__init__")
+        for path in FILES
+        if ">>> " in path.read_text(encoding="utf-8")
+    ],
+)
+def test_the_examples_in_docstrings_hold(name: str) -> None:
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
 def test_no_two_classes_have_one_name() -> None:

@@ -1,13 +1,11 @@
 """Test questions that are found again in other words, and template siblings that are not."""
 
-import doctest
 import json
 import random
 
 import pytest
 
 from unspoken.common.errors import DataError
-from unspoken.data import overlap
 from unspoken.data.overlap import QuestionIndex, split_words
 from unspoken.data.tasks.arithmetic import write_arithmetic
 
@@ -189,7 +187,3 @@ def test_a_file_without_questions_is_an_error(tmp_path):
     path.write_text('{"text": "a"}\n')
     with pytest.raises(DataError, match=r"test\.jsonl:1: question: missing"):
         QuestionIndex([path])
-
-
-def test_the_examples_in_the_docstrings_hold():
-    assert doctest.testmod(overlap).failed == 0

@@ -1,7 +1,6 @@
 """Reports of small synthetic run folders: whole, half done, in phases, and with bad results."""
 
 import base64
-import doctest
 import hashlib
 import json
 import re
@@ -34,7 +33,6 @@ from unspoken.common.errors import DataError
 from unspoken.report import print_metrics, print_summary, write_report
 from unspoken.report.read.results import TrainPoint
 from unspoken.report.read.run import read_run
-from unspoken.report.show import numbers, plot_labels, usual
 from unspoken.report.show.conclusion import conclude
 from unspoken.report.show.plots import MOST_POINTS, thinned
 from unspoken.report.show.summary import summary_lines
@@ -463,8 +461,3 @@ def test_report_does_not_import_torch(full):
         f"write_report(Path({str(full)!r})); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-@pytest.mark.parametrize("module", [numbers, plot_labels, usual])
-def test_examples_in_docstrings(module):
-    assert doctest.testmod(module).failed == 0

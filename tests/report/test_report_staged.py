@@ -1,6 +1,5 @@
 """Reports of runs with a teacher: whole, half done, with prices, with bad results."""
 
-import doctest
 import json
 import re
 
@@ -27,7 +26,6 @@ from helpers.run_folders import (
 from unspoken.recipe.layout import DIAGNOSIS, DIAGNOSIS_FILE, MODELS
 from unspoken.recipe.records import Diagnosis, OtherSize, ThoughtAgain
 from unspoken.report import print_diagnosis, write_report
-from unspoken.report.read import costs, vetting
 from unspoken.report.read.run import read_run
 from unspoken.report.show import break_even
 from unspoken.report.show.levels import TITLES, LevelRow
@@ -53,11 +51,6 @@ def known_models(monkeypatch):
     for name, tokens in TOKENS.items():
         monkeypatch.setitem(evaluation.__globals__["TOKENS"], name, tokens)
         monkeypatch.setitem(evaluation.__globals__["SPEED"], name, SPEED[name])
-
-
-@pytest.fixture
-def without_plots(monkeypatch):
-    monkeypatch.setattr("unspoken.report.show.plots.draw_plots", lambda phase, folder: [])
 
 
 def make_teacher_run(folder, **settings):
@@ -698,8 +691,3 @@ def test_untrained_is_shown_without_a_teacher(tmp_path, without_plots):
     assert values["costs"] == []
     assert "Costs" not in read_page(folder).text
     assert values["phases"][0]["variants"]["untrained"]["measured"]["num_questions"] == NUM_TEST
-
-
-@pytest.mark.parametrize("module", [vetting, costs])
-def test_examples_in_docstrings(module):
-    assert doctest.testmod(module).failed == 0
