@@ -24,8 +24,7 @@ def nearest_name(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | 
         >>> nearest_name("quikstart", ["quickstart", "gsm8k"])
         'quickstart'
     """
-    near = _nearest(name, known, cutoff)
-    return near[0] if near else None
+    return next(iter(_nearest(name, known, cutoff)), None)
 
 
 def nearest_path(path: str | os.PathLike[str], fits: Callable[[Path], bool] | None = None) -> str:

@@ -80,7 +80,7 @@ class TrainingLog:
 
     def train(self, step: int, figures: dict[str, Any]) -> None:
         """One line about an optimizer step; the bar shows part of it."""
-        self._write(step, "train", figures)
+        self.write(step, "train", figures)
         self.bar.set_postfix(
             {
                 "loss": f"{figures['loss']:.3f}",
@@ -90,15 +90,8 @@ class TrainingLog:
             refresh=False,
         )
 
-    def valid(self, step: int, figures: dict[str, Any]) -> None:
-        """One line about a validation."""
-        self._write(step, "valid", figures)
-
-    def recovery(self, step: int, figures: dict[str, Any]) -> None:
-        """One line about a measurement of a level's recovery, and about a way back."""
-        self._write(step, "recovery", figures)
-
-    def _write(self, step: int, event: str, figures: dict[str, Any]) -> None:
+    def write(self, step: int, event: str, figures: dict[str, Any]) -> None:
+        """One line about a step, a validation (`valid`) or a `recovery` and the way back."""
         # fp16 overflows now and then; JSON has no infinity
         figures = {name: _finite(value) for name, value in figures.items()}
         if self.file is not None:

@@ -494,7 +494,7 @@ class StepwiseInternalization:
                 values |= {"answer": measured[1], "answer_needed": allowed}
         if self.removal.goes_back(before, after):
             values["back_to"] = gone(after.search.recovered)
-        self.log.recovery(state.step, values)
+        self.log.write(state.step, "recovery", values)
 
     def _log(self, state: TrainState, removed: int, figures: StepFigures) -> None:
         self.log.bar.update(1)

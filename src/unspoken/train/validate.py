@@ -85,7 +85,7 @@ class Validation:
         metrics = self._measure(model, removed, has_bar=not log.bar.disable)
         accuracy = metrics.accuracy or 0.0
         gone = self.checkpoints.tokens_gone(removed)
-        log.valid(state.step, {"removed": gone, **metrics.to_json()})
+        log.write(state.step, "valid", {"removed": gone, **metrics.to_json()})
         best = state.best.get(level_name(removed))
         if kept and (best is None or accuracy >= best["accuracy"]):
             figures = {"step": state.step, "accuracy": accuracy, "tokens": metrics.mean_tokens}

@@ -65,16 +65,12 @@ def merge_traces(
         )
     with locked(Path(output)):
         write_settings(Path(output), settings, plan)
-        _merge_unanswered(paths, output)
+        # beside it stands what all files together may have been charged without a reply
+        different = {path.resolve(): path for path in paths}.values()
+        parts = [Unanswered(unanswered_path(path)) for path in different]
+        Unanswered(unanswered_path(output)).replace_by(parts)
         _write_sorted(where, output, overwrite)
     return MergeSummary(len(where), num_doubled, tuple(missing))
-
-
-def _merge_unanswered(paths: Sequence[Path], output: AnyPath) -> None:
-    """Keeps beside the output what all files together may have been charged without a reply."""
-    different = {path.resolve(): path for path in paths}.values()
-    parts = [Unanswered(unanswered_path(path)) for path in different]
-    Unanswered(unanswered_path(output)).replace_by(parts)
 
 
 def _merge_settings(paths: list[Path]) -> tuple[dict[str, Any], TracePlan]:
