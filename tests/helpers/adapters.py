@@ -38,6 +38,20 @@ def base_model(folder: Path, kind: str = "qwen2", **sizes: Any) -> Path:
     return folder
 
 
+def save_adapter(base: Path, folder: Path, **options: Any) -> Path:
+    """An adapter that changes what its base model says; `options` are peft's."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    options = {"target_modules": ["q_proj", "up_proj"], **options}
+    torch.manual_seed(0)
+    model: Any = AutoModelForCausalLM.from_pretrained(base)
+    config = LoraConfig(init_lora_weights=False, **options)
+    get_peft_model(model, config).save_pretrained(str(folder))
+    return folder
+
+
 def recipe(tmp_path: Path, kind: str = "qwen2", **sections: Any) -> Any:
     base = base_model(tmp_path / "base", kind)
     sections.setdefault("schedule", {"delta": 40})

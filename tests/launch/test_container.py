@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from helpers.paths import CONFIGS
 from helpers.patience import Deadline
 from helpers.processes import Forked
 from helpers.sagemaker import write_recipe
+from helpers.servers import free_port
 from unspoken.launch.container.job import ACCELERATE_FILE
 from unspoken.launch.container.workers import children
 
@@ -56,12 +56,6 @@ def launched() -> Iterator[list[Forked]]:
 def family(pid: int) -> list[int]:
     """A process and all that it started, directly or not."""
     return [pid, *(each for child in children(pid) for each in family(child))]
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 def wait_for(condition: Any, process: Forked, timeout_s: float = 120) -> None:

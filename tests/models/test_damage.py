@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from helpers.adapters import base_model
+from helpers.adapters import base_model, save_adapter
 from helpers.teachers import CHAT
 from unspoken.cli.main import call
 from unspoken.common.errors import ModelError
@@ -49,17 +49,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.save(load_file(base / "model.safetensors"), folder / "bin" / "pytorch_model.bin")
     shutil.copytree(base, folder / "trained")
     ModelCard("compact", 0, 8, 1, "1=").write(folder / "trained")
-    return folder
-
-
-def save_adapter(base: Path, folder: Path, **options: Any) -> Path:
-    from peft import LoraConfig, get_peft_model
-
-    options = {"target_modules": ["q_proj", "up_proj"], **options}
-    torch.manual_seed(0)
-    model: Any = AutoModelForCausalLM.from_pretrained(base)
-    config = LoraConfig(init_lora_weights=False, **options)
-    get_peft_model(model, config).save_pretrained(str(folder))
     return folder
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from helpers.adapters import save_adapter
 from helpers.teachers import CHAT, QUESTIONS, build, save
 from unspoken.common.errors import ModelError, OutputExistsError, RecipeError
 from unspoken.common.files import write_text
@@ -265,21 +266,9 @@ def test_memory_that_runs_out_while_loading_says_what_to_do(
         answers(engine, requests_of(["1"]), Sampling())
 
 
-def save_adapter(folder: Path, base: Path) -> Path:
-    """An adapter that changes what its base model says."""
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
-    config = LoraConfig(target_modules=["q_proj", "up_proj"], init_lora_weights=False)
-    model: Any = AutoModelForCausalLM.from_pretrained(base)
-    torch.manual_seed(3)
-    get_peft_model(model, config).save_pretrained(str(folder))
-    return folder
-
-
 def test_a_teacher_may_be_an_adapter(tmp_path: Path, tokenizer: Any) -> None:
     base = save(tmp_path / "base", tokenizer, CHAT)
-    adapter = save_adapter(tmp_path / "adapter", base)
+    adapter = save_adapter(base, tmp_path / "adapter")
     engine = transformers_engine(adapter)
     assert engine.style == "chat"  # the tokenizer is its base's
     sampling, requests = Sampling(max_new_tokens=12), requests_of(["1" * 5, "2 * 3", "7"])
