@@ -91,8 +91,18 @@ def test_what_cannot_be_chosen_is_said() -> None:
             pick(LEVELS, within=points)
     with pytest.raises(SettingError, match="one of the two"):
         pick(LEVELS, within=2, tokens=8)
+    for tokens in (0.0, -1.0, float("nan")):
+        with pytest.raises(SettingError, match=r"tokens: found .*; needed: more than 0"):
+            pick(LEVELS, tokens=tokens)
     with pytest.raises(DataError, match="no gold answers"):
         pick([level("all", None, 7.0)], within=2)
+
+
+def test_a_rule_without_sense_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    frontier = plan(tiny_recipe(tmp_path)).frontiers[0]
+    for within, tokens in ((2, 8), (101, None)):  # of a run that has nothing yet
+        with pytest.raises(SettingError, match="within"):
+            choose_in_run(tmp_path / "none", frontier, within=within, tokens=tokens)
 
 
 def test_one_choice_is_kept_for_each_rule() -> None:

@@ -184,8 +184,9 @@ def choose_in_run(
 
     Raises:
         DataError: the run has no levels, or no validation questions.
-        SettingError: both rules are given, or no level writes so few tokens.
+        SettingError: both rules are given, one has no sense, or no level writes so few tokens.
     """
+    _require_rule(within, tokens)  # before minutes of measuring
     splits = _splits_of(folder, frontier)
     recipe = frontier.recipe.model_copy(update={"output": folder})
     run = RunFolder(recipe, join_processes(), progress=progress, say=say)
@@ -260,20 +261,13 @@ def pick(
 
     Raises:
         DataError: the validation questions have no gold answers.
-        SettingError: both rules are given, or no level writes so few tokens.
+        SettingError: both rules are given, one has no sense, or no level writes so few tokens.
     """
     if within is None and tokens is None:
         return None
-    if within is not None and tokens is not None:
-        raise SettingError(
-            "within",
-            found=f"{within:g} with {setting('tokens', f'{tokens:g}')}",
-            needed="one of the two",
-            remedy="leave one out",
-        )
+    _require_rule(within, tokens)
     known = _known_figures(levels)
     if within is not None:
-        _require_points(within)
         least = max(accuracy for accuracy, _, _ in known) - within / 100
         good = [one for one in known if one[0] >= least - 1e-9]
         return Choice("within", within, min(good, key=lambda one: (one[1], -one[0]))[2])
@@ -290,8 +284,18 @@ def pick(
     return Choice("tokens", limit, max(short, key=lambda one: (one[0], -one[1]))[2])
 
 
-def _require_points(within: float) -> None:
-    if not 0 <= within <= 100:
+def _require_rule(within: float | None, tokens: float | None) -> None:
+    """Refuses rules that no levels could be chosen by, whatever is measured of them."""
+    if within is not None and tokens is not None:
+        raise SettingError(
+            "within",
+            found=f"{within:g} with {setting('tokens', f'{tokens:g}')}",
+            needed="one of the two",
+            remedy="leave one out",
+        )
+    if tokens is not None and not tokens > 0:
+        raise SettingError("tokens", found=f"{tokens:g}", needed="more than 0", remedy="raise it")
+    if within is not None and not 0 <= within <= 100:
         raise SettingError(
             "within", found=f"{within:g}", needed="0 to 100 points", remedy="correct it"
         )
