@@ -159,6 +159,19 @@ def test_without_the_package_it_is_named(tmp_path: Path, monkeypatch: pytest.Mon
         load_tokenizer(Model(name=str(file)))
 
 
+def test_a_package_that_cannot_be_used_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_gguf(tmp_path / "tiny.gguf")
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise ImportError("Please install torch and gguf>=0.10.0 to load a GGUF checkpoint.")
+
+    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", refuse)
+    with pytest.raises(ModelError, match=r"cannot use \(Please install.*--upgrade gguf"):
+        load_tokenizer(Model(name=str(file)))
+
+
 def test_a_file_has_the_fingerprint_of_its_folder(tmp_path: Path) -> None:
     file = write_gguf(tmp_path / "tiny.gguf")
     before = fingerprint(file)

@@ -74,17 +74,24 @@ def from_gguf(kind: Any, file: Path, **arguments: Any) -> Any:
     `arguments` are more of `from_pretrained`'s.
 
     Raises:
-        ModelError: the package gguf is missing, or transformers cannot read the file.
+        ModelError: the package gguf is missing or too old, or transformers cannot read the file.
     """
     if importlib.util.find_spec("gguf") is None:
         raise ModelError(
             f"{setting('model.name', file)}: found a GGUF file, without the package gguf; needed: "
             'the package, which reads such files; pip install "unspoken[gguf]", or pip install gguf'
         )
-    with _explained(file):
-        return kind.from_pretrained(
-            str(file.parent), gguf_file=file.name, local_files_only=True, **arguments
-        )
+    try:
+        with _explained(file):
+            return kind.from_pretrained(
+                str(file.parent), gguf_file=file.name, local_files_only=True, **arguments
+            )
+    except ImportError as error:  # one that is too old, or lacks something itself
+        first = " ".join(str(error).split())[:300]
+        raise ModelError(
+            f"{setting('model.name', file)}: found a GGUF file, and a package gguf that "
+            f"transformers cannot use ({first}); needed: a newer one; pip install --upgrade gguf"
+        ) from error
 
 
 def tokenizer_from_gguf(file: Path) -> PreTrainedTokenizerBase:
