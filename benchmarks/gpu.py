@@ -365,9 +365,15 @@ def main() -> int:
     )
     parser.add_argument("--revision", help="of git, where what was copied does not tell")
     arguments = parser.parse_args()
+    device = arguments.device or find_device()
+    if device is None:
+        parser.error(
+            f"found no torch that {sys.executable} can import; needed: one; take the Python of "
+            "the project's environment, or install it first (gpu.md says what else)"
+        )
     settings = Settings(
         arguments.toy,
-        arguments.device or find_device(),
+        device,
         arguments.output.resolve(),
         arguments.smollm2.resolve(),
     )
@@ -390,11 +396,16 @@ def main() -> int:
     return int(failed)
 
 
-def find_device() -> str:
-    """cuda where torch sees a GPU; asked of another process, so that this one holds no memory."""
+def find_device() -> str | None:
+    """cuda where torch sees a GPU; asked of another process, so that this one holds no memory.
+
+    None where there is no torch.
+    """
     code = "import torch; print('cuda' if torch.cuda.is_available() else 'cpu')"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return found.stdout.strip()
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip() or None
 
 
 if __name__ == "__main__":

@@ -380,7 +380,9 @@ def main(options: argparse.Namespace) -> None:
     """Runs what is asked for, and writes what is there of everything."""
     load = os.getloadavg()
     if options.seconds:  # as if the machine were taken away: everything is saved
-        threading.Timer(options.seconds, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        timer = threading.Timer(options.seconds, os.kill, (os.getpid(), signal.SIGTERM))
+        timer.daemon = True  # what is done before is not waited with
+        timer.start()
     seeds_of = {task: options.seeds or list(range(SEEDS.get(task, 3))) for task in TASKS}
     try:
         for task in () if options.only_write else options.tasks:

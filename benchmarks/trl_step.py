@@ -97,9 +97,16 @@ def train_by_turns(ours: Ours, recipe: Recipe, arguments: argparse.Namespace) ->
         target=train_by_trl, args=(theirs, recipe, rows, num_steps, arguments), daemon=True
     )
     process.start()
+    theirs.close()  # or the end of its process would not be heard of
     for number in range(num_steps):
-        connection.send("go")
-        took, loss = connection.recv()
+        try:
+            connection.send("go")
+            took, loss = connection.recv()
+        except (EOFError, OSError):
+            process.join()
+            raise SystemExit(
+                f"TRL's process ended with status {process.exitcode}; what it said stands above"
+            ) from None
         seconds["trl"].append(took)
         losses["trl"].append(loss)
         begin = clock()
@@ -213,6 +220,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="CPU threads of torch")
     parser.add_argument("--output", type=Path, help="write the figures as JSON")
     arguments = parser.parse_args()
+    if not (arguments.trl / "trl").is_dir():
+        parser.error(
+            f"--trl: found no TRL in {arguments.trl}; needed: the folder that it was put into; "
+            f"python -m pip install --no-deps --target {arguments.trl} 'trl==1.16.*'"
+        )
     os.environ["ACCELERATE_USE_CPU"] = "true"
     load = os.getloadavg()
     if arguments.threads:
