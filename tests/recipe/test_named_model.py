@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from unspoken.common.errors import DataError, ModelError
+from unspoken.recipe.layout import level_folder
 from unspoken.recipe.named_model import find_model, find_run, models_of
 from unspoken.recipe.records import TrainingRecord
 
@@ -121,6 +122,24 @@ def test_a_run_that_is_half_done_is_no_other_model_of_it(
     with pytest.raises(ModelError, match=r"has not finished internalizing.*run:explicit"):
         find_model(run)
     assert find_model(f"{run}:explicit").run == run
+
+
+def test_of_a_model_that_was_removed_its_level_stands_in(tmp_path: Path) -> None:
+    run = make_run(
+        tmp_path / "run", "internalized/levels/removed-all", "distilled/levels/removed-0000"
+    )
+    for training, level in (("internalized", "all"), ("distilled", "0000")):
+        TrainingRecord(status="done", level=level).write(run / training / "stage.json")
+        (level_folder(run / training, level) / "model.safetensors").touch()
+    assert find_model(run).source == str(run / "internalized/levels/removed-all")
+    assert find_model(f"{run}:explicit").source == str(run / "distilled/levels/removed-0000")
+    assert "internalized" in models_of(run)
+    (run / "internalized/levels/removed-all/model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"internalized.model is not there any more.*run:explicit"):
+        find_model(run)
+    (run / "internalized/model").mkdir()
+    (run / "internalized/model/model.safetensors").touch()
+    assert find_model(run).source == str(run / "internalized/model")
 
 
 def test_of_several_phases_the_last_one_counts(tmp_path: Path) -> None:

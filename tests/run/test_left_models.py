@@ -10,12 +10,15 @@ import pytest
 
 from helpers.adapters import base_model
 from helpers.recipes import tiny_recipe
+from unspoken.cli.main import call
 from unspoken.common.errors import ModelError
 from unspoken.models.fingerprint import weights_hash
 from unspoken.recipe import recipe_from
 from unspoken.recipe.layout import level_folder
 from unspoken.recipe.plan import plan
 from unspoken.recipe.records import Latency
+from unspoken.report.read.frontier import find_level_model
+from unspoken.run.diagnose import diagnose_run
 from unspoken.run.frontier import choose_in_run
 from unspoken.run.left_models import is_gone, was_adapter
 from unspoken.run.run import run_recipe
@@ -119,6 +122,24 @@ def test_a_level_with_the_same_weights_stands_in(folder: Path) -> None:
     assert "distil: done" in said
     assert any(line.startswith("internalize: running again (train.learning_rate") for line in said)
     assert weights_hash(model) == before
+
+
+def test_a_level_stands_in_where_a_run_is_exported_or_diagnosed(
+    folder: Path, tmp_path: Path
+) -> None:
+    own = folder / "internalized" / "model"
+    level = level_folder(own.parent, "all")
+    before = weights_hash(own)
+    assert weights_hash(level) == before
+    remove(own.parent, "model")
+    frontier = plan(recipe(folder)).frontiers[0]
+    assert find_level_model(folder, frontier, "all") == level
+    call(["export", str(folder), "--level", "all", "--output", str(tmp_path / "served")])
+    found = diagnose_run(folder, frontier, limit=4)
+    assert found.model_sha256 == before
+    remove(folder / "distilled", "model", "levels")
+    with pytest.raises(ModelError, match=r"a diagnosis looks into it.*from=distil"):
+        diagnose_run(folder, frontier, limit=4)
 
 
 def test_who_needs_it_is_named_before_anything_is_set_aside(folder: Path) -> None:

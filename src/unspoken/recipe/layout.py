@@ -97,6 +97,8 @@ CHECKPOINT_STATE_FILE = "state.json"
 CHECKPOINT_TENSORS_FILE = "training.pt"
 CHECKPOINT_FILES = (CHECKPOINT_TENSORS_FILE, CHECKPOINT_STATE_FILE)
 _CHECKPOINT, _LEVEL = "checkpoint-", "removed-"
+#: Patterns of the files of weights in a model folder.
+WEIGHTS = ("*.safetensors", "*.bin")
 #: Patterns, below a run folder, of folders that appear whole or not at all.
 WHOLE_FOLDERS = (f"**/{_CHECKPOINT}*", f"**/{LEVELS}/{_LEVEL}*", f"**/{MODEL}")
 
@@ -137,6 +139,11 @@ def kept_levels(training: Path) -> dict[str, Path]:
     """The folders of the levels of a training, in their order, by name: `0007`, `all`."""
     folders = sorted((training / LEVELS).glob(f"{_LEVEL}*"))
     return {folder.name.removeprefix(_LEVEL): folder for folder in folders if folder.is_dir()}
+
+
+def has_weights(model: Path) -> bool:
+    """Whether a model folder has a file of weights; damaged ones are there."""
+    return any(any(model.glob(pattern)) for pattern in WEIGHTS)
 
 
 def checkpoint_folder(training: Path, step: int) -> Path:

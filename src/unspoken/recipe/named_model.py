@@ -114,6 +114,23 @@ def last_phase(place: Path) -> Path:
     return [place, *layout.phase_folders(place)][-1]
 
 
+def standing_model(model: Path) -> Path:
+    """The folder of a run's model; of one that was removed, the level that it was made of.
+
+    That one has the same weights. Where it was removed, too, it is the model's own folder.
+
+    Args:
+        model: folder of a training's model, or of one of its levels.
+    """
+    record = TrainingRecord.read(model.parent / layout.STAGE_FILE)
+    if record is None or not record.is_done or record.level is None:
+        return model
+    if layout.has_weights(model):
+        return model
+    level = layout.level_folder(model.parent, record.level)
+    return level if layout.has_weights(level) else model
+
+
 def trained_levels(frontier: Path, internalized: TrainingRecord) -> dict[str, TrainingRecord]:
     """The levels of removal that were trained on from the internalized model that is there now.
 
@@ -181,10 +198,19 @@ def _require_whole(run: Path) -> None:
     values, _ = load_values(run / layout.RECIPE_FILE)
     phases = values.get("phases") or []
     is_last = not phases or training.name.startswith(f"{len(phases)}-")
-    if (is_last and (training / layout.MODEL).is_dir()) or not any(training.glob("*")):
+    model = standing_model(training / layout.MODEL)
+    if (is_last and model.is_dir()) or not any(training.glob("*")):
         return
+    record = TrainingRecord.read(training / layout.STAGE_FILE)
+    is_gone = is_last and record is not None and record.is_done
     there = ", ".join(f"{run}:{name}" for name in models_of(run)) or "none"
     recipe = one_word(str(run / layout.RECIPE_FILE))
+    if is_gone:
+        raise ModelError(
+            f"{setting('model', run)}: {model} is not there any more; needed: the run's "
+            "internalized model; put the folder back, train it again with unspoken run "
+            f"{recipe} --from internalize, or name one of the models that it has: {there}"
+        )
     raise ModelError(
         f"{setting('model', run)}: the run has not finished internalizing; needed: its "
         f"internalized model; finish it with unspoken run {recipe}, or name one "
@@ -197,9 +223,9 @@ def _folder_of(run: Path, name: str) -> Path | None:
     if name.startswith(LEVEL):
         return _levels(run).get(_number(name.removeprefix(LEVEL)))
     for place in _PLACES.get(name, ()):
-        training = last_phase(run / place)
-        if (training / layout.MODEL).is_dir():
-            return training / layout.MODEL
+        model = standing_model(last_phase(run / place) / layout.MODEL)
+        if model.is_dir():
+            return model
     return _levels(run).get("0") if name == "explicit" else None
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unspoken.common.errors import DataError
+from unspoken.common.errors import DataError, ModelError
 from unspoken.common.files import read_json
 from unspoken.common.locks import locked
 from unspoken.data.example import Example, read_examples
@@ -44,8 +44,10 @@ from unspoken.recipe.layout import (
     STAGE_FILE,
     VALID_FILE,
     VETTED,
+    has_weights,
     level_folder,
 )
+from unspoken.recipe.named_model import standing_model
 from unspoken.recipe.plan import PlannedFrontier
 from unspoken.recipe.records import (
     Diagnosis,
@@ -59,6 +61,7 @@ from unspoken.recipe.records import (
 )
 from unspoken.report.read.frontier import read_levels
 from unspoken.run.data import Splits
+from unspoken.run.left_models import tell_gone
 from unspoken.run.measure import model_in
 from unspoken.run.sizes import QuestionsOfSize, questions_of_sizes
 from unspoken.train.encode import encode_examples
@@ -109,6 +112,7 @@ def diagnose_run(
 
     Raises:
         DataError: the run is not finished, or has no validation questions.
+        ModelError: the model that writes its thought, or the internalized one, was removed.
     """
     record = TrainingRecord.read(folder / frontier.source / STAGE_FILE)
     if record is None or not record.is_done:
@@ -124,7 +128,7 @@ def diagnose_run(
         )
     with locked(folder / LOCKED):
         look = _Look(folder, frontier, splits, limit, say)
-        found = look.whole(weights_hash(folder / frontier.source / MODEL))
+        found = look.whole()
         found.write(folder / DIAGNOSIS / frontier.key / DIAGNOSIS_FILE)
     return found
 
@@ -151,13 +155,9 @@ class _Look:
                 "use the training examples, of which some were not fitted to."
             )
 
-    def whole(self, digest: str) -> Diagnosis:
+    def whole(self) -> Diagnosis:
         """Everything that there is to find."""
-        levels = read_levels(self.run, self.frontier)
-        writer = levels[0].model
-        names = {EXPLICIT: writer, INTERNALIZED: self.run / self.frontier.source / MODEL}
-        others = {name: self.run / name / self.frontier.key / MODEL for name in (AT_ONCE, NO_COT)}
-        names |= {name: place for name, place in others.items() if place.is_dir()}
+        names = self._models()
         self.say("digits: of the answers at each level of removal")
         digits = list(self._digits())
         self.say("probes, other sizes, the thought again: of each model")
@@ -178,8 +178,26 @@ class _Look:
             sizes=sizes,
             again=again,
             notes=self.notes,
-            model_sha256=digest,
+            model_sha256=weights_hash(names[INTERNALIZED]),
         )
+
+    def _models(self) -> dict[str, Path]:
+        """The folders of the models that are looked into, by name.
+
+        Raises:
+            ModelError: one of them was removed, before minutes are spent on the others.
+        """
+        writer = read_levels(self.run, self.frontier)[0].model
+        internalized = self.run / self.frontier.source / MODEL
+        names = {EXPLICIT: standing_model(writer), INTERNALIZED: standing_model(internalized)}
+        for place in names.values():
+            if not has_weights(place):
+                raise ModelError(tell_gone(self.run, place, "a diagnosis looks into it"))
+        others = [self.run / name / self.frontier.key / MODEL for name in (AT_ONCE, NO_COT)]
+        for name, place in zip((AT_ONCE, NO_COT), map(standing_model, others), strict=True):
+            if has_weights(place):
+                names[name] = place
+        return names
 
     def _learned(self) -> list[Example]:
         """Examples with thoughts that the students learned from."""
@@ -195,7 +213,10 @@ class _Look:
         model = load_model(settings, tokenizer, purpose="ask", dtype=self.recipe.evaluate.dtype)
         card = ModelCard.read(folder)
         if card is None:
-            raise DataError(f"{folder}: has no unspoken.json; needed: a model of this run")
+            raise DataError(
+                f"{folder}: has no unspoken.json, which says how the model is asked; needed: the "
+                "folder as training left it; put the file back"
+            )
         template = Template(card.template, tokenizer, card.choices)
         return _Asked(name, model, tokenizer, template, card, self.recipe.evaluate.batch_size)
 
@@ -205,8 +226,11 @@ class _Look:
         """Of the levels as training left them, first the whole thought."""
         for level in read_levels(self.run, self.frontier):
             folder = level_folder(self.run / self.frontier.source, level.name)
-            if not folder.is_dir():
-                folder = level.model
+            if not has_weights(folder):
+                folder = standing_model(level.model)
+            if not has_weights(folder):
+                self.notes.append(f"Level {level.name}: its model is not there any more.")
+                continue
             predictions = self._load(level.name, folder).answers(self.valid)
             graded = [one.correct for one in predictions if one.correct is not None]
             places = _places(predictions)

@@ -20,12 +20,13 @@ from unspoken.recipe.layout import (
     OLD,
     STAGE_FILE,
     TEACHER,
+    WEIGHTS,
+    has_weights,
     level_folder,
 )
 from unspoken.recipe.records import TrainingRecord
 from unspoken.run.folder import RunFolder
 
-_WEIGHTS = ("*.safetensors", "*.bin")
 _STAGES = {
     TEACHER: "teacher", DISTILLED: "distil", INTERNALIZED: "internalize", FRONTIER: "frontier",
 }  # fmt: skip
@@ -33,12 +34,12 @@ _STAGES = {
 
 def weights_bytes(model: Path) -> int:
     """The size of the weights in a model folder; 0 where there are none."""
-    return sum(path.stat().st_size for pattern in _WEIGHTS for path in model.glob(pattern))
+    return sum(path.stat().st_size for pattern in WEIGHTS for path in model.glob(pattern))
 
 
 def is_gone(model: Path) -> bool:
     """Whether a folder has no file of weights; damaged ones are there."""
-    return not any(any(model.glob(pattern)) for pattern in _WEIGHTS)
+    return not has_weights(model)
 
 
 def was_adapter(model: Path) -> bool:
@@ -84,11 +85,20 @@ def require_model(run: RunFolder, model: Path, need: str) -> None:
     Raises:
         ModelError: it is not there, and nothing that has its weights is.
     """
-    if find_model(run, model):
-        return
-    stage = _STAGES.get(model.relative_to(run.path).parts[0], "baselines")
-    raise ModelError(
+    if not find_model(run, model):
+        raise ModelError(tell_gone(run.path, model, need))
+
+
+def tell_gone(run: Path, model: Path, need: str) -> str:
+    """What is wrong where a model of a run was removed, and what to do; for messages.
+
+    Args:
+        run: the run folder.
+        model, need: as `require_model` takes them.
+    """
+    stage = _STAGES.get(model.relative_to(run).parts[0], "baselines")
+    return (
         f"{model}: is not there any more; needed: the model that training left there, because "
-        f"{need}; put the folder back, or train it again with {setting('from', stage)}, which "
-        f"keeps what is there in {OLD}/"
+        f"{need}; put the folder back, or train it again with unspoken run and "
+        f"{setting('from', stage)}, which keeps what is there in {OLD}/"
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from unspoken.common.errors import DataError, SettingError
 from unspoken.recipe import layout, load_recipe
-from unspoken.recipe.named_model import trained_levels
+from unspoken.recipe.named_model import standing_model, trained_levels
 from unspoken.recipe.plan import PlannedFrontier, plan
 from unspoken.recipe.records import Choice, Choices, Evaluation, Latency, TrainingRecord
 from unspoken.report.read.turns import with_turns
@@ -173,4 +173,4 @@ def find_level_model(run: Path, frontier: PlannedFrontier, name: str) -> Path:
     if wanted not in levels:
         known = ", ".join(levels) or "a finished run's"
         raise SettingError("level", found=name, needed=f"one of {known}", remedy="correct it")
-    return levels[wanted]
+    return standing_model(levels[wanted])
