@@ -154,6 +154,8 @@ def test_a_server_that_never_gets_ready_is_an_error_and_gone(
             ask()
         require_gone(started(tmp_path))  # at once, not at the end of the run
     assert "\n" not in str(caught.value)
+    # who waits longer for a server that has ended, or refuses, gets nothing for it
+    assert ("or raise serve_timeout" in str(caught.value)) == ("--silent" in options)
 
 
 @pytest.mark.integration

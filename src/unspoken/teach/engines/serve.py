@@ -260,11 +260,12 @@ class ServedEngine:
         self, server: LocalServer, begin: float, refused_at: float, problem: str
     ) -> None:
         """Raises EngineError where it makes no sense to wait any longer."""
-        now = time.monotonic()
+        now, more = time.monotonic(), ""
         if not server.is_running:
             how = "ended before it answered"
         elif now - begin > self._timeout_s:
             how = f"has not answered within {self._timeout_s:g} s"
+            more = f", or raise {setting('serve_timeout')}"
         elif now - refused_at > self._settle_s:
             how = "refuses"
         else:
@@ -273,7 +274,7 @@ class ServedEngine:
         raise EngineError(
             f"{setting('serve')}: the server {how}{asked}; {server.describe_end()}; needed: a "
             f"server that answers for this model; its log is {self._log}; correct "
-            f"{setting('serve')}, or raise {setting('serve_timeout')}"
+            f"{setting('serve')}{more}"
         )
 
 
