@@ -27,9 +27,7 @@ from typing import Any
 from cases import write_results
 
 from unspoken.common.interrupt import EXIT_INTERRUPTED
-from unspoken.recipe.layout import level_folder
-from unspoken.train.checkpoint import level_name
-from unspoken.train.schedule import ALL
+from unspoken.recipe.levels import ALL, level_folder, level_name
 
 POLL_SECONDS = 0.5
 SAVING_SECONDS = 20  # between SIGTERM and SIGKILL

@@ -12,7 +12,8 @@ import yaml
 from unspoken import recipe
 from unspoken.models.card import ModelCard
 from unspoken.models.load import load_model, load_tokenizer, save_model
-from unspoken.recipe.layout import DISTILLED, INTERNALIZED, MODEL, RECIPE_FILE, level_folder
+from unspoken.recipe.layout import DISTILLED, INTERNALIZED, MODEL, RECIPE_FILE
+from unspoken.recipe.levels import level_folder
 
 ALPHABET = "0123456789*=+()#"
 SETTINGS = recipe.Model(

@@ -14,7 +14,7 @@ from unspoken.cli.main import call
 from unspoken.common.errors import ModelError
 from unspoken.models.fingerprint import weights_hash
 from unspoken.recipe import recipe_from
-from unspoken.recipe.layout import level_folder
+from unspoken.recipe.levels import level_folder
 from unspoken.recipe.plan import plan
 from unspoken.recipe.records import Latency
 from unspoken.report.read.frontier import find_level_model

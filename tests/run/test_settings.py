@@ -8,7 +8,7 @@ import pytest
 
 from helpers.recipes import tiny_recipe
 from unspoken.recipe import recipe_from
-from unspoken.recipe.layout import level_folder
+from unspoken.recipe.levels import level_folder
 from unspoken.run.run import run_recipe
 from unspoken.run.settings import changes
 

@@ -96,11 +96,12 @@ VALID_FILE = "valid.json"  # validation figures, in the model folder of a level
 CHECKPOINT_STATE_FILE = "state.json"
 CHECKPOINT_TENSORS_FILE = "training.pt"
 CHECKPOINT_FILES = (CHECKPOINT_TENSORS_FILE, CHECKPOINT_STATE_FILE)
-_CHECKPOINT, _LEVEL = "checkpoint-", "removed-"
+LEVEL = "removed-"  # then its name; unspoken.recipe.levels
+_CHECKPOINT = "checkpoint-"
 #: Patterns of the files of weights in a model folder.
 WEIGHTS = ("*.safetensors", "*.bin")
 #: Patterns, below a run folder, of folders that appear whole or not at all.
-WHOLE_FOLDERS = (f"**/{_CHECKPOINT}*", f"**/{LEVELS}/{_LEVEL}*", f"**/{MODEL}")
+WHOLE_FOLDERS = (f"**/{_CHECKPOINT}*", f"**/{LEVELS}/{LEVEL}*", f"**/{MODEL}")
 
 
 def split_file(folder: Path, split: str) -> Path:
@@ -123,22 +124,6 @@ def phase_folders(stage: Path) -> list[Path]:
     """The folders of phases in a stage's folder, in their order; none where there is one phase."""
     found = [path for path in stage.glob("*-*") if path.name.partition("-")[0].isdecimal()]
     return sorted(found, key=lambda path: int(path.name.partition("-")[0]))
-
-
-def level_folder(training: Path, level: str) -> Path:
-    """Where the best model of a level of removal stands: levels/removed-0007.
-
-    Args:
-        training: folder of a training.
-        level: as `unspoken.train.checkpoint.level_name` names it.
-    """
-    return training / LEVELS / f"{_LEVEL}{level}"
-
-
-def kept_levels(training: Path) -> dict[str, Path]:
-    """The folders of the levels of a training, in their order, by name: `0007`, `all`."""
-    folders = sorted((training / LEVELS).glob(f"{_LEVEL}*"))
-    return {folder.name.removeprefix(_LEVEL): folder for folder in folders if folder.is_dir()}
 
 
 def has_weights(model: Path) -> bool:

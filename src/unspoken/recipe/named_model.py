@@ -13,6 +13,15 @@ from typing import Any
 from unspoken.common.errors import DataError, ModelError, one_word, setting
 from unspoken.common.nearby import nearest_name, nearest_path
 from unspoken.recipe import layout
+from unspoken.recipe.levels import (
+    SPOKEN,
+    kept_levels,
+    level_name,
+    read_level,
+    spoken_level,
+    standing_model,
+    trained_levels,
+)
 from unspoken.recipe.load import load_values
 from unspoken.recipe.records import TrainingRecord
 from unspoken.recipe.shipped import shipped_recipes
@@ -22,8 +31,6 @@ _PLACES = {
     "explicit": (layout.EXPLICIT, layout.DISTILLED),
     **{name: (name,) for name in layout.MODELS if name not in (layout.EXPLICIT, layout.UNTRAINED)},
 }
-#: What the name of a level begins with; then the tokens that are gone, or "all".
-LEVEL = "level-"
 #: Where runs lie unless they are given another place.
 _RUNS = Path("runs")
 #: Folders between a model and its run at the most: internalized/2-gsm8k/levels/removed-0007.
@@ -106,49 +113,12 @@ def run_remedy(name: str | Path) -> str:
 def models_of(run: Path) -> list[str]:
     """The names of the models that a run has: internalized, explicit, level-0, level-1, all."""
     names = [name for name in _PLACES if _folder_of(run, name) is not None]
-    return [*names, *(f"{LEVEL}{level}" for level in _levels(run))]
+    return [*names, *(f"{SPOKEN}{spoken_level(level)}" for level in _levels(run))]
 
 
 def last_phase(place: Path) -> Path:
     """What a folder of a run, such as internalized/ or data/, has of the last phase, or itself."""
     return [place, *layout.phase_folders(place)][-1]
-
-
-def standing_model(model: Path) -> Path:
-    """The folder of a run's model; of one that was removed, the level that it was made of.
-
-    That one has the same weights. Where it was removed, too, it is the model's own folder.
-
-    Args:
-        model: folder of a training's model, or of one of its levels.
-    """
-    record = TrainingRecord.read(model.parent / layout.STAGE_FILE)
-    if record is None or not record.is_done or record.level is None:
-        return model
-    if layout.has_weights(model):
-        return model
-    level = layout.level_folder(model.parent, record.level)
-    return level if layout.has_weights(level) else model
-
-
-def trained_levels(frontier: Path, internalized: TrainingRecord) -> dict[str, TrainingRecord]:
-    """The levels of removal that were trained on from the internalized model that is there now.
-
-    Args:
-        frontier: folder of the phase, with a folder for each level.
-        internalized: record of the internalized model.
-    """
-    own = {
-        stage.parent.name: TrainingRecord.read(stage)
-        for stage in sorted(frontier.glob(f"*/{layout.STAGE_FILE}"))
-    }
-    return {
-        name: one
-        for name, one in own.items()
-        if one is not None
-        and one.is_done
-        and one.settings.get("model", {}).get("sha256") == internalized.model_sha256
-    }
 
 
 def _split(text: str) -> tuple[Path, str]:
@@ -182,7 +152,7 @@ def _in_run(run: Path, which: str, otherwise: str) -> tuple[Path, str]:
         if folder is not None:
             return folder, name
     there = models_of(run)
-    is_level = _number(names[0].removeprefix(LEVEL)).isdigit()  # which is no slip of the fingers
+    is_level = read_level(names[0]).isdecimal()  # which is no slip of the fingers
     near = None if is_level else nearest_name(names[0], there)
     remedy = f"did you mean {run}:{near}? Or" if near else f"name one of them as {run}:NAME, or"
     raise ModelError(
@@ -220,31 +190,24 @@ def _require_whole(run: Path) -> None:
 
 def _folder_of(run: Path, name: str) -> Path | None:
     """The folder of a run's model, where it is finished; of several phases, the last one's."""
-    if name.startswith(LEVEL):
-        return _levels(run).get(_number(name.removeprefix(LEVEL)))
+    if name.startswith(SPOKEN):
+        return _levels(run).get(read_level(name))
     for place in _PLACES.get(name, ()):
         model = standing_model(last_phase(run / place) / layout.MODEL)
         if model.is_dir():
             return model
-    return _levels(run).get("0") if name == "explicit" else None
+    return _levels(run).get(level_name(0)) if name == "explicit" else None
 
 
 def _levels(run: Path) -> dict[str, Path]:
-    """The levels of removal of a run's internalized model: 0, 1, 2, all.
-
-    As training left them, or trained on, where the run has done that.
-    """
+    """The levels of a run's internalized model: as training left them, or trained on."""
     training = last_phase(run / layout.INTERNALIZED)
-    levels = layout.kept_levels(training)
+    levels = kept_levels(training)
     record = TrainingRecord.read(training / layout.STAGE_FILE)
     if record is not None and record.is_done:
         place = last_phase(run / layout.FRONTIER)
         levels |= {name: place / name / layout.MODEL for name in trained_levels(place, record)}
-    return {_number(level): levels[level] for level in sorted(levels)}
-
-
-def _number(level: str) -> str:
-    return level.lstrip("0") or "0"
+    return {level: levels[level] for level in sorted(levels)}
 
 
 def _task(run: Path, folder: Path) -> tuple[str | None, tuple[tuple[int, int], ...]]:

@@ -23,6 +23,7 @@ from unspoken.recipe.layout import (
     UNTRAINED,
     phase_key,
 )
+from unspoken.recipe.levels import level_number
 from unspoken.recipe.sections import Schedule
 from unspoken.recipe.teacher import Teacher
 from unspoken.recipe.whole import Recipe
@@ -154,11 +155,11 @@ class PlannedFrontier:
         """The recipe by which a level is trained: its thought stays as long as it is.
 
         Args:
-            level: as `unspoken.train.checkpoint.level_name` names it, such as `0007`.
+            level: its name, such as `0007`.
         """
         own, steps = self.recipe.schedule, self.recipe.frontier.steps
         kept = {name: getattr(own, name) for name in ("unit", "side", "positions")}
-        schedule = Schedule(removal="none", start=int(level), **kept)
+        schedule = Schedule(removal="none", start=level_number(level), **kept)
         train = self.recipe.train.model_copy(
             update={
                 "epochs": None,

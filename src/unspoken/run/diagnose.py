@@ -45,9 +45,8 @@ from unspoken.recipe.layout import (
     VALID_FILE,
     VETTED,
     has_weights,
-    level_folder,
 )
-from unspoken.recipe.named_model import standing_model
+from unspoken.recipe.levels import level_folder, standing_model
 from unspoken.recipe.plan import PlannedFrontier
 from unspoken.recipe.records import (
     Diagnosis,

@@ -28,9 +28,9 @@ from unspoken.recipe.layout import (
     STAGE_FILE,
     VALIDATION_FILE,
     can_be_written,
-    kept_levels,
     require_writable,
 )
+from unspoken.recipe.levels import ALL, kept_levels, level_name, level_number
 from unspoken.recipe.plan import PlannedFrontier
 from unspoken.recipe.records import Choice, Choices, Evaluation, TrainingRecord
 from unspoken.report.read.frontier import Level, read_levels, test_evaluation
@@ -40,8 +40,6 @@ from unspoken.run.latency import time_levels
 from unspoken.run.left_models import is_gone, left_weights
 from unspoken.run.measure import ask, asking_settings, is_to_be_asked, model_in
 from unspoken.run.student import train_stage
-from unspoken.train.checkpoint import level_name
-from unspoken.train.schedule import ALL
 
 
 def frontier_stage(run: RunFolder, frontier: PlannedFrontier, splits: Splits) -> None:
@@ -80,7 +78,8 @@ def names_to_train(run: Path, frontier: PlannedFrontier) -> list[str]:
         return []
     first = [] if frontier.explicit is not None else [level_name(0)]
     if frontier.recipe.schedule.unit == "token":
-        end = record.longest_thought or 0 if record.level == level_name(ALL) else int(record.level)
+        gone = level_number(record.level)
+        end = record.longest_thought or 0 if gone == ALL else gone
         between = [level_name(removed) for removed in range(1, end)]
     else:
         ends = (level_name(0), level_name(ALL), record.level)

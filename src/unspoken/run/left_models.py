@@ -22,8 +22,8 @@ from unspoken.recipe.layout import (
     TEACHER,
     WEIGHTS,
     has_weights,
-    level_folder,
 )
+from unspoken.recipe.levels import level_folder
 from unspoken.recipe.records import TrainingRecord
 from unspoken.run.folder import RunFolder
 

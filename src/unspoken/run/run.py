@@ -26,8 +26,8 @@ from unspoken.recipe.layout import (
     MODEL,
     REPORT_PAGE,
     STAGE_FILE,
-    level_folder,
 )
+from unspoken.recipe.levels import level_folder, level_name
 from unspoken.recipe.plan import OnlyMeasured, Plan, Teaching, plan
 from unspoken.recipe.records import TrainingRecord
 from unspoken.run.data import Splits, check_phases, data_stage
@@ -38,7 +38,6 @@ from unspoken.run.left_models import is_gone
 from unspoken.run.measure import evaluate_stage, evaluate_untrained, model_in
 from unspoken.run.starts import level_as_start, start_folder
 from unspoken.run.student import train_and_measure, train_teacher
-from unspoken.train.checkpoint import level_name
 
 
 def run_recipe(

@@ -7,7 +7,8 @@ from pathlib import Path
 from unspoken.common.files import link_folder, read_json
 from unspoken.models.fingerprint import weights_hash
 from unspoken.parallel.separate_files import has_separate_files
-from unspoken.recipe.layout import STARTS, VALID_FILE, level_folder
+from unspoken.recipe.layout import STARTS, VALID_FILE
+from unspoken.recipe.levels import level_folder
 from unspoken.recipe.records import TrainingRecord, TrainingState
 from unspoken.run.folder import RunFolder
 from unspoken.run.left_models import is_gone
@@ -22,7 +23,7 @@ def level_as_start(run: RunFolder, training: Path, level: str) -> TrainingRecord
     Args:
         run: the run folder.
         training: folder of the training whose level it is.
-        level: as `unspoken.train.checkpoint.level_name` names it.
+        level: its name, such as `0000`.
     """
     folder = level_folder(training, level)
 

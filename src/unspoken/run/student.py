@@ -25,6 +25,7 @@ from unspoken.models.template import Template
 from unspoken.parallel.separate_files import has_separate_files
 from unspoken.recipe import Recipe
 from unspoken.recipe.layout import MODEL, OLD
+from unspoken.recipe.levels import ALL
 from unspoken.recipe.plan import Training
 from unspoken.recipe.records import PeakMemory, TrainingRecord, TrainingState
 from unspoken.run.data import Splits
@@ -35,7 +36,6 @@ from unspoken.run.settings import MEASURING, MODEL_INCIDENTAL, TRAIN_INCIDENTAL
 from unspoken.train.checkpoint import remove_checkpoints
 from unspoken.train.encode import encode_file
 from unspoken.train.gap import move_positions, require_gap_support
-from unspoken.train.schedule import ALL
 
 if TYPE_CHECKING:
     from unspoken.train.dataset import CoTDataset

@@ -32,6 +32,7 @@ from unspoken.models.load import restore_weights, save_model
 from unspoken.models.template import Template
 from unspoken.parallel.separate_files import share_checkpoint
 from unspoken.recipe import layout
+from unspoken.recipe.levels import level_folder, level_name
 from unspoken.train.dataset import CoTDataset
 from unspoken.train.gap import gap_closed, move_positions
 from unspoken.train.schedule import ALL, RemovalState
@@ -118,7 +119,7 @@ class Checkpoints:
 
     def level_folder(self, removed: int) -> Path:
         """Where the best model of a level stands."""
-        return layout.level_folder(self.folder, level_name(removed))
+        return level_folder(self.folder, level_name(removed))
 
     def _as_the_main_process_sees(self, look: Callable[[], Seen]) -> Seen:
         """What it finds: others may see older lists on a network's disk; a collective call."""
@@ -182,7 +183,7 @@ class Checkpoints:
 
         def find() -> list[str]:
             names = state.best
-            return [name for name in names if layout.level_folder(self.folder, name).is_dir()]
+            return [name for name in names if level_folder(self.folder, name).is_dir()]
 
         found = self._as_the_main_process_sees(find)
         return replace(state, best={name: state.best[name] for name in found})
@@ -344,11 +345,6 @@ def remove_checkpoints(folder: Path) -> None:
     """Removes the checkpoints of a run that is done; whole, or under a name that `clean` knows."""
     for path in layout.checkpoints_in(folder):
         shutil.rmtree(path.rename(folder / f"{TEMPORARY}{path.name}"))
-
-
-def level_name(removed: int) -> str:
-    """Of a level's folder: `0007`, or `all`."""
-    return "all" if removed >= ALL else f"{removed:04d}"
 
 
 def _task_of(data: recipe.Data) -> dict[str, Any]:

@@ -32,8 +32,9 @@ from unspoken.parallel.products import products_by_onednn, takes_onednn
 from unspoken.parallel.start import start_processes
 from unspoken.parallel.world import read_world
 from unspoken.recipe import Recipe
+from unspoken.recipe.levels import level_name
 from unspoken.train.attention import mask_of_ones, unpadded
-from unspoken.train.checkpoint import Checkpoints, TrainState, level_name
+from unspoken.train.checkpoint import Checkpoints, TrainState
 from unspoken.train.collate import collate
 from unspoken.train.dataset import CoTDataset
 from unspoken.train.fit import Length, require_fit

@@ -19,11 +19,10 @@ from typing import Any
 import numpy as np
 
 from unspoken import recipe
+from unspoken.recipe.levels import ALL
 from unspoken.recipe.sections import DELTA_AT_ONCE, DELTA_PER_EPOCH, DELTA_PER_RUN
 from unspoken.train.search import Search, is_limit_reached
 
-#: More than any thought has: everything is removed.
-ALL = 2**30
 #: Levels of removal whose best models are kept, or so, where the recipe does not say which.
 MOST_LEVELS = 16
 

@@ -10,7 +10,8 @@ from unspoken.data.example import Example
 from unspoken.measure.evaluate import EvaluateOptions, evaluate
 from unspoken.measure.predictions import Metrics
 from unspoken.recipe import Recipe
-from unspoken.train.checkpoint import Checkpoints, TrainState, level_name, model_card
+from unspoken.recipe.levels import level_name
+from unspoken.train.checkpoint import Checkpoints, TrainState, model_card
 from unspoken.train.log import TrainingLog
 from unspoken.train.schedule import ALL, Removal, level_interval
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from unspoken.common.files import write_text
 from unspoken.models.card import CARD_FILE
 from unspoken.recipe import layout
+from unspoken.recipe.levels import level_folder
 
 #: Files of a folder -> bytes.
 Files = dict[str, int]
@@ -94,7 +95,7 @@ def _forget_missing_levels(checkpoint: Path) -> None:
     best = {
         level: figures
         for level, figures in state["best"].items()
-        if layout.level_folder(checkpoint.parent, level).is_dir()
+        if level_folder(checkpoint.parent, level).is_dir()
     }
     if best != state["best"]:
         # as many bytes as before, or the notes would call the checkpoint broken

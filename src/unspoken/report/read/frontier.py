@@ -11,13 +11,17 @@ from pathlib import Path
 
 from unspoken.common.errors import DataError, SettingError
 from unspoken.recipe import layout, load_recipe
-from unspoken.recipe.named_model import standing_model, trained_levels
+from unspoken.recipe.levels import (
+    kept_levels,
+    level_name,
+    level_number,
+    read_level,
+    standing_model,
+    trained_levels,
+)
 from unspoken.recipe.plan import PlannedFrontier, plan
 from unspoken.recipe.records import Choice, Choices, Evaluation, Latency, TrainingRecord
 from unspoken.report.read.turns import with_turns
-
-#: What the level is called at which nothing is left; others are numbers of four digits.
-ALL = "all"
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,6 @@ class Level:
     seconds: tuple[float, ...] = ()
     turns: list[int] | None = None
 
-    @property
-    def order(self) -> float:
-        """Levels with less of the thought have a higher one."""
-        return float("inf") if self.name == ALL else int(self.name)
-
 
 def read_levels(run: Path, frontier: PlannedFrontier) -> list[Level]:
     """The models of a run that may be chosen, the whole thought first.
@@ -65,14 +64,14 @@ def read_levels(run: Path, frontier: PlannedFrontier) -> list[Level]:
     if record is None or not record.is_done:
         return []
     models: dict[str, tuple[Path, TrainingRecord | None]] = {
-        name: (path, None) for name, path in layout.kept_levels(internalized).items()
+        name: (path, None) for name, path in kept_levels(internalized).items()
     }
     models[str(record.level)] = (internalized / layout.MODEL, record)
     if frontier.explicit is not None:
         place = run / frontier.explicit
         explicit = TrainingRecord.read(place / layout.STAGE_FILE)
         if explicit is not None and explicit.is_done:
-            models["0000"] = (place / layout.MODEL, explicit)
+            models[level_name(0)] = (place / layout.MODEL, explicit)
     if frontier.num_levels:  # else they are an earlier recipe's
         place = run / frontier.folder
         trained = trained_levels(place, record)
@@ -84,7 +83,7 @@ def read_levels(run: Path, frontier: PlannedFrontier) -> list[Level]:
     ]
     latency = Latency.read(run / frontier.folder / layout.LATENCY_FILE)
     timed = levels if latency is None else [_with_latency(level, latency) for level in levels]
-    return sorted(timed, key=lambda level: level.order)
+    return sorted(timed, key=lambda level: level_number(level.name))
 
 
 def _with_latency(level: Level, latency: Latency) -> Level:
@@ -168,8 +167,7 @@ def find_level_model(run: Path, frontier: PlannedFrontier, name: str) -> Path:
         SettingError: there is no such level.
     """
     levels = {level.name: level.model for level in read_levels(run, frontier)}
-    number = name.removeprefix("level-")  # as unspoken ask names it
-    wanted = number.zfill(4) if number.isdigit() else number
+    wanted = read_level(name)
     if wanted not in levels:
         known = ", ".join(levels) or "a finished run's"
         raise SettingError("level", found=name, needed=f"one of {known}", remedy="correct it")

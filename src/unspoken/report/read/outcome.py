@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from unspoken.recipe import Schedule
+from unspoken.recipe.levels import ALL, level_name
 from unspoken.recipe.records import TrainingRecord
 from unspoken.train.schedule import Removal, RemovalState
 
@@ -56,7 +57,7 @@ def tokens_removed(trained: TrainingRecord, longest: int) -> int | None:
         trained: what the training left.
         longest: tokens of the longest thought.
     """
-    if trained.level == "all":
+    if trained.level == level_name(ALL):
         return longest
     if trained.tokens_removed is not None:
         return min(trained.tokens_removed, longest)

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from unspoken.recipe.layout import EXPLICIT
+from unspoken.recipe.levels import spoken_level
 from unspoken.recipe.records import Diagnosis, DigitsAtLevel, Probes, ThoughtAgain
 from unspoken.report.read.results import PhaseResult
 from unspoken.report.show.diagnosis import WHERE, place_name
@@ -66,7 +67,7 @@ def _digits(levels: list[DigitsAtLevel]) -> Drawn | None:
         axis.plot(
             *zip(*whole, strict=True), color=LIGHT["ink"], linestyle=":", label="whole answer"
         )
-    names = [one.level.lstrip("0") or "0" for one in levels]
+    names = [spoken_level(one.level) for one in levels]
     axis.set_xticks(range(len(levels)), names)
     axis.set_xlabel("thought removed at this level")
     axis.legend(loc="lower right", fontsize=8)

@@ -13,6 +13,7 @@ from unspoken.common.files import read_json
 from unspoken.measure.ask import LoadedModel, load
 from unspoken.measure.predictions import Prediction
 from unspoken.recipe import layout
+from unspoken.recipe.levels import ALL, kept_levels, level_number
 from unspoken.recipe.records import Evaluation, Metrics
 from unspoken.report.read.outcome import Outcome
 from unspoken.report.read.results import PhaseResult, RunResult, VariantResult
@@ -118,9 +119,10 @@ class RunOutcome:
     def levels(self) -> list[KeptLevel]:
         """The models of the levels of removal, the first one first; the fewest tokens last."""
         found = []
-        for level, folder in layout.kept_levels(self.variants[self.main].folder).items():
+        for level, folder in kept_levels(self.variants[self.main].folder).items():
             figures = read_json(folder / layout.VALID_FILE) or {}
-            removed = None if level == "all" else int(level)
+            gone = level_number(level)
+            removed = None if gone == ALL else gone
             found.append(KeptLevel(removed, figures.get("accuracy"), figures.get("tokens"), folder))
         return found
 

@@ -15,8 +15,9 @@ from unspoken.data.notation import Notation
 from unspoken.measure.ask import LoadedModel, WrittenAnswer, load, take_turns
 from unspoken.measure.grade import is_right
 from unspoken.recipe import layout
+from unspoken.recipe.levels import SPOKEN
 from unspoken.recipe.load import load_values
-from unspoken.recipe.named_model import LEVEL, find_model, last_phase, models_of, run_remedy
+from unspoken.recipe.named_model import find_model, last_phase, models_of, run_remedy
 from unspoken.run.data import Splits
 
 #: Questions of a race, and examples on the page.
@@ -86,9 +87,9 @@ class Contest:
     def _opponents(self) -> list[str]:
         """Names of what stands on the right: the kept levels, most thought first."""
         names = models_of(self.run)
-        levels = [name for name in names if name.startswith(LEVEL) and name != f"{LEVEL}0"]
+        levels = [name for name in names if name.startswith(SPOKEN) and name != f"{SPOKEN}0"]
         last = [name for name in (layout.INTERNALIZED,) if name in names]
-        if last and levels and levels[-1] == f"{LEVEL}all":
+        if last and levels and levels[-1] == f"{SPOKEN}all":
             levels = levels[:-1]  # the internalized model is that level's
         if not levels and not last:
             raise ModelError(
@@ -113,7 +114,7 @@ class Contest:
         """The name of what stands on the right, for people."""
         if opponent == layout.INTERNALIZED:
             return "answers at once"
-        number = opponent.removeprefix(LEVEL)
+        number = opponent.removeprefix(SPOKEN)
         return f"without the first {number} {self._unit}s of its thought"
 
     @property

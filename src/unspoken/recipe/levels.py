@@ -1,0 +1,82 @@
+"""Levels of removal: how much of the thought is gone, how that is spelled, where its model stands.
+
+A level is a number of tokens (or steps) that are gone, or `ALL`. Files and records call it `0007`
+or `all`, and this is its name; people call it 7, and `RUN:level-7` is its model.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unspoken.recipe.layout import LEVEL, LEVELS, STAGE_FILE, has_weights
+from unspoken.recipe.records import TrainingRecord
+
+#: More than any thought has: everything is removed.
+ALL = 2**30
+#: What a level begins with in the name of a run's model; then its number, or "all".
+SPOKEN = "level-"
+
+
+def level_name(removed: int) -> str:
+    """The name of a level: `0007`, or `all`."""
+    return "all" if removed >= ALL else f"{removed:04d}"
+
+
+def level_number(name: str) -> int:
+    """What is gone at the level of this name; the other way round than `level_name`."""
+    return ALL if name == "all" else int(name)
+
+
+def spoken_level(name: str) -> str:
+    """A level as people call it: `7` for 0007, `all`."""
+    return name.lstrip("0") or "0"
+
+
+def read_level(text: str) -> str:
+    """The name of the level that a person gave as 7, 0007, level-7 or all; it need not be there."""
+    number = text.removeprefix(SPOKEN)
+    return number.lstrip("0").zfill(4) if number.isdecimal() else number
+
+
+def level_folder(training: Path, level: str) -> Path:
+    """Where the best model of a level stands, by the level's name: levels/removed-0007."""
+    return training / LEVELS / f"{LEVEL}{level}"
+
+
+def kept_levels(training: Path) -> dict[str, Path]:
+    """The folders of the levels of a training, in their order, by name."""
+    folders = sorted((training / LEVELS).glob(f"{LEVEL}*"))
+    return {folder.name.removeprefix(LEVEL): folder for folder in folders if folder.is_dir()}
+
+
+def standing_model(model: Path) -> Path:
+    """The folder of a run's model; of one that was removed, the level that it was made of.
+
+    That one has the same weights. Where it was removed, too, it is the model's own folder.
+
+    Args:
+        model: folder of a training's model, or of one of its levels.
+    """
+    record = TrainingRecord.read(model.parent / STAGE_FILE)
+    if record is None or not record.is_done or record.level is None or has_weights(model):
+        return model
+    level = level_folder(model.parent, record.level)
+    return level if has_weights(level) else model
+
+
+def trained_levels(frontier: Path, internalized: TrainingRecord) -> dict[str, TrainingRecord]:
+    """The levels, by name, that were trained on from the internalized model that is there now.
+
+    Args:
+        frontier: folder of the phase, with a folder for each level.
+        internalized: record of the internalized model.
+    """
+    stages = sorted(frontier.glob(f"*/{STAGE_FILE}"))
+    own = {stage.parent.name: TrainingRecord.read(stage) for stage in stages}
+    return {
+        name: one
+        for name, one in own.items()
+        if one is not None
+        and one.is_done
+        and one.settings.get("model", {}).get("sha256") == internalized.model_sha256
+    }
