@@ -345,6 +345,7 @@ def test_no_number_is_endless_or_true(key: str, is_pair: bool) -> None:
         ("train.betas=[0.9, .inf]", "is not a YAML value (found '.inf'"),
         ("schedule.smoothing=1e-300", "smoothing: found 1e-300; needed: 0 or at"),
         ("schedule.smoothing=often", "smoothing: found 'often'; needed: a number, or 'auto'; "),
+        ("schedule.smoothing=inf", "smoothing: found 'inf'; needed: a number, or 'auto', or sche"),
         ("schedule.smoothing=-1", "smoothing: found -1; needed: above 0, or 'auto'; correct it"),
         ("train=1", "train: found 1; needed: keys with their values, such as {key: value}; "),
         ("train.batch_size=many", "train.batch_size: found 'many'; needed: a whole number; "),

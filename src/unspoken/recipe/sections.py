@@ -16,6 +16,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from unspoken.common.errors import SettingError, setting, shorten
 from unspoken.common.settings import (
@@ -386,6 +387,14 @@ class Schedule(Section):
         default="remove",
         description="loss_below: what a limit does; stop: stay at this level to the end",
     )
+
+    @field_validator("smoothing", mode="before")
+    @classmethod
+    def _null_for_inf(cls, value: Any) -> Any:
+        if str(value).strip("+.").lower() in ("inf", "infinity"):  # as the paper's code has it
+            needed = "a number, or 'auto', or schedule.smoothing=null for no offset"
+            raise PydanticCustomError("number_range", needed)
+        return value
 
     @property
     def measures(self) -> bool:
