@@ -307,6 +307,14 @@ def test_the_readme_tells_where_the_model_comes_from(tmp_path: Path) -> None:
     accuracy = f"Accuracy {evaluation['accuracy']:.1%}"
     assert f"{accuracy}" in text
     assert "license of the base model" in text
+    # what is exported again carries it on
+    again = export_model(tmp_path / "served", tmp_path / "again", dtype="bfloat16")
+    told = (again / "README.md").read_text()
+    made = [line for line in text.splitlines() if line.startswith("- ")]
+    assert [line for line in told.splitlines() if line.startswith("- ")][: len(made)] == made
+    assert "- weights: bfloat16" in told
+    assert accuracy in told
+    assert told.partition("# again")[0] == text.partition("# served")[0]
     # figures of other weights are not claimed
     evaluation["settings"]["model_sha256"] = "0"
     (adapter.parent / "evaluation.json").write_text(json.dumps(evaluation))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from unspoken.models.download import Download
 from unspoken.models.local import is_local
 from unspoken.recipe import layout
 
+_MADE, _FIGURES = "## How it was made", "## What it can do"
 _FURTHEST = 5  # folders between a model and the run folder, levels and phases counted
 
 
@@ -35,6 +37,7 @@ class Story:
         run: name of the run, or None.
         stage: of the run, such as internalized, or None.
         evaluation: what evaluation.json beside the model says about it, or None.
+        earlier: README.md of the export that is exported again; empty: it is none.
     """
 
     base: str | None
@@ -45,6 +48,7 @@ class Story:
     run: str | None
     stage: str | None
     evaluation: dict[str, Any] | None
+    earlier: str = ""
 
 
 def read_story(base: Path, adapter: Path | None) -> Story:
@@ -72,7 +76,22 @@ def read_story(base: Path, adapter: Path | None) -> Story:
         run=recipe.get("name"),
         stage=trained.resolve().relative_to(run).parts[0] if run else None,
         evaluation=_evaluation(trained),
+        earlier="" if adapter else _earlier(base),
     )
+
+
+def _earlier(folder: Path) -> str:
+    """README.md of a folder that `unspoken export` wrote; empty for another folder."""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        text = (folder / "README.md").read_text(encoding="utf-8")
+        return text if f"{_MADE}\n" in text and "; exported by unspoken " in text else ""
+    return ""
+
+
+def _part(text: str, start: str, end: str) -> str:
+    """What stands between two marks; empty where one of them is missing."""
+    after = text.partition(start)[2]
+    return after.partition(end)[0].strip() if end in after else ""
 
 
 def _run_of(folder: Path) -> tuple[Path | None, dict[str, Any]]:
@@ -118,13 +137,16 @@ def readme(
     `card` is None where unspoken did not train the model; `problem` says why the prompt could not
     be written as a chat template.
     """
+    front = _part(story.earlier, "---\n", "---\n")
+    before = _part(story.earlier, _MADE, "\n## ")
+    figures = _part(story.earlier, _FIGURES, "\n## ")
     parts = [
-        _front_matter(story),
+        f"---\n{front}\n---" if front else _front_matter(story),
         f"# {name}",
-        _what(story, card),
-        "## How it was made",
-        _made(story, card, dtype),
-        *_measured(story),
+        _part(story.earlier, "\n# ", _MADE).partition("\n")[2].strip() or _what(story, card),
+        _MADE,
+        f"{before}\n{_exported(dtype)}" if before else _made(story, card, dtype),
+        *([_FIGURES, figures] if figures else _measured(story)),
         "## How it is asked",
         *_asked(name, card, has_template, problem),
         "## License",
@@ -191,8 +213,11 @@ def _made(story: Story, card: ModelCard | None, dtype: str) -> str:
             "those, because every sum would be rounded to 4 bits again; answers can differ a "
             "little from those in training"
         )
-    lines.append(f"- weights: {dtype}, safetensors; exported by unspoken {__version__}")
-    return "\n".join(lines)
+    return "\n".join([*lines, _exported(dtype)])
+
+
+def _exported(dtype: str) -> str:
+    return f"- weights: {dtype}, safetensors; exported by unspoken {__version__}"
 
 
 def _measured(story: Story) -> list[str]:
@@ -210,7 +235,7 @@ def _measured(story: Story) -> list[str]:
     if story.merged:
         how = f" on {story.quantization} weights" if story.quantization else ""
         text += f" It was measured before the adapter was merged{how}."
-    return ["## What it can do", text]
+    return [_FIGURES, text]
 
 
 def _asked(name: str, card: ModelCard | None, has_template: bool, problem: str | None) -> list[str]:
