@@ -45,6 +45,10 @@ _CAME_LATER = {"schedule.margin_per_token": (Schedule().margin_per_token, 0.0)}
 def changes(old: dict[str, Any] | None, new: dict[str, Any]) -> list[str]:
     """One text for each setting that differs, such as `train.epochs: 3 -> 5`; none: as before.
 
+    Four differences do not count: of what no longer counts (`_COUNTED_ONCE`), of what decides
+    nothing on both sides (`_idle`), of what came later and changes nothing (`_CAME_LATER`), and of
+    `auto` and the number that it stands for.
+
     Args:
         old: as read from JSON.
         new: as they are now, before they are JSON.
@@ -58,7 +62,7 @@ def changes(old: dict[str, Any] | None, new: dict[str, Any]) -> list[str]:
     ]
 
 
-def _idle(settings: Any) -> set[str]:
+def _idle(settings: dict[str, Any] | None) -> set[str]:
     """The settings of a training that decide nothing there, as the others are.
 
     How often it validates decides where the best one of several models is chosen, and nothing where
@@ -67,16 +71,12 @@ def _idle(settings: Any) -> set[str]:
     where training ends before a first validation would be due: one comes at the end in any case.
     Which levels are kept is no question where there is but one.
     """
-    if not isinstance(settings, dict):
-        return set()
-    schedule, train = settings.get("schedule"), settings.get("train")
-    if not isinstance(schedule, dict) or not isinstance(train, dict):
-        return set()
+    schedule, train = _section(settings, "schedule"), _section(settings, "train")
     idle: set[str] = set()
     asked = Schedule.model_construct(**schedule)
-    if "valid" not in settings.get("data", {}) and not asked.measures:
+    if "valid" not in _section(settings, "data") and not asked.measures:
         idle |= {"train.evaluate_every", "train.num_valid"}
-    end = settings.get("num_steps") or train.get("max_steps")
+    end = (settings or {}).get("num_steps") or train.get("max_steps")
     if end is not None and train.get("evaluate_every", 0) >= end:
         idle.add("train.evaluate_every")
     if asked.removal in ("none", "all"):
@@ -84,13 +84,18 @@ def _idle(settings: Any) -> set[str]:
     return idle
 
 
-def _in_numbers(settings: Any) -> Any:
+def _section(settings: dict[str, Any] | None, name: str) -> dict[str, Any]:
+    found = (settings or {}).get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _in_numbers(settings: dict[str, Any] | None) -> dict[str, Any] | None:
     """The settings with the lambda that `smoothing: auto` stands for, which older runs have."""
-    schedule = settings.get("schedule") if isinstance(settings, dict) else None
-    if not isinstance(schedule, dict) or schedule.get("smoothing") != "auto":
+    schedule = _section(settings, "schedule")
+    if schedule.get("smoothing") != "auto":
         return settings
     number = Schedule.model_construct(**schedule).smoothing_number
-    return {**settings, "schedule": {**schedule, "smoothing": number}}
+    return {**(settings or {}), "schedule": {**schedule, "smoothing": number}}
 
 
 def _pairs(old: Any, new: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
