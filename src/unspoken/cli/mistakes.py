@@ -27,8 +27,9 @@ _OF_RECIPES = {"run", "check", "shard", "launch slurm", "launch sagemaker"}
 _OF_BOTH = {"distil", "internalize"}
 #: How alike a flag of the verb is that is meant rather than another verb's of that very name.
 _VERY_NEAR = 0.8
-#: Flags of lm-eval and others for what is no setting of a recipe, and what says it here.
-_ELSEWHERE = {
+#: Flags of lm-eval and others for what is no setting of a recipe: the flag that says it here, for
+#: the verbs that have that, or why there is none. Those that are settings: `COUNTERPARTS`.
+_OF_OTHERS = {
     "--rank": "--r",
     "--model_args": "--model",
     "--tasks": "--input",
@@ -39,9 +40,6 @@ _ELSEWHERE = {
     "--do_sample": "--temperature",
     "--gen_kwargs": "--temperature",
     "--overwrite_output_dir": "--overwrite",
-}
-#: Those for which a verb has no flag, and why.
-_WITHOUT_FLAG = {
     "--num_fewshot": "a student is asked as it was trained; unspoken generate has --few_shot",
     "--system_instruction": "a student is asked as it was trained; unspoken generate has "
     "--system_prompt",
@@ -150,7 +148,11 @@ def _needed(error: CoercionError) -> str:
 
 
 def _suggest_flag(verb: str, typed: str, flags: Sequence[VerbFlag]) -> str:
-    """What may be meant by a flag that a verb does not have; empty where nothing is known."""
+    """What may be meant by a flag that a verb does not have; empty where nothing is known.
+
+    The first that fits: what another program's flag is here, a flag that is spelled nearly so, a
+    recipe's setting, other verbs that have it, a flag that is a little like it.
+    """
     name = next((plain for plain, _ in typed_flags([typed])), typed)
     here = [each for flag in flags for each in flag.names]
     if meant := _of_another_program(verb, name, flags):
@@ -181,12 +183,14 @@ def _of_another_program(verb: str, name: str, flags: Sequence[VerbFlag]) -> str:
     """
     from unspoken.recipe.counterparts import COUNTERPARTS  # pydantic takes its time
 
-    other = _ELSEWHERE.get(name, "")
+    other = _OF_OTHERS.get(name, "--")
     if any(other.partition(" ")[0] in flag.names for flag in flags):
         return f"did you mean {other}?"
+    if not other.startswith("--"):
+        return f"{other}."
     meant, of_training = COUNTERPARTS.get(name.removeprefix("--")), verb in _OF_RECIPES | _OF_BOTH
     if meant is None or not (meant.key or of_training):
-        return f"{_WITHOUT_FLAG[name]}." if name in _WITHOUT_FLAG else ""
+        return ""
     if not meant.key:
         return f"{meant.note}."
     flag = next((flag.names[0] for flag in flags if meant.key in flag.settings), "")
