@@ -11,18 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from unspoken.recipe.layout import (
-    AT_ONCE,
-    DISTILLED,
-    EXPLICIT,
-    FRONTIER,
-    INTERNALIZED,
-    MODELS,
-    NO_COT,
-    TEACHER,
-    UNTRAINED,
-    phase_key,
-)
+from unspoken.recipe import layout
 from unspoken.recipe.levels import level_number
 from unspoken.recipe.sections import Schedule
 from unspoken.recipe.teacher import Teacher
@@ -144,7 +133,7 @@ class PlannedFrontier:
     @property
     def key(self) -> Path:
         """Of the phase, as the folders of all stages have it inside; `.` without phases."""
-        return self.folder.relative_to(FRONTIER)
+        return self.folder.relative_to(layout.FRONTIER)
 
     @property
     def num_levels(self) -> int:
@@ -198,13 +187,13 @@ class Plan:
         """The models that there will be figures of, in the order of the report."""
         names = {one.name for one in (*self.trainings, *self.only_measured)}
         if self.teaching is not None and self.teaching.is_asked_the_test:
-            names.add(TEACHER)
-        return tuple(name for name in MODELS if name in names)
+            names.add(layout.TEACHER)
+        return tuple(name for name in layout.MODELS if name in names)
 
     def __str__(self) -> str:
         """The models in the order of the run; what only differs from a name is in brackets."""
         teacher = [] if self.teaching is None else [f"teacher ({self.teaching.title})"]
-        how = {EXPLICIT: "from before the removal", UNTRAINED: "only measured"}
+        how = {layout.EXPLICIT: "from before the removal", layout.UNTRAINED: "only measured"}
         others = [f"{one.name} ({how[one.name]})" for one in self.only_measured]
         names = [*teacher, *(one.name for one in self.students), *others]
         return ", ".join(dict.fromkeys(names))
@@ -230,7 +219,7 @@ def plan(recipe: Recipe) -> Plan:
 def _phases(recipe: Recipe) -> Iterator[Phase]:
     parts = recipe.resolved_phases()
     for number, part in enumerate(parts):
-        key = phase_key(number, part.name) if len(parts) > 1 else ""
+        key = layout.phase_key(number, part.name) if len(parts) > 1 else ""
         yield Phase(number, key, part)
 
 
@@ -242,7 +231,9 @@ def _teaching(recipe: Recipe, teacher: Teacher) -> Teaching:
         own = {"model": teacher.model, "train": teacher.train, "lora": None, "distil": None}
         learning = recipe.model_copy(update={**own, "schedule": Schedule(removal="none")})
         title = "from scratch"
-        training = Training(TEACHER, TEACHER, 0, Path(TEACHER), learning, "teacher.train")
+        training = Training(
+            layout.TEACHER, layout.TEACHER, 0, Path(layout.TEACHER), learning, "teacher.train"
+        )
     asked = training is None and teacher.engine != "worked" and teacher.evaluate
     return Teaching(teacher, title, training, asked)
 
@@ -251,20 +242,20 @@ def _students(recipe: Recipe, phases: tuple[Phase, ...]) -> Iterator[Training]:
     """The student that writes its thought, then each other model through all phases."""
     start, counted = None, []
     if recipe.distil is not None:
-        start, own = Path(DISTILLED), frozenset(recipe.distil)
-        yield Training(DISTILLED, "distil", 0, start, recipe.distilling(), "distil", own)
+        start, own = Path(layout.DISTILLED), frozenset(recipe.distil)
+        yield Training(layout.DISTILLED, "distil", 0, start, recipe.distilling(), "distil", own)
         counted = [start]
     if recipe.internalize:
-        yield from _through_phases(recipe, phases, INTERNALIZED, start=start)
-        counted = [Path(INTERNALIZED), *counted]
+        yield from _through_phases(recipe, phases, layout.INTERNALIZED, start=start)
+        counted = [Path(layout.INTERNALIZED), *counted]
     if recipe.baselines.explicit == "train":
         whole = Schedule(removal="none")
-        yield from _through_phases(recipe, phases, EXPLICIT, schedule=whole, counted=counted)
+        yield from _through_phases(recipe, phases, layout.EXPLICIT, schedule=whole, counted=counted)
     if recipe.baselines.at_once:
         yield from _all_at_once(recipe, phases, start=start)
     if recipe.baselines.no_cot:
         nothing = Schedule(removal="all")
-        yield from _through_phases(recipe, phases, NO_COT, schedule=nothing, counted=counted)
+        yield from _through_phases(recipe, phases, layout.NO_COT, schedule=nothing, counted=counted)
 
 
 def _all_at_once(
@@ -279,13 +270,13 @@ def _all_at_once(
     """
     for phase in phases:
         schedule = phase.recipe.schedule.model_copy(update={"removal": "all"})
-        internalized = Path(INTERNALIZED) / phase.key
+        internalized = Path(layout.INTERNALIZED) / phase.key
         section, overrides = _section_of_train(recipe, phase)
         yield Training(
-            name=AT_ONCE,
+            name=layout.AT_ONCE,
             stage="baselines",
             phase=phase.number,
-            folder=Path(AT_ONCE) / phase.key,
+            folder=Path(layout.AT_ONCE) / phase.key,
             recipe=phase.recipe.model_copy(update={"schedule": schedule}),
             section=section,
             overrides=overrides,
@@ -318,7 +309,7 @@ def _through_phases(
         section, overrides = _section_of_train(recipe, phase)
         yield Training(
             name=name,
-            stage="internalize" if name == INTERNALIZED else "baselines",
+            stage="internalize" if name == layout.INTERNALIZED else "baselines",
             phase=phase.number,
             folder=Path(name) / phase.key,
             recipe=phase.recipe.model_copy(update=own),
@@ -341,16 +332,16 @@ def _section_of_train(recipe: Recipe, phase: Phase) -> tuple[str, frozenset[str]
 def _frontiers(recipe: Recipe, phases: tuple[Phase, ...]) -> Iterator[PlannedFrontier]:
     explicit = None
     if recipe.distil is not None:
-        explicit = DISTILLED
+        explicit = layout.DISTILLED
     elif recipe.baselines.explicit == "train":
-        explicit = EXPLICIT
+        explicit = layout.EXPLICIT
     for phase in phases:
         if recipe.internalize and phase.recipe.schedule.removal not in ("none", "all"):
             yield PlannedFrontier(
                 phase=phase.number,
-                folder=Path(FRONTIER) / phase.key,
+                folder=Path(layout.FRONTIER) / phase.key,
                 recipe=phase.recipe,
-                source=Path(INTERNALIZED) / phase.key,
+                source=Path(layout.INTERNALIZED) / phase.key,
                 explicit=explicit and Path(explicit) / phase.key,
             )
 
@@ -360,7 +351,10 @@ def _only_measured(
 ) -> Iterator[OnlyMeasured]:
     if recipe.baselines.explicit == "before_removal":
         for phase in phases:
-            folder, source = Path(EXPLICIT) / phase.key, Path(INTERNALIZED) / phase.key
-            yield OnlyMeasured(EXPLICIT, phase.number, folder, phase.recipe, source)
+            folder, source = (
+                Path(layout.EXPLICIT) / phase.key,
+                Path(layout.INTERNALIZED) / phase.key,
+            )
+            yield OnlyMeasured(layout.EXPLICIT, phase.number, folder, phase.recipe, source)
     if recipe.baselines.untrained:
-        yield OnlyMeasured(UNTRAINED, 0, Path(UNTRAINED), recipe, students[0].folder)
+        yield OnlyMeasured(layout.UNTRAINED, 0, Path(layout.UNTRAINED), recipe, students[0].folder)

@@ -27,17 +27,8 @@ from unspoken.data.jsonl import (
 from unspoken.data.leaks import check_leaks
 from unspoken.data.questions import read_questions_from
 from unspoken.measure.grade import stated_gold
-from unspoken.recipe import Data, Recipe, Vet
+from unspoken.recipe import Data, Recipe, Vet, layout
 from unspoken.recipe.choices import require_choice
-from unspoken.recipe.layout import (
-    DATA,
-    DATASET_FILE,
-    QUESTIONS_FILE,
-    REJECTED_FILE,
-    STAGE_FILE,
-    TEACHER_FILE,
-    split_file,
-)
 from unspoken.recipe.records import DataRecord
 from unspoken.run.folder import RunFolder
 
@@ -95,7 +86,7 @@ class Splits:
     @staticmethod
     def read(folder: Path, run: Path) -> Splits | None:
         """Those that the data stage in `folder` left; None where it is not done."""
-        record = DataRecord.read(folder / STAGE_FILE)
+        record = DataRecord.read(folder / layout.STAGE_FILE)
         return Splits.from_record(record, run) if record is not None and record.is_done else None
 
     @staticmethod
@@ -139,7 +130,7 @@ def data_settings(recipe: Recipe) -> dict[str, Any]:
 
 def data_stage(run: RunFolder, recipe: Recipe, folder: Path) -> Splits:
     """Makes the files of one phase, or finds them made; the main process makes them."""
-    run.on_main(lambda: _refuse_own_files(recipe.data, run.path / DATA))
+    run.on_main(lambda: _refuse_own_files(recipe.data, run.path / layout.DATA))
     settings = run.on_main(lambda: data_settings(recipe))
     stage = run.open(
         "data", folder, DataRecord, settings, damage=lambda done: _damage(done, run.path)
@@ -248,7 +239,7 @@ def _take_files(
     for name in ("valid", "test"):
         path = files[name]
         if path is not None and not data.strict:
-            files[name] = _without_repeated(path, split_file(folder, name))
+            files[name] = _without_repeated(path, layout.split_file(folder, name))
     train = files["train"]
     if train and recipe.teacher is None and kind_of(train) == "traces":
         train, vetted = _vet(vet_rules(recipe), train, files["test"], folder)
@@ -304,7 +295,7 @@ def _make_files(data: Data, seed: int, folder: Path) -> dict[str, Path | None]:
     else:
         raise AssertionError(f"task {data.task} makes no files")
     splits = ("train", "valid", "test") if data.num_valid else ("train", "test")
-    return {"valid": None, **{name: split_file(folder, name) for name in splits}}
+    return {"valid": None, **{name: layout.split_file(folder, name) for name in splits}}
 
 
 def kind_of(path: Path) -> FileKind:
@@ -340,13 +331,13 @@ def _vet(
 ) -> tuple[Path, dict[str, Any]]:
     from unspoken.teach.vet import vet_traces
 
-    target = folder / DATASET_FILE
+    target = folder / layout.DATASET_FILE
     tests = [test] if test is not None else []
     summary = vet_traces([path], target, rules, test=tests, overwrite=True)
     if not summary.num_kept:
         raise DataError(
             f"{path}: none of its {summary.num_traces} traces can be learned from (reasons in "
-            f"{folder / REJECTED_FILE}); needed: traces that end in 'Final Answer: ...'"
+            f"{folder / layout.REJECTED_FILE}); needed: traces that end in 'Final Answer: ...'"
         )
     summary.warn()
     return target, summary.to_json()
@@ -356,7 +347,7 @@ def _share(train: Path | None, folder: Path, count: int) -> dict[str, Path | Non
     """The first `count` examples for a teacher from scratch; questions alone of the others."""
     if train is None:
         return {}
-    parts = {"teacher": folder / TEACHER_FILE, "train": folder / QUESTIONS_FILE}
+    parts = {"teacher": folder / layout.TEACHER_FILE, "train": folder / layout.QUESTIONS_FILE}
     total = 0
     with (
         atomic_output(parts["teacher"], overwrite=True) as examples,
@@ -404,10 +395,10 @@ def _hold_out(train: Path, folder: Path, count: int, seed: int) -> dict[str, Pat
     learned = {i for i, question in enumerate(questions) if question not in chosen}
     parts: dict[str, Path | None] = {}
     for name, wanted in (("train", learned), ("valid", asked)):
-        parts[name] = split_file(folder, name)
+        parts[name] = layout.split_file(folder, name)
         with (
             open_data(train, "a file of examples") as lines,
-            atomic_output(split_file(folder, name), overwrite=True) as file,
+            atomic_output(layout.split_file(folder, name), overwrite=True) as file,
         ):
             # blank lines stand at the end only, so records have the numbers of their lines
             kept = (line for number, line in enumerate(lines) if number in wanted)
@@ -424,7 +415,7 @@ def as_jsonl(path: Path, data: Data, split: str, folder: Path) -> Path:
     """The file itself, or what unspoken converted it to: the paper's .txt files, raw GSM8K."""
     from unspoken.data.tasks import gsm8k, icot
 
-    target, kind = split_file(folder, f"given-{split}"), kind_of(path)
+    target, kind = layout.split_file(folder, f"given-{split}"), kind_of(path)
     strict = data.strict or split == "train"
     if kind == "icot":
         icot.convert(path, target, strict=strict, overwrite=True)

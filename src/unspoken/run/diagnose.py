@@ -29,23 +29,7 @@ from unspoken.models.card import ModelCard
 from unspoken.models.fingerprint import weights_hash
 from unspoken.models.load import load_model, load_tokenizer, num_positions
 from unspoken.models.template import Template
-from unspoken.recipe import Recipe
-from unspoken.recipe.layout import (
-    AT_ONCE,
-    DATA,
-    DATASET_FILE,
-    DIAGNOSIS,
-    DIAGNOSIS_FILE,
-    EXPLICIT,
-    INTERNALIZED,
-    LOCKED,
-    MODEL,
-    NO_COT,
-    STAGE_FILE,
-    VALID_FILE,
-    VETTED,
-    has_weights,
-)
+from unspoken.recipe import Recipe, layout
 from unspoken.recipe.levels import level_folder, standing_model
 from unspoken.recipe.plan import PlannedFrontier
 from unspoken.recipe.records import (
@@ -113,22 +97,22 @@ def diagnose_run(
         DataError: the run is not finished, or has no validation questions.
         ModelError: the model that writes its thought, or the internalized one, was removed.
     """
-    record = TrainingRecord.read(folder / frontier.source / STAGE_FILE)
+    record = TrainingRecord.read(folder / frontier.source / layout.STAGE_FILE)
     if record is None or not record.is_done:
         raise DataError(
             f"{folder / frontier.source}: found no finished training; needed: an internalized "
             "model; finish the run first"
         )
-    splits = Splits.read(folder / DATA / frontier.key, folder)
+    splits = Splits.read(folder / layout.DATA / frontier.key, folder)
     if splits is None or splits.valid is None:
         raise DataError(
-            f"{folder / DATA}: found no validation questions; needed: some, because the test "
-            "questions are not for looking into models; run again with some"
+            f"{folder / layout.DATA}: found no validation questions; needed: some, because the "
+            "test questions are not for looking into models; run again with some"
         )
-    with locked(folder / LOCKED):
+    with locked(folder / layout.LOCKED):
         look = _Look(folder, frontier, splits, limit, say)
         found = look.whole()
-        found.write(folder / DIAGNOSIS / frontier.key / DIAGNOSIS_FILE)
+        found.write(folder / layout.DIAGNOSIS / frontier.key / layout.DIAGNOSIS_FILE)
     return found
 
 
@@ -169,7 +153,7 @@ class _Look:
             if targets is not None:
                 probes += self._probes(asked, targets)
             sizes += self._sizes(asked, of_sizes)
-            if name in (EXPLICIT, INTERNALIZED):
+            if name in (layout.EXPLICIT, layout.INTERNALIZED):
                 again += self._again(asked)
         return Diagnosis(
             digits=digits,
@@ -177,7 +161,7 @@ class _Look:
             sizes=sizes,
             again=again,
             notes=self.notes,
-            model_sha256=weights_hash(names[INTERNALIZED]),
+            model_sha256=weights_hash(names[layout.INTERNALIZED]),
         )
 
     def _models(self) -> dict[str, Path]:
@@ -187,23 +171,26 @@ class _Look:
             ModelError: one of them was removed, before minutes are spent on the others.
         """
         writer = read_levels(self.run, self.frontier)[0].model
-        internalized = self.run / self.frontier.source / MODEL
-        names = {EXPLICIT: standing_model(writer), INTERNALIZED: standing_model(internalized)}
+        internalized = self.run / self.frontier.source / layout.MODEL
+        names = {
+            layout.EXPLICIT: standing_model(writer),
+            layout.INTERNALIZED: standing_model(internalized),
+        }
         for place in names.values():
-            if not has_weights(place):
+            if not layout.has_weights(place):
                 raise ModelError(tell_gone(self.run, place, "a diagnosis looks into it"))
-        others = [self.run / name / self.frontier.key / MODEL for name in (AT_ONCE, NO_COT)]
-        for name, place in zip((AT_ONCE, NO_COT), map(standing_model, others), strict=True):
-            if has_weights(place):
+        for name in (layout.AT_ONCE, layout.NO_COT):
+            place = standing_model(self.run / name / self.frontier.key / layout.MODEL)
+            if layout.has_weights(place):
                 names[name] = place
         return names
 
     def _learned(self) -> list[Example]:
         """Examples with thoughts that the students learned from."""
         path = self.splits.train
-        vetted = VettedRecord.read(self.run / VETTED / STAGE_FILE)
+        vetted = VettedRecord.read(self.run / layout.VETTED / layout.STAGE_FILE)
         if vetted is not None and vetted.is_done:
-            path = self.run / VETTED / DATASET_FILE
+            path = self.run / layout.VETTED / layout.DATASET_FILE
         return read_examples(path, limit=_NUM_FITTED + 500, allow_empty_thought=True, unique=False)
 
     def _load(self, name: str, folder: Path) -> _Asked:
@@ -225,9 +212,9 @@ class _Look:
         """Of the levels as training left them, first the whole thought."""
         for level in read_levels(self.run, self.frontier):
             folder = level_folder(self.run / self.frontier.source, level.name)
-            if not has_weights(folder):
+            if not layout.has_weights(folder):
                 folder = standing_model(level.model)
-            if not has_weights(folder):
+            if not layout.has_weights(folder):
                 self.notes.append(f"Level {level.name}: its model is not there any more.")
                 continue
             predictions = self._load(level.name, folder).answers(self.valid)
@@ -236,7 +223,7 @@ class _Look:
             if places:
                 yield DigitsAtLevel(
                     level=level.name,
-                    step=(read_json(folder / VALID_FILE) or {}).get("step"),
+                    step=(read_json(folder / layout.VALID_FILE) or {}).get("step"),
                     accuracy=sum(graded) / len(graded) if graded else None,
                     places=places,
                 )
@@ -264,7 +251,7 @@ class _Look:
     def _probes(self, asked: _Asked, targets: _Targets) -> Iterator[Probe]:
         """What can be read at the end of the prompt, and at the tokens that write the answer."""
         data = encode_examples(targets.examples, asked.tokenizer, asked.template)
-        keeps = asked.name == EXPLICIT
+        keeps = asked.name == layout.EXPLICIT
         rows, ends = [], []
         for number in range(len(data)):
             tokens = _tokens(data, number)

@@ -2,6 +2,8 @@
 
 A stage is done when its stage.json says so with the settings and inputs that it has now, as
 `unspoken.run.settings` compares them. The main process decides and writes; the others hear of it.
+All processes have to call `open`, `share` and `on_main`, and whatever calls one of these. So what
+`on_main` is given and what stands below `if ...is_main...` calls none (test_collective.py).
 Where hosts see different files, they get what the first one has whenever a stage is opened and
 when it is done.
 """
@@ -21,15 +23,7 @@ from unspoken.common.errors import DataError, SettingError
 from unspoken.common.files import link_folder, move, write_text
 from unspoken.common.interrupt import end_if_asked
 from unspoken.common.memory import peak_memory, reset_peak
-from unspoken.recipe import Recipe, dump_recipe
-from unspoken.recipe.layout import (
-    RECIPE_FILE,
-    STAGE_FILE,
-    STAGES,
-    is_written_out,
-    require_run,
-    require_run_folder,
-)
+from unspoken.recipe import Recipe, dump_recipe, layout
 from unspoken.recipe.records import PeakMemory, StageRecord
 from unspoken.run.old import OldFolder
 from unspoken.run.resume import resume_from
@@ -82,27 +76,26 @@ class RunFolder:
             OutputExistsError: the folder holds files that are no run.
             SettingError: there is no such stage, or a file stands where the folder should.
         """
-        if start is not None and start not in STAGES:
-            raise SettingError(
-                "from", found=repr(start), needed=f"one of {', '.join(STAGES)}", remedy="correct it"
-            )
+        if start is not None and start not in layout.STAGES:
+            needed = f"one of {', '.join(layout.STAGES)}"
+            raise SettingError("from", found=repr(start), needed=needed, remedy="correct it")
         self.path, self.process, self.progress = recipe.folder, process, progress
         self.start, self.did_something = start, False
         self.old = OldFolder(self.path, replace=overwrite)
         self._resume, self._say = resume, say
         self.source = recipe.from_run
         if process.is_main_process and self.source is not None:
-            require_run(self.source)
+            layout.require_run(self.source)
         if process.is_main_process and not overwrite:
-            require_run_folder(self.path)
+            layout.require_run_folder(self.path)
 
     def write_recipe(self, recipe: Recipe) -> None:
         """Writes recipe.yaml, once its data are known to be there."""
-        saved, text = self.path / RECIPE_FILE, dump_recipe(recipe)
+        saved, text = self.path / layout.RECIPE_FILE, dump_recipe(recipe)
         is_same = saved.is_file() and saved.read_bytes() == text.encode()
         if self.process.is_main_process and not is_same:
             self.recipe_changed = True
-            if saved.exists() and not is_written_out(saved):  # a user's own
+            if saved.exists() and not layout.is_written_out(saved):  # a user's own
                 self.old.take(saved, keep=True)
             write_text(saved, text)
 
@@ -134,7 +127,8 @@ class RunFolder:
 
     def is_forced(self, stage: str) -> bool:
         """Whether the run is to begin again at this stage, or at one before it."""
-        return self.start is not None and STAGES.index(stage) >= STAGES.index(self.start)
+        stages = layout.STAGES
+        return self.start is not None and stages.index(stage) >= stages.index(self.start)
 
     def open(
         self,
@@ -171,30 +165,36 @@ class RunFolder:
         return Stage(self, wanted, known)
 
     def _find_or_begin(self, wanted: _Wanted[Record], begins: str) -> Record | None:
-        """The record that still holds, or None where the stage begins anew."""
+        """The record that still holds, or None where the stage begins anew.
+
+        What is in the folder holds where its settings are the same and nothing speaks against it.
+        Else it is set aside, and this same stage is taken from elsewhere if it is there. Nothing
+        moves before `needs` is satisfied, which is not asked for a stage that is done.
+        """
         stage, folder = wanted.stage, wanted.folder
         if stage == "distil" and self._resume is not None:
             resume_from(self._resume, folder, wanted.settings)
-        title = self.title(stage, folder)
         known = wanted.read(folder)
-        why = "" if known is None else self._why_again(wanted, known)
+        why = self._why_again(wanted, known)
         if known is not None and not why:
             if not known.is_done:
                 wanted.needs()
-            self._say(f"{title}: {_progress(known)}")
+            self._say(f"{self.title(stage, folder)}: {_progress(known)}")
             return self._keep(folder, known)
-        is_same = known is not None and not wanted.changes(known)  # forced, or damaged
-        may_be_elsewhere = not is_same and not self.is_forced(stage)
-        if not (may_be_elsewhere and self._is_done_elsewhere(wanted)):
+        may_be_elsewhere = self._may_be_elsewhere(wanted, known)
+        other = self._find_elsewhere(wanted) if may_be_elsewhere else None
+        if other is None or not other.record.is_done:
             wanted.needs()
         begins += self._make_place(wanted, why)
-        if may_be_elsewhere and not folder.exists():
-            known, why = self._find_whole_elsewhere(wanted)
-            if known is not None:
-                return self._keep(folder, known)
+        if other is not None and not folder.exists():
+            self._bring(wanted, other)
+            why = wanted.damage_of(other.record)
+            if not why:
+                return self._keep(folder, other.record)
             begins += self._make_place(wanted, why)
+        if may_be_elsewhere and not folder.exists():
             self._tell_of_others(wanted)
-        self._say(f"{title}: {begins}")
+        self._say(f"{self.title(stage, folder)}: {begins}")
         return None
 
     def _keep(self, folder: Path, known: Record) -> Record:
@@ -203,12 +203,18 @@ class RunFolder:
             self.old.drop_replaced(folder)
         return known
 
-    def _why_again(self, wanted: _Wanted[Record], known: Record) -> str:
-        """Why a stage that was begun or done runs again; empty: it still holds."""
-        changed = wanted.changes(known)
-        if changed:
+    def _why_again(self, wanted: _Wanted[Record], known: Record | None) -> str:
+        """Why a stage that was begun or done runs again; empty: it still holds, or is not there."""
+        if known is None:
+            return ""
+        if changed := wanted.changes(known):
             return "; ".join(changed[:3])
         return "as asked" if self.is_forced(wanted.stage) else wanted.damage_of(known)
+
+    def _may_be_elsewhere(self, wanted: _Wanted[Record], known: Record | None) -> bool:
+        """Whether a stage may be taken from elsewhere: not a forced one, nor one just damaged."""
+        is_same = known is not None and not wanted.changes(known)
+        return not is_same and not self.is_forced(wanted.stage)
 
     def _make_place(self, wanted: _Wanted[Record], why: str) -> str:
         """Sets aside what is in a stage's folder; what is said of it."""
@@ -217,67 +223,48 @@ class RunFolder:
         resumes = wanted.stage == "distil" and self._resume is not None
         if _has_files(wanted.folder) and not resumes:
             kept = self.old.take(wanted.folder, keep=True)  # nobody knows whose they are
-            return f"; what was there without a {STAGE_FILE} {kept}"
+            return f"; what was there without a {layout.STAGE_FILE} {kept}"
         return ""
 
-    def _is_done_elsewhere(self, wanted: _Wanted[Record]) -> bool:
-        """Whether this same stage, done, was set aside or is in the run that the recipe names."""
-        place = self._find_set_aside(wanted)
-        record = None if place is None else wanted.read(place)
-        if record is not None:
-            return record.is_done
-        return self.source is not None and self._is_done_in(self.source, wanted)
+    def _find_elsewhere(self, wanted: _Wanted[Record]) -> _Elsewhere[Record] | None:
+        """This same stage, set aside (one that is done, else the last) or done in another run."""
+        aside = [(place, wanted.read(place)) for place in self.old.places(wanted.folder)]
+        same = [_Elsewhere(place, one) for place, one in aside if one and not wanted.changes(one)]
+        if same:
+            return next((one for one in same if one.record.is_done), same[0])
+        return None if self.source is None else self._find_done_in(self.source, wanted)
 
-    def _find_whole_elsewhere(self, wanted: _Wanted[Record]) -> tuple[Record | None, str]:
-        """The record as `_find_elsewhere` has it; None, and why, where its files are damaged."""
-        known = self._find_elsewhere(wanted)
-        why = "" if known is None else wanted.damage_of(known)
-        return (None if why else known), why
-
-    def _find_elsewhere(self, wanted: _Wanted[Record]) -> Record | None:
-        """The record of this same stage set aside or in another run, from where it was brought."""
-        title, folder = self.title(wanted.stage, wanted.folder), wanted.folder
-        place = self._find_set_aside(wanted)
-        if place is not None:
-            move(place, folder)
-            self.recipe_changed = True
-            known = wanted.read(folder)
-            if known is not None:
-                self._say(f"{title}: {_progress(known)}, taken back from {place}")
-            return known
-        if self.source is None or not self._is_done_in(self.source, wanted):
-            return None
-        link_folder(self.source / folder.relative_to(self.path), folder)
+    def _bring(self, wanted: _Wanted[Record], other: _Elsewhere[Record]) -> None:
+        """Puts a stage that was found elsewhere into its folder."""
+        is_own = self.old.path in other.place.parents
+        (move if is_own else link_folder)(other.place, wanted.folder)
         self.recipe_changed = True
-        self._say(f"{title}: done, taken over from {self.source}")
-        return wanted.read(folder)
+        whence = f"back from {other.place}" if is_own else f"over from {self.source}"
+        title = self.title(wanted.stage, wanted.folder)
+        self._say(f"{title}: {_progress(other.record)}, taken {whence}")
 
     def title(self, stage: str, folder: Path) -> str:
         """What a stage is called where several belong to it."""
         name = folder.relative_to(self.path)
         return f"{stage} ({name})" if stage == "baselines" or len(name.parts) > 1 else stage
 
-    def _find_set_aside(self, wanted: _Wanted[Record]) -> Path | None:
-        """Where a stage with these same settings was set aside: one that is done, else the last."""
-        records = {place: wanted.read(place) for place in self.old.places(wanted.folder)}
-        same = {place: one for place, one in records.items() if one and not wanted.changes(one)}
-        done = [place for place, one in same.items() if one.is_done]
-        return next(iter([*done, *same]), None)
-
-    def _is_done_in(self, other: Path, wanted: _Wanted[Record]) -> bool:
-        """Whether another run has done a stage with the same settings."""
+    def _find_done_in(self, run: Path, wanted: _Wanted[Record]) -> _Elsewhere[Record] | None:
+        """The stage with the same settings, where another run has done it."""
+        place = run / wanted.folder.relative_to(self.path)
         try:
-            record = wanted.read(other / wanted.folder.relative_to(self.path))
+            one = wanted.read(place)
         except DataError:  # of another version
-            return False
-        return record is not None and record.is_done and not wanted.changes(record)
+            return None
+        is_same = one is not None and one.is_done and not wanted.changes(one)
+        return _Elsewhere(place, one) if one is not None and is_same else None
 
     def _tell_of_others(self, wanted: _Wanted[Record]) -> None:
         """Says so where a run beside this one has done the same stage of a teacher."""
         if wanted.stage not in ("teacher", "generate"):
             return
-        for other in sorted(path.parent for path in self.path.parent.glob(f"*/{RECIPE_FILE}")):
-            if other != self.path and self._is_done_in(other, wanted):
+        recipes = self.path.parent.glob(f"*/{layout.RECIPE_FILE}")
+        for other in sorted(path.parent for path in recipes):
+            if other != self.path and self._find_done_in(other, wanted):
                 self._say(
                     f"note: {wanted.folder.name} will be made again in this folder; {other} has "
                     f"the same, which from_run={other} takes over"
@@ -298,7 +285,7 @@ class _Wanted(Generic[Record]):
 
     def read(self, folder: Path) -> Record | None:
         """The record in a folder of such a stage."""
-        return self.kind.read(folder / STAGE_FILE)
+        return self.kind.read(folder / layout.STAGE_FILE)
 
     def changes(self, record: Record) -> list[str]:
         """What differs from the settings of a record."""
@@ -307,6 +294,14 @@ class _Wanted(Generic[Record]):
     def damage_of(self, record: Record) -> str:
         """What of a done stage's files is not as it left them; of another, nothing."""
         return self.damage(record) if record.is_done else ""
+
+
+@dataclass(frozen=True)
+class _Elsewhere(Generic[Record]):
+    """A stage with the settings that are wanted, and the folder that it was found in."""
+
+    place: Path
+    record: Record
 
 
 def _has_files(folder: Path) -> bool:
@@ -380,5 +375,5 @@ class Stage(Generic[Record]):
             cut_off=self._cut_off,
         )
         if self._run.process.is_main_process:
-            record.write(self.folder / STAGE_FILE)
+            record.write(self.folder / layout.STAGE_FILE)
         return record

@@ -20,16 +20,7 @@ from pathlib import Path
 from unspoken.common.errors import DataError, SettingError, setting
 from unspoken.common.locks import locked
 from unspoken.parallel.world import join_processes
-from unspoken.recipe.layout import (
-    CHOICES_FILE,
-    DATA,
-    LOCKED,
-    MODEL,
-    STAGE_FILE,
-    VALIDATION_FILE,
-    can_be_written,
-    require_writable,
-)
+from unspoken.recipe import layout
 from unspoken.recipe.levels import ALL, kept_levels, level_name, level_number
 from unspoken.recipe.plan import PlannedFrontier
 from unspoken.recipe.records import Choice, Choices, Evaluation, TrainingRecord
@@ -73,7 +64,7 @@ def names_to_train(run: Path, frontier: PlannedFrontier) -> list[str]:
         run: the run folder.
         frontier: of the phase.
     """
-    record = TrainingRecord.read(run / frontier.source / STAGE_FILE)
+    record = TrainingRecord.read(run / frontier.source / layout.STAGE_FILE)
     if record is None or record.level is None:
         return []
     first = [] if frontier.explicit is not None else [level_name(0)]
@@ -103,10 +94,10 @@ def spread(names: Sequence[str], count: int) -> list[str]:
 
 
 def _train_level(run: RunFolder, frontier: PlannedFrontier, splits: Splits, name: str) -> None:
-    start = run.on_main(lambda: TrainingRecord.read(run.path / frontier.source / STAGE_FILE))
+    start = run.on_main(lambda: TrainingRecord.read(run.path / frontier.source / layout.STAGE_FILE))
     if start is None:
         return
-    recipe, place = frontier.at(name), run.path / frontier.source / MODEL
+    recipe, place = frontier.at(name), run.path / frontier.source / layout.MODEL
     train_stage(
         run,
         "frontier",
@@ -129,7 +120,7 @@ def measure_level(
         level: of the frontier.
         split: `valid` or `test`.
     """
-    recipe, file = frontier.recipe, level.folder / VALIDATION_FILE
+    recipe, file = frontier.recipe, level.folder / layout.VALIDATION_FILE
     if split == "test":
         file = test_evaluation(level.folder, level.model)
     settings = {
@@ -137,7 +128,7 @@ def measure_level(
         **asking_settings(recipe, splits, split),
     }
     if level.num_steps is None:  # what run the level is from; a trained model says it itself
-        source = TrainingRecord.read(run.path / frontier.source / STAGE_FILE)
+        source = TrainingRecord.read(run.path / frontier.source / layout.STAGE_FILE)
         settings["training_sha256"] = None if source is None else source.model_sha256
     if is_to_be_asked(run, file, settings, level.model):
         model, questions = model_in(level.model, recipe.model), splits.held_out[split]
@@ -189,16 +180,16 @@ def choose_in_run(
     splits = _splits_of(folder, frontier)
     recipe = frontier.recipe.model_copy(update={"output": folder})
     run = RunFolder(recipe, join_processes(), progress=progress, say=say)
-    if not can_be_written(folder):
+    if not layout.can_be_written(folder):
         levels = _levels_of(run, frontier)
         if not any(level.validation for level in levels):
-            require_writable(folder)
+            layout.require_writable(folder)
         say(f"{folder}: cannot be written, so nothing more is measured, and no choice is kept")
         if (choice := pick(levels, within=within, tokens=tokens)) is None:
             return levels, None
         chosen = next(level for level in levels if level.name == choice.level)
         return levels, replace(chosen, choices=(choice,))
-    with locked(folder / LOCKED):
+    with locked(folder / layout.LOCKED):
         return _choose(run, frontier, splits, within=within, tokens=tokens)
 
 
@@ -216,7 +207,7 @@ def _choose(
     choice = pick(levels, within=within, tokens=tokens)
     if choice is None:
         return levels, None
-    file = run.path / frontier.folder / CHOICES_FILE
+    file = run.path / frontier.folder / layout.CHOICES_FILE
     (Choices.read(file) or Choices()).having(choice).write(file)
     chosen = next(level for level in levels if level.name == choice.level)
     if splits.test is not None:
@@ -238,11 +229,12 @@ def _levels_of(run: RunFolder, frontier: PlannedFrontier) -> list[Level]:
 
 def _splits_of(run: Path, frontier: PlannedFrontier) -> Splits:
     """The questions of a phase, as the run made them."""
-    folder = run / DATA / frontier.key
+    folder = run / layout.DATA / frontier.key
     splits = Splits.read(folder, run)
     if splits is None:
         raise DataError(
-            f"{folder / STAGE_FILE}: not there; needed: a run whose data are made; finish it first"
+            f"{folder / layout.STAGE_FILE}: not there; needed: a run whose data are made; finish "
+            "it first"
         )
     if splits.valid is None:
         raise DataError(

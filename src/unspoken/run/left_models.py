@@ -13,46 +13,40 @@ from unspoken.common.errors import ModelError, setting
 from unspoken.common.files import link_folder
 from unspoken.models.adapter import is_adapter
 from unspoken.models.fingerprint import weights_hash
-from unspoken.recipe.layout import (
-    DISTILLED,
-    FRONTIER,
-    INTERNALIZED,
-    OLD,
-    STAGE_FILE,
-    TEACHER,
-    WEIGHTS,
-    has_weights,
-)
+from unspoken.recipe import layout
 from unspoken.recipe.levels import level_folder
 from unspoken.recipe.records import TrainingRecord
 from unspoken.run.folder import RunFolder
 
 _STAGES = {
-    TEACHER: "teacher", DISTILLED: "distil", INTERNALIZED: "internalize", FRONTIER: "frontier",
-}  # fmt: skip
+    layout.TEACHER: "teacher",
+    layout.DISTILLED: "distil",
+    layout.INTERNALIZED: "internalize",
+    layout.FRONTIER: "frontier",
+}
 
 
 def weights_bytes(model: Path) -> int:
     """The size of the weights in a model folder; 0 where there are none."""
-    return sum(path.stat().st_size for pattern in WEIGHTS for path in model.glob(pattern))
+    return sum(path.stat().st_size for pattern in layout.WEIGHTS for path in model.glob(pattern))
 
 
 def is_gone(model: Path) -> bool:
     """Whether a folder has no file of weights; damaged ones are there."""
-    return not has_weights(model)
+    return not layout.has_weights(model)
 
 
 def was_adapter(model: Path) -> bool:
     """Whether a model folder holds an adapter, or held one before it was removed."""
     if is_adapter(str(model)) or not is_gone(model):
         return is_adapter(str(model))
-    record = TrainingRecord.read(model.parent / STAGE_FILE)
+    record = TrainingRecord.read(model.parent / layout.STAGE_FILE)
     return record is not None and record.settings.get("lora") is not None
 
 
 def left_weights(model: Path) -> str | None:
     """The hash of the weights in a model folder, or of those that a training left there."""
-    record = TrainingRecord.read(model.parent / STAGE_FILE) if is_gone(model) else None
+    record = TrainingRecord.read(model.parent / layout.STAGE_FILE) if is_gone(model) else None
     return weights_hash(model) if record is None else record.model_sha256
 
 
@@ -63,7 +57,7 @@ def find_model(run: RunFolder, model: Path) -> bool:
     """
     if not is_gone(model):
         return True
-    record = TrainingRecord.read(model.parent / STAGE_FILE)
+    record = TrainingRecord.read(model.parent / layout.STAGE_FILE)
     if record is None or record.level is None or record.model_sha256 is None:
         return False
     level = level_folder(model.parent, record.level)
@@ -100,5 +94,5 @@ def tell_gone(run: Path, model: Path, need: str) -> str:
     return (
         f"{model}: is not there any more; needed: the model that training left there, because "
         f"{need}; put the folder back, or train it again with unspoken run and "
-        f"{setting('from', stage)}, which keeps what is there in {OLD}/"
+        f"{setting('from', stage)}, which keeps what is there in {layout.OLD}/"
     )

@@ -18,13 +18,7 @@ from unspoken.measure.evaluate import EvaluateOptions, evaluate_folder
 from unspoken.models.card import ModelCard
 from unspoken.models.fingerprint import fingerprint
 from unspoken.models.local import is_local
-from unspoken.recipe import Model, Recipe
-from unspoken.recipe.layout import (
-    EVALUATION_FILE,
-    MODEL,
-    UNTRAINED,
-    predictions_file,
-)
+from unspoken.recipe import Model, Recipe, layout
 from unspoken.recipe.records import Evaluation, EvaluationSettings
 from unspoken.recipe.sections import TemplateName
 from unspoken.run.data import Splits
@@ -56,9 +50,9 @@ def evaluate_stage(
         return
     split, path = splits.measured
     settings = {"model_sha256": model_sha256, **asking_settings(recipe, splits, split)}
-    file = folder / EVALUATION_FILE
-    if is_to_be_asked(run, file, settings, folder / MODEL):
-        model = model_in(folder / MODEL, recipe.model)
+    file = folder / layout.EVALUATION_FILE
+    if is_to_be_asked(run, file, settings, folder / layout.MODEL):
+        model = model_in(folder / layout.MODEL, recipe.model)
         title = f"evaluate {folder.name}"
         ask(run, recipe, model, path, file, settings=settings, title=title)
 
@@ -104,7 +98,7 @@ def ask(
     metrics = evaluate_folder(
         model,
         read_questions(questions, limit=wanted.limit),
-        predictions_file(file),
+        layout.predictions_file(file),
         EvaluateOptions(
             limit or wanted.max_new_tokens,
             wanted.batch_size,
@@ -141,7 +135,7 @@ def evaluate_untrained(run: RunFolder, recipe: Recipe, splits: Splits, like: Pat
         "max_new_tokens": limit,
         **asking_settings(recipe, splits, split),
     }
-    file = run.path / UNTRAINED / EVALUATION_FILE
+    file = run.path / layout.UNTRAINED / layout.EVALUATION_FILE
     if keep_evaluation(run, file, settings):
         return
     torch.manual_seed(recipe.seed)  # of weights that are drawn, the same as training's
@@ -168,7 +162,11 @@ def untrained_limit(run: RunFolder, recipe: Recipe, like: Path) -> int | None:
     """
     if recipe.evaluate.max_new_tokens is not None:
         return recipe.evaluate.max_new_tokens
-    known = Evaluation.read(run.path / UNTRAINED / EVALUATION_FILE) if is_gone(like) else None
+    known = (
+        Evaluation.read(run.path / layout.UNTRAINED / layout.EVALUATION_FILE)
+        if is_gone(like)
+        else None
+    )
     if known is not None:
         return known.settings.get("max_new_tokens")
     require_model(run, like, "evaluate (untrained) lets the student write as much as it does")
@@ -206,11 +204,11 @@ def keep_evaluation(
         known = Evaluation.read(file)
         if known is None or changes({**known.settings}, settings):
             return False
-        return known.num_questions in (None, count_lines(predictions_file(file)))
+        return known.num_questions in (None, count_lines(layout.predictions_file(file)))
 
     is_kept = not is_forced and run.on_main(holds)
     if is_kept:
-        run.drop_replaced(file, predictions_file(file))
+        run.drop_replaced(file, layout.predictions_file(file))
     return is_kept
 
 
@@ -243,7 +241,7 @@ def set_aside_evaluation(run: RunFolder, file: Path) -> None:
     run.did_something = True
     run.say(f"evaluate ({file.parent.relative_to(run.path)}): running")
     if run.process.is_main_process:
-        for path in (file, predictions_file(file)):
+        for path in (file, layout.predictions_file(file)):
             if path.exists():
                 run.old.take(path)
 
@@ -262,4 +260,4 @@ def write_evaluation(
     if run.process.is_main_process:
         decided = cast("EvaluationSettings", settings)
         Evaluation(settings=decided, **metrics).write(file)
-        run.drop_replaced(file, predictions_file(file))
+        run.drop_replaced(file, layout.predictions_file(file))

@@ -15,18 +15,7 @@ from unspoken.common.machine import environment
 from unspoken.common.places import require_folder_place
 from unspoken.models.fingerprint import weights_hash
 from unspoken.parallel.world import join_processes, leave_processes, read_world, require_processes
-from unspoken.recipe import Recipe
-from unspoken.recipe.layout import (
-    DATA,
-    ENVIRONMENT_FILE,
-    EVALUATION_FILE,
-    EXPLICIT,
-    LATENCY_FILE,
-    LOCKED,
-    MODEL,
-    REPORT_PAGE,
-    STAGE_FILE,
-)
+from unspoken.recipe import Recipe, layout
 from unspoken.recipe.levels import level_folder, level_name
 from unspoken.recipe.plan import OnlyMeasured, Plan, Teaching, plan
 from unspoken.recipe.records import TrainingRecord
@@ -82,17 +71,18 @@ def run_recipe(
     with contextlib.ExitStack() as stack:
         stack.enter_context(carry_signals_over())
         if process.is_main_process:
-            stack.enter_context(locked(run.path / LOCKED))
+            stack.enter_context(locked(run.path / layout.LOCKED))
         _run_stages(run, recipe, command, started)
     leave_processes(process)
-    return run.path / REPORT_PAGE
+    return run.path / layout.REPORT_PAGE
 
 
 def _run_stages(run: RunFolder, recipe: Recipe, command: str, started: str) -> None:
     """All stages in their order, and the report."""
     process, planned = run.process, plan(recipe)
     splits = [
-        data_stage(run, phase.recipe, run.path / DATA / phase.key) for phase in planned.phases
+        data_stage(run, phase.recipe, run.path / layout.DATA / phase.key)
+        for phase in planned.phases
     ]
     run.write_recipe(recipe)
     run.on_main(lambda: check_phases(splits, recipe.data.allow_leaks))
@@ -160,7 +150,7 @@ def train_students(run: RunFolder, planned: Plan, splits: list[Splits]) -> None:
             num_steps = max(1, num_steps - (started_from.state.step or 0))
         elif training.starts_from is not None:
             started_from = done[training.starts_from]
-            start = run.path / training.starts_from / MODEL
+            start = run.path / training.starts_from / layout.MODEL
         model = training.recipe.model if start is None else model_in(start, training.recipe.model)
         done[training.folder] = train_and_measure(
             run,
@@ -176,10 +166,10 @@ def train_students(run: RunFolder, planned: Plan, splits: list[Splits]) -> None:
 def _measure_others(run: RunFolder, planned: Plan, splits: list[Splits]) -> None:
     """Asks the models that are not trained themselves."""
     for model in planned.only_measured:
-        if model.name == EXPLICIT:
+        if model.name == layout.EXPLICIT:
             _borrow_explicit(run, model, splits[model.phase])
         else:
-            like = run.path / model.source / MODEL
+            like = run.path / model.source / layout.MODEL
             evaluate_untrained(run, model.recipe, splits[model.phase], like)
 
 
@@ -191,9 +181,9 @@ def _borrow_explicit(run: RunFolder, explicit: OnlyMeasured, splits: Splits) -> 
     def borrow() -> str | None:
         if is_gone(level):
             return None
-        if (target / STAGE_FILE).exists():  # one that was trained
+        if (target / layout.STAGE_FILE).exists():  # one that was trained
             run.old.take(target)
-        link_folder(level, target / MODEL)
+        link_folder(level, target / layout.MODEL)
         run.old.drop_replaced(target)
         return weights_hash(level)
 
@@ -210,8 +200,8 @@ def _borrow_explicit(run: RunFolder, explicit: OnlyMeasured, splits: Splits) -> 
 
 def _report_is_old(folder: Path) -> bool:
     """Whether there is no report of what the stages left; a kill may have come before it."""
-    report = folder / REPORT_PAGE
-    files = (STAGE_FILE, EVALUATION_FILE, LATENCY_FILE)
+    report = folder / layout.REPORT_PAGE
+    files = (layout.STAGE_FILE, layout.EVALUATION_FILE, layout.LATENCY_FILE)
     made = [path for file in files for path in folder.glob(f"*/**/{file}")]
     newest = max((path.stat().st_mtime_ns for path in made), default=0)
     return not report.exists() or report.stat().st_mtime_ns < newest
@@ -226,4 +216,4 @@ def _write_environment(recipe: Recipe, splits: list[Splits], command: str, start
         "data": [split.hashes for split in splits],
         **environment(),
     }
-    write_text(recipe.folder / ENVIRONMENT_FILE, json.dumps(values, indent=2))
+    write_text(recipe.folder / layout.ENVIRONMENT_FILE, json.dumps(values, indent=2))

@@ -23,22 +23,7 @@ from unspoken.models.card import ModelCard
 from unspoken.models.fingerprint import fingerprint
 from unspoken.models.local import is_local
 from unspoken.parallel.separate_files import has_separate_files
-from unspoken.recipe import Recipe, Teacher, Vet
-from unspoken.recipe.layout import (
-    ANSWERS_FILE,
-    ASKING_FILE,
-    DATASET_FILE,
-    EVALUATION_FILE,
-    FAILED_FILE,
-    MODEL,
-    PREDICTIONS_FILE,
-    REJECTED_FILE,
-    SERVER_LOG,
-    TEACHER,
-    TRACES,
-    TRACES_FILE,
-    VETTED,
-)
+from unspoken.recipe import Recipe, Teacher, Vet, layout
 from unspoken.recipe.records import TracesRecord, TrainingRecord, VettedRecord
 from unspoken.recipe.teacher import MAX_NEW_TOKENS, OF_LOCAL_MODEL
 from unspoken.run.data import Splits, vet_rules
@@ -77,7 +62,7 @@ class Asker:
         """
         self.recipe, self.teacher, self.progress = recipe, teacher, progress
         self._trained = trained
-        self._log = recipe.folder / TRACES / SERVER_LOG if log is None else log
+        self._log = recipe.folder / layout.TRACES / layout.SERVER_LOG if log is None else log
         self._engine: Engine | None = None
 
     def __enter__(self) -> Asker:
@@ -201,7 +186,7 @@ class Asker:
         asks = run.process.is_main_process or not self.is_alone
         if asks and self._knows_model:
             with tempfile.TemporaryDirectory() as folder:
-                target = Path(folder) / ANSWERS_FILE
+                target = Path(folder) / layout.ANSWERS_FILE
                 done = [self.ask(questions, target, 0.0, samples=1, limit=1, bar=False)]
         if any(summary.interrupted for summary in gather_object(done)):
             run.say("stopped by a signal; the same command goes on")
@@ -251,7 +236,7 @@ class Asker:
     def _source(self) -> str:
         """The folder or name of the teacher's model."""
         if self._trained is not None:
-            return str(self.recipe.folder / TEACHER / MODEL)
+            return str(self.recipe.folder / layout.TEACHER / layout.MODEL)
         model = self.teacher.model
         return (model.name if model is not None else None) or ""
 
@@ -272,7 +257,7 @@ class TeacherStages:
         """Stages that are to be run in the order `generate`, `vet`, `evaluate`."""
         self.run, self.asker, self.splits = run, asker, splits
         self.recipe, self.teacher = asker.recipe, asker.teacher
-        self.trace_folder = run.path / TRACES
+        self.trace_folder = run.path / layout.TRACES
 
     def open_generate(self, *, begins: str = "running") -> Stage[TracesRecord]:
         """Opens the stage in which the teacher solves the training questions."""
@@ -290,11 +275,13 @@ class TeacherStages:
     def _require_teacher(self) -> None:
         """Refuses to ask a teacher that this run trained and that is not there any more."""
         if self.asker.is_trained:
-            require_model(self.run, self.run.path / TEACHER / MODEL, "generate asks it")
+            require_model(
+                self.run, self.run.path / layout.TEACHER / layout.MODEL, "generate asks it"
+            )
 
     def _require_traces(self, record: TracesRecord) -> str:
         """Refuses traces that are not as they were written: the teacher's time costs money."""
-        path = self.trace_folder / TRACES_FILE
+        path = self.trace_folder / layout.TRACES_FILE
         if path.is_file() and record.traces_sha256 in (None, sha256(path)):
             return ""
         found = "was changed since the teacher wrote it" if path.is_file() else "is missing"
@@ -310,7 +297,7 @@ class TeacherStages:
         if stage.done is not None:
             return stage.done
         with stage.running():
-            output = self.trace_folder / TRACES_FILE
+            output = self.trace_folder / layout.TRACES_FILE
             summary = self.asker.ask_together(
                 self.run, self.splits.train, output, self.teacher.temperature
             )
@@ -322,7 +309,7 @@ class TeacherStages:
         Args:
             generated: what `generate` returned.
         """
-        folder = self.run.path / VETTED
+        folder = self.run.path / layout.VETTED
         retrying = {"retries", "retry_temperature"} if self.teacher.retries else {"retries"}
         settings = {
             "traces_sha256": generated.traces_sha256,
@@ -336,7 +323,7 @@ class TeacherStages:
         if record is None:
             with stage.running():
                 record = stage.finish(self._vet(folder))
-        dataset, digest = folder / DATASET_FILE, record.sha256 or ""
+        dataset, digest = folder / layout.DATASET_FILE, record.sha256 or ""
         is_main = self.run.process.is_main_process
         is_there = dataset.is_file()
         if is_main and stage.done is not None and not (is_there and sha256(dataset) == digest):
@@ -350,7 +337,7 @@ class TeacherStages:
 
     def _vet(self, folder: Path) -> VettedRecord:
         """Vets the traces, and those that are asked for again where none was kept."""
-        files, failed = [self.trace_folder / TRACES_FILE], folder / FAILED_FILE
+        files, failed = [self.trace_folder / layout.TRACES_FILE], folder / layout.FAILED_FILE
         counts = ("num_asked_again", "num_prompt_tokens", "num_tokens")
         asked_again: dict[str, Any] = {**dict.fromkeys(counts, 0), "cost": 0.0}
         summary = self._select(files, folder)
@@ -380,10 +367,10 @@ class TeacherStages:
         if not summary.num_kept:
             raise DataError(
                 f"{files[0]}: none of {summary.num_traces} traces was kept (reasons in "
-                f"{folder / REJECTED_FILE}); needed: a teacher that solves some of the "
+                f"{folder / layout.REJECTED_FILE}); needed: a teacher that solves some of the "
                 "questions, or other rules in the section vet"
             )
-        digest = self.run.on_main(lambda: sha256(folder / DATASET_FILE))
+        digest = self.run.on_main(lambda: sha256(folder / layout.DATASET_FILE))
         if self.run.process.is_main_process:
             summary.warn()
         return VettedRecord(**summary.to_json(), **asked_again, sha256=digest)
@@ -393,10 +380,10 @@ class TeacherStages:
         return self.run.on_main(
             lambda: vet_traces(
                 files,
-                folder / DATASET_FILE,
+                folder / layout.DATASET_FILE,
                 vet_rules(self.recipe),
-                rejected=folder / REJECTED_FILE,
-                failed=folder / FAILED_FILE,
+                rejected=folder / layout.REJECTED_FILE,
+                failed=folder / layout.FAILED_FILE,
                 test=list(self.splits.held_out.values()),
                 overwrite=True,
             )
@@ -406,7 +393,7 @@ class TeacherStages:
         """Asks the teacher the test questions as it was asked for traces; greedily."""
         if self.splits.measured is None:
             return
-        run, folder = self.run, self.run.path / TEACHER
+        run, folder = self.run, self.run.path / layout.TEACHER
         split, path = self.splits.measured
         limit = self.recipe.evaluate.limit
         settings = {
@@ -418,9 +405,9 @@ class TeacherStages:
         for key in ("temperature", "top_p", "samples_per_question"):  # the test is asked greedily
             settings["teacher"].pop(key)
         is_forced = run.start in ("data", "teacher", "evaluate")
-        file = folder / EVALUATION_FILE
-        answers = folder / ANSWERS_FILE
-        begun, wish = folder / ASKING_FILE, json.dumps(settings, sort_keys=True)
+        file = folder / layout.EVALUATION_FILE
+        answers = folder / layout.ANSWERS_FILE
+        begun, wish = folder / layout.ASKING_FILE, json.dumps(settings, sort_keys=True)
         asked = (*trace_files(answers), begun)
         if keep_evaluation(run, file, settings, is_forced=is_forced):
             run.drop_replaced(*asked)
@@ -436,7 +423,7 @@ class TeacherStages:
             self.asker.warm_up(run, path)
         summary = self.asker.ask_together(run, path, answers, 0.0, samples=1, limit=limit)
         if run.process.is_main_process:
-            self._measure(answers, folder / PREDICTIONS_FILE, settings, summary)
+            self._measure(answers, folder / layout.PREDICTIONS_FILE, settings, summary)
         run.drop_replaced(*asked)
 
     def _measure(
@@ -451,7 +438,7 @@ class TeacherStages:
         remote = self.teacher.engine == "openai"
         together = self.teacher.concurrency if remote else self.teacher.batch_size
         metrics = summarize(predictions, seconds, together, choices).to_json()
-        file = output.with_name(EVALUATION_FILE)
+        file = output.with_name(layout.EVALUATION_FILE)
         write_evaluation(self.run, file, settings, {**metrics, "cost": summary.cost})
 
     def _outcome(self, stage: Stage[TracesRecord], summary: GenerateSummary) -> TracesRecord:
