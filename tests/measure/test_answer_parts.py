@@ -83,6 +83,22 @@ RIGHT = {
         ("Das Ergebnis ist 42.", "42"),
         ("Final Answer: 42<end_of_text>", "42"),
     ],
+    "around a tuple and a matrix": [
+        ("Final Answer: A(2, 3)", "(2,3)"),
+        ("Final Answer: (2, 3) cm", "(2,3)"),
+        (
+            "Final Answer: 2\\begin{pmatrix}1&0\\\\0&1\\end{pmatrix}",
+            "\\begin{pmatrix}2&0\\\\0&2\\end{pmatrix}",
+        ),
+        (
+            "Final Answer: \\frac{1}{2}\\begin{pmatrix}x\\\\2\\end{pmatrix}",
+            "\\begin{pmatrix}x/2\\\\1\\end{pmatrix}",
+        ),
+        (
+            "Final Answer: -\\begin{pmatrix}1\\\\2\\end{pmatrix}",
+            "\\begin{pmatrix}-1\\\\-2\\end{pmatrix}",
+        ),
+    ],
 }
 # and that do not
 WRONG = {
@@ -153,6 +169,19 @@ WRONG = {
         ("Final Answer: la moitié de 42", "42"),
         ("Final Answer: 42的两倍", "42"),
         ("Le résultat n'est pas 42.", "42"),
+    ],
+    "around a tuple and a matrix": [
+        ("Final Answer: A(2, 3)", "(3,2)"),
+        ("Final Answer: C(5,2)", "P(5,2)"),
+        ("Final Answer: C(5, 2)", "10"),
+        (
+            "Final Answer: 3\\begin{pmatrix}1\\\\2\\end{pmatrix}",
+            "\\begin{pmatrix}1\\\\2\\end{pmatrix}",
+        ),
+        (
+            "Final Answer: \\frac{1}{3}\\begin{pmatrix}x\\\\2\\end{pmatrix}",
+            "\\begin{pmatrix}x/2\\\\1\\end{pmatrix}",
+        ),
     ],
 }
 

@@ -131,6 +131,22 @@ RIGHT = {
         ("Answer:\n1. 3*4 = 12\n2. 12+5 = 17\nSo the answer is $17.", "17"),
         ("Answer: B\nThe answer is in the text.", "B"),
     ],
+    "said instead": [
+        ("The answer is 12. Wait, no, it's 14.", "14"),
+        ("The answer is 84, I think. No wait, it is 86.", "86"),
+        ("Final Answer: 12, no wait, 13", "13"),
+        ("Final Answer: 84? Actually 85", "85"),
+        ("Final Answer: 12, sorry, I mean 15 apples", "15"),
+        ("The answer is B. Wait, actually the answer is C.", "C"),
+    ],
+    "markers in other words": [
+        ("3 + 4 = 7\nThe answer should be 7.", "7"),
+        ("So the answer would be 7 apples.", "7"),
+        ("3 + 4 = 7\nThe answer comes out to 7.", "7"),
+        ("Final Answer (in dollars): 15", "15"),
+        ("3 * 5 = 15\nAnswer - 15", "15"),
+        ("<think>6 * 7 = 42</think>\n\n### 42", "42"),
+    ],
 }
 # and that do not
 WRONG = {
@@ -240,6 +256,22 @@ WRONG = {
         ("Answer: 7\nSuppose the answer is 12.", "12"),
         ("The wrong answer is C.", "C"),
         ("The incorrect answer is 12.", "12"),
+    ],
+    "said instead": [
+        ("The answer is 12. Wait, no, it's 14.", "12"),
+        ("Final Answer: 12, no wait, 13", "12"),
+        ("Final Answer: 12. Actually, it is not 13.", "13"),
+        ("Final Answer: 12. Actually, it is 13 or 14.", "13"),
+        ("Final Answer: 12, actually more than 13", "13"),
+        ("Final Answer: 12. Hmm, 13?", "12"),
+        ("Final Answer: Yes, I mean no", "Yes"),
+    ],
+    "markers in other words": [
+        ("The answer should be less than 7.", "7"),
+        ("The answer must be 5 or 6.", "5"),
+        ("The answer comes out to 7.", "8"),
+        ("Answer - 15", "-15"),
+        ("The answer will be negative.", "5"),
     ],
 }
 

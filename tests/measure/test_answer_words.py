@@ -88,6 +88,32 @@ RIGHT = {
         ("Answer: It should be C", "C"),
         ("Answer: I'm going with C", "C"),
     ],
+    "given in the sentence": [
+        ("Final Answer: In 5 days she reads 60 pages.", "60"),
+        ("Final Answer: After selling 5 apples, Tom has 12 left.", "12"),
+        ("Final Answer: Each of the 4 friends gets 6 cookies.", "6"),
+        ("Final Answer: The 3 friends each get 12 candies.", "12"),
+        ("Final Answer: It costs $24 in total to buy 3 shirts.", "24"),
+        ("Final Answer: He sold 48 in April and 24 in May, 72 altogether.", "72"),
+        ("Final Answer: He made 5 and she made 7, for a total of 12.", "12"),
+        ("Final Answer: She has no apples left.", "0"),
+        ("Final Answer: The probability is one in six.", "\\frac{1}{6}"),
+    ],
+    "remarks with a number": [
+        ("Final Answer: 84 (12 + 72)", "84"),
+        ("Final Answer: 84 (7 times 12)", "84"),
+        ("Final Answer: 84; see step 3", "84"),
+        ("Final Answer: 2, 7 (in increasing order)", "2, 7"),
+        ("Final Answer: in 12 days", "12"),
+        ("Final Answer: for $12", "12"),
+    ],
+    "a text and its letter": [
+        ("Final Answer: Paris (C)", "C"),
+        ("Final Answer: Paris (C)", "Paris"),
+        ("Final Answer: Paris (option C)", "C"),
+        ("Final Answer: Select C", "C"),
+        ("Final Answer: A and B", "A, B"),
+    ],
 }
 # and that do not
 WRONG = {
@@ -163,6 +189,33 @@ WRONG = {
         ("The answer is D: 42", "C"),
         ("The answer is D: 42", "43"),
         ("Answer: It should not be C", "C"),
+    ],
+    "given in the sentence": [
+        ("Final Answer: In 5 days she reads 60 pages.", "5"),
+        ("Final Answer: With 3 more he would have 12.", "12"),
+        ("Final Answer: Each of the 3 boys gets 4 candies and 5 toys.", "4"),
+        ("Final Answer: On Monday he sold 5, on Tuesday 7.", "7"),
+        ("Final Answer: In 2020, sales were at most 50.", "50"),
+        ("Final Answer: She needs 20 dollars to buy 4 books.", "4"),
+        ("Final Answer: He made 5 and she made 7, for a total of 12.", "7"),
+        ("Final Answer: No one is left.", "0"),
+        ("Final Answer: The total is twenty or thirty.", "20"),
+    ],
+    "remarks with a number": [
+        ("Final Answer: 84 (7 * 13)", "84"),
+        ("Final Answer: 84 (12 + 72)", "12"),
+        ("Final Answer: 2, 7 (or 9)", "2, 7"),
+        ("Final Answer: A, B, C (in that order)", "C, B, A"),
+        ("Final Answer: in 3 of 4", "3"),
+        ("Final Answer: with 5 or 6", "5"),
+    ],
+    "a text and its letter": [
+        ("Final Answer: Paris (C)", "B"),
+        ("Final Answer: Not Paris (C)", "C"),
+        ("Final Answer: f(C)", "C"),
+        ("Final Answer: Choose B", "C"),
+        ("Final Answer: A or B", "A, B"),
+        ("Final Answer: red or blue", "red and blue"),
     ],
 }
 

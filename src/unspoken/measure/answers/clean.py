@@ -57,6 +57,13 @@ def _repeating(decimal: re.Match[str]) -> str:
     return f"{top}/{nines * 10 ** len(once)}"
 
 
+def _without_html(tag: re.Match[str]) -> str:
+    """Returns ^{3} for <sup>3</sup>, a space for a tag that says nothing."""
+    if not tag[1]:
+        return " "
+    return f"{'^' if tag[1] == 'sup' else '_'}{{{tag[2]}}}"
+
+
 def _without_groups(number: re.Match[str]) -> str:
     """Returns 1250000 for 1_250_000."""
     return number[0].replace("_", "")
@@ -79,7 +86,10 @@ _REWRITES = tuple(
         (r"(?<![\w\\])(?:(?i:infinity)|inf|oo)(?!\w)", r"\\infty "),
         (r"\\varnothing(?![a-z])|^\\?\{ ?\\?\}$", r"\\emptyset"),
         (r"\+/-|^\+-(?= ?[0-9])|\b(?i:plus or minus)\b", r"\\pm "),
-        (r"</?(?:b|i|p|em|strong|span|div|code|br) ?/?>", " "),
+        (
+            r"</?(?:b|i|p|em|strong|span|div|code|br) ?/?>|<(su[bp])>([^<>]{1,20})</\1>",
+            _without_html,
+        ),
         (r"^<([^<>]{1,60},[^<>]{1,60})>$", r"\\langle \1\\rangle "),
         (r"(?<=[)\]]) ?U ?(?=[(\[])", r" \\cup "),
         (r"^([a-z]) in (?=[(\[])", r"\1 \\in "),
@@ -155,6 +165,11 @@ _ARTICLE = re.compile(r"^(?:the (?=\w{2})|an? (?=[^\W\d_]{3})(?![abcxyz]{3}\b))"
 #: Pictures beside an answer, but for those that cross it out.
 _PICTURES = r"\u2600-\u2716\u2719-\u274b\u2755-\u27bf\U0001f300-\U0001faff\ufe0f"
 _PICTURES_AROUND = re.compile(rf"^\s*[{_PICTURES}\s]+(?=\S)|\s*[{_PICTURES}]+\s*$")
+_CHINESE_DIGITS = {sign: n for n, sign in enumerate("零一二三四五六七八九十")}
+_CHINESE_DIGITS |= {"〇": 0, "两": 2, "兩": 2, "百": 100, "千": 1000, "万": 10**4, "萬": 10**4}
+_CHINESE_NUMBER = re.compile(
+    "(?:[一二两兩三四五六七八九]?[十百千万萬]零?)+[一二三四五六七八九]?|[零一二三四五六七八九]"
+)
 _CALLED = {"pi": r"\pi", "infinity": r"\infty"}
 
 
@@ -171,6 +186,27 @@ def tidy(text: str) -> str:
     return text
 
 
+def _of_chinese(answer: str) -> str:
+    """Returns 42 for 四十二 and 约42, 42% for 百分之42."""
+    answer = re.sub(r"^(?:大?[约約]|答案?[:：是为])\s*(?=\d)", "", answer)
+    answer = re.sub(r"百分之\s*(\d+(?:\.\d+)?)", r"\1%", answer)
+    return str(_chinese_number(answer)) if _CHINESE_NUMBER.fullmatch(answer) else answer
+
+
+def _chinese_number(digits: str) -> int:
+    """Returns the value of a number below a hundred million: 42 of 四十二, 1200 of 一千二百."""
+    total = part = digit = 0
+    for sign in digits:
+        value = _CHINESE_DIGITS[sign]
+        if value < 10:
+            digit = value
+        elif value < 10**4:
+            part, digit = part + (digit or 1) * value, 0
+        else:
+            total, part, digit = (total + part + digit) * value, 0, 0
+    return total + part + digit
+
+
 def clean(answer: str) -> str:
     """Returns an answer in plain signs: no markup, LaTeX spacing, typographic variants."""
     if answer.isascii() and answer.isalnum():
@@ -179,6 +215,7 @@ def clean(answer: str) -> str:
         answer = box.content
     if not answer.isascii():
         answer = _FOREIGN_DIGIT.sub(lambda digit: str(unicodedata.digit(digit[0])), answer)
+        answer = _of_chinese(answer)
     answer = tidy(_PICTURES_AROUND.sub("", answer)).translate(_CHARACTERS)
     if "\\\\" in answer and "\\begin" not in answer:  # \\frac, escaped once too often
         answer = re.sub(r"\\\\(?=[A-Za-z(){}[\]])", r"\\", answer)

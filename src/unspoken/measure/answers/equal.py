@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import product
 
 from unspoken.measure.answers.clean import as_text, clean, names_other_things
 from unspoken.measure.answers.expression import (
@@ -49,7 +50,13 @@ from unspoken.measure.answers.structure import (
     split_list,
     told_value,
 )
-from unspoken.measure.answers.times import equal_clocks, equal_compounds, equal_dates, equal_months
+from unspoken.measure.answers.times import (
+    equal_clocks,
+    equal_compounds,
+    equal_dates,
+    equal_months,
+    same_amount,
+)
 
 MAX_ANSWER_CHARACTERS = 2000
 _CHOICE = re.compile(
@@ -65,7 +72,9 @@ _ARITHMETIC = re.compile(r"[0-9\s+\-*/^().,{}]+")
 _OPERATION = re.compile(r"[0-9)}]\s*(?:[+*/-]\s*)+[({.0-9]")
 _PRODUCT = re.compile(r"[A-Za-z](?: ?[ *] ?[A-Za-z]){1,3}")  # x y, m * n
 _FRACTION_OF_POWER = re.compile(r"-?[0-9]+ ?/ ?\(?[0-9]+ ?\^ ?(?:[0-9]+|\{ ?[0-9]+ ?\})\)?")
-_VARIABLE_K = re.compile(r"(?<=[0-9])k\b")
+_VARIABLE = re.compile(r"(?<=[0-9])([kKMB])\b")
+_E_NOTATION = re.compile(r"([0-9.]+)[eE]([+-]?[0-9]{1,3})")
+_NO_WORDS = re.compile(r"[^A-Za-z ,]|\b[a-z]\b")
 _MAX_DEPTH = 8
 _MAX_PAIRS = 400
 
@@ -94,8 +103,8 @@ def answers_equal(predicted: str, gold: str) -> bool:
        can be equal, not `1.5`.
     9. Numbers with currency, thousands separators, units, fractions, mixed numbers, percent,
        powers of ten. A missing unit agrees with any, so `50%` equals `50` (gold answers of
-       percentage questions are often written so) but never `0.5`. Units are not converted, and
-       an expression may have one, too: `36\pi cm^3`.
+       percentage questions are often written so) but never `0.5`. Two units of one kind are
+       converted (`1 hour`, `60 minutes`), and an expression may have a unit: `36\pi cm^3`.
     10. Arithmetic that was not carried out (`7 * 8`) is not its value: a model that repeats the
         question has not answered it. It equals the same numbers in another order, if these give
         the same value.
@@ -136,8 +145,8 @@ def compare_answers(predicted: str, gold: str, *, words: Words = "sentence") -> 
         return True
     if first.isdecimal() and second.isdecimal():
         return int(first) == int(second)
-    pairs = [(one, other) for one in readings(first, words) for other in readings(second, "around")]
     try:
+        pairs = product(readings(first, words), readings(second, "around"))
         return any(_Comparison().same(one, other) for one, other in pairs)
     except Undecided:
         return None
@@ -247,8 +256,8 @@ class _Comparison:
         """Whether an answer without names gives the values of a system."""
         other = as_interval(read_relation(other) or []) or other
         names = system[0].keys()
-        if "k" in names:
-            other = _VARIABLE_K.sub(" * k", other)
+        if not names.isdisjoint("kKMB"):
+            other = _VARIABLE.sub(r" * \1", other)
         values = _values_of(system)
         if len(values) > 1:
             others = read_list(other)
@@ -335,7 +344,9 @@ class _Comparison:
             read_list(answer) if each is None and re.search(",(?!0[0-9])", answer) else each
             for each, answer in zip(lists, (first, second), strict=True)
         )
-        if one is None or other is None or one_is_an_intersection(first, second):
+        if one is None or other is None:
+            return False
+        if one_is_an_intersection(first, second) or _one_is_open(first, second):
             return False
         return self._equal_in_any_order(one, other)
 
@@ -401,10 +412,10 @@ def _value_of_equation(sides: Sequence[str], *, is_answer: bool = False) -> str 
 
 
 def _as_algebra(solution: dict[str, str]) -> dict[str, str]:
-    """Returns values of variables, in which the k of 3k is a letter, not a thousand."""
+    """Returns values of variables, in which the k of 3k is a variable, too, not a thousand."""
     if any(len(name) > 1 and not re.search(r"[_(]", name) for name in solution):
         return solution
-    return {name: _VARIABLE_K.sub(" * k", value) for name, value in solution.items()}
+    return {name: _VARIABLE.sub(r" * \1", value) for name, value in solution.items()}
 
 
 def _values_of(system: System) -> list[str]:
@@ -444,13 +455,17 @@ def _without_repeated_tuples(parts: Sequence[str]) -> list[str]:
     return [part for n, part in enumerate(parts) if "," not in part or texts[n] not in texts[:n]]
 
 
+def _one_is_open(first: str, second: str) -> bool:
+    """Whether only one of two lists leaves it open which of its words is meant: A or B."""
+    return has_or(first) != has_or(second) and not _NO_WORDS.search(f"{first} {second}")
+
+
 def _equal_quantities(first: str, second: str) -> bool | None:
-    quantities = _read_number(first), _read_number(second)
-    if quantities[0] is None or quantities[1] is None:
+    one, other = _read_number(first), _read_number(second)
+    if one is None or other is None:
         return None
-    return quantities[0].value == quantities[1].value and units_agree(
-        quantities[0].unit, quantities[1].unit
-    )
+    is_same = one.value == other.value and units_agree(one.unit, other.unit)
+    return is_same or same_amount(one, other)
 
 
 def _read_number(text: str) -> Quantity | None:
@@ -498,6 +513,7 @@ def _equal_expressions(first: str, second: str) -> bool:
         # words are no products of letters
         if len(answer) > 1 and not re.search(r"[0-9\\+*/^(\[{<>|-]", answer):
             return False
+        answer = _E_NOTATION.sub(r"\1*10^{\2}", answer)  # noqa: PLW2901
         expressions.append(read_expression(answer))
     one, other = expressions
     return one is not None and other is not None and same_value(one, other)

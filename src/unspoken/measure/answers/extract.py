@@ -18,7 +18,12 @@ from unspoken.measure.answers.boxes import (
     last_boxes,
 )
 from unspoken.measure.answers.clean import tidy
-from unspoken.measure.answers.retraction import is_taken_back, takes_back
+from unspoken.measure.answers.retraction import (
+    corrected,
+    is_taken_back,
+    split_correction,
+    takes_back,
+)
 
 _DECORATION = r"[ \t*_`]*"
 _LINE_START = r"^[ \t>*_#`]*"
@@ -28,6 +33,8 @@ _NOT_FINAL = r"(?<!final\s)"
 _FLAGS = re.IGNORECASE | re.MULTILINE
 # What is so plainly an answer that no colon is needed before it: FINAL ANSWER 42.
 _PLAIN_VALUE = r"(?=\(?[A-J]\)?[.\s*]*$|\\boxed|[-+(\\]*[$€£¥₹]?\s?\.?[0-9][0-9.,/:]*[^\n]{0,40}$)"
+_IS = r"(?:is|(?:should|would|must|will)[ ]be|equals|(?:comes|turns)[ ]out[ ]to(?:[ ]be)?)"
+_IN_UNIT = r"\(in [^()\n]{1,30}\)[ \t*_`]*"
 
 _TAG = re.compile(
     r"<(?:final[_ ]?)?answer>|\[answer\](?=(?:(?!\[).){1,200}\[/answer\])",
@@ -35,7 +42,7 @@ _TAG = re.compile(
 )
 _TAG_END = re.compile(r"</(?:final[_ ]?)?answer>|\[/answer\]", re.IGNORECASE)
 _FINAL_ANSWER = re.compile(
-    rf"{_UNQUOTED}final\s+answer{_DECORATION}(?:is\b{_DECORATION})?[:：]"
+    rf"{_UNQUOTED}final\s+answer{_DECORATION}(?:is\b{_DECORATION}|{_IN_UNIT})?[:：]"
     rf"|{_LINE_START}final\s+answer{_DECORATION}$"
     rf"|{_LINE_START}final\s+answer{_DECORATION}(?:[-–—]+[ \t]+|[=→>]+{_DECORATION})"
     rf"|{_LINE_START}final\s+answer[ \t*_`]+{_PLAIN_VALUE}"
@@ -47,7 +54,8 @@ _HASHES = re.compile(r"(?<!#)####(?!#)")
 # "The answer is 7" counts as much, since "Answer:" may only have begun the solution.
 _ANSWER = re.compile(
     rf"{_NOT_FINAL}{_UNQUOTED}answer{_DECORATION}"
-    rf"(?:(?:is\b{_DECORATION})?[:：]|is[ \t*_`]+{_PLAIN_VALUE})"
+    rf"(?:(?:is\b{_DECORATION}|{_IN_UNIT})?[:：]|{_IS}[ \t*_`]+{_PLAIN_VALUE})"
+    rf"|{_LINE_START}answer{_DECORATION}[-–—=→]+[ \t]+{_PLAIN_VALUE}"
     rf"|^[ \t]*#+[ \t]*answer{_DECORATION}$"
     r"|(?<![终終后後])答案(?:应该|應該)?[ \t*_`]*[:：是为為]+",
     _FLAGS,
@@ -158,6 +166,7 @@ _OTHER_CHANNEL = re.compile(r"<\|channel\|>\s*(?:analysis|commentary)\b[^<]*<\|m
 _BARE_CHANNEL = re.compile("analysis")
 _BARE_THOUGHT = re.compile("analysis(?=[A-Z])")
 _CHANNEL_END = re.compile(r"<\|(?:end|call|return)\|>(?:\s*<\|start\|>[^<]*)?")
+_HEADING_SIGNS = re.compile(r"^\s*#{2,6}\s+")
 _ONLY_DECORATION = re.compile(r"[\s*_#`$-]*|\\[\[(]")
 # What leads to a marker in its own line: "**", "Thus, the", and before a box "The answer is $".
 _LEAD_IN = re.compile(
@@ -353,7 +362,7 @@ def _last_line(text: str) -> str:
         lines = text[start : stop if stop >= 0 else len(text)].splitlines()
         lines = [line for line in lines if not _ONLY_DECORATION.fullmatch(line)]
         if lines:
-            return tidy(lines[-1][:_MAX_LINE])
+            return tidy(_HEADING_SIGNS.sub("", lines[-1][:_MAX_LINE]))
         end = start
     return ""
 
@@ -550,13 +559,26 @@ def _answer_after(whole: _Text, marker: re.Pattern[str], position: int) -> str:
     line, end = _read_items(text, start) or _read_line(text, start, end)
     if marker is _HASHES and _is_heading(line, whole.text, end):
         return ""
+    first, *others = _split_sentence(_without_leading(line), marker)
+    is_refused = any(map(takes_back, others)) or is_taken_back(text, end)
+    answer = tidy(first)
+    return _instead_of(answer, others) if is_refused and answer else answer
+
+
+def _split_sentence(line: str, marker: re.Pattern[str]) -> list[str]:
+    """Returns a line up to the end of the sentence, or the correction, in it, and the rest."""
     # "36. I hope it is correct." A decimal point has no space after it.
     sentence_end = rf"[.!]\s+(?!{_GERMAN_MONTH})(?=[A-Z])"
     if marker not in _SENTENCE_MARKERS:
         sentence_end = rf"(?<=[\d%)}}$]){sentence_end}|[.!]\s+(?=I hope\b)"
-    first, *others = re.split(sentence_end, _without_leading(line), maxsplit=1)
-    is_refused = any(map(takes_back, others)) or is_taken_back(text, end)
-    return f"not {tidy(first)}" if is_refused and tidy(first) else tidy(first)
+    sentences = re.split(sentence_end, line, maxsplit=1)
+    return sentences if len(sentences) > 1 else split_correction(line)
+
+
+def _instead_of(answer: str, others: list[str]) -> str:
+    """Returns what the sentence after an answer that is taken back says instead, if it does."""
+    instead = tidy(corrected(others[0])) if others else ""
+    return instead or f"not {answer}"
 
 
 def _read_items(text: str, start: int) -> tuple[str, int] | None:

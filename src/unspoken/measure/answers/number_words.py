@@ -18,7 +18,7 @@ _TIES = "twenty thirty forty fifty sixty seventy eighty ninety"
 _SMALL = {word: number for number, word in enumerate(_ONES.split())}
 _TENS = {word: 10 * number for number, word in enumerate(_TIES.split(), start=2)}
 _SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9}
-_WORD = "|".join((*_SMALL, *_TENS, "hundred", *_SCALES))
+NUMBER_WORD = _WORD = "|".join((*_SMALL, *_TENS, "hundred", *_SCALES))
 _DIGIT = "|".join(_ONES.split()[:10])
 _PART_WORDS = {
     word: number
@@ -60,7 +60,7 @@ _POINT = re.compile(
     rf"(?P<digits>(?: (?:{_DIGIT}))+)(?![\w-])",
     re.IGNORECASE,
 )
-_A_SCALE = re.compile(r"an? (?=(?:hundred|thousand|million|billion)\b)", re.IGNORECASE)
+_A_SCALE = re.compile(r"an? (?=(?:hundred|thousand|million|billion|dozen)\b)", re.IGNORECASE)
 
 #: What begins otherwise is no number in words, which is found out at once.
 _BEGINNING = re.compile(

@@ -11,7 +11,8 @@ import re
 from typing import Literal, TypeAlias
 
 from unspoken.measure.answers.clean import without_lead_in
-from unspoken.measure.answers.number_words import with_digits
+from unspoken.measure.answers.expression import read_expression, same_value
+from unspoken.measure.answers.number_words import NUMBER_WORD, with_digits
 from unspoken.measure.answers.quantity import is_measure, read_quantity
 from unspoken.measure.answers.structure import has_or, is_name, split_equation, split_list
 from unspoken.measure.answers.times import equal_compounds, is_compound, read_clock, read_date
@@ -24,14 +25,15 @@ _MAX_CHARACTERS = 300
 _MAX_WORDS = 30
 _HEDGE = re.compile(
     r"(?:(?:so|thus|hence|therefore|then),? )*(?:it(?:'s| is) )?"
-    r"(?:about|approximately|approx\.?|around|roughly|circa|ca\.|exactly|just|only|precisely|simply"
-    r"|also|indeed|(?:therefore|thus|hence|so),?|\\approx|\\sim) ?(?=[-+$€£¥₹.\d\\])",
+    r"(?:about|approximately|approx\.?|around|clearly|the number|roughly|circa|ca\.|exactly|just"
+    r"|only|precisely|simply|also|indeed|(?:therefore|thus|hence|so),?|\\approx|\\sim)"
+    r" ?(?=[-+$€£¥₹.\d\\])",
     re.IGNORECASE,
 )
 _CHOICE_LEAD_IN = re.compile(
     r"(?:(?:so|thus|hence|therefore),? )?"
     r"(?:(?:i|we) (?:think|believe|choose|pick|would (?:say|choose|pick))(?: that)? |i'd say "
-    r"|i(?:'m| am) going with |(?:i(?:'ll|'d| will| would)|let's) go with "
+    r"|i(?:'m| am) going with |(?:i(?:'ll|'d| will| would)|let's) go with |choose |select |pick "
     r"|(?:definitely|clearly|certainly) )?"
     r"(?:(?:it|that)(?:'s| is| should be| must be) |(?:the |my )?(?:correct |right |best |final )?"
     r"(?:answer|option|choice|letter|one)(?: (?:is|would be|must be|should be))?:? ?"
@@ -61,6 +63,12 @@ _WORD_LEAD_IN = re.compile(
     r" (?:is|was|will be|falls|fell) (?=[^\W\d_]+(?:[ '-][^\W\d_]+){0,3}$)",
     re.IGNORECASE,
 )
+#: "The probability is" before "one in six"
+_LEAD_IN_OF_WORDS = re.compile(
+    rf"(?:so |thus,? )?(?:it|there|(?:the|his|her|their|its) [a-z ,']{{2,60}}?)"
+    rf" (?:is|are|was|were|equals) (?=(?:{NUMBER_WORD})\b)",
+    re.IGNORECASE,
+)
 #: 3k, where k is an integer: no thousands.
 _INTEGER_K = re.compile(
     r"^(.*[0-9])k\b(.{0,40}?),? (?=[^,]*(?:integer|\\mathbb))(?:where |for |with |and )?"
@@ -80,7 +88,8 @@ _CLAUSE_AFTER_TRUTH = re.compile(
 )
 #: Words that change nothing: both 2 and 7, in 1969, the 5th, 79 AD, I and III only.
 _EMPTY_WORDS = re.compile(
-    r"^(?i:both) (?=[^ ]+ and [^ ]+$)|^(?i:in )?(?i:the year )?(?=[12][0-9]{3}$)"
+    r"^(?i:both) (?=[^ ]+ and [^ ]+$)|^(?i:the year )(?=[12][0-9]{3}$)"
+    r"|^(?i:in|at|for|with|during) (?i:the year )?(?=[$€£]?[0-9.]+%?(?: [a-z]+){0,2}$)"
     r"|^(?i:the) (?=[0-9]+(?:st|nd|rd|th)$)|(?<=[0-9]) (?:AD|CE|A\.D|C\.E)$"
     r"|(?<=[\w)\]}%]),? (?:only|in total)$"
 )
@@ -105,6 +114,11 @@ _REMARK = re.compile(
     r"(?:[,;] ?|(?:(?<![0-9]):|:(?![0-9])) ?| -{1,3} | (?=(?:and not|rather than)\b))(.+)"
     r"|(?:(?<=[\w%)}.]) |(?<=[\w%)}.])(?<![A-Z]))\(([^()]+)\)"
 )
+#: Paris (C), 12 (option C)
+_TEXT_AND_LETTER = re.compile(r"(.{2,}[\w%)}]) \((?:(?i:option|choice|answer) )?([A-J])\)")
+#: (10, 5) cm, A(10, 5)
+_DRESSED_TUPLE = re.compile(r"(?:[A-Z]'? ?)?(\([^()]+,[^()]+\))(?: ([a-z]+))?")
+_ASIDE_AT_END = re.compile(r"(.*[\w%)}]) \(([^()]+)\)")
 #: "Hay 42 manzanas": there are, they are, in one word.
 _THERE_ARE = frozenset(("hay", "son", "sono", "há", "são", "sont", "sind"))
 _THERE_IS = re.compile(r"(?:(?:so|thus|hence|therefore),? )?there (?:are|is|were|will be) ", re.I)
@@ -114,7 +128,7 @@ _MAX_UNIT_WORDS = 3
 _CLAUSE = re.compile(
     r"(?:approximately|approx|which|so|in|as|that|after|when|for|the|this|it|making|giving|meaning|thus|hence|given|where"
     r"|and (?:that|this|it|so)|therefore|with|by|assuming|total|altogether|overall"
-    r"|done|rounded|including|i|he|she|we|they|there|you|these|those)\b",
+    r"|done|see|rounded|including|i|he|she|we|they|there|you|these|those)\b",
     re.IGNORECASE,
 )
 _NOT_THE_OTHER = re.compile(r"(?:(?:and )?not|rather than) (?:option )?\(?[\w$.,%-]{1,20}\)?")
@@ -179,6 +193,7 @@ _TAKES_FROM = re.compile(
     r"|like|by means of)\s*$",
     re.IGNORECASE,
 )
+_NUMERAL = r"[$€£]?(?:[0-9][0-9.,]*[0-9]|[0-9])"
 _NUMBER = re.compile(
     r"(?:(?:US|A|R|C)?[$€£¥₹] ?)?-?(?:[0-9][0-9.,']*[0-9]|[0-9])"
     r"(?:\s*/\s*[0-9]+|:[0-5][0-9](?: ?[ap]\.?m)?| [0-9]+/[0-9]+)?(?:%|°|(?:st|nd|rd|th)\b)?",
@@ -207,6 +222,36 @@ _UNIT_END = re.compile(
     re.IGNORECASE,
 )
 _NEAR = 0.02
+_CALCULATION = re.compile(r"[0-9.,()+*/ -]+")
+_MAX_CALCULATION = 40
+#: "In 5 days she reads 60 pages": what is given, before what is asked for.
+_SETTING = re.compile(
+    r"(?:(?:so|thus|hence|therefore),? )?(?:in|on|after|for|at|by|with|over|during|within|given)\b"
+    r"[^,]{0,60}(?:, |(?<=[a-z\d]) (?=(?:he|she|they|it|we|you|there|the|each)\b))"
+    r"(?=[^\d\s])(?!(?:in|on|after|for|at|by|with|and|but|then)\b|.*\b(?:would|could|might)\b)",
+    re.IGNORECASE,
+)
+#: What a number is given of, or for: each of the 4 friends, $24 to buy 3 shirts.
+_GIVEN = re.compile(
+    rf"\beach of (?:the|his|her|their|these|those) {_NUMERAL}(?= [a-z])"
+    rf"|^the {_NUMERAL}(?= [a-z]+ each\b)"
+    r"|(?<=[a-z]) to (?:buy|bake|build|cover|feed|fill|finish|get|make|paint|reach|read|rent|serve)"
+    rf" [^.]{{0,30}}?{_NUMERAL}\b[^.\d]*$",
+    re.IGNORECASE,
+)
+#: 48 clips in April and 24 in May, 72 altogether: the total counts.
+_TOTAL = re.compile(
+    rf".*\d.*?(?:,(?: (?:so|or|making|which is))? (?P<total>{_NUMERAL}(?: [a-z]+)?)"
+    r" (?:altogether|in total|in all|total)|\b(?:for|making|giving|which (?:is|makes))"
+    rf" (?:an? |her |his )?(?:grand )?total of (?P<sum>{_NUMERAL}(?: [a-z]+)?))",
+    re.IGNORECASE,
+)
+#: She has no apples left, there are none left.
+_NOTHING_LEFT = re.compile(
+    r"(?:[a-z][a-z ,']{0,60}? (?:has|have|had|is|are|be|will be) )?(?:no(?! one)|none)"
+    r"(?: [a-z]+){0,2}(?: (?:is|are))? (?:left|remaining|remain)(?: over)?",
+    re.IGNORECASE,
+)
 _LABELLED = re.compile(r"([A-Za-z]|[^\W\d_]{3}(?:[^\W\d_]| (?=\w)){0,30}): ?([^=]+)")
 # x is 2 and y is 5, the length is 5 and the width equals 3
 _NAMED_VALUE = re.compile(
@@ -227,7 +272,8 @@ def readings(text: str, words: Words) -> list[str]:
     if words == "lead_in":
         return [without_lead_in(text)]
     written = text
-    text = with_digits(_without_hedge(without_lead_in(_without_hedge(text))))
+    text = _without_hedge(without_lead_in(_without_hedge(text)))
+    text = with_digits(_without(_LEAD_IN_OF_WORDS, text))
     text = _without_empty_words(text)
     text = _INTEGER_K.sub(r"\1 * k\2", text)
     text = _without(_STRUCTURE_LEAD_IN, text)
@@ -242,10 +288,21 @@ def readings(text: str, words: Words) -> list[str]:
         text = f"{change[2]} {change[1]}" if change[1] else change[3]
     if ways := _same_in_several_ways(text):
         return ways
-    text = _without_choice_lead_in(_without_remark(_without_reason(_tuple_alone(text))))
+    text = _without_choice_lead_in(_without_remark(_without_reason(_parts_alone(text))))
     if words == "sentence" and read_quantity(text) is None and read_date(text) is None:
         text = _number_of_sentence(text) or _number_of_what_there_is(written) or text
-    return [text]
+    return [text, *_undressed(text)] if words == "sentence" else [text]
+
+
+def _undressed(text: str) -> list[str]:
+    """Returns "(2, 3)" for "A(2, 3)" and "(2, 3) cm", and "Paris" and "C" for "Paris (C)"."""
+    if "(" not in text:
+        return []
+    if named := _TEXT_AND_LETTER.fullmatch(text):
+        return [] if _REFUSED.search(text) else list(named.groups())
+    dressed = _DRESSED_TUPLE.fullmatch(text)
+    unit = dressed[2] if dressed else None
+    return [dressed[1]] if dressed and (not unit or unit == "units" or is_measure(unit)) else []
 
 
 def _without(lead_in: re.Pattern[str], text: str) -> str:
@@ -335,8 +392,10 @@ def _are_same_time(parts: list[str]) -> bool | None:
     return len(set(dates)) == 1 if len(dates) == len(parts) else None
 
 
-def _tuple_alone(text: str) -> str:
-    """Returns "(1, 2)" for "(1, 2), which is the vertex"."""
+def _parts_alone(text: str) -> str:
+    """Returns "(1, 2)" for "(1, 2), which is the vertex", "2, 7" for "2, 7 (both primes)"."""
+    if (aside := _ASIDE_AT_END.fullmatch(text)) and split_list(aside[1]):
+        return aside[1] if _is_aside_of_list(*aside.groups()) else text
     said = _TUPLE_AND_REMARK.fullmatch(text)
     return said[1] if said and not _REFUSED.search(said[2]) else text
 
@@ -368,6 +427,12 @@ def _without_remark(text: str) -> str:
     return head if is_aside and not _changes(head, remark) else text
 
 
+def _is_aside_of_list(head: str, remark: str) -> bool:
+    """Whether a remark leaves a list as it is: 2, 7 (both primes)."""
+    is_ordered = re.search(r"\bth(?:at|is) order|respectively", remark) is not None
+    return _are_plain(head) and not is_ordered and not _changes(head, remark)
+
+
 def _agrees_with_truth(head: str, remark: str) -> bool:
     """Whether a remark goes with the yes or no before it: not "No, it is true"."""
     if _CONDITION.search(remark):
@@ -384,8 +449,23 @@ def _changes(head: str, remark: str) -> bool:
         return _DOUBT.search(remark) is not None
     if read_clock(head) and _OTHER_TIME.search(remark):
         return True
-    again = rf"(?<![\w.,/*^+-]){re.escape(head)}(?![\w/%]|[.,:]\d)"  # 18, so it costs 18 in all
+    if _amounts_to(remark, head):
+        return False
+    # 18, so it costs 18 in all; 18, see step 3
+    again = rf"(?<![\w.,/*^+-]){re.escape(head)}(?![\w/%]|[.,:]\d)|\bstep \d+"
     return bool(re.search(r"\d|\\|=", re.sub(again, "", remark)) or _REFUSED.search(remark))
+
+
+def _amounts_to(calculation: str, value: str) -> bool:
+    """Whether a calculation has a number for its value: 12 + 72 is 84, and 7 times 12, too."""
+    signs = {" times ": "*", " plus ": "+", " minus ": "-", " divided by ": "/", " x ": "*"}
+    for word, sign in signs.items():
+        calculation = calculation.replace(word, sign)
+    if len(calculation) > _MAX_CALCULATION or not _CALCULATION.fullmatch(calculation):
+        return False
+    sides = [read_expression(side) for side in (calculation, value.lstrip("$€£"))]
+    one, other = sides
+    return one is not None and other is not None and same_value(one, other)
 
 
 def _are_plain(head: str) -> bool:
@@ -417,7 +497,13 @@ def _without_choice_lead_in(text: str) -> str:
 
 
 def _number_of_sentence(text: str) -> str:
-    """Returns the one number of a sentence with its unit, or "" where there is not just one."""
+    """Returns the one number of a sentence with its unit, or "" where there is not just one.
+
+    A number that is only given does not count: that of "in 5 days", "each of the 4 friends".
+    """
+    if _NOTHING_LEFT.fullmatch(text):
+        return "0"
+    text = _without_given(text)
     numbers = list(_NUMBER.finditer(text))
     if len(numbers) > 1 and (compound := _COMPOUND.search(text)) and is_compound(compound[0]):
         numbers = [compound] if len(_NUMBER.findall(compound[0])) == len(numbers) else numbers
@@ -433,6 +519,17 @@ def _number_of_sentence(text: str) -> str:
     found = f"{number[0]}{unit}{noun}"
     is_value = read_quantity(found) is not None or is_compound(found)
     return found if is_value or not (unit or noun) else ""
+
+
+def _without_given(text: str) -> str:
+    """Returns "she reads 60 pages" for "In 5 days she reads 60 pages"."""
+    if len(_NUMBER.findall(text)) < 2 or _NO_PROSE.search(text):
+        return text
+    if total := _TOTAL.fullmatch(text):
+        return text if _REFUSED.search(text) else f"it makes {total['total'] or total['sum']}"
+    if setting := _SETTING.match(text):
+        text = text[setting.end() :]
+    return _GIVEN.sub(" ", text) if len(_NUMBER.findall(text)) > 1 else text
 
 
 def _number_of_what_there_is(text: str) -> str:

@@ -1,11 +1,12 @@
 """Read a number with its currency, multiplier and unit from a text that is nothing else.
 
 `equal` compares what is read here, `digits` counts its digits. Values are fractions, so nothing is
-rounded, and units are brought to one spelling but never converted.
+rounded, and units are brought to one spelling; `times` converts them.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
@@ -28,7 +29,7 @@ _OTHER_GROUPS = (
     r"|[1-9][0-9]?(?:,[0-9]{2})+,[0-9]{3}(?:\.[0-9]+)?(?![0-9,])"
 )
 _COMMA_WITH_UNIT = r"[0-9]+,(?:[0-9]{1,2}|[0-9]{4,})(?![0-9,.])|[0-9]{4,},[0-9]{3}(?![0-9,.])"
-_TEN_TO = r"10\s*\^\s*[{(]?\s*([+-]?[0-9]{1,3})\s*[})]?"
+_TEN_TO = r"10\s*\^\s*[{(]?\s*([+-]?[0-9]{1,3})(?:\s*[})])?"
 _CODES = (
     r"USD|EUR|GBP|JPY|CNY|RMB|INR|CHF|AUD|CAD|NZD|HKD|SGD|BRL|MXN|SEK|NOK|DKK|PLN|TRY|KRW|ZAR|AED"
     r"|CZK|HUF|KES|PKR|SAR|THB|IDR|MYR|PHP|VND|NGN|EGP|ILS|RUB|UAH|RON|TWD|COP|CLP|ARS|BDT|LKR|NPR|GHS"
@@ -60,34 +61,43 @@ _IS_DECIMAL_COMMA = re.compile(
 )
 _NEEDS_UNIT = re.compile(_COMMA_WITH_UNIT)
 _DECADE = re.compile("(?:1[0-9]|20)[0-9]0")  # the 1990s
-_COMMA_MONEY = re.compile(r"(?:€|eur(?:os?)?|kr\.?|zł|r\$|₺|₫|₽|kč)", re.IGNORECASE)
+_THOUSANDS = re.compile(r"[1-9][0-9]{0,2}\.[0-9]{3}")
+_COMMA_MONEY = re.compile(r"(?:€|eur(?:os?)?|kr\.?|zł|r\$|₺|₫|đồng|₽|kč)", re.IGNORECASE)
 MAX_QUANTITY_CHARACTERS = 1000
 _MAX_UNIT_CHARACTERS = 60
 
-# Words for powers of ten, in the languages in which they are most often met.
+# Words that multiply a number, in the languages in which they are most often met.
 _MULTIPLIERS = {
-    word: power
-    for power, words in {
-        2: "hundred hundreds",
-        3: "thousand thousands tausend mille mil mila thsd тыс тысяч тысяча тысячи",
-        5: "lakh lakhs lac",
-        6: "million millions mio mln millionen millones millón milhões milhão milioni milione "
+    word: factor
+    for factor, words in {
+        10: "десятков десятка десяток",
+        12: "dozen dozens dutzend docena docenas douzaine douzaines dúzia dúzias dozzina dozzine "
+        "дюжина дюжины дюжин",
+        10**2: "hundred hundreds",
+        10**3: "thousand thousands tausend mille mil mila thsd tsd тыс тысяч тысяча тысячи",
+        10**5: "lakh lakhs lac",
+        10**6: "million millions mio mln millionen millones millón milhões milhão milioni milione "
         "миллион миллиона миллионов млн",
-        7: "crore crores",
-        9: "billion billions mrd milliard milliards milliarde milliarden miliardi миллиард "
+        10**7: "crore crores",
+        10**9: "billion billions mrd milliard milliards milliarde milliarden miliardi миллиард "
         "миллиарда миллиардов млрд",
-        12: "trillion trillions",
+        10**12: "trillion trillions",
     }.items()
     for word in words.split()
 }
-_CJK_MULTIPLIERS = {"百": 2, "千": 3, "万": 4, "萬": 4, "만": 4, "亿": 8, "億": 8, "억": 8}
-_MONEY_SUFFIXES = {"k": 3, "m": 6, "b": 9, "bn": 9}
-_COUNT_SUFFIXES = {"k", "K", "M"}
+_CJK_MULTIPLIERS = {
+    sign: factor
+    for factor, signs in {12: "打", 100: "百", 1000: "千", 10**4: "万萬만", 10**8: "亿億억"}.items()
+    for sign in signs
+}
+_MONEY_SUFFIXES = {"k": 10**3, "m": 10**6, "b": 10**9, "bn": 10**9}
+_COUNT_SUFFIXES = {"k", "K", "M", "B"}
 _COUNTED = re.compile("[a-z]{4,}")
 _ORDINAL_SUFFIXES = {"st", "nd", "rd", "th"}
 # Of each unit its name here, then its other spellings: lower case, singular.
 _UNIT_TABLE = """
-% percent pct percentage prozent procent procento процент процента процентов;
+% percent pct percentage prozent procent procento процент процента процентов yüzde प्रतिशत
+パーセント 퍼센트;
 dollar $ us$ usd; euro € eur; pound; £ gbp; lb lbs; yen ¥ jpy 円; yuan cny rmb 元; cent ¢;
 rupee ₹ inr rs rs. ₨; franc chf fr. fr; kes ksh; lira ₺ try tl; idr rp; myr rm; ruble rub ₽;
 pkr; sar; thb; php; vnd; ngn; egp; ils; uah; ron; twd; cop; clp; ars; bdt; lkr; npr; ghs;
@@ -100,9 +110,10 @@ cm centimeter centimetre; m meter metre; km kms kilometer kilometre;
 inch; foot ft feet; yard yd; mile mi; mg milligram; g gram; kg kgs kilogram kilo; ton tonne;
 ounce oz; ml milliliter millilitre; l liter litre; gallon gal; ms millisecond; second s sec 秒 초;
 minute min 分钟 分鐘; hour h hr hrs 小时 小時 時間 시간; day 天;
-week; month; year yr yrs; mile/hour mph; km/hour kph kmh;
+week; month; year yr yrs; mile/hour mph; km/hour kph kmh; mile/gallon mpg;
 ° degree deg; °c celsius; °f fahrenheit; radian rad; kelvin k; joule j; newton n; watt w;
-kw kilowatt; kwh; volt v; ohm ω; hz hertz; bit; byte; mb megabyte; gb gigabyte
+kw kilowatt; kwh; volt v; ohm ω; hz hertz; bit; byte;
+kb kilobyte; mb megabyte; gb gigabyte; tb terabyte
 """
 _UNIT_OF_WORD = {word: row.split()[0] for row in _UNIT_TABLE.split(";") for word in row.split()}
 # One name of several units that are not the same.
@@ -112,7 +123,7 @@ _NAMES_OF_SEVERAL = {
 }
 _SAME_DIRECTION = dict.fromkeys(["drop", "decline", "reduction", "fall"], "decrease")
 _SAME_DIRECTION |= dict.fromkeys(["rise", "growth", "raise"], "increase")
-_COLLECTIVE = {"dozen", "score", "gross", "pair", "couple"}
+_COLLECTIVE = {"score", "gross", "pair", "couple"}
 _MEASURES = {*_UNIT_OF_WORD, "/", "^2", "^3", "^-1", "^-2"}
 _ATTACHABLE_LETTERS = frozenset("mgslh")
 _FIRST_OTHER_SCRIPT = "\u0400"  # behind Latin and Greek, whose single letters are variables
@@ -149,36 +160,34 @@ def read_quantity(text: str) -> Quantity | None:
         return None
     sign, currency, inner_sign, *number, gap, unit = match.groups()
     try:
-        value = _read_value(*number, has_unit=bool(currency or unit))
+        value = _read_value(*number, unit=(unit or "").strip() or currency or "")
     except ZeroDivisionError:
         return None
     written = number[6] or ""
-    if value is None or _may_be_another(written, unit or "", bool(currency), bool(gap)):
+    if value is None or _may_be_another(written, unit or "", bool(gap)):
         return None
     if (sign == "-") != (inner_sign == "-"):
         value = -value
-    magnitude, unit = _split_multiplier(unit or "", bool(currency), bool(gap))
-    words = _read_unit(unit, bool(gap) or magnitude > 0)
+    factor, unit = _split_multiplier(unit or "", bool(currency), bool(gap))
+    has_power = any((number[5], number[7], number[8]))
+    words = _read_unit(unit, bool(gap) or factor > 1, has_power=has_power)
     if words is None:
         return None
     if currency:
         symbol = currency.casefold().replace(" ", "")
         name = _UNIT_OF_WORD.get(symbol, symbol)
         words = (name, *(word for word in words if word != name))
-    return Quantity(value * 10**magnitude, words, bool(number[0] or number[3]))
+    return Quantity(value * factor, words, bool(number[0] or number[3]))
 
 
-def _may_be_another(decimal: str, unit: str, is_money: bool, has_gap: bool) -> bool:
-    """Whether it is open what a number is: 1.250 € may be 1250 €, and 3M three million."""
+def _may_be_another(decimal: str, unit: str, has_gap: bool) -> bool:
+    """Whether it is open what a number is: 5 k, the 1990s."""
     unit = unit.strip()
-    has_thousands = re.fullmatch(r"[1-9][0-9]{0,2}\.[0-9]{3}", decimal) is not None
     is_decade = unit == "s" and not has_gap and _DECADE.fullmatch(decimal) is not None
     return (
-        (unit == "M" and not is_money)
-        or (unit == "k" and has_gap)
+        (unit == "k" and has_gap)
         or is_decade
         or (unit != "" and has_gap and decimal.endswith("."))  # 12. Hold on
-        or (has_thousands and _COMMA_MONEY.fullmatch(unit) is not None)
     )
 
 
@@ -193,7 +202,7 @@ def _read_value(  # noqa: PLR0917
     exponent: str | None,
     scale: str | None,
     *,
-    has_unit: bool,
+    unit: str,
 ) -> Fraction | None:
     """Returns the value of a number of which each part is given that it has."""
     if whole and top and bottom:
@@ -202,8 +211,10 @@ def _read_value(  # noqa: PLR0917
         return numeral(numerator) / numeral(denominator)
     if power:
         return Fraction(10) ** int(power)
-    if decimal is None or (_NEEDS_UNIT.fullmatch(decimal) and not has_unit):
+    if decimal is None or (_NEEDS_UNIT.fullmatch(decimal) and not unit):
         return None  # 3,75 may be a list
+    if _THOUSANDS.fullmatch(decimal) and _COMMA_MONEY.fullmatch(unit):
+        decimal = decimal.replace(".", "")  # 1.250 €
     return numeral(decimal) * Fraction(10) ** int(exponent or scale or 0)
 
 
@@ -215,35 +226,36 @@ def numeral(text: str) -> Fraction:
 
 
 def _split_multiplier(unit: str, is_money: bool, has_gap: bool) -> tuple[int, str]:
-    """Returns the power of ten that a unit begins with ("million dollars"), and the rest."""
+    """Returns what a unit multiplies by ("million dollars", "dozen eggs"), and the rest of it."""
     first, _, rest = unit.strip().partition(" ")
-    if first.casefold().rstrip(".") in _MULTIPLIERS:
-        power = 0
-        while first.casefold().rstrip(".") in _MULTIPLIERS:  # hundred thousand
-            power += _MULTIPLIERS[first.casefold().rstrip(".")]
-            unit = rest
-            first, _, rest = unit.strip().partition(" ")
-        return power, unit
+    factor = 1
+    while (times := _MULTIPLIERS.get(first.casefold().rstrip("."), 1)) > 1:  # hundred thousand
+        factor, unit = factor * times, rest
+        first, _, rest = unit.strip().partition(" ")
+    if factor > 1:
+        return factor, unit
     if not has_gap and is_money and first.casefold() in _MONEY_SUFFIXES:
         return _MONEY_SUFFIXES[first.casefold()], rest
-    if not has_gap and first in _COUNT_SUFFIXES and _COUNTED.match(rest):  # 100K people
+    is_count = not rest or _COUNTED.match(rest) or (len(rest) > 1 and is_measure(rest))
+    if not has_gap and first in _COUNT_SUFFIXES and is_count:
         return _MONEY_SUFFIXES[first.casefold()], rest
-    if not has_gap and first == "k" and (not rest or is_measure(rest)):
-        return 3, rest
     rest = unit.strip().lstrip("".join(_CJK_MULTIPLIERS))
-    power = sum(_CJK_MULTIPLIERS[sign] for sign in unit.strip().removesuffix(rest))
-    return power, rest if power else unit
+    factor = math.prod(_CJK_MULTIPLIERS[sign] for sign in unit.strip().removesuffix(rest))
+    return factor, rest if factor > 1 else unit
 
 
-def _read_unit(text: str, has_gap: bool) -> tuple[str, ...] | None:
+def _read_unit(text: str, has_gap: bool, *, has_power: bool = False) -> tuple[str, ...] | None:
     """Returns the words of a unit in one canonical form, or None where the text is no unit.
 
     A letter or two directly after a number are a unit only where they are a known one: `5x` and
-    `2xy` are algebra.
+    `2xy` are algebra. After a power of ten a capital is one: 1.6 * 10^{-19} C.
     """
-    text = re.sub(r"\b(?:per|pour|por) ?(?=cent\b|ciento\b)", "per", text.casefold().strip())
+    if has_power and len(text) == 1 and text.isupper():
+        return (text.casefold(),)
+    text = re.sub(r"\b(?:per|pour|por) ?(?=cento?\b|ciento\b)", "per", text.casefold().strip())
+    text = re.sub(r"^(sq |square |cubic )?in\b(?=$|\^)|^\"$", r"\g<1>inch", text)
     text = re.sub(r"\bus dollars?\b", "dollar", text)
-    text = re.sub(r"\bpercent(?:age|o)?\b|\bperciento\b", "percent", text)
+    text = re.sub(r"\bpercent(?:age|o)?\b|\bperciento\b|\bphần trăm\b", "percent", text)
     text = re.sub(r"\bper\b", "/", text)
     text = re.sub(r"(?:°|\bdegrees?) ?([cf])(?:elsius|ahrenheit)?\b", r"°\1", text)
     text = re.sub(r"\^\{?(-?[0-9])\}?", r"^\1", text)

@@ -1,7 +1,7 @@
 """Tell whether a writer takes an answer back: "12. But wait, it is 13.", "Wait, that's wrong."
 
-`extract` asks it of what follows an answer. What is taken back is no answer, and what stands in its
-place is not looked for: it may be a step on the way.
+`extract` asks it of what follows an answer. What is taken back is no answer; what stands in its
+place is one where the same line ends with it: "12. No wait, it is 13."
 """
 
 from __future__ import annotations
@@ -33,6 +33,31 @@ _LATER = re.compile(
     rf"(?:correction\b|scratch that\b|(?:it|that|the (?:final )?answer) should be\b|{_WRONG})",
     re.IGNORECASE,
 )
+# "12, no wait, 13": what takes back stands in the sentence itself.
+_INSIDE = re.compile(
+    r"(?:[,;?.!]|\s[-–—]+)\s+(?=(?:oh,? )?(?:no,|no wait|wait|actually|sorry|oops|hmm+|rather,"
+    r"|make that|correction|i mean)\b)",
+    re.IGNORECASE,
+)
+_VALUE = r"[$*]{0,3}(?:[-−]?[$€£]?\s?\.?\d|\\|(?-i:[A-H])\b|\((?-i:[A-J])\))"
+_INSTEAD = re.compile(
+    r"(?:.*[\s,:;])?(?:it's|that's|is|be|so|answer|no|wait|actually|sorry|oops|rather|correction"
+    rf"|hmm+|make that|i mean),?:?\s+(?P<answer>{_VALUE}(?:(?![.!?]\s).){{0,60}})",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def corrected(sentence: str) -> str:
+    """Returns "13" of "No wait, it is 13.", what a sentence says instead of an answer; or ""."""
+    instead = _INSTEAD.fullmatch(sentence.strip())
+    return instead["answer"] if instead else ""
+
+
+def split_correction(line: str) -> list[str]:
+    """Returns the two parts of "12, no wait, 13", which says another answer; else the line."""
+    turn = _INSIDE.search(line)
+    is_corrected = turn is not None and corrected(line[turn.end() :]) != ""
+    return [line[: turn.start()], line[turn.end() :]] if turn and is_corrected else [line]
 
 
 def takes_back(sentence: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 
 _MAX_PARTS = 40
 _MAX_PART_WORDS = 4
@@ -25,6 +26,7 @@ _MATRIX = re.compile(
     r"(?P<rows>.*)\\end ?\{(?P=kind)\} ?(?P<close>[\])|]?)",
     re.DOTALL,
 )
+_FACTOR = re.compile(r"-?[0-9]+(?:/[0-9]+|\.[0-9]+)? ?(?=[(\[]? ?\\begin)|-(?= ?\\begin)")
 _ROW_END = re.compile(r"\\\\(?: ?\[-?[0-9.]+ ?[a-z]{2}\])?|\\cr(?![a-z])")
 _SUBSCRIPT = r"(?:_(?:\{[^{}]{1,12}\}|\w))?"
 _LETTER = rf"(?:[A-Za-z]|\\(?!pi)[a-z]{{2,10}}){_SUBSCRIPT}'{{0,2}}"
@@ -156,6 +158,7 @@ def read_matrix(text: str) -> tuple[str, list[list[str]]] | None:
 
     Round and square brackets are one kind, of which no other two are the same.
     """
+    factor, text = _split_factor(text)
     match = _MATRIX.fullmatch(text)
     if match is None or "\\begin" in match["rows"]:
         return None
@@ -164,10 +167,26 @@ def read_matrix(text: str) -> tuple[str, list[list[str]]] | None:
     if brackets not in (("", "[]", "()", "||") if is_plain else ("", "[]")):
         return None
     rows = [row for row in _ROW_END.split(match["rows"]) if row.strip()]
-    cells = [[cell.strip() for cell in row.split("&")] for row in rows]
+    cells = [[_times(factor, cell.strip()) for cell in row.split("&")] for row in rows]
     if is_plain and brackets == "||":
         return "vmatrix", cells
     return ("matrix" if kind in ("pmatrix", "bmatrix", "array") else kind, cells)
+
+
+def _split_factor(text: str) -> tuple[str, str]:
+    r"""Returns the number before a matrix, as in \frac{1}{5} \begin{pmatrix}, and the matrix."""
+    match = _FACTOR.match(text)
+    return (match[0].strip(), text[match.end() :]) if match else ("", text)
+
+
+def _times(factor: str, cell: str) -> str:
+    """Returns a cell of a matrix times the number before it, calculated where both are numbers."""
+    if not factor:
+        return cell
+    try:
+        return str(Fraction(factor) * Fraction(cell))
+    except ValueError:
+        return f"{'-1' if factor == '-' else factor} ({cell})"
 
 
 def read_rows(text: str) -> tuple[str, list[list[str]]] | None:

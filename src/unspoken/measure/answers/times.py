@@ -1,4 +1,4 @@
-"""Times of the day, dates, and quantities that are written in several units at once.
+"""Times of the day, dates, and quantities in several units, at once or in one of each answer.
 
 `equal` compares them before ratios and numbers: 6:00 is no ratio beside another time.
 """
@@ -10,6 +10,7 @@ import itertools
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TypeAlias
 
 from unspoken.measure.answers.quantity import Quantity, read_quantity
 
@@ -91,22 +92,29 @@ _NAMED_DAY = re.compile(r"(?:on |in )?(?:an? )?([a-z]{3,9})\.?")
 _LEAP_YEAR = 2000
 _MAX_CHARACTERS = 60
 
-# Of each family its units in the smallest one. Months have no length in days.
+# Of each family its units in the smallest one. Months have no length in days; a unit of several
+# families, such as the pound, is of the one in which the other answer is.
 _FAMILIES = tuple(
     {name: int(size) for name, size in (each.split(":") for each in row.split())}
     for row in (
-        "week:604800 day:86400 hour:3600 minute:60 second:1",
-        "year:12 month:1",
+        "week:604800000 day:86400000 hour:3600000 minute:60000 second:1000 ms:1",
+        "decade:120 year:12 month:1",
         "mile:63360 yard:36 foot:12 inch:1",
         "km:1000000 m:1000 cm:10 mm:1",
         "kg:1000000 g:1000 mg:1",
         "l:1000 ml:1",
+        "gallon:16 quart:4 pint:2 cup:1",
         "pound:16 lb:16 ounce:1",
-        "dollar:100 euro:100 ¢:1 cent:1",
+        "dollar:100 cent:1",
+        "euro:100 cent:1",
+        "£:100 pound:100 pence:1 penny:1",
     )
 )
+_MONEY_FAMILIES = frozenset(n for n, family in enumerate(_FAMILIES) if "cent" in family)
+#: A number of the smallest unit, for each family that it may be of.
+_Amount: TypeAlias = frozenset[tuple[int, Fraction]]
 _PART = re.compile(
-    r"(\$? ?[0-9][0-9.,]*(?: [0-9]+/[0-9]+)?) ?([^\W\d_]+|[¢€])\.?"
+    r"(?:(\$? ?[0-9][0-9.,]*(?: [0-9]+/[0-9]+)?) ?((?!and\b)[^\W\d_]+|[¢€])\.?|(\$ ?[0-9,]+))"
     r"(?:,? (?:and|&) |, ?| |$|(?=[0-9]))",
     re.IGNORECASE,
 )
@@ -270,55 +278,69 @@ def equal_compounds(first: str, second: str) -> bool | None:
     """Returns whether "2 hours 30 minutes" is the other answer; None where neither is such.
 
     The units of one of them are converted to each other, so that it is 150 minutes, too, but no
-    number without a unit.
+    number without a unit; only dollars and cents are also a number of dollars.
     """
     compounds = _read_compound(first), _read_compound(second)
-    if compounds[0] is None and compounds[1] is None:
+    if not any(compounds):
         return None
-    totals = [
-        compound or _read_single(text)
-        for compound, text in zip(compounds, (first, second), strict=True)
-    ]
-    return totals[0] is not None and totals[0] == totals[1]
+    singles = read_quantity(first), read_quantity(second)
+    if money := [each for each in singles if each and not each.unit]:
+        compound = compounds[0] or compounds[1]
+        return bool(compound & {(n, 100 * money[0].value) for n in _MONEY_FAMILIES})
+    one, other = (
+        compound or (_in_smallest(single) if single else frozenset())
+        for compound, single in zip(compounds, singles, strict=True)
+    )
+    return bool(one & other)
 
 
-def _read_single(text: str) -> tuple[int, Fraction] | None:
-    quantity = read_quantity(text)
-    return _in_smallest(quantity) if quantity else None
+def same_amount(first: Quantity, second: Quantity) -> bool:
+    """Returns whether two quantities are one in two units: 1 hour and 60 minutes."""
+    return bool(_in_smallest(first) & _in_smallest(second))
 
 
-def _in_smallest(quantity: Quantity) -> tuple[int, Fraction] | None:
-    """Returns (family, value in its smallest unit) of a quantity with a unit of a family."""
+def _in_smallest(quantity: Quantity) -> _Amount:
+    """Returns a quantity in the smallest unit of each family that has its unit."""
     if len(quantity.unit) != 1:
-        return None
-    for number, family in enumerate(_FAMILIES):
-        if quantity.unit[0] in family:
-            return number, quantity.value * family[quantity.unit[0]]
-    return None
+        return frozenset()
+    (unit,) = quantity.unit
+    return frozenset(
+        (number, quantity.value * family[unit])
+        for number, family in enumerate(_FAMILIES)
+        if unit in family
+    )
 
 
 def is_compound(text: str) -> bool:
     """Whether a text is a quantity in several units, such as 1 hour and 30 minutes."""
-    return _read_compound(text) is not None
+    return bool(_read_compound(text))
 
 
-def _read_compound(text: str) -> tuple[int, Fraction] | None:
-    """Returns (family, total) of two or more quantities, each in a smaller unit than the last."""
+def _read_compound(text: str) -> _Amount:
+    """Returns the total of two or more quantities, each in a smaller unit than the last."""
     if len(text) > _MAX_CHARACTERS:
-        return None
+        return frozenset()
     text = _MINUTES_AFTER_HOURS.sub(r"\1 minutes", text)  # 1h 30m
     text = _FEET_AND_INCHES.sub(r"\1 feet \2 inches", text)
     text = _INCHES_AFTER_FEET.sub(r"\1 inches", text)
-    total, number, position, sizes = Fraction(0), -1, 0, []
+    parts: list[Quantity] = []
+    position = 0
     while position < len(text):
         part = _PART.match(text, position)
-        quantity = read_quantity(f"{part[1]} {part[2]}".strip()) if part else None
-        found = _in_smallest(quantity) if quantity else None
-        if part is None or quantity is None or found is None or number not in (-1, found[0]):
-            return None
-        number = found[0]
-        total += found[1]
-        sizes.append(_FAMILIES[number][quantity.unit[0]])
+        quantity = read_quantity(part[3] or f"{part[1]} {part[2]}".strip()) if part else None
+        if part is None or quantity is None or len(quantity.unit) != 1:
+            return frozenset()
+        parts.append(quantity)
         position = part.end()
-    descends = all(one > other for one, other in itertools.pairwise(sizes))
-    return (number, total) if len(sizes) > 1 and descends else None
+    return _sum_of(parts) if len(parts) > 1 else frozenset()
+
+
+def _sum_of(parts: list[Quantity]) -> _Amount:
+    """Returns the sum of quantities in the families in which their units get smaller."""
+    sums = []
+    for number, family in enumerate(_FAMILIES):
+        sizes = [family.get(part.unit[0], 0) for part in parts]
+        if all(one > other > 0 for one, other in itertools.pairwise(sizes)):
+            values = zip(parts, sizes, strict=True)
+            sums.append((number, sum((part.value * size for part, size in values), Fraction(0))))
+    return frozenset(sums)
