@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from unspoken.common.errors import DataError, ModelError
-from unspoken.recipe.layout import level_folder
+from unspoken.recipe.levels import level_folder
 from unspoken.recipe.named_model import find_model, find_run, models_of
 from unspoken.recipe.records import TrainingRecord
 
