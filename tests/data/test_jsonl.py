@@ -75,9 +75,10 @@ def test_a_bad_line_is_one_exact_error(tmp_path, line, message):
     [
         ("t.csv", b"question,answer\n1+1,2\n"),
         ("t.tsv", b"question\tanswer\n"),
-        ("t.CSV.gz", gzip.compress(b"question,answer\n1+1,2\n")),
+        ("t.CSV.gz", gzip.compress(b"question,answer\n1+1,2\n", mtime=0)),
         ("t.parquet", b"PAR1"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_table_is_told_how_to_become_jsonl(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
