@@ -14,13 +14,14 @@ from unspoken.cli.main import call
 from unspoken.common.errors import ModelError
 from unspoken.models.fingerprint import weights_hash
 from unspoken.recipe import recipe_from
+from unspoken.recipe.layout import has_weights
 from unspoken.recipe.levels import level_folder
 from unspoken.recipe.plan import plan
 from unspoken.recipe.records import Latency
 from unspoken.report.read.frontier import find_level_model
 from unspoken.run.diagnose import diagnose_run
 from unspoken.run.frontier import choose_in_run
-from unspoken.run.left_models import is_gone, was_adapter
+from unspoken.run.left_models import was_adapter
 from unspoken.run.run import run_recipe
 from unspoken.run.starts import level_as_start
 
@@ -193,11 +194,11 @@ def test_a_level_whose_weights_were_removed_is_none_to_start_from(tmp_path: Path
 
 
 def test_weights_that_are_cut_off_are_no_removed_ones(tmp_path: Path) -> None:
-    assert is_gone(tmp_path / "model")
+    assert not has_weights(tmp_path / "model")
     (tmp_path / "model").mkdir()
-    assert is_gone(tmp_path / "model")
+    assert not has_weights(tmp_path / "model")
     (tmp_path / "stage.json").write_text(json.dumps({"settings": {"lora": {"r": 2}}}))
     assert was_adapter(tmp_path / "model")
     (tmp_path / "model" / "model.safetensors").write_bytes(b"")
-    assert not is_gone(tmp_path / "model")
+    assert has_weights(tmp_path / "model")
     assert not was_adapter(tmp_path / "model")

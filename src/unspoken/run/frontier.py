@@ -28,7 +28,7 @@ from unspoken.report.read.frontier import Level, read_levels, test_evaluation
 from unspoken.run.data import Splits
 from unspoken.run.folder import RunFolder
 from unspoken.run.latency import time_levels
-from unspoken.run.left_models import is_gone, left_weights
+from unspoken.run.left_models import left_weights
 from unspoken.run.measure import ask, asking_settings, is_to_be_asked, model_in
 from unspoken.run.student import train_stage
 
@@ -143,7 +143,8 @@ def _asked_weights(level: Level, file: Path) -> str | None:
         level: of the frontier.
         file: with its evaluation, if it has been asked; what run it is of is compared as well.
     """
-    known = Evaluation.read(file) if level.num_steps is None and is_gone(level.model) else None
+    is_gone = level.num_steps is None and not layout.has_weights(level.model)
+    known = Evaluation.read(file) if is_gone else None
     return left_weights(level.model) if known is None else known.settings.get("model_sha256")
 
 

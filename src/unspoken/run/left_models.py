@@ -31,14 +31,9 @@ def weights_bytes(model: Path) -> int:
     return sum(path.stat().st_size for pattern in layout.WEIGHTS for path in model.glob(pattern))
 
 
-def is_gone(model: Path) -> bool:
-    """Whether a folder has no file of weights; damaged ones are there."""
-    return not layout.has_weights(model)
-
-
 def was_adapter(model: Path) -> bool:
     """Whether a model folder holds an adapter, or held one before it was removed."""
-    if is_adapter(str(model)) or not is_gone(model):
+    if is_adapter(str(model)) or layout.has_weights(model):
         return is_adapter(str(model))
     record = TrainingRecord.read(model.parent / layout.STAGE_FILE)
     return record is not None and record.settings.get("lora") is not None
@@ -46,7 +41,8 @@ def was_adapter(model: Path) -> bool:
 
 def left_weights(model: Path) -> str | None:
     """The hash of the weights in a model folder, or of those that a training left there."""
-    record = TrainingRecord.read(model.parent / layout.STAGE_FILE) if is_gone(model) else None
+    is_there = layout.has_weights(model)
+    record = None if is_there else TrainingRecord.read(model.parent / layout.STAGE_FILE)
     return weights_hash(model) if record is None else record.model_sha256
 
 
@@ -55,13 +51,13 @@ def find_model(run: RunFolder, model: Path) -> bool:
 
     The main process calls this.
     """
-    if not is_gone(model):
+    if layout.has_weights(model):
         return True
     record = TrainingRecord.read(model.parent / layout.STAGE_FILE)
     if record is None or record.level is None or record.model_sha256 is None:
         return False
     level = level_folder(model.parent, record.level)
-    if is_gone(level) or weights_hash(level) != record.model_sha256:
+    if not layout.has_weights(level) or weights_hash(level) != record.model_sha256:
         return False
     link_folder(level, model)
     run.say(f"{model}: was not there any more; put back from {level}")

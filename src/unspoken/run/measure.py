@@ -23,7 +23,7 @@ from unspoken.recipe.records import Evaluation, EvaluationSettings
 from unspoken.recipe.sections import TemplateName
 from unspoken.run.data import Splits
 from unspoken.run.folder import RunFolder
-from unspoken.run.left_models import find_model, is_gone, require_model, was_adapter
+from unspoken.run.left_models import find_model, require_model, was_adapter
 from unspoken.run.settings import EVALUATE_INCIDENTAL, MODEL_INCIDENTAL, changes
 
 
@@ -162,11 +162,8 @@ def untrained_limit(run: RunFolder, recipe: Recipe, like: Path) -> int | None:
     """
     if recipe.evaluate.max_new_tokens is not None:
         return recipe.evaluate.max_new_tokens
-    known = (
-        Evaluation.read(run.path / layout.UNTRAINED / layout.EVALUATION_FILE)
-        if is_gone(like)
-        else None
-    )
+    untrained = run.path / layout.UNTRAINED / layout.EVALUATION_FILE
+    known = None if layout.has_weights(like) else Evaluation.read(untrained)
     if known is not None:
         return known.settings.get("max_new_tokens")
     require_model(run, like, "evaluate (untrained) lets the student write as much as it does")

@@ -23,7 +23,6 @@ from unspoken.run.data import Splits, check_phases, data_stage
 from unspoken.run.folder import RunFolder
 from unspoken.run.frontier import frontier_stage
 from unspoken.run.latency import latency_stage
-from unspoken.run.left_models import is_gone
 from unspoken.run.measure import evaluate_stage, evaluate_untrained, model_in
 from unspoken.run.starts import level_as_start, start_folder
 from unspoken.run.student import train_and_measure, train_teacher
@@ -179,7 +178,7 @@ def _borrow_explicit(run: RunFolder, explicit: OnlyMeasured, splits: Splits) -> 
     target = run.path / explicit.folder
 
     def borrow() -> str | None:
-        if is_gone(level):
+        if not layout.has_weights(level):
             return None
         if (target / layout.STAGE_FILE).exists():  # one that was trained
             run.old.take(target)

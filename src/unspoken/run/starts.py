@@ -7,11 +7,10 @@ from pathlib import Path
 from unspoken.common.files import link_folder, read_json
 from unspoken.models.fingerprint import weights_hash
 from unspoken.parallel.separate_files import has_separate_files
-from unspoken.recipe.layout import STARTS, VALID_FILE
+from unspoken.recipe.layout import STARTS, VALID_FILE, has_weights
 from unspoken.recipe.levels import level_folder
 from unspoken.recipe.records import TrainingRecord, TrainingState
 from unspoken.run.folder import RunFolder
-from unspoken.run.left_models import is_gone
 
 
 def level_as_start(run: RunFolder, training: Path, level: str) -> TrainingRecord | None:
@@ -28,7 +27,7 @@ def level_as_start(run: RunFolder, training: Path, level: str) -> TrainingRecord
     folder = level_folder(training, level)
 
     def describe() -> TrainingRecord | None:
-        if is_gone(folder):
+        if not has_weights(folder):
             return None
         valid = read_json(folder / VALID_FILE) or {}
         if has_separate_files():  # the others see none of the levels

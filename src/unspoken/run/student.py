@@ -24,13 +24,13 @@ from unspoken.models.local import is_local
 from unspoken.models.template import Template
 from unspoken.parallel.separate_files import has_separate_files
 from unspoken.recipe import Recipe
-from unspoken.recipe.layout import MODEL, OLD
+from unspoken.recipe.layout import MODEL, OLD, has_weights
 from unspoken.recipe.levels import ALL
 from unspoken.recipe.plan import Training
 from unspoken.recipe.records import PeakMemory, TrainingRecord, TrainingState
 from unspoken.run.data import Splits
 from unspoken.run.folder import RunFolder
-from unspoken.run.left_models import is_gone, require_model, was_adapter, weights_bytes
+from unspoken.run.left_models import require_model, was_adapter, weights_bytes
 from unspoken.run.measure import evaluate_stage
 from unspoken.run.settings import MEASURING, MODEL_INCIDENTAL, TRAIN_INCIDENTAL
 from unspoken.train.checkpoint import remove_checkpoints
@@ -143,7 +143,7 @@ def _require_start(
 
 def _tell_of_removed(run: RunFolder, folder: Path) -> None:
     """Says so where the model of a training that is done was removed."""
-    if is_gone(folder / MODEL):
+    if not has_weights(folder / MODEL):
         run.say(
             f"note: {folder / MODEL} is not there any more; what was trained and measured with it "
             "stays as it is"
@@ -156,7 +156,7 @@ def _require_whole(record: TrainingRecord, stage: str, folder: Path) -> str:
     Where they were removed, what is left to do may not need them.
     """
     found, needed = weights_bytes(folder / MODEL), record.model_bytes
-    if is_gone(folder / MODEL) or (found and needed in (None, found)):
+    if not has_weights(folder / MODEL) or (found and needed in (None, found)):
         return ""
     whole = "the weights" if needed is None else f"{needed:,} bytes of weights"
     raise ModelError(

@@ -513,7 +513,6 @@ def _equal_expressions(first: str, second: str) -> bool:
         # words are no products of letters
         if len(answer) > 1 and not re.search(r"[0-9\\+*/^(\[{<>|-]", answer):
             return False
-        answer = _E_NOTATION.sub(r"\1*10^{\2}", answer)  # noqa: PLW2901
-        expressions.append(read_expression(answer))
+        expressions.append(read_expression(_E_NOTATION.sub(r"\1*10^{\2}", answer)))
     one, other = expressions
     return one is not None and other is not None and same_value(one, other)

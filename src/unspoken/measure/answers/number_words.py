@@ -18,7 +18,7 @@ _TIES = "twenty thirty forty fifty sixty seventy eighty ninety"
 _SMALL = {word: number for number, word in enumerate(_ONES.split())}
 _TENS = {word: 10 * number for number, word in enumerate(_TIES.split(), start=2)}
 _SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9}
-NUMBER_WORD = _WORD = "|".join((*_SMALL, *_TENS, "hundred", *_SCALES))
+NUMBER_WORD = "|".join((*_SMALL, *_TENS, "hundred", *_SCALES))
 _DIGIT = "|".join(_ONES.split()[:10])
 _PART_WORDS = {
     word: number
@@ -35,7 +35,7 @@ _AND_A_PART = rf"and {_PART}(?! of\b)"
 #: Not "one of them", which is no number, nor "four fifths", "five point two".
 _NUMBER = re.compile(
     rf"(?P<sign>(?:negative|minus) )?"
-    rf"(?P<words>(?:{_WORD})(?:(?: |-| and )(?:{_WORD}))*)(?![\w-])"
+    rf"(?P<words>(?:{NUMBER_WORD})(?:(?: |-| and )(?:{NUMBER_WORD}))*)(?![\w-])"
     rf"(?! (?:(?!{_NO_NAMES.sub('?:', _AND_A_PART)})and\b|of\b|or\b|to\b|point\b|over\b|by\b"
     r"|times\b|plus\b|minus\b|hal(?:f|ves)\b|thirds?\b|quarters?\b|\w+ths?\b))",
     re.IGNORECASE,
@@ -64,7 +64,8 @@ _A_SCALE = re.compile(r"an? (?=(?:hundred|thousand|million|billion|dozen)\b)", r
 
 #: What begins otherwise is no number in words, which is found out at once.
 _BEGINNING = re.compile(
-    rf"(?:negative|minus) |an?[ -]|half|{_WORD}|{'|'.join(_ORDINALS)}|-?[0-9]+ and ", re.IGNORECASE
+    rf"(?:negative|minus) |an?[ -]|half|{NUMBER_WORD}|{'|'.join(_ORDINALS)}|-?[0-9]+ and ",
+    re.IGNORECASE,
 )
 
 

@@ -463,8 +463,7 @@ def _amounts_to(calculation: str, value: str) -> bool:
         calculation = calculation.replace(word, sign)
     if len(calculation) > _MAX_CALCULATION or not _CALCULATION.fullmatch(calculation):
         return False
-    sides = [read_expression(side) for side in (calculation, value.lstrip("$€£"))]
-    one, other = sides
+    one, other = read_expression(calculation), read_expression(value.lstrip("$€£"))
     return one is not None and other is not None and same_value(one, other)
 
 
