@@ -12,8 +12,9 @@ from transformers import AutoModelForCausalLM, GptOssConfig, MambaConfig
 from helpers.recipes import tiny_recipe
 from helpers.training import stop_after, trainer, weights
 from unspoken.common.errors import RecipeError
+from unspoken.common.machine import cpu_has_bfloat16
 from unspoken.parallel.processes import torch_optimizer
-from unspoken.train.optimizer import make_optimizer
+from unspoken.train.optimizer import make_optimizer, step_in_fp32
 
 
 def test_bf16_keeps_fp32_weights_and_optimizer_state(tmp_path: Path) -> None:
@@ -44,13 +45,36 @@ def test_muon_updates_matrices_and_adamw_the_rest(tmp_path: Path) -> None:
         copy = torch.nn.Parameter(before[name].clone())
         copy.grad = p.grad
         if name in matrices:
-            torch.optim.Muon([copy], lr=rate, weight_decay=decay,
-                             adjust_lr_fn="match_rms_adamw").step()  # fmt: skip
+            muon = torch.optim.Muon([copy], lr=rate, weight_decay=decay,
+                                    adjust_lr_fn="match_rms_adamw")  # fmt: skip
+            muon.step() if cpu_has_bfloat16() else step_in_fp32(muon)
         else:
             torch.optim.AdamW([copy], lr=rate, betas=settings.betas, fused=True,
                               weight_decay=decay if p.ndim > 1 else 0.0).step()  # fmt: skip
         assert torch.equal(p, copy), name
         assert not torch.equal(p, before[name]), name
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 24), (24, 8)])
+def test_muon_in_fp32_is_torchs_muon(shape: tuple[int, int]) -> None:
+    """But for the rounding of bf16; the state is the same, so either goes on from the other's."""
+    start = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    weights = [torch.nn.Parameter(start.clone()) for _ in range(2)]
+    theirs, ours = (
+        torch.optim.Muon([w], lr=0.1, weight_decay=0.2, adjust_lr_fn="match_rms_adamw")
+        for w in weights
+    )
+    for seed in (1, 2, 3):
+        gradient = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+        for weight in weights:
+            weight.grad = gradient.clone()
+        theirs.step()
+        step_in_fp32(ours)
+    changed = (weights[0] - start).norm()
+    assert (weights[0] - weights[1]).norm() < 0.02 * changed
+    one, other = (muon.state[w] for muon, w in zip((theirs, ours), weights, strict=True))
+    assert one.keys() == other.keys()
+    assert torch.equal(one["momentum_buffer"], other["momentum_buffer"])
 
 
 def test_muon_resumed_is_muon_uninterrupted(tmp_path: Path) -> None:
