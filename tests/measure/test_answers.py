@@ -517,6 +517,7 @@ def test_answers_of_other_value_are_unequal_both_ways(predicted, gold):
         "(" * 1500,
         "((((" * 40 + "x" + "))))" * 40,
         "a) " * 600 + "5",
+        "5 ab" + " 1" * 40 + "|",
     ],
 )
 @pytest.mark.timeout(60)

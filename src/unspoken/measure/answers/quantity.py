@@ -54,7 +54,7 @@ _QUANTITY = re.compile(
     rf"(\s*)({_UNIT})?"
 )
 _EXPRESSION_WITH_UNIT = re.compile(
-    r"(.*(?:[0-9)}!]|\\pi)) ((?=[a-z])([A-Za-z]{2,})(?: ?[/^{}0-9]|[A-Za-z .])*)"
+    r"(.*(?:[0-9)}!]|\\pi)) ((?=[a-z])([A-Za-z]{2,})[/^{}0-9A-Za-z .]*)"
 )
 _IS_DECIMAL_COMMA = re.compile(
     rf"{_DECIMAL_COMMA}|{_COMMA_WITH_UNIT}|[0-9]+(?:'[0-9]{{3}})+,[0-9]+"
