@@ -132,6 +132,9 @@ RIGHT = {
         ("Final Answer: 84? Actually 85", "85"),
         ("Final Answer: 12, sorry, I mean 15 apples", "15"),
         ("The answer is B. Wait, actually the answer is C.", "C"),
+        ("Final Answer: 12? No, 13.", "13"),
+        ("Final Answer: 12; no, 13", "13"),
+        ("Final Answer: 12, rather, 13", "13"),
     ],
     "markers in other words": [
         ("3 + 4 = 7\nThe answer should be 7.", "7"),
@@ -140,6 +143,10 @@ RIGHT = {
         ("Final Answer (in dollars): 15", "15"),
         ("3 * 5 = 15\nAnswer - 15", "15"),
         ("<think>6 * 7 = 42</think>\n\n### 42", "42"),
+        ("__Answer:__ 84", "84"),
+        ("final_answer: 84", "84"),
+        ("Final Answer:\n```python\n84\n```", "84"),
+        ("Final Answer: `4`, `9`", "4, 9"),
     ],
 }
 # and that do not
@@ -259,6 +266,8 @@ WRONG = {
         ("Final Answer: 12, actually more than 13", "13"),
         ("Final Answer: 12. Hmm, 13?", "12"),
         ("Final Answer: Yes, I mean no", "Yes"),
+        ("Final Answer: 12? No, 13.", "12"),
+        ("Final Answer: B? No, C.", "B"),
     ],
     "markers in other words": [
         ("The answer should be less than 7.", "7"),
@@ -266,5 +275,6 @@ WRONG = {
         ("The answer comes out to 7.", "8"),
         ("Answer - 15", "-15"),
         ("The answer will be negative.", "5"),
+        ("Final Answer:\n```python\n84\n```", "48"),
     ],
 }

@@ -15,6 +15,12 @@ RIGHT = {
         ("Final Answer: 5'6\"", "5 feet 6 inches"),
         ("Final Answer: a 3-hour trip", "3"),
         ("Final Answer: 53-yard", "53 yards"),
+        ("Final Answer: 下午3点", "3 PM"),
+        ("Final Answer: 上午9点30分", "9:30 AM"),
+        ("Final Answer: 9時30分", "9:30"),
+        ("Final Answer: 오후 3시", "15:00"),
+        ("Final Answer: 下午3点半", "3:30 PM"),
+        ("Final Answer: 15.30 Uhr", "3:30 PM"),
     ],
     "times and lengths in short": [
         ("Final Answer: 1h 30m", "1 hour 30 minutes"),
@@ -52,6 +58,8 @@ RIGHT = {
         ("Final Answer: 79 AD", "79"),
         ("Final Answer: 79 BCE", "79 BC"),
         ("Final Answer: the 5th", "5"),
+        ("Final Answer: 1999년 7월 4일", "July 4, 1999"),
+        ("Final Answer: 7月4日", "July 4"),
     ],
 }
 # and that do not
@@ -68,6 +76,11 @@ WRONG = {
         ("Final Answer: 3-digit", "3"),
         ("Final Answer: 10-year-old", "10"),
         ("Final Answer: 53-yard", "53 feet"),
+        ("Final Answer: 下午3点", "3 AM"),
+        ("Final Answer: 下午3点半", "3:00 PM"),
+        ("Final Answer: 3点", "3:00"),
+        ("Final Answer: 25点30分", "1:30"),
+        ("Final Answer: 15.30 Uhr", "15:03"),
     ],
     "times and lengths in short": [
         ("Final Answer: 1h 30m", "1 hour 20 minutes"),
@@ -98,5 +111,6 @@ WRONG = {
         ("Final Answer: Tuesday", "Wed"),
         ("Final Answer: 1969 BC", "1969"),
         ("Final Answer: 1/2000", "2/2000"),
+        ("Final Answer: 1999년 7월 4일", "April 7, 1999"),
     ],
 }

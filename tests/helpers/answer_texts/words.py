@@ -15,6 +15,9 @@ RIGHT = {
         ("Final Answer: 15 \U0001f389", "15"),
         ("Final Answer: \u2705 15", "15"),
         ("[ANSWER]42[/ANSWER]", "42"),
+        ("Final Answer: 84; finished", "84"),
+        ("Final Answer: 84, finally", "84"),
+        ("Final Answer: Yes: 5 is prime", "yes"),
     ],
     "one word in a sentence": [
         ("Final Answer: It was a Tuesday.", "Tuesday"),
@@ -44,6 +47,11 @@ RIGHT = {
         ("Final Answer: vertex: (1, 2)", "(1,2)"),
         ("Final Answer: The vertex is at (1, 2).", "(1,2)"),
         ("Final Answer: a ratio of 3:2", "3:2"),
+        ("Final Answer: So we have [7, 2]", "[7, 2]"),
+        ("Final Answer: The result is the list [7, 2].", "[7, 2]"),
+        ("Final Answer: the reversed array: [7, 2]", "[7, 2]"),
+        ("Final Answer: The set {7, 2}", "{2, 7}"),
+        ("Final Answer: x lies in [2, 7]", "[2, 7]"),
     ],
     "labels": [
         ("Final Answer: Bob: 4, Alice: 3", "Alice: 3, Bob: 4"),
@@ -120,6 +128,9 @@ WRONG = {
         ("Final Answer: No hay 42 manzanas.", "42"),
         ("Final Answer: 15 \u274c", "15"),
         ("Put it as [ANSWER] here. Final Answer: 3", "4"),
+        ("Final Answer: 84; halved", "84"),
+        ("Final Answer: 84; more", "84"),
+        ("Final Answer: Yes: 5 is not prime", "yes"),
     ],
     "one word in a sentence": [
         ("Final Answer: It was not a Tuesday.", "Tuesday"),
@@ -151,6 +162,9 @@ WRONG = {
         ("Final Answer: not the point (1, 2)", "(1,2)"),
         ("Final Answer: a ratio of 3:2", "2:3"),
         ("Final Answer: a ratio of 3:2", "3"),
+        ("Final Answer: The result is the list [7, 2].", "[2, 7]"),
+        ("Final Answer: We do not get the list [7, 2].", "[7, 2]"),
+        ("Final Answer: x lies outside [2, 7]", "[2, 7]"),
     ],
     "labels": [
         ("Final Answer: Alice: 3, Bob: 4", "Carol: 3, Bob: 4"),

@@ -10,6 +10,7 @@ import re
 import unicodedata
 
 from unspoken.measure.answers.boxes import find_boxes, last_boxes
+from unspoken.measure.answers.chinese_numbers import with_digits as with_chinese_digits
 
 _BOLD = re.compile(r"(?<![\w)])\*\*(.{1,200}?)\*\*(?![\w(])")
 _WRAPPED = re.compile(
@@ -27,7 +28,7 @@ _CHARACTERS = str.maketrans(
     | dict.fromkeys("\u00a0\u2007\u2009\u202f\u3000", " ")
     | dict.fromkeys("\u00ad\u200b\u200e\u200f\u2060\ufeff", "")
     | dict(zip("，；。．％＄＝＋μ（）、٪٫٬￥", ",;..%$=+µ(),%.,¥", strict=True))
-    | dict.fromkeys("✓✔✅☑∎■", "")
+    | dict.fromkeys("✓✔✅☑∎■□◻`", "")
     | {"π": r"\pi ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "∪": r"\cup "}
     | {"±": r"\pm ", "∓": r"\mp ", "≠": r"\ne ", "≈": r"\approx ", "∈": r"\in ", "∅": r"\emptyset "}
     | {"⟨": r"\langle ", "⟩": r"\rangle "}
@@ -84,6 +85,7 @@ _REWRITES = tuple(
         (rf"\\(?:lor|vee)\s*(?={_NAME_AND_SIGN})", " or "),
         (r":=", "="),
         (r"(?<![\w\\])(?:(?i:infinity)|inf|oo)(?!\w)", r"\\infty "),
+        (r"(?<=[\w)}%$]) ?\$?\\(?:black)?(?:square|Box|qed|checkmark)\$?$", ""),
         (r"\\varnothing(?![a-z])|^\\?\{ ?\\?\}$", r"\\emptyset"),
         (r"\+/-|^\+-(?= ?[0-9])|\b(?i:plus or minus)\b", r"\\pm "),
         (
@@ -98,7 +100,7 @@ _REWRITES = tuple(
         (r"\\(?:underline|textcolor ?\{[a-z]+\}|color ?\{[a-z]+\}) ?\{([^{}]*)\}", r"\1"),
         (r"(?<![\w.])([0-9]{1,9})\.([0-9]{0,9})\\overline ?\{([0-9]{1,9})\}", _repeating),
         (
-            r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mbox|operatorname)"
+            r"\\(?:text(?:bf|it|rm|tt|normal)?|math(?:rm|bf|it|tt)|bm|boldsymbol|mbox|operatorname)"
             r"\s*\{([^{}]*)\}",
             r" \1 ",
         ),
@@ -128,7 +130,11 @@ _REWRITES = tuple(
         (r"[₀₁₂₃₄₅₆₇₈₉₋]+", _subscript),
         (r"[¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞]", _vulgar_fraction),
         (r"√\s*([0-9]+|\([^()]*\))", r"\\sqrt{\1}"),
-        (r"(^|[,;(\[=]\s*|\b(?:and|or|is)\s+)(?i:negative|minus)\s+(?=[$€£¥₹]?\.?[0-9\\])", r"\1-"),
+        (
+            r"(^|[,;(\[=]\s*|\b(?:and|or|is)\s+)(?i:negative|minus|moins|menos)\s+"
+            r"(?=[$€£¥₹]?\.?[0-9\\])",
+            r"\1-",
+        ),
         (r"^(?i:positive)\s+(?=[$€£¥₹]?\.?[0-9])", ""),
         (r"\s+", " "),
     )
@@ -153,7 +159,8 @@ _NO_NAME = re.compile(
     r"|values?|was|we|were|which|will|with|would|x|y|you"
 )
 _NEGATION = re.compile(
-    r"\b(?:not|never|no|wrong|incorrect|doubt\w*|unlikely|if|suppose|assum(?:e|ing))\b|n't\b|^(?:half|twice|thrice|double|triple)\b"
+    r"\b(?:not|never|no|wrong|incorrect|doubt\w*|unlikely|if|suppose|assum(?:e|ing))\b|n't\b"
+    r"|^(?:half|twice|thrice|double|triple|yes|true)\b"
     r"|\b(?:option|choice|answer)(?: is)? ?\(?[A-J]\)? ?:",
     re.IGNORECASE,
 )
@@ -165,12 +172,9 @@ _ARTICLE = re.compile(r"^(?:the (?=\w{2})|an? (?=[^\W\d_]{3})(?![abcxyz]{3}\b))"
 #: Pictures beside an answer, but for those that cross it out.
 _PICTURES = r"\u2600-\u2716\u2719-\u274b\u2755-\u27bf\U0001f300-\U0001faff\ufe0f"
 _PICTURES_AROUND = re.compile(rf"^\s*[{_PICTURES}\s]+(?=\S)|\s*[{_PICTURES}]+\s*$")
-_CHINESE_DIGITS = {sign: n for n, sign in enumerate("零一二三四五六七八九十")}
-_CHINESE_DIGITS |= {"〇": 0, "两": 2, "兩": 2, "百": 100, "千": 1000, "万": 10**4, "萬": 10**4}
-_CHINESE_NUMBER = re.compile(
-    "(?:[一二两兩三四五六七八九]?[十百千万萬]零?)+[一二三四五六七八九]?|[零一二三四五六七八九]"
-)
-_CALLED = {"pi": r"\pi", "infinity": r"\infty"}
+#: About, altogether, answer.
+_BEFORE_CHINESE = re.compile(r"^(?:大?[约約]|[一总總]?共有?|答案?[:：是为為])\s*(?=\d)")
+_CALLED = {"pi": r"\pi", "infinity": r"\infty", "dne": "does not exist"}
 
 
 def tidy(text: str) -> str:
@@ -187,24 +191,12 @@ def tidy(text: str) -> str:
 
 
 def _of_chinese(answer: str) -> str:
-    """Returns 42 for 四十二 and 约42, 42% for 百分之42."""
-    answer = re.sub(r"^(?:大?[约約]|答案?[:：是为])\s*(?=\d)", "", answer)
+    """Returns 42 for 四十二 and 约42, -8 for 负8, 42% for 百分之42."""
+    answer = _BEFORE_CHINESE.sub("", answer)
     answer = re.sub(r"百分之\s*(\d+(?:\.\d+)?)", r"\1%", answer)
-    return str(_chinese_number(answer)) if _CHINESE_NUMBER.fullmatch(answer) else answer
-
-
-def _chinese_number(digits: str) -> int:
-    """Returns the value of a number below a hundred million: 42 of 四十二, 1200 of 一千二百."""
-    total = part = digit = 0
-    for sign in digits:
-        value = _CHINESE_DIGITS[sign]
-        if value < 10:
-            digit = value
-        elif value < 10**4:
-            part, digit = part + (digit or 1) * value, 0
-        else:
-            total, part, digit = (total + part + digit) * value, 0, 0
-    return total + part + digit
+    if minus := re.match("[负負]", answer):
+        return f"-{with_chinese_digits(answer[minus.end() :])}"
+    return with_chinese_digits(answer)
 
 
 def clean(answer: str) -> str:

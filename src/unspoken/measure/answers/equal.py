@@ -72,7 +72,7 @@ _ARITHMETIC = re.compile(r"[0-9\s+\-*/^().,{}]+")
 _OPERATION = re.compile(r"[0-9)}]\s*(?:[+*/-]\s*)+[({.0-9]")
 _PRODUCT = re.compile(r"[A-Za-z](?: ?[ *] ?[A-Za-z]){1,3}")  # x y, m * n
 _FRACTION_OF_POWER = re.compile(r"-?[0-9]+ ?/ ?\(?[0-9]+ ?\^ ?(?:[0-9]+|\{ ?[0-9]+ ?\})\)?")
-_VARIABLE = re.compile(r"(?<=[0-9])([kKMB])\b")
+_VARIABLE = re.compile(r"(?<=[0-9])([A-Za-z])\b")
 _E_NOTATION = re.compile(r"([0-9.]+)[eE]([+-]?[0-9]{1,3})")
 _NO_WORDS = re.compile(r"[^A-Za-z ,]|\b[a-z]\b")
 _MAX_DEPTH = 8
@@ -412,7 +412,7 @@ def _value_of_equation(sides: Sequence[str], *, is_answer: bool = False) -> str 
 
 
 def _as_algebra(solution: dict[str, str]) -> dict[str, str]:
-    """Returns values of variables, in which the k of 3k is a variable, too, not a thousand."""
+    """Returns values of variables, in which the k of 3k is one: no thousand; nor is m a meter."""
     if any(len(name) > 1 and not re.search(r"[_(]", name) for name in solution):
         return solution
     return {name: _VARIABLE.sub(r" * \1", value) for name, value in solution.items()}
@@ -421,8 +421,9 @@ def _as_algebra(solution: dict[str, str]) -> dict[str, str]:
 def _values_of(system: System) -> list[str]:
     """Returns what the names of a system are: tuples where several names have different letters."""
     names = system[0].keys()
+    system = [_as_algebra(solution) for solution in system]
     if len(names) == 1:
-        return [_as_algebra(solution)[name] for solution in system for name in names]
+        return [solution[name] for solution in system for name in names]
     if len(system) == 1 and len({name.partition("_")[0] for name in names}) == 1:
         return list(system[0].values())  # x_1 = 2, x_2 = 3
     # (2, 3) for x = 2, y = 3: in the order of the alphabet, Latin letters first

@@ -28,7 +28,7 @@ from unspoken.measure.answers.retraction import (
 _DECORATION = r"[ \t*_`]*"
 _LINE_START = r"^[ \t>*_#`]*"
 # A marker in quotation marks is talked about ("end with a line that starts with 'Final Answer:'").
-_UNQUOTED = r"""(?<!['"“‘\w])"""
+_UNQUOTED = r"""(?<!['"“‘])(?<![^\W_])"""
 _NOT_FINAL = r"(?<!final\s)"
 _FLAGS = re.IGNORECASE | re.MULTILINE
 # What is so plainly an answer that no colon is needed before it: FINAL ANSWER 42.
@@ -167,7 +167,7 @@ _BARE_CHANNEL = re.compile("analysis")
 _BARE_THOUGHT = re.compile("analysis(?=[A-Z])")
 _CHANNEL_END = re.compile(r"<\|(?:end|call|return)\|>(?:\s*<\|start\|>[^<]*)?")
 _HEADING_SIGNS = re.compile(r"^\s*#{2,6}\s+")
-_ONLY_DECORATION = re.compile(r"[\s*_#`$-]*|\\[\[(]")
+_ONLY_DECORATION = re.compile(r"[\s*_#`$-]*|\\[\[(]|\s*```[a-z]{2,12}\s*")
 # What leads to a marker in its own line: "**", "Thus, the", and before a box "The answer is $".
 _LEAD_IN = re.compile(
     rf"(?:\b(?:so|thus|therefore|hence),?\s+)?(?:\b(?:the|my)\s+)?(?:\b(?:final|correct)\s+)?"

@@ -60,11 +60,13 @@ _POINT = re.compile(
     rf"(?P<digits>(?: (?:{_DIGIT}))+)(?![\w-])",
     re.IGNORECASE,
 )
-_A_SCALE = re.compile(r"an? (?=(?:hundred|thousand|million|billion|dozen)\b)", re.IGNORECASE)
+_A_SCALE = re.compile(
+    r"(half )?an? (?=(?:hundred|thousand|million|billion|dozen)\b)", re.IGNORECASE
+)
 
 #: What begins otherwise is no number in words, which is found out at once.
 _BEGINNING = re.compile(
-    rf"(?:negative|minus) |an?[ -]|half|{NUMBER_WORD}|{'|'.join(_ORDINALS)}|-?[0-9]+ and ",
+    rf"(?:negative|minus|the) |an?[ -]|half|{NUMBER_WORD}|{'|'.join(_ORDINALS)}|-?[0-9]+ and ",
     re.IGNORECASE,
 )
 
@@ -73,9 +75,10 @@ def with_digits(text: str) -> str:
     """Returns "-17" for "negative seventeen"; a text that begins otherwise as it is."""
     if not _BEGINNING.match(text):
         return text
-    if text.casefold() in _ORDINALS:
-        return _ORDINALS[text.casefold()]
-    text = _A_SCALE.sub("one ", text, count=1) if _A_SCALE.match(text) else text
+    if ordinal := _ORDINALS.get(text.casefold().removeprefix("the ")):
+        return ordinal
+    if scale := _A_SCALE.match(text):  # half a dozen
+        text = f"{'1/2' if scale[1] else 'one'} {text[scale.end() :]}"
     if fraction := _fraction(text) or _decimal(text):
         return fraction
     text = _whole(text)

@@ -26,6 +26,7 @@ _MAX_WORDS = 30
 _HEDGE = re.compile(
     r"(?:(?:so|thus|hence|therefore|then),? )*(?:it(?:'s| is) )?"
     r"(?:about|approximately|approx\.?|around|clearly|the number|roughly|circa|ca\.|exactly|just"
+    r"|etwa|ungefähr|environ|aproximadamente|unos"
     r"|only|precisely|simply|also|indeed|(?:therefore|thus|hence|so),?|\\approx|\\sim)"
     r" ?(?=[-+$€£¥₹.\d\\])",
     re.IGNORECASE,
@@ -46,11 +47,16 @@ _SAID_OF_CHOICE = re.compile(
     r"(\(?[A-J]\)?) is (?:the )?(?:correct|right|best)(?: answer| option| choice| one)?"
     r"(?=$|,? (?:because|since)\b)",
 )
+_OF_PARTS = (
+    r"(?:point|vertex|center|coordinates|ordered pair|interval|list|array|set|sequence|tuple"
+    r"|vector)"
+)
 #: "The interval is" before an interval, "the solutions are" before x = 3.
 _STRUCTURE_LEAD_IN = re.compile(
-    r"^(?:[A-Za-z ,']{0,60}?\b(?:is|are|equals|becomes|simplifies to|written as) "
-    r"(?:on (?=[a-z]{3,9} [0-9])|at (?=\())?|an? ratio of (?=[0-9])"
-    r"|(?:the )?(?:point|vertex|center|coordinates|ordered pair|interval):? (?=[(\[])"
+    r"^(?:[A-Za-z ,']{0,60}?\b(?:is|are|be|get|have|obtain|prints|returns|equals|becomes"
+    r"|simplifies to|written as|lies in) (?:on (?=[a-z]{3,9} [0-9])|at (?=\())?"
+    rf"(?:the {_OF_PARTS}:? (?=[(\[{{\\]))?|an? ratio of (?=[0-9])"
+    rf"|(?:the )?(?:[a-z]+ )?{_OF_PARTS}:? (?=[(\[{{\\])"
     r"|(?:the )?(?:solutions?|answers?|results?|roots?): (?=[A-Za-z](?:_\{?\w\}?)? ?=|[(\[{\\]))"
     r"(?=[0-9]+ ?(?::|to) ?[0-9]+$|[(\[{]|\\(?:begin|frac|sqrt|\{|pi)|[0-9]*\\"
     r"|[A-Za-z](?:_\{?\w\}?)? ?="
@@ -128,7 +134,8 @@ _MAX_UNIT_WORDS = 3
 _CLAUSE = re.compile(
     r"(?:approximately|approx|which|so|in|as|that|after|when|for|the|this|it|making|giving|meaning|thus|hence|given|where"
     r"|and (?:that|this|it|so)|therefore|with|by|assuming|total|altogether|overall"
-    r"|done|see|rounded|including|i|he|she|we|they|there|you|these|those)\b",
+    r"|done|finished|finally|end|ok|correct|checked|see|rounded|including"
+    r"|i|he|she|we|they|there|you|these|those)\b",
     re.IGNORECASE,
 )
 _NOT_THE_OTHER = re.compile(r"(?:(?:and )?not|rather than) (?:option )?\(?[\w$.,%-]{1,20}\)?")

@@ -6,7 +6,6 @@ rounded, and units are brought to one spelling; `times` converts them.
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
@@ -85,11 +84,6 @@ _MULTIPLIERS = {
     }.items()
     for word in words.split()
 }
-_CJK_MULTIPLIERS = {
-    sign: factor
-    for factor, signs in {12: "打", 100: "百", 1000: "千", 10**4: "万萬만", 10**8: "亿億억"}.items()
-    for sign in signs
-}
 _MONEY_SUFFIXES = {"k": 10**3, "m": 10**6, "b": 10**9, "bn": 10**9}
 _COUNT_SUFFIXES = {"k", "K", "M", "B"}
 _COUNTED = re.compile("[a-z]{4,}")
@@ -106,11 +100,13 @@ real r$ brl; a$ au$ aud; c$ ca$ cad; nz$ nzd; hk$ hkd; s$ sg$ sgd;
 mx$ mxn; nt$; won ₩ krw; shekel ₪; dong ₫; peso ₱; baht ฿; hryvnia ₴; naira ₦;
 kr kr.; sek; nok; dkk; zloty pln zł; koruna czk kč; zar;
 mm millimeter millimetre; µm μm micrometer micrometre micron;
-cm centimeter centimetre; m meter metre; km kms kilometer kilometre;
-inch; foot ft feet; yard yd; mile mi; mg milligram; g gram; kg kgs kilogram kilo; ton tonne;
-ounce oz; ml milliliter millilitre; l liter litre; gallon gal; ms millisecond; second s sec 秒 초;
-minute min 分钟 分鐘; hour h hr hrs 小时 小時 時間 시간; day 天;
-week; month; year yr yrs; mile/hour mph; km/hour kph kmh; mile/gallon mpg;
+cm centimeter centimetre 厘米; m meter metre 米; km kms kilometer kilometre 千米 公里;
+inch; foot ft feet; yard yd; mile mi; mg milligram; g gram 克; kg kgs kilogram kilo 千克 公斤;
+ton tonne; ounce oz; ml milliliter millilitre; l liter litre; gallon gal; ms millisecond;
+second s sec 秒 초 sekunde sekunden seconde segundo; minute min 分钟 分鐘 minuten minuto;
+hour h hr hrs 小时 小時 時間 시간 stunde stunden std heure hora; day 天 tag tage jour día;
+week woche wochen semaine semana; month; year yr yrs; mile/hour mph; km/hour kph kmh;
+mile/gallon mpg;
 ° degree deg; °c celsius; °f fahrenheit; radian rad; kelvin k; joule j; newton n; watt w;
 kw kilowatt; kwh; volt v; ohm ω; hz hertz; bit; byte;
 kb kilobyte; mb megabyte; gb gigabyte; tb terabyte
@@ -134,7 +130,8 @@ _NOT_UNITS = re.compile(
     r"|(?:thousand|hundred|[mb]illion|ten|fif|six|seven|eigh|nin|eleven|twelf"
     r"|(?:thir|four|fif|six|seven|eigh|nine)teen|(?:twen|thir|for|fif|six|seven|eigh|nine)tie)ths?"
     r"|ones|twos?|threes?|fours?|fives?|six(?:es)?|sevens?|eights?|nines?|tens?|eleven|twelve|even|odd|fails?|failed|squared|cubed|pi|sqrt|sin|cos"
-    r"|tan|log|ln|exp|infinity|factorial|divided|multiplied|base|zero|below|maybe|perhaps"
+    r"|tan|log|ln|exp|infinity|factorial|minimum|maximum"
+    r"|divided|multiplied|base|zero|below|maybe|perhaps"
     r"|possibly|either|neither|nor|if|unless|wrong|incorrect|except|before|initially|originally|previously|without|none?|never"
     r"|nothing|short|negative|cannot|impossible|undefined|is|are|was|were|o|y|e"
 )
@@ -239,9 +236,7 @@ def _split_multiplier(unit: str, is_money: bool, has_gap: bool) -> tuple[int, st
     is_count = not rest or _COUNTED.match(rest) or (len(rest) > 1 and is_measure(rest))
     if not has_gap and first in _COUNT_SUFFIXES and is_count:
         return _MONEY_SUFFIXES[first.casefold()], rest
-    rest = unit.strip().lstrip("".join(_CJK_MULTIPLIERS))
-    factor = math.prod(_CJK_MULTIPLIERS[sign] for sign in unit.strip().removesuffix(rest))
-    return factor, rest if factor > 1 else unit
+    return 1, unit
 
 
 def _read_unit(text: str, has_gap: bool, *, has_power: bool = False) -> tuple[str, ...] | None:

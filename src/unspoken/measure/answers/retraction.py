@@ -35,8 +35,8 @@ _LATER = re.compile(
 )
 # "12, no wait, 13": what takes back stands in the sentence itself.
 _INSIDE = re.compile(
-    r"(?:[,;?.!]|\s[-–—]+)\s+(?=(?:oh,? )?(?:no,|no wait|wait|actually|sorry|oops|hmm+|rather,"
-    r"|make that|correction|i mean)\b)",
+    r"(?:[,;?.!]|\s[-–—]+)\s+(?=(?:oh,? )?(?:(?:no|rather)(?=,)|no wait|wait|actually|sorry|oops"
+    r"|hmm+|make that|correction|i mean)\b)",
     re.IGNORECASE,
 )
 _VALUE = r"[$*]{0,3}(?:[-−]?[$€£]?\s?\.?\d|\\|(?-i:[A-H])\b|\((?-i:[A-J])\))"

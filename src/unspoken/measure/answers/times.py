@@ -17,11 +17,17 @@ from unspoken.measure.answers.quantity import Quantity, read_quantity
 _CLOCK = re.compile(
     r"(?:at )?([0-9]{1,2})(?:[:.]([0-5][0-9]))?(?::([0-5][0-9]))? ?(?:o'clock )?"
     r"(?:([ap])\.? ?m\.?|in the (morning|afternoon|evening))"
-    r"|(?:at )?([0-9]{1,2}):([0-5][0-9])(?::([0-5][0-9]))?(?: ?(?:h|hrs|uhr|o'clock))?"
+    r"|(?:at )?([0-9]{1,2})(?::|\.(?=.. ?uhr))([0-5][0-9])(?::([0-5][0-9]))?"
+    r"(?: ?(?:h|hrs|uhr|o'clock))?"
     r"|(?:at )?([0-9]{1,2}) ?(?:o'clock|uhr)",
     re.IGNORECASE,
 )
 _FRENCH_TIME = re.compile(r"^([0-9]{1,2}) ?h ?([0-5][0-9])$")
+#: 下午3点, 9時30分, 오후 3시 and 9点半; but 42点 alone are points.
+_EASTERN_TIME = re.compile(
+    r"(?:(?P<am>上午|早上|午前|오전)|(?P<pm>下午|午後|오후))? ?(?P<hour>[0-9]{1,2}) ?[点點時时시] ?"
+    r"(?:(?P<minute>[0-9]{1,2}) ?[分분]|(?P<half>[半반]))?"
+)
 _NAMED_TIMES = {
     "noon": (12, 0, 0),
     "12 noon": (12, 0, 0),
@@ -77,7 +83,8 @@ _DATES = tuple(
         rf"{_YEAR},? {_MONTH} {_DAY}",  # 2024 March 5
         rf"{_DAY}-{_MONTH}-{_YEAR}",  # 5-Mar-2024
         r"(?P<year>[0-9]{4})(?P<sign>[-/.])(?P<month>[0-9]{1,2})(?P=sign)(?P<day>[0-9]{1,2})",
-        r"(?P<year>[0-9]{4}) ?年 ?(?P<month>[0-9]{1,2}) ?月 ?(?P<day>[0-9]{1,2}) ?日",
+        r"(?:(?P<year>[0-9]{4}) ?[年년] ?)?(?P<month>[0-9]{1,2}) ?[月월] ?(?P<day>[0-9]{1,2}) ?"
+        r"[日号號일]",
         r"(?P<day>[0-9]{1,2})\.(?P<month>[0-9]{1,2})\.(?P<year>[0-9]{4})",  # 5.3.2024
         # 3/25/2024 and 25/3/2024; of 3/5/2024 nobody knows which is the month
         r"(?P<month>[0-9]{1,2})[-/](?P<day>1[3-9]|2[0-9]|3[01])[-/](?P<year>[0-9]{4})",
@@ -114,8 +121,9 @@ _MONEY_FAMILIES = frozenset(n for n, family in enumerate(_FAMILIES) if "cent" in
 #: A number of the smallest unit, for each family that it may be of.
 _Amount: TypeAlias = frozenset[tuple[int, Fraction]]
 _PART = re.compile(
-    r"(?:(\$? ?[0-9][0-9.,]*(?: [0-9]+/[0-9]+)?) ?((?!and\b)[^\W\d_]+|[¢€])\.?|(\$ ?[0-9,]+))"
-    r"(?:,? (?:and|&) |, ?| |$|(?=[0-9]))",
+    r"(?:(\$? ?[0-9][0-9.,]*(?: [0-9]+/[0-9]+)?) ?((?!(?:and|und|et|y)\b)[^\W\d_]+|[¢€])\.?"
+    r"|(\$ ?[0-9,]+))"
+    r"(?:,? (?:and|&|und|et|y) |, ?| |$|(?=[0-9]))",
     re.IGNORECASE,
 )
 _INCHES_AFTER_FEET = re.compile(
@@ -150,7 +158,7 @@ class Clock:
 
 def read_clock(text: str) -> Clock | None:
     """Returns the time of the day that a text is, or None where it is anything else."""
-    text = _FRENCH_TIME.sub(r"\1:\2", _in_digits(text.casefold()))
+    text = _FRENCH_TIME.sub(r"\1:\2", _in_digits(_of_eastern(text.casefold())))
     if text in _NAMED_TIMES:
         return Clock(*_NAMED_TIMES[text], has_half=True)
     match = _CLOCK.fullmatch(text) if len(text) <= _MAX_CHARACTERS else None
@@ -183,6 +191,17 @@ def _in_digits(time: str) -> str:
         if half and number == _NOON - 1:  # quarter to 12 am is p.m.
             return time
     return f"{number}:{minutes:02} {half or ''}".strip()
+
+
+def _of_eastern(time: str) -> str:
+    """Returns "3:30 pm" for 下午3点半; another text as it is."""
+    match = _EASTERN_TIME.fullmatch(time)
+    am, pm, hour, minute, half = match.groups() if match else [None] * 5
+    if not (am or pm or minute or half):
+        return time
+    return (
+        f"{hour}:{30 if half else int(minute or 0):02} {'am' if am else 'pm' if pm else ''}".strip()
+    )
 
 
 def _number_of_hour(word: str) -> int:
