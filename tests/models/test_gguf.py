@@ -102,6 +102,22 @@ def test_a_folder_stands_for_the_file_in_it_unless_it_has_weights(tmp_path: Path
     assert torch.equal(logits(load(tmp_path / "tiny.gguf")), logits(tiny_llama()))
 
 
+def test_a_name_in_capitals_is_read_as_any_other(tmp_path: Path) -> None:
+    file = write_gguf(tmp_path / "TINY.GGUF")
+    for name in (file, tmp_path):
+        assert torch.equal(logits(load(name)), logits(tiny_llama()))
+        before = fingerprint(name)
+        write_gguf(file, quantized=True)
+        assert fingerprint(name) != before
+        write_gguf(file)
+    assert is_local(str(file))
+    (tmp_path / "other.gguf").write_bytes(file.read_bytes())
+    with pytest.raises(ModelError, match="found 2 GGUF files in it"):
+        load(tmp_path)
+    with pytest.raises(ModelError, match=r"NONE\.GGUF: no such file"):
+        load(tmp_path / "NONE.GGUF")
+
+
 def test_weights_have_the_dtype_that_is_asked_for(tmp_path: Path) -> None:
     file = write_gguf(tmp_path / "tiny.gguf", quantized=True)
     assert load(file).dtype == torch.float32

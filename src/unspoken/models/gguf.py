@@ -36,7 +36,7 @@ _UNREADABLE = (
 
 def is_gguf(name: str | Path | None) -> bool:
     """Whether this is a GGUF file on this machine, going by its name."""
-    return name is not None and Path(name).suffix == SUFFIX and Path(name).is_file()
+    return name is not None and _is_named_so(Path(name)) and Path(name).is_file()
 
 
 def find_gguf(name: str | Path) -> Path | None:
@@ -49,7 +49,7 @@ def find_gguf(name: str | Path) -> Path | None:
         ModelError: there is no such file, or a folder holds several.
     """
     path = Path(name)
-    if path.suffix == SUFFIX and not path.is_dir():
+    if _is_named_so(path) and not path.is_dir():
         if path.is_file():
             return path
         raise ModelError(
@@ -58,7 +58,7 @@ def find_gguf(name: str | Path) -> Path | None:
         )
     if not path.is_dir() or any(any(path.glob(pattern)) for pattern in _OTHER_WEIGHTS):
         return None
-    found = sorted(path.glob(f"*{SUFFIX}"))
+    found = sorted(filter(_is_named_so, path.iterdir()))
     if len(found) > 1:
         names = ", ".join(file.name for file in found)
         raise ModelError(
@@ -66,6 +66,11 @@ def find_gguf(name: str | Path) -> Path | None:
             f"needed: one; name the file itself, such as {found[0]}"
         )
     return found[0] if found else None
+
+
+def _is_named_so(path: Path) -> bool:
+    """Whether the name ends in .gguf, in letters of either case."""
+    return path.suffix.lower() == SUFFIX
 
 
 def from_gguf(kind: Any, file: Path, **arguments: Any) -> Any:

@@ -279,7 +279,8 @@ def _tell_of_large_weights(name: str) -> None:
     path = Path(name)
     files = path.iterdir() if path.is_dir() else [path]
     kinds = (".safetensors", ".bin", ".gguf")
-    size = sum(file.stat().st_size for file in files if file.suffix in kinds and file.is_file())
+    weights = [file for file in files if file.suffix.lower() in kinds and file.is_file()]
+    size = sum(file.stat().st_size for file in weights)
     if size >= LARGE_BYTES and read_world().is_main:
         line = f"loading {name}: {size / 1e9:,.1f} GB of weights"
         print(line, file=sys.stderr, flush=True)  # noqa: T201
