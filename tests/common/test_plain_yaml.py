@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,8 @@ def test_what_comes_with_unspoken_reads_as_before_but_for_numbers(path: Path) ->
         ("1e-4", 1e-4),
         ("-2E3", -2000.0),
         (".5", 0.5),
+        ("-.INF", -math.inf),
+        ("1e400", math.inf),
         ("1_000", 1000),
         ("0x1f", 31),
         ("0b11", 3),
@@ -70,10 +73,6 @@ def test_plain_values_are_read_as_they_are(text: str, value: object) -> None:
     [
         ("a: 1\nb: 2\na: 3\n", r"here:3: found 'a' a second time; it stands in line 1, too"),
         ("x: {a: 1, 'a': 2}", "here:1: found 'a' a second time"),
-        ("a: .inf", "no finite number"),
-        ("a: -.INF", "no finite number"),
-        ("a: .nan", "no finite number"),
-        ("a: 1e400", "found '1e400', which is no finite number"),
         (f"a: {'9' * 5000}", "a number of 5000 digits; needed: one that 64 bits hold"),
         (f"a: -{2**63}", "needed: one that 64 bits hold"),
         (BOMB, r"here:\d+: found aliases of aliases that stand for more than a recipe can hold"),

@@ -342,10 +342,12 @@ def test_no_number_is_endless_or_true(key: str, is_pair: bool) -> None:
         ("train.epochs=true", "train.epochs: found True; needed: a number, not true or"),
         ("train.betas=[0.9, true]", "train.betas.1: found True"),
         ("train.betas=[0.9, 1.0]", "train.betas.1: found 1.0; needed: below 1; correct it"),
-        ("train.betas=[0.9, .inf]", "is not a YAML value (found '.inf'"),
+        ("train.betas=[0.9, .inf]", "train.betas.1: found inf; needed: a finite number"),
         ("schedule.smoothing=1e-300", "smoothing: found 1e-300; needed: 0 or at"),
         ("schedule.smoothing=often", "smoothing: found 'often'; needed: a number, or 'auto'; "),
         ("schedule.smoothing=inf", "smoothing: found 'inf'; needed: a number, or 'auto', or sche"),
+        ("schedule.smoothing=.inf", "smoothing: found inf; needed: a number, or 'auto', or sche"),
+        ("schedule.smoothing=.nan", "smoothing: found nan; needed: a finite number, or 'auto'; "),
         ("schedule.smoothing=-1", "smoothing: found -1; needed: above 0, or 'auto'; correct it"),
         ("train=1", "train: found 1; needed: keys with their values, such as {key: value}; "),
         ("train.batch_size=many", "train.batch_size: found 'many'; needed: a whole number; "),
@@ -364,7 +366,7 @@ def test_no_number_is_endless_or_true(key: str, is_pair: bool) -> None:
         (f"description=[{', '.join(['1'] * 10_000)}]", "description: found [1, 1"),
         (f"{'x' * 10_000}=1", "unknown key"),
         ("vet.pattern=" + "'" + "(" * 5_000 + "'", "no regular expression"),
-        ("model.config={model_type: gpt2, n_layer: {a: .inf}}", "no finite number"),
+        ("model.config={model_type: gpt2, n: {a: .inf}}", "config.n.a': found inf; needed: text"),
         ("model={config: {model_type: gpt2, x: !!set {a}}, tokenizer: x}", "the tag"),
         ("name=../../x", "which names a folder of runs/"),
         ("name=a/b", "which names a folder of runs/"),
@@ -408,6 +410,8 @@ def test_of_two_overrides_of_one_key_the_later_one_counts_and_is_told(
 ) -> None:
     values = {"name": "x", "data": {"task": "multiplication"}, "model": {"name": "gpt2"}}
     assert recipe_from(values, ["train.max_steps=2", "train.max_steps=2"]).train.max_steps == 2
+    with pytest.raises(RecipeError, match=r"train\.epochs: found nan; needed: a finite number"):
+        recipe_from(values, ["train.epochs=.nan"])  # which is not equal to itself
     assert not caplog.messages
     made = recipe_from(values, ["train.max_steps=2", "seed=1", "train.max_steps=3"])
     assert made.train.max_steps == 3

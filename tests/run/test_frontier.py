@@ -91,8 +91,8 @@ def test_what_cannot_be_chosen_is_said() -> None:
             pick(LEVELS, within=points)
     with pytest.raises(SettingError, match="one of the two"):
         pick(LEVELS, within=2, tokens=8)
-    for tokens in (0.0, -1.0, float("nan")):
-        with pytest.raises(SettingError, match=r"tokens: found .*; needed: more than 0"):
+    for tokens in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(SettingError, match=r"tokens: found .*; needed: a finite number, above"):
             pick(LEVELS, tokens=tokens)
     with pytest.raises(DataError, match="no gold answers"):
         pick([level("all", None, 7.0)], within=2)

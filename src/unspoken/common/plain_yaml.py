@@ -7,7 +7,6 @@ aliases that grow, deep nesting, tags, numbers beyond 64 bits.
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any, NoReturn
 
@@ -179,8 +178,6 @@ def _check(node: yaml.Node, value: Any) -> None:
         bad = next((sign for sign in value if sign == "\0" or "\ud800" <= sign <= "\udfff"), None)
         if bad is not None:
             _refuse(node, f"the character {bad!r} in a text", "text that files can hold")
-    elif isinstance(value, float) and not math.isfinite(value):
-        _refuse(node, f"{node.value[:40]!r}, which is no finite number", "a number; correct it")
     elif isinstance(value, int) and value.bit_length() > 63:
         _refuse(node, f"a number of {len(node.value)} digits", "one that 64 bits hold; correct it")
 

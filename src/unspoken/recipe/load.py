@@ -122,9 +122,9 @@ def _tell_contradictions(overrides: Sequence[str]) -> None:
     given: dict[str, tuple[Any, str]] = {}
     for override in overrides:
         for key, value in dotted_values(parse_override(override)):
-            before, text = given.get(key, (value, override))
-            if before != value:
-                logger.warning("%s counts, given after %s", shorten(override), shorten(text))
+            if key in given and given[key][0] != value:
+                before = given[key][1]
+                logger.warning("%s counts, given after %s", shorten(override), shorten(before))
             given[key] = value, override
 
 

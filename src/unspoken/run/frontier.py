@@ -285,8 +285,10 @@ def _require_rule(within: float | None, tokens: float | None) -> None:
             needed="one of the two",
             remedy="leave one out",
         )
-    if tokens is not None and not tokens > 0:
-        raise SettingError("tokens", found=f"{tokens:g}", needed="more than 0", remedy="raise it")
+    if tokens is not None and not 0 < tokens < math.inf:
+        raise SettingError(
+            "tokens", found=f"{tokens:g}", needed="a finite number, above 0", remedy="correct it"
+        )
     if within is not None and not 0 <= within <= 100:
         raise SettingError(
             "within", found=f"{within:g}", needed="0 to 100 points", remedy="correct it"
