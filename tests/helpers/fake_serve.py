@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -28,6 +29,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--dies_after", type=int, nargs="*", default=[], help="of each start")
     parser.add_argument("--ends", type=int, help="at once, with this status")
     parser.add_argument("--loads", type=int, default=0, help="requests that find it loading")
+    parser.add_argument("--taken", type=int, default=0, help="starts that find their port taken")
     parser.add_argument("--silent", action="store_true", help="never listens")
     parser.add_argument("--deaf", action="store_true", help="ignores SIGTERM")
     parser.add_argument("--child", action="store_true", help="starts one that leaves its group")
@@ -61,6 +63,10 @@ def serve(options: argparse.Namespace) -> None:
     limit = limits.get(num_starts)
     lock = threading.Lock()
     num_answered = num_loading = 0
+    another = socket.socket()
+    if num_starts <= options.taken:
+        another.bind(("127.0.0.1", options.port))
+        another.listen()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

@@ -113,6 +113,21 @@ def test_a_server_that_dies_is_started_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
+def test_a_port_that_another_took_meanwhile_is_not_the_last(tmp_path: Path) -> None:
+    """Neither counts as a death, and there is an end to it."""
+    with asking(tmp_path, "--taken", "2", "--dies_after", "0", "0", "5") as ask:
+        assert ask().num_written == 20
+    assert len(started(tmp_path)) == 4
+    (tmp_path / "always").mkdir()
+    with (
+        asking(tmp_path / "always", "--taken", "9") as ask,
+        pytest.raises(EngineError, match=r"ended before it answered.*Address already in use"),
+    ):
+        ask()
+    assert len(started(tmp_path / "always")) == 3
+
+
+@pytest.mark.integration
 def test_a_server_that_dies_twice_ends_it_and_loses_nothing(tmp_path: Path) -> None:
     """Must show 6, first half: what was answered is kept, and asked no more."""
     options = ["--dies_after", "6", "5", "--takes", "0.02"]

@@ -33,6 +33,9 @@ from unspoken.teach.engines.server import RefusedError
 _HOST = "127.0.0.1"
 #: How often it may die and be started again.
 _RESTARTS = 1
+#: How many ports are tried where each is taken by another program before the server has it.
+_PORTS = 3
+_PORT_TAKEN = re.compile(r"address (is )?already in use|EADDRINUSE|couldn't bind", re.IGNORECASE)
 _LOOK_EVERY_S = 0.1
 _ASK_EVERY_S = 0.5
 _TAIL_BYTES, _TAIL_LINES, _TAIL_SIGNS = 8_000, 4, 600
@@ -95,18 +98,29 @@ class LocalServer:
         self._keeper.kill()
         self._keeper.wait()
 
+    @property
+    def lost_its_port(self) -> bool:
+        """Whether it has ended and says that its port was another program's."""
+        return not self.is_running and _PORT_TAKEN.search(self._last_words()) is not None
+
     def describe_end(self) -> str:
         """How it ended, where it did, and the last lines of its log."""
         status = self._keeper.poll()
         how = "it runs" if status is None else f"it ended with status {status}"
-        with self.log.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(self._begin, size - _TAIL_BYTES))
-            text = file.read().decode("utf-8", "replace")
-        text = re.sub(r"\x1b\[[\d;]*[A-Za-z]", "", text)  # colours
+        text = re.sub(r"\x1b\[[\d;]*[A-Za-z]", "", self._last_words())  # colours
         lines = ["".join(filter(str.isprintable, line)).strip() for line in text.splitlines()]
         last = " | ".join([line for line in lines if line][-_TAIL_LINES:])
         return f"{how}; it says at last: {last[-_TAIL_SIGNS:] or 'nothing'}"
+
+    def _last_words(self) -> str:
+        with self.log.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(self._begin, size - _TAIL_BYTES))
+            return file.read().decode("utf-8", "replace")
+
+
+class _PortTakenError(EngineError):
+    """The server ended because another program had its port; it may have a free one next time."""
 
 
 class ServedEngine:
@@ -221,6 +235,13 @@ class ServedEngine:
                     f"needed: one that lives; its log is {self._log}; correct {setting('serve')} "
                     "and run the same command: what is done is kept"
                 )
+        for _ in range(_PORTS - 1):
+            with contextlib.suppress(_PortTakenError):
+                return self._start(stopping)
+        return self._start(stopping)
+
+    def _start(self, stopping: Callable[[], bool]) -> bool:
+        """Starts the server at a free port and waits for it; False: it is to stop."""
         self._num_retries += self._engine.num_retries
         self._server = LocalServer(self._command, self.model, self._log)
         self._engine = self._connect(self._server.url)
@@ -261,6 +282,7 @@ class ServedEngine:
     ) -> None:
         """Raises EngineError where it makes no sense to wait any longer."""
         now, more = time.monotonic(), ""
+        kind = _PortTakenError if server.lost_its_port else EngineError
         if not server.is_running:
             how = "ended before it answered"
         elif now - begin > self._timeout_s:
@@ -271,7 +293,7 @@ class ServedEngine:
         else:
             return
         asked = f" (asked for {self.model}: {problem[:300]})" if problem else ""
-        raise EngineError(
+        raise kind(
             f"{setting('serve')}: the server {how}{asked}; {server.describe_end()}; needed: a "
             f"server that answers for this model; its log is {self._log}; correct "
             f"{setting('serve')}{more}"
