@@ -27,7 +27,7 @@ from unspoken.recipe.sections import TemplateName
 from unspoken.report.read.frontier import Level
 from unspoken.run.data import Splits
 from unspoken.run.folder import RunFolder
-from unspoken.run.left_models import find_model
+from unspoken.run.left_models import restore_model
 from unspoken.run.measure import model_in, untrained_limit
 from unspoken.run.settings import changes
 
@@ -178,7 +178,7 @@ def _not_timed(planned: Plan) -> dict[str, str]:
 def _removed(run: RunFolder, place: _Place, names: Iterable[str]) -> dict[str, str]:
     """Of these models those that are not there any more, as `_Place.not_timed` has others."""
     folders = {name: place.models[name] for name in names if name in place.models}
-    gone = [name for name, folder in folders.items() if not find_model(run, folder)]
+    gone = [name for name, folder in folders.items() if not restore_model(run, folder)]
     return dict.fromkeys(gone, "whose model was removed")
 
 

@@ -14,7 +14,7 @@ from unspoken.common.files import link_folder
 from unspoken.models.adapter import is_adapter
 from unspoken.models.fingerprint import weights_hash
 from unspoken.recipe import layout
-from unspoken.recipe.levels import level_folder
+from unspoken.recipe.levels import standing_model
 from unspoken.recipe.records import TrainingRecord
 from unspoken.run.folder import RunFolder
 
@@ -46,18 +46,18 @@ def left_weights(model: Path) -> str | None:
     return weights_hash(model) if record is None else record.model_sha256
 
 
-def find_model(run: RunFolder, model: Path) -> bool:
-    """Whether a model of the run is there; it is put back where its level has the same weights.
+def restore_model(run: RunFolder, model: Path) -> bool:
+    """Puts a model of the run back where it was removed and its level has the same weights.
 
     The main process calls this.
+
+    Returns:
+        Whether it is there.
     """
-    if layout.has_weights(model):
-        return True
-    record = TrainingRecord.read(model.parent / layout.STAGE_FILE)
-    if record is None or record.level is None or record.model_sha256 is None:
-        return False
-    level = level_folder(model.parent, record.level)
-    if not layout.has_weights(level) or weights_hash(level) != record.model_sha256:
+    level = standing_model(model)
+    if level == model:
+        return layout.has_weights(model)
+    if weights_hash(level) != left_weights(model):
         return False
     link_folder(level, model)
     run.say(f"{model}: was not there any more; put back from {level}")
@@ -75,7 +75,7 @@ def require_model(run: RunFolder, model: Path, need: str) -> None:
     Raises:
         ModelError: it is not there, and nothing that has its weights is.
     """
-    if not find_model(run, model):
+    if not restore_model(run, model):
         raise ModelError(tell_gone(run.path, model, need))
 
 

@@ -23,7 +23,7 @@ from unspoken.recipe.records import Evaluation, EvaluationSettings
 from unspoken.recipe.sections import TemplateName
 from unspoken.run.data import Splits
 from unspoken.run.folder import RunFolder
-from unspoken.run.left_models import find_model, require_model, was_adapter
+from unspoken.run.left_models import require_model, restore_model, was_adapter
 from unspoken.run.settings import EVALUATE_INCIDENTAL, MODEL_INCIDENTAL, changes
 
 
@@ -223,7 +223,7 @@ def is_to_be_asked(run: RunFolder, file: Path, settings: dict[str, Any], model: 
     """
     if keep_evaluation(run, file, settings):
         return False
-    is_there = run.on_main(lambda: find_model(run, model))
+    is_there = run.on_main(lambda: restore_model(run, model))
     run.share()
     name = file.parent.relative_to(run.path)
     if not is_there and keep_evaluation(run, file, settings, is_forced=False):
