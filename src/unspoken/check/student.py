@@ -58,9 +58,9 @@ def check_students(
     students: Sequence[Training],
     sample: Sample,
     *,
-    others: Sequence[OnlyMeasured] = (),
-    elsewhere: bool = False,
-    estimate: Estimate | None = None,
+    others: Sequence[OnlyMeasured],
+    elsewhere: bool,
+    estimate: Estimate | None,
 ) -> Iterator[Finding]:
     """Yields what the student's trainings are and take.
 

@@ -46,7 +46,7 @@ _LOOPBACK = "http://127.0.0.1/v1"  # of a server that is not there yet
 
 
 def check_teacher(
-    recipe: Recipe, teaching: Teaching, sample: Sample, estimate: Estimate | None = None
+    recipe: Recipe, teaching: Teaching, sample: Sample, estimate: Estimate | None
 ) -> Generator[Finding, None, Sample]:
     """Yields what is known of the teacher; returns what the student learns from at the most.
 

@@ -11,7 +11,7 @@ def numbered(folder: Path, prefix: str = "") -> dict[int, Path]:
     return dict(sorted((number, path) for number, path in found if number is not None))
 
 
-def number_in(name: str, prefix: str = "") -> int | None:
+def number_in(name: str, prefix: str) -> int | None:
     """The number of a name that is a prefix and a number, checkpoint-100; None for any other."""
     number = name.removeprefix(prefix)
     return int(number) if name.startswith(prefix) and number.isdecimal() else None

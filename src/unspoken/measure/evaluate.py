@@ -430,8 +430,8 @@ def load_single_questions(
     examples: Sequence[Example],
     options: EvaluateOptions,
     *,
-    template: TemplateName | None = None,
-    dtype: str = "float32",
+    template: TemplateName | None,
+    dtype: str,
 ) -> SingleQuestions:
     """A saved model, ready to be asked the first `num_latency` questions one at a time.
 

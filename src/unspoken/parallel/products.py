@@ -72,7 +72,7 @@ def onednn_gains() -> bool:
 
 
 @contextlib.contextmanager
-def products_by_onednn(wanted: bool = True) -> Iterator[None]:
+def products_by_onednn(wanted: bool) -> Iterator[None]:
     """A block in which fp32 products on a CPU go through oneDNN, where that is wanted."""
     import torch
 

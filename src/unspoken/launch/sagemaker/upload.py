@@ -24,7 +24,6 @@ _PART_BYTES = 16 << 20
 _NUM_PARALLEL = 4
 #: S3 takes no more parts of one object.
 _MAX_PARTS = 10_000
-_BLOCK = 1 << 20
 _LEFT_OUT = {"__pycache__"}
 #: Files of this size take long enough to read that a bar is shown.
 _LARGE_BYTES = 1 << 30
@@ -60,7 +59,7 @@ class Channel:
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def local_files(local: Path, progress: bool = True) -> Iterator[LocalFile]:
+def local_files(local: Path, progress: bool) -> Iterator[LocalFile]:
     """A file, or every file of a folder, with its hash; a bar is shown where that takes long.
 
     Raises:
@@ -125,9 +124,7 @@ class Uploaded:
     num_skipped: int
 
 
-def upload_channels(
-    store: Store, keys: list[tuple[str, Channel]], *, progress: bool = True
-) -> Uploaded:
+def upload_channels(store: Store, keys: list[tuple[str, Channel]], *, progress: bool) -> Uploaded:
     """Uploads what is missing, with a bar over all bytes; returns what was done.
 
     Args:

@@ -129,7 +129,7 @@ def expression_of_box(text: str, boxes: list[Box], box: Box) -> str:
     before, after = text[max(0, box.start - 40) : box.start], text[box.end : box.end + 40]
     if _DENIED.search(before) or _DENIED_AFTER.match(after) or _breaks_off(box, before, after):
         return f"not {box.content}"
-    if not _is_joined(text, box, before, after):
+    if not _is_joined(before, after):
         return box.content + _unit_after(box.content, after)
     left = max(0, box.start - _MAX_SEGMENT)
     starts = [end.end() for end in _SEGMENT_END.finditer(text, left, box.start)]
@@ -152,7 +152,7 @@ def _breaks_off(box: Box, before: str, after: str) -> bool:
     return bool(_NUMBER.fullmatch(box.content) and (left.search(before) or right.match(after)))
 
 
-def _is_joined(text: str, box: Box, before: str, after: str) -> bool:
+def _is_joined(before: str, after: str) -> bool:
     """Whether a box is a part of an expression that goes on before or after it."""
     if _JOINED_BEFORE.search(before) or _JOINED_AFTER.match(after):
         return True

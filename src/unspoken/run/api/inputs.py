@@ -217,7 +217,7 @@ def texts_of(records: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str, s
 def model_section(
     model: AnyModel,
     folder: Path,
-    name: str = "model",
+    name: str,
     *,
     tokenizer: PreTrainedTokenizerBase | None = None,
     place: str = MODEL,

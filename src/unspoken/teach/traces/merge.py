@@ -21,10 +21,9 @@ from unspoken.teach.traces.settings import (
 
 
 class MergeSummary(NamedTuple):
-    """What was merged: samples in the output, samples that stood in two files, missing ones."""
+    """What was merged: samples in the output, and those that are missing."""
 
     num_samples: int
-    num_doubled: int
     missing: tuple[str, ...]
 
 
@@ -54,7 +53,7 @@ def merge_traces(
         raise DataError("merge: found no input; needed: files of traces; name them")
     refuse_existing([output], overwrite=overwrite, inputs=paths)
     settings, plan = _merge_settings(paths)
-    where, num_doubled = _locate_samples(paths)
+    where = _locate_samples(paths)
     missing = _list_missing(plan, where)
     if missing and not allow_missing:
         more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
@@ -70,7 +69,7 @@ def merge_traces(
         parts = [Unanswered(unanswered_path(path)) for path in different]
         Unanswered(unanswered_path(output)).replace_by(parts)
         _write_sorted(where, output, overwrite)
-    return MergeSummary(len(where), num_doubled, tuple(missing))
+    return MergeSummary(len(where), tuple(missing))
 
 
 def _merge_settings(paths: list[Path]) -> tuple[dict[str, Any], TracePlan]:
@@ -99,14 +98,13 @@ def _merge_settings(paths: list[Path]) -> tuple[dict[str, Any], TracePlan]:
     return first, replace(plan, start_index=start, num_questions=end - start, shard=(1, 1))
 
 
-def _locate_samples(paths: list[Path]) -> tuple[dict[str, tuple[Path, Line]], int]:
-    """Finds where each sample stands, by id; and how many stand in two files.
+def _locate_samples(paths: list[Path]) -> dict[str, tuple[Path, Line]]:
+    """Finds where each sample stands, by id.
 
     Raises:
         DataError: a file is not there, or two hold different texts of one sample.
     """
     where: dict[str, tuple[Path, Line]] = {}
-    num_doubled = 0
     for path in paths:
         if not path.exists():
             raise DataError(f"{path}: no such file; needed: a file of traces; correct the path")
@@ -114,14 +112,12 @@ def _locate_samples(paths: list[Path]) -> tuple[dict[str, tuple[Path, Line]], in
             for name, line in file.lines.items():
                 if name not in where:
                     where[name] = (path, line)
-                    continue
-                num_doubled += 1
-                if _read_raw(*where[name]) != _read_raw(path, line):
+                elif _read_raw(*where[name]) != _read_raw(path, line):
                     raise DataError(
                         f"{path}: id {name!r} is in {where[name][0]}, too, with another text; "
                         "needed: one trace for one id; leave one of the files out"
                     )
-    return where, num_doubled
+    return where
 
 
 def _read_raw(path: Path, line: Line) -> bytes:
