@@ -129,6 +129,9 @@ RIGHT = {
         ("Final Answer: half a million", "500000"),
         ("Final Answer: 3m", "n = 3m"),
         ("Final Answer: 3 * m", "n = 3m"),
+        ("Final Answer: t = 4s", "4"),
+        ("Final Answer: m = 5g", "5"),
+        ("Final Answer: v = 20m/s", "20"),
         ("Final Answer: 3", "d = 3 m"),
     ],
     "signs of other writers": [
@@ -295,6 +298,7 @@ WRONG = {
         ("Final Answer: half a dozen or so", "6"),
         ("Final Answer: 3", "n = 3m"),
         ("Final Answer: n = 3m", "3"),
+        ("Final Answer: m = 5s", "5"),
         ("Final Answer: 3,4", "x = 3s or x = 4s"),
         ("Final Answer: (3, 4)", "a = 3m, b = 4m"),
         ("Final Answer: 60 minimum", "60"),

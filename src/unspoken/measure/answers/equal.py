@@ -72,7 +72,9 @@ _ARITHMETIC = re.compile(r"[0-9\s+\-*/^().,{}]+")
 _OPERATION = re.compile(r"[0-9)}]\s*(?:[+*/-]\s*)+[({.0-9]")
 _PRODUCT = re.compile(r"[A-Za-z](?: ?[ *] ?[A-Za-z]){1,3}")  # x y, m * n
 _FRACTION_OF_POWER = re.compile(r"-?[0-9]+ ?/ ?\(?[0-9]+ ?\^ ?(?:[0-9]+|\{ ?[0-9]+ ?\})\)?")
-_VARIABLE = re.compile(r"(?<=[0-9])([A-Za-z])\b")
+_VARIABLE = re.compile(r"(?<=[0-9])([A-Za-z])\b(?! ?/)")
+#: Names that usually stand for what has this unit: t = 4s is a time, n = 3m no length.
+_NAMES_OF_UNIT = {"s": "tT", "h": "tT", "g": "mMw", "m": "dDhHlLrRsSwW"}
 _E_NOTATION = re.compile(r"([0-9.]+)[eE]([+-]?[0-9]{1,3})")
 _NO_WORDS = re.compile(r"[^A-Za-z ,]|\b[a-z]\b")
 _MAX_DEPTH = 8
@@ -415,7 +417,13 @@ def _as_algebra(solution: dict[str, str]) -> dict[str, str]:
     """Returns values of variables, in which the k of 3k is one: no thousand; nor is m a meter."""
     if any(len(name) > 1 and not re.search(r"[_(]", name) for name in solution):
         return solution
-    return {name: _VARIABLE.sub(r" * \1", value) for name, value in solution.items()}
+
+    def apart(name: str, value: str) -> str:
+        found = _VARIABLE.search(value)
+        is_unit = found and name in _NAMES_OF_UNIT.get(found[1], "")
+        return value if is_unit else _VARIABLE.sub(r" * \1", value)
+
+    return {name: apart(name, value) for name, value in solution.items()}
 
 
 def _values_of(system: System) -> list[str]:
