@@ -109,6 +109,10 @@ def test_what_is_no_size_is_said(value: str) -> None:
         ("train.bf16=true", "did you mean 'train.precision=bf16'?"),
         ("train.pretrain_epochs=1", "did you mean 'schedule.warmup_steps' (in optimizer steps)?"),
         ("train.packing=true", "train.packing: unknown key; nothing is packed; "),
+        ("distil.maxsteps=3", "distil.maxsteps: unknown key; did you mean 'distil.max_steps'"),
+        ("distil.lr=3", "distil.lr: unknown key; did you mean 'distil.learning_rate'"),
+        ("distil.bf16=true", "did you mean 'distil.precision=bf16'"),
+        ("distil.epochs=x", "distil.epochs: found 'x'"),
         ("train.epochs=x", "train.epochs: found 'x'"),
         ("train.batch_size=0", "needed: at least 1; "),
         ("template=fancy", "found 'fancy'"),
@@ -121,6 +125,10 @@ def test_what_is_no_size_is_said(value: str) -> None:
 )
 def test_mistakes_are_named_with_what_to_do(override: str, expected: str) -> None:
     assert expected in error(SMALL, override)
+
+
+def test_a_mistyped_section_of_an_override_is_not_looked_for_in_the_file() -> None:
+    assert error(SMALL, "distill.max_steps=3") == "distill: unknown key; did you mean 'distil'?"
 
 
 def test_a_mistake_in_a_file_names_its_line(tmp_path: Path) -> None:

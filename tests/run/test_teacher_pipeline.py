@@ -311,7 +311,7 @@ def test_the_teachers_model_is_asked_as_the_recipe_names_it(
     ("sections", "message"),
     [
         ({"internalize": False, "distil": None}, "nothing would be trained"),
-        ({"distil": {"learning_rat": 1}}, "did you mean 'train.learning_rate'"),
+        ({"distil": {"learning_rat": 1}}, "did you mean 'distil.learning_rate'"),
         ({"teacher": {"engine": "transformers"}}, "teacher.model: missing"),
         ({"teacher": {"engine": "openai"}}, "teacher.base_url: missing"),
         ({"teacher": {"samples_per_question": 4}, "distil": {}}, "teacher.model: missing"),

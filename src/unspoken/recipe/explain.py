@@ -29,25 +29,30 @@ class RecipeSource:
         where: a file or a phase; empty: the command line alone.
         nodes: where values stand in the file.
         given: keys whose values come from overrides, not from there.
+        train: the section that is laid over `train`, and is read as it.
     """
 
     where: str
     nodes: yaml.Node | None = None
     given: frozenset[str] = frozenset()
+    train: str = "train"
 
     def of(self, path: list[str]) -> str:
         """A value's place and key, as the start of a message: `mine.yaml:7: train.epochs`.
 
         The key of an override is a setting of the error: its reader typed it, perhaps as a flag.
         """
-        key = ".".join(path)
-        if path and self._is_given(key):
+        if path[:1] == ["train"] != [self.train]:
+            return _setting_of([self.train, *path[1:]])
+        key, line = ".".join(path), _line_of(self.nodes, path)
+        if path and self._is_given(key, line):
             return _setting_of(path)
-        line = _line_of(self.nodes, path)
         place = f"{self.where}{f':{line}' if line else ''}: " if self.where else ""
         return f"{place}{(key if self.nodes else _setting_of(path)) or 'recipe'}"
 
-    def _is_given(self, key: str) -> bool:
+    def _is_given(self, key: str, line: int | None) -> bool:
+        if line is None and any(each.startswith(f"{key}.") for each in self.given):
+            return True  # a section that only overrides have
         return any(key == each or key.startswith(f"{each}.") for each in self.given)
 
 
@@ -56,7 +61,7 @@ def explain(problem: Any, place: RecipeSource, recipe: type[BaseModel]) -> str:
     path = [_name(part) for part in problem["loc"] if not _KIND.match(str(part))]
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
-        return f"{place.of(path)}: unknown key; {_suggest(path, recipe)}"
+        return f"{place.of(path)}: unknown key; {_suggest(path, recipe, place.train)}"
     if problem["type"] == "missing" and path[-1].isdigit():
         found = shorten(problem["input"])
         return f"{place.of(path[:-1])}: found {found}; needed: one value more; add it"
@@ -92,15 +97,17 @@ def _by_name(keys: list[str]) -> dict[str, str]:
     return {key.rpartition(".")[2]: key for key in reversed(keys)}
 
 
-def _suggest(path: list[str], recipe: type[BaseModel]) -> str:
-    known = list(_keys(recipe))
+def _suggest(path: list[str], recipe: type[BaseModel], train: str) -> str:
+    known = [re.sub(r"^train\.", f"{train}.", key) for key in _keys(recipe)]
+    if path[0] == "train":
+        path = [train, *path[1:]]
     section = ".".join(path[:-1])
     siblings = [key for key in known if key.rpartition(".")[0] == section]
     elsewhere = _by_name(known)
     if path[-1] in elsewhere:
         return f"did you mean '{elsewhere[path[-1]]}'?"
     if path[-1] in COUNTERPARTS:
-        return _of_another_program(COUNTERPARTS[path[-1]])
+        return _of_another_program(COUNTERPARTS[path[-1]], train)
     near = difflib.get_close_matches(".".join(path), siblings, n=1, cutoff=0.6)
     if not near:
         name = difflib.get_close_matches(path[-1], elsewhere, n=1, cutoff=0.75)
@@ -110,8 +117,9 @@ def _suggest(path: list[str], recipe: type[BaseModel]) -> str:
     return f"known here: {', '.join(key.rpartition('.')[2] for key in siblings)}"
 
 
-def _of_another_program(meant: Counterpart) -> str:
-    return f"did you mean '{meant.as_key()}'{meant.remark}?" if meant.key else meant.note
+def _of_another_program(meant: Counterpart, train: str) -> str:
+    key = re.sub(r"^train\.", f"{train}.", meant.as_key())
+    return f"did you mean '{key}'{meant.remark}?" if meant.key else meant.note
 
 
 def _keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:

@@ -216,7 +216,7 @@ class Recipe(Section):
         """The recipe of the distil stage: `distil` laid over `train`, and nothing removed."""
         base = self.model_dump(mode="json", exclude={"schedule", "baselines"}, exclude_unset=True)
         over = {"train": self.distil or {}, "schedule": {"removal": "none"}}
-        return validate(merge(base, over), "distil")
+        return validate(merge(base, over), "distil", train="distil")
 
     def resolved_phases(self) -> list[Recipe]:
         """One recipe per phase, in order; a recipe without phases is its own only phase."""
@@ -245,6 +245,7 @@ def validate(
     where: str,
     nodes: yaml.Node | None = None,
     given: frozenset[str] = frozenset(),
+    train: str = "train",
 ) -> Recipe:
     """The recipe in plain values.
 
@@ -253,6 +254,7 @@ def validate(
         where: they come from, for messages.
         nodes: where they stand in their file.
         given: keys whose values come from overrides.
+        train: the section that is laid over `train`, for messages.
 
     Raises:
         RecipeError: with a line for each problem.
@@ -260,7 +262,7 @@ def validate(
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        place = RecipeSource(where, nodes, given)
+        place = RecipeSource(where, nodes, given, train)
         problems = error.errors(include_url=False)
         lines = [explain(problem, place, Recipe) for problem in problems[:_MOST_PROBLEMS]]
         if more := len(problems) - _MOST_PROBLEMS:
