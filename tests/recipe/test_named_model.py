@@ -169,7 +169,7 @@ def test_a_run_is_named_as_its_recipe_is(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("explict", "did you mean RUN:explicit? Or finish the run"),
+        ("explict", "Or finish the run, where it is not done: unspoken run RUN/recipe.yaml"),
         ("level7", "did you mean RUN:level-7? Or finish"),
         ("Teacher", "did you mean RUN:teacher? Or finish"),
         ("level-3", "name one of them as RUN:NAME, or finish"),  # a number is no slip
@@ -180,6 +180,26 @@ def test_a_mistyped_model_of_a_run_is_guessed(tmp_path: Path, name: str, told: s
     run = make_run(tmp_path / "run", *EVERY)
     with pytest.raises(ModelError, match=re.escape(told.replace("RUN", str(run)))):
         find_model(f"{run}:{name}")
+
+
+@pytest.mark.parametrize(
+    ("level", "removed", "title"),
+    [
+        ("all", 9, "internalized"),
+        ("0010", 10, "internalized"),
+        ("0004", 4, "partly internalized"),
+        ("0000", 0, "not internalized"),
+        ("0004", None, "internalized"),  # of an older run it is not known
+    ],
+)
+def test_a_model_with_some_thought_left_is_not_called_internalized(
+    tmp_path: Path, level: str, removed: int | None, title: str
+) -> None:
+    run = make_run(tmp_path / "run", *EVERY)
+    record = TrainingRecord(level=level, tokens_removed=removed, longest_thought=10)
+    record.write(run / "internalized" / "stage.json")
+    assert find_model(run).title == find_model(f"{run}:internalized").title == title
+    assert find_model(f"{run}:teacher").title == "teacher"
 
 
 @pytest.fixture

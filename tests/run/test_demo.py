@@ -13,7 +13,7 @@ from helpers.memory import make_asked_run
 from unspoken.common.errors import ModelError
 from unspoken.data.jsonl import write_jsonl
 from unspoken.measure.ask import WrittenAnswer
-from unspoken.recipe.records import DataRecord
+from unspoken.recipe.records import DataRecord, TrainingRecord
 from unspoken.run.demo.cards import error_card, race_line, reply_card, score_card
 from unspoken.run.demo.contest import Contest, Score
 
@@ -46,6 +46,14 @@ def test_both_models_answer_and_a_level_can_be_chosen(run: Path) -> None:
     *_, (_, level) = contest.ask("123*45", "level-7")
     assert level.thought == "940"
     assert contest.label("level-7") == "without the first 7 tokens of its thought"
+
+
+def test_a_model_with_some_thought_left_is_not_said_to_answer_at_once(tmp_path: Path) -> None:
+    contest = Contest(make_asked_run(tmp_path / "run"))
+    assert contest.label("internalized") == "answers at once"
+    record = TrainingRecord(status="done", level="0004", tokens_removed=4, longest_thought=10)
+    record.write(contest.run / "internalized" / "stage.json")
+    assert contest.label("internalized") == "partly internalized"
 
 
 def test_a_race_counts_what_is_right_and_what_it_took(run: Path) -> None:

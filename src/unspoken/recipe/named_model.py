@@ -14,6 +14,7 @@ from unspoken.common.errors import DataError, ModelError, one_word, setting
 from unspoken.common.nearby import nearest_name, nearest_path
 from unspoken.recipe import layout
 from unspoken.recipe.levels import (
+    ALL,
     SPOKEN,
     kept_levels,
     level_name,
@@ -150,16 +151,29 @@ def _in_run(run: Path, which: str, otherwise: str) -> tuple[Path, str]:
     for name in names:
         folder = _folder_of(run, name)
         if folder is not None:
-            return folder, name
+            return folder, _title(run, name)
     there = models_of(run)
     is_level = read_level(names[0]).isdecimal()  # which is no slip of the fingers
     near = None if is_level else nearest_name(names[0], there)
     remedy = f"did you mean {run}:{near}? Or" if near else f"name one of them as {run}:NAME, or"
     raise ModelError(
         f"{setting('model', f'{run}:{which}' if which else str(run))}: the run has no such model "
-        f"({names[0]}); it has {', '.join(there) or 'no finished model'}; {remedy} finish the run "
-        "with unspoken run"
+        f"({names[0]}); it has {', '.join(there) or 'no finished model'}; {remedy} finish the run, "
+        f"where it is not done: unspoken run {one_word(str(run / layout.RECIPE_FILE))}"
     )
+
+
+def _title(run: Path, name: str) -> str:
+    """The name of a run's model for people; it does not claim what did not happen."""
+    if name != layout.INTERNALIZED:
+        return name
+    record = TrainingRecord.read(last_phase(run / name) / layout.STAGE_FILE)
+    if record is None or record.level in (None, level_name(ALL)):
+        return name
+    removed, longest = record.tokens_removed, record.longest_thought
+    if removed is None or longest is None or removed >= longest:
+        return name
+    return f"{'partly' if removed else 'not'} internalized"
 
 
 def _require_whole(run: Path) -> None:

@@ -113,7 +113,8 @@ class Contest:
     def label(self, opponent: str) -> str:
         """The name of what stands on the right, for people."""
         if opponent == layout.INTERNALIZED:
-            return "answers at once"
+            title = find_model(f"{self.run}:{opponent}").title
+            return "answers at once" if title == opponent else title
         number = opponent.removeprefix(SPOKEN)
         return f"without the first {number} {self._unit}s of its thought"
 
