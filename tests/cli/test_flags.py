@@ -65,3 +65,10 @@ def test_a_setting_is_described_once() -> None:
     assert field_of("train.learning_rate").default == default_of(flag) == 5e-5
     shown = {each.name: each.help for verb, each in all_flags() if verb == "internalize"}
     assert shown["learning_rate"] == field_of("train.learning_rate").description
+
+
+def test_null_is_a_value_and_not_a_flag_that_was_left_out() -> None:
+    words = ["internalize", "--smoothing", "null", "--data", "none"]
+    _, bound, _ = APP.parse_args(words, exit_on_error=False, print_error=False)
+    assert bound.arguments["removal"].to_recipe() == {"schedule": {"smoothing": None}}
+    assert str(bound.arguments["data"].data) == "none"

@@ -114,6 +114,10 @@ def test_a_switch_is_spelled_without_a_value() -> None:
         ("distil --student_dir x --out_dir y -x 3", "error: -x: unspoken distil has no such flag."),
         ("distil --student_dir x --out_dir y --epochs many",
          "error: --epochs: found 'many'; needed: a number; correct it. Try: unspoken distil "),
+        ("distil --student_dir x --out_dir y --max_length none",
+         "error: --max_length: found 'none'; needed: a whole number; correct it. Try: "),
+        ("internalize --smoothing off", "error: --smoothing: found 'off'; needed: a number, or one "
+         "of auto, null; correct it. Try: "),
         ("choose runs/x --tokens few", "error: --tokens: found 'few'; needed: a number; "),
         ("evaluate --base_model x --input y --output z --batch_size few",
          "error: --batch_size: found 'few'; needed: a whole number; correct it."),

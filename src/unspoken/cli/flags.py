@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Optional, Union, get_args, get_origin
 
-from cyclopts import Group, Parameter
+from cyclopts import Group, Parameter, convert
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -165,12 +165,15 @@ def _without_bounds(kind: Any) -> Any:
 def _parameter(each: Flag, names: Collection[str], panel: Group | None, default: Any) -> Parameter:
     text = each.help or (each.key and field_of(each.key).description)
     shown = False if default is None or default is False else (lambda _: _spelled(default))
+    kind = _kind(each)
     return Parameter(
         name=tuple(names),
         help=text,
         group=panel,
         show_default=shown,
-        consume_multiple=get_origin(_kind(each)) in (list, tuple),
+        consume_multiple=get_origin(kind) in (list, tuple),
+        # else the words none and null would be "not given", whatever the flag takes
+        converter=lambda _, tokens: convert(kind, tokens),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 import typing
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -138,13 +139,16 @@ def _name_of(argument: Argument) -> str:
 def _needed(error: CoercionError) -> str:
     """What the value of a flag has to be, and what to do; empty where nothing is known."""
     kind, value = error.target_type, error.token.value if error.token else ""
-    if kind in _KINDS:
-        return f"{_KINDS[kind]}; correct it."
-    if typing.get_origin(kind) is not typing.Literal:
+    is_union = typing.get_origin(kind) in (typing.Union, types.UnionType)
+    kinds = typing.get_args(kind) if is_union else (kind,)
+    literals = [each for each in kinds if typing.get_origin(each) is typing.Literal]
+    choices = [str(each) for literal in literals for each in typing.get_args(literal)]
+    needed = [_KINDS[each] for each in kinds if each in _KINDS]
+    needed += [f"one of {', '.join(choices)}"] if choices else []
+    if len(needed) < len(kinds):
         return ""
-    choices = [str(each) for each in typing.get_args(kind)]
     near = nearest_name(value, choices)
-    return f"one of {', '.join(choices)}; {f'did you mean {near}?' if near else 'correct it.'}"
+    return f"{', or '.join(needed)}; {f'did you mean {near}?' if near else 'correct it.'}"
 
 
 def _suggest_flag(verb: str, typed: str, flags: Sequence[VerbFlag]) -> str:

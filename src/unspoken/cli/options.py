@@ -206,7 +206,11 @@ class RemovalFlags(Options, panel=_REMOVAL):
     removal = flag("schedule.removal")
     delta = flag("schedule.delta")
     per = flag("schedule.per")
-    smoothing = flag("schedule.smoothing")
+    smoothing = flag(
+        "schedule.smoothing",
+        kind=float | Literal["auto", "null"],
+        to_recipe=lambda value: None if value == "null" else value,
+    )
     baselines = flag(
         "baselines",
         kind=bool,
