@@ -13,6 +13,7 @@ from unspoken.data.example import (
     write_examples,
 )
 from unspoken.data.jsonl import read_jsonl
+from unspoken.data.questions import read_questions_from
 
 GOOD = b'{"question": "1+1", "thought": "two", "answer": "2"}\n'
 
@@ -216,3 +217,11 @@ def test_a_test_question_that_stands_twice_is_asked_once_and_counted(
     assert not caplog.text  # what is not read is not counted
     with pytest.raises(DataError, match=r"test\.jsonl:3: question: found '1\+1'"):
         read_questions(path)
+
+
+def test_null_is_no_answer_as_an_empty_cell_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_text('{"question": "a", "answer": null}\n{"question": "b", "answer": 5}\n')
+    assert [each.answer for each in read_questions(path)] == ["", "5"]
+    given = read_questions_from(str(path))
+    assert list(given) == [{"question": "a"}, {"question": "b", "answer": "5"}]

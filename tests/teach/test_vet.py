@@ -110,6 +110,11 @@ def test_the_last_answer_of_a_gold_solution_is_gold_whatever_its_length(tmp_path
     assert rejected == [("wrong_answer", "found 3, gold is 36")]
 
 
+def test_null_is_no_gold_answer(tmp_path):
+    _, kept, rejected = run(tmp_path, [trace("q", "a\nFinal Answer: 3", answer=None)])
+    assert ([record["answer"] for record in kept], rejected) == (["3"], [])
+
+
 def test_an_answer_that_nobody_can_judge_is_not_kept(tmp_path):
     records = [trace("q", "a\nFinal Answer: 9^{9^{9^{9}}}")]
     _, kept, rejected = run(tmp_path, records)

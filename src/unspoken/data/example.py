@@ -19,7 +19,13 @@ from typing import Any
 
 from unspoken.common.errors import DataError, shorten
 from unspoken.common.files import AnyPath
-from unspoken.data.jsonl import read_jsonl, require_answer, require_text, write_jsonl
+from unspoken.data.jsonl import (
+    read_answer,
+    read_jsonl,
+    require_answer,
+    require_text,
+    write_jsonl,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +158,7 @@ def iter_questions(
     def numbered() -> Iterator[tuple[int, Example]]:
         for line, record in read_jsonl(path):
             where = f"{named}:{line}"
-            answer = require_answer(record, where) if "answer" in record else ""
+            answer = read_answer(record, where)
             question = require_text(record, "question", where)
             thought = record.get("thought", record.get("cot")) if with_thoughts else ""
             yield (
@@ -271,7 +277,7 @@ def extract_solution(record: Mapping[str, Any], where: str) -> str | None:
         >>> extract_solution({"question": "1 + 2", "thought": "one more than 2", "answer": "3"}, "")
         'one more than 2\\nFinal Answer: 3'
     """
-    answer = require_answer(record, where) if "answer" in record else ""
+    answer = read_answer(record, where)
     if "cot" in record or "thought" in record:
         field = "cot" if "cot" in record else "thought"
         solution = require_text(record, field, where, allow_empty=bool(answer)).strip()

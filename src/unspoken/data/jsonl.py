@@ -327,6 +327,15 @@ def require_answer(record: Mapping[str, Any], where: str, field: str = "answer")
     return require_text(record, field, where) if written is None else written
 
 
+def read_answer(record: Mapping[str, Any], where: str) -> str:
+    """Returns the gold answer as `require_answer` does, or "" where it is missing or null.
+
+    Raises:
+        DataError: as `require_text`, for an answer that is there.
+    """
+    return "" if record.get("answer") is None else require_answer(record, where)
+
+
 def number_as_text(value: object) -> str | None:
     """A number as people write it, 36.0 as 36; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):

@@ -167,7 +167,7 @@ def _make_record(
 ) -> dict[str, Any]:
     record = {"question": _require_field(row, question_field, "question_field")}
     answer = row.values.get(answer_field)
-    given = answer_field in row.values if row.typed else answer is not None and answer != ""
+    given = answer is not None and (row.typed or answer != "")
     if given or _is_answer_missing(row, answer_field):
         record["answer"] = _require_field(row, answer_field, "answer_field")
     taken = {"question", "answer", question_field, answer_field}

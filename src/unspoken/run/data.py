@@ -19,8 +19,8 @@ from unspoken.data.jsonl import (
     json_line,
     kind_of_name,
     open_data,
+    read_answer,
     read_jsonl,
-    require_answer,
     require_text,
     write_jsonl,
 )
@@ -225,8 +225,8 @@ def _iter_answers(path: Path) -> Iterator[tuple[str, str]]:
     else:
         places = ((f"{path}:{line}", record) for line, record in read_jsonl(path))
     for place, record in places:
-        if "answer" in record:
-            yield place, require_answer(record, place)
+        if answer := read_answer(record, place):
+            yield place, answer
 
 
 def _take_files(
@@ -314,7 +314,7 @@ def kind_of(path: Path) -> FileKind:
 def _answered(path: Path) -> bool:
     """Whether the questions come with gold answers, without which they cannot validate."""
     first = next(iter(read_jsonl(path)), None)
-    return first is not None and "answer" in first[1]
+    return first is not None and first[1].get("answer") is not None
 
 
 @settings_of(Vet.names_in("vet"))

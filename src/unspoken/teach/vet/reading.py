@@ -18,7 +18,7 @@ from typing import Any
 from unspoken.common.disk_tables import text_key
 from unspoken.common.files import AnyPath
 from unspoken.data.example import extract_gold
-from unspoken.data.jsonl import open_data, read_jsonl, require_answer, require_text
+from unspoken.data.jsonl import open_data, read_answer, read_jsonl, require_text
 from unspoken.measure.answers import split_answer
 from unspoken.measure.choices import read_choice
 from unspoken.measure.grade import stated_gold
@@ -187,7 +187,8 @@ def _find_torn_tail(path: Path) -> tuple[int, bytes]:
 def _make_trace(record: dict[str, Any], where: str, choices: Sequence[str] | None) -> Trace:
     question = require_text(record, "question", where)
     cot = require_text(record, "cot", where, allow_empty=True)
-    gold = _read_gold(require_answer(record, where)) if "answer" in record else None
+    answer = read_answer(record, where)
+    gold = _read_gold(answer) if answer else None
     if gold is not None and choices:
         gold = require_choice(gold, choices, f"{where}: answer")
     return Trace(record, question, cot, gold, choices)
