@@ -46,10 +46,11 @@ def summed_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Te
 
 
 def cross_entropy_of_each(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """torch's cross_entropy in fp32 of each token, (B, C), to the bit; in a few chunks' memory.
+    """torch's cross_entropy in fp32 of each token, (B, C); in a few chunks' memory.
 
-    torch sums in another order where the vocabulary is the last dimension. It is the second one
-    here, so that removal decides by the same last digits as before there were chunks.
+    It is torch's to the bit where a row fits into a chunk, so that removal decides by the same last
+    digits as without chunks: the vocabulary is the second dimension, as torch has it, because it
+    sums in another order where it is the last. Parts of a row may differ by rounding (AVX2).
 
     Args:
         logits: (B, C, V), in any dtype, without a gradient.
