@@ -117,7 +117,7 @@ def test_what_is_no_size_is_said(value: str) -> None:
         ("train.batch_size=0", "needed: at least 1; "),
         ("template=fancy", "found 'fancy'"),
         ("train.micro_batch_size=5", "multiple"),
-        ("nothing", "needed section.key=value"),
+        ("nothing", "found no =; needed section.key=value"),
         ("train.epochs=[1", "not a YAML value"),
         ("model.config={n_layer: 2}", "model.config needs model_type"),
         ("data.task=jsonl", "data.train"),

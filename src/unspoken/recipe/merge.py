@@ -93,8 +93,10 @@ def parse_override(text: str) -> dict[str, Any]:
     key, separator, value = text.partition("=")
     parts = key.split(".")
     if not separator or len(parts) > _DEEPEST or not all(part.isidentifier() for part in parts):
+        found = "" if separator else "found no =; "
         raise RecipeError(
-            f"override {shorten(text)}: needed section.key=value, such as train.learning_rate=1e-4"
+            f"override {shorten(text)}: {found}needed section.key=value, such as "
+            "train.learning_rate=1e-4; correct it"
         )
     try:
         parsed: Any = read_yaml(value, "")[0]
