@@ -80,3 +80,12 @@ def trained_levels(frontier: Path, internalized: TrainingRecord) -> dict[str, Tr
         and one.is_done
         and one.settings.get("model", {}).get("sha256") == internalized.model_sha256
     }
+
+
+def title_with_thought_left(removed: int | None) -> str:
+    """What people are told of a model that was to be internalized and still writes some thought.
+
+    Args:
+        removed: thought tokens that are gone; None where that is not known.
+    """
+    return "not internalized" if removed == 0 else "partly internalized"

@@ -21,6 +21,7 @@ from unspoken.recipe.levels import (
     read_level,
     spoken_level,
     standing_model,
+    title_with_thought_left,
     trained_levels,
 )
 from unspoken.recipe.load import load_values
@@ -173,7 +174,7 @@ def _title(run: Path, name: str) -> str:
     removed, longest = record.tokens_removed, record.longest_thought
     if removed is None or longest is None or removed >= longest:
         return name
-    return f"{'partly' if removed else 'not'} internalized"
+    return title_with_thought_left(removed)
 
 
 def _require_whole(run: Path) -> None:

@@ -15,6 +15,7 @@ from typing_extensions import NotRequired, TypedDict
 
 from unspoken.measure.stats import Ratio, mcnemar_exact, ratio_of_medians
 from unspoken.recipe import layout
+from unspoken.recipe.levels import title_with_thought_left
 from unspoken.recipe.records import Diagnosis, Evaluation, Latency, TracesRecord, TrainingRecord
 from unspoken.report.read.costs import StageCost
 from unspoken.report.read.frontier import Level
@@ -118,7 +119,7 @@ class VariantResult:
         """The name for people; it does not claim what did not happen."""
         if self.outcome is None or self.outcome.is_complete:
             return LABELS[self.name]
-        return "not internalized" if self.outcome.tokens_removed == 0 else "partly internalized"
+        return title_with_thought_left(self.outcome.tokens_removed)
 
     @property
     def subject(self) -> str:
