@@ -130,24 +130,27 @@ def step_in_fp32(muon: torch.optim.Muon) -> None:
         muon: torch's, with `adjust_lr_fn="match_rms_adamw"`; its state is the same either way.
     """
     for group in muon.param_groups:
-        a, b, c = group["ns_coefficients"]
         for weight in (weight for weight in group["params"] if weight.grad is not None):
             state, gradient = muon.state[weight], weight.grad
             if "momentum_buffer" not in state:
                 state["momentum_buffer"] = torch.zeros_like(gradient)
             average = state["momentum_buffer"].lerp_(gradient, 1 - group["momentum"])
             update = gradient.lerp(average, group["momentum"]) if group["nesterov"] else average
-            is_tall = update.shape[0] > update.shape[1]
-            near = update.float().T if is_tall else update.float()
-            near = near / near.norm().clamp(min=group["eps"])
-            for _ in range(group["ns_steps"]):  # Newton and Schulz: singular values go to about 1
-                gram = near @ near.T
-                near = torch.addmm(
-                    near, torch.addmm(gram, gram, gram, beta=b, alpha=c), near, beta=a
-                )
             weight.mul_(1 - group["lr"] * group["weight_decay"])
             rate = group["lr"] * 0.2 * math.sqrt(max(weight.shape))
-            weight.add_(near.T if is_tall else near, alpha=-rate)
+            weight.add_(_nearly_orthogonal(update.float(), group), alpha=-rate)
+
+
+def _nearly_orthogonal(matrix: torch.Tensor, group: dict[str, Any]) -> torch.Tensor:
+    """The matrix with all singular values near 1, by the iteration that Muon's group describes."""
+    a, b, c = group["ns_coefficients"]
+    is_tall = matrix.shape[0] > matrix.shape[1]
+    near = matrix.T if is_tall else matrix
+    near = near / near.norm().clamp(min=group["eps"])
+    for _ in range(group["ns_steps"]):
+        gram = near @ near.T
+        near = torch.addmm(near, torch.addmm(gram, gram, gram, beta=b, alpha=c), near, beta=a)
+    return near.T if is_tall else near
 
 
 def _matrices_and_others(
