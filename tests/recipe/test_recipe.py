@@ -113,6 +113,19 @@ def test_what_is_no_size_is_said(value: str) -> None:
         ("distil.lr=3", "distil.lr: unknown key; did you mean 'distil.learning_rate'"),
         ("distil.bf16=true", "did you mean 'distil.precision=bf16'"),
         ("distil.epochs=x", "distil.epochs: found 'x'"),
+        (
+            "distil={batch_size: 7, micro_batch_size: 2}",
+            "distil.batch_size (7) must be a multiple of distil.micro_batch_size (2)",
+        ),
+        (
+            "distil.micro_batch_size=5",
+            "train.batch_size (32) must be a multiple of distil.micro_batch_size (5)",
+        ),
+        (
+            "teacher={train: {batch_size: 7, micro_batch_size: 2, epochs: 1}}",
+            "teacher.train.batch_size (7) must be a multiple of teacher.train.micro_batch_size",
+        ),
+        ("teacher={model: {config: {}}}", "teacher.model.config needs model_type"),
         ("train.epochs=x", "train.epochs: found 'x'"),
         ("train.batch_size=0", "needed: at least 1; "),
         ("template=fancy", "found 'fancy'"),

@@ -29,7 +29,7 @@ class RecipeSource:
         where: a file or a phase; empty: the command line alone.
         nodes: where values stand in the file.
         given: keys whose values come from overrides, not from there.
-        train: the section that is laid over `train`, and is read as it.
+        train: the section that is laid over `train`, for what is meant by an unknown key.
     """
 
     where: str
@@ -42,8 +42,6 @@ class RecipeSource:
 
         The key of an override is a setting of the error: its reader typed it, perhaps as a flag.
         """
-        if path[:1] == ["train"] != [self.train]:
-            return _setting_of([self.train, *path[1:]])
         key, line = ".".join(path), _line_of(self.nodes, path)
         if path and self._is_given(key, line):
             return _setting_of(path)
@@ -61,13 +59,16 @@ def explain(problem: Any, place: RecipeSource, recipe: type[BaseModel]) -> str:
     path = [_name(part) for part in problem["loc"] if not _KIND.match(str(part))]
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
-        return f"{place.of(path)}: unknown key; {_suggest(path, recipe, place.train)}"
+        meant = re.sub(r"(?<!\.)\btrain\.", f"{place.train}.", _suggest(path, recipe))
+        return f"{place.of(path)}: unknown key; {meant}"
     if problem["type"] == "missing" and path[-1].isdigit():
         found = shorten(problem["input"])
         return f"{place.of(path[:-1])}: found {found}; needed: one value more; add it"
     if problem["type"] == "missing":
         return f"{place.of(path)}: missing; this section or key is needed"
     if problem["type"] == "value_error":
+        if path in (["teacher", "train"], ["teacher", "model"]):  # as the whole recipe has them
+            message = re.sub(r"(?<!\.)\b(train|model)\.", r"teacher.\1.", message)
         return f"{place.of(path)}: {message}" if place.where else message
     found = "null" if problem["input"] is None else shorten(problem["input"])
     return f"{place.of(path)}: found {found}; needed: {needed_by(problem)}; correct it"
@@ -97,17 +98,15 @@ def _by_name(keys: list[str]) -> dict[str, str]:
     return {key.rpartition(".")[2]: key for key in reversed(keys)}
 
 
-def _suggest(path: list[str], recipe: type[BaseModel], train: str) -> str:
-    known = [re.sub(r"^train\.", f"{train}.", key) for key in _keys(recipe)]
-    if path[0] == "train":
-        path = [train, *path[1:]]
+def _suggest(path: list[str], recipe: type[BaseModel]) -> str:
+    known = list(_keys(recipe))
     section = ".".join(path[:-1])
     siblings = [key for key in known if key.rpartition(".")[0] == section]
     elsewhere = _by_name(known)
     if path[-1] in elsewhere:
         return f"did you mean '{elsewhere[path[-1]]}'?"
     if path[-1] in COUNTERPARTS:
-        return _of_another_program(COUNTERPARTS[path[-1]], train)
+        return _of_another_program(COUNTERPARTS[path[-1]])
     near = difflib.get_close_matches(".".join(path), siblings, n=1, cutoff=0.6)
     if not near:
         name = difflib.get_close_matches(path[-1], elsewhere, n=1, cutoff=0.75)
@@ -117,9 +116,8 @@ def _suggest(path: list[str], recipe: type[BaseModel], train: str) -> str:
     return f"known here: {', '.join(key.rpartition('.')[2] for key in siblings)}"
 
 
-def _of_another_program(meant: Counterpart, train: str) -> str:
-    key = re.sub(r"^train\.", f"{train}.", meant.as_key())
-    return f"did you mean '{key}'{meant.remark}?" if meant.key else meant.note
+def _of_another_program(meant: Counterpart) -> str:
+    return f"did you mean '{meant.as_key()}'{meant.remark}?" if meant.key else meant.note
 
 
 def _keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:

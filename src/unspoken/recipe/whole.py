@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from unspoken.common.errors import RecipeError, setting, shorten
+from unspoken.common.errors import RecipeError, setting, settings_of, shorten
 from unspoken.common.settings import Seed
 from unspoken.recipe.explain import RecipeSource, explain
 from unspoken.recipe.merge import merge, switched
@@ -215,8 +215,10 @@ class Recipe(Section):
     def distilling(self) -> Recipe:
         """The recipe of the distil stage: `distil` laid over `train`, and nothing removed."""
         base = self.model_dump(mode="json", exclude={"schedule", "baselines"}, exclude_unset=True)
-        over = {"train": self.distil or {}, "schedule": {"removal": "none"}}
-        return validate(merge(base, over), "distil", train="distil")
+        own = self.distil or {}
+        over = {"train": own, "schedule": {"removal": "none"}}
+        with settings_of({f"train.{name}": f"distil.{name}" for name in own}):
+            return validate(merge(base, over), "", train="distil")
 
     def resolved_phases(self) -> list[Recipe]:
         """One recipe per phase, in order; a recipe without phases is its own only phase."""
@@ -254,7 +256,7 @@ def validate(
         where: they come from, for messages.
         nodes: where they stand in their file.
         given: keys whose values come from overrides.
-        train: the section that is laid over `train`, for messages.
+        train: the section that is laid over `train`, for what is meant by an unknown key.
 
     Raises:
         RecipeError: with a line for each problem.
