@@ -189,7 +189,8 @@ def test_a_mistyped_model_of_a_run_is_guessed(tmp_path: Path, name: str, told: s
         ("0010", 10, "internalized"),
         ("0004", 4, "partly internalized"),
         ("0000", 0, "not internalized"),
-        ("0004", None, "internalized"),  # of an older run it is not known
+        ("0004", None, "partly internalized"),  # an older record has the level alone
+        ("0010", None, "internalized"),
     ],
 )
 def test_a_model_with_some_thought_left_is_not_called_internalized(

@@ -82,6 +82,19 @@ def trained_levels(frontier: Path, internalized: TrainingRecord) -> dict[str, Tr
     }
 
 
+def tokens_gone(trained: TrainingRecord) -> int | None:
+    """Thought tokens that are gone at a training's last level; None where that is not known."""
+    longest = trained.longest_thought
+    if longest is None or trained.level == level_name(ALL):
+        return longest
+    if trained.tokens_removed is not None:
+        return min(trained.tokens_removed, longest)
+    # older records have the level alone, which is a number of tokens or of a thought's steps
+    level, settings = int(trained.level or 0), trained.settings.get("schedule") or {}
+    is_known = not level or settings.get("unit", "token") == "token"
+    return min(level, longest) if is_known else None
+
+
 def title_with_thought_left(removed: int | None) -> str:
     """What people are told of a model that was to be internalized and still writes some thought.
 

@@ -14,7 +14,6 @@ from unspoken.common.errors import DataError, ModelError, one_word, setting
 from unspoken.common.nearby import nearest_name, nearest_path
 from unspoken.recipe import layout
 from unspoken.recipe.levels import (
-    ALL,
     SPOKEN,
     kept_levels,
     level_name,
@@ -22,6 +21,7 @@ from unspoken.recipe.levels import (
     spoken_level,
     standing_model,
     title_with_thought_left,
+    tokens_gone,
     trained_levels,
 )
 from unspoken.recipe.load import load_values
@@ -169,12 +169,10 @@ def _title(run: Path, name: str) -> str:
     if name != layout.INTERNALIZED:
         return name
     record = TrainingRecord.read(last_phase(run / name) / layout.STAGE_FILE)
-    if record is None or record.level in (None, level_name(ALL)):
+    if record is None or record.level is None:
         return name
-    removed, longest = record.tokens_removed, record.longest_thought
-    if removed is None or longest is None or removed >= longest:
-        return name
-    return title_with_thought_left(removed)
+    gone = tokens_gone(record)
+    return name if gone == record.longest_thought else title_with_thought_left(gone)
 
 
 def _require_whole(run: Path) -> None:

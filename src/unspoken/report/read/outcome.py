@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from unspoken.recipe import Schedule
-from unspoken.recipe.levels import ALL, level_name
+from unspoken.recipe.levels import tokens_gone
 from unspoken.recipe.records import TrainingRecord
 from unspoken.train.schedule import Removal, RemovalState
 
@@ -50,23 +50,6 @@ class Outcome:
         return f"not internalized: {gone}{f', {self.reason}' if self.reason else ''}"
 
 
-def tokens_removed(trained: TrainingRecord, longest: int) -> int | None:
-    """Thought tokens that are gone at a training's last level; None where that is not known.
-
-    Args:
-        trained: what the training left.
-        longest: tokens of the longest thought.
-    """
-    if trained.level == level_name(ALL):
-        return longest
-    if trained.tokens_removed is not None:
-        return min(trained.tokens_removed, longest)
-    # older records have the level alone, which is a number of tokens or of a thought's steps
-    level, settings = int(trained.level or 0), trained.settings.get("schedule") or {}
-    is_known = not level or settings.get("unit", "token") == "token"
-    return min(level, longest) if is_known else None
-
-
 def read_outcome(
     trained: TrainingRecord | None, train: Sequence[TrainPoint], valid: Sequence[ValidPoint]
 ) -> Outcome | None:
@@ -82,7 +65,7 @@ def read_outcome(
     longest, removal = trained.longest_thought, settings.get("removal", "linear")
     if removal == "none":
         return None
-    removed = tokens_removed(trained, longest)
+    removed = tokens_gone(trained)
     if removed == longest:
         return Outcome(removed, longest)
     if removal != "adaptive":

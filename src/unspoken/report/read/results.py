@@ -15,11 +15,11 @@ from typing_extensions import NotRequired, TypedDict
 
 from unspoken.measure.stats import Ratio, mcnemar_exact, ratio_of_medians
 from unspoken.recipe import layout
-from unspoken.recipe.levels import title_with_thought_left
+from unspoken.recipe.levels import title_with_thought_left, tokens_gone
 from unspoken.recipe.records import Diagnosis, Evaluation, Latency, TracesRecord, TrainingRecord
 from unspoken.report.read.costs import StageCost
 from unspoken.report.read.frontier import Level
-from unspoken.report.read.outcome import Outcome, tokens_removed
+from unspoken.report.read.outcome import Outcome
 from unspoken.report.read.vetting import Vetted
 
 #: Every report tells of these, also where they are missing.
@@ -153,8 +153,8 @@ class VariantResult:
         """
         if self.trained is None or self.trained.longest_thought is None:
             return None
-        removed = tokens_removed(self.trained, self.trained.longest_thought)
-        return None if removed is None else self.trained.longest_thought - removed
+        gone = tokens_gone(self.trained)
+        return None if gone is None else self.trained.longest_thought - gone
 
     def best_per_level(self) -> list[ValidPoint]:
         """The best validation at each level of removal, first level first; the later of equals."""
