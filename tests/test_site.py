@@ -11,12 +11,12 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from pydantic import BaseModel
 
 from helpers.file_map import PACKAGE
 from helpers.paths import ROOT
 from unspoken.cli.spelling import flags_of
 from unspoken.cli.verbs import VERBS, application, find_verb
+from unspoken.recipe.sections import section_of
 
 #: Elements of a page that a browser fetches by itself.
 FETCHED = re.compile(
@@ -77,17 +77,12 @@ def test_every_recipe_key_is_described(pages: ModuleType) -> None:
         f"{section}.{key}".lstrip(".")
         for section, model in pages.sections()
         for key, field in model.model_fields.items()
-        if not field.description and not _is_section(pages, field.annotation)
+        if not field.description and not section_of(field.annotation)
     ]
     assert not missing
     text = pages.recipe_keys()
     assert all(f"`{key}`" in text for key in ("learning_rate", "removal", "phases", "base_url"))
     assert "``" not in text and "undefined" not in text
-
-
-def _is_section(pages: ModuleType, kind: object) -> bool:
-    found = pages.section_of(kind)
-    return isinstance(found, type) and issubclass(found, BaseModel)
 
 
 @pytest.mark.parametrize("verb", sorted(VERBS))

@@ -22,6 +22,7 @@ from pydantic.fields import FieldInfo
 
 from unspoken.cli.verbs import VERBS, application
 from unspoken.recipe import Recipe
+from unspoken.recipe.sections import section_of
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -163,14 +164,6 @@ def sections(model: type[BaseModel] = Recipe, name: str = "") -> Iterator[tuple[
 
 def _first_line(model: type[BaseModel]) -> str:
     return (model.__doc__ or "").strip().partition("\n")[0]
-
-
-def section_of(kind: Any) -> type[BaseModel] | None:
-    """The section that a key holds, if it holds one."""
-    for each in (kind, *typing.get_args(kind)):
-        if isinstance(each, type) and issubclass(each, BaseModel):
-            return each
-    return None
 
 
 def _in_table(text: str) -> str:

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Optional, Union, get_args, get_origin
 
 from cyclopts import Group, Parameter, convert
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from unspoken.recipe import Recipe
 from unspoken.recipe.merge import nested
+from unspoken.recipe.sections import section_of
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,7 @@ def field_of(key: str) -> FieldInfo:
     section: Any = Recipe
     *sections, last = key.split(".")
     for name in sections:
-        kind = section.model_fields[name].annotation
-        section = next(part for part in (kind, *get_args(kind)) if _is_section(part))
+        section = section_of(section.model_fields[name].annotation)
     return section.model_fields[last]
 
 
@@ -134,10 +133,6 @@ def default_of(each: Flag) -> Any:
     if each.default is not None or each.key is None:
         return each.default
     return field_of(each.key).get_default()
-
-
-def _is_section(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 def _kind(each: Flag) -> Any:

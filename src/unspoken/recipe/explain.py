@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeGuard, get_args
+from typing import Any
 
 import yaml
 from pydantic import BaseModel
@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from unspoken.common.errors import setting, shorten
 from unspoken.common.settings import needed_by
 from unspoken.recipe.counterparts import COUNTERPARTS, Counterpart
+from unspoken.recipe.sections import section_of
 
 #: What pydantic puts into a place to say which of several kinds it speaks of.
 _KIND = re.compile(r"(literal|list|tuple)\[")
@@ -122,18 +123,16 @@ def _of_another_program(meant: Counterpart) -> str:
 
 def _keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """The keys of a section and of those in it; those of one that may be left out come last."""
-    optional = []
+    optional: list[tuple[str, type[BaseModel]]] = []
     for name, field in section.model_fields.items():
         yield prefix + name
-        if _is_section(field.annotation):
-            yield from _keys(field.annotation, f"{prefix}{name}.")
-        optional += [(name, kind) for kind in get_args(field.annotation) if _is_section(kind)]
-    for name, kind in optional:  # Lora | None
-        yield from _keys(kind, f"{prefix}{name}.")
-
-
-def _is_section(kind: Any) -> TypeGuard[type[BaseModel]]:
-    return isinstance(kind, type(BaseModel))
+        inner = section_of(field.annotation)
+        if inner is not None and inner is field.annotation:
+            yield from _keys(inner, f"{prefix}{name}.")
+        elif inner is not None:  # Lora | None
+            optional.append((name, inner))
+    for name, inner in optional:
+        yield from _keys(inner, f"{prefix}{name}.")
 
 
 def _line_of(node: yaml.Node | None, path: list[str]) -> int | None:

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -54,6 +54,12 @@ class Section(BaseModel):
     def names_in(cls, section: str) -> dict[str, str]:
         """Names of its settings -> their keys in a recipe, for `settings_of`."""
         return {name: f"{section}.{name}" for name in cls.model_fields}
+
+
+def section_of(kind: Any) -> type[BaseModel] | None:
+    """The section that a setting of this type holds, also where it may be left out: Lora | None."""
+    kinds = (each for each in (kind, *get_args(kind)) if isinstance(each, type))
+    return next((each for each in kinds if issubclass(each, BaseModel)), None)
 
 
 def _require_plain(value: Any, key: str, deepest: int = 20) -> None:
