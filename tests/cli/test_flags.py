@@ -67,6 +67,14 @@ def test_a_setting_is_described_once() -> None:
     assert shown["learning_rate"] == field_of("train.learning_rate").description
 
 
+@pytest.mark.parametrize("typed", ["q_proj v_proj", "q_proj,v_proj", "all-linear"])
+def test_modules_are_one_word_or_several(typed: str) -> None:
+    words = ["internalize", "--target_modules", *typed.split()]
+    _, bound, _ = APP.parse_args(words, exit_on_error=False, print_error=False)
+    modules = {"target_modules": typed.replace(" ", ",")}
+    assert bound.arguments["lora"].to_recipe() == {"lora": modules}
+
+
 def test_null_is_a_value_and_not_a_flag_that_was_left_out() -> None:
     words = ["internalize", "--smoothing", "null", "--data", "none"]
     _, bound, _ = APP.parse_args(words, exit_on_error=False, print_error=False)

@@ -34,9 +34,12 @@ def pretend_cpu(monkeypatch: pytest.MonkeyPatch, *, bf16: bool) -> None:
     monkeypatch.setattr("unspoken.parallel.precision.cpu_has_bfloat16", lambda: bf16)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="fp16 is fine on a GPU")
-def test_fp16_on_a_cpu_is_refused_with_a_way_out(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"train.precision.*bf16"):
+@pytest.mark.parametrize(("has_bf16", "better"), [(True, "bf16"), (False, "fp32")])
+def test_fp16_on_a_cpu_is_refused_for_what_is_good_there(
+    has_bf16: bool, better: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend_cpu(monkeypatch, bf16=has_bf16)
+    with pytest.raises(RecipeError, match=f"; set train.precision={better}$"):
         run(tmp_path, train={"precision": "fp16"})
 
 

@@ -88,6 +88,21 @@ def test_sizes_are_written_as_people_write_them(value: str, sizes: list[tuple[in
     assert recipe_from(SMALL, [f"data.digits={value}"]).data.digits == sizes
 
 
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        ("q_proj,v_proj", ["q_proj", "v_proj"]),
+        ("q_proj v_proj", ["q_proj", "v_proj"]),
+        ("[q_proj, v_proj]", ["q_proj", "v_proj"]),
+        ("c_attn", ["c_attn"]),
+        ("all-linear", "all-linear"),
+    ],
+)
+def test_modules_are_named_as_people_write_them(value: str, names: object) -> None:
+    lora = recipe_from(SMALL, [f"lora.target_modules={value}"]).lora
+    assert lora is not None and lora.target_modules == names
+
+
 @pytest.mark.parametrize("value", ["3x", "3", "x", "3x2x1", "[3x]", "0x2", "3y2"])
 def test_what_is_no_size_is_said(value: str) -> None:
     assert "data.digits" in error(SMALL, f"data.digits={value}")

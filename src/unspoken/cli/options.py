@@ -47,8 +47,6 @@ Checkpoint = Annotated[
 ]
 Flag = Annotated[bool, Parameter(show_default=False)]
 
-_TARGETS = ("auto", "all-linear")
-
 
 def read_choices(text: str) -> tuple[str, ...]:
     """Classes as they are typed, or those of the file that is named, one a line.
@@ -113,11 +111,7 @@ class LoraFlags(Options, panel=_LORA):
     lora_r = flag("lora.r", "--r")
     lora_alpha = flag("lora.alpha")
     lora_dropout = flag("lora.dropout")
-    target_modules = flag(
-        "lora.target_modules",
-        kind=list[str],
-        to_recipe=lambda names: names[0] if len(names) == 1 and names[0] in _TARGETS else names,
-    )
+    target_modules = flag("lora.target_modules", kind=list[str], to_recipe=",".join)
     full_finetuning = flag(None, kind=bool, help="train all weights instead of an adapter")
 
 

@@ -61,11 +61,12 @@ def require_precision(train: Train, place: str = "train") -> None:
     import torch
 
     if train.precision == "fp16" and not torch.cuda.is_available():
+        better = "bf16" if cpu_has_bfloat16() else "fp32"
         raise SettingError(
             f"{place}.precision",
             found="fp16 on a machine without a GPU",
             needed="bf16 or fp32",
-            remedy=f"set {setting(f'{place}.precision', 'bf16')}",
+            remedy=f"set {setting(f'{place}.precision', better)}",
         )
 
 

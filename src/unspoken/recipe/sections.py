@@ -284,10 +284,16 @@ class Lora(Section):
     )
     target_modules: Literal["auto", "all-linear"] | list[str] = Field(
         default="auto",
-        description="which modules get an adapter: names, or all-linear; auto: q, k, v, o, up and "
-        "down projections where the model has them (not gate_proj), else every linear layer of "
-        "its blocks",
+        description="which modules get an adapter: names, such as q_proj,v_proj, or all-linear; "
+        "auto: q, k, v, o, up and down projections where the model has them (not gate_proj), else "
+        "every linear layer of its blocks",
     )
+
+    @field_validator("target_modules", mode="before")
+    @classmethod
+    def _names_in_one_text(cls, value: Any) -> Any:
+        is_names = isinstance(value, str) and value not in ("auto", "all-linear")
+        return re.split(r"[,\s]+", value.strip(", ")) if is_names else value
 
 
 #: `Schedule.delta` where it is not given: tokens by linear removal per epoch, or over a run as a
