@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from helpers.file_map import PACKAGE, map_lines, packages, written_map
+from helpers.flags import require_words
 from helpers.paths import ROOT
-from unspoken.cli.main import parse
 from unspoken.models.card import ModelCard
 from unspoken.recipe import load_recipe
 from unspoken.recipe.shipped import find_recipe
@@ -204,7 +204,7 @@ def test_every_command_in_a_document_has_the_flags_and_settings_that_it_names(
     for placeholder, value in {**PLACEHOLDERS, "unspoken.sif": str(image)}.items():
         line = line.replace(placeholder, value)
     tokens = shlex.split(line, comments=True)[1:]
-    parse(tokens)
+    require_words(tokens)
     if tokens[0] in ("run", "check") and tokens[1].islower():
         settings = [token for token in tokens[2:] if "=" in token and not token.startswith("-")]
         path = ROOT / tokens[1]

@@ -7,9 +7,8 @@ import shlex
 
 import pytest
 
-from helpers.flags import FILE, all_flags, flag_lines
+from helpers.flags import FILE, all_flags, flag_lines, require_words
 from unspoken.cli.flags import default_of, field_of
-from unspoken.cli.main import parse
 from unspoken.cli.options import TrainingFlags
 from unspoken.cli.verbs import VERBS, application, find_verb
 from unspoken.recipe.layout import STAGES
@@ -43,7 +42,7 @@ def test_the_list_of_verbs_says_what_a_verb_says_of_itself(name: str) -> None:
 def test_every_verb_has_an_example_that_can_be_typed(name: str) -> None:
     words = shlex.split(VERBS[name].example)
     assert words[: 1 + len(name.split())] == ["unspoken", *name.split()]
-    parse(words[1:])
+    require_words(words[1:])
 
 
 def test_both_training_verbs_take_the_same_words() -> None:

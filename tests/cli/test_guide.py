@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from helpers.flags import require_words
 from helpers.paths import ROOT
 from helpers.recipes import tiny_qwen2
-from unspoken.cli.main import main, parse
+from unspoken.cli.main import main
 from unspoken.cli.spelling import flags_of
 from unspoken.cli.verbs import VERBS, application, find_verb
 from unspoken.data.jsonl import read_jsonl, write_jsonl
@@ -171,7 +172,7 @@ def test_every_command_has_the_flags_and_settings_that_it_names(line: str) -> No
     if "unspoken" not in tokens:
         return
     arguments = tokens[tokens.index("unspoken") + 1 :]
-    parse(arguments)
+    require_words(arguments)
     if arguments[0] in ("run", "check"):
         overrides = [token for token in arguments[2:] if OVERRIDE.fullmatch(token)]
         load_recipe(ROOT / arguments[1], overrides)

@@ -17,11 +17,11 @@ from typing import Any
 
 import pytest
 
+from helpers.flags import require_words
 from helpers.guides import guide_commands, run_guide
 from helpers.paths import ROOT
 from helpers.patience import Deadline
 from helpers.teachers import save
-from unspoken.cli.main import parse
 from unspoken.data.jsonl import read_jsonl
 
 pytestmark = pytest.mark.integration
@@ -72,7 +72,7 @@ def test_the_other_commands_of_unspoken_exist() -> None:
     others = [words for words in commands("text") if words[0] == "unspoken"]
     assert others
     for words in others:
-        parse(words[1:])
+        require_words(words[1:])
 
 
 def test_the_figures_in_the_guide_are_of_as_many_tickets_as_are_shipped() -> None:

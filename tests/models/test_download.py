@@ -25,7 +25,7 @@ from unspoken.cli.main import main
 from unspoken.common.errors import DataError, OutputExistsError, RecipeError, UnspokenError
 from unspoken.common.locks import locked
 from unspoken.models import download as download_module
-from unspoken.models.download import Download, download_model
+from unspoken.models.download import Download, finish_download, plan_download, require_space
 from unspoken.models.hub import DownloadError, HubUnreachableError, choose_files
 
 COMMIT, LATER = "a" * 40, "b" * 40
@@ -162,6 +162,13 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     thread.join()
 
 
+def download_model(repo: str, folder: Path, **how: Any) -> Download:
+    """As the verb does with one model."""
+    plan = plan_download(repo, folder, **how)
+    require_space([plan])
+    return finish_download(plan)
+
+
 def names(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
@@ -234,8 +241,8 @@ def test_after_a_kill_it_goes_on_in_the_middle_of_a_file(
     folder = tmp_path / "student"
     code = (
         "from huggingface_hub import constants; constants.DOWNLOAD_CHUNK_SIZE = 4096\n"
-        "from unspoken.models.download import download_model\n"
-        f"download_model('Owner/Model', {str(folder)!r})"
+        "from unspoken.models.download import finish_download, plan_download\n"
+        f"finish_download(plan_download('Owner/Model', {str(folder)!r}))"
     )
     environment = {k: v for k, v in os.environ.items() if k != "HF_HUB_OFFLINE"}
     environment["HF_ENDPOINT"] = hub.endpoint

@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Sequence
 
-from cyclopts import App
 from cyclopts.exceptions import CycloptsError, UnknownCommandError
 
 from unspoken.cli.mistakes import explain_words
@@ -58,34 +57,15 @@ def call(words: Sequence[str]) -> None:
         UnspokenError: of the verb.
         CycloptsError: there is no such verb or flag.
     """
-    app, words = _prepare(words)
-    app(words, exit_on_error=False, print_error=False)
-
-
-def parse(words: Sequence[str]) -> None:
-    """Reads the verb and its flags, and calls nothing.
-
-    Raises:
-        CycloptsError: there is no such verb or flag, or a value is of the wrong type.
-    """
-    app, words = _prepare(words)
-    app.parse_args(words, exit_on_error=False, print_error=False)
-
-
-def _prepare(words: Sequence[str]) -> tuple[App, list[str]]:
-    """The application with the verb that is called, and the words as it knows them.
-
-    Raises:
-        UnknownCommandError: there is no such verb. Cyclopts 4, which Python 3.10 has, takes one in
-            other letters for one that it then does not find.
-    """
-    if calls_no_verb(words):
+    if calls_no_verb(words):  # Cyclopts 4, which Python 3.10 has, takes a verb in other letters
         raise UnknownCommandError(unused_tokens=list(words))
     verb = verb_of(words)
     app = application([] if verb is None else [verb])
-    if verb is None:
-        return app, list(words)
-    return app, with_known_flags(words, _flags(verb))
+    app(
+        list(words) if verb is None else with_known_flags(words, _flags(verb)),
+        exit_on_error=False,
+        print_error=False,
+    )
 
 
 @functools.cache

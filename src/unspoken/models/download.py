@@ -127,10 +127,12 @@ class Download:
         DownloadRecord(**values).write(folder / RECORD_FILE)
 
 
-def download_model(
+def plan_download(
     repo: str, folder: str | Path, *, revision: str | None = None, with_code: bool = False
 ) -> Download:
-    """A model of the hub in `folder`; does nothing where it is there already.
+    """What is to be fetched; nothing is written.
+
+    The hub is not asked about a commit hash whose files are all here.
 
     Args:
         repo: OWNER/NAME on the hub.
@@ -139,20 +141,8 @@ def download_model(
         with_code: fetch the Python files that came with it, too.
 
     Raises:
-        DownloadError: name, access, network, space or content.
+        DownloadError: name, access or network.
         OutputExistsError: the folder holds something else.
-    """
-    plan = plan_download(repo, folder, revision=revision, with_code=with_code)
-    require_space([plan])
-    return finish_download(plan)
-
-
-def plan_download(
-    repo: str, folder: str | Path, *, revision: str | None = None, with_code: bool = False
-) -> Download:
-    """What is to be fetched; nothing is written. Arguments and errors as in `download_model`.
-
-    The hub is not asked about a commit hash whose files are all here.
     """
     folder, asked = Path(folder), revision or "main"
     with writing(folder):  # it may be below a folder that is closed to us
