@@ -47,6 +47,20 @@ def test_without_network_and_source_it_says_what_it_would_need(
     assert not list(tmp_path.glob("runs/*"))
 
 
+def test_without_network_and_model_it_says_which_one_was_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("unspoken.cli.internalize.run_and_report", None)  # told before it begins
+    Path("mine.jsonl").write_text('{"question": "1+1=", "thought": "1, 2", "answer": "2"}\n')
+    with pytest.raises(SystemExit) as caught:
+        main(["internalize", "--data", "mine.jsonl"])
+    assert caught.value.code == 2
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith("error: --model_name: found none, and gpt2-medium, which is taken then")
+    assert told.endswith("give its folder: --model_name models/student")
+
+
 def test_with_a_source_it_goes_through_all_phases(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

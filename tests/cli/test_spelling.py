@@ -194,7 +194,7 @@ def test_sizes_are_given_to_training_as_the_help_says(
     monkeypatch.setattr(
         internalize, "run_and_report", lambda recipe, **options: recipes.append(recipe)
     )
-    monkeypatch.setattr("unspoken.check.hub.require_hub_or_files", lambda recipe: None)
+    monkeypatch.setattr("unspoken.check.hub.require_hub_or_files", lambda *_, **__: None)
     main(["internalize", "--task", "multiplication", "--model_name", "x", "--digits", *given])
     assert recipes[0].data.digits == [(3, 2), (4, 4)]
 

@@ -20,14 +20,18 @@ from unspoken.recipe import Model, Recipe
 LIMIT_S = 5.0
 
 
-def require_hub_or_files(recipe: Recipe) -> None:
+def require_hub_or_files(recipe: Recipe, *, by_default: bool = False) -> None:
     """Looks for the model and GSM8K here, and asks the hub where one is missing.
+
+    Args:
+        recipe: whose first training begins with them.
+        by_default: nobody named the model.
 
     Raises:
         ModelError: something is not here and the hub does not answer; it names all that is missing
             and what to do about each.
     """
-    missing = list(_missing(recipe))
+    missing = list(_missing(recipe, by_default=by_default))
     if missing and not hub_answers():
         raise ModelError("\n".join(missing))
 
@@ -88,12 +92,15 @@ def _names_hub(recipe: Recipe) -> bool:
     )
 
 
-def _missing(recipe: Recipe) -> Iterator[str]:
+def _missing(recipe: Recipe, *, by_default: bool) -> Iterator[str]:
     name = _missing_model(recipe.model)
     if name is not None:
+        found = f"found none, and {name}, which is taken then," if by_default else name
+        other = "name a folder with a model, or " if by_default else ""
         yield (
-            f"{setting('model.name')}: {name} is not on this machine, and the hub does not answer; "
-            "fetch it where there is a network: unspoken download --student NAME --out_dir models; "
+            f"{setting('model.name')}: {found} is not on this machine, and the hub does not "
+            f"answer; {other}fetch it where there is a network: unspoken download --student NAME "
+            "--out_dir models; "
             f"then give its folder: {setting('model.name', 'models/student')}"
         )
     if any(_takes_gsm8k_from_hub(phase) for phase in recipe.resolved_phases()):

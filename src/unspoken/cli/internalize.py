@@ -78,10 +78,13 @@ def internalize(
     if training.gradient_accumulation_steps is not None:
         flags["train"] = {**flags.get("train", {}), **_batches(training, values)}
     recipe = recipe_from(values, [flags, *overrides], where=recipe_file or "", nodes=nodes)
-    if recipe_file is None and data.data is None:
+    by_default = student.model_name is None and not any(
+        each.startswith("model.name=") for each in overrides
+    )
+    if recipe_file is None and (data.data is None or by_default):
         from unspoken.check.hub import require_hub_or_files
 
-        require_hub_or_files(recipe)
+        require_hub_or_files(recipe, by_default=by_default)
     run_and_report(recipe, overwrite=overwrite)
 
 
