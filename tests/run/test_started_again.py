@@ -33,6 +33,23 @@ def test_changed_settings_run_again_and_what_was_there_is_kept(tmp_path: Path) -
     assert [path.name for path in (folder / "old").iterdir()] == ["1"]
 
 
+def test_a_stage_that_failed_as_it_began_leaves_nothing_to_keep(tmp_path: Path) -> None:
+    """Each try with other data left an old/N with nothing but a stage.json in it."""
+    own, folder = tmp_path / "own.jsonl", tmp_path / "run"
+    data = {"task": "jsonl", "train": str(own)}
+    for bad in ("{", '{"question": "1+1="}'):
+        own.write_text(f"{bad}\n")
+        with pytest.raises(UnspokenError):
+            run_recipe(tiny_recipe(folder, data=data), progress=False)
+        assert [path.name for path in (folder / "data").iterdir()] == ["stage.json"]
+    assert not (folder / "old").exists()
+    (folder / "data" / "notes.txt").write_text("mine")
+    own.write_text("[]\n")
+    with pytest.raises(UnspokenError):
+        run_recipe(tiny_recipe(folder, data=data), progress=False)
+    assert (folder / "old" / "1" / "data" / "notes.txt").read_text() == "mine"
+
+
 def test_overwriting_costs_nothing_before_the_new_stage_is_done(tmp_path: Path) -> None:
     """A setting that is refused, or a model that is not there, cost the finished stage."""
     folder = run(tiny_recipe(tmp_path / "run"))

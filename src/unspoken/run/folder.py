@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from unspoken.common.errors import DataError, SettingError
-from unspoken.common.files import link_folder, move, write_text
+from unspoken.common.files import link_folder, move, remove, write_text
 from unspoken.common.interrupt import end_if_asked
 from unspoken.common.memory import peak_memory, reset_peak
 from unspoken.recipe import Recipe, dump_recipe, layout
@@ -217,7 +217,13 @@ class RunFolder:
         return not is_same and not self.is_forced(wanted.stage)
 
     def _make_place(self, wanted: _Wanted[Record], why: str) -> str:
-        """Sets aside what is in a stage's folder; what is said of it."""
+        """Sets aside what is in a stage's folder; what is said of it.
+
+        Of a stage that ended as it began, only its record is there, and that is not kept.
+        """
+        if why and _is_shell(wanted.folder):
+            remove(wanted.folder)
+            return f" again ({why})"
         if why:
             return f" again ({why}); what was there {self.old.take(wanted.folder)}"
         resumes = wanted.stage == "distil" and self._resume is not None
@@ -306,6 +312,13 @@ class _Elsewhere(Generic[Record]):
 
 def _has_files(folder: Path) -> bool:
     return any(not path.is_dir() for path in folder.rglob("*"))
+
+
+def _is_shell(folder: Path) -> bool:
+    """Whether a folder holds nothing but the record of a stage that is not done."""
+    record = StageRecord.read(folder / layout.STAGE_FILE)
+    names = [path.name for path in folder.iterdir()]
+    return names == [layout.STAGE_FILE] and record is not None and not record.is_done
 
 
 def _progress(record: StageRecord) -> str:
