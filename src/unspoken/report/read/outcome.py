@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from unspoken.recipe import Schedule
@@ -23,16 +23,11 @@ class Outcome:
         tokens_removed, longest_thought: thought tokens that were gone at the end, and that the
             longest thought has. The former is None where an older run removed so many steps of a
             thought, whose tokens it did not count.
-        lowest_loss: where removal waited for the loss: the lowest mean loss of the kept tokens
-            at the level that was not left, in nats.
-        best_accuracy: the best validation at that level.
         reason: what held it up, to follow a comma; empty where all is removed.
     """
 
     tokens_removed: int | None
     longest_thought: int
-    lowest_loss: float | None = None
-    best_accuracy: float | None = None
     reason: str = ""
 
     @property
@@ -74,26 +69,24 @@ def read_outcome(
         return Outcome(removed, longest, reason=f"the schedule had come no further{when}")
     if trained.state.schedule.get("search") is not None:
         return Outcome(removed, longest, reason=_describe_search(trained))
-    return _with_waits(Outcome(removed, longest), trained, train, valid)
+    reason = "" if removed is None else _describe_waits(removed, trained, train, valid)
+    return Outcome(removed, longest, reason=reason)
 
 
-def _with_waits(
-    outcome: Outcome,
+def _describe_waits(
+    removed: int,
     trained: TrainingRecord,
     train: Sequence[TrainPoint],
     valid: Sequence[ValidPoint],
-) -> Outcome:
-    """The outcome with what its level waited for in vain, if its lines of the log are known."""
-    removed, settings = outcome.tokens_removed, trained.settings["schedule"]
-    if removed is None:
-        return outcome
+) -> str:
+    """What the last level waited for in vain, as far as its lines of the log say."""
+    settings = trained.settings["schedule"]
     lowest = _lowest_mean([p for p in train if p.removed == removed], settings.get("window") or 1)
     accuracies = [p.accuracy for p in valid if p.removed == removed and p.accuracy is not None]
     best = max(accuracies, default=None)
     level = _name_level(trained.level)
     waits = [_wait_for_loss(level, lowest, settings), _wait_for_accuracy(level, best, settings)]
-    reason = " and ".join(filter(None, waits))
-    return replace(outcome, lowest_loss=lowest, best_accuracy=best, reason=reason)
+    return " and ".join(filter(None, waits))
 
 
 def _describe_search(trained: TrainingRecord) -> str:
