@@ -167,9 +167,15 @@ class RunFolder:
     def _find_or_begin(self, wanted: _Wanted[Record], begins: str) -> Record | None:
         """The record that still holds, or None where the stage begins anew.
 
-        What is in the folder holds where its settings are the same and nothing speaks against it.
-        Else it is set aside, and this same stage is taken from elsewhere if it is there. Nothing
-        moves before `needs` is satisfied, which is not asked for a stage that is done.
+        1. What is in the folder holds where its settings are the same, nobody asked for it again
+           and a done stage's files are whole. One that is not done goes on there.
+        2. Else a stage with the wanted settings is looked for in old/ and in `from_run`: not one
+           that was asked for again, nor where the folder's own has these settings and is damaged.
+        3. What is in the folder is set aside, and what was found is put there. Where that is not
+           whole, it is set aside, too. A checkpoint that `resume` has put there stays instead.
+        4. Where nothing holds, the stage begins.
+
+        Nothing moves before `needs` is satisfied, which is not asked for a stage that is done.
         """
         stage, folder = wanted.stage, wanted.folder
         if stage == "distil" and self._resume is not None:

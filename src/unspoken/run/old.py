@@ -26,7 +26,7 @@ class OldFolder:
     def __init__(self, run: Path, *, replace: bool) -> None:
         """Of the run folder `run`; `replace`: what is set aside goes once another is done."""
         self.path, self._run, self._replace = run / OLD, run, replace
-        self._own: dict[str, Path] = {}
+        self._own: dict[str, Path] = {}  # prefix -> the folder that this run sets aside into
 
     def places(self, path: Path) -> list[Path]:
         """Where a file or folder of the run may stand that was set aside.
@@ -40,13 +40,16 @@ class OldFolder:
     def take(self, path: Path, *, keep: bool = False) -> str:
         """Moves a file or folder of the run here; returns what is said of it.
 
+        What one run sets aside stands in one folder, under its name in the run. Another begins
+        where something of that name is in it already.
+
         Args:
             path: within the run folder.
             keep: for good, whatever the user asked for.
         """
         prefix = _REPLACED if self._replace and not keep else ""
         name, own = path.relative_to(self._run), self._own.get(prefix)
-        if own is None or os.path.lexists(own / name):  # what came in its place goes, too
+        if own is None or os.path.lexists(own / name):
             own = self._own[prefix] = next_numbered(self.path, prefix)
         target = own / name
         move(path, target)

@@ -63,23 +63,19 @@ def changes(old: dict[str, Any] | None, new: dict[str, Any]) -> list[str]:
 
 
 def _idle(settings: dict[str, Any] | None) -> set[str]:
-    """The settings of a training that decide nothing there, as the others are.
-
-    How often it validates decides where the best one of several models is chosen, and nothing where
-    there are no validation questions: the last model of a level is then its best. Removal that
-    measures also undoes levels, and keeps those that were validated. Nor does it decide anything
-    where training ends before a first validation would be due: one comes at the end in any case.
-    Which levels are kept is no question where there is but one.
-    """
+    """The settings of a training that decide nothing there, as the others are."""
     schedule, train = _section(settings, "schedule"), _section(settings, "train")
     idle: set[str] = set()
     asked = Schedule.model_construct(**schedule)
+    # Validations choose a level's best model. Without questions for them it is the last one; but
+    # removal that measures goes back to levels, and keeps only those that were validated.
     if "valid" not in _section(settings, "data") and not asked.measures:
         idle |= {"train.evaluate_every", "train.num_valid"}
+    # Training ends before a first validation is due: there is one at the end in any case.
     end = (settings or {}).get("num_steps") or train.get("max_steps")
     if end is not None and train.get("evaluate_every", 0) >= end:
         idle.add("train.evaluate_every")
-    if asked.removal in ("none", "all"):
+    if asked.removal in ("none", "all"):  # there is but one level to keep
         idle.add("train.level_every")
     return idle
 
