@@ -58,8 +58,9 @@ class Section(BaseModel):
 
 def section_of(kind: Any) -> type[BaseModel] | None:
     """The section that a setting of this type holds, also where it may be left out: Lora | None."""
-    kinds = (each for each in (kind, *get_args(kind)) if isinstance(each, type))
-    return next((each for each in kinds if issubclass(each, BaseModel)), None)
+    # in Python 3.10 list[str] is an instance of type as well, and issubclass refuses it
+    kinds = (kind, *get_args(kind))
+    return next((each for each in kinds if isinstance(each, type(BaseModel))), None)
 
 
 def _require_plain(value: Any, key: str, deepest: int = 20) -> None:
