@@ -24,7 +24,11 @@ def levels(settings: recipe.Schedule, num_steps: int, **kwargs: int) -> list[int
 
 
 def test_none_keeps_and_all_removes_everything() -> None:
-    assert levels(recipe.Schedule(removal="none"), 5) == [0] * 5
+    settings = recipe.Schedule(removal="none")
+    num_steps = 2 * settings.window  # adaptive removal would have begun
+    assert levels(settings, num_steps) == [0] * num_steps
+    # a level that is trained on keeps its number, however short the thoughts are
+    assert levels(recipe.Schedule(removal="none", start=30), 3) == [30] * 3
     assert levels(recipe.Schedule(removal="all"), 5) == [ALL] * 5
 
 

@@ -79,6 +79,7 @@ def test_easy_tokens_go_in_ever_larger_steps() -> None:
     removal, states = walk(lambda removed, held: 0.0)
     assert tried(states) == [0, 1, 3, 7, 15, ALL]
     assert removal.has_settled(states[-1])
+    assert removal.describe_end(states[-1]) is None
     assert undone(states[-1]) == 0
     _, states = walk(lambda removed, held: 0.0, most_at_once=4)
     assert tried(states) == [0, 1, 3, 7, 11, 15, 19, ALL]
@@ -105,6 +106,12 @@ def test_what_recovers_slowly_is_not_followed_by_more() -> None:
     _, states = walk(lambda removed, held: 5.0 - 0.8 * held if held < 6 else 0.0)
     steps = [b - a for a, b in zip(tried(states), tried(states)[1:-1], strict=False)]
     assert steps == [1] * 19
+
+
+def test_at_once_is_within_three_measurements_and_slower_is_followed_by_half() -> None:
+    settings = schedule(measure_every=10, most_at_once=16)
+    sizes = [Search(size=5).next_size(settings, held) for held in (10, 30, 31)]
+    assert sizes == [10, 10, 2]
 
 
 def test_the_explicit_model_is_trained_until_it_is_hardly_better() -> None:
@@ -322,6 +329,26 @@ def test_the_sentence_names_the_answer_where_a_wider_margin_is_enough_for_the_re
     )
     sentence = str(removal.describe_end(states[-1]))
     assert "the answer's loss never came below 1.95 (needed: 1.90 nats" in sentence
+
+
+def test_progress_is_counted_of_whichever_is_further_from_what_is_needed() -> None:
+    """Of what is kept 2.5 nats are needed, of the answer 1.3, and 1.6 in the second try."""
+    search = Search(reference=[3.0, 2.0, 1.0])
+    first = search.heard(schedule(), 1, [2.4, 1.6], held=10)
+    assert first.best == pytest.approx(2.8)  # as far above 2.5 as the answer is above 1.3
+    better = first.heard(schedule(), 1, [2.4, 1.4], held=20)
+    assert (better.best, better.best_held) == (pytest.approx(2.6), 20)
+    assert better.heard(schedule(), 1, [2.9, 1.4], held=30) == better
+    second = replace(search, failures=1).heard(schedule(), 1, [2.0, 1.7], held=10)
+    assert second.best == pytest.approx(2.6)
+
+
+def test_a_level_that_was_not_measured_is_not_described_by_the_one_before() -> None:
+    removal, states = walk(lambda removed, held: 0.0, 40, measure_every=7)
+    left = next(state for state in states if state.removed == 3)
+    sentence = removal.describe_end(left)
+    assert sentence is not None
+    assert "with 2 more, the loss was not measured (needed: 2.35 nats a question)" in sentence
 
 
 def test_a_longest_hold_ends_a_try_and_the_next_one_begins_anew() -> None:

@@ -274,7 +274,7 @@ class Removal:
 
     def _removed(self, state: RemovalState, step: int, accuracy: float | None) -> int:
         removal = self.settings.removal
-        if removal in ("none", "all") or self.finished(state):
+        if removal == "none" or self.finished(state):
             return state.removed
         if removal == "linear":
             return max(state.removed, self._linear(step))

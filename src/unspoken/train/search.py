@@ -47,7 +47,7 @@ class Search:
         size: how many the removal took at once that is being made up for.
         failures: how often a single one has not been made up for in time; `tries` at the end.
         undone: removals that were undone, altogether.
-        too_far: the highest level to which several at once did not lead.
+        too_far: the highest level to which a removal that was undone led.
         best: the smallest loss at this level, None before its first measurement. Where the answer
             was further above what is needed than all that is kept: what would be as far above.
         best_held: steps that the level had been held when it was measured.
@@ -207,17 +207,12 @@ class Search:
 
     def after_failure(self) -> Search:
         """Back at the last level that had recovered; half as many go next."""
-        single = self.size == 1
-        too_far = self.too_far if single else max(self.too_far, self.recovered + self.size)
         return replace(
             self,
-            too_far=too_far,
+            too_far=max(self.too_far, self.recovered + self.size),
             size=max(1, self.size // 2),
-            failures=self.failures + single,
+            failures=self.failures + (self.size == 1),
             undone=self.undone + 1,
-            best=None,
-            best_held=0,
-            best_losses=[],
         )
 
 
