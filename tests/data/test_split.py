@@ -55,10 +55,23 @@ def test_a_field_has_the_same_share_in_every_file() -> None:
         shares = Counter(record["answer"] for record in part)
         assert shares["login"] == 0.6 * len(part)
         assert shares["billing"] == shares["other"] == 0.2 * len(part)
-    three = split_records(tickets(7), {"test": 3}, by="answer")["test"]
-    assert len(three) == 3
-    # 3 of 7: of four logins 1.7, of two billings 0.9, of one other 0.4
-    assert Counter(record["answer"] for record in three) == {"login": 2, "billing": 1}
+
+
+@pytest.mark.parametrize(
+    ("kinds", "number", "counts"),
+    [
+        ("aaaabbc", 3, {"a": 2, "b": 1}),  # 1.7, 0.9 and 0.4
+        ("ccccbba", 3, {"c": 2, "b": 1}),  # whatever they are called
+        ("abbb", 2, {"b": 2}),  # 0.5 and 1.5: the more frequent one
+        ("aaab", 2, {"a": 2}),
+    ],
+)
+def test_what_is_over_goes_to_the_largest_remainders(
+    kinds: str, number: int, counts: dict[str, int]
+) -> None:
+    records = [{"question": f"{n}?", "answer": kind} for n, kind in enumerate(kinds)]
+    test = split_records(records, {"test": number}, by="answer")["test"]
+    assert Counter(record["answer"] for record in test) == counts
 
 
 def test_a_question_that_is_repeated_or_written_otherwise_stays_on_one_side() -> None:
@@ -80,6 +93,7 @@ def test_a_question_that_is_repeated_or_written_otherwise_stays_on_one_side() ->
         ({"test": -1}, "a share of the questions"),
         ({"test": 1.5}, "or a whole number"),
         ({"valid": float("nan")}, "valid"),
+        ({"valid": float("inf")}, "valid"),
     ],
 )
 def test_sizes_that_cannot_be_are_refused(sizes: dict[str, float], words: str) -> None:

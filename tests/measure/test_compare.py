@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,9 @@ def test_each_category_is_compared(tmp_path: Path) -> None:
     assert found.categories["algebra"].first.accuracy == 0.5
     assert found.categories["ratios"].second.accuracy == 0.5
     assert found.overall.num_questions == 4
+    bare = write(tmp_path / "bare.jsonl", "++++", start=10)
+    of_second = compare_predictions(bare, tmp_path / "b.jsonl").categories
+    assert {name: each.num_questions for name, each in of_second.items()} == {"ratios": 2}
 
 
 def test_odd_records_are_compared_like_others(tmp_path: Path) -> None:
@@ -94,6 +98,15 @@ def test_the_interval_of_paired_proportions() -> None:
         low, high = paired_interval(*counts)
         assert -1 <= low <= (counts[1] - counts[2]) / sum(counts) <= high <= 1
         assert high - low > 0.1
+
+
+def test_pairs_that_agree_make_the_interval_narrower_with_a_correction_for_continuity() -> None:
+    """Both right 20, both wrong 22: phi = (20 * 22 - 5 * 3 - 50 / 2) / sqrt(25 * 25 * 23 * 27)."""
+    (low, high), (other_low, other_high) = wilson_interval(25, 50), wilson_interval(23, 50)
+    phi = 400 / math.sqrt(25 * 25 * 23 * 27)
+    below, above = (0.5 - low, other_high - 0.46), (high - 0.5, 0.46 - other_low)
+    down, up = (math.sqrt(a * a - 2 * phi * a * b + b * b) for a, b in (below, above))
+    assert paired_interval(20, 5, 3, 22) == pytest.approx((0.04 - down, 0.04 + up))
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ import pytest
 from unspoken.measure import stats
 from unspoken.measure.answers import answers_equal
 from unspoken.measure.stats import (
+    Ratio,
+    clustered_interval,
     majority,
     mcnemar_exact,
     pass_at_k,
@@ -137,6 +139,31 @@ def test_mcnemar_of_many_questions_equals_exact_integers(least):
 def test_mcnemar_of_a_million_questions():
     assert mcnemar_exact(500_000, 500_000) == 1.0
     assert mcnemar_exact(499_000, 501_000) == pytest.approx(0.0456, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("shares", "successes", "trials"),
+    [
+        ([1, 1, 1], 3, 3),  # all right: the samples do not tell how alike they are
+        ([0, 0, 0], 0, 3),
+        ([0.5], 0.5, 1),
+        ([0, 1], 1, 2),
+        ([0.5, 1], 4.5, 6),  # 0.75 * 0.25 / (2 * 0.25**2 / 4)
+        ([0.5, 0.5], 4, 8),  # never more than there are samples
+    ],
+)
+def test_samples_of_one_question_count_for_as_much_as_they_differ(shares, successes, trials):
+    expected = wilson_interval(successes, trials)
+    assert clustered_interval(shares, num_samples=8) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("interval", "is_one"),
+    [((1.1, 1.9), True), ((0.4, 0.9), True), ((0.9, 1.1), False), ((1.0, 1.2), False)],
+)
+def test_a_ratio_is_a_difference_where_its_interval_leaves_out_one(interval, is_one):
+    assert Ratio(1.0, interval).is_a_difference is is_one
+    assert not Ratio(1.0).is_a_difference
 
 
 def seconds_of(draw, ratio, count, per_block=1):

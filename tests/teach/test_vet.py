@@ -284,6 +284,15 @@ def test_without_gold_the_majority_decides(tmp_path):
     assert (len(kept), summary.num_unverified) == (13, 12)
 
 
+def test_a_torn_last_line_has_no_vote(tmp_path):
+    source = write(tmp_path / "in.jsonl", samples("q", "1", "1", "2"))
+    source.write_bytes(source.read_bytes() + b'{"question": "q"')
+    rules = VetRules(majority=True)
+    summary = vet_traces([source], tmp_path / "dataset.jsonl", rules=rules)
+    assert summary.num_kept == 2
+    assert summary.rejected == {"minority": 1, "torn_line": 1}
+
+
 def test_incomplete_samples_have_no_vote(tmp_path):
     records = samples("q", "1", "2", "2", "2")
     records[1]["stopped"] = records[2]["stopped"] = False
