@@ -7,8 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from unspoken.common.errors import DataError
-from unspoken.common.files import count_lines, sha256, write_folder
+from unspoken.common.errors import DataError, OutputExistsError
+from unspoken.common.files import (
+    atomic_output,
+    clean,
+    count_lines,
+    sha256,
+    write_bytes,
+    write_folder,
+)
 
 
 def test_the_hash_of_a_file_and_how_much_of_it_was_read(tmp_path: Path) -> None:
@@ -50,3 +57,53 @@ def test_files_of_a_folder_have_the_rights_that_the_umask_leaves(
         os.umask(before)
     modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in (tmp_path / "model").iterdir()}
     assert modes == {"weights": rights, "script": rights | 0o700}
+
+
+def put(folder: Path, text: str) -> None:
+    folder.mkdir()
+    (folder / "weights").write_text(text)
+
+
+def test_what_a_kill_left_beside_folders_is_put_back_or_removed(tmp_path: Path) -> None:
+    put(tmp_path / ".replaced-moved", "old")  # killed between the two renames: there is no other
+    put(tmp_path / ".writing-moved", "new")
+    put(tmp_path / "there", "new")  # killed after them
+    put(tmp_path / ".replaced-there", "old")
+    (tmp_path / ".writing-file").write_text("half")
+    clean(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["moved", "there"]
+    assert (tmp_path / "moved" / "weights").read_text() == "old"
+    assert (tmp_path / "there" / "weights").read_text() == "new"
+
+
+def test_a_folder_is_replaced_by_a_whole_one_or_stays(tmp_path: Path) -> None:
+    folder = tmp_path / "above" / "model"
+
+    def half(temporary: Path) -> None:
+        (temporary / "weights").write_text("half")
+        raise ValueError("no more")
+
+    for text in ("old", "new"):
+        write_folder(folder, lambda temporary, text=text: put(temporary / "in", text))
+        assert (folder / "in" / "weights").read_text() == text
+        with pytest.raises(ValueError, match="no more"):
+            write_folder(folder, half)
+        assert (folder / "in" / "weights").read_text() == text
+        assert [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
+def test_a_file_is_replaced_by_a_whole_one_or_stays(tmp_path: Path) -> None:
+    path = tmp_path / "above" / "file"
+    for text in (b"old", b"new"):
+        write_bytes(path, text)
+        with (
+            pytest.raises(ValueError, match="no more"),
+            atomic_output(path, overwrite=True) as file,
+        ):
+            file.write(b"half")
+            raise ValueError("no more")
+        assert path.read_bytes() == text
+        assert [path.name for path in path.parent.iterdir()] == ["file"]
+    with pytest.raises(OutputExistsError), atomic_output(path):
+        pass
+    assert path.read_bytes() == b"new"
