@@ -20,7 +20,7 @@ from unspoken.measure.answers.boxes import (
 from unspoken.measure.answers.clean import tidy
 from unspoken.measure.answers.retraction import (
     corrected,
-    is_taken_back,
+    retraction,
     split_correction,
     takes_back,
 )
@@ -34,7 +34,7 @@ _FLAGS = re.IGNORECASE | re.MULTILINE
 # What is so plainly an answer that no colon is needed before it: FINAL ANSWER 42.
 _PLAIN_VALUE = r"(?=\(?[A-J]\)?[.\s*]*$|\\boxed|[-+(\\]*[$€£¥₹]?\s?\.?[0-9][0-9.,/:]*[^\n]{0,40}$)"
 _IS = r"(?:is|(?:should|would|must|will)[ ]be|equals|(?:comes|turns)[ ]out[ ]to(?:[ ]be)?)"
-_IN_UNIT = r"\(in [^()\n]{1,30}\)[ \t*_`]*"
+_IN_UNIT = r"(?:\([^()\n]{1,30}\)|\[[^][\n]{1,30}\])[ \t*_`]*"
 
 _TAG = re.compile(
     r"<(?:final[_ ]?)?answer>|\[answer\](?=(?:(?!\[).){1,200}\[/answer\])",
@@ -42,7 +42,8 @@ _TAG = re.compile(
 )
 _TAG_END = re.compile(r"</(?:final[_ ]?)?answer>|\[/answer\]", re.IGNORECASE)
 _FINAL_ANSWER = re.compile(
-    rf"{_UNQUOTED}final\s+answer{_DECORATION}(?:is\b{_DECORATION}|{_IN_UNIT})?[:：]"
+    rf"{_UNQUOTED}(?:final|revised|corrected|updated)\s+answer{_DECORATION}"
+    rf"(?:is\b{_DECORATION}|{_IN_UNIT})?[:：]"
     rf"|{_LINE_START}final\s+answer{_DECORATION}$"
     rf"|{_LINE_START}final\s+answer{_DECORATION}(?:[-–—]+[ \t]+|[=→>]+{_DECORATION})"
     rf"|{_LINE_START}final\s+answer[ \t*_`]+{_PLAIN_VALUE}"
@@ -64,7 +65,7 @@ _ANSWER = re.compile(
 _OTHER_ANSWER = re.compile(
     rf"{_UNQUOTED}(?:la respuesta (?:final |correcta )?es|la réponse (?:finale )?est"
     r"|die (?:endgültige |richtige )?antwort (?:ist|lautet)|a resposta (?:final |correta )?é"
-    r"|la risposta (?:finale )?è|het antwoord is|jibu ni)\b[:：]?"
+    r"|la risposta (?:finale )?è|het antwoord is|jibu ni)\b ?[:：]?"
     r"|คำตอบคือ|సమాధానం[:：]?|(?:উত্তর|उत्तर|ответ|정답|답)[ \t]*[:：]"
     r"|^[ \t*]*(?:答|答え|正解)[ \t*]*[:：]|(?:答え|正解)は|(?:정답|답)은"
     rf"|{_LINE_START}(?:endgültige )?(?:respuesta|réponse|antwort|resposta|risposta|antwoord|cevap"
@@ -105,8 +106,9 @@ _LEADING_MARKER = re.compile(
     re.IGNORECASE,
 )
 _QUESTION = re.compile(
-    rf"{_LINE_START}(?:(?:next|new)\s+)?(?:(?:Q|question|problem|human|user|instruction)"
-    rf"[ \t]*[0-9]*{_DECORATION}[:：])|^[ \t]*#+[ \t]*(?:question|problem)\b",
+    rf"{_LINE_START}(?:(?:next|new)\s+)?(?:(?:Q|question|problem|human|user|instruction|问题|題目|题目)"
+    rf"[ \t]*[0-9]*{_DECORATION}[:：])|^[ \t]*#+[ \t]*(?:question|problem)\b"
+    r"|^[ \t]*\*\*(?:question|problem|exercise|example)[ \t]*[0-9]+\*\*",
     _FLAGS,
 )
 # <|im_end|>, <|return|>, <|end_of_text|>, <｜end▁of▁sentence｜>, <end_of_turn>, </s>, </answer> ...
@@ -134,7 +136,9 @@ _START_TOKENS = re.compile(
 )
 # What else may stand at the end of a text, and what a whole answer may be wrapped in.
 _LAST_TOKEN = re.compile(r"<[|｜][^<>|｜\s]{1,40}[|｜]>\Z")
-_LAST_TAG = re.compile(r"</(output|result|solution|final|response|assistant|end)>\Z", re.IGNORECASE)
+_LAST_TAG = re.compile(
+    r"</(output|result|solution|final|response|assistant|end|tool_call)>\Z", re.IGNORECASE
+)
 _MAX_TOKEN = 50
 # {"answer": 42}, and of a number or a text what it says.
 _JSON_KEY = re.compile(r"[\"'](?:final[_ ]?)?answer[\"']\s*:\s*", re.IGNORECASE)
@@ -186,8 +190,10 @@ _STEPS = re.compile(
     r"[ \t*_#]*(?:step\s*1\b|1[.)]\s)[^\n]*\n+[ \t*_#]*(?:step\s*2\b|2[.)]\s)", re.IGNORECASE
 )
 _ITEM = re.compile(
-    r"[ \t]*(?P<bullet>(?:[-*+•]|[0-9]{1,2}[.)])[ \t]+)?"
-    r"(?P<value>\$?[A-Za-z](?:_\{?\w\}?)? ?= ?[^\s=]{1,40}|(?(bullet)\S{1,40}|(?!)))[ \t]*(?:\n|\Z)"
+    r"[ \t]*(?P<bullet>(?:[-*+•]|[0-9]{1,2}[.)]|\([a-d]\)|[a-d]\))[ \t]+)?"
+    r"(?P<value>\$?[A-Za-z](?:_\{?\w\}?)? ?= ?[^\s=]{1,40}"
+    r"|[^\W\d_]{3,20}(?: [^\W\d_]{1,20}){0,2}: ?[$€£]?[0-9]\S{0,20}(?: [a-z]{1,20})?"
+    r"|(?(bullet)\S{1,40}|(?!)))[ \t]*(?:\n|\Z)"
 )
 _HEADING = re.compile(r"step\s*[0-9]|[0-9]+[.)]\s+[A-Za-z]", re.IGNORECASE)
 #: A longer text is not read at all; half a second of work.
@@ -435,7 +441,7 @@ def _find_box(whole: _Text) -> Statement | None:
 
 def _stated_by_box(whole: _Text, boxes: list[Box], box: Box) -> str:
     answer = tidy(expression_of_box(whole.text, boxes, box))
-    return f"not {answer}" if answer and is_taken_back(whole.text, box.end) else answer
+    return _instead_of(answer, retraction(whole.text, box.end))
 
 
 def _before(text: str, stated: Statement) -> str:
@@ -550,7 +556,7 @@ def _answer_after(whole: _Text, marker: re.Pattern[str], position: int) -> str:
     if marker is _TAG:
         end = _TAG_END.search(text, position)
         content = text[position : end.start() if end else len(text)].strip()
-        return "" if _TAG.search(content) else extract_answer(content)
+        return extract_answer(_TAG.split(content, maxsplit=1)[0])
     start, end = _first_line_with_content(text, position)
     in_line = [box for box in whole.boxes if start <= box.start < end]
     if in_line:
@@ -560,9 +566,8 @@ def _answer_after(whole: _Text, marker: re.Pattern[str], position: int) -> str:
     if marker is _HASHES and _is_heading(line, whole.text, end):
         return ""
     first, *others = _split_sentence(_without_leading(line), marker)
-    is_refused = any(map(takes_back, others)) or is_taken_back(text, end)
-    answer = tidy(first)
-    return _instead_of(answer, others) if is_refused and answer else answer
+    taken_back = next(filter(takes_back, others), "") or retraction(text, end)
+    return _instead_of(tidy(first), taken_back)
 
 
 def _split_sentence(line: str, marker: re.Pattern[str]) -> list[str]:
@@ -575,16 +580,16 @@ def _split_sentence(line: str, marker: re.Pattern[str]) -> list[str]:
     return sentences if len(sentences) > 1 else split_correction(line)
 
 
-def _instead_of(answer: str, others: list[str]) -> str:
-    """Returns what the sentence after an answer that is taken back says instead, if it does."""
-    instead = tidy(corrected(others[0])) if others else ""
-    return instead or f"not {answer}"
+def _instead_of(answer: str, taken_back: str) -> str:
+    """Returns an answer, or what the sentence that takes it back says instead."""
+    return (tidy(corrected(taken_back)) or f"not {answer}") if answer and taken_back else answer
 
 
 def _read_items(text: str, start: int) -> tuple[str, int] | None:
     """Returns "3, 5" for the lines "- 3" and "- 5", and where they end; None for other lines.
 
-    Each may be an equation instead, without a bullet, too: x = 3, and y = 5 below it.
+    Each may be an equation or have a label instead, without a bullet, too: x = 3, and y = 5 below
+    it, Tom: 3.
     """
     values: list[str] = []
     bullets: set[bool] = set()
