@@ -166,6 +166,26 @@ RIGHT = {
         ("Final Answer: 42 $\\blacksquare$", "42"),
         ("Final Answer: DNE", "does not exist"),
     ],
+    "words and roots": [
+        ("Final Answer: six months", "6 months"),
+        ("Final Answer: exactly twelve", "12"),
+        ("Final Answer: about thirty dollars", "30"),
+        ("Final Answer: three and eight", "3, 8"),
+        ("Final Answer: one thousand, three hundred and ten", "1310"),
+        ("Final Answer: 7^{1/2}", "\\sqrt{7}"),
+        ("Final Answer: 2 \\cdot 7^(1/2)", "2\\sqrt{7}"),
+        ("Final Answer: the square root of 7", "\\sqrt{7}"),
+        ("Final Answer: 0.1666...", "1/6"),
+        ("Final Answer: 0.\\bar{4}", "4/9"),
+        ("Final Answer: 5/8ths", "5/8"),
+        ("Final Answer: \\text{negative } 6", "-6"),
+    ],
+    "an amount in two units": [
+        ("Final Answer: 72 inches (6 feet)", "72"),
+        ("Final Answer: 72 inches or 6 feet", "6 feet"),
+        ("Final Answer: 36 cents ($0.36)", "36"),
+        ("Final Answer: 36 are left", "36"),
+    ],
 }
 # and that do not
 WRONG = {
@@ -321,5 +341,25 @@ WRONG = {
         ("Final Answer: moins 8", "8"),
         ("Final Answer: etwa 42 oder 43", "42"),
         ("Final Answer: does exist", "DNE"),
+    ],
+    "words and roots": [
+        ("Final Answer: six tenths", "6"),
+        ("Final Answer: exactly twice twelve", "12"),
+        ("Final Answer: about thirty or forty", "30"),
+        ("Final Answer: three or eight", "3 and 8 and 9"),
+        ("Final Answer: one thousand, three", "1300"),
+        ("Final Answer: 7^{1/3}", "\\sqrt{7}"),
+        ("Final Answer: 17^{1/2}", "\\sqrt{7}"),
+        ("Final Answer: the square root of 7", "7"),
+        ("Final Answer: 0.1667...", "1/6"),
+        ("Final Answer: 1.666...", "1/6"),
+        ("Final Answer: 5/80ths", "5/8"),
+    ],
+    "an amount in two units": [
+        ("Final Answer: 72 inches (7 feet)", "72"),
+        ("Final Answer: 36 minutes or 36 hours", "36"),
+        ("Final Answer: 36 pens or 36 caps", "36"),
+        ("Final Answer: 36 are too many", "36"),
+        ("Final Answer: 36 were not sold", "36"),
     ],
 }

@@ -94,6 +94,23 @@ RIGHT = {
             "\\begin{pmatrix}-1\\\\-2\\end{pmatrix}",
         ),
     ],
+    "marks around and between": [
+        ("Final Answer: «84»", "84"),
+        ("答案：「84」", "84"),
+        ("Final Answer: 84！", "84"),
+        ("Final Answer: \u202d84\u202c", "84"),
+        ("Final Answer: \\begin{equation}84\\end{equation}", "84"),
+        ("Final Answer: \\begin{gather*} x = 84 \\end{gather*}", "84"),
+        ("Final Answer: 84 \\tag{1}", "84"),
+        ("Final Answer: 84\\\\", "84"),
+        ("Final Answer: \\emph{84}", "84"),
+        ("Final Answer: \\num{84}", "84"),
+        ("Final Answer: ∴ 84", "84"),
+        ("Final Answer: x == 84", "84"),
+        ("Final Answer: 30º", "30°"),
+        ("Final Answer: 5′6″", "5 feet 6 inches"),
+        ("Final Answer: (1, 6)", "1 < x < 6"),
+    ],
 }
 # and that do not
 WRONG = {
@@ -177,5 +194,15 @@ WRONG = {
             "Final Answer: \\frac{1}{3}\\begin{pmatrix}x\\\\2\\end{pmatrix}",
             "\\begin{pmatrix}x/2\\\\1\\end{pmatrix}",
         ),
+    ],
+    "marks around and between": [
+        ("Final Answer: «85»", "84"),
+        ("Final Answer: \\begin{equation}84 + 1\\end{equation}", "84"),
+        ("Final Answer: \\begin{equation}84 \\\\ 85\\end{equation}", "84"),
+        ("Final Answer: 85 \\tag{84}", "84"),
+        ("Final Answer: x != 84", "84"),
+        ("Final Answer: 5′7″", "5 feet 6 inches"),
+        ("Final Answer: 1, 6", "1 < x < 6"),
+        ("Final Answer: 1 and 6", "1 < x < 6"),
     ],
 }

@@ -117,6 +117,18 @@ RIGHT = {
         ("Final Answer: Select C", "C"),
         ("Final Answer: A and B", "A, B"),
     ],
+    "worked out beside the answer": [
+        ("Final Answer: 12 (since 3 * 4 = 12)", "12"),
+        ("Final Answer: 12 eggs (3 * 4)", "12"),
+        ("Final Answer: 12, i.e., 5 + 7", "12"),
+        ("Final Answer: 3 times 4 is 12 eggs", "12"),
+        ("Final Answer: 3 * 4 -> 12", "12"),
+        ("Final Answer: 11.9, rounded to 12", "12"),
+        ("Final Answer: 12 eggs in 3 weeks", "12"),
+        ("Final Answer: 12 [eggs]", "12"),
+        ("Final Answer: 2:5 (girls to boys)", "2:5"),
+        ("Final Answer: 12, not 13", "12"),
+    ],
 }
 # and that do not
 WRONG = {
@@ -225,5 +237,21 @@ WRONG = {
         ("Final Answer: Choose B", "C"),
         ("Final Answer: A or B", "A, B"),
         ("Final Answer: red or blue", "red and blue"),
+    ],
+    "worked out beside the answer": [
+        ("Final Answer: 12 (since 3 * 5 = 15)", "12"),
+        ("Final Answer: 12 eggs (3 * 5)", "12"),
+        ("Final Answer: 12, i.e., 5 + 8", "12"),
+        ("Final Answer: 3 times 5 is 12", "12"),
+        ("Final Answer: 12 times 2 is 24", "12"),
+        ("Final Answer: 12 -> 24", "12"),
+        ("Final Answer: 12, rounded to 10", "12"),
+        ("Final Answer: more than 12 eggs in 3 weeks", "12"),
+        ("Final Answer: 12 [dozen]", "12"),
+        ("Final Answer: 12 in 3 weeks, 4 a week", "4"),
+        ("Final Answer: 12, not sure", "12"),
+        ("Final Answer: 12 (not certain)", "12"),
+        ("Final Answer: False: 12", "12"),
+        ("Final Answer: see equation (12)", "12"),
     ],
 }

@@ -14,21 +14,23 @@ from unspoken.measure.answers.chinese_numbers import with_digits as with_chinese
 
 _BOLD = re.compile(r"(?<![\w)])\*\*(.{1,200}?)\*\*(?![\w(])")
 _WRAPPED = re.compile(
-    r"\$\$?([^$]+)\$\$?|\\\(((?:(?!\\\)).)*)\\\)|\\\[(.*)\\\]|\"([^\"]*)\"|'([^']*)'|[“”„]([^“”„]*)[“”]",
+    r"\$\$?([^$]+)\$\$?|\\\(((?:(?!\\\)).)*)\\\)|\\\[(.*)\\\]|\"([^\"]*)\"|'([^']*)'|[“”„]([^“”„]*)[“”]"
+    r"|[«‹「【]([^«»‹›「」【】]*)[»›」】]",
     re.DOTALL,
 )
 _GOES_ON = re.compile(r"(?:[0-9]\.[0-9]+|,\s*)\.{3,}\Z")  # 0.333... and 1, 2, ...
 
 _CHARACTERS = str.maketrans(
-    dict.fromkeys("−‐‑‒–—－", "-")
+    dict.fromkeys("−‐‑‒–—－﹣", "-")
     | dict.fromkeys("×✕·⋅∙", "*")
     | dict.fromkeys("÷∕⁄", "/")
     | dict.fromkeys("：∶", ":")
     | dict.fromkeys("‘’′", "'")
+    | {"″": '"', "º": "°", "˚": "°"}
     | dict.fromkeys("\u00a0\u2007\u2009\u202f\u3000", " ")
-    | dict.fromkeys("\u00ad\u200b\u200e\u200f\u2060\ufeff", "")
+    | dict.fromkeys("\u00ad\u200b\u200e\u200f\u202a\u202c\u202d\u2060\ufeff", "")
     | dict(zip("，；。．％＄＝＋μ（）、٪٫٬￥", ",;..%$=+µ(),%.,¥", strict=True))
-    | dict.fromkeys("✓✔✅☑∎■□◻`", "")
+    | dict.fromkeys("✓✔✅☑∎■□◻`！", "")
     | {"π": r"\pi ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "∪": r"\cup "}
     | {"±": r"\pm ", "∓": r"\mp ", "≠": r"\ne ", "≈": r"\approx ", "∈": r"\in ", "∅": r"\emptyset "}
     | {"⟨": r"\langle ", "⟩": r"\rangle "}
@@ -83,13 +85,21 @@ _REWRITES = tuple(
         (r"(?<=[0-9])\s*\\q?quad\s*(?=-?[0-9])", ", "),
         (rf"(?<=[0-9)}}])\s*\\q?quad\s*(?={_NAME_AND_SIGN})", ", "),
         (rf"\\(?:lor|vee)\s*(?={_NAME_AND_SIGN})", " or "),
-        (r":=", "="),
+        (r"[:=]=", "="),
+        (r"\\tag ?\{[^{}]*\}|\\(?:bf|large|Large|huge|normalsize)(?![a-zA-Z])", ""),
+        (r" \[([A-Za-z ]{2,40})\]$", r" (\1)"),
+        (r"(?<=/[0-9])(?:rd|th)s?$", ""),  # 3/8ths
+        (r"^(?:the )?square root of ([0-9]+)$", r"\\sqrt{\1}"),
+        (
+            r",? (?:which )?(?:is )?round(?:s|ed)(?: up| down| off)? to (?=[$€£]?[0-9])",
+            r" \\approx ",
+        ),
         (r"(?<![\w\\])(?:(?i:infinity)|inf|oo)(?!\w)", r"\\infty "),
         (r"(?<=[\w)}%$]) ?\$?\\(?:black)?(?:square|Box|qed|checkmark)\$?$", ""),
         (r"\\varnothing(?![a-z])|^\\?\{ ?\\?\}$", r"\\emptyset"),
         (r"\+/-|^\+-(?= ?[0-9])|\b(?i:plus or minus)\b", r"\\pm "),
         (
-            r"</?(?:b|i|p|em|strong|span|div|code|br) ?/?>|<(su[bp])>([^<>]{1,20})</\1>",
+            r"</?(?:[bipu]|em|strong|span|div|code|br|mark|math) ?/?>|<(su[bp])>([^<>]{1,20})</\1>",
             _without_html,
         ),
         (r"^<([^<>]{1,60},[^<>]{1,60})>$", r"\\langle \1\\rangle "),
@@ -98,9 +108,14 @@ _REWRITES = tuple(
         (r"^(?i:there (?:is|are) )?(?i:no)( real)? solutions?$", r"no\1 solution"),
         (r"\\mathbb ([A-Z])(?![A-Za-z])", r"\\mathbb{\1}"),
         (r"\\(?:underline|textcolor ?\{[a-z]+\}|color ?\{[a-z]+\}) ?\{([^{}]*)\}", r"\1"),
-        (r"(?<![\w.])([0-9]{1,9})\.([0-9]{0,9})\\overline ?\{([0-9]{1,9})\}", _repeating),
+        (r"(?<![\w.])([0-9]{1,9})\.([0-9]{0,9}?)([0-9])\3{2,9}\.{3}$", _repeating),  # 0.333...
         (
-            r"\\(?:text(?:bf|it|rm|tt|normal)?|math(?:rm|bf|it|tt)|bm|boldsymbol|mbox|operatorname)"
+            r"(?<![\w.])([0-9]{1,9})\.([0-9]{0,9})\\(?:overline|bar|dot) ?\{([0-9]{1,9})\}",
+            _repeating,
+        ),
+        (
+            r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:rm|bf|it|sf|tt)|bm|boldsymbol|[hm]box"
+            r"|operatorname|emph|num|si|unit)"
             r"\s*\{([^{}]*)\}",
             r" \1 ",
         ),
@@ -126,12 +141,14 @@ _REWRITES = tuple(
         (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
         (r"\\frac\s*([0-9])\s*([0-9])", r" \1/\2 "),
         (r"\\frac\s*\{\s*(-?[0-9.,]+)\s*\}\s*\{\s*(-?[0-9.,]+)\s*\}", r" \1/\2 "),
+        # 2^{1/2}
+        (r"(?<![\w.)}\]])([0-9]+|[a-z]) ?\^ ?(?:\{ ?1/2 ?\}|\( ?1/2 ?\))", r"\\sqrt{\1}"),
         (r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+", _superscript),
         (r"[₀₁₂₃₄₅₆₇₈₉₋]+", _subscript),
         (r"[¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞]", _vulgar_fraction),
         (r"√\s*([0-9]+|\([^()]*\))", r"\\sqrt{\1}"),
         (
-            r"(^|[,;(\[=]\s*|\b(?:and|or|is)\s+)(?i:negative|minus|moins|menos)\s+"
+            r"(^ ?|[,;(\[=]\s*|\b(?:and|or|is)\s+)(?i:negative|minus|moins|menos)\s+"
             r"(?=[$€£¥₹]?\.?[0-9\\])",
             r"\1-",
         ),
@@ -140,9 +157,11 @@ _REWRITES = tuple(
     )
 )
 _LINES = re.compile(
-    r"(?:\\\{)? ?\\begin ?\{(cases|aligned|align\*?|gathered)\}(.*)\\end ?\{\1\}[ .]*", re.DOTALL
+    r"(?:\\\{)? ?\\begin ?\{(cases|aligned|(?:align|equation|gather)\*?|gathered|center)\}(.*)"
+    r"\\end ?\{\1\}[ .]*",
+    re.DOTALL,
 )
-_ARROW = re.compile(r"^(?:=>?|→|⇒|\\(?:Rightarrow|implies|to)(?![a-z]))\s*")
+_ARROW = re.compile(r"^(?:=>?|[→⇒∴•]|\\(?:Rightarrow|implies|to|therefore)(?![a-z]))\s*")
 _NUMBER_AHEAD = r"(?=[-+]?\s*[$€£¥₹]?\s*[-+]?\s*\.?[0-9]|\\(?:sqrt|pi))"
 _LEAD_IN = re.compile(
     rf"([^0-9=]{{0,100}}?\b(?:it's|that's|is|are|was|were|equals|has|have)(?: equal to)?\b:?"
@@ -159,7 +178,7 @@ _NO_NAME = re.compile(
     r"|values?|was|we|were|which|will|with|would|x|y|you"
 )
 _NEGATION = re.compile(
-    r"\b(?:not|never|no|wrong|incorrect|doubt\w*|unlikely|if|suppose|assum(?:e|ing))\b|n't\b"
+    r"\b(?:not|never|no|wrong|incorrect|false|doubt\w*|unlikely|if|suppose|assum(?:e|ing))\b|n't\b"
     r"|^(?:half|twice|thrice|double|triple|yes|true)\b"
     r"|\b(?:option|choice|answer)(?: is)? ?\(?[A-J]\)? ?:",
     re.IGNORECASE,
@@ -214,7 +233,7 @@ def clean(answer: str) -> str:
     for pattern, replacement in _REWRITES:
         if pattern.search(answer):  # a tenth of the time that sub takes to find nothing
             answer = pattern.sub(replacement, answer)
-    answer = _without_environment(tidy(answer).rstrip(",;: "))
+    answer = _without_environment(tidy(answer).rstrip(",;: \\"))
     answer = re.sub(r"(?<=[A-Za-z]{2})!+$", "", answer)
     return _ARROW.sub("", answer)
 
@@ -228,8 +247,8 @@ def _without_environment(answer: str) -> str:
         row.replace("&=", "=").replace("& =", "=").strip(" ,;") for row in lines[2].split("\\\\")
     ]
     rows = [row for row in rows if row]
-    are_equations = all("=" in row and "&" not in row for row in rows)
-    return ", ".join(rows) if rows and are_equations else answer
+    are_equations = bool(rows) and all("=" in row and "&" not in row for row in rows)
+    return ", ".join(rows) if are_equations or len(rows) == 1 else answer
 
 
 def as_text(answer: str) -> str:

@@ -309,7 +309,8 @@ class _Comparison:
         if not all(relations):
             relation, other = (relations[0], second) if relations[0] else (relations[1], first)
             interval = as_interval(relation or [])
-            return interval != "" and self.same(interval, other)
+            in_brackets = "(" in other or "[" in other  # 2, 7 is a list
+            return in_brackets and interval != "" and self.same(interval, other)
         one, two = (relation or [] for relation in relations)
         return (
             self._same_relation(one, two)

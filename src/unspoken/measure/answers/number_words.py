@@ -35,9 +35,9 @@ _AND_A_PART = rf"and {_PART}(?! of\b)"
 #: Not "one of them", which is no number, nor "four fifths", "five point two".
 _NUMBER = re.compile(
     rf"(?P<sign>(?:negative|minus) )?"
-    rf"(?P<words>(?:{NUMBER_WORD})(?:(?: |-| and )(?:{NUMBER_WORD}))*)(?![\w-])"
+    rf"(?P<words>(?:{NUMBER_WORD})(?:(?:(?<=sand|lion), | |-| and )(?:{NUMBER_WORD}))*)(?![\w-])"
     rf"(?! (?:(?!{_NO_NAMES.sub('?:', _AND_A_PART)})and\b|of\b|or\b|to\b|point\b|over\b|by\b"
-    r"|times\b|plus\b|minus\b|hal(?:f|ves)\b|thirds?\b|quarters?\b|\w+ths?\b))",
+    r"|times\b|plus\b|minus\b|hal(?:f|ves)\b|thirds?\b|quarters?\b|(?!months?\b)\w+ths?\b))",
     re.IGNORECASE,
 )
 _MAX_WORDS = 20
@@ -116,7 +116,7 @@ def _whole(text: str) -> str:
     match = _NUMBER.match(text)
     if match is None:
         return text
-    words = re.split(r" and |[ -]", match["words"].casefold())
+    words = re.split(r" and |,? |-", match["words"].casefold())
     number = _value(words) if len(words) <= _MAX_WORDS else None
     if number is None:
         return text

@@ -13,9 +13,15 @@ from typing import Literal, TypeAlias
 from unspoken.measure.answers.clean import without_lead_in
 from unspoken.measure.answers.expression import read_expression, same_value
 from unspoken.measure.answers.number_words import NUMBER_WORD, with_digits
-from unspoken.measure.answers.quantity import is_measure, read_quantity
+from unspoken.measure.answers.quantity import Quantity, is_measure, read_quantity, units_agree
 from unspoken.measure.answers.structure import has_or, is_name, split_equation, split_list
-from unspoken.measure.answers.times import equal_compounds, is_compound, read_clock, read_date
+from unspoken.measure.answers.times import (
+    equal_compounds,
+    is_compound,
+    read_clock,
+    read_date,
+    same_amount,
+)
 
 #: Words that may be taken away: "The total is" alone, also what stands around an answer, or all
 #: of a sentence in which it is the one number.
@@ -27,8 +33,8 @@ _HEDGE = re.compile(
     r"(?:(?:so|thus|hence|therefore|then),? )*(?:it(?:'s| is) )?"
     r"(?:about|approximately|approx\.?|around|clearly|the number|roughly|circa|ca\.|exactly|just"
     r"|etwa|ungefähr|environ|aproximadamente|unos"
-    r"|only|precisely|simply|also|indeed|(?:therefore|thus|hence|so),?|\\approx|\\sim)"
-    r" ?(?=[-+$€£¥₹.\d\\])",
+    r"|only|precisely|simply|also|indeed|(?:therefore|thus|hence|so),?|altogether|obviously|all"
+    rf"|\\approx|\\sim) ?(?=[-+$€£¥₹.\d\\]|(?:{NUMBER_WORD})\b)",
     re.IGNORECASE,
 )
 _CHOICE_LEAD_IN = re.compile(
@@ -98,6 +104,7 @@ _EMPTY_WORDS = re.compile(
     r"|^(?i:in|at|for|with|during) (?i:the year )?(?=[$€£]?[0-9.]+%?(?: [a-z]+){0,2}$)"
     r"|^(?i:the) (?=[0-9]+(?:st|nd|rd|th)$)|(?<=[0-9]) (?:AD|CE|A\.D|C\.E)$"
     r"|(?<=[\w)\]}%]),? (?:only|in total)$"
+    r"|(?<=[a-z]) (?:in|over) [0-9]+ (?:day|week|month|year|hour|minute)s?$"
 )
 #: BCE and B.C.: years that are none of the AD and CE that change nothing.
 _BEFORE_CHRIST = re.compile(r"(?<=[0-9]) (?:BCE|B\.C(?:\.E)?)$")
@@ -138,7 +145,10 @@ _CLAUSE = re.compile(
     r"|i|he|she|we|they|there|you|these|those)\b",
     re.IGNORECASE,
 )
-_NOT_THE_OTHER = re.compile(r"(?:(?:and )?not|rather than) (?:option )?\(?[\w$.,%-]{1,20}\)?")
+_NOT_THE_OTHER = re.compile(
+    r"(?:(?:and )?not|rather than) (?:option )?"
+    rf"(?:\(?[A-Ja-j]\)?|[$€£-]{{0,2}}\d[\w.,%-]{{0,20}}|(?i:yes|no|true|false)|{NUMBER_WORD})"
+)
 #: Words that make a number another one than the answer, or no answer at all.
 _REFUSED = re.compile(
     r"\b(?:not|no|none|nor|neither|never|nothing|nobody|without|cannot|\w+n't|or|either|between|than"
@@ -189,7 +199,7 @@ _LABEL = re.compile(
     r"\b(?:steps?|parts?|cases?|rooms?|pages?|chapters?|figures?|tables?|sections?|options?|choices?"
     r"|questions?|problems?|exercises?|examples?|lines?|rows?|columns?|items?|equations?|methods?"
     r"|rules?|versions?|rounds?|levels?|stages?|groups?|phase|route|class|grade|bus|gate|war|type"
-    r"|no\.?|player|team|house|box|number|(?:sum|difference|product|quotient) of)\s*$",
+    r"|no\.?|player|team|house|box|number|(?:sum|difference|product|quotient) of)[\s(]*$",
     re.IGNORECASE,
 )
 #: What makes another number of the one that follows it: fifty percent of 72, next to 72.
@@ -220,7 +230,7 @@ _DIRECTIONS = re.compile(
 )
 _CHANGE = re.compile(rf"(?:an? )?{_DIRECTION}([-$€£¥₹\d].*)|an? ([$€£¥₹\d].*)", re.IGNORECASE)
 _NO_PROSE = re.compile(r"\w\(|[=<>^\\{}\[\]|?*+_]|[.!:;] ")
-_SAID_OF_NUMBER = re.compile(r"[a-z] (?:was|were|are|is|have|has|had|will)\b")
+_SAID_OF_NUMBER = re.compile(r"^ (?:are|were)\b|[a-z] (?:was|were|are|is|have|has|had|will)\b")
 _OTHER_SCRIPT = re.compile(r"[^\x00-\u024f€£¥₹°’]")
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _UNIT_END = re.compile(
@@ -231,6 +241,9 @@ _UNIT_END = re.compile(
 _NEAR = 0.02
 _CALCULATION = re.compile(r"[0-9.,()+*/ -]+")
 _MAX_CALCULATION = 40
+_WHICH_IS = re.compile(r"^(?:since|because|i\.e\.,?|(?:which|that|this) is|or|=) ?")
+#: 12 times 7 is 84, 3 * 28 -> 84
+_WORKED_OUT = re.compile(r"([^=]{3,40}?) (?:is|equals|makes|->|=>|→) ([^=]+)")
 #: "In 5 days she reads 60 pages": what is given, before what is asked for.
 _SETTING = re.compile(
     r"(?:(?:so|thus|hence|therefore),? )?(?:in|on|after|for|at|by|with|over|during|within|given)\b"
@@ -280,7 +293,7 @@ def readings(text: str, words: Words) -> list[str]:
         return [without_lead_in(text)]
     written = text
     text = _without_hedge(without_lead_in(_without_hedge(text)))
-    text = with_digits(_without(_LEAD_IN_OF_WORDS, text))
+    text = _with_digits_in_list(with_digits(_without(_LEAD_IN_OF_WORDS, text)))
     text = _without_empty_words(text)
     text = _INTEGER_K.sub(r"\1 * k\2", text)
     text = _without(_STRUCTURE_LEAD_IN, text)
@@ -293,6 +306,7 @@ def readings(text: str, words: Words) -> list[str]:
         text = f"{named[1]} = {named[2]}"
     if change := _CHANGE.fullmatch(text):  # a loss of $5, a 20% decrease
         text = f"{change[2]} {change[1]}" if change[1] else change[3]
+    text = _without_calculation(text)
     if ways := _same_in_several_ways(text):
         return ways
     text = _without_choice_lead_in(_without_remark(_without_reason(_parts_alone(text))))
@@ -332,6 +346,13 @@ def _without_empty_words(text: str) -> str:
         text = text[lead_in.end() :]
     compound = _SMALLER_UNIT.sub(lambda part: f"{part[1]}{with_digits(part[2])}", text)
     return compound if is_compound(compound) else text
+
+
+def _with_digits_in_list(text: str) -> str:
+    """Returns "2, 7" for "two and seven"."""
+    parts = split_list(text) if re.search(NUMBER_WORD, text) and not has_or(text) else None
+    numbers = [with_digits(part) for part in parts or ()]
+    return ", ".join(numbers) if numbers and all(map(str.isdecimal, numbers)) else text
 
 
 def _as_quantity(adjective: re.Match[str]) -> str:
@@ -374,15 +395,26 @@ def _same_in_several_ways(text: str) -> list[str]:
         return []
     if (agree := _are_same_time(parts)) is not None:
         return parts if agree else []
-    values = []
-    for part in parts:
-        quantity = read_quantity(part)
-        if quantity is None:
-            return []
-        values.append(quantity.value / (100 if quantity.unit[:1] == ("%",) else 1))
+    quantities = [each for each in map(read_quantity, parts) if each]
+    is_same = len(quantities) == len(parts) and _are_same_amount(quantities, is_near=is_near)
+    return parts if is_same else []
+
+
+def _are_same_amount(quantities: list[Quantity], *, is_near: bool) -> bool:
+    if all(same_amount(quantities[0], each) for each in quantities[1:]):  # 72 inches (6 feet)
+        return True
+    values = [each.value / (100 if each.unit[:1] == ("%",) else 1) for each in quantities]
     if is_near:
-        return parts if abs(values[0] - values[-1]) <= _NEAR * abs(values[0]) else []
-    return parts if len(set(values)) == 1 else []
+        return abs(values[0] - values[-1]) <= _NEAR * abs(values[0])
+    units = [() if each.unit[:1] == ("%",) else each.unit for each in quantities]
+    agree = all(units_agree(units[0], unit) for unit in units[1:])  # not 84 minutes or 84 hours
+    return agree and len(set(values)) == 1
+
+
+def _without_calculation(text: str) -> str:
+    """Returns "84" for "12 times 7 is 84"."""
+    worked_out = _WORKED_OUT.fullmatch(text)
+    return worked_out[2] if worked_out and _amounts_to(*worked_out.groups()) else text
 
 
 def _are_same_time(parts: list[str]) -> bool | None:
@@ -466,11 +498,15 @@ def _changes(head: str, remark: str) -> bool:
 def _amounts_to(calculation: str, value: str) -> bool:
     """Whether a calculation has a number for its value: 12 + 72 is 84, and 7 times 12, too."""
     signs = {" times ": "*", " plus ": "+", " minus ": "-", " divided by ": "/", " x ": "*"}
+    value = value.lstrip("$€£").partition(" ")[0]
+    calculation, sign, result = _WHICH_IS.sub("", calculation).rpartition("=")
+    if not sign or result.strip(" $€£") != value:
+        calculation += sign + result
     for word, sign in signs.items():
         calculation = calculation.replace(word, sign)
     if len(calculation) > _MAX_CALCULATION or not _CALCULATION.fullmatch(calculation):
         return False
-    one, other = read_expression(calculation), read_expression(value.lstrip("$€£"))
+    one, other = read_expression(calculation), read_expression(value)
     return one is not None and other is not None and same_value(one, other)
 
 
@@ -488,7 +524,8 @@ def _is_plain(head: str) -> bool:
         or _TRUTH.fullmatch(head)
         or read_quantity(head)
         or read_clock(head)
-        or re.fullmatch(r"[-+]?\\frac\{[^{}]+\}\{[^{}]+\}|[-+]?[0-9]*\\(?:sqrt\{[^{}]+\}|pi)", head)
+        or re.fullmatch(r"[0-9]+ ?: ?[0-9]+|[-+]?\\frac\{[^{}]+\}\{[^{}]+\}", head)
+        or re.fullmatch(r"[-+]?[0-9]*\\(?:sqrt\{[^{}]+\}|pi)", head)
     )
 
 
