@@ -26,12 +26,16 @@ from helpers.training import (
     weights,
 )
 from unspoken.common.errors import TrainingError
+from unspoken.data.example import Example
+from unspoken.models.template import Template
 from unspoken.recipe import layout
 from unspoken.train import collate, loss
 from unspoken.train import recovery as recovery_module
 from unspoken.train.checkpoint import TrainState
+from unspoken.train.dataset import CoTDataset
+from unspoken.train.encode import encode_examples
 from unspoken.train.loop import StepwiseInternalization
-from unspoken.train.recovery import Recovery
+from unspoken.train.recovery import Recovery, measured_examples
 from unspoken.train.schedule import ALL
 
 
@@ -186,13 +190,22 @@ def test_the_checkpoint_that_a_way_leads_to_is_kept_and_missed(tmp_path: Path) -
 
 def test_the_losses_of_the_kept_tokens_and_of_the_answer_are_measured(tmp_path: Path) -> None:
     """Against the loss of training batches; with all tokens there, of each level's own tokens."""
-    one = trainer(tiny_recipe(tmp_path, **IMPATIENT, model=NO_DROPOUT), tmp_path)
+    sections = impatient()
+    sections["train"] = {**sections["train"], "micro_batch_size": 4, "num_valid": 7}
+    one = trainer(tiny_recipe(tmp_path, **sections, model=NO_DROPOUT), tmp_path)
     recovery = one.recovery
     assert recovery is not None
-    assert recovery.count == 8  # validation questions
+    assert recovery.count == 7  # validation questions
+    sizes: list[int] = []
+
+    def note(_: Any, arguments: Any, given: dict[str, Any]) -> None:
+        sizes.append(len(given["input_ids"]))
+
+    one.bare_model.register_forward_pre_hook(note, with_kwargs=True)
     examples, everyone = recovery.examples, np.arange(recovery.count)
     one.bare_model.eval()
     reference = recovery.measure_reference(one.bare_model, 0)
+    assert sizes == [4, 3]
     assert len(reference) == examples.longest_thought + 1
     assert one.removal.kept == (counts := recovery.kept_tokens()) and len(counts) == len(reference)
     for removed in (0, 3, ALL):
@@ -259,6 +272,27 @@ def test_another_order_of_removal_is_one_function(
         kept = [nats.sum() - nats[begin : begin + count].sum()
                 for nats, begin, count in zip(there, begins, more, strict=True)]  # fmt: skip
         assert found == pytest.approx(np.mean(kept), rel=1e-5)
+
+
+def test_what_is_measured_are_validation_questions_with_thoughts_of_the_students_kind(
+    tmp_path: Path, tokenizer: Any
+) -> None:
+    """Else examples of the training, as where every validation question is longer than those."""
+    template = Template("compact")
+    train = encode_examples([Example("12", "1 + 2", "3")], tokenizer, template)
+    fits, bare, long = Example("1", "2", "3"), Example("1", "", "3"), Example("1", "9" * 40, "3")
+
+    def measured(valid: list[Example], **sections: Any) -> CoTDataset:
+        recipe = tiny_recipe(tmp_path, **sections)
+        return measured_examples(recipe, valid, train, tokenizer, template)
+
+    own = measured([bare, fits, long])
+    assert (len(own), own.num_dropped) == (1, 1)
+    assert measured([]) is measured([bare]) is measured([long]) is train
+    assert len(measured([fits], teacher={"engine": "worked"})) == 1
+    assert measured([fits], teacher={"engine": "transformers", "model": {"name": "gpt2"}}) is train
+    assert not len(own.step_ends)
+    assert len(measured([fits], schedule={"unit": "step"}).step_ends)
 
 
 def test_what_is_measured_takes_the_memory_of_a_chunk_and_is_the_same_to_the_bit(

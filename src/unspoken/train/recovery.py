@@ -7,6 +7,7 @@ every kept token's loss. With everything removed it is the loss of the answer al
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -136,7 +137,7 @@ def measured_examples(
     """The examples that recovery is measured on: validation questions where they have a thought.
 
     A teacher's thoughts are its own, and validation files have those of the task: there, and
-    without validation questions, examples of the training itself are measured.
+    without validation questions as short as these, examples of the training itself are measured.
     """
     own = recipe.teacher is None or recipe.teacher.writes_worked_thoughts
     thoughtful = [each for each in valid if each.thought]
@@ -144,4 +145,6 @@ def measured_examples(
         return train
     by_steps = recipe.schedule.unit == "step"
     longest = int(train.lengths.max())  # the model may have no positions for more
-    return encode_examples(thoughtful, tokenizer, template, max_length=longest, steps=by_steps)
+    encode = partial(encode_examples, thoughtful, tokenizer, template, steps=by_steps)
+    has_fitting = bool((encode().lengths <= longest).any())
+    return encode(max_length=longest) if has_fitting else train
