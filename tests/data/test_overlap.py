@@ -50,6 +50,12 @@ def test_a_test_question_is_found_again(index, question, line, how):
     assert (found.place.line, found.how) == (line, how)
 
 
+def test_a_number_counts_as_often_as_it_stands(tmp_path):
+    index = _index_of(tmp_path / "test.jsonl", f"{MEADOW} It has 8 goats.", least=0.5)
+    assert index.find(f"{MEADOW} It has 8 goats now.") is not None
+    assert index.find(f"{MEADOW} It has 33 goats now.") is None
+
+
 @pytest.mark.parametrize(
     "question",
     [
@@ -105,6 +111,7 @@ def test_the_share_is_told_and_can_be_set(tmp_path):
     assert found is not None
     assert str(found) == f"{path}:1 (8-gram with 77% of its words)"  # 17 of 22
     assert found.share == 17 / 22
+    assert str(QuestionIndex([path]).find(MEADOW)) == f"{path}:1 (exact)"
     assert QuestionIndex([path], overlap=0.77).find(changed) is not None
     assert QuestionIndex([path], overlap=0.78).find(changed) is None
 

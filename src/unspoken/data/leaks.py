@@ -38,7 +38,7 @@ class Leak:
         return self.first.question == self.second.question
 
 
-_THOUSANDS = re.compile(r"(?<![\d.,])(\d{1,3}(?:,\d{3})+)(?![\d,]*\d)")
+_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,]*\d)")
 _DECIMALS = re.compile(r"(?<![\d.])(\d*)\.(\d+)(?!\.?\d)")
 _LOOSE_BLANK = re.compile(r"(?<![^\W\d_]) | (?![^\W\d_])")
 

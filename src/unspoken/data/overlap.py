@@ -155,8 +155,6 @@ class _Candidates:
 
     def find(self, asked: _Question) -> list[int]:
         """The numbers of all test questions that may be this one, in their order."""
-        if not self._runs:
-            return []
         ways = [self._by_runs(asked)]
         if asked.calculating:
             ways.append(self._by_numbers(asked))
