@@ -497,6 +497,8 @@ def test_settings_are_merged_and_stay_the_callers_own() -> None:
     assert nested(given) == {"train": {"epochs": 2, "max_steps": 9}}
     assert nested({"train.max_steps": 9, "train": {"epochs": 2}}) == nested(given)
     assert given == {"train": {"epochs": 2}, "train.max_steps": 9}
+    assert nested({"train.epochs": 2, "train": None}) == {"train": None}
+    assert nested({"train": None, "train.epochs": 2}) == {"train": {"epochs": 2}}
 
 
 def stubs() -> Iterator[str]:
