@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from unspoken.common.errors import DataError, ModelError
-from unspoken.recipe.levels import level_folder
+from unspoken.recipe.levels import level_folder, tokens_gone
 from unspoken.recipe.named_model import find_model, find_run, models_of
 from unspoken.recipe.records import TrainingRecord
 
@@ -238,3 +239,20 @@ def test_what_is_no_run_is_told_with_the_run_that_was_meant(
     expected = told.replace("RUNS", str(runs / "runs")).replace("?", r"\?")
     with pytest.raises(DataError, match=f"^{name}: .*{expected}$"):
         find_run(name)
+
+
+@pytest.mark.parametrize(
+    ("level", "longest", "known", "gone"),
+    [
+        ("all", 9, {}, 9),
+        ("0003", 9, {"tokens_removed": 7}, 7),
+        ("0012", 9, {"tokens_removed": 12}, 9),
+        ("0003", 9, {}, 3),
+        ("0003", 9, {"settings": {"schedule": {"unit": "step"}}}, None),
+        ("0003", None, {}, None),
+    ],
+)
+def test_older_records_tell_the_tokens_that_are_gone_where_a_level_counts_them(
+    level: str, longest: int | None, known: dict[str, Any], gone: int | None
+) -> None:
+    assert tokens_gone(TrainingRecord(level=level, longest_thought=longest, **known)) == gone

@@ -146,6 +146,7 @@ def test_what_is_no_size_is_said(value: str) -> None:
         ("template=fancy", "found 'fancy'"),
         ("train.micro_batch_size=5", "multiple"),
         ("nothing", "found no =; needed section.key=value"),
+        ("train..epochs=1", "override 'train..epochs=1': needed section.key=value"),
         ("train.epochs=[1", "not a YAML value"),
         ("model.config={n_layer: 2}", "model.config needs model_type"),
         ("data.task=jsonl", "data.train"),
@@ -181,6 +182,20 @@ def test_a_model_is_a_name_or_a_configuration() -> None:
     assert replaced.model.name is None
     scratch = {**SMALL, "model": {"config": {"model_type": "gpt2"}, "tokenizer": "characters"}}
     assert recipe_from(scratch, ["model.name=folder"]).model.config is None
+    assert recipe_from(scratch, ["model.config=null", "model.name=folder"]).model.config is None
+
+
+def test_a_key_of_a_configuration_leaves_the_others_and_another_type_of_model_none() -> None:
+    scratch = {"config": {"model_type": "gpt2", "n_layer": 2, "n_head": 2}, "tokenizer": "folder"}
+
+    def config(override: str) -> object:
+        model = recipe_from({**SMALL, "model": scratch}, [override]).model
+        assert model.tokenizer == "folder"
+        return model.config
+
+    assert config("model.config.n_layer=1") == {"model_type": "gpt2", "n_layer": 1, "n_head": 2}
+    llama = {"model_type": "llama", "hidden_size": 8}
+    assert config("model.config={model_type: llama, hidden_size: 8}") == llama
 
 
 def test_one_switch_turns_the_baselines_on_and_off() -> None:
@@ -234,6 +249,8 @@ def test_a_model_by_name_brings_its_own_tokenizer() -> None:
     scratch = {"config": {"model_type": "gpt2"}, "tokenizer": "characters", "alphabet": "ab"}
     replaced = recipe_from({**SMALL, "model": scratch}, ["model.name=gpt2"]).model
     assert (replaced.tokenizer, replaced.alphabet) == (None, None)
+    other = recipe_from({**SMALL, "model": scratch}, ["model={name: gpt2, tokenizer: folder}"])
+    assert (other.model.tokenizer, other.model.alphabet) == ("folder", None)
 
 
 def test_switching_one_baseline_off_leaves_the_other() -> None:

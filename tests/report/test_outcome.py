@@ -96,6 +96,22 @@ def test_where_something_is_left_the_sentence_says_what_and_why(tmp_path, log, s
     assert read_values(folder)["phases"][0]["outcome"]["sentence"] == sentence
 
 
+def test_what_an_earlier_level_reached_does_not_count_for_the_last_one(tmp_path):
+    schedule = {**ACCURATE, "loss_below": 0.2}
+    folder = make(tmp_path / "run", final=1, losses=[0.9, 0.3], schedule=schedule, accuracies=[0.2])
+    log = folder / "internalized" / "metrics.jsonl"
+    train = {"step": 1, "event": "train", "loss": 0.01, "removed": 0}
+    asked = {"step": 1, "event": "valid", "removed": 0, "num_questions": 20, "accuracy": 1.0}
+    lines = [train, {**asked, "mean_tokens": 9.0}, *map(json.loads, log.read_text().splitlines())]
+    write_lines(log, lines)
+    outcome = read_run(folder).phases[0].outcome
+    assert outcome is not None
+    assert outcome.reason == (
+        "the loss of level 1 never came below 0.3 (0.2 was needed) and the validation accuracy of "
+        "level 1 never came above 20.0 % (90 % was needed)"
+    )
+
+
 @pytest.mark.parametrize(("final", "label"), [(0, "not internalized"), (2, "partly internalized")])
 def test_the_model_is_not_called_internalized_where_it_is_not(tmp_path, capsys, final, label):
     folder = make(tmp_path / "run", final=final, losses=[1.0], schedule=ADAPTIVE)

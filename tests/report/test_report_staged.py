@@ -294,7 +294,8 @@ def test_break_even_of_models_that_took_turns(full):
     write_latency(full, {"teacher": 0.02, "internalized": 0.0101, "distilled": 0.02})
     one = paid(full)["internalized", "time"]
     assert (one.outcome, one.num_questions) == ("pays", 60_758)  # 601.5 s / (0.02 - 0.0101) s
-    assert "one at a time, teacher and student taking turns" in one.notes[0]
+    (note,) = one.notes
+    assert "one at a time, teacher and student taking turns" in note
     other = paid(full)["distilled", "time"]
     assert (other.outcome, other.num_questions) == ("unknown", None)
     assert "no difference measured between the teacher's 0.02 s" in other.sentence
@@ -315,6 +316,13 @@ def test_a_slower_student_that_took_turns_never_pays(full):
 def test_break_even_of_a_student_trained_from_the_base_leaves_distilling_out(full):
     write_model(full, "internalized")
     assert "distil" not in paid(full)["internalized", "time"].one_off
+
+
+def test_a_student_that_was_not_timed_has_no_break_even(full):
+    write_measured(full, "internalized", examples_per_s=None, seconds=None)
+    one = paid(full)["internalized", "time"]
+    assert (one.outcome, one.num_questions) == ("unknown", None)
+    assert one.sentence.endswith(": the time for a question was not measured.")
 
 
 def test_a_student_that_is_not_faster_never_pays(full, without_plots):
@@ -380,6 +388,16 @@ def test_break_even_needs_stages_that_are_done(full):
     one = paid(full)["internalized", "time"]
     assert (one.outcome, one.num_questions) == ("unknown", None)
     assert "stage vet was not measured to its end" in one.sentence
+
+
+def test_break_even_of_a_run_without_a_stage_or_the_time_of_its_traces_is_not_known(full):
+    (full / "teacher" / "evaluation.json").unlink()
+    write_traces(full, seconds=None)
+    assert paid(full)["internalized", "time"].outcome == "unknown"
+    write_traces(full)
+    assert paid(full)["internalized", "time"].outcome == "pays"
+    (full / "vetted" / "stage.json").unlink()
+    assert paid(full)["internalized", "time"].outcome == "unknown"
 
 
 def test_worked_solutions_are_no_teacher_to_save(full):

@@ -471,21 +471,22 @@ def test_what_was_kept_and_dropped_is_counted_by_class(tmp_path, caplog):
         say("billing", 6, answer="billing"),
         say("billing or login", 7, answer="Other"),
         {**say("other", 8, stopped=False), "answer": "other"},
+        say("billing", 9, answer="billing"),
     ]
     rules = VetRules(choices="billing,login,other,a refund")
     summary, _, _ = run(tmp_path, [*right, *wrong, *others], rules=rules)
     assert summary.classes == {
-        "billing": counts(1, 3, 1, 4),
+        "billing": counts(2, 3, 2, 5),
         "login": counts(3, 0, 3, 3),
         "other": counts(0, 2, 0, 2),
         "a refund": counts(0, 0, 0, 0),
     }
     assert summary.to_json()["classes"] == summary.classes
     lines = summary_lines(summary)
-    assert "  billing: 1 kept, 3 dropped, for 1 of 4 questions" in lines[lines.index("by class:") :]
+    assert "  billing: 2 kept, 3 dropped, for 2 of 5 questions" in lines[lines.index("by class:") :]
     summary.warn()
     (warning,) = caplog.messages
-    assert "or none: billing (1 of 4), other (0 of 2), a refund (0 of 0);" in warning
+    assert "or none: billing (2 of 5), other (0 of 2), a refund (0 of 0);" in warning
     assert f"the reasons are in {tmp_path / 'rejected.jsonl'}:" in warning
 
 
@@ -515,6 +516,15 @@ def test_a_trace_without_a_gold_answer_counts_in_the_class_that_it_names(tmp_pat
         del record["answer"]
     summary, _, _ = run(tmp_path, traces, rules=VetRules(choices="billing,login"))
     assert summary.classes == {"billing": counts(0, 1, 0, 1), "login": counts(1, 0, 1, 1)}
+
+
+def test_a_torn_line_counts_in_no_class(tmp_path):
+    source = write(tmp_path / "traces.jsonl", [say("login", answer="login")])
+    source.write_text(source.read_text() + '{"question": "')
+    rules = VetRules(choices="billing,login")
+    summary = vet_traces([source], tmp_path / "dataset.jsonl", rules=rules)
+    assert summary.rejected == {"torn_line": 1}
+    assert summary.classes == {"billing": counts(0, 0, 0, 0), "login": counts(1, 0, 1, 1)}
 
 
 def test_without_choices_nothing_is_said_of_classes(tmp_path, caplog):

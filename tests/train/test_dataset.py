@@ -5,7 +5,7 @@ import multiprocessing
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import psutil
@@ -215,6 +215,29 @@ def test_steps_end_where_tokens_end(tokenizer: Any) -> None:
     dataset = encode_examples([Example("q", "one\ntwo\nthree", "1")], tokenizer, Template())
     assert dataset.step_ends.tolist() == [0, 4, 8, 14]  # the template's line end closes the last
     assert dataset.most_steps == 3
+
+
+@pytest.mark.parametrize(
+    ("side", "gone"),
+    [
+        ("left", [[0, 0], [4, 4], [8, 4], [14, 4], [14, 4]]),
+        ("right", [[0, 0], [6, 4], [10, 4], [14, 4], [14, 4]]),
+    ],
+)
+def test_steps_go_whole_from_their_side_and_of_each_thought_at_most_all(
+    side: Literal["left", "right"], gone: list[list[int]], tokenizer: Any
+) -> None:
+    some = [Example("q", "one\ntwo\nthree", "1"), Example("q", "one", "1")]
+    dataset = encode_examples(some, tokenizer, Template())
+    assert (dataset.longest("step"), dataset.longest("token")) == (3, 14)
+    both = np.array([0, 1])
+    for number, tokens in enumerate(gone):
+        removed = np.full(2, number)
+        found = dataset.tokens_removed(both, removed, side=side, unit="step")
+        assert found.tolist() == tokens
+    without = encode_examples(some, tokenizer, Template(), steps=False)
+    with pytest.raises(ValueError, match="steps=True"):
+        without.tokens_removed(both, removed, unit="step")
 
 
 def test_a_slow_tokenizer_gives_the_same_kind_of_dataset(tokenizer: Any) -> None:
