@@ -17,6 +17,7 @@ from helpers.paths import ROOT
 from unspoken.cli.spelling import flags_of
 from unspoken.cli.verbs import VERBS, application, find_verb
 from unspoken.recipe.sections import section_of
+from unspoken.report.show.palette import DARK
 
 #: Elements of a page that a browser fetches by itself.
 FETCHED = re.compile(
@@ -60,6 +61,13 @@ def test_the_site_builds_strictly_and_fetches_nothing(tmp_path: Path) -> None:
         pictures = re.findall(r'(?:src|srcset)="?([^"\s>]+\.svg)', text)
         assert not [path for path in pictures if not (page.parent / path).is_file()]
     assert "accuracy-dark.svg" in (tmp_path / "index.html").read_text("utf-8")
+
+
+def test_pictures_for_a_dark_page_stand_on_a_dark_ground() -> None:
+    """The browser chooses the picture, so it must choose the ground, not the page's switch."""
+    style = (ROOT / "docs" / "site" / "style.css").read_text("utf-8")
+    rule = r"@media \(prefers-color-scheme: dark\) \{ [^{]*picture img[^{]*\{ background: (#\w+);"
+    assert re.findall(rule, style) == [DARK["card"].lower()]
 
 
 def test_flags_in_a_line_of_text_are_kept_whole(pages: ModuleType) -> None:
