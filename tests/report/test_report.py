@@ -84,7 +84,7 @@ def test_page_shows_the_table_and_opens_offline(full):
         "9.09 ms",
         "c0ffee",
         "407 k",
-        "1.5 min",
+        "90.0 s",
     ):
         assert shown in text, shown
     assert "unspoken run tiny.yaml 'name=<b>'" in text

@@ -1,5 +1,6 @@
 """The curves of a report: read off by a pointer and by keys, light and dark, their labels."""
 
+import itertools
 import json
 import math
 import re
@@ -201,9 +202,18 @@ def test_a_small_range_of_losses_has_labels(full, losses):
 
 def test_names_keep_clear_of_the_curve():
     flat = [(2.0, 98.0), (10.0, 97.0)]
-    ((height, right), (low, _)) = plot_labels.beside_points([(2.0, 98.0), (2.0, 90.0)], [flat])
+    points, names = [(2.0, 98.0), (2.0, 90.0)], ["internalized", "no CoT"]
+    ((height, right), (low, _)) = plot_labels.beside_points(points, [flat], names)
     assert right
     assert height > 98
     assert low == 90
     two = [flat, [(2.0, 107.0), (10.0, 107.0)]]
-    assert plot_labels.beside_points([(2.0, 98.0)], two)[0][0] < 98
+    assert plot_labels.beside_points([(2.0, 98.0)], two, ["no CoT"])[0][0] < 98
+
+
+def test_names_of_models_that_all_fail_keep_clear_of_each_other():
+    points, names = [(8.0, 0.0)] * 2 + [(5.0, 0.0)] * 2 + [(16.0, 0.0)], ["partly internalized"] * 5
+    places = plot_labels.beside_points(points, [[(8.0, 0.0), (5.0, 0.0)]], names)
+    heights = sorted(height for height, _ in places)
+    assert min(high - low for low, high in itertools.pairwise(heights)) >= 6.5
+    assert heights[0] == 0  # where nothing is, a name stands beside its point

@@ -657,6 +657,14 @@ def test_tokens_without_a_cost_have_the_recipes_prices(full):
     assert (charged.cost, charged.currency) == (2.0, "USD")
 
 
+def test_worked_solutions_cost_no_tokens_and_no_money(full, without_plots):
+    write_traces(full, engine="worked", model=None, cost=0.0)
+    write_report(full)
+    text = plain(read_page(full).text)
+    assert "The worked solutions of the data gave 100 traces of 100 questions, in" in text
+    assert "2,400 tokens" not in text.partition("worked solutions")[2].partition(".")[0]
+
+
 def test_summary_counts_traces_that_were_asked_again(full):
     write_vetted(full, num_traces=120, num_kept=90, num_asked_again=20)
     text = plain("\n".join(summary_lines(full)))

@@ -70,7 +70,7 @@ def _digits(levels: list[DigitsAtLevel]) -> Drawn | None:
     names = [spoken_level(one.level) for one in levels]
     axis.set_xticks(range(len(levels)), names)
     axis.set_xlabel("thought removed at this level")
-    axis.legend(loc="lower right", fontsize=8)
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)  # beside the lines
     return figure, (
         "Each digit of the answer over the run: the best model of each level of removal as "
         "training left it. Digit 1 is the least significant one."
@@ -98,17 +98,20 @@ def _probes(probes: Probes | None, labels: Mapping[str, str]) -> Drawn | None:
         axis.set_ylabel("layer", fontsize=9)
     axes[-1].set_xlabel("number.digit of the thought")
     if len(probes.targets) <= _MOST_NAMES:
-        axes[-1].set_xticks(range(len(probes.targets)), probes.targets, rotation=90, fontsize=8)
+        turn = 0 if len(probes.targets) <= 8 else 90
+        axes[-1].set_xticks(range(len(probes.targets)), probes.targets, rotation=turn, fontsize=8)
     else:
         axes[-1].set_xticks([])
     if image is not None:
         figure.colorbar(image, ax=axes, label="right, %", shrink=0.6)
     example = " ".join(probes.example.split())
     example = example if len(example) <= 60 else f"{example[:57]}..."
+    has_two = any(target.startswith("2.") for target in probes.targets)
+    first = "2.1 is the first digit of the second" if has_two else "1.1 is the first digit of the"
     return figure, (
         "How well a linear map reads each digit of the thought's numbers off the hidden states; "
         "layer 0 are the embeddings. In a thought such as "
-        f"{example}, 2.1 is the first digit of the second number. The state is "
+        f"{example}, {first} number. The state is "
         "that of the prompt's last token, or those from which the answer's tokens are written; the "
         "explicit model has its thought before it then, the others have not."
     )

@@ -78,15 +78,6 @@ def duration(seconds: float | None) -> str:
     return f"{rate(seconds)}{_SPACE}s"
 
 
-def long_duration(seconds: float | None) -> str:
-    """The time for a training run: `4.5 min`, `3.2 h`."""
-    if seconds is None:
-        return DASH
-    if seconds < 2 * 3600:
-        return f"{seconds / 60:.1f}{_SPACE}min"
-    return f"{seconds / 3600:.1f}{_SPACE}h"
-
-
 def parameters(number: int | None) -> str:
     """A model's size: `407 k`, `124 M`, `7.2 B`."""
     if number is None:
@@ -108,8 +99,12 @@ def memory(number: int | None) -> str:
 
 
 def wall_time(seconds: float | None) -> str:
-    """The time for a stage, which may be short: `40 ms`, `12.3 s`, `4.5 min`, `3.2 h`."""
-    return duration(seconds) if seconds is None or seconds < 120 else long_duration(seconds)
+    """The time for a stage or a training: `40 ms`, `12.3 s`, `4.5 min`, `3.2 h`."""
+    if seconds is None or seconds < 120:
+        return duration(seconds)
+    if seconds < 2 * 3600:
+        return f"{seconds / 60:.1f}{_SPACE}min"
+    return f"{seconds / 3600:.1f}{_SPACE}h"
 
 
 def times(

@@ -12,9 +12,9 @@ from unspoken.recipe.layout import DISTILLED
 from unspoken.report.read.results import VariantResult
 from unspoken.report.show.palette import COLOURS, name_colour
 
-#: Of a name beside a point: where it begins and ends, as shares of an axis that starts at 0;
-#: percentage points to the next place it may have, and those that keep it readable.
-_BEGIN, _END, _SHIFT, _CLEAR = 0.03, 0.3, 9.0, 6.5
+#: Of a name beside a point: where it begins and how wide a letter is, as shares of an axis that
+#: starts at 0; percentage points to the next place it may have, and those that keep it readable.
+_BEGIN, _LETTER, _SHIFT, _CLEAR = 0.03, 0.0225, 9.0, 6.5
 
 
 def write_name(
@@ -83,27 +83,33 @@ def apart(heights: Sequence[float], least_gap: float) -> list[float]:
 
 
 def beside_points(
-    points: Sequence[tuple[float, float]], curves: Sequence[Sequence[tuple[float, float]]]
+    points: Sequence[tuple[float, float]],
+    curves: Sequence[Sequence[tuple[float, float]]],
+    names: Sequence[str],
 ) -> list[tuple[float, bool]]:
     """Where each point's name covers least: its height, and whether it runs to the right.
 
     Args:
         points: x and percentage of what gets a name.
         curves: x and percentage of lines to stay clear of; they may be empty.
+        names: of the points.
     """
     xs = [x for x, _ in itertools.chain(points, *curves)]
     middle, extent = (min(xs) + max(xs)) / 2, max(xs)
-    taken: list[tuple[float, float]] = []
+    taken: list[tuple[float, float, float]] = []  # of names: where they begin and end, and height
     places: dict[int, tuple[float, bool]] = {}
     for index in sorted(range(len(points)), key=lambda index: -points[index][1]):
         x, y = points[index]
         right = x <= middle
-        near, far = sorted(x + (extent if right else -extent) * share for share in (_BEGIN, _END))
-        obstacles = [height for at, height in (*points, *taken) if near <= at <= far]
+        ends = (_BEGIN, _BEGIN + _LETTER * len(names[index]))
+        near, far = sorted(x + (extent if right else -extent) * share for share in ends)
+        obstacles = [height for at, height in points if near <= at <= far]
+        obstacles += [height for begin, end, height in taken if begin <= far and near <= end]
         obstacles += itertools.chain(*(_heights(curve, near, far) for curve in curves))
-        shifts = (0, -1, 1, -2, 2) if places else (0, 1, -1, 2, -2)  # the best one's name on top
+        first = -1 if places else 1  # the best one's name on top
+        shifts = [0, *(sign * by for by in range(1, 5) for sign in (first, -first))]
         height = _clearest([y + shift * _SHIFT for shift in shifts], obstacles)
-        taken += [(near, height), (far, height)]
+        taken.append((near, far, height))
         places[index] = (height, right)
     return [places[index] for index in range(len(points))]
 
@@ -122,5 +128,8 @@ def _heights(curve: Sequence[tuple[float, float]], start: float, end: float) -> 
     if not curve:
         return []
     line = np.array(sorted(curve))  # (points, 2)
-    inside = np.linspace(max(start, line[0, 0]), min(end, line[-1, 0]), 20)
+    start, end = max(start, line[0, 0]), min(end, line[-1, 0])
+    if start > end:
+        return []
+    inside = np.linspace(start, end, 20)
     return np.interp(inside, line[:, 0], line[:, 1]).tolist()

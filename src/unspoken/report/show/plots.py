@@ -345,7 +345,8 @@ def _name_finals(
             axis.vlines(x, 100 * interval[0], 100 * interval[1], color=colour, linewidth=2.5)
         look = {"color": colour, "markersize": 8, "zorder": 4, "label": variant.label}
         axis.plot(x, y, _MARKERS[variant.name], **look)
-    places = beside_points([(x, y) for x, y, _ in final], curves)
+    names = [variant.label for _, _, variant in final]
+    places = beside_points([(x, y) for x, y, _ in final], curves, names)
     for (x, _, variant), (height, right) in zip(final, places, strict=True):
         offset, alignment = (9, "left") if right else (-9, "right")
         write_name(

@@ -159,7 +159,7 @@ def _training(phase: PhaseResult) -> list[Row]:
     left = [Cell(numbers.whole(variant.tokens_left)) for variant in phase.shown]
     trained = [variant.trained for variant in phase.shown]
     rows: list[tuple[str, str, Callable[[TrainingRecord], Cell | str]]] = [
-        ("Time", "validation not counted", lambda one: numbers.long_duration(one.state.seconds)),
+        ("Time", "validation not counted", lambda one: numbers.wall_time(one.state.seconds)),
         ("Examples", "", _examples),
         ("Parameters", "", _size),
         ("Precision", "of the arithmetic", lambda one: one.precision or numbers.DASH),

@@ -200,21 +200,22 @@ def shares(vetted: Vetted | None) -> list[tuple[str, str, str]]:
 
 
 def _written(traces: TracesRecord) -> str:
-    who = f"The teacher{f' ({traces.model})' if traces.model else ''}"
-    if traces.engine == "worked":
-        who = "The task itself, as its worked solutions,"
+    is_worked = traces.engine == "worked"
+    who = f"The teacher{f' ({traces.model})' if traces.model else ''} wrote"
+    if is_worked:
+        who = "The worked solutions of the data gave"
     so_far = "" if traces.is_done else " so far"
-    text = f"{who} wrote {whole(traces.num_traces)} traces{so_far}"
+    text = f"{who} {whole(traces.num_traces)} traces{so_far}"
     if traces.num_questions is not None:
         text += f" of {whole(traces.num_questions)} questions"
-    if traces.num_tokens is not None:
+    if traces.num_tokens is not None and not is_worked:
         text += f": {whole(traces.num_tokens)} tokens"
         if traces.num_traces:
             text += f", {rate(traces.num_tokens / traces.num_traces)} each"
     if traces.seconds is not None:
         text += f", in {wall_time(traces.seconds)}"
         text += " (the time before a kill is missing)" if traces.cut_off else ""
-    if traces.cost is not None:
+    if traces.cost is not None and not is_worked:
         text += f", for {money(traces.cost, traces.currency or '')}"
     return f"{text}."
 
