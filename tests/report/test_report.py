@@ -325,10 +325,22 @@ def test_questions_cannot_inject_html(full, without_plots):
 def test_long_texts_fold_away(full, without_plots):
     records = list(predictions("internalized", 36))
     records[0]["generated"] = "word " * 400
+    records[36]["generated"] = "\n" * 400  # a model that writes nothing else until it is cut off
     write_lines(full / "internalized" / "predictions.jsonl", records)
     write_report(full)
     source = (full / "report.html").read_text(encoding="utf-8")
     assert "<details><summary>word word" in source
+    assert "<details><summary>(blank) …" in source
+
+
+def test_long_questions_fold_away_as_well(full, without_plots):
+    for name, num_correct in (("explicit", 38), ("internalized", 36)):
+        tale = "a long tale of {} " + "and so on " * 40
+        records = list(predictions(name, num_correct, tale))
+        write_lines(full / name / "predictions.jsonl", records)
+    write_report(full)
+    source = (full / "report.html").read_text(encoding="utf-8")
+    assert "<dd><details><summary>a long tale of 0 and so on" in source
 
 
 def test_without_gold_answers_no_accuracy_is_told(tmp_path, capsys):

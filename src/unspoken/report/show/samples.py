@@ -45,6 +45,7 @@ class AnswersShown:
     """One question, its gold answer, and the models' texts side by side.
 
     Attributes:
+        opening: the beginning of a question too long to show at once, else empty.
         usual: both as people write them, where the task writes them otherwise.
     """
 
@@ -52,6 +53,7 @@ class AnswersShown:
     gold: str
     written: list[Written]
     usual: UsualForm | None = None
+    opening: str = ""
 
 
 def choose_samples(phase: PhaseResult) -> list[AnswersShown]:
@@ -76,7 +78,7 @@ def _side_by_side(phase: PhaseResult, found: dict[str, _Answer]) -> AnswersShown
     written = [_written(name, phase.labels[name], one) for name, one in found.items()]
     if usual is not None:
         written = [replace(one, usual=usual_answer(task, question, one.pred)) for one in written]
-    return AnswersShown(question, gold, written, usual)
+    return AnswersShown(question, gold, written, usual, _opening(question))
 
 
 def _shown(phase: PhaseResult) -> list[str]:
@@ -99,8 +101,6 @@ def _by_question(answers: dict[str, list[_Answer]]) -> Iterator[dict[str, _Answe
 def _written(name: str, label: str, record: dict[str, Any]) -> Written:
     verdict = {True: "right", False: "wrong"}.get(record.get("correct"), "not graded")  # pyright: ignore
     generated = str(record.get("generated", ""))
-    lines = generated.strip().splitlines()
-    long = len(generated) > _LONG or len(lines) > 8
     return Written(
         name=name,
         label=label,
@@ -108,6 +108,14 @@ def _written(name: str, label: str, record: dict[str, Any]) -> Written:
         pred=str(record.get("pred") or ""),
         generated=generated,
         num_tokens=record.get("num_tokens"),
-        opening=lines[0][:100] if long else "",
+        opening=_opening(generated),
         usual="",
     )
+
+
+def _opening(text: str) -> str:
+    """The beginning of a text that is too long to show at once; empty of another."""
+    lines = text.strip().splitlines()
+    if len(text) <= _LONG and len(lines) <= 8:
+        return ""
+    return lines[0][:100] if lines else "(blank)"
