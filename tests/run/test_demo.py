@@ -157,9 +157,11 @@ def test_the_buttons_and_the_slider_work(address: str, browser: Any, width: int)
     # white has 5.2 to 1 on the button, and 7.3 below the pointer
     assert page.evaluate(colour) in ("rgb(194, 65, 12)", "rgb(154, 52, 18)")
 
-    question.fill("what is this?")
+    question.fill(100 * "9")
     question.press("Enter")
     page.get_by_text("needed: a product of two whole numbers").nth(1).wait_for()
+    cards = "[...document.querySelectorAll('.unspoken-card')]"
+    assert page.evaluate(f"{cards}.every(card => card.scrollWidth <= card.clientWidth)")
 
     page.click("#race")
     page.get_by_text("2 of 2 right").first.wait_for()

@@ -12,11 +12,12 @@ from unspoken.run.demo.contest import Score
 #: numbers are places in a list and say nothing; what has the keyboard can be seen.
 STYLE = """
 .unspoken-card { border: 1px solid var(--border-color-primary); border-radius: 10px;
-  padding: 14px 16px; min-height: 150px; background: var(--block-background-fill); }
+  padding: 14px 16px; min-height: 150px; background: var(--block-background-fill);
+  overflow-wrap: anywhere; }
 .unspoken-card h3 { margin: 0 0 8px; font-size: 1rem; color: var(--body-text-color); }
-.unspoken-written { font-family: monospace; white-space: pre-wrap; overflow-wrap: anywhere;
+.unspoken-written { font-family: monospace; white-space: pre-wrap;
   color: var(--body-text-color); opacity: .75; min-height: 3em; }
-.unspoken-answer { font-size: 1.6rem; font-weight: 600; overflow-wrap: anywhere;
+.unspoken-answer { font-size: 1.6rem; font-weight: 600;
   color: var(--body-text-color); min-height: 1.6em; }
 .unspoken-right { color: #137333; } .unspoken-wrong { color: #b3261e; }
 .dark .unspoken-right { color: #6dd58c; } .dark .unspoken-wrong { color: #f2b8b5; }
