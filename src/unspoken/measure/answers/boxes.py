@@ -16,6 +16,11 @@ _BRACE = re.compile(
     re.DOTALL,
 )
 BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
+# \boxed 5 is \boxed{5}, and GLM has tokens for it.
+_BARE_BOX = re.compile(
+    r"\\(?:boxed|fbox)(?: {1,3}|(?=[0-9]))(-?[0-9](?:[0-9.,/]*[0-9])?|[A-Za-z](?![A-Za-z]))"
+)
+_BOX_TOKENS = re.compile(r"<\|(?:(begin)|end)_of_box\|>")
 _MAX_BOXES, _MAX_BRACES, _MAX_GROUP = 200, 100_000, 50
 #: What makes an expression of a box before or after it: -\boxed{3}, \boxed{3}^2, not \boxed{3}.
 _JOINED_BEFORE = re.compile(
@@ -61,6 +66,13 @@ class Box(NamedTuple):
     start: int
     end: int
     content: str
+
+
+def with_braces(text: str) -> str:
+    """Returns a text in which each box is in braces."""
+    if "_of_box|>" in text:
+        text = _BOX_TOKENS.sub(lambda token: "\\boxed{" if token[1] else "}", text)
+    return _BARE_BOX.sub(r"\\boxed{\1}", text)
 
 
 def find_boxes(text: str) -> list[Box]:
