@@ -162,27 +162,6 @@ _LINES = re.compile(
     re.DOTALL,
 )
 _ARROW = re.compile(r"^(?:=>?|[→⇒∴•]|\\(?:Rightarrow|implies|to|therefore)(?![a-z]))\s*")
-_NUMBER_AHEAD = r"(?=[-+]?\s*[$€£¥₹]?\s*[-+]?\s*\.?[0-9]|\\(?:sqrt|pi))"
-_LEAD_IN = re.compile(
-    rf"([^0-9=]{{0,100}}?\b(?:it's|that's|is|are|was|were|equals|has|have)(?: equal to)?\b:?"
-    r"|(?:das|le|el|o|il) (?:ergebnis|résultat|resultado|risultato|total) (?:ist|est|es|é|è)\b:?"
-    rf"|[^\W\d_](?:[^\W\d_]| ){{2,40}}:)\s*{_NUMBER_AHEAD}",
-    re.IGNORECASE,
-)
-#: What leads to a number without saying of what.
-_NO_NAME = re.compile(
-    r"an?|all|altogether|amounts?|and|answers?|are|be|became|becomes?|by|correct|counts?|costs?"
-    r"|equals?|exactly|final|find|for|gets?|gives?|given|had|has|have|hence|her?|his?|i|in|is|its?|left"
-    r"|make|me|means?|must|my|now|numbers?|of|on|or|our|overall|prices?|results?|s|she|so"
-    r"|solutions?|statement|sums?|that|the|their|then|there|therefore|they|this|thus|to|totals?|use"
-    r"|values?|was|we|were|which|will|with|would|x|y|you"
-)
-_NEGATION = re.compile(
-    r"\b(?:not|never|no|wrong|incorrect|false|doubt\w*|unlikely|if|suppose|assum(?:e|ing))\b|n't\b"
-    r"|^(?:half|twice|thrice|double|triple|yes|true)\b"
-    r"|\b(?:option|choice|answer)(?: is)? ?\(?[A-J]\)? ?:",
-    re.IGNORECASE,
-)
 
 
 # In (1, 234) the space tells a pair from a number.
@@ -260,23 +239,3 @@ def as_text(answer: str) -> str:
     if "(" in text:
         text = _SPACE_AFTER_COMMA.sub(",", text)
     return _ARTICLE.sub("", text)
-
-
-def names_other_things(first: str, second: str) -> bool:
-    """Whether the words that lead to two numbers say different things: boys: 12, girls: 12."""
-    words, others = _naming_words(first), _naming_words(second)
-    return bool(words and others) and words.isdisjoint(others)
-
-
-def _naming_words(answer: str) -> set[str]:
-    match = _LEAD_IN.match(answer)
-    words = re.findall(r"[^\W\d_]+", match[1].casefold()) if match else []
-    return {word.removesuffix("s") for word in words if not _NO_NAME.fullmatch(word)}
-
-
-def without_lead_in(answer: str) -> str:
-    """Returns what follows "the total is" or "Total:" where a number does, else the answer."""
-    match = _LEAD_IN.match(answer)
-    if match is None or _NEGATION.search(match[1]):
-        return answer
-    return answer[match.end() :]

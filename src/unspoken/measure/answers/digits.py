@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 
-from unspoken.measure.answers.clean import clean, without_lead_in
+from unspoken.measure.answers.clean import clean
 from unspoken.measure.answers.equal import MAX_ANSWER_CHARACTERS, stated_value
+from unspoken.measure.answers.lead_ins import without_lead_in
 from unspoken.measure.answers.notation import DIGIT_ROW
 from unspoken.measure.answers.quantity import Quantity, read_quantity
 

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import product
 
-from unspoken.measure.answers.clean import as_text, clean, names_other_things
+from unspoken.measure.answers.clean import as_text, clean
 from unspoken.measure.answers.expression import (
     Undecided,
     constant_ratio,
@@ -20,6 +20,7 @@ from unspoken.measure.answers.expression import (
     read_expression,
     same_value,
 )
+from unspoken.measure.answers.lead_ins import names_other_things
 from unspoken.measure.answers.notation import equal_based, equal_digit_rows, equal_ratios
 from unspoken.measure.answers.prose import Words, labels_as_names, readings
 from unspoken.measure.answers.quantity import (

@@ -1,7 +1,8 @@
-"""Words after a number that make it another number or none, in other languages than English.
+"""Words that make another number, or none, of one beside them: not 42, more than 42, 42 or more.
 
-`quantity` would take them for units: of "42 eller mer" nobody knows the number, "42 с половиной" is
-42.5, and "42 ではない" is not 42.
+Behind a number, in other languages than English, `quantity` would take them for units: of "42 eller
+mer" nobody knows the number, "42 с половиной" is 42.5, and "42 ではない" is not 42. Elsewhere in a
+sentence they are English, and of some languages more.
 """
 
 from __future__ import annotations
@@ -53,8 +54,41 @@ _PARTS = re.compile(
     "|ขึ้นไป|ไม่|หรือ|กว่า|ครึ่ง|อย่างน้อย|เกิน"
     "|половин"
 )
+#: Words that make a number another one than the answer, or no answer at all.
+_REFUSED = re.compile(
+    r"\b(?:not|no|none|nor|neither|never|nothing|nobody|without|cannot|\w+n't|or|either|between|than"
+    r"|if|unless|except|least|most|(?<!left )over|under|above|below|up to|exceeds?"
+    r"|minus|plus|times|divided|upwards?|excess|some|several"
+    r"|(?:part|portion|fraction)(?= of\b)|fail(?:s|ed)?|doubt\w*"
+    r"|unlike|differs?"
+    r"|different|far|too|unlikely|let(?! us\b)|suppose|assum(?:e|ing)|even|odd|reciprocal|opposite"
+    r"|inverse|logarithm|successor|predecessor"
+    r"|absolute|digits?|divisors?|factors|factorial|complement|conjugate|tenths?"
+    r"|multiplied|squared?|cubed?|roots?|power|half|halves|thirds?|quarters?|fourths?|fifths?|twice"
+    r"|thrice|double[sd]?|tripled?|dozens?|hundreds?|thousands?|millions?|billions?|trillions?"
+    r"|factor"
+    r"|multiple|divisible|remainder|mod|modulo|base|log|maybe|perhaps|possibly|probably|guess"
+    r"|unknown|unclear|impossible|undefined|infinite(?:ly)?|insufficient|determined?|wrong"
+    r"|incorrect|reject(?:s|ed)?|extraneous|invalid|discarded|excluded"
+    r"|false|error|short|mistake|instead|but|although|however|almost|nearly|one|two|three|four"
+    r"|five|six"
+    r"|seven|eight|nine|ten|eleven|twelve|\w+teen|(?:twen|thir|for|fif|six|seven|eigh|nine)ty"
+    r"|negative|zero|another|before|after|until|nicht|kein\w*"
+    r"|mehr|weniger|oder|pas|ne|ni|jamais|moins|non|niet|geen|inte|ikke|nie|bukan|tidak|nu|nuk"
+    r"|není|nejsou|ei|eivät|alle|yli|nije|nisu|mitte|fast|hälfte|drittel|viertel|tiers|ou|nunca"
+    r"|sin|menos|não|nem|mas|más|mais|più|meno"
+    r"|über|unter|höchstens|mindestens|beinahe|kaum|weder|ohne|halb\w*|doppelt\w*|falsch|presque"
+    r"|sans|aucune?|rien|moitié|quart|faux|fausse|casi|ningun[oa]?|ningún|mitad|tercio|cuarto"
+    r"|doble|falso|quasi|quase|senza|né|metà|doppio|sem|metade|dobro)\b",
+    re.IGNORECASE,
+)
 
 
 def qualifies(text: str, words: list[str]) -> bool:
     """Whether a text after a number makes it another one; `words` are those of the text."""
     return _PARTS.search(text) is not None or not _WORDS.isdisjoint(words)
+
+
+def refuses(text: str) -> bool:
+    """Whether words beside a number make it another one than the answer, or no answer at all."""
+    return _REFUSED.search(text) is not None
