@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 
 import pytest
 
-from helpers import answer_kinds, answer_neighbours
 from helpers.answers import PLAIN, as_generated, rows_of, with_other_digits
 from unspoken.measure.answers import answers_equal
 from unspoken.measure.grade import grade
 from unspoken.measure.score import score_file
 
-RIGHT = [*rows_of(answer_kinds.RIGHT), *rows_of(answer_neighbours.RIGHT)]
-WRONG = [*rows_of(answer_kinds.WRONG), *rows_of(answer_neighbours.WRONG)]
+THEMES = ("numbers", "words", "parts", "times", "places")
+SHORT = [importlib.import_module(f"helpers.answer_kinds.{theme}") for theme in THEMES]
+WHOLE = [importlib.import_module(f"helpers.answer_texts.{theme}") for theme in THEMES]
+RIGHT = [row for table in SHORT for row in rows_of(table.RIGHT)]
+WRONG = [row for table in SHORT for row in rows_of(table.WRONG)]
+RIGHT_TEXTS = [row for table in WHOLE for row in rows_of(table.RIGHT)]
+WRONG_TEXTS = [row for table in WHOLE for row in rows_of(table.WRONG)]
 
 
 @pytest.mark.parametrize(("kind", "predicted", "gold"), RIGHT)
@@ -26,6 +31,16 @@ def test_what_says_the_same_is_right(kind: str, predicted: str, gold: str) -> No
 def test_what_does_not_say_the_same_is_wrong(kind: str, predicted: str, gold: str) -> None:
     assert grade(as_generated(predicted), gold).correct is False
     assert answers_equal(predicted, gold) is False or kind in ("boxes", "markers")
+
+
+@pytest.mark.parametrize(("kind", "text", "gold"), RIGHT_TEXTS)
+def test_a_text_that_says_the_same_is_right(kind: str, text: str, gold: str) -> None:
+    assert grade(text, gold).correct is True
+
+
+@pytest.mark.parametrize(("kind", "text", "gold"), WRONG_TEXTS)
+def test_a_text_that_says_something_else_is_not(kind: str, text: str, gold: str) -> None:
+    assert grade(text, gold).correct is not True
 
 
 @pytest.mark.parametrize(
