@@ -110,7 +110,7 @@ def last_boxes(text: str, boxes: list[Box]) -> Box | None:
         return Box(first.start, group[0].end, f"{first.content} {sign[1]} {group[0].content}")
     while filled and len(group) < _MAX_GROUP and _joins(text, filled[-1].end, group[0].start):
         group.insert(0, filled.pop())
-    if len(group) == 1 or len({box.content.strip() for box in group}) == 1:
+    if len({box.content.strip() for box in group}) == 1:
         return group[-1]
     heads = (text[max(0, box.start - 20) : box.start] for box in group)
     names = [_NAME_AHEAD.search(head) for head in heads]

@@ -221,8 +221,6 @@ def _stated_by_box(whole: _Text, boxes: list[Box], box: Box) -> str:
 def _before(text: str, stated: _Statement) -> str:
     """Returns the text before a statement, without what only leads to it."""
     text = text[: stated.start]
-    if stated.kind is SINGLE_HASH:
-        return text.strip()
     head, line_end, line = text.rpartition("\n")
     line = without_lead_in(line)
     text = head + line_end + ("" if _ONLY_QUOTED.fullmatch(line) else line)

@@ -33,8 +33,6 @@ def last_line(text: str) -> str:
     end = len(text)
     for _ in range(_MAX_LINES):
         end = len(text[:end].rstrip(_DECORATING))
-        if not end:
-            break
         start, stop = text.rfind("\n", 0, end) + 1, text.find("\n", end)
         lines = text[start : stop if stop >= 0 else len(text)].splitlines()
         lines = [line for line in lines if not _ONLY_DECORATION.fullmatch(line)]

@@ -106,8 +106,6 @@ def possible_markers(text: str) -> tuple[re.Pattern[str] | None, ...]:
 def last_occurrences(marker: re.Pattern[str], text: str) -> list[re.Match[str]]:
     """Returns where a marker stands, the last one first, without answers that are only assumed."""
     starts = list(marker.finditer(text))[: -_MAX_TRIES - 1 : -1]
-    if marker not in (_ANSWER, *SENTENCE_MARKERS):
-        return starts
     return [each for each in starts if not _is_supposed(text, each.start())]
 
 

@@ -45,14 +45,13 @@ from unspoken.measure.answers.times import is_compound, read_date
 Words: TypeAlias = Literal["lead_in", "around", "sentence"]
 _MAX_CHARACTERS = 300
 _CHOICE_LEAD_IN = re.compile(
-    r"(?:(?:so|thus|hence|therefore),? )?"
+    r"^(?:(?:so|thus|hence|therefore),? )?"
     r"(?:(?:i|we) (?:think|believe|choose|pick|would (?:say|choose|pick))(?: that)? |i'd say "
     r"|i(?:'m| am) going with |(?:i(?:'ll|'d| will| would)|let's) go with |choose |select |pick "
     r"|(?:definitely|clearly|certainly) )?"
     r"(?:(?:it|that)(?:'s| is| should be| must be) |(?:the |my )?(?:correct |right |best |final )?"
     r"(?:answer|option|choice|letter|one)(?: (?:is|would be|must be|should be))?:? ?"
-    r"(?:option |choice |letter )?)?"
-    r"(?=[(\[]?[A-Ja-j][)\].:]?(?:$|[\s,.;]))",
+    r"(?:option |choice |letter )?)?",
     re.IGNORECASE,
 )
 _SAID_OF_CHOICE = re.compile(
@@ -121,7 +120,7 @@ def readings(text: str, words: Words) -> list[str]:
     text = _without_empty_words(text)
     text = _INTEGER_K.sub(r"\1 * k\2", text)
     text = without(TO_STRUCTURE, text)
-    text = without(TO_WORD, text) if words == "sentence" else text
+    text = without(TO_WORD, text)
     text = _SAID_OF_CHOICE.sub(r"\1", _CLAUSE_AFTER_TRUTH.sub(r"\1, ", text))
     text = _SAID_OF_CLAIM.sub(r"\1", text)
     if (said := _SAID_OF_ANSWER.fullmatch(text)) and is_plain(said["value"].rpartition("= ")[2]):
@@ -140,8 +139,6 @@ def readings(text: str, words: Words) -> list[str]:
 
 def _undressed(text: str) -> list[str]:
     """Returns "(2, 3)" for "A(2, 3)" and "(2, 3) cm", and "Paris" and "C" for "Paris (C)"."""
-    if "(" not in text:
-        return []
     if named := _TEXT_AND_LETTER.fullmatch(text):
         return [] if refuses(text) else list(named.groups())
     dressed = _DRESSED_TUPLE.fullmatch(text)
@@ -190,10 +187,7 @@ def labels_as_names(text: str) -> str:
 
 
 def _without_choice_lead_in(text: str) -> str:
-    match = _CHOICE_LEAD_IN.match(text)
-    if match is None or not match[0]:
-        return text
-    rest = text[match.end() :]
-    rest = without_remark(without_reason(rest))
+    """Returns "C" for "I would choose option C"."""
+    rest = without_remark(without_reason(_CHOICE_LEAD_IN.sub("", text)))
     is_letter = LETTER.fullmatch(rest) or re.fullmatch(r"[a-jA-J]|[A-J][:)] .+", rest)
     return rest if is_letter else text

@@ -21,7 +21,7 @@ _REASON = re.compile(
 )
 _REMARK = re.compile(
     r"(?:[,;] ?|(?:(?<![0-9]):|:(?![0-9])) ?| -{1,3} | (?=(?:and not|rather than)\b))(.+)"
-    r"|(?:(?<=[\w%)}.]) |(?<=[\w%)}.])(?<![A-Z]))\(([^()]+)\)"
+    r"|(?<=[\w%)}.]) ?(?<![A-Z])\(([^()]+)\)"
 )
 _ASIDE_AT_END = re.compile(r"(.*[\w%)}]) \(([^()]+)\)")
 _TUPLE_AND_REMARK = re.compile(r"([(\[][^()\[\]]{1,60}[)\]]),? ((?:which|that|is the) [^\d]*)")
@@ -68,10 +68,10 @@ def parts_alone(text: str) -> str:
 
 
 def without_reason(text: str) -> str:
-    match = _REASON.search(text)
-    head = text[: match.start()].strip() if match else ""
-    is_taken_back = match is not None and _TURN.search(match[0]) is not None
-    return head if head and not is_taken_back and not refuses(head) else text
+    """Returns "C" for "C because it is the capital"."""
+    reason = _REASON.search(text)
+    head = text[: reason.start()].strip() if reason else ""
+    return head if reason and head and not _TURN.search(reason[0]) else text
 
 
 def without_remark(text: str) -> str:

@@ -38,7 +38,7 @@ def read_ways(text: str) -> list[str]:
         else r"\s*(?:,? ?\bor\b|,? i\.e\.,?|=)\s*|\s*\((?:or )?(?=[^()]+\)$)"
     )
     parts = [with_digits(part.rstrip(") ")) for part in re.split(separator, text)]
-    if len(parts) == 1 or not all(parts):
+    if len(parts) == 1:
         return []
     if (agree := _are_same_time(parts)) is not None:
         return parts if agree else []

@@ -102,9 +102,7 @@ def _as_think_tag(tag: re.Match[str]) -> str:
 
 def _in_channel(text: str) -> bool:
     """Whether a text begins in a channel for thoughts."""
-    if _BARE_THOUGHT.match(text):
-        return True
-    return "<|channel|>" in text and _OTHER_CHANNEL.search(text) is not None
+    return (_BARE_THOUGHT.match(text) or _OTHER_CHANNEL.search(text)) is not None
 
 
 def _split_thought(text: str) -> tuple[str, bool, str]:
@@ -115,7 +113,7 @@ def _split_thought(text: str) -> tuple[str, bool, str]:
     channel = _OTHER_CHANNEL.search(text) or _BARE_CHANNEL.match(text)
     spoken = _final_channel(text, channel)
     if channel is None or spoken is None:
-        return "", False, text if spoken is None else spoken
+        return "", False, spoken or text
     inside = text[channel.end() : len(text) - len(spoken)]
     end = _CHANNEL_END.search(inside)
     inside = inside[: end.start()] if end else inside.removesuffix("assistantfinal")

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 _MAX_PARTS = 40
-_MAX_PART_WORDS = 4
 _SEPARATOR = re.compile(
     r"\\[{}]|\\[lr]angle(?![a-z])|(?P<open>[(\[{]|\\begin)|(?P<close>[)\]}]|\\end)"
     r"|(?P<group>(?<=[0-9]),(?=[0-9]{3}(?![0-9])))|(?P<comma>[,;])"
@@ -40,7 +39,6 @@ _NAME = re.compile(
 )
 _SUPPOSED = re.compile(r"(?:let|suppose|assum(?:e|ing)|if|when|not)\b", re.IGNORECASE)
 _PRODUCT = re.compile(r"[abcxyz]{3}")
-_VARIABLE = re.compile(r"\(|\\|.?(?:$|[_( ])")
 _CONNECTOR = re.compile(r"so|thus|hence|therefore|finally|then|next|now", re.IGNORECASE)
 _SEVERAL_WORDS = re.compile(r"[^\W\d_]{2,}\W.*[^\W\d_]{2,}\W.*[^\W\d_]{2,}")
 _TWO_WORDS = re.compile(r"[^\W\d_]{2,}\W.*[^\W\d_]{2,}")
@@ -99,15 +97,9 @@ def read_list(text: str) -> list[str] | None:
         return split_list(inside) or [inside]
     parts = split_list(text)
     if parts is not None:
-        if any(map(_is_prose, parts)):
-            return None
         return [each for part in parts for each in _both_signs(part)]
     both = _both_signs(text)
     return both if len(both) > 1 else None
-
-
-def _is_prose(text: str) -> bool:
-    return len(re.findall(r"(?<!\\)\b[A-Za-z]{2,}", text)) > _MAX_PART_WORDS
 
 
 def _both_signs(text: str) -> list[str]:
@@ -186,7 +178,7 @@ def _times(factor: str, cell: str) -> str:
     try:
         return str(Fraction(factor) * Fraction(cell))
     except ValueError:
-        return f"{'-1' if factor == '-' else factor} ({cell})"
+        return f"{factor} ({cell})"
 
 
 def read_rows(text: str) -> tuple[str, list[list[str]]] | None:
@@ -284,7 +276,7 @@ def _split_names(sides: list[str]) -> tuple[list[str], str]:
     *others, last = sides
     names = [side for side in others if is_name(side)]
     if names and is_name(others[0]):
-        return (names if len(names) == len(others) else names[:1]), last
+        return names, last
     if len(sides) == 2 and re.fullmatch(_LETTER, last):
         return [last], others[0]
     return [], ""
@@ -292,9 +284,8 @@ def _split_names(sides: list[str]) -> tuple[list[str], str]:
 
 def _plain_name(name: str) -> str:
     # Variables differ by case, words do not.
-    if _VARIABLE.match(name):
-        name = re.sub(r"[\s{}]", "", name)
-    return name.casefold() if re.fullmatch(r"[^\W\d_]{3,}(?: .*)?", name) else name
+    name = re.sub(r"[\s{}]", "", name)
+    return name.casefold() if re.fullmatch(r"[^\W\d_]{3,}", name) else name
 
 
 def _open_tuple(system: System) -> System:
