@@ -186,6 +186,14 @@ RIGHT = {
         ("Final Answer: 36 cents ($0.36)", "36"),
         ("Final Answer: 36 are left", "36"),
     ],
+    "markup of others": [
+        ("Final Answer: {\\bf 84}", "84"),
+        ("Final Answer: \\SI{84}{cm}", "84 cm"),
+        ("Final Answer: \\qty{84}{cm}", "84"),
+        ("Final Answer: 84&nbsp;cm", "84 cm"),
+        ("Final Answer: &frac12;", "1/2"),
+        ("Final Answer: x &lt; 5", "x < 5"),
+    ],
 }
 # and that do not
 WRONG = {
@@ -361,5 +369,11 @@ WRONG = {
         ("Final Answer: 36 pens or 36 caps", "36"),
         ("Final Answer: 36 are too many", "36"),
         ("Final Answer: 36 were not sold", "36"),
+    ],
+    "markup of others": [
+        ("Final Answer: {\\bf 84}", "48"),
+        ("Final Answer: \\SI{84}{cm}", "84 m"),
+        ("Final Answer: x &lt; 5", "x > 5"),
+        ("Final Answer: 84&#37;", "84 cm"),
     ],
 }

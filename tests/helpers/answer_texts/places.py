@@ -238,6 +238,17 @@ RIGHT = {
         ("答案是7。\n\n问题：2+2？\n答案是4。", "7"),
         ("Final Answer: 7\n\n**Problem 2**\nWhat is 2+2?\nFinal Answer: 4", "7"),
     ],
+    "framed answers": [
+        ("Final Answer:\n> 84", "84"),
+        ("> So.\n> **Final Answer:**\n> 84 cm", "84"),
+        ("So it is. (Answer: 84)", "84"),
+        ("(Final Answer: (2, 7))", "(2, 7)"),
+        ("[Answer] 84", "84"),
+        ("[Final Answer] 84", "84"),
+        ("```python\nfinal_answer(42)\n```", "42"),
+        ('final_answer("42")', "42"),
+        ("Final Answer: 84\n+ 6\n= 90", "90"),
+    ],
 }
 # and that do not
 WRONG = {
@@ -418,5 +429,12 @@ WRONG = {
         ("Final Answer (7): 8", "7"),
         ("答案是8。\n\n问题：3+4？\n答案是7。", "7"),
         ("Final Answer: 8\n\n**Problem 2**\nWhat is 3+4?\nFinal Answer: 7", "7"),
+    ],
+    "framed answers": [
+        ("Final Answer: > 84", "84"),
+        ("(Answer: [2, 7))", "[2, 7]"),
+        ("[Answer] 84", "85"),
+        ("final_answer(42)", "43"),
+        ("Final Answer: 84\n+ 6\n= 90", "84"),
     ],
 }

@@ -129,6 +129,10 @@ RIGHT = {
         ("Final Answer: 2:5 (girls to boys)", "2:5"),
         ("Final Answer: 12, not 13", "12"),
     ],
+    "thanks": [
+        ("Final Answer: 84, thanks", "84"),
+        ("Final Answer: 84, hooray!", "84"),
+    ],
 }
 # and that do not
 WRONG = {
@@ -253,5 +257,9 @@ WRONG = {
         ("Final Answer: 12 (not certain)", "12"),
         ("Final Answer: False: 12", "12"),
         ("Final Answer: see equation (12)", "12"),
+    ],
+    "thanks": [
+        ("Final Answer: 84, thanks to 6 friends", "84"),
+        ("Final Answer: 84, thanks or 85", "84"),
     ],
 }

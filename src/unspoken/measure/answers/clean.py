@@ -6,6 +6,7 @@ what they compare. Nothing here knows what a number is worth.
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 
@@ -35,6 +36,7 @@ _CHARACTERS = str.maketrans(
     | {"±": r"\pm ", "∓": r"\mp ", "≠": r"\ne ", "≈": r"\approx ", "∈": r"\in ", "∅": r"\emptyset "}
     | {"⟨": r"\langle ", "⟩": r"\rangle "}
 )
+_ENTITY = re.compile(r"&(?:[a-zA-Z]{2,8}[0-9]{0,2}|#[0-9]{1,5});")  # &nbsp;
 # Digits of other scripts: ४२, ٤٢, ３６.
 _FOREIGN_DIGIT = re.compile(r"(?![0-9])\d")
 
@@ -86,6 +88,8 @@ _REWRITES = tuple(
         (rf"(?<=[0-9)}}])\s*\\q?quad\s*(?={_NAME_AND_SIGN})", ", "),
         (rf"\\(?:lor|vee)\s*(?={_NAME_AND_SIGN})", " or "),
         (r"[:=]=", "="),
+        (r"\{ ?\\(?:bf|it|rm|large|Large|huge) ([^{}]*)\}", r"\1"),
+        (r"\\(?:SI|qty) ?\{([^{}]*)\} ?\{\\?([^{}]*)\}", r"\1 \2"),
         (r"\\tag ?\{[^{}]*\}|\\(?:bf|large|Large|huge|normalsize)(?![a-zA-Z])", ""),
         (r" \[([A-Za-z ]{2,40})\]$", r" (\1)"),
         (r"(?<=/[0-9])(?:rd|th)s?$", ""),  # 3/8ths
@@ -203,6 +207,7 @@ def clean(answer: str) -> str:
         return _CALLED.get(answer.casefold(), answer)
     if box := last_boxes(answer, find_boxes(answer)):
         answer = box.content
+    answer = _ENTITY.sub(lambda entity: html.unescape(entity[0]), answer)
     if not answer.isascii():
         answer = _FOREIGN_DIGIT.sub(lambda digit: str(unicodedata.digit(digit[0])), answer)
         answer = _of_chinese(answer)

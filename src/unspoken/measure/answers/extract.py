@@ -177,7 +177,7 @@ def _find_statement(text: str) -> _Statement | None:
         else:
             starts = last_occurrences(marker, text)
             stated = (
-                _Statement(start.start(), _answer_after(whole, marker, start.end()), marker)
+                _Statement(start.start(), _answer_after(whole, marker, start), marker)
                 for start in starts
             )
             found = _first_filled(stated)
@@ -232,9 +232,9 @@ def _before(text: str, stated: _Statement) -> str:
     return "\n".join(lines).strip()
 
 
-def _answer_after(whole: _Text, marker: re.Pattern[str], position: int) -> str:
+def _answer_after(whole: _Text, marker: re.Pattern[str], found: re.Match[str]) -> str:
     """Returns the answer that one occurrence of a marker introduces, or ""."""
-    text = whole.text
+    text, position = whole.text, found.end()
     if marker is TAG:
         end = TAG_END.search(text, position)
         content = text[position : end.start() if end else len(text)].strip()
@@ -247,9 +247,17 @@ def _answer_after(whole: _Text, marker: re.Pattern[str], position: int) -> str:
     line, end = read_lines(text, start, end)
     if marker is HASHES and _is_heading(line, whole.text, end):
         return ""
+    line = _without_frame(line, text[max(0, found.start() - 1) : start])
     first, *others = _split_sentence(without_markers(line), marker)
     taken_back = next(filter(takes_back, others), "") or retraction(text, end)
     return _instead_of(tidy(first), taken_back)
+
+
+def _without_frame(line: str, marker: str) -> str:
+    """Returns 84 of "(Answer: 84)", "final_answer(84)" and of "> 84" on a line of its own."""
+    if marker.startswith("(") or marker.endswith("("):
+        return line.rstrip(" .;").removesuffix(")")
+    return line.removeprefix("> ") if "\n" in marker else line
 
 
 def _split_sentence(line: str, marker: re.Pattern[str]) -> list[str]:

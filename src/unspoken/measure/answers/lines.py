@@ -20,6 +20,10 @@ _CONTENT = re.compile(r"[^\s*_#`$-]")
 _STEPS = re.compile(
     r"[ \t*_#]*(?:step\s*1\b|1[.)]\s)[^\n]*\n+[ \t*_#]*(?:step\s*2\b|2[.)]\s)", re.IGNORECASE
 )
+# The lines of a sum that go on: + 6, = 90.
+_SUM = re.compile(
+    r"(?:\n[ \t]*[-+*/×÷] ?[$(]?[0-9][^\n=]{0,40}){1,20}\n[ \t]*= ?[$(]?[0-9][^\n]{0,40}"
+)
 _ITEM = re.compile(
     r"[ \t]*(?P<bullet>(?:[-*+•]|[0-9]{1,2}[.)]|\([a-d]\)|[a-d]\))[ \t]+)?"
     r"(?P<value>\$?[A-Za-z](?:_\{?\w\}?)? ?= ?[^\s=]{1,40}"
@@ -64,6 +68,8 @@ def read_lines(text: str, start: int, end: int) -> tuple[str, int]:
     """
     if items := _read_items(text, start):
         return items
+    if total := _SUM.match(text, end):
+        return f"{text[start : min(end, start + MAX_LINE)]} {total[0]}", total.end()
     end = _end_of_matrix(text, start, end)
     is_step = _STEPS.match(text, start, start + MAX_LINE)
     return "" if is_step else text[start : min(end, start + MAX_LINE)], end

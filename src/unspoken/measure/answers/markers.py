@@ -29,6 +29,7 @@ _FINAL_ANSWER = re.compile(
     rf"|{LINE_START}final\s+answer{DECORATION}$"
     rf"|{LINE_START}final\s+answer{DECORATION}(?:[-–—]+[ \t]+|[=→>]+{DECORATION})"
     rf"|{LINE_START}final\s+answer[ \t*_`]+{_PLAIN_VALUE}"
+    rf"|{_UNQUOTED}final_answer\((?:answer=)?"
     r"|最[终終后後]答案(?:应该|應該)?[ \t*_`]*[:：是为為]+",
     FLAGS,
 )
@@ -39,6 +40,7 @@ _ANSWER = re.compile(
     rf"{_NOT_FINAL}{_UNQUOTED}answer{DECORATION}"
     rf"(?:(?:is\b{DECORATION}|{_IN_UNIT})?[:：]|{_IS}[ \t*_`]+{_PLAIN_VALUE})"
     rf"|{LINE_START}answer{DECORATION}[-–—=→]+[ \t]+{_PLAIN_VALUE}"
+    rf"|{LINE_START}\[(?:final )?answer\]{DECORATION}{_PLAIN_VALUE}"
     rf"|^[ \t]*#+[ \t]*answer{DECORATION}$"
     r"|(?<![终終后後])答案(?:应该|應該)?[ \t*_`]*[:：是为為]+",
     FLAGS,
