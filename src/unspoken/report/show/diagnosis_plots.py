@@ -104,11 +104,15 @@ def _probes(probes: Probes | None, labels: Mapping[str, str]) -> Drawn | None:
         axes[-1].set_xticks([])
     if image is not None:
         figure.colorbar(image, ax=axes, label="right, %", shrink=0.6)
+    return figure, _probes_caption(probes)
+
+
+def _probes_caption(probes: Probes) -> str:
     example = " ".join(probes.example.split())
     example = example if len(example) <= 60 else f"{example[:57]}..."
     has_two = any(target.startswith("2.") for target in probes.targets)
     first = "2.1 is the first digit of the second" if has_two else "1.1 is the first digit of the"
-    return figure, (
+    return (
         "How well a linear map reads each digit of the thought's numbers off the hidden states; "
         "layer 0 are the embeddings. In a thought such as "
         f"{example}, {first} number. The state is "

@@ -15,6 +15,7 @@ from unspoken.report.show.palette import COLOURS, name_colour
 #: Of a name beside a point: where it begins and how wide a letter is, as shares of an axis that
 #: starts at 0; percentage points to the next place it may have, and those that keep it readable.
 _BEGIN, _LETTER, _SHIFT, _CLEAR = 0.03, 0.0225, 9.0, 6.5
+_BELOW_FIRST = np.array([0, -1, 1, -2, 2, -3, 3, -4, 4])
 
 
 def write_name(
@@ -106,9 +107,8 @@ def beside_points(
         obstacles = [height for at, height in points if near <= at <= far]
         obstacles += [height for begin, end, height in taken if begin <= far and near <= end]
         obstacles += itertools.chain(*(_heights(curve, near, far) for curve in curves))
-        first = -1 if places else 1  # the best one's name on top
-        shifts = [0, *(sign * by for by in range(1, 5) for sign in (first, -first))]
-        height = _clearest([y + shift * _SHIFT for shift in shifts], obstacles)
+        heights = y + _SHIFT * (_BELOW_FIRST if places else -_BELOW_FIRST)  # the best one's on top
+        height = _clearest(heights.tolist(), obstacles)
         taken.append((near, far, height))
         places[index] = (height, right)
     return [places[index] for index in range(len(points))]
