@@ -146,5 +146,8 @@ def measured_examples(
     by_steps = recipe.schedule.unit == "step"
     longest = int(train.lengths.max())  # the model may have no positions for more
     encode = partial(encode_examples, thoughtful, tokenizer, template, steps=by_steps)
-    has_fitting = bool((encode().lengths <= longest).any())
-    return encode(max_length=longest) if has_fitting else train
+    encoded = encode()
+    fits = encoded.lengths <= longest
+    if fits.all():
+        return encoded
+    return encode(max_length=longest) if fits.any() else train
