@@ -35,7 +35,7 @@ from unspoken.measure.answers.markers import (
     TAG_END,
     last_occurrences,
     possible_markers,
-    without_lead_in,
+    without_lead_to_marker,
     without_markers,
 )
 from unspoken.measure.answers.retraction import (
@@ -222,7 +222,7 @@ def _before(text: str, stated: _Statement) -> str:
     """Returns the text before a statement, without what only leads to it."""
     text = text[: stated.start]
     head, line_end, line = text.rpartition("\n")
-    line = without_lead_in(line)
+    line = without_lead_to_marker(line)
     text = head + line_end + ("" if _ONLY_QUOTED.fullmatch(line) else line)
     lines = text.rstrip().splitlines()
     while lines and (

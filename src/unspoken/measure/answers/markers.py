@@ -124,7 +124,7 @@ def without_markers(line: str) -> str:
     return line[start:]
 
 
-def without_lead_in(line: str) -> str:
+def without_lead_to_marker(line: str) -> str:
     """Returns a line before a marker without what only leads to it: "Thus, the", "Answer: $"."""
     # What leads to a marker is short; a search through all of a degenerate line takes for ever.
     cut = max(0, len(line) - _MAX_LEAD_IN)
