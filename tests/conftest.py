@@ -49,6 +49,14 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """What a file of tests leaves behind was imported by it, for the most part, and stays, too."""
+    if nextitem is None or nextitem.path != item.path:
+        gc.collect()
+        gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _units_start_no_process(request: pytest.FixtureRequest) -> Iterator[None]:
     if request.node.get_closest_marker("unit") is None:
