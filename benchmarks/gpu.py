@@ -53,6 +53,11 @@ class Settings:
     smollm2: Path
     seconds: float = 0.0
 
+    @property
+    def toy_precision(self) -> str:
+        """Of a step at toy size: a CPU may emulate bf16, in a minute or two for a step."""
+        return "fp32" if self.device == "cpu" else "bf16"
+
     def scratch_folder(self, name: str) -> Path:
         """An empty folder for what a part makes and nobody keeps."""
         folder = ROOT / "runs" / f"gpu-{name}"
@@ -100,14 +105,15 @@ def works(settings: Settings, output: Path) -> list[str]:
 def step(settings: Settings, output: Path) -> list[str]:
     """GPT-2 small on 9x9: bf16 against the straightforward way in three precisions."""
     sizes = ["--batch_size", "32", "--micro_batch_size", "32", "--steps", "15"]
-    precisions = ["bf16", "tf32", "fp32"]
+    ours, precisions = "bf16", ["bf16", "tf32", "fp32"]
     if settings.toy:
         sizes = ["--batch_size", "2", "--micro_batch_size", "2", "--steps", "1", "--layers", "1"]
         sizes += ["--width", "96", "--product", "256"]
-        precisions = ["bf16"]
+        ours = settings.toy_precision
+        precisions = [ours]
     return [
         *(str(HERE / "training_step.py"), "--cases", "gpt2", "--device", settings.device),
-        *("--precision", "bf16", "--plain_precision", *precisions, *sizes),
+        *("--precision", ours, "--plain_precision", *precisions, *sizes),
         *("--output", str(output)),
     ]
 
@@ -173,7 +179,7 @@ def smollm2(settings: Settings, output: Path) -> list[str] | str:
         overrides += [
             *("data.num_train=64", "data.num_valid=8", "data.num_test=8", "train.max_steps=2"),
             *("train.batch_size=4", "distil.max_steps=2", "evaluate.num_latency=1"),
-            "evaluate.max_new_tokens=8",
+            *("evaluate.max_new_tokens=8", f"train.precision={settings.toy_precision}"),
         ]
     return run_within("smollm2-gpu", overrides, settings, output)
 
