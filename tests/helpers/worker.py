@@ -29,6 +29,8 @@ def train(job: Path) -> None:
     for name, stop_step, sections in values["runs"]:
         folder = place / name
         part = stop_after(stop_step, tiny_recipe(folder, **sections), folder)
+        if values.get("separate_files"):  # checkpoints hold a folder, too
+            part.checkpoints.tokenizer.chat_template = {"default": "", "tool_use": ""}
         if process.is_main_process:
             facts = {
                 "wrapped": type(part.model).__name__,

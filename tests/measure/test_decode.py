@@ -146,6 +146,13 @@ def test_a_beginning_that_prompts_share_is_read_once(
     assert max(columns for _, columns in prompts_read[3:]) <= 12
 
 
+def test_what_is_written_alone_does_not_begin_as_others_did() -> None:
+    model, prompt = build("gpt2", **IN_SLOTS["gpt2"]), prompts_of((5,))[0]
+    decoder = Decoder(model, eos_token_id=END, pad_token_id=PAD, batch_size=4)
+    assert len(list(decoder.stream(with_a_shared_beginning(), LIMIT))) == 10
+    assert list(decoder.write(prompt, LIMIT))[-1].token_ids == generated(model, prompt)
+
+
 def test_a_model_that_says_something_else_after_a_beginning_reads_prompts_whole() -> None:
     model, prompts = build("llama", **LLAMA), with_a_shared_beginning()
     expected = [generated(model, prompt) for prompt in prompts]

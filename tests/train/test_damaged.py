@@ -60,6 +60,19 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_taken(
     assert same(weights(parts.folder), weights(whole.folder))
 
 
+def test_a_folder_in_a_checkpoint_may_have_another_size_elsewhere(tmp_path: Path) -> None:
+    """Tokenizers with several chat templates have one; its size is the file system's."""
+    stopping = stop_after(3, tiny_recipe(tmp_path), tmp_path)
+    stopping.checkpoints.tokenizer.chat_template = {"default": "a", "tool_use": "b"}  # type: ignore
+    with pytest.raises(SystemExit):
+        stopping.run()
+    templates = tmp_path / "checkpoint-4" / "additional_chat_templates"
+    assert (templates / "tool_use.jinja").is_file()
+    for number in range(400):
+        (templates / f"{number:060}").touch()
+    assert damage_of(templates.parent) is None
+
+
 def test_where_every_checkpoint_is_damaged_training_begins_anew(
     whole: TrainResult, tmp_path: Path
 ) -> None:

@@ -55,6 +55,24 @@ def test_file_and_memory_give_the_same_and_the_cache_is_used(
     assert isinstance(again.tokens, np.memmap)
 
 
+@pytest.mark.parametrize("name", ["tokens.bin", "rows.npy", "meta.json"])
+def test_a_cache_that_lost_a_part_of_a_file_or_a_file_is_made_again(
+    name: str, path: Path, tmp_path: Path, tokenizer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    def encode() -> Any:
+        return encode_file(path, tokenizer, Template(), cache=tmp_path / "cache", progress=False)
+
+    encode()
+    (damaged,) = (tmp_path / "cache" / "datasets").glob(f"*/{name}")
+    damages = (lambda: damaged.write_bytes(damaged.read_bytes()[:-1]), damaged.unlink)
+    for damage in damages:
+        damage()
+        caplog.clear()
+        assert equal(encode(), encode_examples(EXAMPLES, tokenizer, Template()))
+        assert "it is made again" in caplog.text
+    assert len(list((tmp_path / "cache" / "datasets").iterdir())) == 1
+
+
 @pytest.mark.integration
 def test_worker_processes_give_the_same_after_the_parent_has_tokenized(
     tmp_path: Path, tokenizer: Any

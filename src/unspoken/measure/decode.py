@@ -253,6 +253,7 @@ class Decoder:
         row = Draft(0, prompt, limit, 0, self._ends, None)
         with _STEP:  # what is written meanwhile, by this thread or others, has slots of its own
             slots, self._slots = self._slots_for(1, None), None
+        slots.share([prompt])
         table, waiting = Table(slots, []), deque([row])
         try:
             while row.completion is None:

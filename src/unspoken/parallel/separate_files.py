@@ -50,7 +50,7 @@ def share_checkpoint(checkpoint: Path, process: Process) -> None:
         for other in layout.checkpoints_in(checkpoint.parent):
             if other != checkpoint:
                 shutil.rmtree(other)
-    make_alike(checkpoint, process, lambda: checkpoint.iterdir() if checkpoint.is_dir() else ())
+    make_alike(checkpoint, process, lambda: filter(Path.is_file, checkpoint.rglob("*")))
 
 
 def make_alike(folder: Path, process: Process, find: Callable[[], Iterable[Path]]) -> None:

@@ -14,7 +14,6 @@ import contextlib
 import json
 import logging
 import random
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
@@ -26,7 +25,7 @@ import torch
 
 from unspoken import recipe
 from unspoken.common.errors import TrainingError
-from unspoken.common.files import TEMPORARY, clean, link_folder, set_aside, write_folder
+from unspoken.common.files import clean, link_folder, remove, set_aside, write_folder
 from unspoken.models.card import ModelCard
 from unspoken.models.load import restore_weights, save_model
 from unspoken.models.template import Template
@@ -206,7 +205,7 @@ class Checkpoints:
 
         def write(folder: Path) -> None:
             torch.save(values, folder / layout.CHECKPOINT_TENSORS_FILE)
-            sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
+            sizes = {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()}
             values_of_state = {**asdict(state), _SIZES: sizes}
             (folder / layout.CHECKPOINT_STATE_FILE).write_text(json.dumps(values_of_state))
 
@@ -216,7 +215,7 @@ class Checkpoints:
             needed = {_way_back_of(_state_in(kept)) for kept in there[-keep:]}
             for old in there[:-keep]:
                 if layout.checkpoint_step(old) not in needed:
-                    shutil.rmtree(old)
+                    remove(old)
 
     def save_level(self, model: AnyModel, state: TrainState, figures: dict[str, Any]) -> None:
         """The best model so far of the level at which `state` is, with its validation figures."""
@@ -344,7 +343,7 @@ def _set_damaged_aside(folder: Path) -> None:
 def remove_checkpoints(folder: Path) -> None:
     """Removes the checkpoints of a run that is done; whole, or under a name that `clean` knows."""
     for path in layout.checkpoints_in(folder):
-        shutil.rmtree(path.rename(folder / f"{TEMPORARY}{path.name}"))
+        remove(path)
 
 
 def _task_of(data: recipe.Data) -> dict[str, Any]:

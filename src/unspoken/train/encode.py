@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from unspoken.common.cache import CACHE_VARIABLE, default_cache
 from unspoken.common.errors import DataError, setting
-from unspoken.common.files import sha256
+from unspoken.common.files import remove, sha256
 from unspoken.common.keeper import end_with_parent
 from unspoken.common.machine import num_cores
 from unspoken.common.places import place_error, writing
@@ -120,13 +120,13 @@ def encode_file(
 
 def _open_cached(folder: Path) -> CoTDataset | None:
     """What was encoded before; None where there is nothing, or it is damaged and removed."""
-    if not (folder / "meta.json").exists():
+    if not folder.exists():
         return None
     try:
         return _open(folder)
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         logger.warning("%s: damaged (%s); it is made again", folder, error)
-        shutil.rmtree(folder)
+        remove(folder)
         return None
 
 
