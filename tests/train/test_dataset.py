@@ -47,6 +47,7 @@ def test_file_and_memory_give_the_same_and_the_cache_is_used(
     cache = tmp_path / "cache"
     first = encode_file(path, tokenizer, template, cache=cache, progress=False)
     assert equal(first, encode_examples(EXAMPLES, tokenizer, template))
+    assert first.tokens.itemsize == 2
     monkeypatch.setattr(
         "unspoken.train.encode.iter_examples", lambda *_, **__: pytest.fail("not cached")
     )
@@ -152,7 +153,8 @@ def test_cache_knows_content_template_tokenizer_and_length(
 
     def encode(template: str = "plain", other: Any = None, **arguments: Any) -> None:
         chosen = other or tokenizer
-        encode_file(path, chosen, Template(template), cache=cache, progress=False, **arguments)  # type: ignore[arg-type]
+        way = Template(template, chosen, arguments.pop("choices", None))  # type: ignore[arg-type]
+        encode_file(path, chosen, way, cache=cache, progress=False, **arguments)
 
     encode()
     encode("compact")
@@ -164,6 +166,13 @@ def test_cache_knows_content_template_tokenizer_and_length(
     write_examples(path, EXAMPLES[:5], overwrite=True)
     encode()
     assert count() == 5
+    encode(choices=("1", "2"))
+    assert count() == 6
+    for number, form in enumerate(("{{ messages[0].content }}", "{{ messages[0].content }}=")):
+        tokenizer.chat_template = form
+        encode("chat")
+        encode()  # does not look at it
+        assert count() == 7 + number
 
 
 def test_a_file_with_an_error_leaves_nothing_in_the_cache(
@@ -200,11 +209,12 @@ def test_every_epoch_visits_every_example_once_in_another_order(tokenizer: Any) 
 
 
 def test_grouping_by_length_saves_padding(tokenizer: Any) -> None:
-    some = [Example(f"q{n}", "x" * (n % 50 + 1), "1") for n in range(600)]
+    some = [Example(f"q{n}", "x" * (n % 50 + 1), "1") for n in range(605)]
     dataset = encode_examples(some, tokenizer, Template())
 
     def padding(group: bool) -> int:
         batches = [dataset.batch_indices(s, 8, seed=0, group_by_length=group) for s in range(75)]
+        assert len(np.unique(batches)) == 600
         lengths = [dataset.lengths[batch] for batch in batches]
         return sum(int((row.max() - row).sum()) for row in lengths)
 
@@ -212,7 +222,7 @@ def test_grouping_by_length_saves_padding(tokenizer: Any) -> None:
 
 
 def test_fewer_examples_than_a_batch_go_round(tokenizer: Any) -> None:
-    dataset = encode_examples(EXAMPLES[:3], tokenizer, Template())
+    dataset = encode_examples(EXAMPLES[7:10], tokenizer, Template())  # of two lengths
     batch = dataset.batch_indices(0, 8, seed=0)
     assert len(batch) == 8
     assert set(batch.tolist()) == {0, 1, 2}
@@ -233,6 +243,23 @@ def test_steps_end_where_tokens_end(tokenizer: Any) -> None:
     dataset = encode_examples([Example("q", "one\ntwo\nthree", "1")], tokenizer, Template())
     assert dataset.step_ends.tolist() == [0, 4, 8, 14]  # the template's line end closes the last
     assert dataset.most_steps == 3
+
+
+def test_a_token_on_a_border_belongs_to_the_step_in_which_it_begins(tokenizer: Any) -> None:
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    known = tokenizer.get_vocab()
+    merges = [("\n", "2"), ("4", "\n")]
+    vocabulary = known | {"".join(pair): len(known) + n for n, pair in enumerate(merges)}
+    backend = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    joins = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<eos>")
+    some = [Example("1", "11\n22\n34\n5", "1")]
+    dataset = encode_examples(some, joins, Template("compact"))
+    # 1, 1, \n2 | 2, \n | 3, 4\n | 5
+    assert dataset.step_ends.tolist() == [0, 3, 5, 7, 8]
+    whole = encode_examples(some, joins, Template("compact"), steps=False)
+    assert dataset.tokens.tolist() == whole.tokens.tolist()
 
 
 @pytest.mark.parametrize(

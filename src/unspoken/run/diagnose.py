@@ -304,7 +304,7 @@ class _Look:
         gone = data.longest_thought
         if asked.card.removed is not None:
             gone = min(asked.card.removed, gone)
-        if self.recipe.schedule.positions == "gap" and gone:
+        if self.recipe.schedule.positions == "gap":
             # where the thought's tokens stood when it was still written
             move_positions(asked.model, data, gone, back=True)
         first = _first_tokens(asked, data)

@@ -91,5 +91,6 @@ def require_fit(
             f"the longest example has {longest} tokens but the model {limit} positions; "
             f"set {setting('data.max_length', limit)}, or take a model with more positions"
         )
-    if recipe.schedule.positions == "gap" and recipe.schedule.removal != "none":
+    removes = recipe.schedule.removal != "none" or recipe.schedule.start > 0
+    if recipe.schedule.positions == "gap" and removes:
         require_gap_support(model, train, recipe.schedule)

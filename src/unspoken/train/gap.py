@@ -71,9 +71,11 @@ def move_positions(
     """
     import torch
 
+    removed = min(removed, dataset.longest_thought)
+    if not removed:  # any model will do
+        return
     table = _position_table(model)
     start = int(dataset.prompt_lengths[0])
-    removed = min(removed, dataset.longest_thought)
     order = torch.arange(table.shape[0], device=table.device)
     order = torch.cat([order[:start], order[start + removed :], order[start : start + removed]])
     with torch.no_grad():
