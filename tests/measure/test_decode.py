@@ -338,6 +338,7 @@ def test_a_row_that_ends_leaves_its_place_to_one_that_waits() -> None:
     waited = sum(max(lengths[start : start + 4]) for start in range(0, 10, 4))
     assert max(lengths) > 3 * min(lengths)
     assert len(steps) < 0.9 * waited
+    assert min(steps) < max(steps) == 4, "empty slots are taken away at the end"
 
 
 def test_what_is_drawn_depends_on_the_seed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -383,6 +384,17 @@ def test_stopping_between_tokens_keeps_what_has_ended() -> None:
     assert list(stream(model, [], 2)) == []
 
 
+def test_stopping_between_batches_keeps_those_that_are_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("unspoken.measure.slots.fits", lambda _: False)
+    answers = iter([False, True])
+    found = stream(
+        build("gpt2", **IN_SLOTS["gpt2"]), prompts_of(), 2, stopping=lambda: next(answers)
+    )
+    assert [number for number, _ in found] == [0, 1]
+
+
 @pytest.mark.parametrize("kind", NO_MEMORY)
 def test_memory_running_out_keeps_the_rows_that_are_done(kind: str) -> None:
     model, prompts = build("gpt2", **IN_SLOTS["gpt2"]), prompts_of()
@@ -401,6 +413,7 @@ def test_memory_running_out_keeps_the_rows_that_are_done(kind: str) -> None:
     found = list(stream(model, prompts, 5, wrote=told.append))
     assert sorted(number for number, _ in found) == list(range(10))  # each once
     assert dict(found) == dict(enumerate(expected))
+    assert dict(stream(model, prompts[:3], 3)) == dict(enumerate(expected[:3]))  # nobody waits
     model.forward = functools.wraps(forward)(_without_memory)
     with pytest.raises(OutOfMemoryError, match="this prompt of 3 tokens alone"):
         list(stream(model, prompts[:1], 1))
@@ -445,6 +458,25 @@ def test_endings_are_scored_in_smaller_batches_where_memory_runs_out(
     with pytest.raises(OutOfMemoryError, match="this prompt of 2 tokens alone"):
         decoder.score([5, 6], endings, 0.7)
     assert model.training
+
+
+@pytest.mark.parametrize("way", ["stream", "write", "score"])
+def test_an_error_that_is_not_about_memory_is_told_as_it_is(way: str) -> None:
+    model = build("gpt2", **IN_SLOTS["gpt2"])
+    assert fits(model)
+    model.forward = functools.wraps(model.forward)(_broken)
+    decoder = Decoder(model, eos_token_id=END, pad_token_id=PAD, batch_size=2)
+    ask: dict[str, Any] = {
+        "stream": lambda: list(decoder.stream([[3, 4], [5, 6]], LIMIT)),
+        "write": lambda: list(decoder.write([3, 4], LIMIT)),
+        "score": lambda: decoder.score([3, 4], [[5], [6]], 1.0),
+    }
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        ask[way]()
+
+
+def _broken(*_: Any, **__: Any) -> Any:
+    raise RuntimeError("shapes do not fit")
 
 
 def _without_memory(*_: Any, **__: Any) -> Any:

@@ -81,6 +81,18 @@ def test_weights_and_moments_are_those_of_the_level_that_had_recovered(tmp_path:
     assert [state.step for state, *_ in seen] == list(range(result.state.step))
 
 
+def test_by_steps_the_explicit_models_loss_is_logged_at_its_own_level(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Recovery, "measure_reference", lambda *_: [9.0, 5.0, 1.0])
+    sections = impatient(unit="step", start=1)
+    sections["train"] = {**sections["train"], "max_steps": 3}
+    run(tmp_path, **sections)
+    lines = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+    first = next(line for line in lines if line["event"] == "recovery")
+    assert (first["removed"], first["loss"]) == (3, 5.0)
+
+
 @pytest.mark.usefixtures("wall")
 def test_what_cannot_be_removed_ends_the_run_early_and_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

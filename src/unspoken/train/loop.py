@@ -486,7 +486,8 @@ class StepwiseInternalization:
         gone = self.checkpoints.tokens_gone
         level, settings = gone(before.removed), self.recipe.schedule
         if self.removal.is_explicit(before):
-            values = {"removed": level, "loss": measured[min(level, len(measured) - 1)]}
+            loss = measured[min(before.removed, len(measured) - 1)]
+            values = {"removed": level, "loss": loss}
         else:
             needed = before.search.loss_needed(settings, before.removed)
             values = {"removed": level, "loss": measured[0], "needed": needed}
