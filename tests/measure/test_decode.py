@@ -123,6 +123,16 @@ def test_many_prompts_are_read_in_parts_with_little_padding() -> None:
     assert sum(parts) < 2 * sum(map(len, prompts)) < len(prompts) * 200
 
 
+def test_answers_go_on_where_the_cache_becomes_larger_under_them() -> None:
+    model = build("llama", **{**LLAMA, "max_position_embeddings": 256})
+    prompts = prompts_of((10, 12, 90))  # the last one comes while others are written
+    expected = [generated(model, prompt, 80) for prompt in prompts]
+    assert max(map(len, expected)) == 80
+    for batch_size in (2, 1):
+        found = all_of(model, prompts, batch_size, limit=80)
+        assert [one.token_ids for one in found] == expected
+
+
 @pytest.mark.parametrize("model_type", IN_SLOTS)
 def test_a_beginning_that_prompts_share_is_read_once(
     model_type: str,
@@ -268,10 +278,33 @@ def test_a_step_is_recorded_where_that_makes_a_small_model_faster() -> None:
     assert not slots.is_recorded
     slots.advance()
     assert slots.is_recorded
+    for patience in (1, None):  # not at once, and never
+        waits = Slots(model, 1, Chooser(1, model.device, None), patience=patience)
+        waits.fill([0], [[5, 6, 7]], [20], None)
+        waits.advance()
+        assert not waits.is_recorded
     many = Slots(model, 900, Chooser(900, model.device, None), patience=0)
     many.fill([0], [[5, 6, 7]], [20], None)
     many.advance()
     assert not many.is_recorded
+
+
+@pytest.mark.parametrize("way", ["cannot be recorded", "differs"])
+def test_what_cannot_be_recorded_or_then_differs_is_calculated_as_before(
+    monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    tried: list[str] = []
+
+    def record(*_: Any) -> Any:
+        tried.append(way)
+        return _broken() if way == "cannot be recorded" else lambda *_: torch.zeros(1, 40)
+
+    monkeypatch.setattr("unspoken.measure.slots.record_operations", record)
+    model, prompts = build("gpt2", **IN_SLOTS["gpt2"]), prompts_of((5, 3, 4))
+    decoder = Decoder(model, eos_token_id=END, pad_token_id=PAD, batch_size=1, patience=0)
+    found = dict(decoder.stream(prompts, LIMIT))
+    assert [found[n].token_ids for n in range(3)] == [generated(model, one) for one in prompts]
+    assert len(tried) == 2  # a step, and a prompt of up to 16 tokens; neither is tried again
 
 
 @pytest.mark.parametrize("token_by_token", [True, False])

@@ -98,6 +98,15 @@ def test_other_settings_set_aside_what_was_there_and_the_old_ones_bring_it_back(
     assert run.run.recipe_changed, "a report of the other settings would stay"
 
 
+def test_files_that_no_stage_wrote_are_kept_for_good(run: Run) -> None:
+    run.start()
+    run.folder.mkdir()
+    (run.folder / "text").write_text("somebody's")
+    run.make("three", overwrite=True)
+    assert (run.text(), run.text("old/1")) == ("three", "somebody's")
+    assert run.said[0].startswith("data: running; what was there without a stage.json is kept in ")
+
+
 def test_of_two_that_were_set_aside_the_one_that_is_done_comes_back(run: Run) -> None:
     run.make("done")
     run.make("other", rows=4)

@@ -267,8 +267,9 @@ class RunFolder:
             one = wanted.read(place)
         except DataError:  # of another version
             return None
-        is_same = one is not None and one.is_done and not wanted.changes(one)
-        return _Elsewhere(place, one) if one is not None and is_same else None
+        if one is None or not one.is_done or wanted.changes(one):
+            return None
+        return _Elsewhere(place, one)
 
     def _tell_of_others(self, wanted: _Wanted[Record]) -> None:
         """Says so where a run beside this one has done the same stage of a teacher."""
