@@ -452,6 +452,20 @@ def test_memory_running_out_keeps_the_rows_that_are_done(kind: str) -> None:
         list(stream(model, prompts[:1], 1))
 
 
+def test_memory_that_ends_token_by_token_leaves_nothing_to_the_next_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = build("llama", **{**LLAMA, "max_position_embeddings": 256})
+    short, long = prompts_of((5, 100))
+    decoder = Decoder(model, eos_token_id=END, pad_token_id=PAD, batch_size=1)
+    assert len(list(decoder.write(short, 4))) == 4
+    with monkeypatch.context() as full:  # where the cache would become larger
+        full.setattr(torch.Tensor, "new_zeros", _without_memory)
+        with pytest.raises(OutOfMemoryError, match="this prompt of 100 tokens alone"):
+            list(decoder.write(long, 4))
+    assert list(decoder.write(long, 4))[-1].token_ids == generated(model, long, 4)
+
+
 def test_memory_that_ends_before_a_row_is_written_names_the_first_prompt(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

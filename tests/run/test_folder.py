@@ -199,7 +199,7 @@ def test_the_time_of_a_stage_is_that_of_all_its_runs_but_what_a_kill_cut_off(run
     assert (record["status"], record["paused"], record["cut_off"]) == ("running", True, False)
     path.write_text(json.dumps({**record, "seconds": 1000.0}))
     record = run.make("whole").to_json()
-    assert record["seconds"] >= 1000 and not record["cut_off"] and record["finished"]
+    assert 1000 <= record["seconds"] < 4600 and not record["cut_off"] and record["finished"]
     assert record["peak_memory_bytes"]["host"] > 0
     path.write_text(json.dumps({**record, "status": "running", "paused": False}))
     run.begin("after a kill")

@@ -254,18 +254,19 @@ class Decoder:
         with _STEP:  # what is written meanwhile, by this thread or others, has slots of its own
             slots, self._slots = self._slots_for(1, None), None
         slots.share([prompt])
-        table, waiting = Table(slots, []), deque([row])
+        table, waiting, kept = Table(slots, []), deque([row]), slots
         try:
             while row.completion is None:
                 with _STEP, self._evaluating():
                     table.add(table.fill(waiting) or table.advance())
                 yield row.completion or Completion(list(row.token_ids), False)
         except (RuntimeError, MemoryError) as error:
+            kept = None  # some layers may have grown, and others not
             if not is_out_of_memory(error):
                 raise
             raise OutOfMemoryError(0, len(prompt)) from error
         finally:
-            self._slots = slots
+            self._slots = kept
 
     def _until_memory_ends(
         self,
