@@ -261,6 +261,17 @@ def test_the_reference_leaves_out_what_would_be_gone_from_a_thought_that_is_part
         assert found == pytest.approx(np.mean(kept), rel=1e-5)
 
 
+@pytest.mark.parametrize(("side", "gone"), [("left", [0, 3, 8]), ("right", [0, 5, 8])])
+def test_by_steps_what_a_level_keeps_follows_from_the_side(
+    side: str, gone: list[int], tmp_path: Path
+) -> None:
+    """Of two summands, of 3 and 5 tokens."""
+    one = trainer(tiny_recipe(tmp_path, **impatient(unit="step", side=side)), tmp_path)
+    assert one.recovery is not None
+    kept = one.recovery.kept_tokens()
+    assert [kept[0] - each for each in kept] == gone
+
+
 def test_another_order_of_removal_is_one_function(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -292,7 +303,11 @@ def test_what_is_measured_are_validation_questions_with_thoughts_of_the_students
     """Else examples of the training, as where every validation question is longer than those."""
     template = Template("compact")
     train = encode_examples([Example("12", "1 + 2", "3")], tokenizer, template)
-    fits, bare, long = Example("1", "2", "3"), Example("1", "", "3"), Example("1", "9" * 40, "3")
+    fits, bare, long = (
+        Example("34", "3 + 4", "7"),
+        Example("1", "", "3"),
+        Example("1", "9" * 40, "3"),
+    )
 
     def measured(valid: list[Example], **sections: Any) -> CoTDataset:
         recipe = tiny_recipe(tmp_path, **sections)

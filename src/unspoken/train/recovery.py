@@ -122,8 +122,6 @@ class Recovery:
         """As the main process found them: all must decide alike."""
         from accelerate.utils import broadcast_object_list
 
-        if self.processes.accelerator.num_processes == 1:
-            return values
         return broadcast_object_list(values)
 
 
