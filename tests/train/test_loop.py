@@ -20,6 +20,7 @@ from unspoken.train.checkpoint import TrainState, model_card
 from unspoken.train.collate import IGNORE
 from unspoken.train.encode import encode_examples
 from unspoken.train.loss import negative_log_likelihood
+from unspoken.train.schedule import ALL
 
 
 def test_same_seed_same_weights_and_another_seed_others(tmp_path: Path) -> None:
@@ -143,7 +144,7 @@ def test_by_steps_the_longest_thought_that_is_left_tells_how_many_tokens_are_gon
     one = trainer(tiny_recipe(tmp_path, data=sizes, schedule={"unit": "step"}), tmp_path)
     everyone = np.arange(len(one.train))
     assert one.train.thought_lengths.min() < one.train.longest_thought
-    for steps in (0, 1, 2):
+    for steps in (0, 1, 2, ALL):
         gone = one.train.tokens_removed(everyone, np.full(len(everyone), steps), unit="step")
         left = max(one.train.thought_lengths - gone)
         assert one.checkpoints.tokens_gone(steps) == one.train.longest_thought - left

@@ -34,7 +34,7 @@ from unspoken.recipe import layout
 from unspoken.recipe.levels import level_folder, level_name
 from unspoken.train.dataset import CoTDataset
 from unspoken.train.gap import gap_closed, move_positions
-from unspoken.train.schedule import ALL, RemovalState
+from unspoken.train.schedule import RemovalState
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -268,7 +268,7 @@ class Checkpoints:
     def _tokens_gone(self, removed: int) -> int:
         """How many tokens shorter the longest thought is at this level."""
         longest = self.dataset.longest_thought
-        if removed >= ALL or self.schedule.unit == "token":
+        if self.schedule.unit == "token":
             return min(removed, longest)
         everyone = np.arange(len(self.dataset))
         gone = self.dataset.tokens_removed(
