@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from unspoken.common.errors import TrainingError
 from unspoken.common.interrupt import EXIT_INTERRUPTED
 from unspoken.data.example import Example
 from unspoken.models.template import Template
-from unspoken.train.checkpoint import TrainState, model_card
+from unspoken.train.checkpoint import TrainState, model_card, random_state, restore_random_state
 from unspoken.train.collate import IGNORE
 from unspoken.train.encode import encode_examples
 from unspoken.train.loss import negative_log_likelihood
@@ -148,6 +149,20 @@ def test_by_steps_the_longest_thought_that_is_left_tells_how_many_tokens_are_gon
         gone = one.train.tokens_removed(everyone, np.full(len(everyone), steps), unit="step")
         left = max(one.train.thought_lengths - gone)
         assert one.checkpoints.tokens_gone(steps) == one.train.longest_thought - left
+
+
+def test_random_numbers_of_every_kind_go_on_from_where_a_checkpoint_left_them(
+    tmp_path: Path,
+) -> None:
+    def draw() -> tuple[float, float, float]:
+        return random.random(), np.random.standard_normal(), torch.rand(()).item()
+
+    np.random.standard_normal()  # of two that are drawn, the second one is kept
+    torch.save(random_state(), tmp_path / "random.pt")
+    drawn = draw()
+    assert drawn != draw()
+    restore_random_state(torch.load(tmp_path / "random.pt", weights_only=True))
+    assert draw() == drawn
 
 
 def test_fixed_number_of_steps_for_a_baseline(tmp_path: Path) -> None:
