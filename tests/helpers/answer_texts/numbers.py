@@ -5,6 +5,10 @@ from __future__ import annotations
 # kind -> (text, gold answer) that say the same
 RIGHT = {
     "numbers in words": [
+        ("Final Answer: Tom baked forty-five cookies.", "45"),
+        ("Final Answer: an hour and a half", "90 minutes"),
+        ("Final Answer: 2 hours and a half", "2.5"),
+        ("Final Answer: an hour and twenty minutes", "80 minutes"),
         ("Final Answer: fifteen", "15"),
         ("Final Answer: Seventy-two clips", "72"),
         ("Final Answer: one hundred and five", "105"),
@@ -66,6 +70,7 @@ RIGHT = {
         ("Final Answer: 42 minuti", "42"),
     ],
     "expressions with a unit": [
+        ("Final Answer: 5 N", "5 newtons"),
         ("\\boxed{36\\pi\\text{ cm}^3}", "36\\pi"),
         ("\\boxed{6\\sqrt{3}\\text{ square units}}", "6\\sqrt{3}"),
         ("Final Answer: $5\\sqrt{2}$ cm", "5\\sqrt{2}"),
@@ -198,6 +203,11 @@ RIGHT = {
 # and that do not
 WRONG = {
     "numbers in words": [
+        ("Final Answer: Tom did not bake forty-five cookies.", "45"),
+        ("Final Answer: Tom baked forty-five dozen cookies.", "45"),
+        ("Final Answer: Tom is the one who won.", "1"),
+        ("Final Answer: an hour and a half", "1"),
+        ("Final Answer: two days and a half", "2"),
         ("Final Answer: fifteen", "16"),
         ("Final Answer: ten or eleven", "10"),
         ("Final Answer: six and a half", "6"),
@@ -269,6 +279,8 @@ WRONG = {
         ("Final Answer: 42/", "42"),
     ],
     "expressions with a unit": [
+        ("Final Answer: 84 n", "84"),
+        ("Final Answer: 84 v", "84"),
         ("\\boxed{36\\pi\\text{ cm}^3}", "36\\pi\\text{ cm}^2"),
         ("\\boxed{36\\pi\\text{ cm}^3}", "35\\pi"),
         ("Final Answer: $5\\sqrt{2}$ cm", "5\\sqrt{2}\\text{ m}"),

@@ -76,6 +76,8 @@ RIGHT = {
         ("Final Answer: gcd(12, 18)", "gcd(12,18)"),
     ],
     "letters of a choice": [
+        ("Final Answer: D, not A, B, or C", "D"),
+        ("Final Answer: Options A, B, and C", "A, B, C"),
         ("Final Answer: Option C is correct.", "C"),
         ("Option C is the correct answer", "C"),
         ("Therefore, option C is the correct answer.", "C"),
@@ -118,6 +120,7 @@ RIGHT = {
         ("Final Answer: A and B", "A, B"),
     ],
     "worked out beside the answer": [
+        ("Final Answer: 84, that is, 12 * 7", "84"),
         ("Final Answer: 12 (since 3 * 4 = 12)", "12"),
         ("Final Answer: 12 eggs (3 * 4)", "12"),
         ("Final Answer: 12, i.e., 5 + 7", "12"),
@@ -202,6 +205,8 @@ WRONG = {
         ("Final Answer: gcd(12, 18)", "gcd(12,16)"),
     ],
     "letters of a choice": [
+        ("Final Answer: Options A or B", "A, B"),
+        ("Final Answer: not A, B, or C", "A"),
         ("Final Answer: Option C is incorrect.", "C"),
         ("Final Answer: Option C is not correct.", "C"),
         ("Therefore, option C is the correct answer.", "D"),
@@ -243,6 +248,7 @@ WRONG = {
         ("Final Answer: red or blue", "red and blue"),
     ],
     "worked out beside the answer": [
+        ("Final Answer: 84, that is, 12 * 8", "84"),
         ("Final Answer: 12 (since 3 * 5 = 15)", "12"),
         ("Final Answer: 12 eggs (3 * 5)", "12"),
         ("Final Answer: 12, i.e., 5 + 8", "12"),

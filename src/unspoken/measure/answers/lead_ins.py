@@ -34,10 +34,10 @@ _NEGATION = re.compile(
     re.IGNORECASE,
 )
 _HEDGE = re.compile(
-    r"(?:(?:so|thus|hence|therefore|then),? )*(?:it(?:'s| is) )?"
+    r"(?:it(?:'s| is) )?"
     r"(?:about|approximately|approx\.?|around|clearly|the number|roughly|circa|ca\.|exactly|just"
     r"|etwa|ungefähr|environ|aproximadamente|unos"
-    r"|only|precisely|simply|also|indeed|(?:therefore|thus|hence|so),?|altogether|obviously|all"
+    r"|only|precisely|simply|also|indeed|altogether|obviously|all"
     rf"|\\approx|\\sim) ?(?=[-+$€£¥₹.\d\\]|(?:{NUMBER_WORD})\b)",
     re.IGNORECASE,
 )
@@ -59,13 +59,13 @@ TO_STRUCTURE = re.compile(
 )
 #: "It was a" before Tuesday, "The graph is" before an ellipse.
 TO_WORD = re.compile(
-    r"(?:(?:so|thus|hence|therefore),? )?(?:it|this|that|the [a-z ]{2,40}?)"
+    r"(?:it|this|that|the [a-z ]{2,40}?)"
     r" (?:is|was|will be|falls|fell) (?=[^\W\d_]+(?:[ '-][^\W\d_]+){0,3}$)",
     re.IGNORECASE,
 )
 #: "The probability is" before "one in six"
 TO_NUMBER_WORD = re.compile(
-    rf"(?:so |thus,? )?(?:it|there|(?:the|his|her|their|its) [a-z ,']{{2,60}}?)"
+    rf"(?:it|there|(?:the|his|her|their|its) [a-z ,']{{2,60}}?)"
     rf" (?:is|are|was|were|equals) (?=(?:{NUMBER_WORD})\b)",
     re.IGNORECASE,
 )

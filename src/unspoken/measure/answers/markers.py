@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 
 DECORATION = r"[ \t*_`]*"
+#: Words that only join an answer to what stands before it.
+THEREFORE = r"(?:so|thus|hence|therefore)"
 LINE_START = r"^[ \t>*_#`]*"
 # A marker in quotation marks is talked about ("end with a line that starts with 'Final Answer:'").
 _UNQUOTED = r"""(?<!['"“‘])(?<![^\W_])"""
@@ -83,13 +85,13 @@ _SUPPOSING = re.compile(
 )
 SINGLE_HASH = re.compile(r"(?<!#)#([ \t]*[+\-$]?[0-9][0-9 \t.,/:%+-]*|[^\s#]+)\Z")
 _LEADING_MARKER = re.compile(
-    rf"[ \t>*_#`]*(?:(?:so|thus|therefore|hence),?\s+)?(?:(?:the|my)\s+)?(?:(?:final|correct)\s+)?"
+    rf"[ \t>*_#`]*(?:{THEREFORE},?\s+)?(?:(?:the|my)\s+)?(?:(?:final|correct)\s+)?"
     rf"answer{DECORATION}(?:is\b{DECORATION}[:：]?|[:：]){DECORATION}|#{{1,4}}\s+|A\s*[:：]\s*",
     re.IGNORECASE,
 )
 # What leads to a marker in its own line: "**", "Thus, the", and before a box "The answer is $".
 _LEAD_IN = re.compile(
-    rf"(?:\b(?:so|thus|therefore|hence),?\s+)?(?:\b(?:the|my)\s+)?(?:\b(?:final|correct)\s+)?"
+    rf"(?:\b{THEREFORE},?\s+)?(?:\b(?:the|my)\s+)?(?:\b(?:final|correct)\s+)?"
     rf"(?:\banswer{DECORATION}(?:is\b)?{DECORATION}[:：]?)?\s*(?:\\[\[(]|[*_`$>#]*)\Z",
     re.IGNORECASE,
 )

@@ -64,9 +64,14 @@ _A_SCALE = re.compile(
     r"(half )?an? (?=(?:hundred|thousand|million|billion|dozen)\b)", re.IGNORECASE
 )
 
+#: An hour, a day and 2 hours, an hour and a half.
+_ONE_OF_UNIT = re.compile(r"an? (?=(?P<unit>[a-z]+)(?: and |$))", re.IGNORECASE)
+_UNIT_AND_A_PART = re.compile(rf"(?P<whole>[0-9]+) (?P<unit>[a-z]+) {_AND_A_PART}$", re.IGNORECASE)
+
 #: What begins otherwise is no number in words, which is found out at once.
 _BEGINNING = re.compile(
-    rf"(?:negative|minus|the) |an?[ -]|half|{NUMBER_WORD}|{'|'.join(_ORDINALS)}|-?[0-9]+ and ",
+    rf"(?:negative|minus|the) |an?[ -]|half|{NUMBER_WORD}|{'|'.join(_ORDINALS)}"
+    r"|-?[0-9]+ (?:[a-z]+ )?and ",
     re.IGNORECASE,
 )
 
@@ -81,7 +86,11 @@ def with_digits(text: str) -> str:
         text = f"{'1/2' if scale[1] else 'one'} {text[scale.end() :]}"
     if fraction := _fraction(text) or _decimal(text):
         return fraction
+    if (one := _ONE_OF_UNIT.match(text)) and is_measure(one["unit"]):
+        text = f"1 {text[one.end() :]}"
     text = _whole(text)
+    if (mixed := _UNIT_AND_A_PART.match(text)) and is_measure(mixed["unit"]):
+        return f"{mixed['whole']} {_value_of_part(mixed)} {mixed['unit']}"
     if mixed := _MIXED.match(text):
         text = f"{mixed['whole']} {_value_of_part(mixed)}{text[mixed.end() :]}"
     return text

@@ -21,6 +21,7 @@ from unspoken.measure.answers.lead_ins import (
     without_lead_in,
     without_lead_in_of_date,
 )
+from unspoken.measure.answers.markers import THEREFORE
 from unspoken.measure.answers.number_words import NUMBER_WORD, with_digits
 from unspoken.measure.answers.qualifiers import refuses
 from unspoken.measure.answers.quantity import is_measure, read_quantity
@@ -44,9 +45,9 @@ from unspoken.measure.answers.times import is_compound, read_date
 #: of a sentence in which it is the one number.
 Words: TypeAlias = Literal["lead_in", "around", "sentence"]
 _MAX_CHARACTERS = 300
+_CONNECTORS = re.compile(rf"^(?:(?:{THEREFORE}|then),? )+", re.IGNORECASE)
 _CHOICE_LEAD_IN = re.compile(
-    r"^(?:(?:so|thus|hence|therefore),? )?"
-    r"(?:(?:i|we) (?:think|believe|choose|pick|would (?:say|choose|pick))(?: that)? |i'd say "
+    r"^(?:(?:i|we) (?:think|believe|choose|pick|would (?:say|choose|pick))(?: that)? |i'd say "
     r"|i(?:'m| am) going with |(?:i(?:'ll|'d| will| would)|let's) go with |choose |select |pick "
     r"|(?:definitely|clearly|certainly) )?"
     r"(?:(?:it|that)(?:'s| is| should be| must be) |(?:the |my )?(?:correct |right |best |final )?"
@@ -55,7 +56,7 @@ _CHOICE_LEAD_IN = re.compile(
     re.IGNORECASE,
 )
 _SAID_OF_CHOICE = re.compile(
-    r"^(?:(?i:so|thus|hence|therefore),? )?(?:(?i:the )?(?i:option|choice|answer) )?"
+    r"^(?:(?i:the )?(?i:option|choice|answer) )?"
     r"(\(?[A-J]\)?) is (?:the )?(?:correct|right|best)(?: answer| option| choice| one)?"
     r"(?=$|,? (?:because|since)\b)",
 )
@@ -79,6 +80,7 @@ _CLAUSE_AFTER_TRUTH = re.compile(
 #: Words that change nothing: both 2 and 7, in 1969, the 5th, 79 AD, I and III only.
 _EMPTY_WORDS = re.compile(
     r"^(?i:both) (?=[^ ]+ and [^ ]+$)|^(?i:the year )(?=[12][0-9]{3}$)"
+    r"|^(?i:options|choices|statements) (?=\(?[A-J]\)?(?:,| and) )"
     r"|^(?i:in|at|for|with|during) (?i:the year )?(?=[$€£]?[0-9.]+%?(?: [a-z]+){0,2}$)"
     r"|^(?i:the) (?=[0-9]+(?:st|nd|rd|th)$)|(?<=[0-9]) (?:AD|CE|A\.D|C\.E)$"
     r"|(?<=[\w)\]}%]),? (?:only|in total)$"
@@ -114,7 +116,7 @@ def readings(text: str, words: Words) -> list[str]:
         return [text]
     if words == "lead_in":
         return [without_lead_in(text)]
-    written = text
+    text = written = _CONNECTORS.sub("", text)
     text = without_hedge(without_lead_in(without_hedge(text)))
     text = _with_digits_in_list(with_digits(without(TO_NUMBER_WORD, text)))
     text = _without_empty_words(text)

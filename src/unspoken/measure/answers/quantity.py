@@ -121,6 +121,7 @@ _SAME_DIRECTION = dict.fromkeys(["drop", "decline", "reduction", "fall"], "decre
 _SAME_DIRECTION |= dict.fromkeys(["rise", "growth", "raise"], "increase")
 _COLLECTIVE = {"score", "gross", "pair", "couple"}
 _MEASURES = {*_UNIT_OF_WORD, "/", "^2", "^3", "^-1", "^-2"}
+_OPEN_LETTERS = frozenset("kjnwv")  # variables, while K, J, N, W, V are units
 _ATTACHABLE_LETTERS = frozenset("mgslh")
 _FIRST_OTHER_SCRIPT = "\u0400"  # behind Latin and Greek, whose single letters are variables
 _SHORT_WORDS = frozenset(["a", "an", "at", "by", "in", "of", "on", "sq"])
@@ -178,11 +179,11 @@ def read_quantity(text: str) -> Quantity | None:
 
 
 def _may_be_another(decimal: str, unit: str, has_gap: bool) -> bool:
-    """Whether it is open what a number is: 5 k, the 1990s."""
+    """Whether it is open what a number is: 5 k, 84 n, the 1990s."""
     unit = unit.strip()
     is_decade = unit == "s" and not has_gap and _DECADE.fullmatch(decimal) is not None
     return (
-        (unit == "k" and has_gap)
+        (has_gap and unit in _OPEN_LETTERS)
         or is_decade
         or (unit != "" and has_gap and decimal.endswith("."))  # 12. Hold on
     )

@@ -34,9 +34,10 @@ _CLAUSE = re.compile(
     r"|i|he|she|we|they|there|you|these|those)\b",
     re.IGNORECASE,
 )
+_CHOICE = r"\(?[A-Ja-j]\)?"
 _NOT_THE_OTHER = re.compile(
-    r"(?:(?:and )?not|rather than) (?:option )?"
-    rf"(?:\(?[A-Ja-j]\)?|[$€£-]{{0,2}}\d[\w.,%-]{{0,20}}|(?i:yes|no|true|false)|{NUMBER_WORD})"
+    rf"(?:(?:and )?not|rather than) (?:option )?(?:{_CHOICE}(?:(?:,|,? (?:or|and|nor)) {_CHOICE})*"
+    rf"|[$€£-]{{0,2}}\d[\w.,%-]{{0,20}}|(?i:yes|no|true|false)|{NUMBER_WORD})"
 )
 #: Words after a letter of a choice, or after yes and no, that leave it open.
 _DOUBT = re.compile(

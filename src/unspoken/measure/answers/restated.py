@@ -21,7 +21,7 @@ from unspoken.measure.answers.times import (
 _NEAR = 0.02
 _CALCULATION = re.compile(r"[0-9.,()+*/ -]+")
 _MAX_CALCULATION = 40
-_WHICH_IS = re.compile(r"^(?:since|because|i\.e\.,?|(?:which|that|this) is|or|=) ?")
+_WHICH_IS = re.compile(r"^(?:since|because|i\.e\.,?|(?:which|that|this) is|or|=),? ?")
 #: 12 times 7 is 84, 3 * 28 -> 84
 _WORKED_OUT = re.compile(r"([^=]{3,40}?) (?:is|equals|makes|->|=>|→) ([^=]+)")
 
@@ -50,11 +50,15 @@ def read_ways(text: str) -> list[str]:
 def _are_same_amount(quantities: list[Quantity], *, is_near: bool) -> bool:
     if all(same_amount(quantities[0], each) for each in quantities[1:]):  # 72 inches (6 feet)
         return True
-    values = [each.value / (100 if each.unit[:1] == ("%",) else 1) for each in quantities]
+    plain = [
+        Quantity(each.value / 100, (), each.is_fraction) if each.unit[:1] == ("%",) else each
+        for each in quantities
+    ]
+    values = [each.value for each in plain]
     if is_near:
         return abs(values[0] - values[-1]) <= _NEAR * abs(values[0])
-    units = [() if each.unit[:1] == ("%",) else each.unit for each in quantities]
-    agree = all(units_agree(units[0], unit) for unit in units[1:])  # not 84 minutes or 84 hours
+    # not 84 minutes or 84 hours
+    agree = all(units_agree(plain[0].unit, each.unit) for each in plain[1:])
     return agree and len(set(values)) == 1
 
 

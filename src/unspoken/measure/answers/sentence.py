@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from unspoken.measure.answers.number_words import NUMBER_WORD, with_digits
 from unspoken.measure.answers.qualifiers import refuses
 from unspoken.measure.answers.quantity import is_measure, read_quantity
 from unspoken.measure.answers.times import is_compound
@@ -15,7 +16,7 @@ from unspoken.measure.answers.times import is_compound
 _MAX_WORDS = 30
 #: "Hay 42 manzanas": there are, they are, in one word.
 _THERE_ARE = frozenset(("hay", "son", "sono", "há", "são", "sont", "sind"))
-_THERE_IS = re.compile(r"(?:(?:so|thus|hence|therefore),? )?there (?:are|is|were|will be) ", re.I)
+_THERE_IS = re.compile(r"there (?:are|is|were|will be) ", re.I)
 #: What stands before a number that is only a name: Step 3.
 _LABEL = re.compile(
     r"\b(?:steps?|parts?|cases?|rooms?|pages?|chapters?|figures?|tables?|sections?|options?|choices?"
@@ -38,6 +39,7 @@ _NUMBER = re.compile(
     r"(?:\s*/\s*[0-9]+|:[0-5][0-9](?: ?[ap]\.?m)?| [0-9]+/[0-9]+)?(?:%|°|(?:st|nd|rd|th)\b)?",
     re.IGNORECASE,
 )
+_NUMBER_IN_WORDS = re.compile(rf"\b(?!one\b)(?:{NUMBER_WORD})\b", re.IGNORECASE)
 _COMPOUND = re.compile(
     r"[0-9][0-9.]* ?[a-z]+(?:,? (?:and )?[0-9][0-9.]* ?[a-z]+)+(?![\w.])", re.IGNORECASE
 )
@@ -62,7 +64,7 @@ _UNIT_END = re.compile(
 )
 #: "In 5 days she reads 60 pages": what is given, before what is asked for.
 _SETTING = re.compile(
-    r"(?:(?:so|thus|hence|therefore),? )?(?:in|on|after|for|at|by|with|over|during|within|given)\b"
+    r"(?:in|on|after|for|at|by|with|over|during|within|given)\b"
     r"[^,]{0,60}(?:, |(?<=[a-z\d]) (?=(?:he|she|they|it|we|you|there|the|each)\b))"
     r"(?=[^\d\s])(?!(?:in|on|after|for|at|by|with|and|but|then)\b|.*\b(?:would|could|might)\b)",
     re.IGNORECASE,
@@ -105,7 +107,7 @@ def number_of_sentence(text: str) -> str:
     """
     if _NOTHING_LEFT.fullmatch(text):
         return "0"
-    text = _without_given(text)
+    text = _without_given(_in_digits(text))
     numbers = list(_NUMBER.finditer(text))
     if len(numbers) > 1 and (compound := _COMPOUND.search(text)) and is_compound(compound[0]):
         numbers = [compound] if len(_NUMBER.findall(compound[0])) == len(numbers) else numbers
@@ -121,6 +123,12 @@ def number_of_sentence(text: str) -> str:
     found = f"{number[0]}{unit}{noun}"
     is_value = read_quantity(found) is not None or is_compound(found)
     return found if is_value or not (unit or noun) else ""
+
+
+def _in_digits(text: str) -> str:
+    """Returns "Tom baked 45 cookies" for "Tom baked forty-five cookies"; "one" may be no number."""
+    word = None if re.search(r"\d", text) else _NUMBER_IN_WORDS.search(text)
+    return text[: word.start()] + with_digits(text[word.start() :]) if word else text
 
 
 def _without_given(text: str) -> str:
