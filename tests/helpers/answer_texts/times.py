@@ -5,6 +5,7 @@ from __future__ import annotations
 # kind -> (text, gold answer) that say the same
 RIGHT = {
     "times in words": [
+        ("Final Answer: at midnight", "midnight"),
         ("Final Answer: half past three", "3:30"),
         ("Final Answer: quarter to four", "3:45"),
         ("Final Answer: 5 past 3 p.m.", "15:05"),
@@ -41,6 +42,7 @@ RIGHT = {
         ("Final Answer: 2 hours & 30 minutes", "150 minutes"),
     ],
     "dates and their names": [
+        ("Final Answer: March of 2021", "March 2021"),
         ("Final Answer: 5. März 2024", "2024-03-05"),
         ("Final Answer: 5 mars 2024", "March 5, 2024"),
         ("Final Answer: 5 de marzo de 2024", "2024-03-05"),
@@ -100,6 +102,8 @@ WRONG = {
         ("Final Answer: 2 hours thirty minutes", "2 hours 20 minutes"),
     ],
     "dates and their names": [
+        ("Final Answer: March of 2021", "March 2022"),
+        ("Final Answer: March 2021", "March 20, 2021"),
         ("Final Answer: 5. März 2024", "2024-05-03"),
         ("Final Answer: Mai", "March"),
         ("Final Answer: 03/2024", "2024-04"),

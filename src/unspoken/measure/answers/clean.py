@@ -41,13 +41,10 @@ _ENTITY = re.compile(r"&(?:[a-zA-Z]{2,8}[0-9]{0,2}|#[0-9]{1,5});")  # &nbsp;
 _FOREIGN_DIGIT = re.compile(r"(?![0-9])\d")
 
 
-def _superscript(run: re.Match[str]) -> str:
-    return "^{" + unicodedata.normalize("NFKC", run[0]).replace("−", "-") + "}"
-
-
-def _subscript(run: re.Match[str]) -> str:
-    digits = unicodedata.normalize("NFKC", run[0]).replace("−", "-")
-    return f"_{digits}" if len(digits) == 1 else f"_{{{digits}}}"
+def _small_digits(run: re.Match[str]) -> str:
+    """Returns ^{2} for a raised 2, _{2} for a lowered one."""
+    sign = "^" if unicodedata.decomposition(run[0][0]).startswith("<super>") else "_"
+    return f"{sign}{{{unicodedata.normalize('NFKC', run[0]).replace('−', '-')}}}"
 
 
 def _vulgar_fraction(sign: re.Match[str]) -> str:
@@ -147,8 +144,7 @@ _REWRITES = tuple(
         (r"\\frac\s*\{\s*(-?[0-9.,]+)\s*\}\s*\{\s*(-?[0-9.,]+)\s*\}", r" \1/\2 "),
         # 2^{1/2}
         (r"(?<![\w.)}\]])([0-9]+|[a-z]) ?\^ ?(?:\{ ?1/2 ?\}|\( ?1/2 ?\))", r"\\sqrt{\1}"),
-        (r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+", _superscript),
-        (r"[₀₁₂₃₄₅₆₇₈₉₋]+", _subscript),
+        (r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+|[₀₁₂₃₄₅₆₇₈₉₋]+", _small_digits),
         (r"[¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞]", _vulgar_fraction),
         (r"√\s*([0-9]+|\([^()]*\))", r"\\sqrt{\1}"),
         (
@@ -231,7 +227,7 @@ def _without_environment(answer: str) -> str:
         row.replace("&=", "=").replace("& =", "=").strip(" ,;") for row in lines[2].split("\\\\")
     ]
     rows = [row for row in rows if row]
-    are_equations = bool(rows) and all("=" in row and "&" not in row for row in rows)
+    are_equations = all("=" in row and "&" not in row for row in rows)
     return ", ".join(rows) if are_equations or len(rows) == 1 else answer
 
 

@@ -25,7 +25,6 @@ from unspoken.measure.answers.notation import equal_based, equal_digit_rows, equ
 from unspoken.measure.answers.prose import Words, labels_as_names, readings
 from unspoken.measure.answers.quantity import (
     NUMERAL,
-    Quantity,
     read_quantity,
     split_unit,
     units_agree,
@@ -40,7 +39,6 @@ from unspoken.measure.answers.relation import (
 from unspoken.measure.answers.structure import (
     System,
     has_or,
-    is_name,
     is_supposed,
     read_list,
     read_matrix,
@@ -55,7 +53,7 @@ from unspoken.measure.answers.times import (
     equal_clocks,
     equal_compounds,
     equal_dates,
-    equal_months,
+    equal_names,
     same_amount,
 )
 
@@ -85,35 +83,9 @@ _MAX_PAIRS = 400
 def answers_equal(predicted: str, gold: str) -> bool:
     r"""Returns whether two answers say the same; what cannot be decided is not equal.
 
-    The first rule that reads both answers decides; nothing is rounded and nothing is raised.
-
-    1. The same text, apart from case, markup, LaTeX spacing and a full stop.
-    2. Words around an answer are taken away: "The total is 84", "84 (total)", "C because ...",
-       "Yes, the claim is true". Of the prediction also "Natalia sold 72 clips", where nothing in
-       the sentence says more than, not, or, twice.
-    3. Equations: each name must have the same values, in any order; an equation that gives one
-       name one value is that value (`x = 5` and `7 * 8 = 56` are 5 and 56). An equation that is
-       still to be solved is no value.
-    4. Dates, times of the day (minutes of two digits, or a.m. and p.m., in both) and quantities
-       in several units (2 hours 30 minutes), which are converted.
-       Weekdays and months may be abbreviated, months be of some other languages.
-    5. Numbers with a base (without one it is 10), matrices, tuples and intervals, part by part;
-       lists and sets, part by part in any order. A part is never equal to the whole.
-    6. Spaced digits (`1 3 9 4`) are a row of digits: equal to the same digits only, so zeros in
-       front and at the end count.
-    7. Choice letters: `(B)`, `B.`, `b`, `(B) Paris`.
-    8. Ratios `3:2`, `3 to 2`, proportional to each other; beside a ratio only a fraction `3/2`
-       can be equal, not `1.5`.
-    9. Numbers with currency, thousands separators, units, fractions, mixed numbers, percent,
-       powers of ten. A missing unit agrees with any, so `50%` equals `50` (gold answers of
-       percentage questions are often written so) but never `0.5`. Two units of one kind are
-       converted (`1 hour`, `60 minutes`), and an expression may have a unit: `36\pi cm^3`.
-    10. Arithmetic that was not carried out (`7 * 8`) is not its value: a model that repeats the
-        question has not answered it. It equals the same numbers in another order, if these give
-        the same value.
-    11. Expressions that have the same value wherever their variables stand, see `expression`.
-
-    An empty answer equals nothing.
+    Words around an answer are taken away, then the first rule that reads both answers as one
+    kind of value decides. Nothing is rounded and nothing is raised, a part is never equal to the
+    whole, and an empty answer equals nothing. docs/answers.md says what is equal, kind by kind.
 
     Args:
         predicted: what `extract_answer` found, or any short answer.
@@ -139,8 +111,7 @@ def compare_answers(predicted: str, gold: str, *, words: Words = "sentence") -> 
         words: which words of the prediction may be taken away; of the gold answer those around it.
     """
     if max(len(predicted), len(gold)) > MAX_ANSWER_CHARACTERS:
-        same = predicted.strip().casefold() == gold.strip().casefold()
-        return same and bool(gold.strip())
+        return predicted.strip().casefold() == gold.strip().casefold() != ""
     first, second = labels_as_names(clean(predicted)), labels_as_names(clean(gold))
     if not first or not second or names_other_things(first, second):
         return False
@@ -187,7 +158,7 @@ class _Comparison:
     def _rules(self) -> tuple[Callable[[str, str], bool | None], ...]:
         return (
             equal_dates,
-            equal_months,
+            equal_names,
             self._equal_choices,
             self._equal_equations,
             equal_compounds,
@@ -206,16 +177,11 @@ class _Comparison:
         )
 
     def _equal_choices(self, first: str, second: str) -> bool | None:
-        first_choice, second_choice = _read_choice(first), _read_choice(second)
-        if first_choice and second_choice:
-            texts = first_choice[1], second_choice[1]
-            same_text = not all(texts) or as_text(texts[0]) == as_text(texts[1])
-            return first_choice[0] == second_choice[0] and same_text
-        if first_choice and first_choice[1]:
-            return self.same(first_choice[1], second)
-        if second_choice and second_choice[1]:
-            return self.same(first, second_choice[1])
-        return None
+        (letter, text), (other, other_text) = _read_choice(first), _read_choice(second)
+        if letter and other:
+            same_text = not text or not other_text or as_text(text) == as_text(other_text)
+            return letter == other and same_text
+        return self.same(text or first, other_text or second) if text or other_text else None
 
     def _equal_equations(self, first: str, second: str) -> bool | None:
         if len(split_equation(first)) == len(split_equation(second)) == 1:
@@ -257,37 +223,29 @@ class _Comparison:
 
     def _is_solution(self, system: System, other: str) -> bool:
         """Whether an answer without names gives the values of a system."""
-        other = as_interval(read_relation(other) or []) or other
-        names = system[0].keys()
-        if not names.isdisjoint("kKMB"):
+        if not system[0].keys().isdisjoint("kKMB"):
             other = _VARIABLE.sub(r" * \1", other)
         values = _values_of(system)
         if len(values) > 1:
             others = read_list(other)
             return others is not None and self._equal_in_any_order(values, others)
-        is_same_text = len(names) == 1 and as_text(*system[0].values()) == as_text(other)
-        return is_same_text or self.same(values[0], other)
+        return self.same(values[0], other)
 
     def _equal_value(self, first: Sequence[str], second: Sequence[str]) -> bool:
         value, other = _value_of_equation(first, is_answer=True), _value_of_equation(second)
         return value is not None and other is not None and self.same(value, other)
 
     def _equal_sides(self, first: Sequence[str], second: Sequence[str]) -> bool:
-        left, right, other_left, other_right = first[0], first[-1], second[0], second[-1]
-        if self.same(left, other_left) and self.same(right, other_right):
-            return True
-        if self.same(left, other_right) and self.same(right, other_left):
+        ends, others = (first[0], first[-1]), (second[0], second[-1])
+        if self._equal_in_order(ends, others) or self._equal_in_order(ends, others[::-1]):
             return True
         if not len(first) == len(second) == 2:
             return False
-        read = [read_expression(side) for side in (left, right, other_left, other_right)]
-        one, two, three, four = read
-        if one is None or two is None or three is None or four is None:
-            return False
-        zeros = difference(one, two), difference(three, four)
+        zero, other = difference(*ends), difference(*others)
         # of an equation in one unknown the solution is wanted, not another form
-        is_curve = zeros[0].variables == zeros[1].variables and len(zeros[0].variables) > 1
-        return is_curve and constant_ratio(*zeros) is not None
+        if zero is None or other is None or len(zero.variables) < 2:
+            return False
+        return constant_ratio(zero, other) is not None
 
     def _equal_matrices(self, first: str, second: str) -> bool | None:
         matrix, other = read_matrix(first), read_matrix(second)
@@ -309,9 +267,8 @@ class _Comparison:
             return None
         if not all(relations):
             relation, other = (relations[0], second) if relations[0] else (relations[1], first)
-            interval = as_interval(relation or [])
             in_brackets = "(" in other or "[" in other  # 2, 7 is a list
-            return in_brackets and interval != "" and self.same(interval, other)
+            return in_brackets and self.same(as_interval(relation or []), other)
         one, two = (relation or [] for relation in relations)
         return (
             self._same_relation(one, two)
@@ -334,10 +291,8 @@ class _Comparison:
         items = None if read_quantity(other) else split_list(other.strip("{}"))
         if tuple_ is None or items is None:
             return False
-        # [2, 7] may be an interval, [2, 7, 9] is a list
-        if tuple_.brackets != "()" and not (tuple_.brackets == "[]" and len(tuple_.items) > 2):
-            return False
-        return self._equal_in_order(tuple_.items, items)
+        may_be_interval = tuple_.brackets != "()" and len(tuple_.items) == 2  # [2, 7, 9] is a list
+        return not may_be_interval and self._equal_in_order(tuple_.items, items)
 
     def _equal_lists(self, first: str, second: str) -> bool | None:
         lists = [None if read_quantity(answer) else read_list(answer) for answer in (first, second)]
@@ -368,7 +323,6 @@ class _Comparison:
         return len(first) == len(second) and all(map(self.same, first, second))
 
     def _equal_in_any_order(self, first: Sequence[str], second: Sequence[str]) -> bool:
-        first, second = _without_repeated_tuples(first), _without_repeated_tuples(second)
         if len(first) != len(second):
             return False
         rest = list(second)
@@ -404,8 +358,8 @@ def _value_of_equation(sides: Sequence[str], *, is_answer: bool = False) -> str 
     if is_supposed(sides[0]):
         return None
     is_turned = read_quantity(sides[0]) is not None and _is_unevaluated(sides[-1])  # 15 = 3 * 5
-    if is_turned or is_name(sides[0]):
-        return sides[0 if is_turned else -1]
+    if is_turned:
+        return sides[0]
     left, right = read_expression(sides[0]), read_expression(sides[-1])
     if left is None:
         return None if "\\" in sides[0] and right is None else sides[-1]
@@ -443,27 +397,20 @@ def _values_of(system: System) -> list[str]:
 
 def _as_roots(system: System, other: System) -> System:
     """Returns x = 3 or x = 5 for x_1 = 3, x_2 = 5, if x is what has several values beside it."""
-    names = list(other[0])
-    if len(system) != 1 or len(other) < 2 or len(names) != 1:
-        return system
-    are_roots = all(name.startswith(f"{names[0]}_") for name in system[0])
-    return [{names[0]: value} for value in system[0].values()] if are_roots else system
+    name = next(iter(other[0]))
+    values = [value for solution in system for value in solution.values()]
+    are_roots = len(other) > 1 and all(each.startswith(f"{name}_") for each in system[0])
+    return [{name: value} for value in values] if are_roots else system
 
 
-def _read_choice(text: str) -> tuple[str, str] | None:
-    """Returns ("b", "paris") for "(B) Paris", ("b", "") for "B.", None for other answers."""
+def _read_choice(text: str) -> tuple[str, str]:
+    """Returns ("b", "paris") for "(B) Paris", ("b", "") for "B.", ("", "") for other answers."""
     match = _CHOICE.fullmatch(text) if len(text) <= _MAX_CHOICE_CHARACTERS else None
     if match is None:
-        return None
+        return "", ""
     *letters, label, letter, dashed = match.groups()
     letter = next(each for each in (*letters, letter) if each)
     return letter.casefold(), (label or dashed or "").casefold()
-
-
-def _without_repeated_tuples(parts: Sequence[str]) -> list[str]:
-    """Returns parts without the tuples that were there before: a solution counts once."""
-    texts = [as_text(part.replace(" ", "")) for part in parts]
-    return [part for n, part in enumerate(parts) if "," not in part or texts[n] not in texts[:n]]
 
 
 def _one_is_open(first: str, second: str) -> bool:
@@ -472,18 +419,12 @@ def _one_is_open(first: str, second: str) -> bool:
 
 
 def _equal_quantities(first: str, second: str) -> bool | None:
-    one, other = _read_number(first), _read_number(second)
+    bare = [text[1:-1].strip() if text[0] + text[-1] == "()" else text for text in (first, second)]
+    one, other = map(read_quantity, bare)
     if one is None or other is None:
         return None
     is_same = one.value == other.value and units_agree(one.unit, other.unit)
     return is_same or same_amount(one, other)
-
-
-def _read_number(text: str) -> Quantity | None:
-    """Returns the quantity that a text is, also in brackets of its own."""
-    while text.startswith("(") and text.endswith(")"):
-        text = text[1:-1].strip()
-    return read_quantity(text)
 
 
 def _equal_arithmetic(first: str, second: str) -> bool | None:
@@ -493,7 +434,7 @@ def _equal_arithmetic(first: str, second: str) -> bool | None:
     if "^" in first and "^" in second:  # (1/2)^{55} and 2^{-55}
         return _numbers_in(first) == _numbers_in(second) and _equal_expressions(first, second)
     numbers = [Counter(re.findall(NUMERAL, answer)) for answer in (first, second)]
-    return all(unevaluated) and numbers[0] == numbers[1] and _equal_expressions(first, second)
+    return numbers[0] == numbers[1] and _equal_expressions(first, second)
 
 
 def _numbers_in(text: str) -> set[str]:

@@ -23,7 +23,6 @@ Tree: TypeAlias = "Fraction | str | tuple[Any, ...]"
 
 _MAX_CHARACTERS = 400
 _MAX_DEPTH = 40
-_MAX_PRODUCT = 3
 _MAX_DIGITS = 60
 _DIGITS = 150
 _SAME_DIGITS = 75  # of 150: the others are left to cancellation
@@ -111,12 +110,6 @@ def constant_ratio(first: Expression, second: Expression) -> Value | None:
     return ratios[0] if all(_agree(ratio, ratios[0]) for ratio in ratios) else None
 
 
-def difference(first: Expression, second: Expression) -> Expression:
-    """Returns the expression first - second."""
-    names = sorted({*first.variables, *second.variables})
-    return Expression(("-", first.tree, second.tree), tuple(names))
-
-
 @lru_cache(maxsize=256)
 def read_expression(text: str) -> Expression | None:
     """Returns the expression that a whole text is, or None where it is anything else.
@@ -133,6 +126,15 @@ def read_expression(text: str) -> Expression | None:
     except _NoExpression:
         return None
     return Expression(tree, tuple(sorted(parser.variables)))
+
+
+def difference(first: str, second: str) -> Expression | None:
+    """Returns the expression first - second, None where one of them is no expression."""
+    one, other = read_expression(first), read_expression(second)
+    if one is None or other is None:
+        return None
+    names = sorted({*one.variables, *other.variables})
+    return Expression(("-", one.tree, other.tree), tuple(names))
 
 
 def _tokenize(text: str) -> list[str]:
@@ -158,10 +160,7 @@ def _tokenize(text: str) -> list[str]:
 
 def _split_letters(letters: str) -> str:
     """Returns a product of single letters, such as mv or abc; other words are words."""
-    is_pair = len(letters) == 2 and letters.islower()
-    if len(letters) > _MAX_PRODUCT or not (
-        len(letters) == 1 or is_pair or set(letters) <= set("abcxyz")
-    ):
+    if not re.fullmatch("[A-Za-z]|[a-z]{2}|[abcxyz]{3}", letters):
         raise _NoExpression
     return letters
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
+from unspoken.measure.answers.number_words import SMALL
 from unspoken.measure.answers.quantity import (
     MAX_QUANTITY_CHARACTERS,
     NUMERAL,
@@ -27,11 +28,6 @@ _BASED = re.compile(
 #: As programs write them: 0b1010, 0o17, 0xFF.
 _PREFIXED = re.compile(r"0(?:b(?P<_2>[01]+)|o(?P<_8>[0-7]+)|x(?P<_16>[0-9a-f]+))", re.IGNORECASE)
 _NAMED_BASES = {"binary": "2", "octal": "8", "hexadecimal": "16", "hex": "16"}
-_BASE_NAMES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
-    "sixteen"
-)
-_BASES = _BASE_NAMES.split()
 
 
 def equal_based(first: str, second: str) -> bool | None:
@@ -59,7 +55,7 @@ def _read_based(text: str) -> tuple[str, str] | None:
         return None
     digits = (number[1] or number[2] or number[5]).replace(" ", "").lstrip("0")
     base = number[3] or number[6] or _NAMED_BASES[number[7]]
-    return digits, str(_BASES.index(base)) if base in _BASES else base
+    return digits, str(SMALL.get(base, base))
 
 
 def equal_digit_rows(first: str, second: str) -> bool | None:

@@ -15,10 +15,11 @@ _ONES = (
     "sixteen seventeen eighteen nineteen"
 )
 _TIES = "twenty thirty forty fifty sixty seventy eighty ninety"
-_SMALL = {word: number for number, word in enumerate(_ONES.split())}
+#: The numbers below twenty in words.
+SMALL = {word: number for number, word in enumerate(_ONES.split())}
 _TENS = {word: 10 * number for number, word in enumerate(_TIES.split(), start=2)}
 _SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9}
-NUMBER_WORD = "|".join((*_SMALL, *_TENS, "hundred", *_SCALES))
+NUMBER_WORD = "|".join((*SMALL, *_TENS, "hundred", *_SCALES))
 _DIGIT = "|".join(_ONES.split()[:10])
 _PART_WORDS = {
     word: number
@@ -29,7 +30,7 @@ _PART_WORDS = {
     }.items()
     for word in words.split()
 }  # fmt: skip
-_PART = rf"(?P<count>{'|'.join(_SMALL)}|an?)[ -](?P<part>{'|'.join(_PART_WORDS)})(?![\w-])"
+_PART = rf"(?P<count>{'|'.join(SMALL)}|an?)[ -](?P<part>{'|'.join(_PART_WORDS)})(?![\w-])"
 _NO_NAMES = re.compile(r"\?P<[a-z]+>")
 _AND_A_PART = rf"and {_PART}(?! of\b)"
 #: Not "one of them", which is no number, nor "four fifths", "five point two".
@@ -53,20 +54,18 @@ _FRACTION = re.compile(
     r"(?:(?: of)?(?: an?)? (?P<unit>[a-z]+))?",
     re.IGNORECASE,
 )
-#: 5 and a half hours, 5 and three quarters.
-_MIXED = re.compile(rf"(?P<whole>-?[0-9]+) {_AND_A_PART}", re.IGNORECASE)
+#: 5 and a half hours, 5 and three quarters, 5 hours and a half.
+_MIXED = re.compile(
+    rf"(?P<whole>-?[0-9]+) (?:(?P<unit>[a-z]+) )?{_AND_A_PART}(?P<rest>.*)", re.IGNORECASE
+)
 _POINT = re.compile(
-    rf"(?P<whole>(?:negative |minus )?(?:(?:{'|'.join((*_SMALL, *_TENS))})[ -]?)+) ?point"
+    rf"(?P<whole>(?:negative |minus )?(?:(?:{'|'.join((*SMALL, *_TENS))})[ -]?)+) ?point"
     rf"(?P<digits>(?: (?:{_DIGIT}))+)(?![\w-])",
     re.IGNORECASE,
 )
-_A_SCALE = re.compile(
-    r"(half )?an? (?=(?:hundred|thousand|million|billion|dozen)\b)", re.IGNORECASE
-)
-
-#: An hour, a day and 2 hours, an hour and a half.
-_ONE_OF_UNIT = re.compile(r"an? (?=(?P<unit>[a-z]+)(?: and |$))", re.IGNORECASE)
-_UNIT_AND_A_PART = re.compile(rf"(?P<whole>[0-9]+) (?P<unit>[a-z]+) {_AND_A_PART}$", re.IGNORECASE)
+#: A hundred, half a dozen, an hour and a half.
+_ONE = re.compile(r"(?P<half>half )?an? (?=(?P<word>[a-z]+)\b)", re.IGNORECASE)
+_IS_SCALE = re.compile(rf"hundred|dozen|{'|'.join(_SCALES)}", re.IGNORECASE)
 
 #: What begins otherwise is no number in words, which is found out at once.
 _BEGINNING = re.compile(
@@ -82,18 +81,16 @@ def with_digits(text: str) -> str:
         return text
     if ordinal := _ORDINALS.get(text.casefold().removeprefix("the ")):
         return ordinal
-    if scale := _A_SCALE.match(text):  # half a dozen
-        text = f"{'1/2' if scale[1] else 'one'} {text[scale.end() :]}"
     if fraction := _fraction(text) or _decimal(text):
         return fraction
-    if (one := _ONE_OF_UNIT.match(text)) and is_measure(one["unit"]):
-        text = f"1 {text[one.end() :]}"
+    if (one := _ONE.match(text)) and (_IS_SCALE.fullmatch(one["word"]) or is_measure(one["word"])):
+        text = f"{'1/2' if one['half'] else 'one'} {text[one.end() :]}"
     text = _whole(text)
-    if (mixed := _UNIT_AND_A_PART.match(text)) and is_measure(mixed["unit"]):
-        return f"{mixed['whole']} {_value_of_part(mixed)} {mixed['unit']}"
-    if mixed := _MIXED.match(text):
-        text = f"{mixed['whole']} {_value_of_part(mixed)}{text[mixed.end() :]}"
-    return text
+    mixed = _MIXED.fullmatch(text)
+    if mixed is None or (mixed["unit"] and not is_measure(mixed["unit"])):
+        return text
+    unit = f" {mixed['unit']}" if mixed["unit"] else ""
+    return f"{mixed['whole']} {_value_of_part(mixed)}{unit}{mixed['rest']}"
 
 
 def _fraction(text: str) -> str:
@@ -106,7 +103,7 @@ def _fraction(text: str) -> str:
 
 
 def _value_of_part(match: re.Match[str]) -> str:
-    top = _SMALL.get(match["count"].casefold(), 1)
+    top = SMALL.get(match["count"].casefold(), 1)
     return f"{top}/{_PART_WORDS[match['part'].casefold()]}"
 
 
@@ -116,7 +113,7 @@ def _decimal(text: str) -> str:
     whole = _whole(match["whole"].strip()) if match else ""
     if match is None or not whole.lstrip("-").isdecimal():
         return ""
-    digits = "".join(str(_SMALL[word]) for word in match["digits"].casefold().split())
+    digits = "".join(str(SMALL[word]) for word in match["digits"].casefold().split())
     return f"{whole}.{digits}{text[match.end() :]}"
 
 
@@ -153,5 +150,5 @@ def _fitting(word: str, room: int, *, is_alone: bool) -> int | None:
     """The number below a hundred of this word, where one may stand there; zero only alone."""
     if word in _TENS:
         return _TENS[word] if room >= 100 else None
-    number = _SMALL.get(word, room)
+    number = SMALL.get(word, room)
     return number if number < room and (number or is_alone) else None

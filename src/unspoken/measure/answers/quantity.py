@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from unspoken.measure.answers.qualifiers import qualifies
+from unspoken.measure.answers.qualifiers import ANOTHER, qualifies
 
 NUMERAL = (
     r"(?:(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[1-9][0-9]{0,2}(?: [0-9]{3})+(?![0-9])|[0-9]+)"
@@ -28,7 +28,7 @@ _OTHER_GROUPS = (
     r"|[1-9][0-9]?(?:,[0-9]{2})+,[0-9]{3}(?:\.[0-9]+)?(?![0-9,])"
 )
 _COMMA_WITH_UNIT = r"[0-9]+,(?:[0-9]{1,2}|[0-9]{4,})(?![0-9,.])|[0-9]{4,},[0-9]{3}(?![0-9,.])"
-_TEN_TO = r"10\s*\^\s*[{(]?\s*([+-]?[0-9]{1,3})(?:\s*[})])?"
+_TEN_TO = r"10\s*\^\s*[{{(]?\s*(?P<{}>[+-]?[0-9]{{1,3}})(?:\s*[}})])?"
 _CODES = (
     r"USD|EUR|GBP|JPY|CNY|RMB|INR|CHF|AUD|CAD|NZD|HKD|SGD|BRL|MXN|SEK|NOK|DKK|PLN|TRY|KRW|ZAR|AED"
     r"|CZK|HUF|KES|PKR|SAR|THB|IDR|MYR|PHP|VND|NGN|EGP|ILS|RUB|UAH|RON|TWD|COP|CLP|ARS|BDT|LKR|NPR|GHS"
@@ -44,13 +44,13 @@ _UNIT_START = r"[^\W\d_]|[°%/¢$€£¥₹₩₽₺₪₫₱฿₴₦₨]"
 _UNIT = rf"(?:{_UNIT_START})(?:[^\W_]|[°%/¢$€£¥₹₩₽₺₪₫₱฿₴₦₨'*^{{}}. -]|[{_MARK}])*"
 _UNIT_TOKEN = re.compile(rf"(?:[^\W\d_]|[{_MARK}])+|°[cf]?|[%/¢$€£¥₹₩₽₺₪₫₱฿₴₦₨]|\^-?[0-9]")
 _QUANTITY = re.compile(
-    rf"([+-]?)\s*({_CURRENCY})?\s*([+-]?)\s*"
-    rf"(?:([0-9]+)\s+(?:and\s+)?([0-9]+)\s*/\s*([0-9]+)"
-    rf"|({NUMERAL})\s*/\s*([+-]?{NUMERAL})"
-    rf"|{_TEN_TO}"
-    rf"|({_DECIMAL_COMMA}|{_OTHER_GROUPS}|{_COMMA_WITH_UNIT}|{NUMERAL})"
-    rf"(?:[eE]([+-]?[0-9]{{1,3}})|\s*[*xX]\s*{_TEN_TO})?)"
-    rf"(\s*)({_UNIT})?"
+    rf"(?P<sign>[+-]?)\s*(?P<currency>{_CURRENCY})?\s*(?P<inner_sign>[+-]?)\s*"
+    rf"(?:(?P<whole>[0-9]+)\s+(?:and\s+)?(?P<top>[0-9]+)\s*/\s*(?P<bottom>[0-9]+)"
+    rf"|(?P<numerator>{NUMERAL})\s*/\s*(?P<denominator>[+-]?{NUMERAL})"
+    rf"|{_TEN_TO.format('power')}"
+    rf"|(?P<decimal>{_DECIMAL_COMMA}|{_OTHER_GROUPS}|{_COMMA_WITH_UNIT}|{NUMERAL})"
+    rf"(?:[eE](?P<exponent>[+-]?[0-9]{{1,3}})|\s*[*xX]\s*{_TEN_TO.format('scale')})?)"
+    rf"(?P<gap>\s*)(?P<unit>{_UNIT})?"
 )
 _EXPRESSION_WITH_UNIT = re.compile(
     r"(.*(?:[0-9)}!]|\\pi)) ((?=[a-z])([A-Za-z]{2,})[/^{}0-9A-Za-z .]*)"
@@ -86,7 +86,6 @@ _MULTIPLIERS = {
 }
 _MONEY_SUFFIXES = {"k": 10**3, "m": 10**6, "b": 10**9, "bn": 10**9}
 _COUNT_SUFFIXES = {"k", "K", "M", "B"}
-_COUNTED = re.compile("[a-z]{4,}")
 _ORDINAL_SUFFIXES = {"st", "nd", "rd", "th"}
 # Of each unit its name here, then its other spellings: lower case, singular.
 _UNIT_TABLE = """
@@ -94,8 +93,6 @@ _UNIT_TABLE = """
 パーセント 퍼센트;
 dollar $ us$ usd; euro € eur; pound; £ gbp; lb lbs; yen ¥ jpy 円; yuan cny rmb 元; cent ¢;
 rupee ₹ inr rs rs. ₨; franc chf fr. fr; kes ksh; lira ₺ try tl; idr rp; myr rm; ruble rub ₽;
-pkr; sar; thb; php; vnd; ngn; egp; ils; uah; ron; twd; cop; clp; ars; bdt; lkr; npr; ghs;
-aed; huf;
 real r$ brl; a$ au$ aud; c$ ca$ cad; nz$ nzd; hk$ hkd; s$ sg$ sgd;
 mx$ mxn; nt$; won ₩ krw; shekel ₪; dong ₫; peso ₱; baht ฿; hryvnia ₴; naira ₦;
 kr kr.; sek; nok; dkk; zloty pln zł; koruna czk kč; zar;
@@ -127,14 +124,10 @@ _FIRST_OTHER_SCRIPT = "\u0400"  # behind Latin and Greek, whose single letters a
 _SHORT_WORDS = frozenset(["a", "an", "at", "by", "in", "of", "on", "sq"])
 # Words after a number that make it another number, or no number at all.
 _NOT_UNITS = re.compile(
-    r"or|and|to|than|not|plus|minus|least|most|remainder|mod|hal(?:f|ves)|thirds?|fourths?"
-    r"|(?:thousand|hundred|[mb]illion|ten|fif|six|seven|eigh|nin|eleven|twelf"
-    r"|(?:thir|four|fif|six|seven|eigh|nine)teen|(?:twen|thir|for|fif|six|seven|eigh|nine)tie)ths?"
-    r"|ones|twos?|threes?|fours?|fives?|six(?:es)?|sevens?|eights?|nines?|tens?|eleven|twelve|even|odd|fails?|failed|squared|cubed|pi|sqrt|sin|cos"
-    r"|tan|log|ln|exp|infinity|factorial|minimum|maximum"
-    r"|divided|multiplied|base|zero|below|maybe|perhaps"
-    r"|possibly|either|neither|nor|if|unless|wrong|incorrect|except|before|initially|originally|previously|without|none?|never"
-    r"|nothing|short|negative|cannot|impossible|undefined|is|are|was|were|o|y|e"
+    rf"{ANOTHER}|and|to|is|are|was|were|o|y|e|initially|originally|previously|minimum|maximum"
+    r"|ones|twos?|threes?|fours?|fives?|six(?:es)?|sevens?|eights?|nines?|tens?"
+    r"|pi|sqrt|sin|cos|tan|ln|exp|infinity|(?:fif|six|seven|eigh|nin|ten|eleven|twelf|\w+teen|\w+tie"
+    r"|hundred|thousand|[mb]illion)ths?"
 )
 
 
@@ -156,64 +149,48 @@ def read_quantity(text: str) -> Quantity | None:
     match = _QUANTITY.fullmatch(text)
     if match is None:
         return None
-    sign, currency, inner_sign, *number, gap, unit = match.groups()
+    currency, unit, has_gap = match["currency"], (match["unit"] or "").strip(), match["gap"] != ""
     try:
-        value = _read_value(*number, unit=(unit or "").strip() or currency or "")
+        value = _read_value(match, unit or currency or "")
     except ZeroDivisionError:
         return None
-    written = number[6] or ""
-    if value is None or _may_be_another(written, unit or "", bool(gap)):
+    if value is None or _may_be_another(match["decimal"] or "", unit, has_gap):
         return None
-    if (sign == "-") != (inner_sign == "-"):
+    if (match["sign"] == "-") != (match["inner_sign"] == "-"):
         value = -value
-    factor, unit = _split_multiplier(unit or "", bool(currency), bool(gap))
-    has_power = any((number[5], number[7], number[8]))
-    words = _read_unit(unit, bool(gap) or factor > 1, has_power=has_power)
+    factor, unit = _split_multiplier(unit, bool(currency), has_gap)
+    has_power = any(match.group("power", "exponent", "scale"))
+    words = _read_unit(unit, has_gap or factor > 1, has_power=has_power)
     if words is None:
         return None
     if currency:
         symbol = currency.casefold().replace(" ", "")
         name = _UNIT_OF_WORD.get(symbol, symbol)
         words = (name, *(word for word in words if word != name))
-    return Quantity(value * factor, words, bool(number[0] or number[3]))
+    return Quantity(value * factor, words, bool(match["whole"] or match["numerator"]))
 
 
 def _may_be_another(decimal: str, unit: str, has_gap: bool) -> bool:
     """Whether it is open what a number is: 5 k, 84 n, the 1990s."""
-    unit = unit.strip()
-    is_decade = unit == "s" and not has_gap and _DECADE.fullmatch(decimal) is not None
-    return (
-        (has_gap and unit in _OPEN_LETTERS)
-        or is_decade
-        or (unit != "" and has_gap and decimal.endswith("."))  # 12. Hold on
-    )
+    if has_gap:
+        return unit in _OPEN_LETTERS
+    return unit == "s" and _DECADE.fullmatch(decimal) is not None
 
 
-def _read_value(  # noqa: PLR0917
-    whole: str | None,
-    top: str | None,
-    bottom: str | None,
-    numerator: str | None,
-    denominator: str | None,
-    power: str | None,
-    decimal: str | None,
-    exponent: str | None,
-    scale: str | None,
-    *,
-    unit: str,
-) -> Fraction | None:
-    """Returns the value of a number of which each part is given that it has."""
-    if whole and top and bottom:
-        return int(whole) + Fraction(int(top), int(bottom))
-    if numerator and denominator:
-        return numeral(numerator) / numeral(denominator)
-    if power:
-        return Fraction(10) ** int(power)
-    if decimal is None or (_NEEDS_UNIT.fullmatch(decimal) and not unit):
-        return None  # 3,75 may be a list
+def _read_value(number: re.Match[str], unit: str) -> Fraction | None:
+    """Returns the value of a number; None of 3,75 without a unit, which may be a list."""
+    if number["whole"]:
+        return int(number["whole"]) + Fraction(int(number["top"]), int(number["bottom"]))
+    if number["numerator"]:
+        return numeral(number["numerator"]) / numeral(number["denominator"])
+    if number["power"]:
+        return Fraction(10) ** int(number["power"])
+    decimal = number["decimal"]
+    if _NEEDS_UNIT.fullmatch(decimal) and not unit:
+        return None
     if _THOUSANDS.fullmatch(decimal) and _COMMA_MONEY.fullmatch(unit):
         decimal = decimal.replace(".", "")  # 1.250 €
-    return numeral(decimal) * Fraction(10) ** int(exponent or scale or 0)
+    return numeral(decimal) * Fraction(10) ** int(number["exponent"] or number["scale"] or 0)
 
 
 def numeral(text: str) -> Fraction:
@@ -225,17 +202,16 @@ def numeral(text: str) -> Fraction:
 
 def _split_multiplier(unit: str, is_money: bool, has_gap: bool) -> tuple[int, str]:
     """Returns what a unit multiplies by ("million dollars", "dozen eggs"), and the rest of it."""
-    first, _, rest = unit.strip().partition(" ")
+    first, _, rest = unit.partition(" ")
     factor = 1
     while (times := _MULTIPLIERS.get(first.casefold().rstrip("."), 1)) > 1:  # hundred thousand
         factor, unit = factor * times, rest
-        first, _, rest = unit.strip().partition(" ")
+        first, _, rest = unit.partition(" ")
     if factor > 1:
         return factor, unit
     if not has_gap and is_money and first.casefold() in _MONEY_SUFFIXES:
         return _MONEY_SUFFIXES[first.casefold()], rest
-    is_count = not rest or _COUNTED.match(rest) or (len(rest) > 1 and is_measure(rest))
-    if not has_gap and first in _COUNT_SUFFIXES and is_count:
+    if not has_gap and first in _COUNT_SUFFIXES and len(rest) != 1:  # not 3k m
         return _MONEY_SUFFIXES[first.casefold()], rest
     return 1, unit
 

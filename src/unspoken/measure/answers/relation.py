@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from unspoken.measure.answers.expression import constant_ratio, difference, read_expression
+from unspoken.measure.answers.expression import constant_ratio, difference
 from unspoken.measure.answers.structure import has_or, is_name, split_list
 
 _RELATION = re.compile(r"\\(?:le|ge|ne)(?![a-z])|<|>")
@@ -39,11 +39,10 @@ def same_up_to_sign(first: Sequence[str], second: Sequence[str]) -> bool:
     """Returns whether two inequalities are one, as x < 1 and -x > -1 are."""
     if not len(first) == len(second) == 3:
         return False
-    sides = [read_expression(side) for side in (first[0], first[2], second[0], second[2])]
-    one, two, three, four = sides
-    if one is None or two is None or three is None or four is None:
+    one, other = difference(first[0], first[2]), difference(second[0], second[2])
+    if one is None or other is None:
         return False
-    ratio = constant_ratio(difference(one, two), difference(three, four))
+    ratio = constant_ratio(one, other)
     sign = _TURNED.get(second[1]) if ratio == -1 else second[1]
     return ratio in (1, -1) and first[1] == sign
 

@@ -12,61 +12,49 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeAlias
 
+from unspoken.measure.answers.number_words import SMALL
 from unspoken.measure.answers.quantity import Quantity, read_quantity
 
 _CLOCK = re.compile(
-    r"(?:at )?([0-9]{1,2})(?:[:.]([0-5][0-9]))?(?::([0-5][0-9]))? ?(?:o'clock )?"
+    r"([0-9]{1,2})(?:[:.]([0-5][0-9]))?(?::([0-5][0-9]))? ?(?:o'clock )?"
     r"(?:([ap])\.? ?m\.?|in the (morning|afternoon|evening))"
-    r"|(?:at )?([0-9]{1,2})(?::|\.(?=.. ?uhr))([0-5][0-9])(?::([0-5][0-9]))?"
+    r"|([0-9]{1,2})(?::| ?h ?|\.(?=.. ?uhr))([0-5][0-9])(?::([0-5][0-9]))?"
     r"(?: ?(?:h|hrs|uhr|o'clock))?"
-    r"|(?:at )?([0-9]{1,2}) ?(?:o'clock|uhr)",
+    r"|([0-9]{1,2}) ?(?:o'clock|uhr)",
     re.IGNORECASE,
 )
-_FRENCH_TIME = re.compile(r"^([0-9]{1,2}) ?h ?([0-5][0-9])$")
 #: 下午3点, 9時30分, 오후 3시 and 9点半; but 42点 alone are points.
 _EASTERN_TIME = re.compile(
     r"(?:(?P<am>上午|早上|午前|오전)|(?P<pm>下午|午後|오후))? ?(?P<hour>[0-9]{1,2}) ?[点點時时시] ?"
     r"(?:(?P<minute>[0-9]{1,2}) ?[分분]|(?P<half>[半반]))?"
 )
-_NAMED_TIMES = {
-    "noon": (12, 0, 0),
-    "12 noon": (12, 0, 0),
-    "midday": (12, 0, 0),
-    "midnight": (0, 0, 0),
-    "12 midnight": (0, 0, 0),
-}
+_NAMED_HOURS = {"noon": 12, "midday": 12, "midnight": 0}
 _WORDY_TIME = re.compile(
-    r"(?:at )?(?:a )?(half|quarter|[0-9]{1,2}(?= past | minutes? ))(?: minutes?)? (past|to) "
+    r"(?:a )?(half|quarter|[0-9]{1,2}(?= past | minutes? ))(?: minutes?)? (past|to) "
     r"([0-9]{1,2}|[a-z]{3,6})(?: ?o'clock)?"
     r"(?: ?([ap]\.? ?m\.?|in the (?:morning|afternoon|evening)))?",
     re.IGNORECASE,
 )
-_HOUR_NAMES = "one two three four five six seven eight nine ten eleven twelve"
-_HOURS_IN_WORDS = _HOUR_NAMES.split()
 _MILITARY_TIME = re.compile(r"^((?:[01][0-9]|2[0-3]))([0-5][0-9]) (?:hours|hrs)$")
 _NOON = 12
 _DAY_HOURS = 24
 _HOUR_MINUTES = 60
 
-_MONTH_NAMES = (
-    "january february march april may june july august september october november december"
-)
+#: English first; of other languages those that mean the same month in each that has them.
+_MONTH_NAMES = """
+january jan januar januari janvier enero janeiro gennaio;
+february feb februar februari février febrero fevereiro febbraio;
+march mar märz mars marzo março maart; april apr abril avril aprile;
+may mai mayo maio maggio mei maj; june jun juni juin junio junho giugno;
+july jul juli juillet julio julho luglio; august aug août agosto augusti augustus;
+september sep sept septiembre setembro settembre septembre;
+october oct oktober octubre outubro ottobre octobre;
+november nov noviembre novembro novembre;
+december dec dezember desember diciembre dezembro dicembre décembre
+"""
 _MONTHS = {
     name: number
-    for number, month in enumerate(_MONTH_NAMES.split(), start=1)
-    for name in (month, month[:3], "sept" if month == "september" else month)
-}
-#: Of other languages those that mean the same month in each that has them.
-_OTHER_MONTHS = """
-januar januari janvier enero janeiro gennaio; februar februari février febrero fevereiro febbraio;
-märz mars marzo março maart; abril avril aprile; mai mayo maio maggio mei maj;
-juni juin junio junho giugno; juli juillet julio julho luglio; août agosto augusti augustus;
-septiembre setembro settembre septembre; oktober octubre outubro ottobre octobre;
-noviembre novembro novembre; dezember desember diciembre dezembro dicembre décembre
-"""
-_MONTHS |= {
-    name: number
-    for number, row in enumerate(_OTHER_MONTHS.split(";"), start=1)
+    for number, row in enumerate(_MONTH_NAMES.split(";"), start=1)
     for name in row.split()
 }
 _WEEKDAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
@@ -86,14 +74,13 @@ _DATES = tuple(
         r"(?:(?P<year>[0-9]{4}) ?[年년] ?)?(?P<month>[0-9]{1,2}) ?[月월] ?(?P<day>[0-9]{1,2}) ?"
         r"[日号號일]",
         r"(?P<day>[0-9]{1,2})\.(?P<month>[0-9]{1,2})\.(?P<year>[0-9]{4})",  # 5.3.2024
+        rf"{_MONTH},? (?:of |de )?{_YEAR}",  # March 2024
+        r"(?P<year>[0-9]{4})-(?P<month>0[1-9]|1[0-2])",
+        r"(?P<month>0?[1-9]|1[0-2])/(?P<year>[0-9]{4})",
         # 3/25/2024 and 25/3/2024; of 3/5/2024 nobody knows which is the month
         r"(?P<month>[0-9]{1,2})[-/](?P<day>1[3-9]|2[0-9]|3[01])[-/](?P<year>[0-9]{4})",
         r"(?P<day>1[3-9]|2[0-9]|3[01])[-/](?P<month>[0-9]{1,2})[-/](?P<year>[0-9]{4})",
     )
-)
-_MONTH_OF_YEAR = re.compile(
-    r"(?P<month>[^\W\d_]{3,10})\.?,? (?:of |de )?(?P<year>[0-9]{4})"
-    r"|(?P<iso>[0-9]{4})-(?P<number>0[1-9]|1[0-2])|(?P<first>0?[1-9]|1[0-2])/(?P<last>[0-9]{4})"
 )
 _NAMED_DAY = re.compile(r"(?:on |in )?(?:an? )?([a-z]{3,9})\.?")
 _LEAP_YEAR = 2000
@@ -126,9 +113,6 @@ _PART = re.compile(
     r"(?:,? (?:and|&|und|et|y) |, ?| |$|(?=[0-9]))",
     re.IGNORECASE,
 )
-_INCHES_AFTER_FEET = re.compile(
-    r"([0-9]+ ?(?:ft|feet|foot)\.?,? ?(?:and )?[0-9.]+) ?in\b", re.IGNORECASE
-)
 _FEET_AND_INCHES = re.compile(r"^([0-9]+)' ?([0-9]+(?:\.[0-9]+)?)\"$")  # 5'6"
 _MINUTES_AFTER_HOURS = re.compile(
     r"([0-9]+ ?(?:h|hrs?|hours?)\.?,? ?(?:and )?[0-9]+) ?m\b(?!/)", re.IGNORECASE
@@ -158,9 +142,10 @@ class Clock:
 
 def read_clock(text: str) -> Clock | None:
     """Returns the time of the day that a text is, or None where it is anything else."""
-    text = _FRENCH_TIME.sub(r"\1:\2", _in_digits(_of_eastern(text.casefold())))
-    if text in _NAMED_TIMES:
-        return Clock(*_NAMED_TIMES[text], has_half=True)
+    text = text.casefold().removeprefix("at ")
+    if (hour := _NAMED_HOURS.get(text.removeprefix("12 "))) is not None:
+        return Clock(hour, 0, 0, has_half=True)
+    text = _in_digits(_of_eastern(text))
     match = _CLOCK.fullmatch(text) if len(text) <= _MAX_CHARACTERS else None
     if match is None:
         return None
@@ -183,8 +168,8 @@ def _in_digits(time: str) -> str:
         return _MILITARY_TIME.sub(r"\1:\2", time)
     count, side, hour, half = match.groups()
     minutes = {"half": 30, "quarter": 15}.get(count) or int(count)
-    number = int(hour) if hour.isdecimal() else _number_of_hour(hour)
-    if not 1 <= number <= _NOON or minutes >= _HOUR_MINUTES or (side == "to" and count == "half"):
+    number = int(hour) if hour.isdecimal() else SMALL.get(hour, 0)
+    if not 1 <= number <= _NOON or (side == "to" and count == "half"):
         return time
     if side == "to":
         number, minutes = (number - 2) % _NOON + 1, _HOUR_MINUTES - minutes
@@ -204,10 +189,6 @@ def _of_eastern(time: str) -> str:
     )
 
 
-def _number_of_hour(word: str) -> int:
-    return _HOURS_IN_WORDS.index(word) + 1 if word in _HOURS_IN_WORDS else 0
-
-
 def equal_clocks(first: str, second: str) -> bool | None:
     """Returns whether two times of the day can be the same; None where not both are times."""
     clocks = read_clock(first), read_clock(second)
@@ -224,7 +205,7 @@ def equal_clocks(first: str, second: str) -> bool | None:
 
 
 def read_date(text: str) -> tuple[int, int, int] | None:
-    """Returns (year, month, day), with year 0 where none is given; None for all that is no date.
+    """Returns (year, month, day), with 0 for a year or day not given; None for what is no date.
 
     A weekday before it must be the right one.
     """
@@ -237,60 +218,42 @@ def read_date(text: str) -> tuple[int, int, int] | None:
     match = next((found for each in _DATES if (found := each.fullmatch(rest))), None)
     if match is None:
         return None
-    parts = match.groupdict()
+    parts = {"day": "0", **match.groupdict()}
     month = _MONTHS.get(parts["month"], 0) if parts["month"].isalpha() else int(parts["month"])
-    year = int(parts["year"] or 0)
+    year, day = int(parts["year"] or 0), int(parts["day"])
     try:
-        date = datetime.date(year or _LEAP_YEAR, month, int(parts["day"]))
+        date = datetime.date(year or _LEAP_YEAR, month, day or 1)
     except ValueError:
         return None
     if weekday and year and _WEEKDAYS[date.weekday()] != weekday:
         return None
-    return year, date.month, date.day
+    return year, month, day
 
 
 def equal_dates(first: str, second: str) -> bool | None:
     """Returns whether two dates are the same, on one weekday; None where not both are dates."""
     dates = read_date(first), read_date(second)
-    if None in dates:
-        return None
+    if dates[0] is None or dates[1] is None or ("/" in first and "/" in second and not dates[0][2]):
+        return None  # 1/2000 and 2/4000 are fractions
     named = [_WEEKDAY.fullmatch(text.casefold()) for text in (first, second)]
     weekdays = {match[1] for match in named if match and match[1]}
     return dates[0] == dates[1] and len(weekdays) < len(named)
 
 
-def equal_months(first: str, second: str) -> bool | None:
-    """Returns whether "Jan 2000" is the other month of a year, "Tue" the other day of a week.
-
-    None where not both are such.
-    """
-    if min(len(first), len(second)) > _MAX_CHARACTERS:
-        return None
+def equal_names(first: str, second: str) -> bool | None:
+    """Returns whether "Jan" is the other month, "Tue" the other day; None where not both are."""
     named = _read_name(first), _read_name(second)
-    if all(named):
-        return named[0] == named[1]
-    months = _read_month(first), _read_month(second)
-    are_fractions = "/" in first and "/" in second
-    return months[0] == months[1] if all(months) and not are_fractions else None
+    return named[0] == named[1] if all(named) else None
 
 
 def _read_name(text: str) -> str:
     """Returns "month 1" for Jan and January, "day 2" for Tue and "on Tuesday", "" for others."""
-    match = _NAMED_DAY.fullmatch(text.casefold())
+    match = _NAMED_DAY.fullmatch(text.casefold()) if len(text) <= _MAX_CHARACTERS else None
     name = match[1] if match else ""
     if name in _MONTHS:
         return f"month {_MONTHS[name]}"
     days = [number for number, day in enumerate(_WEEKDAYS, start=1) if name in (day, day[:3])]
     return f"day {days[0]}" if days else ""
-
-
-def _read_month(text: str) -> tuple[int, str] | None:
-    """Returns (1, "2000") for Jan 2000, 2000-01 and 01/2000, None for what is no such month."""
-    match = _MONTH_OF_YEAR.fullmatch(text.casefold())
-    if match is None:
-        return None
-    month = _MONTHS.get(match["month"] or "") or int(match["number"] or match["first"] or 0)
-    return (month, match["year"] or match["iso"] or match["last"]) if month else None
 
 
 def equal_compounds(first: str, second: str) -> bool | None:
@@ -318,16 +281,17 @@ def same_amount(first: Quantity, second: Quantity) -> bool:
     return bool(_in_smallest(first) & _in_smallest(second))
 
 
-def _in_smallest(quantity: Quantity) -> _Amount:
-    """Returns a quantity in the smallest unit of each family that has its unit."""
-    if len(quantity.unit) != 1:
+def _in_smallest(*parts: Quantity) -> _Amount:
+    """Returns the sum of quantities, each in a smaller unit, in the families that have these."""
+    if any(len(part.unit) != 1 for part in parts):
         return frozenset()
-    (unit,) = quantity.unit
-    return frozenset(
-        (number, quantity.value * family[unit])
-        for number, family in enumerate(_FAMILIES)
-        if unit in family
-    )
+    sums = []
+    for number, family in enumerate(_FAMILIES):
+        sizes = [family.get(part.unit[0], 0) for part in parts]
+        if all(sizes) and all(one > other for one, other in itertools.pairwise(sizes)):
+            values = (part.value * size for part, size in zip(parts, sizes, strict=True))
+            sums.append((number, sum(values, Fraction(0))))
+    return frozenset(sums)
 
 
 def is_compound(text: str) -> bool:
@@ -341,25 +305,13 @@ def _read_compound(text: str) -> _Amount:
         return frozenset()
     text = _MINUTES_AFTER_HOURS.sub(r"\1 minutes", text)  # 1h 30m
     text = _FEET_AND_INCHES.sub(r"\1 feet \2 inches", text)
-    text = _INCHES_AFTER_FEET.sub(r"\1 inches", text)
     parts: list[Quantity] = []
     position = 0
     while position < len(text):
         part = _PART.match(text, position)
         quantity = read_quantity(part[3] or f"{part[1]} {part[2]}".strip()) if part else None
-        if part is None or quantity is None or len(quantity.unit) != 1:
+        if part is None or quantity is None:
             return frozenset()
         parts.append(quantity)
         position = part.end()
-    return _sum_of(parts) if len(parts) > 1 else frozenset()
-
-
-def _sum_of(parts: list[Quantity]) -> _Amount:
-    """Returns the sum of quantities in the families in which their units get smaller."""
-    sums = []
-    for number, family in enumerate(_FAMILIES):
-        sizes = [family.get(part.unit[0], 0) for part in parts]
-        if all(one > other > 0 for one, other in itertools.pairwise(sizes)):
-            values = zip(parts, sizes, strict=True)
-            sums.append((number, sum((part.value * size for part, size in values), Fraction(0))))
-    return frozenset(sums)
+    return _in_smallest(*parts) if len(parts) > 1 else frozenset()
