@@ -156,6 +156,8 @@ WRONG = {
         ("Antwort: nicht 42", "42"),
     ],
     "inequalities": [
+        ("Final Answer: $|x| > 2$", "$(2, \\infty)$"),
+        ("Final Answer: $2 < |x| < 7$", "$(2, 7)$"),
         ("Final Answer: 5 > x > 2", "(5,2)"),
         ("Final Answer: 5 \\ge x > 2", "[2,5)"),
         ("Final Answer: 5 > x < 2", "(2,5)"),

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import product
+from typing import TypeVar
 
 from unspoken.measure.answers.clean import as_text, clean
 from unspoken.measure.answers.expression import (
@@ -43,7 +44,6 @@ from unspoken.measure.answers.structure import (
     read_list,
     read_matrix,
     read_parts,
-    read_rows,
     read_system,
     split_equation,
     split_list,
@@ -57,6 +57,7 @@ from unspoken.measure.answers.times import (
     same_amount,
 )
 
+_T = TypeVar("_T")
 MAX_ANSWER_CHARACTERS = 2000
 _CHOICE = re.compile(
     r"(?:option |choice )?(?:([a-z])|[(\[]([a-z])[)\]]|([a-z])[.:)])"
@@ -206,14 +207,8 @@ class _Comparison:
         return self._equal_sides(*sides) if min(map(len, sides)) > 1 else self._equal_value(*sides)
 
     def _equal_systems(self, first: System, second: System) -> bool:
-        first, second = _as_roots(first, second), _as_roots(second, first)
-        rest = list(second)
-        for solution in first:
-            found = next((each for each in rest if self._same_solution(solution, each)), None)
-            if found is None:
-                return False
-            rest.remove(found)
-        return not rest
+        solutions, others = _as_roots(first, second), _as_roots(second, first)
+        return _are_pairs(solutions, others, self._same_solution)
 
     def _same_solution(self, first: dict[str, str], second: dict[str, str]) -> bool:
         values, others = _as_algebra(first), _as_algebra(second)
@@ -249,11 +244,8 @@ class _Comparison:
 
     def _equal_matrices(self, first: str, second: str) -> bool | None:
         matrix, other = read_matrix(first), read_matrix(second)
-        if matrix is None and other is None:
-            return None
-        matrix, other = matrix or read_rows(first), other or read_rows(second)
         if matrix is None or other is None:
-            return False
+            return None if matrix is other else False
         (kind, rows), (other_kind, other_rows) = matrix, other
         return (
             kind == other_kind
@@ -323,18 +315,21 @@ class _Comparison:
         return len(first) == len(second) and all(map(self.same, first, second))
 
     def _equal_in_any_order(self, first: Sequence[str], second: Sequence[str]) -> bool:
-        if len(first) != len(second):
+        # what has the same text comes first, so that few pairs have to be compared
+        return _are_pairs(sorted(first, key=as_text), sorted(second, key=as_text), self.same)
+
+
+def _are_pairs(first: Sequence[_T], second: Sequence[_T], same: Callable[[_T, _T], bool]) -> bool:
+    """Whether each of one list has one of the other for itself that is the same."""
+    if len(first) != len(second):
+        return False
+    rest = list(second)
+    for each in first:
+        found = next((n for n, other in enumerate(rest) if same(each, other)), None)
+        if found is None:
             return False
-        rest = list(second)
-        for part in first:
-            texts = [as_text(each) for each in rest]
-            found = texts.index(as_text(part)) if as_text(part) in texts else None
-            if found is None:
-                found = next((n for n, each in enumerate(rest) if self.same(part, each)), None)
-            if found is None:
-                return False
-            del rest[found]
-        return True
+        del rest[found]
+    return True
 
 
 def stated_value(answer: str) -> str:

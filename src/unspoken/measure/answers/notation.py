@@ -62,8 +62,7 @@ def equal_digit_rows(first: str, second: str) -> bool | None:
     """Returns whether two answers are the same digits, None where neither has them spaced."""
     if not (DIGIT_ROW.fullmatch(first) or DIGIT_ROW.fullmatch(second)):
         return None
-    are_digits = all(DIGIT_ROW.fullmatch(a) or _INTEGER.fullmatch(a) for a in (first, second))
-    return are_digits and first.replace(" ", "") == second.replace(" ", "")
+    return first.replace(" ", "") == second.replace(" ", "")
 
 
 def equal_ratios(first: str, second: str) -> bool | None:

@@ -26,7 +26,6 @@ from unspoken.measure.answers.number_words import NUMBER_WORD, with_digits
 from unspoken.measure.answers.qualifiers import refuses
 from unspoken.measure.answers.quantity import is_measure, read_quantity
 from unspoken.measure.answers.remarks import (
-    LETTER,
     is_plain,
     parts_alone,
     without_reason,
@@ -182,8 +181,7 @@ def labels_as_names(text: str) -> str:
     pattern = _LABELLED if ":" in text else _NAMED_VALUE
     labels = [pattern.fullmatch(part) for part in parts]
     found = [f"{label[1]} = {label[2]}" for label in labels if label]
-    names = {label[1] for label in labels if label}
-    if len(found) < max(2, len(parts)) or (pattern is _LABELLED and len(names) < len(parts)):
+    if len(found) < max(2, len(parts)):
         return text
     return (" or " if has_or(text) else ", ").join(found)
 
@@ -191,5 +189,4 @@ def labels_as_names(text: str) -> str:
 def _without_choice_lead_in(text: str) -> str:
     """Returns "C" for "I would choose option C"."""
     rest = without_remark(without_reason(_CHOICE_LEAD_IN.sub("", text)))
-    is_letter = LETTER.fullmatch(rest) or re.fullmatch(r"[a-jA-J]|[A-J][:)] .+", rest)
-    return rest if is_letter else text
+    return rest if re.fullmatch(r"[(\[]?[A-Ja-j][)\]]?|[A-J][:)] .+", rest) else text

@@ -89,8 +89,8 @@ _COUNT_SUFFIXES = {"k", "K", "M", "B"}
 _ORDINAL_SUFFIXES = {"st", "nd", "rd", "th"}
 # Of each unit its name here, then its other spellings: lower case, singular.
 _UNIT_TABLE = """
-% percent pct percentage prozent procent procento процент процента процентов yüzde प्रतिशत
-パーセント 퍼센트;
+% percent pct percentage percento perciento prozent procent procento процент процента процентов
+yüzde प्रतिशत パーセント 퍼센트;
 dollar $ us$ usd; euro € eur; pound; £ gbp; lb lbs; yen ¥ jpy 円; yuan cny rmb 元; cent ¢;
 rupee ₹ inr rs rs. ₨; franc chf fr. fr; kes ksh; lira ₺ try tl; idr rp; myr rm; ruble rub ₽;
 real r$ brl; a$ au$ aud; c$ ca$ cad; nz$ nzd; hk$ hkd; s$ sg$ sgd;
@@ -227,7 +227,7 @@ def _read_unit(text: str, has_gap: bool, *, has_power: bool = False) -> tuple[st
     text = re.sub(r"\b(?:per|pour|por) ?(?=cento?\b|ciento\b)", "per", text.casefold().strip())
     text = re.sub(r"^(sq |square |cubic )?in\b(?=$|\^)|^\"$", r"\g<1>inch", text)
     text = re.sub(r"\bus dollars?\b", "dollar", text)
-    text = re.sub(r"\bpercent(?:age|o)?\b|\bperciento\b|\bphần trăm\b", "percent", text)
+    text = text.replace("phần trăm", "percent")
     text = re.sub(r"\bper\b", "/", text)
     text = re.sub(r"(?:°|\bdegrees?) ?([cf])(?:elsius|ahrenheit)?\b", r"°\1", text)
     text = re.sub(r"\^\{?(-?[0-9])\}?", r"^\1", text)

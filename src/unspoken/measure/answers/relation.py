@@ -56,26 +56,16 @@ def as_interval(relation: Sequence[str]) -> str:
         ends = {">": f"({end}, \\infty)", "\\ge": f"[{end}, \\infty)"}
         ends |= {"<": f"(-\\infty, {end})", "\\le": f"(-\\infty, {end}]"}
         ends |= {"\\ne": f"(-\\infty, {end}) \\cup ({end}, \\infty)"}
-        return ends.get(sign, "") if is_name(name) else ""
+        return ends.get(sign, "") if _is_variable(name) else ""
     if len(relation) == _TWO_SIDED and set(relation[1::2]) <= {">", "\\ge"}:  # 5 > x > 2
         relation = turn(relation)
-    if len(relation) == _TWO_SIDED and set(relation[1::2]) <= {"<", "\\le"}:
-        return _as_bounded_interval(*relation)
-    return ""
-
-
-def _as_bounded_interval(low: str, sign: str, name: str, other_sign: str, high: str) -> str:
-    r"""Returns (2, 7] for 2 < x \le 7, and of 2 < |x| the interval on either side of zero."""
+    if len(relation) != _TWO_SIDED or not set(relation[1::2]) <= {"<", "\\le"}:
+        return ""
+    low, sign, name, other_sign, high = relation
     opened, closed = "(" if sign == "<" else "[", ")" if other_sign == "<" else "]"
-    interval = f"{opened}{low}, {high}{closed}"
-    if re.fullmatch(r"\| ?[A-Za-z] ?\|", name):
-        turned = {"(": ")", "[": "]", ")": "(", "]": "["}
-        mirrored = f"{turned[closed]}{_negative(high)}, {_negative(low)}{turned[opened]}"
-        return f"{mirrored} \\cup {interval}"
-    return interval if is_name(name) else ""
+    return f"{opened}{low}, {high}{closed}" if _is_variable(name) else ""
 
 
-def _negative(text: str) -> str:
-    if text.startswith("-"):
-        return text[1:]
-    return f"-{text}" if re.fullmatch(r"[\w./\\{} ]+", text) else f"-({text})"
+def _is_variable(text: str) -> bool:
+    """Whether a text is the name of what lies in an interval: not the |x| of 2 < |x| < 7."""
+    return is_name(text) and "|" not in text

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from unspoken.measure.answers.markers import THEREFORE
+
 _SAYS = r"(?:th(?:is|at)|it|which)(?: answer)?"
 _WRONG = (
     rf"{_SAYS}(?:'s| is| was|)(?:n't| not) ?(?:quite )?(?:right|correct|true)\b"
@@ -30,7 +32,7 @@ _AGAIN = (
     r"(?: (?:actually|really|thus|therefore))?:?[\s$*]{1,4}-?[\d\\]"
 )
 _SENTENCE = re.compile(
-    rf"{_TURN}|{_WRONG}|(?:so|thus|hence|therefore),? (?=the ){_AGAIN}"
+    rf"{_TURN}|{_WRONG}|{THEREFORE},? (?=the ){_AGAIN}"
     rf"|(?:but|however)\b,? (?:{_TURN}|{_WRONG}|{_OTHER}|.{{0,20}} should be\b)",
     re.IGNORECASE,
 )

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
+from unspoken.measure.answers.markers import THEREFORE
+
 _MAX_PARTS = 40
 _SEPARATOR = re.compile(
     r"\\[{}]|\\[lr]angle(?![a-z])|(?P<open>[(\[{]|\\begin)|(?P<close>[)\]}]|\\end)"
@@ -39,7 +41,7 @@ _NAME = re.compile(
 )
 _SUPPOSED = re.compile(r"(?:let|suppose|assum(?:e|ing)|if|when|not)\b", re.IGNORECASE)
 _PRODUCT = re.compile(r"[abcxyz]{3}")
-_CONNECTOR = re.compile(r"so|thus|hence|therefore|finally|then|next|now", re.IGNORECASE)
+_CONNECTOR = re.compile(rf"{THEREFORE}|finally|then|next|now", re.IGNORECASE)
 _SEVERAL_WORDS = re.compile(r"[^\W\d_]{2,}\W.*[^\W\d_]{2,}\W.*[^\W\d_]{2,}")
 _TWO_WORDS = re.compile(r"[^\W\d_]{2,}\W.*[^\W\d_]{2,}")
 _CALCULATED = re.compile(r"(?:[0-9)%]|[^\W\d_]{2}) ?[-+*/x] ?[$(]?\.?[0-9]")
@@ -152,7 +154,9 @@ def read_matrix(text: str) -> tuple[str, list[list[str]]] | None:
     """
     factor, text = _split_factor(text)
     match = _MATRIX.fullmatch(text)
-    if match is None or "\\begin" in match["rows"]:
+    if match is None:
+        return _read_rows(text)
+    if "\\begin" in match["rows"]:
         return None
     brackets, kind = match["open"] + match["close"], match["kind"].replace("small", "")
     is_plain = kind in ("matrix", "array")
@@ -181,7 +185,7 @@ def _times(factor: str, cell: str) -> str:
         return f"{factor} ({cell})"
 
 
-def read_rows(text: str) -> tuple[str, list[list[str]]] | None:
+def _read_rows(text: str) -> tuple[str, list[list[str]]] | None:
     """Returns what [[1, 2], [3, 4]] is as a matrix; None for other answers."""
     rows = read_list(_inside(text, "[", "]"))
     cells = [_inside(row, "[", "]") for row in rows or []]
