@@ -10,7 +10,8 @@ import torch
 from helpers.gpu import ON_A_GPU
 from unspoken.measure.choose import Chooser
 from unspoken.measure.decode import Decoder, Draws
-from unspoken.measure.slots import Slots, fits
+from unspoken.measure.slots import Slots
+from unspoken.measure.slots_fit import fits
 
 pytestmark = [*ON_A_GPU, pytest.mark.gpu]
 

@@ -14,7 +14,8 @@ from unspoken.common.errors import DataError
 from unspoken.measure.capture import record_operations
 from unspoken.measure.choose import Chooser, hashed_noise
 from unspoken.measure.decode import Decoder, Draws, OutOfMemoryError, decode
-from unspoken.measure.slots import Slots, fits
+from unspoken.measure.slots import Slots
+from unspoken.measure.slots_fit import fits
 
 END, PAD, LIMIT = 39, 0, 14
 LLAMA = {
@@ -382,7 +383,7 @@ def test_what_is_drawn_depends_on_the_seed_alone(monkeypatch: pytest.MonkeyPatch
     again = all_of(model, [prompts[0]] * 3, 3, draws=Draws(0.8, 0.9, [7, 7, 8]))
     assert again[0] == again[1] == found[0][0] != again[2]
     settings: dict[str, Any] = {"eos_token_id": END, "pad_token_id": PAD, "max_new_tokens": LIMIT}
-    monkeypatch.setattr("unspoken.measure.slots.fits", lambda _: False)
+    monkeypatch.setattr("unspoken.measure.slots_fit.fits", lambda _: False)
     by_generate = decode(model, prompts, draws=Draws(0.8, 0.9, seeds), **settings)
     assert by_generate == found[0]
 
@@ -391,7 +392,7 @@ def test_what_is_drawn_depends_on_the_seed_alone(monkeypatch: pytest.MonkeyPatch
 def test_limits_follow_from_each_prompt_alone(
     monkeypatch: pytest.MonkeyPatch, in_slots: bool
 ) -> None:
-    monkeypatch.setattr("unspoken.measure.slots.fits", lambda _: in_slots)
+    monkeypatch.setattr("unspoken.measure.slots_fit.fits", lambda _: in_slots)
     model = build("gpt2", **{**IN_SLOTS["gpt2"], "n_positions": 16})
     prompts = prompts_of((15, 2, 13))
     lengths = [one.num_tokens for one in all_of(model, prompts, 3, limit=50)]
@@ -420,7 +421,7 @@ def test_stopping_between_tokens_keeps_what_has_ended() -> None:
 def test_stopping_between_batches_keeps_those_that_are_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("unspoken.measure.slots.fits", lambda _: False)
+    monkeypatch.setattr("unspoken.measure.slots_fit.fits", lambda _: False)
     answers = iter([False, True])
     found = stream(
         build("gpt2", **IN_SLOTS["gpt2"]), prompts_of(), 2, stopping=lambda: next(answers)

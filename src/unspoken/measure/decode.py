@@ -244,7 +244,7 @@ class Decoder:
             DataError: the prompt leaves no position for an answer.
             OutOfMemoryError: memory does not suffice.
         """
-        from unspoken.measure.slots import fits
+        from unspoken.measure.slots_fit import fits
 
         if not fits(self.model):
             yield from (found for _, found in self.stream([prompt], max_new_tokens))
@@ -276,7 +276,7 @@ class Decoder:
         wrote: Callable[[int], None],
     ) -> Generator[tuple[int, Completion], None, bool]:
         """Yields completions; returns whether memory ran out before all were there."""
-        from unspoken.measure.slots import fits
+        from unspoken.measure.slots_fit import fits
 
         active: list[Draft] = []
         is_free = not waiting or waiting[0].allowed is None

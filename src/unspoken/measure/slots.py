@@ -5,27 +5,26 @@ beside each other, and one that has ended is replaced without a copy of the othe
 at the left, without padding: what lies right of its position is masked.
 
 `model()` does the arithmetic, with a mask of four dimensions, which transformers takes as it is.
-`fits` says which models can be asked in this way; the others are left to `generate`.
+`measure/slots_fit.py` says which models can be asked so; the others are left to `generate`.
 """
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import torch
-from transformers import DynamicCache, PreTrainedModel
+from transformers import DynamicCache
 from transformers.cache_utils import Cache, DynamicLayer
 
-from unspoken.common.out_of_memory import is_out_of_memory
 from unspoken.measure.capture import record_cuda_graph, record_operations
 from unspoken.measure.choose import Chooser
+from unspoken.measure.model_call import ModelCall, scores_agree
 
 if TYPE_CHECKING:
     from peft import PeftModel
+    from transformers import PreTrainedModel
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +116,7 @@ class Slots:
             before: slots of the same model, whose shared beginning is kept.
         """
         self.size, self.chooser = size, chooser
-        self._call = _Call(model)
+        self._call = ModelCall(model)
         self._kind = chooser.counts.device.type
         steps = _STEPS_BEFORE_RECORDING.get(self._kind)
         self._patience = patience
@@ -372,7 +371,7 @@ class Slots:
         except Exception as error:
             logger.debug("reading a prompt cannot be recorded: %s", error)
             return None
-        return ask if _agree(found, self._read([0], [prompt])) else None
+        return ask if scores_agree(found, self._read([0], [prompt])) else None
 
     def _score_of_prompt(
         self, tokens: torch.Tensor, places: torch.Tensor, end: torch.Tensor
@@ -434,7 +433,7 @@ class Slots:
             self._call.at(ids, self.shared, torch.tensor([ids.shape[1] - 1], device=device))
             two = prompts[:2]
             parts, wholes = self._repeated(len(two)), DynamicCache()
-            if not _agree(self._read_after(parts, two)[0], self._read_after(wholes, two)[0]):
+            if not scores_agree(self._read_after(parts, two)[0], self._read_after(wholes, two)[0]):
                 logger.debug("the beginning of prompts is not read once: scores differ")
                 self.shared = DynamicCache()
         return self._repeated(len(prompts))
@@ -473,68 +472,6 @@ class Slots:
         return new
 
 
-class _Call:
-    """How a model is called: the names of its arguments, and which masks it wants."""
-
-    def __init__(self, model: PreTrainedModel | PeftModel) -> None:
-        whole: Any = model
-        base: Any = whole.get_base_model() if hasattr(whole, "peft_config") else whole
-        self.model: Any = base
-        self.config: Any = base.config.get_text_config()
-        self.names = inspect.signature(base.forward).parameters
-        self.cache_name = "cache" if "cache" in self.names else "past_key_values"
-        self.num_weights = sum(weight.numel() for weight in base.parameters())
-        self.is_spread = len(set((getattr(base, "hf_device_map", None) or {}).values())) > 1
-        self.num_positions: int | None = getattr(self.config, "max_position_embeddings", None)
-        window = getattr(self.config, "sliding_window", None)
-        kinds = getattr(self.config, "layer_types", None)
-        self.windows: dict[str | None, int | None]
-        if kinds is None:
-            self.windows = {None: window}
-        else:
-            self.windows = {k: window if k == "sliding_attention" else None for k in set(kinds)}
-
-    def __call__(self, ids: torch.Tensor, cache: Any, **extra: Any) -> torch.Tensor:
-        """(B, T) ids -> (B, T, V) scores."""
-        arguments = {"input_ids": ids, self.cache_name: cache, "use_cache": True, **extra}
-        return self.model(**arguments).logits
-
-    def at(self, ids: torch.Tensor, cache: Any, ends: torch.Tensor) -> torch.Tensor:
-        """(B, T) ids, (B,) columns -> (B, V) scores at these columns alone."""
-        if len(ids) == 1 and "logits_to_keep" in self.names:  # its column is the last one
-            return self(ids, cache, logits_to_keep=1)[:, -1]
-        rows = torch.arange(len(ids), device=ids.device)
-        if "logits_to_keep" not in self.names:
-            return self(ids, cache)[rows, ends]
-        columns, place = ends.unique(return_inverse=True)
-        head = self.model.get_output_embeddings()
-        if len(columns) == 1 or head is None:
-            return self(ids, cache, logits_to_keep=columns)[rows, place]
-
-        def select(_: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-            """(B, T, width) -> (B, 1, width): of all columns only each row's own."""
-            return inputs[0][rows, ends][:, None], *inputs[1:]
-
-        handle = head.register_forward_pre_hook(select)
-        try:
-            scores = self(ids, cache)
-        finally:
-            handle.remove()
-        # a model that uses the weights of its head without calling it has scores of all columns
-        return scores[:, 0] if scores.shape[1] == 1 else scores[rows, ends]
-
-    def masks(self, columns: torch.Tensor, places: torch.Tensor, dtype: torch.dtype) -> Any:
-        """(T,) columns, (B, 1) places -> a (B, 1, 1, T) mask, or one for each kind of layer."""
-        made = {}
-        for kind, window in self.windows.items():
-            seen = columns <= places
-            if window is not None:
-                seen = seen & (columns > places - window)
-            hidden = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
-            made[kind] = hidden.masked_fill(~seen, float("-inf"))[:, None, None]
-        return made.get(None, made)
-
-
 def _count_shared(prompts: Sequence[Sequence[int]]) -> int:
     """Tokens at the beginning that all prompts have; each keeps one of its own, at least."""
     if len(prompts) < 2:
@@ -543,79 +480,3 @@ def _count_shared(prompts: Sequence[Sequence[int]]) -> int:
     first, last = min(rows), max(rows)
     most = min(map(len, prompts)) - 1
     return next((n for n in range(most) if first[n] != last[n]), most)
-
-
-# --- which models ---------------------------------------------------------------------------------
-
-_KNOWN: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
-#: Highest difference of scores that is rounding, as a share of the largest score.
-_TOLERANCE = {torch.float32: 5e-3, torch.float64: 1e-6}  # of fp32 also with TF32
-_LAYERS = {"full_attention", "sliding_attention"}
-
-
-def fits(model: Any) -> bool:
-    """Whether a model can be asked in slots: it says so, and a few tokens have the same scores.
-
-    Decoders with plain or sliding attention and positions that can be given do; a model with
-    another kind of state (Mamba), with positions that follow from a mask (ALiBi) or from the
-    longest row (dynamic RoPE), or with virtual tokens (prompt tuning) does not.
-    """
-    if not isinstance(model, PreTrainedModel) and not hasattr(model, "peft_config"):
-        return False
-    if model not in _KNOWN:
-        _KNOWN[model] = _says_so(model) and _scores_agree(model)
-    return _KNOWN[model]
-
-
-def _says_so(model: Any) -> bool:
-    """What its type and configuration say."""
-    if hasattr(model, "peft_config") and model.active_peft_config.is_prompt_learning:
-        return False
-    call = _Call(model)
-    config = call.config
-    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
-    kinds = {
-        str(part.get("rope_type")) for part in (rope, *rope.values()) if isinstance(part, dict)
-    }
-    return (
-        {"attention_mask", "position_ids", call.cache_name} <= set(call.names)
-        and not config.is_encoder_decoder
-        and getattr(config, "attention_chunk_size", None) is None
-        and getattr(config, "_attn_implementation", None) in ("sdpa", "eager")
-        and set(getattr(config, "layer_types", None) or ()) <= _LAYERS
-        and kinds.isdisjoint({"dynamic", "longrope"})
-    )
-
-
-def _agree(found: torch.Tensor, expected: torch.Tensor) -> bool:
-    """Whether scores differ by rounding alone; NaN does not agree."""
-    limit = _TOLERANCE.get(found.dtype, 5e-2) * expected.float().abs().max()
-    return bool((found.float() - expected.float()).abs().max() <= limit)
-
-
-@torch.inference_mode()
-def _scores_agree(model: Any) -> bool:
-    """Whether rows of different lengths get the scores that each gets when it is read whole."""
-    device = model.device
-    rows = [[1, 2, 3, 4, 5, 6], [2, 1, 3, 1]]
-    places = torch.tensor([len(row) for row in rows], device=device)
-    try:
-        slots = Slots(model, len(rows), Chooser(len(rows), device, None))
-        slots.fill([0, 1], rows, [3, 3], None)
-        for token in (3, 2):
-            slots.width = int(places.max()) + 1
-            found = slots.score(torch.full_like(places, token), places.clone())
-            for row in rows:
-                row.append(token)
-            whole = [
-                model(input_ids=torch.tensor([row], device=device)).logits[0, -1] for row in rows
-            ]
-            if not _agree(found, torch.stack(whole)):
-                return False
-            places += 1
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        logger.debug("%s is left to generate: %s", type(model).__name__, error)
-        return False
-    return True
