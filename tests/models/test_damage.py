@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -236,30 +237,37 @@ def test_an_adapter_of_a_larger_model_is_refused(made: Path, tmp_path: Path) -> 
         {"target_modules": ["embed_tokens", "lm_head"]},
         {"modules_to_save": ["lm_head"]},
         {"modules_to_save": ["embed_tokens"]},
+        {"modules_to_save": ["embed_tokens"], "ensure_weight_tying": True},
+        {"trainable_token_indices": [5, 6]},
         {},
     ],
 )
 def test_an_export_says_what_model_and_adapter_say(
     tmp_path: Path, options: dict[str, Any], tied: bool
 ) -> None:
+    if not hasattr(LoraConfig(), next(reversed(options), "r")):
+        pytest.skip("of a newer peft")
     base = base_model(tmp_path / "base", tie_word_embeddings=tied)
     adapter = save_adapter(base, tmp_path / "adapter", **options)
     ids = torch.tensor([[5, 6, 7, 8]])
     model: Any = AutoModelForCausalLM.from_pretrained(base)
     laid: Any = lay_over(model, adapter).eval()
-    if "modules_to_save" in options:
-        with torch.no_grad():
-            for name, weight in laid.named_parameters():
-                if "modules_to_save" in name:
-                    weight.add_(torch.randn_like(weight))
-        laid.save_pretrained(str(adapter))
+    with torch.no_grad():
+        for name, weight in laid.named_parameters():
+            if "modules_to_save" in name or "trainable_tokens" in name:
+                weight.add_(torch.randn_like(weight))
+    laid.save_pretrained(str(adapter))
     with torch.inference_mode():
         expected = laid(ids).logits
         merged: Any = AutoModelForCausalLM.from_pretrained(
             export_model(adapter, tmp_path / "out")
         ).eval()
         assert torch.allclose(merged(ids).logits, expected, atol=1e-5)
-    changes_ends = bool({"lm_head", "embed_tokens"} & {n for v in options.values() for n in v})
+    modules = [*options.get("target_modules", []), *options.get("modules_to_save", [])]
+    as_one = "ensure_weight_tying" in options
+    changes_ends = "trainable_token_indices" in options or (
+        not as_one and bool({"lm_head", "embed_tokens"} & {*modules})
+    )
     assert merged.config.tie_word_embeddings == (tied and not changes_ends)
 
 

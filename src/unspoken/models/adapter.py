@@ -208,7 +208,11 @@ def lay_over(
             fault = find_fault(folder, "adapter", one_line(error))
             raise ModelError(f"adapter {fault}") from error
         raise _does_not_fit(model, adapter, one_line(error)) from error
-    missing = [key for key in result.missing_keys if ".default" in key]
+    # of weights that two layers share, the file has one
+    shared = dict(laid.named_parameters(remove_duplicate=False)).keys() - dict(
+        laid.named_parameters()
+    )
+    missing = [key for key in result.missing_keys if ".default" in key and key not in shared]
     if result.unexpected_keys:
         key, count = min(result.unexpected_keys), len(result.unexpected_keys)
         raise _does_not_fit(model, adapter, f"{count} of its weights have no place, such as {key}")
@@ -251,7 +255,9 @@ def merge(model: PeftModel) -> PreTrainedModel:
             f"{model.peft_config['default'].peft_type} cannot be merged ({one_line(error)}); "
             "needed: one such as LoRA, which adds to weights; serve the base model and the adapter"
         ) from error
-    if separates:  # config.json decides whether whoever loads the model shares them
+    head, table = merged.get_output_embeddings(), merged.get_input_embeddings()
+    if separates and head.weight is not table.weight:  # an adapter can change both as one
+        # config.json decides whether whoever loads the model shares them
         merged.config.tie_word_embeddings = False
         merged.config.get_text_config().tie_word_embeddings = False
     return merged
