@@ -13,8 +13,10 @@ import torch
 from helpers.recipes import tiny_qwen2
 from unspoken import recipe
 from unspoken.common.errors import ModelError
+from unspoken.data.example import Example
 from unspoken.data.tasks.multiplication import examples
 from unspoken.models.card import ModelCard
+from unspoken.models.chat_template import chat_template
 from unspoken.models.load import build_empty, load_model, load_tokenizer, save_model
 from unspoken.models.template import Template
 from unspoken.models.tokenizer import character_tokenizer
@@ -150,6 +152,17 @@ def test_gpt2_has_its_gelu_as_one_operation_and_transformers_the_same_scores(
             assert all(isinstance(layer.mlp.act, torch.nn.GELU) for layer in ours.transformer.h)
             torch.testing.assert_close(ours(ids).logits, expected, rtol=1e-5, atol=1e-5)
     assert all(type(layer.mlp.act) is not torch.nn.GELU for layer in plain.transformer.h)
+
+
+def test_of_several_chat_templates_the_default_one_is_taken(tmp_path: Path, tokenizer: Any) -> None:
+    asked = "{{ messages[0]['content'] }}{% if add_generation_prompt %}<think>\n{% endif %}"
+    tokenizer.chat_template = {"default": asked, "tool_use": "{{ tools }}"}
+    tokenizer.save_pretrained(tmp_path)
+    loaded = load_tokenizer(recipe.Model(name="unused", tokenizer=str(tmp_path)))
+    template = Template("chat", loaded)
+    spans = template.spans(Example("1 + 1", "2", "1 + 1 = 2"))
+    assert "</think>" in spans.thought
+    assert chat_template(template, loaded) == asked
 
 
 def test_a_pad_token_is_found_and_the_end_token_stays(tmp_path: Path, tokenizer: Any) -> None:

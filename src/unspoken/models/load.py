@@ -77,7 +77,7 @@ _NOT_FOUND = ("couldn't connect", "not a local folder")
 def load_tokenizer(
     settings: recipe.Model, *, purpose: Purpose = "train"
 ) -> PreTrainedTokenizerBase:
-    """The tokenizer, with an end token and a padding token.
+    """The tokenizer, with an end token and a padding token, and one chat template at the most.
 
     An adapter's folder without one, as peft leaves it, has that of its base model.
 
@@ -109,6 +109,9 @@ def load_tokenizer(
     if tokenizer.pad_token_id is None:
         # Padding never is in the loss and the end token always is, so sharing one token is safe.
         tokenizer.pad_token = tokenizer.eos_token
+    templates: Any = tokenizer.chat_template
+    if isinstance(templates, dict) and "default" in templates:  # beside one for tools, say
+        tokenizer.chat_template = templates["default"]
     return tokenizer
 
 
