@@ -209,6 +209,26 @@ def test_shares_of_several_processes_go_on_also_when_overwriting(tmp_path: Path)
     assert len(read(output)) == 20 and not begun.parent.exists()
 
 
+def test_shares_of_traces_that_replace_others_outlive_a_call_that_does_not_replace(
+    tmp_path: Path,
+) -> None:
+    from accelerate import PartialState
+
+    output = tmp_path / "traces.jsonl"
+    generate_traces(FakeEngine(), QUESTIONS, output)
+    begun = shard_path(shares_folder(output) / output.name, (1, 2))
+    generate_traces(FakeEngine(teacher="new"), QUESTIONS, begun, shard=(1, 2))
+
+    def write(path: Path, share: tuple[int, int]) -> GenerateSummary:
+        return generate_traces(FakeEngine(teacher="new"), QUESTIONS, path, shard=share)
+
+    with pytest.raises(OutputExistsError, match="was begun with other settings"):
+        write_together(write, output, PartialState(cpu=True))
+    summary = write_together(write, output, PartialState(cpu=True), overwrite=True)
+    assert (summary.num_done_before, summary.num_written) == (10, 10)
+    assert not begun.parent.exists()
+
+
 @pytest.mark.parametrize(
     "changed",
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,9 @@ from helpers.engines import QUESTIONS, FakeEngine
 from unspoken.common.errors import DataError, OutputExistsError
 from unspoken.recipe.records import UnansweredRecord
 from unspoken.teach.engines.worked import WorkedEngine
+from unspoken.teach.traces import merge
 from unspoken.teach.traces.merge import merge_traces
+from unspoken.teach.traces.replaced import replaced_folder
 from unspoken.teach.traces.settings import settings_path, unanswered_path
 from unspoken.teach.traces.together import trace_files
 from unspoken.teach.traces.write import generate_traces, shard_path
@@ -64,6 +67,27 @@ def test_what_shards_were_charged_without_a_reply_is_added_up(tmp_path: Path) ->
         unanswered_path(path).unlink(missing_ok=True)
     merge_traces(parts, merged, overwrite=True)
     assert not unanswered_path(merged).exists()
+
+
+def test_a_merge_that_ends_midway_leaves_old_traces_their_own_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, part = tmp_path / "traces.jsonl", tmp_path / "part.jsonl"
+    generate_traces(FakeEngine(), QUESTIONS, output)
+    generate_traces(FakeEngine(teacher="new"), QUESTIONS, part)
+    before = output.read_bytes(), settings_path(output).read_bytes()
+
+    def end(*_: Any, **__: Any) -> Any:
+        assert not output.exists()  # as a kill would leave it
+        raise DataError("the disk is full")
+
+    with monkeypatch.context() as patch, pytest.raises(DataError, match="disk is full"):
+        patch.setattr(merge, "atomic_output", end)
+        merge_traces([part], output, overwrite=True)
+    assert (output.read_bytes(), settings_path(output).read_bytes()) == before
+    merge_traces([part], output, overwrite=True)
+    assert output.read_bytes() == part.read_bytes()
+    assert not replaced_folder(output).exists()
 
 
 def test_nothing_is_left_of_traces_without_their_files(tmp_path: Path) -> None:

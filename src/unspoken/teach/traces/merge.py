@@ -12,6 +12,7 @@ from unspoken.common.files import AnyPath, atomic_output, refuse_existing
 from unspoken.common.locks import locked
 from unspoken.teach.engines.budget import Unanswered
 from unspoken.teach.traces.file import Line, TraceFile
+from unspoken.teach.traces.replaced import drop_replaced, keeping_replaced, set_aside
 from unspoken.teach.traces.settings import (
     TracePlan,
     read_settings,
@@ -62,13 +63,16 @@ def merge_traces(
             "sample of every shard; run unspoken generate or unspoken shard for these shards "
             "again, or name the files that are missing here"
         )
-    with locked(Path(output)):
+    with locked(Path(output)), keeping_replaced(Path(output)):
+        if overwrite and Path(output).exists():  # else a kill would leave it with other settings
+            set_aside(Path(output))
         write_settings(Path(output), settings, plan)
         # beside it stands what all files together may have been charged without a reply
         different = {path.resolve(): path for path in paths}.values()
         parts = [Unanswered(unanswered_path(path)) for path in different]
         Unanswered(unanswered_path(output)).replace_by(parts)
-        _write_sorted(where, output, overwrite)
+        _write_sorted(where, output)
+        drop_replaced(Path(output))
     return MergeSummary(len(where), tuple(missing))
 
 
@@ -138,11 +142,11 @@ def _list_missing(plan: TracePlan, where: dict[str, tuple[Path, Line]]) -> list[
     ]
 
 
-def _write_sorted(where: dict[str, tuple[Path, Line]], output: AnyPath, overwrite: bool) -> None:
+def _write_sorted(where: dict[str, tuple[Path, Line]], output: AnyPath) -> None:
     """Writes all samples into one file, in the order of questions and samples."""
     files = {path: path.open("rb") for path in {path for path, _ in where.values()}}
     try:
-        with atomic_output(output, overwrite=overwrite) as merged:
+        with atomic_output(output) as merged:
             for path, line in sorted(where.values(), key=lambda pair: pair[1].rank):
                 files[path].seek(line.offset)
                 merged.write(files[path].read(line.length))

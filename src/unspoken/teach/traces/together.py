@@ -81,9 +81,10 @@ def _write_shares(
         failure = error
     _raise_together(failure)
     together = _sum_up(gather_object(own), output)
-    if count > 1 and process.is_main_process and not together.interrupted:
-        merge_traces(list(shares), output, overwrite=overwrite)
-        shutil.rmtree(shares_folder(output))
+    if process.is_main_process and not together.interrupted:
+        if count > 1:
+            merge_traces(list(shares), output, overwrite=overwrite)
+        shutil.rmtree(shares_folder(output), ignore_errors=True)  # only now: they took hours
     process.wait_for_everyone()
     return together
 
@@ -114,9 +115,9 @@ def _begin_shares(output: Path, num_processes: int, *, alone: bool, overwrite: b
 
     Those that were begun, or one for each process; one alone is `output` itself.
     """
-    is_begun = output.exists() and not overwrite
-    if is_begun or (alone and overwrite):  # is_begun: a kill came between joining and removing
+    if alone and overwrite:
         shutil.rmtree(shares_folder(output), ignore_errors=True)
+    is_begun = output.exists() and not overwrite
     if is_begun or alone:
         return 1
     return _count_begun_shares(output) or num_processes
