@@ -29,6 +29,8 @@ from unspoken.teach.engines.openai import OpenAIEngine
 from unspoken.teach.engines.server import Pace, Secret
 from unspoken.teach.engines.transformers import transformers_engine
 from unspoken.teach.prompts import INSTRUCTION
+from unspoken.teach.traces.file import TraceFile
+from unspoken.teach.traces.settings import unanswered_path
 from unspoken.teach.traces.write import generate_traces
 
 
@@ -216,6 +218,27 @@ def test_what_was_under_way_at_a_kill_counts_as_charged(tmp_path: Path) -> None:
     file.write_text('{"version": 1, "num_tokens": "x"}')
     with pytest.raises(DataError, match=r"unanswered.json: num_tokens: "):
         Unanswered(file)
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_a_reply_that_cannot_be_kept_counts_as_charged(
+    server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, concurrency: int
+) -> None:
+    output, add = tmp_path / "traces.jsonl", TraceFile.add
+
+    def fill_the_disk(file: TraceFile, *args: Any) -> None:
+        if len(file.lines) == 3:
+            raise DataError("the disk is full")
+        add(file, *args)
+
+    monkeypatch.setattr(TraceFile, "add", fill_the_disk)
+    engine = openai_engine(server.url, concurrency=concurrency, **PRICES)
+    with pytest.raises(DataError, match="disk is full"):
+        generate_traces(engine, QUESTIONS, output, sampling=Sampling(60))
+    num_lost = len(server.bodies) - len(records_of(output))
+    assert num_lost >= 1
+    assert Unanswered(unanswered_path(output)).before.num_tokens >= 60 * num_lost
+    assert engine.unanswered.before == Unanswered(unanswered_path(output)).before
 
 
 def test_overwriting_forgets_what_was_spent(server: FakeServer, tmp_path: Path) -> None:

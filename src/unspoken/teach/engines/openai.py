@@ -149,10 +149,11 @@ class OpenAIEngine:
                     break
                 done, _ = wait(work.pending, timeout=0.2, return_when=FIRST_COMPLETED)
                 for future in done:
-                    number, most = work.pending.pop(future)
+                    number, most = work.pending[future]
                     reply = work.result(future, requests[number])
-                    budget.settle(most, reply)
                     yield from [] if reply is None else _told(number, reply, wrote)
+                    del work.pending[future]  # only now: one that cannot be kept counts as lost
+                    budget.settle(most, reply)
         finally:
             work.halt.cut()
             for tokens in work.given_up():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -269,12 +269,16 @@ def _add_replies(
             stopping=lambda: stop.requested,
             wrote=bar.add_tokens,
         )
-        for number, reply in replies:
-            request = requests[number]
-            file.add(_make_record(request, reply, engine), request.index, request.sample)
-            retries = _count_retries(engine) - retried_before
-            bar.note = f", {retries:,} retries" if retries else ""
-            bar.add_answers()
+        try:
+            for number, reply in replies:
+                request = requests[number]
+                file.add(_make_record(request, reply, engine), request.index, request.sample)
+                retries = _count_retries(engine) - retried_before
+                bar.note = f", {retries:,} retries" if retries else ""
+                bar.add_answers()
+        finally:
+            if isinstance(replies, Generator):  # an error holds it: it would go on asking
+                replies.close()
 
 
 def _count_retries(engine: Engine) -> int:
