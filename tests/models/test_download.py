@@ -25,7 +25,13 @@ from unspoken.cli.main import main
 from unspoken.common.errors import DataError, OutputExistsError, RecipeError, UnspokenError
 from unspoken.common.locks import locked
 from unspoken.models import download as download_module
-from unspoken.models.download import Download, finish_download, plan_download, require_space
+from unspoken.models.download import (
+    Download,
+    finish_download,
+    plan_download,
+    require_space,
+    verify_download,
+)
 from unspoken.models.hub import DownloadError, HubUnreachableError, choose_files
 
 COMMIT, LATER = "a" * 40, "b" * 40
@@ -267,6 +273,37 @@ def test_after_a_kill_it_goes_on_in_the_middle_of_a_file(
     assert {path for path, _ in hub.requests} & (before - {"model.safetensors"}) == set()
     assert (folder / "model.safetensors").read_bytes() == WEIGHTS
     assert not staging.exists()
+
+
+@pytest.mark.parametrize("num_moved", [1, 3, 4])
+def test_after_a_kill_while_files_are_put_in_place_none_is_fetched_again(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_moved: int
+) -> None:
+    folder = tmp_path / "student"
+    moved: list[Path] = []
+
+    def kill(file: Path, target: Path) -> Path:
+        if len(file.name) == 32 and ".downloading-student" in str(target):
+            if len(moved) == num_moved:
+                raise KeyboardInterrupt
+            moved.append(target)
+        return replace(file, target)
+
+    replace = Path.replace
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "replace", kill)
+        if num_moved == len(WANTED):
+            patch.setattr(Path, "rename", lambda *_: kill(Path("0" * 32), moved[0]))
+        download_model("Owner/Model", folder)
+    assert len(moved) == num_moved
+    hub.requests.clear()
+    plan = plan_download("Owner/Model", folder)
+    assert plan.num_missing_bytes == 0
+    finish_download(plan)
+    assert hub.requests == []
+    assert names(folder) == WANTED | {"download.json"}
+    assert not verify_download(folder).missing
+    assert not (tmp_path / ".downloading-student").exists()
 
 
 def test_what_does_not_match_the_hubs_hash_is_thrown_away(hub: Hub, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from unspoken.data.example import Example
 from unspoken.data.tasks.multiplication import examples
 from unspoken.models.card import ModelCard
 from unspoken.models.chat_template import chat_template
+from unspoken.models.fingerprint import fingerprint
 from unspoken.models.load import build_empty, load_model, load_tokenizer, save_model
 from unspoken.models.template import Template
 from unspoken.models.tokenizer import character_tokenizer
@@ -276,3 +277,11 @@ def test_a_name_that_a_configuration_does_not_have_is_told(kind: str, name: str,
     config = {"model_type": kind, "num_hidden_layers": 1, "hidden_size": 8, "use_cache": False}
     config |= {"num_attention_heads": 2} | ({} if kind == "gpt2" else {"rope_theta": 1e4})
     build_empty(recipe.Model(config=config, tokenizer="characters"), tokenizer)
+
+
+def test_a_folder_that_is_named_as_weights_are_decides_nothing(tmp_path: Path) -> None:
+    """DeepSpeed's zero_to_fp32.py leaves such ones."""
+    (tmp_path / "config.json").write_text("{}")
+    before = fingerprint(tmp_path)
+    (tmp_path / "pytorch_model.bin").mkdir()
+    assert fingerprint(tmp_path) == before

@@ -220,9 +220,12 @@ def _finish(plan: Download, staging: Path) -> Download:
     """Fetches what is missing, with the folder locked, and puts the whole model in its place."""
     staging.mkdir(exist_ok=True)
     hashes: dict[str, str] = {}
+    is_new = not (plan.folder / RECORD_FILE).exists()
+    target = _assembled(plan) if is_new else plan.folder
     for file in plan.missing:
         whole = staging / _key(file)
-        if not whole.exists():
+        is_moved = is_new and (target / file.path).exists()  # before a kill came
+        if not (is_moved or whole.exists()):
             part = _part(staging, file)
             digest = fetch(plan.repo, plan.commit, file, part)
             part.with_suffix(".sha256").write_text(digest, encoding="ascii")
@@ -230,14 +233,14 @@ def _finish(plan: Download, staging: Path) -> Download:
         hashes[file.path] = whole.with_suffix(".sha256").read_text(encoding="ascii")
     files = tuple(replace(each, sha256=hashes.get(each.path, each.sha256)) for each in plan.files)
     done = replace(plan, files=files, missing=())
-    target = plan.folder if (plan.folder / RECORD_FILE).exists() else staging / "whole"
     target.mkdir(exist_ok=True)
     done.write(target)  # first: what it names and is not there will be missed and mended
     for file in plan.missing:
-        place = target / file.path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        (staging / _key(file)).replace(place)
-    if target != plan.folder:
+        if (staging / _key(file)).exists():
+            place = target / file.path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            (staging / _key(file)).replace(place)
+    if is_new:
         if plan.folder.exists():
             plan.folder.rmdir()  # an empty one, else the plan had been refused
         target.rename(plan.folder)
@@ -316,6 +319,11 @@ def _staging(folder: Path) -> Path:
     return folder.parent / f"{_STAGING}{folder.name}"
 
 
+def _assembled(download: Download) -> Path:
+    """Where the files of a new folder come together, whole ones of this very commit."""
+    return _staging(download.folder) / download.commit
+
+
 def _key(file: HubFile) -> str:
     """A name in the staging folder that says which content it is."""
     content = f"{file.path}:{file.size}:{file.sha256 or file.blob_id}"
@@ -329,7 +337,8 @@ def _part(staging: Path, file: HubFile) -> Path:
 def _have(download: Download, file: HubFile) -> int:
     """Bytes of a file that wait in the staging folder."""
     staging = _staging(download.folder)
-    for path in (staging / _key(file), _part(staging, file)):
+    assembled = _assembled(download) / file.path
+    for path in (assembled, staging / _key(file), _part(staging, file)):
         if path.is_file():
             return min(path.stat().st_size, file.size)
     return 0

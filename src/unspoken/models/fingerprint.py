@@ -30,7 +30,7 @@ def fingerprint(model: Path) -> str:
     """
     digest = hashlib.sha256()
     for path in sorted(model.iterdir()) if model.is_dir() else [model]:
-        if path.suffix.lower() in _WEIGHTS:
+        if path.suffix.lower() in _WEIGHTS and not path.is_dir():
             digest.update(f"{path.name} {path.stat().st_size}".encode())
             digest.update(_samples(path))
         elif path.is_file() and any(path.match(pattern) for pattern in _DECIDING):
