@@ -271,6 +271,20 @@ def test_other_questions_are_refused_and_more_are_welcome(tmp_path: Path) -> Non
         generate_traces(FakeEngine(), twice, tmp_path / "other.jsonl")
 
 
+def test_a_call_that_is_refused_leaves_what_was_begun_its_plan(tmp_path: Path) -> None:
+    output = tmp_path / "traces.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        generate_traces(FakeEngine(break_after=7), QUESTIONS, output)
+    before = settings_path(output).read_bytes()
+    with pytest.raises(DataError, match="that is not there"):
+        generate_traces(FakeEngine(), QUESTIONS[:3], output)
+    assert settings_path(output).read_bytes() == before
+    with pytest.raises(DataError, match="13 samples are missing"):
+        merge_traces([output], tmp_path / "merged.jsonl")
+    summary = generate_traces(FakeEngine(), QUESTIONS, output, overwrite=True)
+    assert (summary.num_done_before, summary.num_written) == (7, 13)
+
+
 def test_start_index_and_num_samples_work_on_one_file(tmp_path: Path) -> None:
     output = tmp_path / "traces.jsonl"
     generate_traces(FakeEngine(), QUESTIONS, output, start_index=15)

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -144,8 +145,10 @@ def generate_traces(
             if num_done is None or (num_done == len(requests) and not keep_whole):
                 set_aside(path)
         require_same_settings(path, settings)
-        write_settings(path, settings, plan)
-        done = _complete(engine, requests, sampling, path, names=records, progress=progress)
+        note = partial(write_settings, path, settings, plan)
+        if not path.exists():  # they are there before any trace is
+            note()
+        done = _complete(engine, requests, sampling, path, note, names=records, progress=progress)
         if not done.num_missing:
             drop_replaced(path)
         return done
@@ -203,11 +206,15 @@ def _complete(
     requests: list[Request],
     sampling: Sampling,
     path: Path,
+    note: Callable[[], None],
     *,
     names: Collection[str],
     progress: str | None,
 ) -> GenerateSummary:
-    """Answers what is missing, and sorts the file once it is whole; it is this process's own."""
+    """Answers what is missing, and sorts the file once it is whole; it is this process's own.
+
+    Calls `note` once what is there turned out to be of these questions.
+    """
     file, retried_before = TraceFile(path), _count_retries(engine)
     begin = time.perf_counter()
     with file, StopRequest(is_launched=read_world().is_launched) as stop:
@@ -217,6 +224,7 @@ def _complete(
                 path, file.num_torn_bytes,
             )  # fmt: skip
         done = _find_done(file, requests, names)
+        note()
         before, unanswered = file.used, Unanswered(unanswered_path(path))
         if hasattr(engine, "unanswered"):
             engine.unanswered = unanswered  # pyright: ignore[reportAttributeAccessIssue]
