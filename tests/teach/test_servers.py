@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import threading
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -155,6 +156,32 @@ def test_one_bad_answer_does_not_hold_up_the_others(server: FakeServer, tmp_path
     ):
         generate_traces(openai_engine(server.url), QUESTIONS, output)
     assert output.read_text().count("\n") == 19
+
+
+@pytest.mark.parametrize("num_answered", [0, 7])
+def test_a_question_that_breaks_the_server_down_does_not_hold_up_the_others(
+    server: FakeServer, tmp_path: Path, num_answered: int
+) -> None:
+    """Where others are answered meanwhile; else the server itself is to blame."""
+    given, tried_again = server.answer, threading.Event()
+
+    def answer(number: int, body: Any, headers: Any) -> tuple[int, dict[str, str], str]:
+        breaks = "0 + 2" in body["messages"][-1]["content"] or num_answered == 0
+        if breaks and number > 1:
+            tried_again.set()
+        elif not breaks:
+            tried_again.wait(60)
+        return (500, {}, "assertion failed") if breaks else given(number, body, headers)
+
+    server.answer = answer
+    output = tmp_path / "traces.jsonl"
+    engine = openai_engine(server.url, concurrency=2, max_attempts=6, first_delay_s=0.1)
+    expected = (
+        r"1 of 8 .* \(0#0 in .*HTTP 500: assertion" if num_answered else "no answer in 6 tries"
+    )
+    with pytest.raises(EngineError, match=expected):
+        generate_traces(engine, QUESTIONS[:8], output)
+    assert output.read_text().count("\n") == num_answered
 
 
 @pytest.mark.parametrize(

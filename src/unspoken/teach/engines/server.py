@@ -12,6 +12,7 @@ import http.client
 import itertools
 import json
 import logging
+import math
 import os
 import random
 import re
@@ -77,6 +78,7 @@ class PassingError(Exception):
         num_tries: that are made of it at the most, where that is less than usual.
         is_unreached: whether nobody was there.
         is_lost: whether the server may have worked on it, and charge for that.
+        may_be_alone: whether it can be the fault of this one question.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class PassingError(Exception):
         num_tries: int | None = None,
         is_unreached: bool = False,
         is_lost: bool = False,
+        may_be_alone: bool = False,
     ) -> None:
         super().__init__(problem)
         self.problem = problem
@@ -94,6 +97,7 @@ class PassingError(Exception):
         self.num_tries = num_tries
         self.is_unreached = is_unreached
         self.is_lost = is_lost
+        self.may_be_alone = may_be_alone
 
 
 class Refusal(NamedTuple):
@@ -211,7 +215,7 @@ class Server:
         self._first_delay_s = first_delay_s
         self._client = Client(parts.hostname or "")
         self._is_reached = False  # it has spoken HTTP
-        self._has_answered = False  # as the API says
+        self._num_answered = 0  # as the API says
         self._warned = 0.0
         self._lock = threading.Lock()
 
@@ -240,12 +244,13 @@ class Server:
             EngineError: there was no answer in any try.
             StoppedError: `halt` was set before there was one.
         """
-        begin = time.monotonic()
+        begin, num_answered = time.monotonic(), math.inf
         for number in itertools.count(1):
             self._wait(self._pace.delay_s(), halt)
             try:
                 return self._try(path, body, halt, adapt)
             except PassingError as fault:
+                num_answered = min(num_answered, self._num_answered)  # at the first fault
                 if fault.is_lost:
                     lost()
                 if halt.is_set:
@@ -253,7 +258,8 @@ class Server:
                 if not is_patient:
                     raise EngineError(f"{self.shown}: {fault.problem}") from None
                 if not self._is_tried_again(fault, number, time.monotonic() - begin):
-                    raise self._no_answer(fault, number) from None
+                    others_have_one = self._num_answered > num_answered
+                    raise self._no_answer(fault, number, others_have_one) from None
                 self._note_retry(fault, number)
                 self._wait(self._delay_s(fault, number), halt)
         raise AssertionError("counting ended")
@@ -276,7 +282,7 @@ class Server:
             self._is_reached = True
             read = self._read(answer)
             if not isinstance(read, Refusal):
-                self._has_answered |= "choices" in read
+                self._num_answered += "choices" in read
                 return read
             if halt.is_set or not adapt(read):
                 raise self._error_of(read, _retry_after_s(answer.headers.get("Retry-After")))
@@ -338,11 +344,11 @@ class Server:
         """Raises what an answer with status 200 means that is no JSON object."""
         text = self._secret.scrub(answer.body[:4_000].decode("utf-8", "replace"))
         breaks_off = not text or text.startswith("{")
-        if breaks_off or self._has_answered:
+        if breaks_off or self._num_answered:
             raise PassingError(
                 f"found an answer that breaks off: {text[:100]}" if breaks_off
                 else f"found no JSON: {text[:100]}",
-                num_tries=None if self._has_answered else _BROKEN_TRIES,
+                num_tries=None if self._num_answered else _BROKEN_TRIES,
                 is_lost=True,
             )  # fmt: skip
         kind = "a web page" if text.startswith("<") else "no JSON object"
@@ -365,7 +371,10 @@ class Server:
             if wished_s is not None:
                 self._pace.hold(wished_s)
             return PassingError(
-                f"HTTP {status}: {text[:300]}", wished_s=wished_s, is_lost=status in _GIVEN_UP
+                f"HTTP {status}: {text[:300]}",
+                wished_s=wished_s,
+                is_lost=status in _GIVEN_UP,
+                may_be_alone=status == 500,
             )
         remedy = "correct the settings"
         if status in _PASSING and waits_too_long:
@@ -397,10 +406,12 @@ class Server:
             return False
         return self._is_reached or not fault.is_unreached or seconds < PATIENCE_S
 
-    def _no_answer(self, fault: PassingError, number: int) -> EngineError:
+    def _no_answer(self, fault: PassingError, number: int, others_have_one: bool) -> EngineError:
+        """What is raised after so many tries; others may have had an answer meanwhile."""
         tries = "1 try" if number == 1 else f"{number} tries"
         message = f"{self.shown}: no answer in {tries}, the last one: {fault.problem}; needed: "
-        if fault.num_tries is not None and self._has_answered:  # others do have one
+        is_slow = fault.num_tries is not None and self._num_answered > 0
+        if is_slow or (fault.may_be_alone and others_have_one):
             return RefusedError(
                 f"{message}a question that it can answer", fault.problem, is_alone=True
             )
