@@ -271,6 +271,23 @@ def test_an_export_says_what_model_and_adapter_say(
     assert merged.config.tie_word_embeddings == (tied and not changes_ends)
 
 
+def test_a_part_of_the_weights_that_was_not_copied_is_named(made: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(made / "base", folder)
+    (folder / "model.safetensors").unlink()
+    model: Any = AutoModelForCausalLM.from_pretrained(made / "base")
+    model.save_pretrained(folder, max_shard_size="20KB")
+    first = min(folder.glob("model-*.safetensors"))
+    export_model(folder, tmp_path / "whole")
+    first.unlink()
+    with pytest.raises(ModelError, match=rf"index.json: names {first.name}, which is not there; "):
+        export_model(folder, tmp_path / "out")
+    index = folder / "model.safetensors.index.json"
+    index.write_text("{}")
+    with pytest.raises(ModelError, match=r"index.json: does not say where the weights are"):
+        export_model(folder, tmp_path / "out")
+
+
 def test_an_adapter_that_cannot_be_merged_is_named(made: Path, tmp_path: Path) -> None:
     from peft import PromptTuningConfig, get_peft_model
 

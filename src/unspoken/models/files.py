@@ -222,6 +222,8 @@ def _check_of(path: Path) -> Callable[[Path], str | None] | None:
         return _check_safetensors
     if path.name == "tokenizer.json":
         return _check_tokenizer
+    if path.name == "model.safetensors.index.json":
+        return _check_index
     if path.name in _JSON:
         return _check_json
     if path.suffix == ".bin" and "model" in path.name:
@@ -238,6 +240,18 @@ def _check_json(path: Path) -> str | None:
     except (ValueError, RecursionError) as error:
         return f"is no JSON ({one_line(error)})"
     return None if isinstance(values, dict) else "is no JSON object"
+
+
+def _check_index(path: Path) -> str | None:
+    """Whether all files with weights are there, as after a copy that was broken off."""
+    if problem := _check_json(path):
+        return problem
+    try:
+        names = sorted({str(name) for name in json.loads(path.read_bytes())["weight_map"].values()})
+    except (KeyError, AttributeError):
+        return "does not say where the weights are"
+    gone = [name for name in names if not (path.parent / name).is_file()]
+    return f"names {gone[0]}, which is not there" if gone else None
 
 
 def _check_tokenizer(path: Path) -> str | None:
