@@ -234,7 +234,7 @@ def test_character_tokenizer_survives_saving(tmp_path: Path, tokenizer: Any) -> 
 def test_a_tokenizer_that_would_reload_as_another_one_is_refused(kind: str, fine: bool) -> None:
     from transformers import AutoConfig
 
-    from unspoken.models.load import require_reloadable_tokenizer
+    from unspoken.models.from_config import require_reloadable_tokenizer
 
     class Model:
         config = AutoConfig.for_model(kind)

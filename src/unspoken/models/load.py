@@ -12,20 +12,17 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from unspoken import recipe
-from unspoken.common.errors import ModelError, UnspokenError, setting, shorten
+from unspoken.common.errors import ModelError, setting, shorten
 from unspoken.common.machine import gains_from_bfloat16
-from unspoken.common.nearby import nearest_name, path_remedy
-from unspoken.common.out_of_memory import amount_asked_for, is_out_of_memory
 from unspoken.models.adapter import (
     add_adapter,
-    base_of,
     is_adapter,
     lacks_tokenizer,
     lay_over,
@@ -33,45 +30,29 @@ from unspoken.models.adapter import (
     model_below,
 )
 from unspoken.models.card import ModelCard
+from unspoken.models.explained import Purpose, explained
 from unspoken.models.files import (
-    counterpart,
-    find_fault,
-    is_damage,
     naming_fault,
-    one_line,
     require_finite,
-    require_threads,
     require_whole,
 )
+from unspoken.models.from_config import model_from_config, read_config
 from unspoken.models.gguf import find_gguf, from_gguf, model_from_gguf, tokenizer_from_gguf
-from unspoken.models.local import base_missing, is_local, is_path, way_to_get
+from unspoken.models.local import is_path
 from unspoken.models.prepacked import prepack
 from unspoken.models.quantization import nf4, require_bitsandbytes
 from unspoken.models.tokenizer import character_tokenizer
 from unspoken.parallel.world import read_world
-from unspoken.recipe.layout import STAGE_FILE
 
 if TYPE_CHECKING:
     import torch
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-Purpose = Literal["train", "ask", "merge"]
-
 #: Bytes of weights that are not read within two seconds from every disk.
 LARGE_BYTES = 10**9
-#: In many a config.json, whatever the model: what a class does not read does no harm.
-_OF_EVERY_CONFIG = {
-    "architectures", "auto_map", "dtype", "gradient_checkpointing", "is_decoder",
-    "is_encoder_decoder", "task_specific_params", "torch_dtype", "transformers_version",
-    "use_cache",
-}  # fmt: skip
-#: No model comes near it, and each is an object even where there are no weights.
-_MOST_LAYERS = 10_000
 #: transformers loads one model at a time: in two threads one finds weights missing.
 _LOADING = threading.RLock()
-#: What transformers says of a name that is neither a folder here nor found on the hub.
-_NOT_FOUND = ("couldn't connect", "not a local folder")
 
 
 def load_tokenizer(
@@ -93,7 +74,7 @@ def load_tokenizer(
         settings = model_below(settings)
     name = str(settings.tokenizer or settings.name)
     is_gone = name != own and settings.tokenizer is None and not Path(name).exists()
-    with _explained("tokenizer", own if is_gone else name, purpose):
+    with explained("tokenizer", own if is_gone else name, purpose):
         file = find_gguf(name)
         tokenizer = (
             tokenizer_from_gguf(file) if file else _pretrained(AutoTokenizer, name, settings)
@@ -185,7 +166,7 @@ def load_model(
     if settings.config is not None:
         attention = settings.attn_implementation
         extra = {"attn_implementation": attention} if attention else {}
-        model = _from_config(settings.config, tokenizer, extra)
+        model = model_from_config(settings.config, tokenizer, extra)
     else:
         devices = _devices(settings, spread=spread and purpose == "ask")
         below = model_below(settings, adapter)
@@ -198,7 +179,7 @@ def load_model(
     if settings.config is None:
         require_finite(model, str(adapter or settings.name))
     if purpose == "ask":
-        with _explained("model", settings.name):
+        with explained("model", settings.name):
             model = _on_its_device(model, devices).eval()
             prepack(model, width_of(model.config))
             return model
@@ -265,7 +246,7 @@ def _from_pretrained(
             f"leave {setting('model.quantization')} out, for unquantized weights",
         )  # fmt: skip
         extra["quantization_config"] = nf4()
-    with _explained("model", named, purpose):
+    with explained("model", named, purpose):
         base = str(settings.name)
         extra = {key: value for key, value in extra.items() if value is not None}
         extra["dtype"] = _dtype(base, settings, dtype, purpose)
@@ -351,10 +332,8 @@ def read_width(settings: recipe.Model) -> int | None:
     from transformers import AutoConfig
 
     if settings.config is not None:
-        arguments = {k: _number(value) for k, value in settings.config.items() if k != "model_type"}
-        with _usable_config():
-            return width_of(AutoConfig.for_model(settings.config["model_type"], **arguments))
-    with _explained("model", settings.name):
+        return width_of(read_config(settings.config))
+    with explained("model", settings.name):
         below = model_below(settings)
         return width_of(_pretrained(AutoConfig, str(below.name), below))
 
@@ -407,96 +386,12 @@ def build_empty(settings: recipe.Model, tokenizer: PreTrainedTokenizerBase) -> P
 
     with torch.device("meta"):
         if settings.config is not None:
-            model = _from_config(settings.config, tokenizer, {})
+            model = model_from_config(settings.config, tokenizer, {})
             _require_vocabulary(model, tokenizer, settings)
             return model
-        with _explained("model", settings.name):
+        with explained("model", settings.name):
             config = _pretrained(AutoConfig, str(settings.name), settings)
             return AutoModelForCausalLM.from_config(config)
-
-
-def _from_config(
-    config: dict[str, Any], tokenizer: PreTrainedTokenizerBase, extra: dict[str, Any]
-) -> PreTrainedModel:
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    arguments = {k: _number(value) for k, value in config.items() if k != "model_type"}
-    arguments.setdefault("vocab_size", len(tokenizer))
-    for name in ("bos_token_id", "eos_token_id"):
-        arguments.setdefault(name, getattr(tokenizer, name))
-    with _usable_config():
-        built = AutoConfig.for_model(config["model_type"], **arguments)
-        _require_known(arguments, built)
-        layers = getattr(built.get_text_config(), "num_hidden_layers", 1)
-        if not 1 <= layers <= _MOST_LAYERS:
-            raise ValueError(f"{layers} layers, where 1 to {_MOST_LAYERS:,} can be")
-        return AutoModelForCausalLM.from_config(built, **extra).float()
-
-
-def _require_known(arguments: Mapping[str, Any], built: Any) -> None:
-    """Refuses what a configuration keeps without reading it: `n_layers` beside gpt2's `n_layer`."""
-    usual = type(built)()
-    known = {*vars(usual), *type(built).attribute_map}
-    for name in arguments:
-        is_read = name not in vars(built) or hasattr(usual, name)
-        if is_read or name in _OF_EVERY_CONFIG or name.startswith("_"):
-            continue
-        near = nearest_name(name, (each for each in known if not each.startswith("_")))
-        raise ModelError(
-            f"model.config.{name}: found a name that {type(built).__name__} of transformers does "
-            "not have, so it would change nothing; needed: names that it has; "
-            + (f"did you mean {near}?" if near else "leave it out")
-        )
-
-
-@contextmanager
-def _usable_config() -> Iterator[None]:
-    """Says where transformers cannot make anything of a recipe's `model.config`."""
-    try:
-        yield
-    except (UnspokenError, MemoryError):
-        raise
-    except Exception as error:  # whatever a model class makes of a width of 0, or of a dtype
-        raise ModelError(
-            f"model.config: cannot build a causal language model of it: {one_line(error)[:300]}; "
-            "needed: what transformers knows for this model_type; correct it"
-        ) from error
-
-
-def require_reloadable_tokenizer(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
-) -> None:
-    """Checks that a model from scratch will be asked with the tokenizer that it is trained with.
-
-    For some model types, such as qwen2, transformers takes a tokenizer class of its own whatever
-    the saved tokenizer says; the character tokenizer would then lose its blanks without a word.
-
-    Raises:
-        ModelError: the saved tokenizer gives other ids.
-    """
-    from tempfile import TemporaryDirectory
-
-    from transformers import AutoTokenizer
-
-    probe = "What is 1 + 2?\n3 4"
-    with TemporaryDirectory() as folder:
-        model.config.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        reloaded = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    if reloaded(probe)["input_ids"] != tokenizer(probe)["input_ids"]:
-        raise ModelError(
-            f"model.config.model_type {model.config.model_type}: transformers reloads its "
-            f"tokenizer as {type(reloaded).__name__}, which reads text otherwise than the one in "
-            "model.tokenizer; take model_type gpt2, llama or qwen3, or a tokenizer made for it"
-        )
-
-
-def _number(value: Any) -> Any:
-    """YAML 1.1 reads 1e-5 as text; a configuration means the number."""
-    try:
-        return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
 
 
 def _set_special_tokens(model: Any, tokenizer: Any) -> None:
@@ -548,93 +443,3 @@ def save_model(
     model.save_pretrained(str(folder), **adapter)
     tokenizer.save_pretrained(folder)
     card.write(folder)
-
-
-@contextmanager
-def _explained(what: str, name: str | None, purpose: Purpose = "train") -> Iterator[None]:
-    """Within the block, what transformers raises becomes a ModelError with what to do."""
-    try:
-        yield
-    except UnspokenError:
-        raise
-    except BaseException as error:
-        if is_out_of_memory(error):
-            raise ModelError(
-                f"{setting('model.name', name)}: memory ran out while it was loaded "
-                f"({amount_asked_for(error)}); needed: more or larger GPUs, or a smaller model; "
-                f"try {setting('dtype', 'bfloat16')}, or {setting('model.quantization', 'nf4')}"
-            ) from error
-        if not is_damage(error):
-            raise
-        require_threads(error, f"{what} {name!r}")
-        other = counterpart(name) if name else ""
-        told = _not_loaded(what, name, error, purpose)
-        raise ModelError(f"{told}; {other}" if other else told) from error
-
-
-def _not_loaded(what: str, name: str | None, error: BaseException, purpose: Purpose) -> str:
-    place, problem = f"{what} {name!r}", str(error)
-    if name and (absent := _not_there(place, name, problem)):
-        return absent
-    if "trust_remote_code" in problem and purpose == "merge":
-        return (
-            f"{place}: comes with Python code of its own, which an export neither runs nor holds "
-            f"({setting('trust_remote_code')} is for what trains and asks); needed: a model that "
-            "transformers and vLLM know; choose another base model"
-        )
-    if "trust_remote_code" in problem:
-        return (
-            f"{place} comes with its own Python code, which is not run unless allowed; read it, "
-            f"and if you trust it allow it: {setting('model.trust_remote_code', True)}"
-        )
-    first = one_line(error)
-    if "ignore_mismatched_sizes" in problem:  # of a report that transformers has written elsewhere
-        first = "the weights have other shapes than it says"
-    if name and (damage := find_fault(Path(name), what, first)):
-        return f"{place}: {damage}"
-    return (
-        f"{place} could not be loaded: {first} - needed: a whole Hugging Face model folder or, "
-        f"with a network, a name on the hub; correct {setting('model.name')}, or download it again"
-    )
-
-
-def _not_there(place: str, name: str, problem: str) -> str:
-    """What to say of a model that is neither here nor could be fetched; empty for any other."""
-    if is_adapter(name):
-        base = base_of(name)
-        is_path_or_away = _may_be_path(base) or any(sign in problem for sign in _NOT_FOUND)
-        is_missing = is_path_or_away and not Path(base).exists()
-        return f"{place}: {base_missing(Path(name))}" if is_missing else ""
-    if _may_be_path(name) and not Path(name).is_dir():
-        if (Path(name).parent / STAGE_FILE).is_file():  # a run's own, which no setting names
-            return (
-                f"{place}: no such folder; needed: the model that training left in "
-                f"{Path(name).parent}; put it back, or train it again: unspoken run RECIPE --from "
-                "STAGE"
-            )
-        otherwise = f"correct the path in {setting('model.name')}, or {way_to_get(name)}"
-        remedy = path_remedy(name, otherwise, Path.is_dir)
-        return f"{place}: no such folder; {remedy}"
-    if "couldn't connect" in problem.lower() and not Path(name).exists():
-        remedy = path_remedy(name, f"correct the path, or {way_to_get(name)}", Path.is_dir)
-        return (
-            f"{setting('model.name', name)}: no such folder here, it was not downloaded before, "
-            f"and the hub was not reached; needed: a model on this machine, or a network; {remedy}"
-        )
-    return ""
-
-
-def require_folder(name: str) -> None:
-    """Checks that a model is there whose name can only be a path, without reading it.
-
-    Raises:
-        ModelError: it is not.
-    """
-    if is_path(name) and not is_local(name):
-        raise ModelError(_not_there(f"model {name!r}", name, ""))
-
-
-def _may_be_path(name: str) -> bool:
-    """Whether a name that was found nowhere was probably meant as a folder here."""
-    path = Path(name)
-    return is_path(name) or (len(path.parts) == 2 and path.parent.is_dir())

@@ -11,15 +11,11 @@ from unspoken.common.memory import release_models
 from unspoken.data.example import read_questions
 from unspoken.models.adapter import base_of, is_adapter, require_same_adapter
 from unspoken.models.card import ModelCard
+from unspoken.models.explained import require_folder
 from unspoken.models.fingerprint import fingerprint, weights_hash
+from unspoken.models.from_config import require_reloadable_tokenizer
 from unspoken.models.gguf import find_gguf
-from unspoken.models.load import (
-    load_model,
-    load_tokenizer,
-    read_width,
-    require_folder,
-    require_reloadable_tokenizer,
-)
+from unspoken.models.load import load_model, load_tokenizer, read_width
 from unspoken.models.local import is_local
 from unspoken.models.template import Template
 from unspoken.parallel.separate_files import has_separate_files
