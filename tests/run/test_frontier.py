@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,17 @@ def test_levels_are_trained_on_in_copies_and_all_are_measured(finished: Path) ->
         assert "frontier" in str(find_level_model(finished, frontier, name))
         as_asked = f"level-{int(name)}"
         assert find_level_model(finished, frontier, as_asked).parent.name == name
+
+
+@pytest.mark.integration
+def test_a_copy_of_a_level_is_no_level(finished: Path) -> None:
+    frontier = plan(frontier_recipe(finished)).frontiers[0]
+    before = read_levels(finished, frontier)
+    copies = [*finished.glob("internalized/levels/removed-0*"), *finished.glob("frontier/0*")]
+    copies = [shutil.copytree(one, one.with_name(f"{one.name}.old")) for one in copies]
+    assert read_levels(finished, frontier) == before
+    for one in copies:
+        shutil.rmtree(one)
 
 
 @pytest.mark.integration

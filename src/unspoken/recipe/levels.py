@@ -22,6 +22,11 @@ def level_name(removed: int) -> str:
     return "all" if removed >= ALL else f"{removed:04d}"
 
 
+def is_level(name: str) -> bool:
+    """Whether this is a name that `level_name` gives."""
+    return name == "all" or (name.isdecimal() and name == level_name(int(name)))
+
+
 def level_number(name: str) -> int:
     """What is gone at the level of this name; the other way round than `level_name`."""
     return ALL if name == "all" else int(name)
@@ -45,8 +50,9 @@ def level_folder(training: Path, level: str) -> Path:
 
 def kept_levels(training: Path) -> dict[str, Path]:
     """The folders of the levels of a training, in their order, by name."""
-    folders = sorted((training / LEVELS).glob(f"{LEVEL}*"))
-    return {folder.name.removeprefix(LEVEL): folder for folder in folders if folder.is_dir()}
+    found = {path.name.removeprefix(LEVEL): path for path in (training / LEVELS).glob(f"{LEVEL}*")}
+    names = sorted(filter(is_level, found), key=level_number)  # a user's copy, 0007.old, is none
+    return {name: found[name] for name in names if found[name].is_dir()}
 
 
 def standing_model(model: Path) -> Path:
@@ -72,7 +78,8 @@ def trained_levels(frontier: Path, internalized: TrainingRecord) -> dict[str, Tr
         internalized: record of the internalized model.
     """
     stages = sorted(frontier.glob(f"*/{STAGE_FILE}"))
-    own = {stage.parent.name: TrainingRecord.read(stage) for stage in stages}
+    folders = {stage.parent.name: stage for stage in stages}
+    own = {name: TrainingRecord.read(path) for name, path in folders.items() if is_level(name)}
     return {
         name: one
         for name, one in own.items()
