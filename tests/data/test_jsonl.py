@@ -247,7 +247,15 @@ def test_a_damaged_zstd_file_is_told(tmp_path: Path, damage: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(36, "36"), (36.0, "36"), (-2.5, "-2.5"), (1e300, "1e+300"), (" a", " a")]
+    ("value", "text"),
+    [
+        (36, "36"),
+        (36.0, "36"),
+        (-2.5, "-2.5"),
+        (1e300, "1e+300"),
+        (10**400, f"1{400 * '0'}"),
+        (" a", " a"),
+    ],
 )
 def test_a_number_is_an_answer_as_people_write_it(value: object, text: str) -> None:
     assert require_answer({"answer": value}, "here") == text

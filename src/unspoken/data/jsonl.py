@@ -338,10 +338,12 @@ def read_answer(record: Mapping[str, Any], where: str) -> str:
 
 def number_as_text(value: object) -> str | None:
     """A number as people write it, 36.0 as 36; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    is_whole = isinstance(value, float) and value.is_integer() and abs(value) < _MOST_EXACT
-    return str(int(value) if is_whole else value)
+    if isinstance(value, int):  # of any size, which a float could not hold
+        return str(value)
+    is_whole = value.is_integer() and abs(value) < _MOST_EXACT
+    return str(int(value) if is_whole else value) if math.isfinite(value) else None
 
 
 #: Whole numbers up to here are exact as floats.
