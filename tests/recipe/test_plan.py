@@ -120,13 +120,15 @@ def test_who_teaches_and_who_is_only_measured(tmp_path: Path) -> None:
     assert (
         str(planned) == "teacher (big), distilled, internalized, no_cot, untrained (only measured)"
     )
-    phases = [{"name": "a"}, {"name": "b"}]
-    before = {"explicit": "before_removal"}
-    borrowed = plan(tiny_recipe(tmp_path, phases=phases, baselines=before)).only_measured
-    assert [(one.folder, one.source) for one in borrowed] == [
-        (Path("explicit/1-a"), Path("internalized/1-a")),
-        (Path("explicit/2-b"), Path("internalized/2-b")),
+    phases = [{"name": "a"}, {"name": "b", "template": "qa"}]
+    before = {"explicit": "before_removal", "untrained": True}
+    measured = plan(tiny_recipe(tmp_path, phases=phases, baselines=before)).only_measured
+    assert [(one.folder, one.source) for one in measured] == [
+        (Path(name) / key, Path("internalized") / key)
+        for name in ("explicit", "untrained")
+        for key in ("1-a", "2-b")
     ]
+    assert [one.recipe.template for one in measured] == ["compact", "qa", "compact", "qa"]
 
 
 def test_distilling_alone_says_how_long_the_baselines_are(tmp_path: Path) -> None:

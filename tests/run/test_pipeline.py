@@ -31,6 +31,7 @@ from unspoken.models.load import load_tokenizer
 from unspoken.recipe import Model, dump_recipe, load_recipe, load_to_run, recipe_from
 from unspoken.recipe.layout import require_run_folder
 from unspoken.recipe.records import Latency
+from unspoken.report.read.run import read_run
 from unspoken.report.show.summary import summary_lines
 from unspoken.run.api import run as run_api
 from unspoken.run.run import run_recipe
@@ -275,6 +276,30 @@ def test_questions_of_an_earlier_phase_are_a_leak(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "internalized").exists()
 
 
+def test_a_phase_may_have_several_thoughts_of_a_question(tmp_path: Path) -> None:
+    phases = []
+    for name, base in (("a", 0), ("b", 50)):
+        rows = [
+            {"question": f"{n}+1=", "cot": f"{how} {n}\nFinal Answer: {n + 1}", "answer": n + 1}
+            for n in range(base, base + 20)
+            for how in ("after", "behind")
+        ]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (tmp_path / f"{name}.jsonl").write_text(text)
+        phases.append({"name": name, "data": {"train": str(tmp_path / f"{name}.jsonl")}})
+    data = {"task": "jsonl", "digits": [], **phases[0]["data"]}
+    train = {"max_steps": 2, "evaluate_every": 2}
+    made = {"data": data, "train": train, "evaluate": {"num_latency": 0}}
+    folder = run(tiny_recipe(tmp_path / "run", phases=phases, **made))
+    assert [read(folder / f"data/{key}/stage.json")["repeats"] for key in ("1-a", "2-b")] == [
+        True,
+        True,
+    ]
+    phases[1]["data"]["test"] = phases[0]["data"]["train"]
+    with pytest.raises(DataError, match=r"train of phase 1"):
+        run(tiny_recipe(tmp_path / "leak", phases=phases, **made))
+
+
 def test_without_validation_the_last_model_is_final(tmp_path: Path) -> None:
     data = {"task": "jsonl", "train": str(write_sums(tmp_path / "train.jsonl", range(9)))}
     values = tiny_recipe(tmp_path / "run").model_dump(mode="json")
@@ -288,7 +313,13 @@ def test_phases_hand_one_model_on(tmp_path: Path) -> None:
         {"name": "small", "data": {"digits": [[1, 2]], "num_train": 300}},
         {"name": "larger", "schedule": {"delta": 80}},
     ]
-    folder = run(tiny_recipe(tmp_path / "run", phases=phases, baselines=True))
+    baselines = {"explicit": "train", "no_cot": True, "untrained": True}
+    folder = run(tiny_recipe(tmp_path / "run", phases=phases, baselines=baselines))
+    assert read_run(folder).missing == []
+    for phase in read_run(folder).phases:
+        assert {*phase.latency.models} == {each.name for each in phase.shown}
+        asked = {each.name: each.measured.settings["data_sha256"] for each in phase.shown}
+        assert asked["untrained"] == asked["internalized"]
     for variant in ("internalized", "explicit", "no_cot"):
         stages = [read(folder / variant / name / "stage.json") for name in ("1-small", "2-larger")]
         assert stages[0]["settings"]["model"]["config"]["n_layer"] == 1

@@ -357,4 +357,7 @@ def _only_measured(
             )
             yield OnlyMeasured(layout.EXPLICIT, phase.number, folder, phase.recipe, source)
     if recipe.baselines.untrained:
-        yield OnlyMeasured(layout.UNTRAINED, 0, Path(layout.UNTRAINED), recipe, students[0].folder)
+        for phase in phases:
+            first = next(one.folder for one in students if one.phase == phase.number)
+            folder = Path(layout.UNTRAINED) / phase.key
+            yield OnlyMeasured(layout.UNTRAINED, phase.number, folder, phase.recipe, first)

@@ -438,8 +438,9 @@ def check_phases(splits: list[Splits], allow: bool) -> None:
     for number, later in enumerate(splits):
         for before, earlier in enumerate(splits[:number]):
             files = {f"{name} of phase {number + 1}": path for name, path in later.held_out.items()}
-            files[f"train of phase {before + 1}"] = earlier.train
             questions = {name: iter_split_questions(path) for name, path in files.items()}
+            train = f"train of phase {before + 1}"
+            files[train], questions[train] = earlier.train, _learned_questions(earlier)
             check_leaks(questions, allow=allow, files=files)
 
 
@@ -448,14 +449,20 @@ def _check_leaks(recipe: Recipe, splits: Splits) -> None:
     questions = {name: iter_split_questions(path) for name, path in splits.held_out.items()}
     if recipe.teacher is None:  # a line that cannot be learned from is found here
         allow = recipe.data.allow_empty_thoughts
-        train = iter_examples(splits.train, allow_empty_thought=allow, unique=not splits.repeats)
-        questions["train"] = (example.question for example in train)
+        questions["train"] = _learned_questions(splits, allow_empty_thought=allow)
     # with a teacher, vetting drops the traces of questions that are asked in the test
     files = {**splits.held_out, "train": splits.train}
     if splits.teacher is not None:
         files["train of the teacher"] = splits.teacher
         questions["train of the teacher"] = iter_split_questions(splits.teacher)
     check_leaks(questions, allow=recipe.data.allow_leaks, files=files)
+
+
+def _learned_questions(splits: Splits, *, allow_empty_thought: bool = True) -> Iterator[str]:
+    """The questions of the training examples, as training reads them."""
+    unique = not splits.repeats
+    read = iter_examples(splits.train, allow_empty_thought=allow_empty_thought, unique=unique)
+    return (example.question for example in read)
 
 
 def iter_split_questions(path: Path, *, strict: bool = True) -> Iterator[str]:

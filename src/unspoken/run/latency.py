@@ -229,7 +229,7 @@ def _load_as_evaluated(
     recipe, evaluated = one.recipe, Evaluation.read(run.path / one.folder / EVALUATION_FILE)
     dtype = evaluated.dtype if evaluated else None
     if isinstance(one, OnlyMeasured) and one.name == UNTRAINED:
-        limit = untrained_limit(run, recipe, run.path / one.source / MODEL)
+        limit = untrained_limit(run, one)
         own = recipe.template
         return _load(recipe.model, recipe, examples, dtype, limit=limit, template=own)
     return _load(model_in(run.path / one.folder / MODEL, recipe.model), recipe, examples, dtype)

@@ -19,6 +19,7 @@ from unspoken.models.card import ModelCard
 from unspoken.models.fingerprint import fingerprint
 from unspoken.models.local import is_local
 from unspoken.recipe import Model, Recipe, layout
+from unspoken.recipe.plan import OnlyMeasured
 from unspoken.recipe.records import Evaluation, EvaluationSettings
 from unspoken.recipe.sections import TemplateName
 from unspoken.run.data import Splits
@@ -114,19 +115,21 @@ def ask(
     write_evaluation(run, file, settings, metrics)
 
 
-def evaluate_untrained(run: RunFolder, recipe: Recipe, splits: Splits, like: Path) -> None:
-    """Asks the student as it was before any training, with the limits of the model in `like`.
+def evaluate_untrained(run: RunFolder, untrained: OnlyMeasured, splits: Splits) -> None:
+    """Asks the student as it was before any training, with the limits of one that was trained.
 
     Args:
-        run, recipe, splits: of the run.
-        like: folder of a model.
+        run: of the run.
+        untrained: the student, as the plan has it.
+        splits: of its phase.
     """
     import torch
 
     if splits.measured is None:
         return
     split, path = splits.measured
-    limit, name = run.on_main(lambda: untrained_limit(run, recipe, like)), recipe.model.name
+    recipe = untrained.recipe
+    limit, name = run.on_main(lambda: untrained_limit(run, untrained)), recipe.model.name
     settings = {
         "model": recipe.model.model_dump(mode="json", exclude=MODEL_INCIDENTAL),
         "fingerprint": fingerprint(Path(str(name))) if is_local(name) else None,
@@ -135,7 +138,7 @@ def evaluate_untrained(run: RunFolder, recipe: Recipe, splits: Splits, like: Pat
         "max_new_tokens": limit,
         **asking_settings(recipe, splits, split),
     }
-    file = run.path / layout.UNTRAINED / layout.EVALUATION_FILE
+    file = run.path / untrained.folder / layout.EVALUATION_FILE
     if keep_evaluation(run, file, settings):
         return
     torch.manual_seed(recipe.seed)  # of weights that are drawn, the same as training's
@@ -152,18 +155,19 @@ def evaluate_untrained(run: RunFolder, recipe: Recipe, splits: Splits, like: Pat
     )
 
 
-def untrained_limit(run: RunFolder, recipe: Recipe, like: Path) -> int | None:
-    """Tokens that the student may write before any training: as many as the model in `like`.
+def untrained_limit(run: RunFolder, untrained: OnlyMeasured) -> int | None:
+    """Tokens that the student may write before any training: as many as its `source`'s model.
 
     Where that was removed, as many as the student was let write before.
 
     Raises:
         ModelError: it was removed, and the student has not been asked yet.
     """
-    if recipe.evaluate.max_new_tokens is not None:
-        return recipe.evaluate.max_new_tokens
-    untrained = run.path / layout.UNTRAINED / layout.EVALUATION_FILE
-    known = None if layout.has_weights(like) else Evaluation.read(untrained)
+    asked, like = untrained.recipe.evaluate, run.path / untrained.source / layout.MODEL
+    if asked.max_new_tokens is not None:
+        return asked.max_new_tokens
+    file = run.path / untrained.folder / layout.EVALUATION_FILE
+    known = None if layout.has_weights(like) else Evaluation.read(file)
     if known is not None:
         return known.settings.get("max_new_tokens")
     require_model(run, like, "evaluate (untrained) lets the student write as much as it does")

@@ -168,8 +168,7 @@ def _measure_others(run: RunFolder, planned: Plan, splits: list[Splits]) -> None
         if model.name == layout.EXPLICIT:
             _borrow_explicit(run, model, splits[model.phase])
         else:
-            like = run.path / model.source / layout.MODEL
-            evaluate_untrained(run, model.recipe, splits[model.phase], like)
+            evaluate_untrained(run, model, splits[model.phase])
 
 
 def _borrow_explicit(run: RunFolder, explicit: OnlyMeasured, splits: Splits) -> None:
