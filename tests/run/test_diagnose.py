@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from helpers.recipes import tiny_recipe
+from helpers.recipes import tiny_recipe, write_sums
 from unspoken.cli.main import call
 from unspoken.common.errors import DataError
 from unspoken.data.example import read_examples
@@ -129,6 +129,19 @@ def test_a_size_without_questions_is_told_and_left_out(tmp_path: Path) -> None:
     sizes, notes = questions_of_sizes(recipe, [], tmp_path / "train.jsonl")
     assert [one.size for one in sizes] == ["1 x 1", "2 x 2", "3 x 1"]
     assert notes == ["2 x 1: none of the validation questions is of it."]
+
+
+def test_validation_questions_need_no_thoughts(tmp_path: Path) -> None:
+    train = write_sums(tmp_path / "train.jsonl", range(20))
+    valid = tmp_path / "valid.jsonl"
+    valid.write_text("".join(f'{{"question": "9{n}+9=", "answer": {99 + n}}}\n' for n in range(4)))
+    data = {"task": "jsonl", "digits": [], "train": str(train), "valid": str(valid)}
+    few = {"train": {"max_steps": 2, "evaluate_every": 2}, "evaluate": {"num_latency": 0}}
+    folder = tmp_path / "run"
+    run_recipe(tiny_recipe(folder, data=data, **few), progress=False)
+    found = diagnose_run(folder, read_frontier(folder))
+    assert found.notes[0].startswith("The validation questions have no thoughts; probes")
+    assert [one.model for one in found.again] == ["explicit", "internalized"]
 
 
 def test_before_there_is_a_model_it_says_so(tmp_path: Path) -> None:

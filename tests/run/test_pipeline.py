@@ -308,6 +308,19 @@ def test_without_validation_the_last_model_is_final(tmp_path: Path) -> None:
     assert read(folder / "internalized" / "evaluation.json")["num_graded"] == 10
 
 
+def test_questions_without_gold_answers_are_asked_and_timed(tmp_path: Path) -> None:
+    train = str(write_sums(tmp_path / "train.jsonl", range(20)))
+    (tmp_path / "test.jsonl").write_text('{"question": "90+9="}\n{"question": "91+9="}\n')
+    data = {"task": "jsonl", "digits": [], "train": train, "test": str(tmp_path / "test.jsonl")}
+    made = {"data": data, "train": {"max_steps": 2, "evaluate_every": 2}}
+    folder = run(tiny_recipe(tmp_path / "run", baselines={"no_cot": True}, **made))
+    measured = read_run(folder).phases[0].measured()
+    assert [(one.accuracy, one.num_graded, one.num_questions) for one in measured] == 2 * [
+        (None, 0, 2)
+    ]
+    assert "2 questions that have no gold answers" in (folder / "report.html").read_text()
+
+
 def test_phases_hand_one_model_on(tmp_path: Path) -> None:
     phases = [
         {"name": "small", "data": {"digits": [[1, 2]], "num_train": 300}},

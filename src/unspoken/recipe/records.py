@@ -369,7 +369,7 @@ class Metrics(JsonRecord):
     num_questions: int
     num_graded: int
     num_correct: int
-    accuracy: float | None
+    accuracy: float | None = None
     interval: Interval | None = None
     num_undecided: int | None = None
     digit_accuracy: float | None = None

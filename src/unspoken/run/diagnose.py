@@ -17,7 +17,7 @@ import numpy as np
 from unspoken.common.errors import DataError, ModelError
 from unspoken.common.files import read_json
 from unspoken.common.locks import locked
-from unspoken.data.example import Example, read_examples
+from unspoken.data.example import Example, read_examples, read_questions
 from unspoken.measure.answers.digits import right_places
 from unspoken.measure.decode import decode
 from unspoken.measure.evaluate import EvaluateOptions, evaluate
@@ -130,7 +130,7 @@ class _Look:
         self.run, self.frontier, self.splits, self.say = run, frontier, splits, say
         self.recipe: Recipe = frontier.recipe
         self.notes: list[str] = []
-        self.valid = read_examples(str(splits.valid), limit=limit, allow_empty_thought=True)
+        self.valid = read_questions(str(splits.valid), limit=limit, with_thoughts=True)
         self.train = self._learned()
         if not all(example.thought for example in self.valid):
             self.notes.append(
