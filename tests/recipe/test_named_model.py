@@ -153,6 +153,22 @@ def test_of_several_phases_the_last_one_counts(tmp_path: Path) -> None:
     assert (first.task, first.run) == ("multiplication", run)
 
 
+def test_phases_of_an_earlier_recipe_do_not_count(tmp_path: Path) -> None:
+    phases = [{"name": "short"}, {"name": "words"}]
+    places = [f"internalized/{key}/model" for key in ("1-short", "2-other", "2-words", "3-long")]
+    run = make_run(tmp_path / "run", *places, phases=phases)
+    assert find_model(run).source == str(run / "internalized/2-words/model")
+    (run / "internalized/2-words/model").rename(run / "internalized/2-words/checkpoint-8")
+    with pytest.raises(ModelError, match="the run has not finished internalizing"):
+        find_model(run)
+
+
+def test_a_single_phase_has_no_folder_of_its_own(tmp_path: Path) -> None:
+    phases = [{"name": "only", "data": {"digits": [[4, 4]]}}]
+    found = find_model(make_run(tmp_path / "run", "internalized/model", phases=phases))
+    assert (found.task, found.sizes) == ("multiplication", ((4, 4),))
+
+
 def test_a_folder_a_file_and_a_name_on_the_hub_stand_for_themselves(tmp_path: Path) -> None:
     for name in (tmp_path, tmp_path / "model.gguf", "gpt2", "owner/model", "owner/model:tag"):
         found = find_model(name)

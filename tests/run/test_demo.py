@@ -84,6 +84,11 @@ def test_what_cannot_be_shown_is_said(run: Path, tmp_path: Path) -> None:
 
 def test_questions_are_those_that_the_last_phase_was_measured_with(tmp_path: Path) -> None:
     run = make_asked_run(tmp_path / "run")
+    with (run / "recipe.yaml").open("a") as recipe:
+        recipe.write("phases: [{name: a}, {name: b}]\n")
+    own = (run / "internalized").rename(run / "own")
+    (run / "internalized").mkdir()
+    own.rename(run / "internalized" / "2-b")
     for key, digits in (("1-a", "1 1 1 * 2 2"), ("2-b", "3 2 1 * 5 4")):
         path = run / "data" / key / "valid.jsonl"
         write_jsonl(path, [{"question": digits, "answer": "0"}])

@@ -118,9 +118,24 @@ def models_of(run: Path) -> list[str]:
     return [*names, *(f"{SPOKEN}{spoken_level(level)}" for level in _levels(run))]
 
 
-def last_phase(place: Path) -> Path:
-    """What a folder of a run, such as internalized/ or data/, has of the last phase, or itself."""
-    return [place, *layout.phase_folders(place)][-1]
+def last_phase(run: Path, name: str) -> Path:
+    """A folder of a run, such as internalized/ or data/, or what it has of the last phase in it.
+
+    Phases that an earlier recipe had do not count.
+    """
+    places = [run / name / key for key, _ in reversed(_phases(run))]
+    return next(filter(Path.is_dir, places), run / name)
+
+
+def _phases(run: Path) -> list[tuple[str, dict[str, Any]]]:
+    """The key of each phase of a run's recipe, empty of a single one, and its settings of data."""
+    values, _ = load_values(run / layout.RECIPE_FILE)
+    phases = values.get("phases") or [{}]
+    names = [str(phase.get("name", values.get("name"))) for phase in phases]
+    keys = [layout.phase_key(number, name) for number, name in enumerate(names)]
+    data = values.get("data") or {}
+    found = [{**data, **(phase.get("data") or {})} for phase in phases]
+    return list(zip(keys if len(keys) > 1 else [""], found, strict=True))
 
 
 def _split(text: str) -> tuple[Path, str]:
@@ -168,7 +183,7 @@ def _title(run: Path, name: str) -> str:
     """The name of a run's model for people; it does not claim what did not happen."""
     if name != layout.INTERNALIZED:
         return name
-    record = TrainingRecord.read(last_phase(run / name) / layout.STAGE_FILE)
+    record = TrainingRecord.read(last_phase(run, name) / layout.STAGE_FILE)
     if record is None or record.level is None:
         return name
     gone = tokens_gone(record)
@@ -177,10 +192,8 @@ def _title(run: Path, name: str) -> str:
 
 def _require_whole(run: Path) -> None:
     """Refuses a run alone where it was begun to internalize: what is meant is not there yet."""
-    training = last_phase(run / layout.INTERNALIZED)
-    values, _ = load_values(run / layout.RECIPE_FILE)
-    phases = values.get("phases") or []
-    is_last = not phases or training.name.startswith(f"{len(phases)}-")
+    training = last_phase(run, layout.INTERNALIZED)
+    is_last = training == run / layout.INTERNALIZED / _phases(run)[-1][0]
     model = standing_model(training / layout.MODEL)
     if (is_last and model.is_dir()) or not any(training.glob("*")):
         return
@@ -206,7 +219,7 @@ def _folder_of(run: Path, name: str) -> Path | None:
     if name.startswith(SPOKEN):
         return _levels(run).get(read_level(name))
     for place in _PLACES.get(name, ()):
-        model = standing_model(last_phase(run / place) / layout.MODEL)
+        model = standing_model(last_phase(run, place) / layout.MODEL)
         if model.is_dir():
             return model
     return _levels(run).get(level_name(0)) if name == "explicit" else None
@@ -214,24 +227,20 @@ def _folder_of(run: Path, name: str) -> Path | None:
 
 def _levels(run: Path) -> dict[str, Path]:
     """The levels of a run's internalized model: as training left them, or trained on."""
-    training = last_phase(run / layout.INTERNALIZED)
+    training = last_phase(run, layout.INTERNALIZED)
     levels = kept_levels(training)
     record = TrainingRecord.read(training / layout.STAGE_FILE)
     if record is not None and record.is_done:
-        place = last_phase(run / layout.FRONTIER)
+        place = last_phase(run, layout.FRONTIER)
         levels |= {name: place / name / layout.MODEL for name in trained_levels(place, record)}
     return {level: levels[level] for level in sorted(levels)}
 
 
 def _task(run: Path, folder: Path) -> tuple[str | None, tuple[tuple[int, int], ...]]:
     """What the model in a folder of a run learned, as the run's recipe says."""
-    values, _ = load_values(run / layout.RECIPE_FILE)
-    data: dict[str, Any] = dict(values.get("data") or {})
     parts = folder.absolute().relative_to(run.absolute()).parts
-    for number, phase in enumerate(values.get("phases") or []):
-        name = str(phase.get("name", values.get("name")))
-        if layout.phase_key(number, name) in parts:
-            data |= phase.get("data") or {}
+    none: dict[str, Any] = {}
+    data = next((own for key, own in _phases(run) if not key or key in parts), none)
     task = data.get("task")
     digits = data.get("digits") if task == "multiplication" else None
     return task, tuple((int(first), int(second)) for first, second in digits or ())

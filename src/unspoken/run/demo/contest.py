@@ -101,7 +101,7 @@ class Contest:
 
     def _find_questions(self) -> tuple[str | None, Path | None]:
         """The split that the last phase was measured with, and its file: in the run or a user's."""
-        splits = Splits.read(last_phase(self.run / layout.DATA), self.run)
+        splits = Splits.read(last_phase(self.run, layout.DATA), self.run)
         return (splits and splits.measured) or (None, None)
 
     def model(self, name: str) -> LoadedModel:
