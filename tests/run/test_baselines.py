@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from helpers.recipes import read, tiny_recipe
 from unspoken.common.errors import RecipeError
 from unspoken.recipe.plan import plan
 from unspoken.report.read.run import read_run
+from unspoken.report.show.table import make_table
 from unspoken.run.run import run_recipe
 
 AT_ONCE = {"at_once": True}
@@ -85,5 +87,9 @@ def test_from_the_internalized_runs_own_model_before_any_removal(
     stage = read(tmp_path / "run" / "at_once" / "stage.json")
     assert stage["started_from"] == "internalized/levels/removed-0000"
     assert stage["state"]["step"] + before["step"] == 24
+    told = make_table(read_run(tmp_path / "run").phases[0])
+    (steps,) = [row for group in told for row in group.rows if row.label == "Optimizer steps"]
+    assert [cell.detail for cell in steps.cells] == ["", "after writing the thought"]
+    shutil.rmtree(tmp_path / "run" / "internalized" / "levels")  # to have room on the disk
     own = read_run(tmp_path / "run").phases[0].variants["at_once"]
     assert own.total_steps == 24

@@ -186,10 +186,14 @@ def _with_latency(variant: VariantResult, latency: Latency | None) -> VariantRes
 
 
 def _steps_of(folder: Path, variant: VariantResult | None) -> int | None:
-    """Optimizer steps of a model that another one went on from: a variant's, or a level's."""
+    """Optimizer steps of a model that another one went on from: a variant's, or a level's.
+
+    A level's stand in the record of its training, also where the level was removed.
+    """
     if variant is not None:
         return variant.last_step
-    return (read_json(folder / layout.VALID_FILE) or {}).get("step")
+    record = TrainingRecord.read(folder.parents[1] / layout.STAGE_FILE) or TrainingRecord()
+    return record.state.best.get(folder.name.removeprefix(layout.LEVEL), {}).get("step")
 
 
 def _absent(name: str, folder: Path) -> VariantResult:

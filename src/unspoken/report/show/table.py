@@ -178,9 +178,9 @@ def _steps(variant: VariantResult) -> Cell:
         detail = "so far"
     steps = numbers.whole(variant.last_step)
     if variant.steps_before and variant.last_step:
-        return Cell(
-            f"{numbers.whole(variant.steps_before)} + {steps}", detail or "after distilling"
-        )
+        is_distilled = variant.started_from == layout.DISTILLED
+        after = "after distilling" if is_distilled else "after writing the thought"
+        return Cell(f"{numbers.whole(variant.steps_before)} + {steps}", detail or after)
     return Cell(steps, detail)
 
 
