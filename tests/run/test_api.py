@@ -405,6 +405,13 @@ def test_numbers_and_tables_of_other_libraries_are_taken_as_they_are(kind: str) 
     assert list(as_records(data)) == [{**row, "answer": str(row["answer"])} for row in rows]
 
 
+def test_a_whole_number_is_written_as_one_though_a_column_with_a_gap_holds_floats() -> None:
+    numbers = [36, None, -2.5, 0]
+    table: Any = pandas.DataFrame({"question": "1+1=", "answer": numbers})
+    answers = [record.get("answer") for record in as_records(table)]
+    assert answers == ["36", None, "-2.5", "0"]
+
+
 def test_an_empty_cell_of_a_table_is_a_missing_field_and_a_date_is_text(tmp_path: Path) -> None:
     day = {**EXAMPLES[0], "answer": "1", "day": datetime.date(2026, 11, 27)}
     table: Any = pandas.DataFrame([day, {**day, "thought": None, "answer": float("nan")}])

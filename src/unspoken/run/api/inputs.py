@@ -193,7 +193,7 @@ def _as_json(value: Any, where: str) -> Any:
     if is_scalar and not isinstance(value, numbers.Number):
         value = value.item()
     if isinstance(value, numbers.Number) and not isinstance(value, bool):
-        return str(value)
+        return str(value).removesuffix(".0")  # a column of whole numbers with a gap is of floats
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
     try:
