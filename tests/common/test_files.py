@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -90,6 +91,19 @@ def test_a_folder_is_replaced_by_a_whole_one_or_stays(tmp_path: Path) -> None:
             write_folder(folder, half)
         assert (folder / "in" / "weights").read_text() == text
         assert [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
+def test_a_link_in_place_of_a_folder_is_replaced_again_and_again(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "model", tmp_path / "elsewhere"
+    put(elsewhere, "moved by a user")
+    for target in (elsewhere, tmp_path / "gone"):
+        folder.symlink_to(target)
+        for text in ("new", "newer"):
+            write_folder(folder, lambda temporary, text=text: put(temporary / "in", text))
+            assert (folder / "in" / "weights").read_text() == text
+            assert {path.name for path in tmp_path.iterdir()} == {"model", "elsewhere"}
+        shutil.rmtree(folder)
+    assert (elsewhere / "weights").read_text() == "moved by a user"
 
 
 def test_a_file_is_replaced_by_a_whole_one_or_stays(tmp_path: Path) -> None:

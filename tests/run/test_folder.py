@@ -177,6 +177,18 @@ def test_a_stage_that_another_run_has_done_is_taken_over(tmp_path: Path) -> None
     assert other.open().done is None, "a newer unspoken's"
 
 
+def test_what_is_written_on_to_traces_that_were_taken_over_is_in_one_run_alone(
+    tmp_path: Path,
+) -> None:
+    there = Run(tmp_path / "there")
+    here = Run(tmp_path / "here", from_run=str(tmp_path / "there"))
+    there.make("trace", stage="generate")
+    assert here.open(stage="generate").done is not None
+    with (here.folder / "text").open("a") as traces:
+        traces.write(", another")
+    assert (here.text(), there.text()) == ("trace, another", "trace")
+
+
 @pytest.mark.parametrize("stage", ["teacher", "generate", "data"])
 def test_a_teachers_stage_that_a_run_beside_this_one_has_is_told_once(
     tmp_path: Path, stage: str

@@ -197,12 +197,12 @@ def _remove(path: Path) -> None:
 
 
 def _put_in_place(temporary: Path, folder: Path, replaced: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(replaced, ignore_errors=True)
+    if os.path.lexists(folder):  # a link to where a user has moved it is replaced, too
+        _remove(replaced)
         folder.rename(replaced)
     temporary.rename(folder)
     _flush(folder.parent)
-    shutil.rmtree(replaced, ignore_errors=True)
+    _remove(replaced)
 
 
 def move(path: Path, target: Path) -> None:
@@ -233,18 +233,25 @@ def clean(parent: Path) -> None:
     for path in parent.glob(f"{_REPLACED}*"):
         whole = parent / path.name.removeprefix(_REPLACED)
         if whole.exists():
-            shutil.rmtree(path, ignore_errors=True)
+            _remove(path)
         else:
             path.rename(whole)
     for path in parent.glob(f"{TEMPORARY}*"):
-        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
+        _remove(path)
 
 
-def link_folder(source: Path, target: Path) -> None:
-    """A second name for a folder's files where the file system has hard links, else a copy."""
+def link_folder(source: Path, target: Path, *, copies: bool = False) -> None:
+    """A second name for a folder's files where the file system has hard links, else a copy.
+
+    Args:
+        source: the folder.
+        target: where it is to be, too.
+        copies: copy the files in any case, such as those that are written on.
+    """
 
     def write(folder: Path) -> None:
-        shutil.copytree(source, folder, copy_function=_link, dirs_exist_ok=True)
+        by = shutil.copy2 if copies else _link
+        shutil.copytree(source, folder, copy_function=by, dirs_exist_ok=True)
 
     write_folder(target, write)
 

@@ -249,7 +249,10 @@ class RunFolder:
     def _bring(self, wanted: _Wanted[Record], other: _Elsewhere[Record]) -> None:
         """Puts a stage that was found elsewhere into its folder."""
         is_own = self.old.path in other.place.parents
-        (move if is_own else link_folder)(other.place, wanted.folder)
+        if is_own:
+            move(other.place, wanted.folder)
+        else:  # vetting asks a teacher again, and each run writes on to traces of its own
+            link_folder(other.place, wanted.folder, copies=wanted.stage == "generate")
         self.recipe_changed = True
         whence = f"back from {other.place}" if is_own else f"over from {self.source}"
         title = self.title(wanted.stage, wanted.folder)
