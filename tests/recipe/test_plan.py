@@ -12,6 +12,7 @@ import pytest
 from helpers.paths import RECIPES
 from helpers.recipes import tiny_recipe
 from unspoken.check.student import count_trainings
+from unspoken.common.errors import RecipeError
 from unspoken.recipe import load_recipe
 from unspoken.recipe.plan import Plan, plan
 from unspoken.recipe.records import TrainingRecord, TrainingState
@@ -104,6 +105,13 @@ def test_settings_are_named_where_the_user_wrote_them(tmp_path: Path) -> None:
         "phases[0].train.max_steps",
     )
     assert only.key("batch_size") == "train.batch_size"
+
+
+def test_an_adapter_of_a_model_that_is_kept_nowhere_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"lora: found it with model\.config, .* leave lora out"):
+        plan(tiny_recipe(tmp_path, lora={}))
+    named = {"name": "gpt2", "config": None, "tokenizer": None, "alphabet": None}
+    assert plan(tiny_recipe(tmp_path, lora={}, model=named)).students
 
 
 def test_who_teaches_and_who_is_only_measured(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from unspoken.common.errors import RecipeError, setting
 from unspoken.recipe import layout
 from unspoken.recipe.levels import level_number
 from unspoken.recipe.sections import Schedule
@@ -203,8 +204,14 @@ def plan(recipe: Recipe) -> Plan:
     """What a run of this recipe does.
 
     Raises:
-        RecipeError: `distil` or a phase does not fit the rest of the recipe.
+        RecipeError: `distil`, a phase or `lora` does not fit the rest of the recipe.
     """
+    if recipe.lora is not None and recipe.model.name is None:
+        raise RecipeError(
+            f"{setting('lora')}: found it with {setting('model.config')}, whose weights are drawn "
+            "and kept nowhere, so nobody could load the adapter again; needed: a model that has "
+            f"weights, or all weights trained; set {setting('model.name')}, or leave lora out"
+        )
     phases = tuple(_phases(recipe))
     students = tuple(_students(recipe, phases))
     return Plan(
