@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unspoken.recipe.records import Diagnosis, DigitsAtLevel
+from unspoken.recipe.diagnosis_record import Diagnosis, DigitsAtLevel
 from unspoken.report.read.results import LABELS
 from unspoken.report.show.diagnosis import diagnosis_lines
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from unspoken.recipe.records import Choice, Evaluation
+from unspoken.recipe.evaluation_records import Choice, Evaluation
 from unspoken.report.read.frontier import Level
 from unspoken.report.show.levels import TITLES, level_rows, print_levels, timing_note
 

@@ -23,8 +23,8 @@ from helpers.run_folders import (
     write_latency,
     write_lines,
 )
+from unspoken.recipe.diagnosis_record import Diagnosis, OtherSize, ThoughtAgain
 from unspoken.recipe.layout import DIAGNOSIS, DIAGNOSIS_FILE, MODELS
-from unspoken.recipe.records import Diagnosis, OtherSize, ThoughtAgain
 from unspoken.report import print_diagnosis, write_report
 from unspoken.report.read.run import read_run
 from unspoken.report.show import break_even

@@ -12,8 +12,8 @@ from helpers.recipes import tiny_recipe, write_sums
 from unspoken.cli.main import call
 from unspoken.common.errors import DataError
 from unspoken.data.example import read_examples
+from unspoken.recipe.diagnosis_record import Diagnosis
 from unspoken.recipe.plan import plan
-from unspoken.recipe.records import Diagnosis
 from unspoken.report import write_report
 from unspoken.report.read.frontier import read_frontier
 from unspoken.report.read.run import read_run

@@ -16,8 +16,8 @@ from helpers.recipes import read, tiny_recipe
 from unspoken.cli.main import call
 from unspoken.common.errors import DataError, SettingError
 from unspoken.measure.stats import percentile
+from unspoken.recipe.evaluation_records import Choice, Choices, Evaluation, Latency
 from unspoken.recipe.plan import plan
-from unspoken.recipe.records import Choice, Choices, Evaluation, Latency
 from unspoken.recipe.sections import Frontier
 from unspoken.report.read.frontier import Level, find_level_model, read_levels
 from unspoken.report.read.run import read_run

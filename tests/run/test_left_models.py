@@ -14,10 +14,10 @@ from unspoken.cli.main import call
 from unspoken.common.errors import ModelError
 from unspoken.models.fingerprint import weights_hash
 from unspoken.recipe import recipe_from
+from unspoken.recipe.evaluation_records import Latency
 from unspoken.recipe.layout import has_weights
 from unspoken.recipe.levels import level_folder
 from unspoken.recipe.plan import plan
-from unspoken.recipe.records import Latency
 from unspoken.report.read.frontier import find_level_model
 from unspoken.run.diagnose import diagnose_run
 from unspoken.run.frontier import choose_in_run

@@ -10,7 +10,8 @@ import pytest
 
 from helpers.recipes import tiny_recipe
 from unspoken.common.errors import DataError
-from unspoken.recipe.records import Evaluation, StageRecord, TrainingRecord
+from unspoken.recipe.evaluation_records import Evaluation
+from unspoken.recipe.records import StageRecord, TrainingRecord
 from unspoken.recipe.sections import Schedule
 from unspoken.report import write_report
 from unspoken.run.run import run_recipe

@@ -29,8 +29,8 @@ from unspoken.common.locks import locked
 from unspoken.measure.latency import Taken
 from unspoken.models.load import load_tokenizer
 from unspoken.recipe import Model, dump_recipe, load_recipe, load_to_run, recipe_from
+from unspoken.recipe.evaluation_records import Latency
 from unspoken.recipe.layout import require_run_folder
-from unspoken.recipe.records import Latency
 from unspoken.report.read.run import read_run
 from unspoken.report.show.summary import summary_lines
 from unspoken.run.api import run as run_api

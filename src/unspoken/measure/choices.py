@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from unspoken.measure.answers import MAX_CHARACTERS, read_answer
-from unspoken.recipe.records import Classes, ClassFigures
+from unspoken.recipe.evaluation_records import Classes, ClassFigures
 
 #: Words of a line that states its answer without a marker.
 _SHORT = 12

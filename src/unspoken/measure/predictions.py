@@ -22,7 +22,7 @@ from unspoken.measure.stats import (
     percentile,
     wilson_interval,
 )
-from unspoken.recipe.records import Classes, Metrics, Samples, Share
+from unspoken.recipe.evaluation_records import Classes, Metrics, Samples, Share
 
 if TYPE_CHECKING:
     from unspoken.data.example import Example

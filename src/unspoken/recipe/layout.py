@@ -1,8 +1,9 @@
 """What a run folder holds, and under which names: here and nowhere else.
 
-`unspoken.run` says what the folders are for; `unspoken.recipe.records` what stands in the JSON
-files. Where a recipe has several phases, the folder of each model has one folder per phase inside
-(`phase_key`), and what is listed below for a training stands in that.
+`unspoken.run` says what the folders are for; `unspoken.recipe.records`, `evaluation_records` and
+`diagnosis_record` what stands in the JSON files. Where a recipe has several phases, the folder of
+each model has one folder per phase inside (`phase_key`), and what is listed below for a training
+stands in that.
 """
 
 from __future__ import annotations

@@ -30,18 +30,17 @@ from unspoken.models.fingerprint import weights_hash
 from unspoken.models.load import load_model, load_tokenizer, num_positions
 from unspoken.models.template import Template
 from unspoken.recipe import Recipe, layout
-from unspoken.recipe.levels import level_folder, standing_model
-from unspoken.recipe.plan import PlannedFrontier
-from unspoken.recipe.records import (
+from unspoken.recipe.diagnosis_record import (
     Diagnosis,
     DigitsAtLevel,
     OtherSize,
     Probe,
     Probes,
     ThoughtAgain,
-    TrainingRecord,
-    VettedRecord,
 )
+from unspoken.recipe.levels import level_folder, standing_model
+from unspoken.recipe.plan import PlannedFrontier
+from unspoken.recipe.records import TrainingRecord, VettedRecord
 from unspoken.report.read.frontier import read_levels
 from unspoken.run.data import Splits
 from unspoken.run.left_models import tell_gone

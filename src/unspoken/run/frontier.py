@@ -21,9 +21,10 @@ from unspoken.common.errors import DataError, SettingError, setting
 from unspoken.common.locks import locked
 from unspoken.parallel.world import join_processes
 from unspoken.recipe import layout
+from unspoken.recipe.evaluation_records import Choice, Choices, Evaluation
 from unspoken.recipe.levels import ALL, kept_levels, level_name, level_number
 from unspoken.recipe.plan import PlannedFrontier
-from unspoken.recipe.records import Choice, Choices, Evaluation, TrainingRecord
+from unspoken.recipe.records import TrainingRecord
 from unspoken.report.read.frontier import Level, read_levels, test_evaluation
 from unspoken.run.data import Splits
 from unspoken.run.folder import RunFolder

@@ -20,9 +20,9 @@ from unspoken.data.example import Example, read_questions
 from unspoken.measure.evaluate import EvaluateOptions, load_single_questions
 from unspoken.measure.latency import SingleQuestions, take_turns
 from unspoken.recipe import Model, Recipe
+from unspoken.recipe.evaluation_records import Evaluation, Latency, SingleAnswers
 from unspoken.recipe.layout import EVALUATION_FILE, LATENCY, LATENCY_FILE, MODEL, TEACHER, UNTRAINED
 from unspoken.recipe.plan import OnlyMeasured, Phase, Plan, PlannedFrontier, Training
-from unspoken.recipe.records import Evaluation, Latency, SingleAnswers
 from unspoken.recipe.sections import TemplateName
 from unspoken.report.read.frontier import Level
 from unspoken.run.data import Splits

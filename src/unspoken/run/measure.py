@@ -19,8 +19,8 @@ from unspoken.models.card import ModelCard
 from unspoken.models.fingerprint import fingerprint
 from unspoken.models.local import is_local
 from unspoken.recipe import Model, Recipe, layout
+from unspoken.recipe.evaluation_records import Evaluation, EvaluationSettings
 from unspoken.recipe.plan import OnlyMeasured
-from unspoken.recipe.records import Evaluation, EvaluationSettings
 from unspoken.recipe.sections import TemplateName
 from unspoken.run.data import Splits
 from unspoken.run.folder import RunFolder

@@ -8,14 +8,9 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from unspoken.recipe import layout
+from unspoken.recipe.evaluation_records import Evaluation
 from unspoken.recipe.plan import Plan
-from unspoken.recipe.records import (
-    Evaluation,
-    StageRecord,
-    TracesRecord,
-    TrainingRecord,
-    VettedRecord,
-)
+from unspoken.recipe.records import StageRecord, TracesRecord, TrainingRecord, VettedRecord
 
 Number = TypeVar("Number", int, float)
 #: Folder of each stage in the order of the run, and what the stage is called.

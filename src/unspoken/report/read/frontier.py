@@ -11,6 +11,7 @@ from pathlib import Path
 
 from unspoken.common.errors import DataError, SettingError
 from unspoken.recipe import layout, load_recipe
+from unspoken.recipe.evaluation_records import Choice, Choices, Evaluation, Latency
 from unspoken.recipe.levels import (
     kept_levels,
     level_name,
@@ -20,7 +21,7 @@ from unspoken.recipe.levels import (
     trained_levels,
 )
 from unspoken.recipe.plan import PlannedFrontier, plan
-from unspoken.recipe.records import Choice, Choices, Evaluation, Latency, TrainingRecord
+from unspoken.recipe.records import TrainingRecord
 from unspoken.report.read.turns import with_turns
 
 

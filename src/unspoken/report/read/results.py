@@ -15,8 +15,10 @@ from typing_extensions import NotRequired, TypedDict
 
 from unspoken.measure.stats import Ratio, mcnemar_exact, ratio_of_medians
 from unspoken.recipe import layout
+from unspoken.recipe.diagnosis_record import Diagnosis
+from unspoken.recipe.evaluation_records import Evaluation, Latency
 from unspoken.recipe.levels import title_with_thought_left, tokens_gone
-from unspoken.recipe.records import Diagnosis, Evaluation, Latency, TracesRecord, TrainingRecord
+from unspoken.recipe.records import TracesRecord, TrainingRecord
 from unspoken.report.read.costs import StageCost
 from unspoken.report.read.frontier import Level
 from unspoken.report.read.outcome import Outcome

@@ -17,16 +17,10 @@ from unspoken.common.errors import DataError
 from unspoken.common.files import read_json, read_text
 from unspoken.common.plain_yaml import read_yaml
 from unspoken.recipe import layout
+from unspoken.recipe.diagnosis_record import Diagnosis
+from unspoken.recipe.evaluation_records import Evaluation, Latency
 from unspoken.recipe.plan import Plan
-from unspoken.recipe.records import (
-    DataRecord,
-    Diagnosis,
-    Evaluation,
-    Latency,
-    TrainingRecord,
-    TrainingState,
-    validated,
-)
+from unspoken.recipe.records import DataRecord, TrainingRecord, TrainingState, validated
 from unspoken.report.read.costs import read_costs
 from unspoken.report.read.files import read_lines
 from unspoken.report.read.frontier import Level, read_levels

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from unspoken.measure.stats import percentile
-from unspoken.recipe.records import Evaluation
+from unspoken.recipe.evaluation_records import Evaluation
 
 
 def with_turns(evaluation: Evaluation, seconds: Sequence[float]) -> Evaluation:

@@ -10,8 +10,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from unspoken.recipe.evaluation_records import Evaluation
 from unspoken.recipe.layout import DISTILLED, INTERNALIZED, TEACHER, TRACES, VETTED
-from unspoken.recipe.records import Evaluation, TracesRecord
+from unspoken.recipe.records import TracesRecord
 from unspoken.report.read.costs import StageCost
 from unspoken.report.read.results import PhaseResult, RunResult
 from unspoken.report.show.numbers import exact, money

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from unspoken.common.errors import shorten
-from unspoken.recipe.records import Classes
+from unspoken.recipe.evaluation_records import Classes
 from unspoken.report.read.results import PhaseResult
 from unspoken.report.show import numbers
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from unspoken.measure.stats import Ratio
+from unspoken.recipe.evaluation_records import Evaluation
 from unspoken.recipe.layout import AT_ONCE, DISTILLED, EXPLICIT, INTERNALIZED, NO_COT, TEACHER
-from unspoken.recipe.records import Evaluation
 from unspoken.report.read.results import SPLITS, TRAINED_ONLY, PhaseResult, VariantResult
 from unspoken.report.show.numbers import mean, percent, ratio_texts, whole
 from unspoken.report.show.teacher_words import staged_lead, unfinished

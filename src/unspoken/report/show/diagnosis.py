@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from unspoken.recipe.diagnosis_record import Diagnosis, OtherSize, Probe, Probes
 from unspoken.recipe.layout import REPORT_PAGE
-from unspoken.recipe.records import Diagnosis, OtherSize, Probe, Probes
 from unspoken.report.read.run import read_run
 from unspoken.report.show.numbers import percent, percent_range, whole
 from unspoken.report.show.summary import plain, table_lines

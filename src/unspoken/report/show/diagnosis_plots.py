@@ -10,9 +10,9 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
+from unspoken.recipe.diagnosis_record import Diagnosis, DigitsAtLevel, Probes, ThoughtAgain
 from unspoken.recipe.layout import EXPLICIT
 from unspoken.recipe.levels import spoken_level
-from unspoken.recipe.records import Diagnosis, DigitsAtLevel, Probes, ThoughtAgain
 from unspoken.report.read.results import PhaseResult
 from unspoken.report.show.diagnosis import WHERE, place_name
 from unspoken.report.show.palette import COLOURS, LIGHT

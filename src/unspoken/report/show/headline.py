@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from unspoken.recipe.evaluation_records import Evaluation
 from unspoken.recipe.layout import DISTILLED, EXPLICIT, INTERNALIZED, NO_COT
-from unspoken.recipe.records import Evaluation
 from unspoken.report.read.results import PhaseResult
 from unspoken.report.show import numbers
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from unspoken.common.errors import one_word
 from unspoken.measure.stats import ratio_of_medians
-from unspoken.recipe.records import Choice
+from unspoken.recipe.evaluation_records import Choice
 from unspoken.report.read.frontier import Level
 from unspoken.report.show import numbers
 from unspoken.report.show.summary import plain, table_lines

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unspoken.common.files import write_text
+from unspoken.recipe.evaluation_records import Evaluation
 from unspoken.recipe.layout import DISTILLED, INTERNALIZED, REPORT_FILE, REPORT_PAGE
-from unspoken.recipe.records import Evaluation, TracesRecord, TrainingRecord
+from unspoken.recipe.records import TracesRecord, TrainingRecord
 from unspoken.report.read.results import LABELS, PhaseResult, RunResult
 from unspoken.report.read.run import read_run
 from unspoken.report.show.break_even import BreakEven, break_even

@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from unspoken.measure.stats import Ratio
+from unspoken.recipe.evaluation_records import Classes
 from unspoken.recipe.layout import DISTILLED, INTERNALIZED, REPORT_PAGE
-from unspoken.recipe.records import Classes
 from unspoken.report.read.results import PhaseResult, RunResult, VariantResult
 from unspoken.report.read.run import read_run
 from unspoken.report.show import numbers

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from unspoken.recipe import layout
-from unspoken.recipe.records import Evaluation, Share, TrainingRecord
+from unspoken.recipe.evaluation_records import Evaluation, Share
+from unspoken.recipe.records import TrainingRecord
 from unspoken.report.read.costs import StageCost
 from unspoken.report.read.results import PhaseResult, VariantResult
 from unspoken.report.show import numbers

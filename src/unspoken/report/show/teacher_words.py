@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from unspoken.recipe.evaluation_records import Evaluation
 from unspoken.recipe.layout import (
     AT_ONCE,
     DISTILLED,
@@ -13,7 +14,7 @@ from unspoken.recipe.layout import (
     TEACHER,
     UNTRAINED,
 )
-from unspoken.recipe.records import Evaluation, TracesRecord
+from unspoken.recipe.records import TracesRecord
 from unspoken.report.read.results import SPLITS, TRAINED_ONLY, PhaseResult, VariantResult
 from unspoken.report.read.vetting import Vetted
 from unspoken.report.show.numbers import DASH, counted, mean, money, percent, rate, wall_time, whole

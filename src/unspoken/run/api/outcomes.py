@@ -13,8 +13,8 @@ from unspoken.common.files import read_json
 from unspoken.measure.ask import LoadedModel, load
 from unspoken.measure.predictions import Prediction
 from unspoken.recipe import layout
+from unspoken.recipe.evaluation_records import Evaluation, Metrics
 from unspoken.recipe.levels import ALL, kept_levels, level_number
-from unspoken.recipe.records import Evaluation, Metrics
 from unspoken.report.read.outcome import Outcome
 from unspoken.report.read.results import PhaseResult, RunResult, VariantResult
 from unspoken.report.read.run import read_run
