@@ -121,3 +121,44 @@ def test_a_file_is_replaced_by_a_whole_one_or_stays(tmp_path: Path) -> None:
     with pytest.raises(OutputExistsError), atomic_output(path):
         pass
     assert path.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("what", ["a link", "a link to nothing", "a file"])
+def test_what_stands_in_a_folder_s_place_is_replaced_again_and_again(
+    tmp_path: Path, what: str
+) -> None:
+    source, folder, parent = tmp_path / "source", tmp_path / "parent/model", tmp_path / "parent"
+    parent.mkdir()
+    source.mkdir()
+    (source / "kept").touch()
+    for number in range(2):
+        if what == "a file":
+            folder.touch()
+        else:
+            folder.symlink_to(source if what == "a link" else tmp_path / "absent")
+        write_folder(folder, lambda new, number=number: write_bytes(new / f"{number}", b""))
+        assert [each.name for each in parent.iterdir()] == ["model"]
+        assert [each.name for each in folder.iterdir()] == [f"{number}"]
+        folder.rename(tmp_path / f"moved-{number}")
+    assert (source / "kept").exists()
+
+
+def test_links_that_a_kill_left_beside_folders_are_removed(tmp_path: Path) -> None:
+    parent, source = tmp_path / "parent", tmp_path / "source"
+    (parent / "model").mkdir(parents=True)
+    source.mkdir()
+    for name in (".replaced-model", ".writing-model"):
+        (parent / name).symlink_to(source)
+    clean(parent)
+    assert [path.name for path in parent.iterdir()] == ["model"]
+    assert source.is_dir()
+
+
+def test_a_pipe_or_a_device_is_no_file_to_replace(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with (
+        pytest.raises(DataError, match="found a device or a pipe; needed: the name of a file"),
+        atomic_output(tmp_path / "pipe", overwrite=True),
+    ):
+        pass
+    assert (tmp_path / "pipe").is_fifo()

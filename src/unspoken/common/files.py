@@ -44,14 +44,15 @@ def refuse_existing(
 
     Raises:
         OutputExistsError: if a file exists and `overwrite` is false.
-        DataError: if a path is a folder, or one of the inputs.
+        DataError: if a path is no ordinary file, or one of the inputs.
     """
     sources = {Path(path).resolve() for path in inputs}
     for path in map(Path, paths):
         if path.resolve() in sources:
             raise DataError(f"{path}: found it among the inputs; needed: another file; rename it")
-        if path.is_dir():
-            raise DataError(f"{path}: found a folder; needed: the name of a file; name another")
+        if path.exists() and not path.is_file():
+            found = "a folder" if path.is_dir() else "a device or a pipe"
+            raise DataError(f"{path}: found {found}; needed: the name of a file; name another")
         if not overwrite and (path.exists() or path.is_symlink()):
             raise OutputExistsError(
                 f"{path}: exists already; needed: a new name; name another output or allow "
