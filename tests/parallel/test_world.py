@@ -14,7 +14,13 @@ import torch
 from helpers.paths import ROOT
 from helpers.recipes import tiny_recipe
 from unspoken.common.errors import RecipeError
-from unspoken.parallel.world import World, join_processes, read_way, read_world
+from unspoken.parallel.world import (
+    World,
+    join_other_processes,
+    join_processes,
+    read_way,
+    read_world,
+)
 from unspoken.run.run import run_recipe
 
 
@@ -34,6 +40,36 @@ def test_torchruns_variables_are_read() -> None:
     world = read_world(variables)
     assert world == World(rank=5, size=8, local_size=4, host=1, is_launched=True)
     assert not world.is_main
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"RANK": "1"}, "found RANK without WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT;"),
+        ({"LOCAL_RANK": "0"}, "found LOCAL_RANK without RANK, WORLD_SIZE, MASTER_ADDR,"),
+        (
+            {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"},
+            "found RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT without LOCAL_RANK;",
+        ),
+    ],
+)
+def test_some_of_a_launchers_variables_without_the_rest_are_refused(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], told: str
+) -> None:
+    """A shell within a job has some; torch ends with a traceback, or trains alone on a GPU."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    for join in (join_processes, join_other_processes):
+        with pytest.raises(RecipeError, match=told):
+            join()
+
+
+def test_a_variable_without_a_value_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK")
+    assert read_world(dict.fromkeys(names, "")) == World()
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert join_other_processes() is None
 
 
 def test_no_other_module_reads_torchruns_variables() -> None:

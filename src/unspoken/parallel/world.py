@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Way = Literal["ddp", "fsdp2", "zero"]
 
+#: What a process needs to find the others.
+_OF_LAUNCHERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+
 
 @dataclass(frozen=True)
 class World:
@@ -51,10 +54,10 @@ class World:
 def read_world(environment: Mapping[str, str] = os.environ) -> World:
     """What torchrun's variables say of this process."""
     return World(
-        rank=int(environment.get("RANK", "0")),
-        size=int(environment.get("WORLD_SIZE", "1")),
-        local_size=int(environment.get("LOCAL_WORLD_SIZE", "1")),
-        host=int(environment.get("GROUP_RANK", "0")),
+        rank=int(environment.get("RANK") or 0),
+        size=int(environment.get("WORLD_SIZE") or 1),
+        local_size=int(environment.get("LOCAL_WORLD_SIZE") or 1),
+        host=int(environment.get("GROUP_RANK") or 0),
         is_launched="TORCHELASTIC_RUN_ID" in environment,
     )
 
@@ -98,16 +101,30 @@ def is_set(name: str, environment: Mapping[str, str] = os.environ) -> bool:
     return environment.get(name, "false").lower() in ("1", "true", "yes")
 
 
+def _require_whole_world() -> None:
+    """Refuses some of a launcher's variables without the rest, such as a job's shell may have."""
+    world = read_world()
+    missing = [name for name in _OF_LAUNCHERS if not os.environ.get(name)]
+    is_launched = world.size > 1 or world.rank > 0 or "LOCAL_RANK" in os.environ
+    if is_launched and missing:
+        there = ", ".join(name for name in _OF_LAUNCHERS if name not in missing)
+        raise RecipeError(
+            f"environment: found {there} without {', '.join(missing)}; needed: all of a launcher's "
+            f"variables, or none; start it with torchrun or accelerate launch, or unset {there}"
+        )
+
+
 def join_processes() -> PartialState:
     """Accelerate's PartialState, once all processes of the launcher are there; or this one alone.
 
     Raises:
         RecipeError: there are more processes on this machine than GPUs, or only one for a way
-            that needs a group.
+            that needs a group, or some of the launcher's variables are missing.
     """
     import torch
     from accelerate import PartialState
 
+    _require_whole_world()
     here, num_gpus = read_world().local_size, torch.cuda.device_count()
     if here > num_gpus > 0:
         raise RecipeError(
@@ -126,6 +143,7 @@ def join_processes() -> PartialState:
 
 def join_other_processes() -> PartialState | None:
     """Accelerate's PartialState where a launcher started several processes; None for one alone."""
+    _require_whole_world()
     return join_processes() if read_world().size > 1 else None
 
 
