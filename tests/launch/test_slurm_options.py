@@ -41,6 +41,8 @@ def test_a_time_limit_is_read_as_slurm_reads_it(text: str, seconds: int) -> None
         ({"extra": ("--comment=two words",)}, "extra: found '--comment=two words'; needed: an"),
         ({"extra": ("--comment='two words",)}, 'extra: found "--comment=\'two words"; needed: an'),
         ({"extra": ("--hold", "-t 5")}, "extra: found '-t 5', by which"),
+        ({"extra": ("--hold -M other",)}, "of which squeue, scontrol and scancel would not know"),
+        ({"extra": ("--clusters=other",)}, "; needed: SLURM_CLUSTERS in the environment"),
         ({"extra": ("-N2",)}, "by which the jobs' scripts are written; needed: nodes; give that"),
         ({"extra": ("--hold --array=1-4",)}, "are written; needed: array; give that"),
         ({"extra": ("--signal=B:USR1@60",)}, "are written; needed: save_s; give that"),

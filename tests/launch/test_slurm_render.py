@@ -153,6 +153,12 @@ def test_a_script_has_its_container_environment_and_setup(
     assert " python3 -m unspoken run " in text
 
 
+@pytest.mark.parametrize("name", ["c#", "two words", "it's"])
+def test_a_log_whose_name_sbatch_would_cut_is_quoted(tmp_path: Path, name: str) -> None:
+    (text,) = scripts(tmp_path / name).values()
+    assert f'--output="{tmp_path}/{name}/run/slurm/1/run-%j.log"' in directives(text)
+
+
 def test_wandb_writes_here_unless_the_cluster_has_a_network(tmp_path: Path) -> None:
     (text,) = scripts(tmp_path).values()
     assert "WANDB" not in text

@@ -32,6 +32,8 @@ _OF_OWN_FLAGS = {
     "-t": "time", "--time": "time",
     "--signal": "save_s",
 }  # fmt: skip
+#: Options of sbatch by which it alone would go to another cluster.
+_OF_CLUSTERS = ("-M", "--clusters", "--cluster")
 _ARRAY = r"(0*[1-9]\d*)(?:%(0*[1-9]\d*))?"
 
 
@@ -229,6 +231,14 @@ class SlurmOptions:
         """Refuses options of sbatch that would take the jobs away from how the scripts use them."""
         for option in self.extra:
             for name in option_names(option):
+                if name in _OF_CLUSTERS:
+                    raise SettingError(
+                        "extra",
+                        found=f"{shorten(option)}, of which squeue, scontrol and scancel would not "
+                        "know",
+                        needed="SLURM_CLUSTERS in the environment, which all of them obey",
+                        remedy="export it, and leave this out",
+                    )
                 own = _OF_OWN_FLAGS.get(name)
                 if own is not None:
                     raise SettingError(

@@ -326,11 +326,11 @@ def _job_name(name: str) -> str:
 
 
 def _log_in_directive(path: Path, ids: str) -> str:
-    """A log as sbatch reads it after #SBATCH, where % and spaces have a meaning.
+    """A log as sbatch reads it after #SBATCH, where %, # and spaces have a meaning.
 
     Examples:
         >>> print(_log_in_directive(Path("/runs/50 %/run"), "%j"))
         "/runs/50 %%/run-%j.log"
     """
     text = f"{str(path).replace('%', '%%')}-{ids}.log"
-    return f'"{text}"' if re.search(r"[\s']", text) else text
+    return f'"{text}"' if re.search(r"[\s'#]", text) else text
