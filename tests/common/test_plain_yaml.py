@@ -58,6 +58,7 @@ def test_what_comes_with_unspoken_reads_as_before_but_for_numbers(path: Path) ->
         ("!!str 1", "1"),
         ("!!float 1", 1.0),
         ("{2: a}", {2: "a"}),
+        (r'{"\ud83d\ude00": "a \ud83d\ude00"}', {"\U0001f600": "a \U0001f600"}),  # as JSON has it
         ("[&one {a: 1}, {<<: *one, b: 2}]", [{"a": 1}, {"a": 1, "b": 2}]),
         ("[&one {a: 1}, {<<: [*one, {a: 2, c: 3}]}]", [{"a": 1}, {"a": 1, "c": 3}]),
         ("[&one {a: 1}, {<<: *one, a: 2}]", [{"a": 1}, {"a": 2}]),

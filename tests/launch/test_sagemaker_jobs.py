@@ -271,6 +271,29 @@ def test_archives_of_jobs_that_others_created_are_unpacked(aws: Any, tmp_path: P
     assert path == tmp_path / "fetched" / "model" / "config.json"
 
 
+@pytest.mark.parametrize("fault", ["a link out of it", "cut", "no archive"])
+def test_an_archive_that_cannot_be_unpacked_costs_nothing_that_was_fetched(
+    aws: Any, tmp_path: Path, fault: str
+) -> None:
+    submit(prepare(write_recipe(tmp_path), (), settings(job_name="tiny-1")), progress=False)
+    with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as archive:
+        archive.add(write_recipe(tmp_path / "x"), "config.json")
+        if fault == "a link out of it":
+            (tmp_path / "link").symlink_to("/etc/passwd")
+            archive.add(tmp_path / "link", "weights")
+    body = (tmp_path / "model.tar.gz").read_bytes()
+    body = {"cut": body[: len(body) // 2], "no archive": b"no"}.get(fault, body)
+    place = "unspoken/output/tiny-1/output"
+    for name, content in (("model.tar.gz", body), ("report.json", b"{}")):
+        aws.put_object(Bucket=BUCKET, Key=f"{place}/{name}", Body=content)
+    told = rf"^s3://{BUCKET}/{place}/model.tar.gz: cannot be unpacked"
+    with pytest.raises(LaunchError, match=told):
+        sagemaker_jobs.fetch("tiny-1", tmp_path / "fetched", REGION)
+    assert not (tmp_path / "fetched").exists()
+    kept = tmp_path / ".fetching-fetched-tiny-1" / "files"
+    assert sorted(path.name for path in kept.iterdir()) == ["model.tar.gz", "report.json"]
+
+
 def test_a_log_that_there_is_not_is_no_success(
     aws: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -110,6 +110,18 @@ def test_linked_folders_of_a_model_travel_and_links_back_do_not(tmp_path: Path) 
     assert names == ["config.json", "linked/weights.bin", "model.safetensors"]
 
 
+@pytest.mark.parametrize("name", ["\U0001f600 \u65e5.jsonl", 'a "b" #c.jsonl', "it's: [x].jsonl"])
+def test_a_file_may_have_any_name(tmp_path: Path, name: str) -> None:
+    path = write_jsonl_recipe(tmp_path)
+    local = (tmp_path / "train.jsonl").rename(tmp_path / name)
+    values = yaml.safe_load(path.read_text())
+    values["data"] = {"train": str(local), "test": str(tmp_path / "test.jsonl")}
+    path.write_text(yaml.safe_dump(values))
+    package = pack(path, load_recipe(path), ())
+    mapped = load_recipe(path, package.overrides)
+    assert mapped.data.train == Path("/opt/ml/input/data/data-train") / name
+
+
 @pytest.mark.parametrize("in_folder", [True, False])
 def test_a_gguf_file_travels_with_the_package_that_reads_it(
     tmp_path: Path, in_folder: bool

@@ -17,6 +17,7 @@ from unspoken.common.errors import RecipeError
 #: What a file may have; recipes have a hundredth of it.
 _MOST_SIGNS, _MOST_VALUES, _DEEPEST = 1_000_000, 20_000, 30
 _TAG = "tag:yaml.org,2002:"
+_HALVES = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _TRUTH = yaml.constructor.SafeConstructor.bool_values
 
 
@@ -182,13 +183,18 @@ def _check(node: yaml.Node, value: Any) -> None:
         _refuse(node, f"a number of {len(node.value)} digits", "one that 64 bits hold; correct it")
 
 
+def _text(text: str) -> str:
+    """The two halves that JSON writes a sign beyond U+FFFF in, as that sign."""
+    return _HALVES.sub(lambda two: two[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
+
+
 def _whole(text: str) -> int:
     digits = text.replace("_", "")
     return int(digits, 0) if len(digits) <= 100 else 1 << 64
 
 
 _SCALARS: dict[str, Any] = {
-    "str": str,
+    "str": _text,
     "null": lambda text: None,
     "bool": lambda text: _TRUTH[text.lower()],
     "int": _whole,

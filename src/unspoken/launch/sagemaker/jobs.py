@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 import tarfile
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -207,7 +209,7 @@ def fetch(
         if not items:
             raise LaunchError(f"{place}: nothing is there; the job {name} left no results")
         _download(store, bucket, prefix, items, partial)
-    write_folder(output, lambda folder: _move_results(partial / "files", folder))
+    write_folder(output, lambda folder: _move_results(partial / "files", folder, place))
     shutil.rmtree(partial)
     return sorted(path for path in output.rglob("*") if path.is_file())
 
@@ -239,15 +241,27 @@ def _download(
         write_text(notes, json.dumps(fetched))
 
 
-def _move_results(source: Path, folder: Path) -> None:
-    """Everything in `source` to `folder`; archives, as jobs that others created have, unpacked."""
+def _move_results(source: Path, folder: Path, place: str) -> None:
+    """Everything in `source` to `folder`; archives, as jobs that others created have, unpacked.
+
+    They come first: where one cannot be unpacked, all that was fetched is still in `source`.
+
+    Raises:
+        LaunchError: an archive is damaged, or leads out of the folder; its place has this name.
+    """
+    inside = {"model.tar.gz": "model", "output.tar.gz": "data"}
+    for name in inside.keys() & {path.name for path in source.iterdir()}:
+        try:
+            with tarfile.open(source / name) as archive:
+                archive.extractall(folder / inside[name], filter="data")
+        except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
+            raise LaunchError(
+                f"{place}{name}: cannot be unpacked ({error}); needed: an archive that is whole, "
+                f"without links that lead out of it; its copy is {source / name}"
+            ) from error
     for path in source.iterdir():
-        path.rename(folder / path.name)
-    for name, inside in (("model.tar.gz", "model"), ("output.tar.gz", "data")):
-        if (folder / name).is_file():
-            with tarfile.open(folder / name) as archive:
-                archive.extractall(folder / inside, filter="data")
-            (folder / name).unlink()
+        if path.name not in inside:
+            path.rename(folder / path.name)
 
 
 class LogReader:
