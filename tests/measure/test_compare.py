@@ -161,6 +161,23 @@ def test_names_of_a_runs_models_stand_for_their_predictions(tmp_path: Path) -> N
         compare_predictions(f"{run}:no_cot", run)
 
 
+def test_models_that_were_only_measured_and_last_phases_have_predictions(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    for variant in ("internalized", "explicit", "untrained", "teacher"):
+        write(run / variant / "predictions.jsonl", "+-")
+    (run / "internalized" / "levels" / "removed-0000").mkdir(parents=True)
+    (run / "recipe.yaml").write_text("name: x\n")
+    for variant in ("explicit", "untrained", "teacher"):
+        found = compare_predictions(f"{run}:{variant}", run)
+        assert found.first == str(run / variant / "predictions.jsonl")
+    phases = tmp_path / "phases"
+    for phase in ("1-a", "2-b"):
+        write(phases / "internalized" / phase / "predictions.jsonl", "+-")
+    assert compare_predictions(phases, run).first == str(
+        phases / "internalized" / "2-b" / "predictions.jsonl"
+    )
+
+
 def test_the_command_prints_a_table_and_writes_json(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,8 +19,8 @@ from unspoken.common.errors import DataError, one_word, setting
 from unspoken.common.files import AnyPath
 from unspoken.data.jsonl import read_jsonl, require_text
 from unspoken.measure.stats import mcnemar_exact, wilson_interval
-from unspoken.recipe.layout import INTERNALIZED, PREDICTIONS_FILE
-from unspoken.recipe.named_model import find_model
+from unspoken.recipe.layout import INTERNALIZED, MODELS, PREDICTIONS_FILE
+from unspoken.recipe.named_model import find_model, find_run, last_phase
 
 
 @dataclass(frozen=True)
@@ -143,19 +143,18 @@ def predictions_file(path: AnyPath) -> Path:
     """The file of predictions: `path` itself, or the one in that folder.
 
     In a run folder it is the internalized model's; in the folder of one of its models that
-    model's own, which `RUN:NAME` stands for, too.
+    model's own, which `RUN:NAME` stands for, too. Of several phases, the last one counts.
 
     Raises:
-        DataError: the folder holds none, or several.
+        DataError: there is no such run, or the folder holds none, or several.
         ModelError: the run has no model of this name.
     """
     path = Path(path)
     if not path.exists() and ":" in path.name:
-        model = find_model(path)
-        path = path if model.run is None else Path(model.source).parent
+        path = _folder_of_model(path)
     if not path.is_dir():
         return path
-    inside = path / INTERNALIZED if (path / INTERNALIZED).is_dir() else path
+    inside = last_phase(path / INTERNALIZED) if (path / INTERNALIZED).is_dir() else path
     found = sorted(inside.rglob(PREDICTIONS_FILE))
     if len(found) != 1:
         names = ", ".join(str(each.relative_to(path)) for each in found) or f"no {PREDICTIONS_FILE}"
@@ -163,6 +162,17 @@ def predictions_file(path: AnyPath) -> Path:
             f"{path}: found {names} in this folder; needed: one file of predictions; name the file"
         )
     return found[0]
+
+
+def _folder_of_model(path: Path) -> Path:
+    """Where the predictions of `RUN:NAME` stand; some models that are measured have no folder."""
+    name = path.name.rpartition(":")[2]
+    if name in MODELS:
+        measured = last_phase(find_run(path) / name)
+        if (measured / PREDICTIONS_FILE).is_file():
+            return measured
+    model = find_model(path)
+    return path if model.run is None else Path(model.source).parent
 
 
 def _store(path: Path, table: str, tables: sqlite3.Connection) -> int:
