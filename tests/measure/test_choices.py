@@ -121,6 +121,22 @@ def test_a_part_of_a_longer_word_or_number_is_no_choice(
     assert read_choice(text, choices).label == label
 
 
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("He left.\n#### U.S.", "U.S."),
+        ("Final Answer: It happened in the U.S.", "U.S."),
+        ("Final Answer: in the U.S. or the U.K.", None),
+        ("#### (A)", "(A)"),
+        ("A dog.", None),
+        ("#### no!", None),  # which of two that only differ in such signs is not known
+        ("#### no?", "no?"),
+    ],
+)
+def test_signs_at_the_ends_of_a_choice_belong_to_it(text: str, label: str | None) -> None:
+    assert read_choice(text, ("U.S.", "U.K.", "(A)", "no?", "no.", "(no)")).label == label
+
+
 def test_a_gold_answer_is_one_of_the_choices_in_any_case() -> None:
     assert grade("login", "Login", QUEUES) == ("login", "login", True, False)
     assert grade("login", "because of this\n#### login", QUEUES).correct

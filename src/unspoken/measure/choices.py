@@ -89,7 +89,10 @@ class _Finder:
     """Finds choices in texts."""
 
     def __init__(self, choices: tuple[str, ...]) -> None:
-        self._label_of = {label.casefold(): label for label in choices}
+        whole = {label.casefold(): label for label in choices}
+        bare = Counter(map(_bare, whole))  # "U.S." is read as U.S
+        own = {_bare(key): label for key, label in whole.items() if bare[_bare(key)] == 1}
+        self._label_of = own | whole
         longest_first = sorted(choices, key=len, reverse=True)
         words = (r"\s+".join(map(re.escape, label.split())) for label in longest_first)
         self._pattern = re.compile("|".join(words), re.IGNORECASE)
@@ -98,6 +101,7 @@ class _Finder:
         """The choice that an answer names; and whether it names one, but not plainly."""
         if (whole := self.whole(answer)) is not None:
             return whole, False
+        answer = f"{answer}."  # which was taken away, and may belong to the choice
         places = list(self._places(answer))
         found = {label for label, _, _ in places}
         if len(found) != 1:
@@ -109,8 +113,7 @@ class _Finder:
 
     def whole(self, answer: str) -> str | None:
         """The choice that an answer is, and nothing else."""
-        bare = answer.lstrip(_BEFORE).rstrip(_AFTER)
-        keys = (" ".join(each.split()).casefold() for each in (answer, bare))
+        keys = (" ".join(each.split()).casefold() for each in (answer, _bare(answer)))
         return next((self._label_of[key] for key in keys if key in self._label_of), None)
 
     def labels_in(self, text: str) -> Iterator[str]:
@@ -130,6 +133,11 @@ class _Finder:
                 position = end
             else:
                 position = start + 1
+
+
+def _bare(answer: str) -> str:
+    """An answer without the signs around it."""
+    return answer.lstrip(_BEFORE).rstrip(_AFTER)
 
 
 @lru_cache(maxsize=16)
