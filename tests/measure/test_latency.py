@@ -133,6 +133,21 @@ def test_what_was_asked_of_all_is_there_when_it_is_stopped() -> None:
     assert take(models, 9, beside=True, stopping=lambda: True).models == {}
 
 
+@pytest.mark.parametrize("beside", [None, False])
+def test_no_model_is_loaded_once_it_is_stopped(beside: bool | None) -> None:
+    loaded: list[str] = []
+
+    def load(name: str) -> Any:
+        loaded.append(name)
+        return Scripted(name, [], stop_at=0)
+
+    loaders: Any = {name: (lambda name=name: load(name)) for name in "abc"}
+    with AnswersBar(27, 0, None, "answer") as bar:
+        taken = take_turns(loaders, 9, 1e6, bar=bar, stopping=lambda: bool(loaded), beside=beside)
+    assert loaded == ["a"]
+    assert not any(taken.models.values())
+
+
 CONFIG = {"model_type": "gpt2", "n_layer": 1, "n_head": 2, "n_embd": 16, "n_positions": 64}
 
 

@@ -147,13 +147,13 @@ def take_turns(
         seconds: for each model, warming up and loading left out; after them no question is begun.
             One is asked in any case, of models that are loaded in turns one in each turn.
         bar: of `num_questions` times as many answers as there are models.
-        stopping: asked between tokens.
+        stopping: asked between tokens, and before a model is loaded.
         beside: whether all models are held in memory; None: as memory allows.
 
     Returns:
         What all models were asked; less, or nothing, once `stopping` says yes.
     """
-    models = {} if beside is False else _load_all(loaders, is_wanted=beside is True)
+    models = {} if beside is False else _load_all(loaders, stopping, is_wanted=beside is True)
     is_beside = len(models) == len(loaders)
     num_turns = num_questions if is_beside else min(num_questions, _NUM_TURNS)
     timer = _Timer(num_questions, seconds, bar, stopping)
@@ -219,6 +219,9 @@ class _Timer:
 
     def load_and_ask(self, name: str, load: Callable[[], SingleQuestions], numbers: range) -> None:
         """The same of a model that is loaded for it, and gone afterwards."""
+        if self._stopping():
+            self._turn[name] = []
+            return
         model = load()
         self.warm_up(model)
         self.ask(name, model, numbers)
@@ -235,14 +238,17 @@ class _Timer:
 
 
 def _load_all(
-    loaders: Mapping[str, Callable[[], SingleQuestions]], *, is_wanted: bool
+    loaders: Mapping[str, Callable[[], SingleQuestions]],
+    stopping: Callable[[], bool],
+    *,
+    is_wanted: bool,
 ) -> dict[str, SingleQuestions]:
-    """All models, or none where there is no room for them beside each other."""
+    """All models, or none where there is no room for them beside each other, or it is stopped."""
     models: dict[str, SingleQuestions] = {}
     for name in loaders:
         largest = max((model.num_bytes for model in models.values()), default=0)
         free = free_memory()
-        if not is_wanted and free is not None and free < _ROOM * largest:
+        if stopping() or (not is_wanted and free is not None and free < _ROOM * largest):
             break
         try:
             models[name] = loaders[name]()
