@@ -529,6 +529,26 @@ def test_a_teacher_from_scratch_and_its_traces_are_timed(
     )
 
 
+def test_the_time_of_single_questions_ends_and_what_is_not_asked_takes_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By figures that are given: a second for each token of a single answer, no time else."""
+    monkeypatch.setattr(estimate, "measure_writing", lambda *_: pace.WritingPace(1e9, 1.0))
+    monkeypatch.setattr(estimate, "measure_training", lambda *_: pace.TrainingPace(0.01, 0.01))
+    quickstart = RECIPES / "quickstart.yaml"
+    assert "evaluate teacher 20 s" in said(load_recipe(quickstart), is_timed=True)
+    briefly = load_recipe(quickstart, ["evaluate.latency_seconds=1"])
+    assert "evaluate teacher 17 s" in said(briefly, is_timed=True), "one is asked in any case"
+    solved = [{"question": f"{n}+1=", "thought": "", "answer": str(n + 1)} for n in range(30)]
+    data = {"task": "jsonl", "train": write(tmp_path / "bare.jsonl", solved), "num_valid": 0}
+    bare = {"data": {**data, "allow_empty_thoughts": True}, "teacher": None, "distil": None}
+    text = said(asking(tmp_path, **bare, frontier={"levels": 2}), is_timed=True)
+    assert "thought 0, answer" in text, "no teacher will write others"
+    assert "nothing is measured" in text
+    assert "evaluate internalized" not in text
+    assert "time: not known: the levels of the frontier, which come on top" in text
+
+
 def test_what_a_frontier_and_the_baseline_at_once_add_is_counted(tmp_path: Path) -> None:
     sections = {"frontier": {"levels": 3, "steps": 50}, "baselines": {"at_once": True}}
     text = said(tiny_recipe(tmp_path, distil={"max_steps": 8}, **sections))

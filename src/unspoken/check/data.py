@@ -160,7 +160,8 @@ def _files(recipe: Recipe) -> Sample:
         note += f"; {num_held:,} of them are held out for validation"
     num_valid, num_test = sizes.get("valid", num_held), sizes.get("test", 0)
     note += _describe_others(sizes, num_valid)
-    thoughts: Thoughts = "learned" if any(one.thought for one in some) else "none"
+    is_known = recipe.teacher is None or any(one.thought for one in some)
+    thoughts: Thoughts = "learned" if is_known else "none"
     count = len(some) - num_held
     answered = _num_answered(asked["valid"], recipe.train.num_valid) if "valid" in asked else None
     files = tuple(asked.values())

@@ -101,13 +101,17 @@ class Estimate:
         """The test questions, answered together and, some of them, one by one."""
         limits = [number for number in (num_test, recipe.evaluate.limit) if number is not None]
         num_asked = min(limits, default=0)
+        if not num_asked:
+            return
         try:
             pace = measure_writing(recipe, learner, recipe.evaluate.batch_size)
         except NotMeasuredError as error:
             self.unknown.append(f"{name}: {error}")
             return
-        alone = min(recipe.evaluate.num_latency, num_asked)
-        seconds = num_tokens * (num_asked / pace.tokens_per_s + alone * pace.token_s)
+        each = num_tokens * pace.token_s
+        alone = min(recipe.evaluate.num_latency, num_asked) * each
+        alone = min(alone, max(each, recipe.evaluate.latency_seconds))
+        seconds = num_tokens * num_asked / pace.tokens_per_s + alone
         self.parts.append(Part(f"evaluate {name}", seconds, seconds, seconds))
 
     def add_traces(

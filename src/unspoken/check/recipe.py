@@ -76,4 +76,6 @@ def _check_phase(
     for frontier in planned.frontiers:
         told = describe_frontier(frontier)
         if frontier.phase == phase.number and told is not None:
+            if estimate is not None:
+                estimate.unknown.append("the levels of the frontier, which come on top")
             yield Finding("steps", told, "frontier")
