@@ -137,6 +137,11 @@ def test_signs_at_the_ends_of_a_choice_belong_to_it(text: str, label: str | None
     assert read_choice(text, ("U.S.", "U.K.", "(A)", "no?", "no.", "(no)")).label == label
 
 
+def test_a_choice_that_reads_like_a_marker_is_a_gold_answer() -> None:
+    assert grade("The first one.\n#### #1", "#1", ("#1", "#2")).correct
+    assert grade("#### #2", "The first one.\n#### #1", ("#1", "#2")).correct is False
+
+
 def test_a_gold_answer_is_one_of_the_choices_in_any_case() -> None:
     assert grade("login", "Login", QUEUES) == ("login", "login", True, False)
     assert grade("login", "because of this\n#### login", QUEUES).correct

@@ -31,7 +31,7 @@ from unspoken.common.settings import (
 from unspoken.data.example import Example
 from unspoken.data.jsonl import write_jsonl
 from unspoken.measure.decode import Completion, Decoder, Draws, most_new_tokens
-from unspoken.measure.grade import stated_gold
+from unspoken.measure.grade import gold_choice
 from unspoken.measure.latency import SingleQuestions, take_turns
 from unspoken.measure.only_choices import ChoiceDecoder
 from unspoken.measure.partial import PartialPredictions, fingerprint_of
@@ -41,7 +41,7 @@ from unspoken.models.adapter import require_adapter
 from unspoken.models.card import DEFAULT_LIMIT, ModelCard
 from unspoken.models.load import dtype_for_asking, load_model, load_tokenizer
 from unspoken.models.template import Template, encode_prompts
-from unspoken.recipe.choices import Labels, require_choice
+from unspoken.recipe.choices import Labels
 from unspoken.recipe.sections import TemplateName
 
 if TYPE_CHECKING:
@@ -413,7 +413,7 @@ def _require_choices(examples: Sequence[Example], choices: Sequence[str] | None)
     for example in examples if choices else ():
         if choices and example.answer.strip():
             where = f"question {shorten(example.question)}: answer"
-            require_choice(stated_gold(example.answer), choices, where)
+            gold_choice(example.answer, choices, where)
 
 
 def _same_for_all(dtype: str, process: PartialState | None) -> str:

@@ -74,8 +74,18 @@ def _grade_choice(text: str, gold: str | None, choices: Sequence[str]) -> Grade:
     found = read_choice(text, choices)
     if gold is None or not gold.strip():
         return Grade(found.pred, None, None)
-    label = require_choice(stated_gold(gold), choices, "answer")
+    label = gold_choice(gold, choices, "answer")
     return Grade(found.pred, label, found.label == label, found.is_open)
+
+
+def gold_choice(gold: str, choices: Sequence[str], where: str) -> str:
+    """The one of the choices that a gold answer is as it stands, such as `#1`, or that it states.
+
+    Raises:
+        DataError: it is none of them; `where` is the place and field that the message names.
+    """
+    is_whole = any(label.casefold() == " ".join(gold.split()).casefold() for label in choices)
+    return require_choice(gold if is_whole else stated_gold(gold), choices, where)
 
 
 def is_right(pred: str, gold: str) -> bool:

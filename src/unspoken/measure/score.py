@@ -14,9 +14,8 @@ from typing import Any
 from unspoken.common.files import AnyPath, refuse_existing
 from unspoken.data.jsonl import read_jsonl, require_answer, require_text, write_jsonl
 from unspoken.measure.choices import ClassCounts
-from unspoken.measure.grade import grade, stated_gold
+from unspoken.measure.grade import gold_choice, grade
 from unspoken.measure.stats import wilson_interval
-from unspoken.recipe.choices import require_choice
 
 
 def score_file(
@@ -84,7 +83,7 @@ def _scored(
     generated = require_text(record, "generated", where, allow_empty=True)
     gold = require_answer(record, where, "gold")
     if choices:
-        gold = require_choice(stated_gold(gold), choices, f"{where}: gold")
+        gold = gold_choice(gold, choices, f"{where}: gold")
     pred, _, correct, undecided = grade(generated, gold, choices)
     scored = {key: value for key, value in record.items() if key != "undecided"}
     scored |= {"pred": pred, "correct": correct}

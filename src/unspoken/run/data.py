@@ -26,9 +26,8 @@ from unspoken.data.jsonl import (
 )
 from unspoken.data.leaks import check_leaks
 from unspoken.data.questions import read_questions_from
-from unspoken.measure.grade import stated_gold
+from unspoken.measure.grade import gold_choice
 from unspoken.recipe import Data, Recipe, Vet, layout
-from unspoken.recipe.choices import require_choice
 from unspoken.recipe.records import DataRecord
 from unspoken.run.folder import RunFolder
 
@@ -214,7 +213,7 @@ def require_choices(files: Iterable[Path], choices: Sequence[str]) -> None:
     """
     for path in files:
         for place, answer in _iter_answers(path):
-            require_choice(stated_gold(answer), choices, f"{place}: answer")
+            gold_choice(answer, choices, f"{place}: answer")
 
 
 def _iter_answers(path: Path) -> Iterator[tuple[str, str]]:

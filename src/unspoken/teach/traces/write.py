@@ -22,10 +22,9 @@ from unspoken.common.locks import locked
 from unspoken.common.progress import AnswersBar
 from unspoken.data.example import extract_gold
 from unspoken.data.questions import index_ids, place_of, read_questions_from
-from unspoken.measure.grade import stated_gold
+from unspoken.measure.grade import gold_choice
 from unspoken.measure.sampling import Sampling, seed_of
 from unspoken.parallel.world import read_world
-from unspoken.recipe.choices import require_choice
 from unspoken.teach.engines import Engine, Reply, Request, Usage
 from unspoken.teach.engines.budget import Unanswered
 from unspoken.teach.prompts import PromptWriter, make_prompt_writer
@@ -198,7 +197,7 @@ def _require_choices(
     for index, record in enumerate(questions if choices else ()):
         gold = record.get("answer")
         if choices and isinstance(gold, str) and gold.strip():
-            require_choice(stated_gold(gold), choices, f"{where(index)}: answer")
+            gold_choice(gold, choices, f"{where(index)}: answer")
 
 
 def _complete(
