@@ -173,6 +173,7 @@ def test_models_that_were_only_measured_and_last_phases_have_predictions(tmp_pat
     phases = tmp_path / "phases"
     for phase in ("1-a", "2-b"):
         write(phases / "internalized" / phase / "predictions.jsonl", "+-")
+    (phases / "recipe.yaml").write_text("name: x\nphases: [{name: a}, {name: b}]\n")
     assert compare_predictions(phases, run).first == str(
         phases / "internalized" / "2-b" / "predictions.jsonl"
     )

@@ -19,7 +19,7 @@ from unspoken.common.errors import DataError, one_word, setting
 from unspoken.common.files import AnyPath
 from unspoken.data.jsonl import read_jsonl, require_text
 from unspoken.measure.stats import mcnemar_exact, wilson_interval
-from unspoken.recipe.layout import INTERNALIZED, MODELS, PREDICTIONS_FILE
+from unspoken.recipe.layout import INTERNALIZED, MODELS, PREDICTIONS_FILE, RECIPE_FILE
 from unspoken.recipe.named_model import find_model, find_run, last_phase
 
 
@@ -154,7 +154,10 @@ def predictions_file(path: AnyPath) -> Path:
         path = _folder_of_model(path)
     if not path.is_dir():
         return path
-    inside = last_phase(path / INTERNALIZED) if (path / INTERNALIZED).is_dir() else path
+    inside = path
+    if (path / INTERNALIZED).is_dir():
+        is_run = (path / RECIPE_FILE).is_file()
+        inside = last_phase(path, INTERNALIZED) if is_run else path / INTERNALIZED
     found = sorted(inside.rglob(PREDICTIONS_FILE))
     if len(found) != 1:
         names = ", ".join(str(each.relative_to(path)) for each in found) or f"no {PREDICTIONS_FILE}"
@@ -168,7 +171,7 @@ def _folder_of_model(path: Path) -> Path:
     """Where the predictions of `RUN:NAME` stand; some models that are measured have no folder."""
     name = path.name.rpartition(":")[2]
     if name in MODELS:
-        measured = last_phase(find_run(path) / name)
+        measured = last_phase(find_run(path), name)
         if (measured / PREDICTIONS_FILE).is_file():
             return measured
     model = find_model(path)
