@@ -45,6 +45,8 @@ def aws(server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-credentials"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    # a connection that a client has left would be told of where a test reads what is said
+    monkeypatch.setattr("socketserver.BaseServer.handle_error", lambda *_: None)
     sagemaker_clients.session.cache_clear()
     requests.post(f"{server}/moto-api/reset", timeout=10)
     s3 = boto3.client("s3", region_name=REGION, endpoint_url=server)

@@ -151,7 +151,7 @@ def test_a_server_that_wants_to_be_asked_at_once_is_given_time(
     server.faults = {n: (429, {"Retry-After": wish}, "slow down") for n in range(6)}
     engine = openai_engine(server.url, first_delay_s=1.0)
     assert generate_traces(engine, QUESTIONS[:1], tmp_path / "traces.jsonl").num_written == 1
-    assert [wait for wait in waits if wait >= 0.5] == sorted(waits)[-6:]
+    assert len([wait for wait in waits if wait >= 0.5]) == 6
     assert sum(waits) >= 15  # half of 1 + 2 + 4 + 8 + 15
 
 
