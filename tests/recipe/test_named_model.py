@@ -146,7 +146,8 @@ def test_of_a_model_that_was_removed_its_level_stands_in(tmp_path: Path) -> None
 def test_of_several_phases_the_last_one_counts(tmp_path: Path) -> None:
     phases = [{"name": "short"}, {"name": "words", "data": {"task": "gsm8k"}}]
     places = [f"internalized/{key}/model" for key in ("1-short", "2-words")]
-    run = make_run(tmp_path / "run", *places, phases=phases)
+    run = make_run(tmp_path / "run", *places, "teacher/model", phases=phases)
+    assert find_model(f"{run}:teacher").task == "multiplication"
     found = find_model(run)
     assert (found.source, found.task, found.sizes) == (str(run / places[1]), "gsm8k", ())
     first = find_model(run / places[0])

@@ -129,7 +129,11 @@ def last_phase(run: Path, name: str) -> Path:
 
 def _phases(run: Path) -> list[tuple[str, dict[str, Any]]]:
     """The key of each phase of a run's recipe, empty of a single one, and its settings of data."""
-    values, _ = load_values(run / layout.RECIPE_FILE)
+    return _phases_in(load_values(run / layout.RECIPE_FILE)[0])
+
+
+def _phases_in(values: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """`_phases`, of a recipe that was read."""
     phases = values.get("phases") or [{}]
     names = [str(phase.get("name", values.get("name"))) for phase in phases]
     keys = [layout.phase_key(number, name) for number, name in enumerate(names)]
@@ -238,9 +242,10 @@ def _levels(run: Path) -> dict[str, Path]:
 
 def _task(run: Path, folder: Path) -> tuple[str | None, tuple[tuple[int, int], ...]]:
     """What the model in a folder of a run learned, as the run's recipe says."""
+    values, _ = load_values(run / layout.RECIPE_FILE)
     parts = folder.absolute().relative_to(run.absolute()).parts
-    none: dict[str, Any] = {}
-    data = next((own for key, own in _phases(run) if not key or key in parts), none)
+    learned = (own for key, own in _phases_in(values) if not key or key in parts)
+    data = next(learned, values.get("data") or {})  # a teacher belongs to none of several phases
     task = data.get("task")
     digits = data.get("digits") if task == "multiplication" else None
     return task, tuple((int(first), int(second)) for first, second in digits or ())
