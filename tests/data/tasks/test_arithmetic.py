@@ -194,6 +194,42 @@ def test_another_question_is_refused():
             solve_question(question)
 
 
+@pytest.mark.parametrize(
+    "question",
+    [
+        "What is 5 ÷ 0?",
+        "How much is 3 times 0?",
+        "Calculate (44 + 40) ÷ 0.",
+        "46 is 0% of which number?",
+        "Solve for z: 0z + 16 = 28",
+        "3 mugs cost $1. What do 4 mugs cost at the same price?",
+        "Ben buys 9 mugs for $18 each and pays with $100. How much change is due?",
+        "Amara has 35 toys: 0.5 green ones, and the rest black. "
+        "Give the ratio of green to black in lowest terms.",
+        f"What is {'9' * 5000} + 3?",
+    ],
+)
+def test_a_question_whose_numbers_have_no_solution_is_refused(question):
+    with pytest.raises(DataError, match="needed: a question as `unspoken data arithmetic` writes"):
+        solve_question(question)
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("What is 7 ÷ 2?", "3.5"),
+        ("How many times does 4 go into 10?", "2.5"),
+        ("What is 100000 ÷ 3?", "100000/3"),
+        ("What is 2.5 × 3?", "7.5"),
+    ],
+)
+def test_other_numbers_than_are_drawn_have_a_right_answer(question, answer):
+    example = solve_question(question)
+    assert example.answer == answer
+    assert example.thought.endswith(f" = {answer}")
+    assert "1/2" not in example.thought
+
+
 def test_known_questions_have_their_solutions():
     assert write_cot(solve_question("Calculate 15% of 240.")) == (
         "Step 1: 15% of 240 is 15 × 240 ÷ 100\n"

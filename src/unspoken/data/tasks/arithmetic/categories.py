@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from unspoken.common.errors import DataError
 from unspoken.data.example import FINAL_ANSWER, Example
 from unspoken.data.tasks.arithmetic import (
@@ -37,21 +39,24 @@ _FORMS = [form for _, groups in CATEGORIES.values() for group in groups for form
 def solve_question(question: str) -> Example:
     """Returns the worked example of a question that `generate` can ask.
 
-    Only the text is needed, so any file with these questions can be solved.
+    Only the text is needed, so any file with these questions can be solved, also with
+    numbers that are never drawn.
 
     Examples:
         >>> solve_question("What is 34 + 25?").thought
         'Step 1: Add 20: 34 + 20 = 54\\nStep 2: Add 5: 54 + 5 = 59'
 
     Raises:
-        DataError: for a question of another form.
+        DataError: for a question of another form, and for one whose numbers have no solution.
     """
     text = question.strip()
     for form in _FORMS:
         for phrasing in form.phrasings:
-            values = phrasing.read(text)
-            if values is not None:
-                return form.solve(question, values)
+            # numbers that are never drawn: a division by 0, parts of a cent, halves in a ratio
+            with contextlib.suppress(ArithmeticError, TypeError, ValueError):
+                values = phrasing.read(text)
+                if values is not None and (example := form.solve(question, values)).thought:
+                    return example
     raise DataError(
         f"question: found {question[:80]!r}; needed: a question as `unspoken data arithmetic` "
         "writes it; another question needs a teacher model"

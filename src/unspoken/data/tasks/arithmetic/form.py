@@ -83,11 +83,11 @@ def fraction(value: Number) -> str:
 
 def money(value: Number) -> str:
     """Returns dollars, with two decimals where they are not whole: `$7`, `$7.50`."""
+    cents = value * 100
+    if cents.denominator != 1 or value < 0:
+        raise ValueError(f"{value} dollars are no whole number of cents from 0 on")
     if value.denominator == 1:
         return f"${value.numerator}"
-    cents = value * 100
-    if cents.denominator != 1:
-        raise ValueError(f"{value} dollars are no whole number of cents")
     return f"${int(cents) // 100}.{int(cents) % 100:02d}"
 
 

@@ -64,10 +64,13 @@ def _multiply(values: Values) -> Solution:
     if len(split) == 1:  # 47 × 6 is easier as 40 × 6 and 7 × 6
         keep, split = values["b"], split_places(values["a"])
     products = [part * keep for part in split]
-    steps = [f"{part} × {keep} = {result}" for part, result in zip(split, products, strict=True)]
+    steps = [
+        f"{number(part)} × {number(keep)} = {number(result)}"
+        for part, result in zip(split, products, strict=True)
+    ]
     if len(products) > 1:
         steps.append(f"Add the products: {add_up(products)}")
-    return steps, str(values["a"] * values["b"])
+    return steps, number(values["a"] * values["b"])
 
 
 def _draw_quotient(rng: Random, level: int) -> Values:
@@ -77,9 +80,10 @@ def _draw_quotient(rng: Random, level: int) -> Values:
 
 def _divide(values: Values) -> Solution:
     left, divisor = values["a"], values["b"]
-    quotient = split_places(left // divisor)
+    result = result_of(left, "÷", divisor)
+    quotient = [] if result.denominator > 1 else split_places(result)
     if len(quotient) <= MOST_PLACES:
-        return [calculate(left, "÷", divisor)], number(left // divisor)
+        return [calculate(left, "÷", divisor)], number(result)
     steps = []
     for part in quotient:
         taken = divisor * part
