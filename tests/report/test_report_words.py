@@ -16,6 +16,7 @@ from helpers.run_folders import (
 )
 from unspoken.report import write_report
 from unspoken.report.read.run import read_run
+from unspoken.report.show import numbers
 from unspoken.report.show.glossary import glossary
 from unspoken.report.show.headline import headlines
 from unspoken.report.show.summary import summary_lines
@@ -75,6 +76,24 @@ def test_one_is_not_several(full, without_plots):
     assert "Measured on 1 question of the test split" in text
     assert "1 thread\n" in text
     assert "tiny: 1 test question" in summary_lines(full)
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        (numbers.parameters(999_885_952), "1 B"),  # of a model that is called 1B
+        (numbers.parameters(999_499), "999 k"),
+        (numbers.rate(0.0031), "0.0031"),  # a large teacher on a CPU
+        (numbers.rate(0.0), "0.00"),
+        (numbers.rate(0.5), "0.50"),
+        (numbers.duration(4e-7), "0.0004 ms"),
+        (numbers.times(0.0042, (0.004, 0.0044), between="-"), "0.0042× (0.004-0.0044)"),
+        (numbers.percent(1 / 300_000), "0.0003 %"),
+        (numbers.percent_range((1e-17, 1 - 1e-16), between="-"), "0.0-100.0 %"),
+    ],
+)
+def test_what_is_small_or_nearly_round_keeps_its_digits(written, text):
+    assert written.replace("\u00a0", " ") == text
 
 
 def test_models_that_are_not_there_have_no_column(tmp_path, without_plots):

@@ -114,7 +114,8 @@ def _times_as_many(ratio: Ratio) -> str:
     if ratio.interval is None:
         if ratio.value >= 1.05:
             return f"{ratio.value:.1f} times as many"
-        return "no more" if ratio.value >= 0.95 else f"only {ratio.value:.2g} times as many"
+        few = f"only {ratio_texts(ratio.value)[0]} times as many"
+        return "no more" if ratio.value >= 0.95 else few
     if not ratio.is_a_difference:
         return "as many (no difference measured)"
     only = "only " if ratio.value < 1 else ""

@@ -33,7 +33,7 @@ def percent_range(
 
 
 def _percentage(share: float) -> str:
-    for digits in (1, 2, 3):
+    for digits in range(1, 7):
         text = f"{100 * share:.{digits}f}"
         if share in (0, 1) or float(text) not in (0.0, 100.0):
             return text
@@ -61,12 +61,17 @@ def mean(number: float | None) -> str:
 
 
 def rate(number: float | None) -> str:
-    """Three significant digits, whole from 100 on: `0.52`, `58.1`, `7,029`."""
+    """Three digits, whole from 100 on, two of what is small: `0.0031`, `0.52`, `58.1`, `7,029`."""
     if number is None:
         return DASH
     if number >= 99.95:
         return f"{number:,.0f}"
-    return f"{number:.1f}" if number >= 9.995 else f"{number:.2f}"
+    return f"{number:.1f}" if number >= 9.995 else _two_decimals(number)
+
+
+def _two_decimals(number: float) -> str:
+    """Two decimals; of what would be `0.00`, the first two digits."""
+    return exact(float(f"{number:.2g}")) if 0 < number < 0.095 else f"{number:.2f}"
 
 
 def duration(seconds: float | None) -> str:
@@ -83,7 +88,7 @@ def parameters(number: int | None) -> str:
     if number is None:
         return DASH
     for unit, scale in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
-        if number >= scale:
+        if number >= 0.9995 * scale:  # 999.9 M is 1 B and not 1e+03 M
             return f"{number / scale:.3g}{_SPACE}{unit}"
     return str(number)
 
@@ -132,7 +137,7 @@ def ratio_texts(ratio: float, interval: tuple[float, float] | None = None) -> li
     is_enough = ratio >= 1 and all(abs(number - 1) >= 0.1 for number in numbers)
     if is_enough and (interval is None or short[1] != short[2]):
         return short
-    return [f"{number:.2f}" for number in numbers]
+    return [_two_decimals(number) for number in numbers]
 
 
 def exact(number: float) -> str:
