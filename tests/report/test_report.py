@@ -399,6 +399,21 @@ def test_summary_fits_a_terminal(full, capsys):
     assert "\n".join(table).isascii()
 
 
+def test_a_number_keeps_its_unit_on_its_line_of_a_terminal(full):
+    for name in ("explicit", "internalized", "no_cot"):
+        make_variant(full / name, name, 0)
+    lines = summary_lines(full)
+    assert "  0.0 %  right, without writing the thought (0.0 % with the thought written;" in lines
+    assert "         0.0 % if never shown one)" in lines
+
+
+def test_an_example_that_would_write_in_the_terminal_is_left_out(full):
+    assert "for example" in "\n".join(summary_lines(full))
+    for name in ("explicit", "internalized"):
+        make_variant(full / name, name, 36, question="\x1b[2J{} apples")
+    assert "\x1b" not in "\n".join(summary_lines(full))
+
+
 def test_metrics_of_an_evaluation_and_of_a_score(capsys):
     print_metrics({**evaluation("internalized", 36), "latency_p50_s": None})
     text = capsys.readouterr().out

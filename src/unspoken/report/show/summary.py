@@ -69,9 +69,9 @@ def _headlines(phase: PhaseResult) -> list[str]:
     width = max((len(figure) for figure, _, _ in found), default=0)
     lines = []
     for figure, words, against in found:
-        line = plain(f"  {figure:<{width}}  {words}{f' ({against})' if against else ''}")
+        line = f"  {figure:<{width}}  {words}{f' ({against})' if against else ''}"
         lines += textwrap.wrap(line, _COLUMNS, subsequent_indent=" " * (width + 4))
-    return ["", *lines] if lines else []
+    return ["", *map(plain, lines)] if lines else []
 
 
 def _example(phase: PhaseResult) -> list[str]:
@@ -85,8 +85,9 @@ def _example(phase: PhaseResult) -> list[str]:
     width = max(len(one.label) for one in sample.written)
     texts = [f"  {one.label:<{width}}  {one.generated.strip()}" for one in sample.written]
     lines = [plain(line) for line in (f"for example {head}:", *texts)]
-    is_short = all(len(line) <= _COLUMNS and line.isascii() for line in lines)
-    return ["", *lines] if is_short and len("\n".join(lines).splitlines()) == len(lines) else []
+    # neither a second line nor what a terminal would obey
+    is_plain = all(line.isascii() and line.isprintable() for line in lines)
+    return ["", *lines] if is_plain and max(map(len, lines)) <= _COLUMNS else []
 
 
 def _outcome(phase: PhaseResult) -> list[str]:
