@@ -9,7 +9,7 @@ import pytest
 
 from unspoken.recipe.evaluation_records import Choice, Evaluation
 from unspoken.report.read.frontier import Level
-from unspoken.report.show.levels import TITLES, level_rows, print_levels, timing_note
+from unspoken.report.show.levels import TITLES, level_rows, name_choice, print_levels, timing_note
 
 #: What a busy machine adds to each question, whichever level is asked it.
 NOISE = [0.004 * (number % 7) for number in range(40)]
@@ -44,6 +44,11 @@ def test_what_was_not_timed_in_turns_has_no_ratio() -> None:
     mixed = [level("0000", None, 0.04), level("0003", 0.04), level("all", 0.01)]
     assert column(mixed, "faster")[:2] == ["\N{EN DASH}"] * 2
     assert column(mixed, "faster")[2].startswith("2.")
+
+
+def test_one_token_is_not_several() -> None:
+    told = [name_choice(Choice("tokens", number, "all")) for number in (1, 2)]
+    assert told == ["at most 1 token", "at most 2 tokens"]
 
 
 def test_how_they_were_timed_is_told(capsys: pytest.CaptureFixture[str]) -> None:

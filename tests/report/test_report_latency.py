@@ -82,6 +82,14 @@ def test_times_of_a_model_that_changed_since_do_not_count(full):
     assert phase.took_turns("explicit", "no_cot")
 
 
+def test_what_could_not_be_timed_has_the_name_that_the_page_has(full):
+    write_latency(full, {"explicit": 0.02, "internalized": 0.01})
+    path = full / "latency" / "latency.json"
+    known = json.loads(path.read_text())
+    path.write_text(json.dumps({**known, "not_timed": {"no_cot": "whose model was removed"}}))
+    assert "Not timed: no CoT, whose model was removed." in notes(full)
+
+
 def test_models_that_are_measured_and_not_timed_yet_are_named(full):
     for name in ("explicit", "internalized", "no_cot"):
         path = full / name / "evaluation.json"

@@ -237,6 +237,31 @@ def test_traces_say_what_was_rejected_and_why(full, without_plots):
     assert page.open == []
 
 
+def test_one_trace_is_not_several(full, without_plots):
+    one = dict.fromkeys(("num_traces", "num_questions"), 1)
+    write_traces(full, **one, num_tokens=1)
+    kept = dict.fromkeys(("num_kept", "num_questions_kept", "num_asked_again"), 1)
+    write_vetted(full, **one, **kept, rejected={})
+    path = full / "internalized" / "predictions.jsonl"
+    write_lines(path, [{**each, "num_tokens": 1} for each in predictions("internalized", 35)])
+    write_report(full)
+    text = plain(read_page(full).text)
+    assert "wrote 1 trace of 1 question: 1 token, " in text
+    assert "Of 1 trace (1 was asked for in addition, where none was good), 1 was kept and 0" in text
+    assert "internalized, 1 token: " in text
+    write(full / "traces/stage.json", {"status": "running"})
+    (full / "traces/traces.jsonl").write_text("{}\n")
+    assert "The teacher is not done; it has written 1 trace." in read_run(full).missing
+
+
+def test_equal_steps_are_told_only_where_they_were(full):
+    assert "Trained for as many steps without removing anything, the student" in lead(full)
+    known = json.loads((full / "explicit/stage.json").read_text())
+    known["state"]["step"] = 100
+    write(full / "explicit/stage.json", known)
+    assert "Trained without removing anything, the student" in lead(full)
+
+
 def test_costs_are_what_was_measured(full, without_plots):
     write_report(full)
     values = read_values(full)

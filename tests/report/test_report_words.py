@@ -6,6 +6,7 @@ import re
 import pytest
 
 from helpers.run_folders import (
+    lead,
     make_run,
     make_variant,
     predictions,
@@ -67,7 +68,8 @@ def test_figures_do_not_claim_what_did_not_happen(full):
 def test_one_is_not_several(full, without_plots):
     for name in ("explicit", "internalized", "no_cot"):
         path = full / name / "evaluation.json"
-        write(path, json.dumps(json.loads(path.read_text()) | {"num_questions": 1}))
+        ones = dict.fromkeys(("num_questions", "num_graded", "num_undecided"), 1)
+        write(path, json.dumps(json.loads(path.read_text()) | ones))
     environment = json.loads((full / "environment.json").read_text())
     environment["machine"] = {"num_threads": 1}
     write(full / "environment.json", json.dumps(environment))
@@ -75,7 +77,17 @@ def test_one_is_not_several(full, without_plots):
     text = read_page(full).text
     assert "Measured on 1 question of the test split" in text
     assert "1 thread\n" in text
+    assert "answers 90.0 % of 1 held-out question right" in text.replace("\u00a0", " ")
+    assert "could not be decided and counts as wrong" in text
     assert "tiny: 1 test question" in summary_lines(full)
+
+
+def test_a_model_that_writes_as_much_is_the_one_whose_speed_is_told(full):
+    path = full / "internalized" / "evaluation.json"
+    write(path, json.dumps(json.loads(path.read_text()) | {"mean_tokens": 12.0}))
+    assert (
+        "It writes 12 tokens (the model that writes its thought: 9) and answers 2.2 times as many"
+    ) in lead(full)
 
 
 @pytest.mark.parametrize(

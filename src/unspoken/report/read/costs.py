@@ -202,7 +202,7 @@ def _frontier(folder: Path) -> list[StageCost]:
             host_bytes=max(one.host_bytes or 0 for one in costs) or None,
             gpu_bytes=max(one.gpu_bytes or 0 for one in costs) or None,
             size_bytes=_sum_of_all(one.size_bytes for one in costs),
-            note=f"{len(costs)} levels, {steps:,} steps",
+            note=f"{len(costs)} level{'s' * (len(costs) > 1)}, {steps:,} steps",
             cut_off=any(one.cut_off for one in costs),
         )
     ]

@@ -86,7 +86,9 @@ def _teacher_stages(run: RunResult) -> Iterator[str]:
     if run.traces is None:
         yield "The teacher has not written any traces yet."
     elif not run.traces.is_done:
-        yield f"The teacher is not done; it has written {run.traces.num_traces or 0:,} traces."
+        count = run.traces.num_traces or 0
+        traces = "trace" if count == 1 else "traces"
+        yield f"The teacher is not done; it has written {count:,} {traces}."
     if run.vetted is None or not run.vetted.done:
         yield "The traces are not vetted yet."
 

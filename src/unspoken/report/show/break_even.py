@@ -15,7 +15,7 @@ from unspoken.recipe.layout import DISTILLED, INTERNALIZED, TEACHER, TRACES, VET
 from unspoken.recipe.records import TracesRecord
 from unspoken.report.read.costs import StageCost
 from unspoken.report.read.results import PhaseResult, RunResult
-from unspoken.report.show.numbers import exact, money
+from unspoken.report.show.numbers import counted, exact, money
 from unspoken.report.show.teacher_words import NAMES
 
 _STUDENTS = (INTERNALIZED, DISTILLED)
@@ -117,8 +117,8 @@ def _in_money(run: RunResult, traces: TracesRecord, spent: float, student: str) 
     parts = {"traces": spent + (again or 0.0), "machine": hours * price}
     teacher, student_cost = spent / traces.num_traces, own / 3600 * price
     notes = [
-        f"The teacher's price of a question is {money(spent, currency)} / {traces.num_traces:,} "
-        "traces.",
+        f"The teacher's price of a question is {money(spent, currency)} / "
+        f"{counted(traces.num_traces, 'traces')}.",
         "The machine is paid for the wall time of the same stages as by time.",
     ]
     if price == 0:
@@ -142,7 +142,8 @@ def _settled(one: BreakEven, subject: str, *, formula: str, never: str) -> Break
         return replace(one, outcome="never", sentence=sentence)
     count = math.ceil(sum(one.one_off.values()) / (teacher - own))
     sentence = (
-        f"By {one.measure}, {subject} has paid for itself after {count:,} answered questions: "
+        f"By {one.measure}, {subject} has paid for itself after "
+        f"{counted(count, 'answered questions')}: "
         f"{formula}."
     )
     return replace(one, outcome="pays", num_questions=count, sentence=sentence)
@@ -195,7 +196,7 @@ def _teacher_seconds(
         return None, []
     note = (
         "The teacher was not timed on test questions; its time is that of generate, "
-        f"{exact(traces.seconds)} s / {traces.num_traces:,} traces."
+        f"{exact(traces.seconds)} s / {counted(traces.num_traces, 'traces')}."
     )
     return traces.seconds / traces.num_traces, [note]
 

@@ -12,8 +12,8 @@ from unspoken.measure.stats import Ratio
 from unspoken.recipe.evaluation_records import Evaluation
 from unspoken.recipe.layout import AT_ONCE, DISTILLED, EXPLICIT, INTERNALIZED, NO_COT, TEACHER
 from unspoken.report.read.results import SPLITS, TRAINED_ONLY, PhaseResult, VariantResult
-from unspoken.report.show.numbers import mean, percent, ratio_texts, whole
-from unspoken.report.show.teacher_words import staged_lead, unfinished
+from unspoken.report.show.numbers import counted, mean, percent, ratio_texts, whole
+from unspoken.report.show.teacher_words import has_other_steps, staged_lead, unfinished
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def _unmeasured(own: VariantResult, can_measure: bool) -> str:
     removed = max((point.removed for point in own.train), default=0)
     return (
         f"There is no result yet: the internalized model's log ends at step "
-        f"{whole(own.last_step or 0)}, with {removed} thought tokens removed."
+        f"{whole(own.last_step or 0)}, with {counted(removed, 'thought tokens')} removed."
     )
 
 
@@ -64,9 +64,9 @@ def _against_no_cot(phase: PhaseResult, own: VariantResult, measured: Evaluation
     subject = "The internalized model"
     if own.tokens_left == 0:
         subject = "Without writing its thought, the internalized model"
-    asked = f"{whole(measured.num_graded_questions)} {SPLITS.get(measured.split, 'questions')}"
+    asked = counted(measured.num_graded_questions, SPLITS.get(measured.split, "questions"))
     if measured.accuracy is None:
-        asked = f"{whole(measured.num_questions)} questions"
+        asked = counted(measured.num_questions, "questions")
         return f"{subject} was asked {asked} that have no gold answers: its accuracy is unknown."
     claim = f"{subject} answers {percent(measured.accuracy)} of {asked} right"
     other = phase.variants[NO_COT].measured
@@ -102,7 +102,7 @@ def _against_explicit_cost(phase: PhaseResult, own: Evaluation) -> str:
     tokens, others = mean(own.mean_tokens), mean(other.mean_tokens)
     writes = f"It writes {tokens} tokens instead of {others}"
     if own.mean_tokens >= other.mean_tokens:
-        writes = f"It writes {tokens} tokens, the model that writes its thought {others}"
+        writes = f"It writes {tokens} tokens (the model that writes its thought: {others})"
     ratio = phase.speed_ratio(INTERNALIZED)
     if ratio is None:
         return f"{writes}."
@@ -198,7 +198,7 @@ def _steps(phase: PhaseResult) -> list[str]:
             "baselines are trained for as many."
         )
     for variant in (explicit, phase.variants.get(AT_ONCE), phase.variants[NO_COT]):
-        if variant is not None and _other_steps(own, variant):
+        if variant is not None and has_other_steps(own, variant):
             notes.append(
                 f"Steps are not equal: {variant.label} had {whole(variant.total_steps)}, "
                 f"internalized {whole(own.total_steps)}."
@@ -219,7 +219,7 @@ def tell_undecided(phase: PhaseResult) -> list[str]:
     """A sentence for each model with answers that nobody could judge."""
     return [
         f"{whole(variant.measured.num_undecided)} of {variant.subject}'s answers could not be "
-        "decided and count as wrong."
+        f"decided and {'counts' if variant.measured.num_undecided == 1 else 'count'} as wrong."
         for variant in phase.variants.values()
         if variant.measured is not None and variant.measured.num_undecided
     ]
@@ -240,7 +240,8 @@ def _timing(phase: PhaseResult) -> list[str]:
         notes.append(
             _turns(num_questions, phase.latency.turns, has_interval=_has_interval(phase, known))
         )
-        notes += [f"Not timed: {name}, {why}." for name, why in phase.latency.not_timed.items()]
+        left_out = phase.latency.not_timed.items()
+        notes += [f"Not timed: {phase.labels.get(name, name)}, {why}." for name, why in left_out]
     if apart and len(known) > 1:
         notes.append(
             f"Single questions of {', '.join(apart)} were timed minutes apart from others', not in "
@@ -269,12 +270,6 @@ def _turns(num_questions: int, sizes: list[int] | None, *, has_interval: bool) -
     if not has_interval:
         intervals = f"there were too few {drawn} for intervals, so that a difference may be chance"
     return f"{asked}, {turns}. Ratios are of medians; {intervals}."
-
-
-def _other_steps(own: VariantResult, other: VariantResult) -> bool:
-    if other.borrowed or other.measured is None or not own.total_steps or not other.total_steps:
-        return False
-    return abs(own.total_steps - other.total_steps) > 0.01 * own.total_steps
 
 
 def _p_value(value: float) -> str:

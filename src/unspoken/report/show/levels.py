@@ -80,7 +80,7 @@ def name_choice(choice: Choice) -> str:
     """The rule by which a level was chosen, for people."""
     if choice.rule == "within":
         return f"within {choice.value:g} point{'' if choice.value == 1 else 's'}"
-    return f"at most {choice.value:g} tokens"
+    return f"at most {choice.value:g} token{'' if choice.value == 1 else 's'}"
 
 
 def choice_lines(levels: Sequence[Level]) -> list[str]:
@@ -93,9 +93,10 @@ def _tell(level: Level) -> str:
     test = level.test
     if test is None or test.accuracy is None:
         return f"level {level.name} ({why}): not asked the test questions"
+    asked = numbers.counted(test.num_graded, "test questions")
     return (
         f"level {level.name} ({why}): {numbers.percent(test.accuracy)} "
-        f"({numbers.percent_range(test.interval)}) of {test.num_graded:,} test questions right, "
+        f"({numbers.percent_range(test.interval)}) of {asked} right, "
         f"{numbers.mean(test.mean_tokens)} tokens a question"
     )
 

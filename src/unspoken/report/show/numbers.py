@@ -45,14 +45,14 @@ def whole(number: int | None) -> str:
     return DASH if number is None else f"{number:,}"
 
 
-def counted(number: int, things: str) -> str:
+def counted(number: int | None, things: str) -> str:
     """A count and what is counted, given as of several.
 
     Example:
         >>> counted(1, "test questions"), counted(1200, "test questions")
         ('1 test question', '1,200 test questions')
     """
-    return f"{number:,} {things.removesuffix('s') if number == 1 else things}"
+    return f"{whole(number)} {things.removesuffix('s') if number == 1 else things}"
 
 
 def mean(number: float | None) -> str:

@@ -121,7 +121,7 @@ def _break_even(run: RunResult) -> list[str]:
     words, labels = {"never": "never", "unknown": "not known"}, run.phases[-1].labels
     found: dict[str, list[str]] = {}
     for one in break_even(run):
-        when = f"after {one.num_questions or 0:,} questions"
+        when = f"after {numbers.counted(one.num_questions, 'questions')}"
         found.setdefault(labels[one.student], []).append(
             f"{words.get(one.outcome, when)} (by {one.measure})"
         )

@@ -127,8 +127,9 @@ def _against_writer(phase: PhaseResult) -> str:
         return ""
     sign = phase.order(INTERNALIZED, writer.name)
     if writer.name == EXPLICIT and not writer.borrowed:
-        claim = "Trained for as many steps without removing anything, the student answers "
-        claim += f"{percent(writer.measured.accuracy)} right"
+        is_unequal = has_other_steps(phase.variants[INTERNALIZED], writer)
+        claim = f"Trained {'' if is_unequal else 'for as many steps '}without removing anything, "
+        claim += f"the student answers {percent(writer.measured.accuracy)} right"
     elif writer.name == EXPLICIT:
         claim = f"Before the first removal it answered {percent(writer.measured.accuracy)} right"
     elif sign == 0:
@@ -139,6 +140,13 @@ def _against_writer(phase: PhaseResult) -> str:
     if sign == 0:
         return f"{claim}; that difference is within chance."
     return f"{claim}, {points} points {'more' if sign < 0 else 'less'}."
+
+
+def has_other_steps(own: VariantResult, other: VariantResult) -> bool:
+    """Whether a model had clearly more or fewer optimizer steps, as far as that is known."""
+    if other.borrowed or other.measured is None or not own.total_steps or not other.total_steps:
+        return False
+    return abs(own.total_steps - other.total_steps) > 0.01 * own.total_steps
 
 
 def _against_plain(phase: PhaseResult, name: str) -> str:
@@ -206,11 +214,11 @@ def _written(traces: TracesRecord) -> str:
     if is_worked:
         who = "The worked solutions of the data gave"
     so_far = "" if traces.is_done else " so far"
-    text = f"{who} {whole(traces.num_traces)} traces{so_far}"
+    text = f"{who} {counted(traces.num_traces, 'traces')}{so_far}"
     if traces.num_questions is not None:
-        text += f" of {whole(traces.num_questions)} questions"
+        text += f" of {counted(traces.num_questions, 'questions')}"
     if traces.num_tokens is not None and not is_worked:
-        text += f": {whole(traces.num_tokens)} tokens"
+        text += f": {counted(traces.num_tokens, 'tokens')}"
         if traces.num_traces:
             text += f", {rate(traces.num_tokens / traces.num_traces)} each"
     if traces.seconds is not None:
@@ -221,10 +229,14 @@ def _written(traces: TracesRecord) -> str:
     return f"{text}."
 
 
+def _were(number: int | None) -> str:
+    return f"{whole(number)} {'was' if number == 1 else 'were'}"
+
+
 def _kept(vetted: Vetted) -> str:
     again = vetted.num_asked_again
-    asked = f" ({whole(again)} more were asked for where none was good)" if again else ""
-    text = f"Of {whole(vetted.num_traces)} traces{asked}, {whole(vetted.num_kept)} were kept"
+    asked = f" ({_were(again)} asked for in addition, where none was good)" if again else ""
+    text = f"Of {counted(vetted.num_traces, 'traces')}{asked}, {_were(vetted.num_kept)} kept"
     if vetted.num_rejected is not None:
         text += f" and {whole(vetted.num_rejected)} rejected"
     lost = vetted.num_questions_lost
