@@ -95,6 +95,7 @@ def test_crlf_is_a_line_end(tmp_path):
     ("example", "field"),
     [
         (Example("a||b", "t", "1"), "question"),
+        (Example("a|", "t", "1"), "question"),
         (Example("q", "a\nb", "1"), "thought"),
         (Example("q", "t", "1 #### 2"), "answer"),
     ],

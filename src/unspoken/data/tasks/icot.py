@@ -68,8 +68,10 @@ def format_line(example: Example, where: str = "example") -> str:
         "answer": ("####", "\n", "\r"),
     }
     for field, marks in forbidden.items():
+        # a | at the end of a question makes the first two of three
+        text = getattr(example, field) + "|" * (field == "question")
         for mark in marks:
-            if mark in getattr(example, field):
+            if mark in text:
                 raise DataError(
                     f"{where}: {field}: found {mark!r}; needed: text that fits one line "
                     f"'{_FORM}'; take it out, or keep the data as JSONL"
