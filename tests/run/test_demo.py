@@ -56,6 +56,20 @@ def test_a_model_with_some_thought_left_is_not_said_to_answer_at_once(tmp_path: 
     assert contest.label("internalized") == "partly internalized"
 
 
+def test_what_a_level_has_lost_is_told_as_it_was_removed(tmp_path: Path) -> None:
+    run = make_asked_run(tmp_path / "run")
+    recipe = run / "recipe.yaml"
+    recipe.write_text(recipe.read_text() + "schedule: {side: right, unit: step}\n")
+    assert Contest(run).label("level-7") == "without the last 7 steps of its thought"
+    assert Contest(run).label("level-1") == "without the last step of its thought"
+    own = "phases: [{name: a}, {name: b, schedule: {side: left}}]\n"
+    recipe.write_text(recipe.read_text() + own)
+    trained = (run / "internalized").rename(run / "own")
+    (run / "internalized").mkdir()
+    trained.rename(run / "internalized" / "2-b")
+    assert Contest(run).label("level-7") == "without the first 7 steps of its thought"
+
+
 def test_a_race_counts_what_is_right_and_what_it_took(run: Path) -> None:
     states = list(Contest(run).race("internalized", seed=0))
     assert sorted(question for question, _ in states) == ["111*22", "123*45"]
@@ -106,7 +120,8 @@ def test_what_a_model_writes_is_text_on_the_page() -> None:
 
 def test_a_score_and_the_line_of_a_race_can_be_read() -> None:
     scores = [Score("one", 10, 9, 170, 2.0), Score("two", 10, 10, 70, 1.0)]
-    assert "2.0 times as fast" in race_line("1*1", scores, 10)
+    line = race_line("3*4*5 <b>", scores, 10)
+    assert "<strong>3*4*5 &lt;b&gt;</strong>" in line and "2.0 times as fast" in line
     card = score_card(scores[1], 2.0)
     assert (
         "10 of 10 right" in card

@@ -85,9 +85,12 @@ def score_card(score: Score, slowest: float) -> str:
 
 
 def race_line(question: str, scores: Sequence[Score], number: int) -> str:
-    """A sentence about a race of `number` questions: where it stands, and what came out."""
+    """A sentence about a race of `number` questions: where it stands, and what came out.
+
+    HTML and not Markdown, in which the stars of 3*4*5 are no part of a question.
+    """
     first, second = scores
-    asked = f"Question {first.num_asked} of {number}: **{question}**"
+    asked = f"Question {first.num_asked} of {number}: <strong>{escape(question)}</strong>"
     if first.num_asked < number or not second.seconds:
         return asked
     ratio = first.seconds / second.seconds

@@ -77,7 +77,8 @@ class Contest:
         self._models: dict[str, LoadedModel] = {}
         values, _ = load_values(self.run / layout.RECIPE_FILE)
         self.name = str(values.get("name", self.run.name))
-        self._unit = dict(values.get("schedule") or {}).get("unit", "token")
+        last = (values.get("phases") or [{}])[-1]
+        self._schedule = {**(values.get("schedule") or {}), **(last.get("schedule") or {})}
         self.opponents = self._opponents()
         self.split, self._questions = self._find_questions()
         self._examples = (
@@ -116,7 +117,9 @@ class Contest:
             title = find_model(f"{self.run}:{opponent}").title
             return "answers at once" if title == opponent else title
         number = opponent.removeprefix(SPOKEN)
-        return f"without the first {number} {self._unit}s of its thought"
+        end = "last" if self._schedule.get("side") == "right" else "first"
+        unit = self._schedule.get("unit", "token")
+        return f"without the {end} {unit if number == '1' else f'{number} {unit}s'} of its thought"
 
     @property
     def remark(self) -> str:

@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 
 from unspoken.common.errors import SettingError, UnspokenError, as_key, shorten
+from unspoken.report.show.numbers import counted
 from unspoken.run.demo.cards import (
     STYLE,
     error_card,
@@ -100,11 +101,11 @@ def make_page(contest: Contest) -> Any:
             left, right = (gradio.HTML(card) for card in shown.empty(last))
         with gradio.Row():
             start = gradio.Button(
-                f"Race over {contest.num_race} random questions",
+                f"Race over {counted(contest.num_race, 'random questions')}",
                 visible=contest.num_race > 0,
                 elem_id="race",
             )
-        told = gradio.Markdown(elem_id="told")
+        told = gradio.HTML(elem_id="told")
         said = gradio.HTML(elem_id="said")
         if examples:
             whose = "of the test" if contest.split == "test" else "of the validation"
