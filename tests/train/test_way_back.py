@@ -136,9 +136,11 @@ def test_a_student_that_writes_its_thought_is_not_waited_for(tmp_path: Path) -> 
     student = {"name": str(explicit.folder), "config": None, "tokenizer": None}
     distilled = run(tmp_path / "distilled", **sections, model=student)
     scratch = run(tmp_path / "scratch", **sections)
-    left = [one.state.schedule.search.left_at for one in (distilled, scratch)]
+    sections["schedule"] = {**sections["schedule"], "start": 4}  # it never went without these four
+    shorter = run(tmp_path / "shorter", **sections, model=student)
+    left = [one.state.schedule.search.left_at for one in (distilled, scratch, shorter)]
     assert left[0] is not None
-    assert left[1] is None
+    assert left[1:] == [None, None]
 
 
 def test_everything_goes_where_every_level_recovers(

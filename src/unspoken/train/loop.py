@@ -549,11 +549,14 @@ class StepwiseInternalization:
 
 
 def _writes_thoughts(recipe: Recipe, data_sha256: str | None) -> bool:
-    """Whether the model learned to write the thoughts of these very examples, and none was removed.
+    """Whether the model learned to write the thoughts of these very examples, and none is removed.
 
-    One that learned from others is trained with the whole thought first, like any other model.
+    One that learned from others is trained with the whole thought first, like any other model; and
+    one that never went without what `schedule.start` removes, with the rest of it.
     """
     card = ModelCard.read(recipe.model.name) if recipe.model.name else None
     if card is None or card.removed != 0 or card.template != recipe.template:
+        return False
+    if recipe.schedule.start:
         return False
     return data_sha256 is not None and card.data_sha256 == data_sha256
