@@ -259,6 +259,23 @@ def test_a_try_that_max_hold_ends_is_said_to_be_undone() -> None:
     assert sentence.endswith(ending)
 
 
+def test_what_goes_with_all_the_rest_is_told_as_such_and_by_what_it_needs() -> None:
+    """Beyond 5 of 20 tokens there is but the end, with its own margin."""
+    removal, states = walk(
+        lambda removed, held: 0.0 if removed < 5 else 3.0, remove_all_beyond=5, tries=2
+    )
+    assert (states[-1].removed, states[-1].stopped) == (4, True)
+    told = [removal.describe_failure(*pair) for pair in pairwise(states)]
+    said = [sentence for sentence in told if sentence is not None]
+    assert [sentence.partition("; ")[0] for sentence in said] == [
+        "the rest of the thought, from token 5 of 20 on, has not been made up for in 1 of 2 tries"
+    ]
+    assert removal.describe_end(states[-1]) == (
+        "not internalized: 4 of 20 tokens removed; with everything removed, the loss never came "
+        "below 4.00 (needed: 1.10 nats a question)"
+    )
+
+
 def test_each_try_makes_the_margin_wider_but_for_the_last_level() -> None:
     """Of 0.5 nats: 0.6 are enough after one try, 0.7 after two; the answer alone has its 0.1."""
 

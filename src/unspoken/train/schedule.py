@@ -178,10 +178,11 @@ class Removal:
         if self.goes_back(before, after):
             limit = f"{settings.max_hold:,} steps (schedule.max_hold)"
             way = f"after {limit} it is undone and tried again"
-        return (
-            f"{settings.unit} {number:,} of {self.longest:,} of the thought has not been made up "
-            f"for in {search.failures} of {settings.tries} tries; {way}"
-        )
+        one = f"{settings.unit} {number:,} of {self.longest:,}"
+        is_rest = self._is_beyond(number)
+        what = f"the rest of the thought, from {one} on," if is_rest else f"{one} of the thought"
+        tries = f"{search.failures} of {settings.tries} tries"
+        return f"{what} has not been made up for in {tries}; {way}"
 
     def describe_end(self, state: RemovalState) -> str | None:
         """What removal that measures has reached, for people; None where everything is removed."""
@@ -203,11 +204,13 @@ class Removal:
             )
         tries = self.settings.tries
         last = replace(search, failures=min(search.failures, tries - 1))
-        best = last.describe_best(self.settings, search.recovered + search.size)
+        tried = search.recovered + search.size
+        best = last.describe_best(self.settings, self._all_if_nothing_left(tried))
         why = "" if search.failures >= tries else "; then the steps ended"
         steps = "steps" if search.size > 1 else "step"
         what = "more" if self.settings.unit == "token" else f"more {steps} of the thought"
-        return f"with {search.size} {what}, {best}{why}"
+        what = "everything removed" if self._is_beyond(tried) else f"{search.size} {what}"
+        return f"with {what}, {best}{why}"
 
     def given_up(self, state: RemovalState) -> RemovalState:
         """The state of the last level that had recovered, where this one has not; for the end."""
@@ -333,9 +336,12 @@ class Removal:
 
     def _all_if_nothing_left(self, removed: int) -> int:
         """`removed`, or ALL where that removes everything."""
+        return ALL if removed >= self.longest or self._is_beyond(removed) else removed
+
+    def _is_beyond(self, removed: int) -> bool:
+        """Whether everything goes where so many would, however many there are."""
         limit = self.settings.remove_all_beyond
-        gone = removed >= self.longest or (limit is not None and removed >= limit)
-        return ALL if gone else removed
+        return limit is not None and removed >= limit
 
 
 def level_interval(level_every: int | None, longest: int) -> int:
