@@ -107,6 +107,15 @@ def _names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("*checkpoint-*"))
 
 
+def test_an_older_checkpoint_whose_state_is_damaged_ends_no_training(
+    stopped: Path, whole: TrainResult
+) -> None:
+    """It did at the next checkpoint, which asks each one that stays what it may go back to."""
+    DAMAGES["state cut"](stopped / "checkpoint-12")
+    finished = trainer(tiny_recipe(stopped, train={"keep_checkpoints": 3}), stopped).run()
+    assert same(weights(finished.folder), weights(whole.folder))
+
+
 @pytest.mark.parametrize("name", ["tensors cut", "weights gone"])
 def test_a_damaged_checkpoint_that_is_named_changes_nothing(name: str, stopped: Path) -> None:
     """The newer ones had been renamed, it was set aside, and training began anew."""

@@ -212,7 +212,8 @@ class Checkpoints:
         self._write(layout.checkpoint_folder(self.folder, state.step), model, state, write, tensors)
         if self.accelerator.is_main_process:
             there = layout.checkpoints_in(self.folder)
-            needed = {_way_back_of(_state_in(kept)) for kept in there[-keep:]}
+            whole = (kept for kept in there[-keep:] if damage_of(kept) is None)
+            needed = {_way_back_of(_state_in(kept)) for kept in whole}
             for old in there[:-keep]:
                 if layout.checkpoint_step(old) not in needed:
                     remove(old)
