@@ -13,7 +13,8 @@ from helpers.processes import alone
 from helpers.recipes import tiny_recipe
 from helpers.training import run
 from unspoken.common.errors import RecipeError
-from unspoken.recipe import dump_recipe
+from unspoken.recipe import Train, dump_recipe
+from unspoken.train.log import require_trackers
 
 
 def test_a_tracker_that_is_not_installed_is_named(
@@ -28,6 +29,17 @@ def test_a_tracker_that_is_not_installed_is_named(
         RecipeError, match=r"wandb is not installed; pip install 'unspoken\[wandb\]'"
     ):
         run(tmp_path, train={"trackers": ["wandb"]})
+
+
+def test_a_folder_of_a_trackers_logs_is_not_taken_for_the_tracker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as wandb/, where Python looks for modules in the working directory, too."""
+    (tmp_path / "some_tracker").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    train = Train.model_construct(trackers=["some_tracker"])
+    with pytest.raises(RecipeError, match="some_tracker is not installed"):
+        require_trackers(train)
 
 
 def test_tensorboard_gets_the_figures(tmp_path: Path) -> None:

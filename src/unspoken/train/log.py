@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 def require_trackers(train: Train, place: str = "train") -> None:
     """Refuses a tracker that is not installed; Accelerate drops it without a word."""
     for tracker in train.trackers:
-        if importlib.util.find_spec(tracker) is None:
+        spec = importlib.util.find_spec(tracker)
+        if spec is None or spec.origin is None:  # a folder of its logs looks like a package
             raise RecipeError(
                 f"{setting(f'{place}.trackers')}: {tracker} is not installed; pip install "
                 f"'unspoken[{tracker}]', or leave it out"
