@@ -437,7 +437,8 @@ def test_a_run_that_ends_in_the_middle_of_a_try_goes_back() -> None:
     early = removal.given_up(walk(lambda removed, held: 0.0, 2)[1][-1])
     assert early.removed == 0
     assert not early.stopped
-    assert "still becoming better" in str(removal.describe_end(early))
+    told = str(removal.describe_end(early))
+    assert "still becoming better; raise train.max_steps or train.epochs" in told
 
 
 def test_it_goes_on_from_a_state_that_was_written_down() -> None:

@@ -534,8 +534,10 @@ class StepwiseInternalization:
     def _require_finite(self, step: int, figures: StepFigures) -> None:
         """Raises a TrainingError where a step went wrong; nothing of it is saved."""
         values = {"loss": figures.loss, "gradient norm": figures.gradient_norm}
+        other = ""
         if self.processes.scaler is not None:  # fp16: the scaler skips steps that overflow
             del values["gradient norm"]
+            other = f", or set {setting('train.precision', 'bf16')}"
         for what, value in values.items():
             if math.isfinite(value):
                 continue
@@ -543,8 +545,7 @@ class StepwiseInternalization:
             where = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
             raise TrainingError(
                 f"step {step + 1}: the {what} is {value}; {where}; lower "
-                f"{setting('train.learning_rate')}, or use {setting('train.precision')}: bf16 "
-                "instead of fp16"
+                f"{setting('train.learning_rate')}{other}; the training begins anew then"
             )
 
 

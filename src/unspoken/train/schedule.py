@@ -200,7 +200,7 @@ class Removal:
         if search.left_at is None:
             return (
                 "the steps ended while the model that writes its thought was still becoming "
-                "better; raise train.max_steps"
+                "better; raise train.max_steps or train.epochs, whichever ended them"
             )
         tries = self.settings.tries
         last = replace(search, failures=min(search.failures, tries - 1))
