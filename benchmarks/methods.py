@@ -114,11 +114,13 @@ METHODS: dict[str, dict[str, Any]] = {
     "strict": {"removal": "adaptive", "answer_margin": 0.7},
     "muon": {"removal": "adaptive"},
     "wide": {"removal": "adaptive", "margin": 6.0},
+    "auxiliary": {"removal": "all", "auxiliary_loss": 1.0},
 }
 #: Settings of `train` in which a method differs; the explicit model is the same for all.
 TRAIN: dict[str, dict[str, Any]] = {
     "muon": {"optimizer": "muon"},
     "wide": {"optimizer": "muon", "learning_rate": 2e-3},
+    "auxiliary": {"optimizer": "muon", "learning_rate": 2e-3},
 }
 LABELS = {
     "no_cot": "never saw a thought",
@@ -129,14 +131,18 @@ LABELS = {
     "strict": "the same, `answer_margin: 0.7`",
     "muon": "adaptive, jumps and ways back, `train.optimizer: muon`",
     "wide": "the same with Muon, `learning_rate: 2e-3`, `schedule.margin: 6`",
+    "auxiliary": "all at once, `schedule.auxiliary_loss: 1`, Muon, `learning_rate: 2e-3`",
 }
 #: Of each method in the picture: apart for colour-blind people, and by their shape in grey.
 _COLOURS = (
     "#5F5F5F", "#6A3D9A", "#D55E00", "#E69F00", "#0072B2", "#56B4E9", "#009E73", "#CC79A7",
+    "#000000",
 )  # fmt: skip
-_MARKERS = "^DsPovX*"
+_MARKERS = "^DsPovX*p"
 #: Optimizer steps of a method at the most, unless --max_steps says otherwise.
 MAX_STEPS = {"3x2": 10_000, "3x3": 24_000, "4x2": 24_000, "words": 12_000}
+#: Of the auxiliary loss, which needs fewer.
+AUXILIARY_STEPS = {"3x2": 3_000, "3x3": 6_000, "4x2": 6_000, "words": 6_000}
 SEEDS = {"3x2": 5}
 
 
@@ -194,8 +200,9 @@ def recipe_of(task: str, method: str, seed: int, folder: Path, max_steps: int) -
         train |= {"max_steps": steps, "settle_steps": None, "lr_schedule": "linear"}
     else:
         schedule = METHODS[method]
-    if method in ("no_cot", "at_once"):  # as many as adaptive removal may need, and it decays
-        train |= {"max_steps": max_steps // 2, "settle_steps": None, "lr_schedule": "linear"}
+    if schedule["removal"] == "all":  # as many as adaptive removal may need, and it decays
+        steps = min(max_steps, AUXILIARY_STEPS[task]) if method == "auxiliary" else max_steps // 2
+        train |= {"max_steps": steps, "settle_steps": None, "lr_schedule": "linear"}
     elif method != "explicit":
         train |= TASKS[task].get("removal", {})
     if method not in ("explicit", "no_cot"):

@@ -50,7 +50,7 @@ def test_both_training_verbs_take_the_same_words() -> None:
     for verb, flag in all_flags():
         if verb in names:
             names[verb][flag.name] = set(flag.names)
-    removal = {"removal", "delta", "per", "smoothing", "baselines"}
+    removal = {"removal", "delta", "per", "smoothing", "auxiliary_loss", "baselines"}
     assert names["internalize"].keys() - names["distil"].keys() == removal
     assert names["distil"].keys() - names["internalize"].keys() == {"resume_from_checkpoint"}
     for flag in names["distil"].keys() & names["internalize"].keys():

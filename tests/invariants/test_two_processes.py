@@ -128,10 +128,14 @@ def test_every_way_trains_as_one_process_and_any_number_goes_on(
 def test_two_processes_go_back_as_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, separate_files: int
 ) -> None:
-    """Also on hosts that see different files, to which only the first one writes checkpoints."""
+    """Also with the auxiliary loss, and on hosts that see different files.
+
+    To these only the first one writes checkpoints.
+    """
     monkeypatch.setattr(Recovery, "measure", Recovery.measure)  # to be put back
     sections = {**IMPATIENT, "model": NO_DROPOUT}
-    sections["schedule"] = {**IMPATIENT["schedule"], "reset_optimizer": False}
+    own = {"reset_optimizer": False, "auxiliary_loss": 1.0}
+    sections["schedule"] = {**IMPATIENT["schedule"], **own}
     job = {"runs": [["two", 999, sections]], "wall": True, "separate_files": separate_files}
     (tmp_path / "job.json").write_text(json.dumps(job))
     done = together("-m", "helpers.worker", "train", str(tmp_path / "job.json"), **WAYS[way])

@@ -107,7 +107,7 @@ def measure_training(recipe: Recipe, learner: Learner, work_s: float) -> Trainin
     )
     deciding = measured.train.model_dump(mode="json", include=_DECIDING)
     parts = ["training", _model_key(recipe), deciding]
-    parts += [recipe.schedule.positions, _lengths_key(learner)]
+    parts += [recipe.schedule.positions, recipe.schedule.auxiliary_loss > 0, _lengths_key(learner)]
     seconds = _remembered(parts, lambda: list(_time_steps(measured, learner)))
     return TrainingPace(*(each * batch / some for each in seconds))
 

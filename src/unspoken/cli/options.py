@@ -205,6 +205,7 @@ class RemovalFlags(Options, panel=_REMOVAL):
         kind=float | Literal["auto", "null"],
         to_recipe=lambda value: None if value == "null" else value,
     )
+    auxiliary_loss = flag("schedule.auxiliary_loss")
     baselines = flag(
         "baselines",
         kind=bool,

@@ -261,7 +261,7 @@ def _students(recipe: Recipe, phases: tuple[Phase, ...]) -> Iterator[Training]:
     if recipe.baselines.at_once:
         yield from _all_at_once(recipe, phases, start=start)
     if recipe.baselines.no_cot:
-        nothing = Schedule(removal="all")
+        nothing = Schedule(removal="all", auxiliary_loss=0)  # or it would learn the thought
         yield from _through_phases(recipe, phases, layout.NO_COT, schedule=nothing, counted=counted)
 
 

@@ -343,6 +343,11 @@ class Schedule(Section):
     reset_optimizer: bool = Field(
         default=True, description="forget AdamW's moments at every removal"
     )
+    auxiliary_loss: NumberFromZero = Field(
+        default=0.0,
+        description="weight of a second loss: what predicts a kept token has to know the removed "
+        "ones as well; 0: without",
+    )
     margin: PositiveNumber = Field(
         default=2.5,
         description="adaptive: a level has recovered when its validation loss is within so many "

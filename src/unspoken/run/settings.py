@@ -39,7 +39,10 @@ _COUNTED_ONCE = {
 #: Settings that stage.json files of before do not have, by the values that change nothing of what
 #: is done: the default, or a model would be trained again for hours because it came, and what was
 #: done then.
-_CAME_LATER = {"schedule.margin_per_token": (Schedule().margin_per_token, 0.0)}
+_CAME_LATER = {
+    "schedule.margin_per_token": (Schedule().margin_per_token, 0.0),
+    "schedule.auxiliary_loss": (0.0,),
+}
 
 
 def changes(old: dict[str, Any] | None, new: dict[str, Any]) -> list[str]:

@@ -34,8 +34,9 @@ from unspoken.parallel.world import read_world
 from unspoken.recipe import Recipe
 from unspoken.recipe.levels import level_name
 from unspoken.train.attention import mask_of_ones, unpadded
+from unspoken.train.auxiliary import Auxiliary, draw_first, removed_tokens
 from unspoken.train.checkpoint import Checkpoints, TrainState
-from unspoken.train.collate import collate
+from unspoken.train.collate import Batch, collate
 from unspoken.train.dataset import CoTDataset
 from unspoken.train.fit import Length, require_fit
 from unspoken.train.learning_rate import LearningRate
@@ -136,7 +137,9 @@ class StepwiseInternalization:
         self.recipe = recipe = resolve_precision(recipe, width)
         self.settings, self.folder, self.train = recipe.train, folder, train
         self.progress, self.watch = progress, watch or (lambda moment, state: None)
-        self.loss = loss
+        self.loss, self.auxiliary = loss, None
+        if recipe.schedule.auxiliary_loss:
+            self.auxiliary = Auxiliary(model, train.longest_thought, recipe.schedule.auxiliary_loss)
         self._start_process(width)
         require_fit(
             recipe,
@@ -241,6 +244,8 @@ class StepwiseInternalization:
             return self._run()
         finally:  # what comes after it in this process has its own number
             torch.set_num_threads(self._threads_before)
+            if self.auxiliary is not None:
+                self.auxiliary.close()
 
     def _run(self) -> TrainResult:
         """`run`, with the threads of this training."""
@@ -293,11 +298,12 @@ class StepwiseInternalization:
         num_labels = int((lengths - self.train.prompt_lengths[indices]).sum())
         world = self.accelerator.num_processes
         mine = np.argsort(lengths, kind="stable")[self.accelerator.process_index :: world]
+        first = draw_first(seed, state.step, len(indices))
         rate = self.learning_rate.at(state.step, state.all_removed_at)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         # Gradients become the mean over processes; their sum is wanted.
-        total = self._backward(indices[mine], removed[mine], scale=world / num_labels)
+        total = self._backward(indices[mine], removed[mine], first[mine], scale=world / num_labels)
         norm = self.processes.step(self.model, self.optimizer, settings.max_grad_norm)
         nll, stop, norm = self._exchange(total, norm)
         if self.freed is not None:
@@ -321,8 +327,13 @@ class StepwiseInternalization:
         nll, stop, before_clipping = torch.cat([sums, norm.to(total)[None]]).tolist()
         return nll, stop, before_clipping
 
-    def _backward(self, indices: np.ndarray, removed: np.ndarray, scale: float) -> torch.Tensor:
-        """Adds `scale` times the gradient of these examples; returns their summed loss."""
+    def _backward(
+        self, indices: np.ndarray, removed: np.ndarray, first: np.ndarray, scale: float
+    ) -> torch.Tensor:
+        """Adds `scale` times the gradient of these examples; returns their summed loss.
+
+        It is that of the label tokens alone; `first` is where the auxiliary loss begins.
+        """
         schedule, device = self.recipe.schedule, self.accelerator.device
         micro = self.settings.micro_batch_size or len(indices)
         total = torch.zeros((), device=device)
@@ -341,11 +352,29 @@ class StepwiseInternalization:
                 inputs = batch.tensors(device)
                 inputs |= mask_of_ones(self.bare_model, inputs["input_ids"])
                 with self.processes.micro_batch(self.model, last=part.stop >= len(indices)):
-                    nll = self.loss(self.model, inputs)
-                    self.processes.backward(self.model, nll * scale)
+                    nll, loss = self._losses(
+                        inputs, batch, indices[part], removed[part], first[part]
+                    )
+                    self.processes.backward(self.model, loss * scale)
                 total += nll.detach()
         self._at_once = None
         return total
+
+    def _losses(
+        self,
+        inputs: dict[str, torch.Tensor],
+        batch: Batch,
+        indices: np.ndarray,
+        removed: np.ndarray,
+        first: np.ndarray,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The loss of the label tokens, and what is learned from."""
+        if self.auxiliary is None:
+            nll = self.loss(self.model, inputs)
+            return nll, nll
+        side = self.recipe.schedule.side
+        besides = removed_tokens(self.train, indices, removed, batch, first, side=side)
+        return self.auxiliary.losses(lambda: self.loss(self.model, inputs), besides)
 
     def _advance(self, state: TrainState) -> TrainState:
         """One optimizer step and all that is due after it."""

@@ -41,8 +41,15 @@ def summed_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Te
     """
     if logits.numel() <= CHUNK:
         return F.cross_entropy(logits.float(), labels, ignore_index=IGNORE, reduction="sum")
-    loss: Any = _InChunks.apply(logits, labels)
-    return loss
+    return loss_of_each(logits, labels).sum()
+
+
+def loss_of_each(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The same, of each row, (N,); 0 where the label is `IGNORE`."""
+    if logits.numel() <= CHUNK:
+        return F.cross_entropy(logits.float(), labels, ignore_index=IGNORE, reduction="none")
+    losses: Any = _InChunks.apply(logits, labels)
+    return losses
 
 
 def cross_entropy_of_each(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -87,13 +94,13 @@ class _InChunks(torch.autograd.Function):
             torch.log_softmax(logits[rows], -1, dtype=torch.float32).gather(1, targets[rows])
             for rows in _chunks(logits)
         ]
-        return -torch.cat(found)[:, 0].masked_fill(labels == IGNORE, 0.0).sum()
+        return -torch.cat(found)[:, 0].masked_fill(labels == IGNORE, 0.0)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
         logits, labels = ctx.saved_tensors
         targets = labels.clamp_min(0)[:, None]
-        factors = gradients[0].expand(len(labels)).masked_fill(labels == IGNORE, 0.0)[:, None]
+        factors = gradients[0].masked_fill(labels == IGNORE, 0.0)[:, None]
         for rows in _chunks(logits):
             gradient, target = logits[rows].softmax(-1, dtype=torch.float32), targets[rows]
             gradient.scatter_(1, target, gradient.gather(1, target) - 1)
