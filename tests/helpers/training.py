@@ -90,8 +90,13 @@ def put_wall(recovered: int = 4) -> None:
 
 
 def losses(folder: Path) -> list[float]:
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return [record["loss"] for record in map(json.loads, lines) if record["event"] == "train"]
+    return logged(folder, "loss")
+
+
+def logged(folder: Path, name: str) -> list[float]:
+    """What the lines of steps have of this name, where they have it."""
+    records = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return [each[name] for each in records if each["event"] == "train" and name in each]
 
 
 def events(folder: Path) -> list[tuple[int, str]]:

@@ -84,7 +84,7 @@ def test_this_machine_is_asked_without_a_trace() -> None:
 def test_only_training_steps_take_it(
     takes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unspoken.train.loop.takes_onednn", lambda *_: takes)
+    monkeypatch.setattr("unspoken.train.gradient.takes_onednn", lambda *_: takes)
     one = trainer(tiny_recipe(tmp_path), tmp_path)
     seen = set()
     forward = one.model.forward

@@ -191,7 +191,7 @@ def _train(
     if note := precision_note(recipe):
         run.say(note)
     trainer = _make_trainer(run, recipe, splits, folder, num_steps)
-    if trainer.by_onednn:
+    if trainer.gradient.by_onednn:
         run.say(BY_ONEDNN)
     outcome = _describe(trainer, trainer.run(), is_main=run.process.is_main_process)
     trainer.accelerator.free_memory()
@@ -275,7 +275,7 @@ def _describe(
     return TrainingRecord(
         level=result.level,
         state=TrainingState(**asdict(result.state)),
-        precision=f"{result.precision}{', oneDNN' if trainer.by_onednn else ''}",
+        precision=f"{result.precision}{', oneDNN' if trainer.gradient.by_onednn else ''}",
         num_parameters=sum(p.numel() for p in parameters),
         num_trained_parameters=sum(p.numel() for p in parameters if p.requires_grad),
         num_train=len(train),

@@ -18,13 +18,14 @@ of their own for it. Signs keep things apart as in vector symbolic architectures
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 
 from unspoken.common.errors import ModelError, setting
-from unspoken.train.collate import IGNORE, Batch, first_removed
+from unspoken.train.collate import IGNORE, Batch, first_removed, on_device
 from unspoken.train.loss import loss_of_each
 
 if TYPE_CHECKING:
@@ -41,18 +42,23 @@ CODES = 512
 CODE_NORM = 2.0
 
 
-class Removed(NamedTuple):
+@dataclass(frozen=True)
+class Removed:
     """What the states of a micro-batch are to predict besides.
 
     Attributes:
         places: int64, (B, C, K): where in the thought; any place where there is no label.
         tokens: int64, (B, C, K): what stood there, `IGNORE` where a state predicts fewer.
-        shares: float, (B,): one over how many each state of an example predicts.
+        count: int64, (B,): how many each state of an example predicts.
     """
 
-    places: torch.Tensor
-    tokens: torch.Tensor
-    shares: torch.Tensor
+    places: np.ndarray
+    tokens: np.ndarray
+    count: np.ndarray
+
+    def tensors(self, device: torch.device | str) -> dict[str, torch.Tensor]:
+        """The same on `device`, by name."""
+        return on_device(vars(self), device)
 
 
 def draw_first(seed: int, step: int, size: int) -> np.ndarray:
@@ -95,23 +101,18 @@ def removed_tokens(
     at = dataset.starts[indices] + dataset.prompt_lengths[indices]
     places = np.where(is_asked, places, 0)
     tokens = dataset.tokens[at[:, None, None] + places].astype(np.int64)
-    return Removed(
-        torch.from_numpy(places),
-        torch.from_numpy(np.where(is_asked, tokens, IGNORE)),
-        torch.from_numpy(1.0 / np.maximum(count, 1)).float(),
-    )
+    return Removed(places, np.where(is_asked, tokens, IGNORE), count)
 
 
 class Auxiliary:
     """Has a model's states know removed tokens while it is trained."""
 
-    def __init__(self, model: PreTrainedModel | PeftModel, longest: int, weight: float) -> None:
+    def __init__(self, model: PreTrainedModel | PeftModel, longest: int) -> None:
         """Watches what the model's output layer is given, until `close`.
 
         Args:
             model: the bare one; nothing of it is changed.
             longest: tokens in the longest thought.
-            weight: of this loss beside the other.
 
         Raises:
             ModelError: the model has no output layer of its own.
@@ -126,7 +127,6 @@ class Auxiliary:
         signs = random.integers(0, 2, (longest, width), dtype=np.int8)
         codes = random.standard_normal((min(CODES, vocabulary), width)) * (CODE_NORM / width**0.5)
         self._signs, self._codes = torch.from_numpy(2 * signs - 1), torch.from_numpy(codes)
-        self._weight = weight
         self._states: torch.Tensor | None = None
         keep: Any = torch.compiler.disable(self._keep)
         self._watch = output.register_forward_pre_hook(keep)
@@ -137,36 +137,34 @@ class Auxiliary:
         self._watch.remove()
 
     def losses(
-        self, loss: Callable[[], torch.Tensor], removed: Removed | None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """A micro-batch's own loss, and what is learned from, scalars.
+        self, loss: Callable[[], torch.Tensor], removed: dict[str, torch.Tensor]
+    ) -> list[torch.Tensor]:
+        """A micro-batch's own loss, and that of what its states are to know, scalars.
 
         Args:
             loss: calls the model once.
-            removed: what the states of that forward pass are to know; None: nothing.
+            removed: what the states of that forward pass are to know, as `Removed.tensors` has it.
         """
-        if removed is None:
-            own = loss()
-            return own, own
         self._is_watching = True
         try:
             own = loss()
-            return own, own + self._weight * self._of_states(removed)
+            return [own, self._of_states(**removed)]
         finally:
             self._is_watching, self._states = False, None
 
-    def _of_states(self, removed: Removed) -> torch.Tensor:
+    def _of_states(
+        self, places: torch.Tensor, tokens: torch.Tensor, count: torch.Tensor
+    ) -> torch.Tensor:
         """-log P of the removed tokens, their mean at each label, summed over labels, a scalar."""
         states = self._states  # (B, C, D)
         if states is None:
             raise ValueError("the loss did not call the model")
         self._signs, self._codes = self._signs.to(states.device), self._codes.to(states)
-        places, tokens, shares = (each.to(states.device) for each in removed)
         bound = states[:, :, None] * self._signs[places].to(states.dtype)  # (B, C, K, D)
         logits = bound.flatten(0, 2) @ self._codes.T
         wanted = torch.where(tokens == IGNORE, IGNORE, tokens % len(self._codes))
         losses = loss_of_each(logits, wanted.flatten()).view(tokens.shape)
-        return (losses.sum(dim=(1, 2)) * shares).sum()
+        return (losses.sum(dim=(1, 2)) / count.clamp(min=1)).sum()
 
     def _keep(self, _: torch.nn.Module, arguments: tuple[Any, ...]) -> None:
         if self._is_watching:

@@ -50,18 +50,24 @@ class Batch:
         arrays = {"input_ids": self.input_ids, "position_ids": self.position_ids}
         arrays |= {"logits_to_keep": self.label_columns}
         arrays |= {"labels": self.labels[:, self.label_columns + 1]}
-        found = {name: array for name, array in arrays.items() if array is not None}
-        together = torch.from_numpy(np.concatenate([array.ravel() for array in found.values()]))
-        if torch.device(device).type == "cuda":  # one copy, and nobody waits for it
-            together = together.pin_memory().to(device, non_blocking=True)
-        parts = together.to(device).split([array.size for array in found.values()])
-        inputs = {
-            name: part.view(array.shape)
-            for (name, array), part in zip(found.items(), parts, strict=True)
-        }
+        inputs = on_device(
+            {name: each for name, each in arrays.items() if each is not None}, device
+        )
         if self.position_ids is not None:
             inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
         return inputs
+
+
+def on_device(arrays: dict[str, np.ndarray], device: torch.device | str) -> dict[str, torch.Tensor]:
+    """Arrays of one dtype as tensors on `device`: one copy, for which nobody waits."""
+    import torch
+
+    together = torch.from_numpy(np.concatenate([array.ravel() for array in arrays.values()]))
+    if torch.device(device).type == "cuda":
+        together = together.pin_memory().to(device, non_blocking=True)
+    parts = together.to(device).split([array.size for array in arrays.values()])
+    pairs = zip(arrays.items(), parts, strict=True)
+    return {name: part.view(array.shape) for (name, array), part in pairs}
 
 
 def first_removed(

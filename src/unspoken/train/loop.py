@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
@@ -22,29 +21,25 @@ import torch
 from unspoken.common.errors import RecipeError, TrainingError, setting
 from unspoken.common.interrupt import EXIT_INTERRUPTED, Interrupted, StopRequest
 from unspoken.common.memory import FreedMemory, peak_memory
-from unspoken.common.out_of_memory import is_out_of_memory
 from unspoken.data.example import Example
 from unspoken.models.card import ModelCard
 from unspoken.models.load import width_of
 from unspoken.models.template import Template
 from unspoken.parallel.precision import resolve_precision
-from unspoken.parallel.products import products_by_onednn, takes_onednn
 from unspoken.parallel.start import start_processes
 from unspoken.parallel.world import read_world
 from unspoken.recipe import Recipe
 from unspoken.recipe.levels import level_name
-from unspoken.train.attention import mask_of_ones, unpadded
-from unspoken.train.auxiliary import Auxiliary, draw_first, removed_tokens
 from unspoken.train.checkpoint import Checkpoints, TrainState
-from unspoken.train.collate import Batch, collate
 from unspoken.train.dataset import CoTDataset
 from unspoken.train.fit import Length, require_fit
+from unspoken.train.gradient import Gradient, Loss
 from unspoken.train.learning_rate import LearningRate
 from unspoken.train.log import TrainingLog, require_trackers, start_trackers
 from unspoken.train.loss import negative_log_likelihood
 from unspoken.train.optimizer import make_optimizer
 from unspoken.train.recovery import Recovery, measured_examples
-from unspoken.train.room import AtOnce, memory_ran_out
+from unspoken.train.room import AtOnce, Room
 from unspoken.train.schedule import Removal, RemovalState, sample_offsets
 from unspoken.train.validate import Validation
 
@@ -76,7 +71,7 @@ class TrainResult:
 
 
 class StepFigures(NamedTuple):
-    """One optimizer step: loss per label token, gradient norm before clipping, time."""
+    """One optimizer step: losses per label token, gradient norm before clipping, time."""
 
     loss: float
     learning_rate: float
@@ -84,6 +79,7 @@ class StepFigures(NamedTuple):
     num_tokens: int
     seconds: float
     stop: bool
+    auxiliary_loss: float = 0.0  # checkpoints of before it was logged have none
 
 
 class StepwiseInternalization:
@@ -111,7 +107,7 @@ class StepwiseInternalization:
         num_steps: int | None = None,
         progress: bool = True,
         watch: Callable[[Moment, TrainState], None] | None = None,
-        loss: Callable[[Any, dict[str, torch.Tensor]], torch.Tensor] = negative_log_likelihood,
+        loss: Loss = negative_log_likelihood,
     ) -> None:
         """Prepares a run in `folder`, or what is left of it when checkpoints are there.
 
@@ -126,21 +122,16 @@ class StepwiseInternalization:
             num_steps: exactly so many optimizer steps, whatever the recipe says.
             progress: show a bar.
             watch: called before each optimizer step and each validation, with the state.
-            loss: of a micro-batch, summed over its label tokens, a scalar; called as
-                `negative_log_likelihood` is. Schedules that wait for the loss hear this one.
+            loss: of a micro-batch. Schedules that wait for the loss hear this one.
 
         Raises:
             UnspokenError: model, data and recipe do not fit together; the message says how.
         """
         require_trackers(recipe.train)
-        width = width_of(model.config)
-        self.recipe = recipe = resolve_precision(recipe, width)
+        self.recipe = recipe = resolve_precision(recipe, width_of(model.config))
         self.settings, self.folder, self.train = recipe.train, folder, train
         self.progress, self.watch = progress, watch or (lambda moment, state: None)
-        self.loss, self.auxiliary = loss, None
-        if recipe.schedule.auxiliary_loss:
-            self.auxiliary = Auxiliary(model, train.longest_thought, recipe.schedule.auxiliary_loss)
-        self._start_process(width)
+        self._start_process()
         require_fit(
             recipe,
             model,
@@ -166,12 +157,13 @@ class StepwiseInternalization:
             self.checkpoints, recipe, valid, self.removal, stopping=lambda: self.stop.requested
         )
         self.bare_model = model
-        self._at_once: AtOnce | None = None
-        with self._room_told("before its first step"):
+        self.room = Room(recipe, folder, self.checkpoints.last, self.accelerator.num_processes)
+        self.gradient = Gradient(model, recipe, train, self.processes, self.room, loss=loss)
+        with self.room.told("before its first step"):
             self._wrap(model)
 
-    def _start_process(self, width: int | None) -> None:
-        """Threads, products, memory, signals and trackers of this process, and what it shares."""
+    def _start_process(self) -> None:
+        """Threads, memory, signals and trackers of this process, and what it shares."""
         settings = self.settings
         self._threads_before = torch.get_num_threads()
         if settings.threads:  # until the run ends
@@ -180,7 +172,6 @@ class StepwiseInternalization:
         self.processes = start_processes(self.recipe, self.folder)
         self.accelerator = self.processes.accelerator
         self.freed = FreedMemory() if self.accelerator.device.type == "cpu" else None
-        self.by_onednn = takes_onednn(settings.precision, width)
         start_trackers(self.accelerator, self.recipe)
         self.stop = StopRequest(is_launched=read_world().is_launched)
 
@@ -244,12 +235,11 @@ class StepwiseInternalization:
             return self._run()
         finally:  # what comes after it in this process has its own number
             torch.set_num_threads(self._threads_before)
-            if self.auxiliary is not None:
-                self.auxiliary.close()
+            self.gradient.close()
 
     def _run(self) -> TrainResult:
         """`run`, with the threads of this training."""
-        with self._room_told("before its first step"):
+        with self.room.told("before its first step"):
             state = self.checkpoints.restore(self.bare_model, self.optimizer)
         if state is None:
             first = self.removal.initial()
@@ -267,12 +257,12 @@ class StepwiseInternalization:
                 progress=self.progress,
             ) as self.log,
         ):
-            with self._room_told(f"step {state.step}"):
+            with self.room.told(f"step {state.step}"):
                 state = self._make_up_for(state)
             while not self._is_last(state):
-                with self._room_told(f"step {state.step + 1}"):
+                with self.room.told(f"step {state.step + 1}"):
                     state = self._advance(state)
-            with self._room_told(f"step {state.step}"):
+            with self.room.told(f"step {state.step}"):
                 state = self._end(state)
         removed = state.schedule.removed
         model = self.checkpoints.finish(removed)
@@ -298,83 +288,41 @@ class StepwiseInternalization:
         num_labels = int((lengths - self.train.prompt_lengths[indices]).sum())
         world = self.accelerator.num_processes
         mine = np.argsort(lengths, kind="stable")[self.accelerator.process_index :: world]
-        first = draw_first(seed, state.step, len(indices))
         rate = self.learning_rate.at(state.step, state.all_removed_at)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         # Gradients become the mean over processes; their sum is wanted.
-        total = self._backward(indices[mine], removed[mine], first[mine], scale=world / num_labels)
+        losses = self.gradient.add(
+            self.model, indices, removed, mine, step=state.step, scale=world / num_labels
+        )
         norm = self.processes.step(self.model, self.optimizer, settings.max_grad_norm)
-        nll, stop, norm = self._exchange(total, norm)
+        nll, auxiliary, stop, norm = self._exchange(losses, norm)
         if self.freed is not None:
             self.freed.bound()
-        seconds = time.perf_counter() - begin
-        return StepFigures(nll / num_labels, rate, norm, int(lengths.sum()), seconds, stop > 0)
+        return StepFigures(
+            loss=nll / num_labels,
+            learning_rate=rate,
+            gradient_norm=norm,
+            num_tokens=int(lengths.sum()),
+            seconds=time.perf_counter() - begin,
+            stop=stop > 0,
+            auxiliary_loss=auxiliary / num_labels,
+        )
 
-    def _exchange(self, total: torch.Tensor, norm: torch.Tensor) -> tuple[float, float, float]:
-        """The loss summed over the processes, how many are asked to stop, and the norm.
+    def _exchange(self, losses: torch.Tensor, norm: torch.Tensor) -> list[float]:
+        """Both losses summed over the processes, how many are asked to stop, and the norm.
 
         One message, and the only time that a step waits for the GPU.
 
         Args:
-            total: this process' summed loss, a scalar.
+            losses: this process' summed ones, (2,).
             norm: of the gradients over all processes, the same in each of them, a scalar.
         """
-        stopping = torch.full_like(total, float(self.stop.requested))
-        sums: Any = torch.stack([total, stopping])
+        stopping = torch.full_like(losses[:1], float(self.stop.requested))
+        sums: Any = torch.cat([losses, stopping])
         if self.accelerator.num_processes > 1:
             sums = self.accelerator.reduce(sums, "sum")
-        nll, stop, before_clipping = torch.cat([sums, norm.to(total)[None]]).tolist()
-        return nll, stop, before_clipping
-
-    def _backward(
-        self, indices: np.ndarray, removed: np.ndarray, first: np.ndarray, scale: float
-    ) -> torch.Tensor:
-        """Adds `scale` times the gradient of these examples; returns their summed loss.
-
-        It is that of the label tokens alone; `first` is where the auxiliary loss begins.
-        """
-        schedule, device = self.recipe.schedule, self.accelerator.device
-        micro = self.settings.micro_batch_size or len(indices)
-        total = torch.zeros((), device=device)
-        by_onednn = products_by_onednn(self.by_onednn)
-        with self.processes.arithmetic(), unpadded(), by_onednn:
-            for start in range(0, len(indices), micro):
-                part = slice(start, start + micro)
-                batch = collate(
-                    self.train,
-                    indices[part],
-                    removed[part],
-                    side=schedule.side,
-                    positions=schedule.positions,
-                )
-                self._at_once = AtOnce(*batch.input_ids.shape)
-                inputs = batch.tensors(device)
-                inputs |= mask_of_ones(self.bare_model, inputs["input_ids"])
-                with self.processes.micro_batch(self.model, last=part.stop >= len(indices)):
-                    nll, loss = self._losses(
-                        inputs, batch, indices[part], removed[part], first[part]
-                    )
-                    self.processes.backward(self.model, loss * scale)
-                total += nll.detach()
-        self._at_once = None
-        return total
-
-    def _losses(
-        self,
-        inputs: dict[str, torch.Tensor],
-        batch: Batch,
-        indices: np.ndarray,
-        removed: np.ndarray,
-        first: np.ndarray,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The loss of the label tokens, and what is learned from."""
-        if self.auxiliary is None:
-            nll = self.loss(self.model, inputs)
-            return nll, nll
-        side = self.recipe.schedule.side
-        besides = removed_tokens(self.train, indices, removed, batch, first, side=side)
-        return self.auxiliary.losses(lambda: self.loss(self.model, inputs), besides)
+        return torch.cat([sums, norm.to(losses)[None]]).tolist()
 
     def _advance(self, state: TrainState) -> TrainState:
         """One optimizer step and all that is due after it."""
@@ -436,9 +384,9 @@ class StepwiseInternalization:
         ask = self.recovery.measure_reference if explicit else self.recovery.measure
         examples, most = self.recovery.examples, self.recovery.count
         size = min(most, self.settings.micro_batch_size or self.settings.batch_size)
-        self._at_once = AtOnce(size, int(examples.lengths[:most].max()))
+        self.room.at_once = AtOnce(size, int(examples.lengths[:most].max()))
         found = ask(self.bare_model, schedule.removed)
-        self._at_once = None
+        self.room.at_once = None
         return found
 
     def _go_back(self, after: RemovalState) -> None:
@@ -537,28 +485,9 @@ class StepwiseInternalization:
                 "gradient_norm": figures.gradient_norm,
                 "examples_per_s": self.settings.batch_size / figures.seconds,
             }
+            if self.recipe.schedule.auxiliary_loss:
+                values["auxiliary_loss"] = figures.auxiliary_loss
             self.log.train(state.step, values)
-
-    @contextmanager
-    def _room_told(self, moment: str) -> Iterator[None]:
-        """Within the block, memory that runs out is an error that says what to do.
-
-        Raises:
-            TrainingError: it ran out. Nothing of the step is saved: some weights may be updated.
-        """
-        try:
-            yield
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise memory_ran_out(
-                error,
-                self.recipe,
-                f"{self.folder}: {moment}",
-                at_once=self._at_once,
-                checkpoint=self.checkpoints.last(),
-                num_processes=self.accelerator.num_processes,
-            ) from error
 
     def _require_finite(self, step: int, figures: StepFigures) -> None:
         """Raises a TrainingError where a step went wrong; nothing of it is saved."""

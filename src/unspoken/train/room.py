@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from unspoken.common.errors import TrainingError, setting
-from unspoken.common.out_of_memory import amount_asked_for
+from unspoken.common.out_of_memory import amount_asked_for, is_out_of_memory
 from unspoken.recipe import Recipe
 
 
@@ -15,6 +17,43 @@ class AtOnce(NamedTuple):
 
     num_examples: int
     num_tokens: int
+
+
+class Room:
+    """The memory of a training.
+
+    Attributes:
+        at_once: what is in a forward or backward pass now; None: nothing.
+    """
+
+    def __init__(
+        self, recipe: Recipe, folder: Path, last: Callable[[], Path | None], num_processes: int
+    ) -> None:
+        """Of a training in `folder`, which goes on from the checkpoint that `last` names."""
+        self._recipe, self._folder, self._last = recipe, folder, last
+        self._num_processes = num_processes
+        self.at_once: AtOnce | None = None
+
+    @contextmanager
+    def told(self, moment: str) -> Iterator[None]:
+        """Within the block, memory that runs out is an error that says what to do.
+
+        Raises:
+            TrainingError: it ran out. Nothing of the step is saved: some weights may be updated.
+        """
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise memory_ran_out(
+                error,
+                self._recipe,
+                f"{self._folder}: {moment}",
+                at_once=self.at_once,
+                checkpoint=self._last(),
+                num_processes=self._num_processes,
+            ) from error
 
 
 def memory_ran_out(
