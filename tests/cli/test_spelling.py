@@ -8,7 +8,7 @@ import pytest
 
 from unspoken.cli import internalize
 from unspoken.cli.main import main
-from unspoken.cli.spelling import flags_of, spelling_of, with_known_flags
+from unspoken.cli.spelling import flags_of, require_paths, spelling_of, with_known_flags
 from unspoken.cli.verbs import VERBS, application, find_verb
 from unspoken.common.errors import RecipeError, setting
 from unspoken.recipe import Recipe
@@ -216,3 +216,34 @@ def test_both_spellings_of_known_flags_are_one_and_the_rest_stays() -> None:
     assert with_known_flags(words, flags) == [
         "quickstart", "--gpus_per_node=4", "--extra", "--cpus-per-task=3", "--no-such-flag",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("score --input answers.jsonl --output=", "--output"),
+        ("distil --student_dir x --data d.jsonl --out-dir EMPTY", "--out-dir"),
+        ("internalize --task gsm8k --output EMPTY --max_steps 1", "--output"),
+        ("vet --output kept.jsonl --input EMPTY", "--input"),
+        ("report runs/some --pictures=", "--pictures"),
+        ("launch slurm quickstart --venv=", "--venv"),
+    ],
+)
+def test_an_empty_path_is_not_the_working_directory(
+    words: str,
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as caught:
+        main([word.replace("EMPTY", "") for word in words.split()])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith(f"error: {name}: found nothing; needed: a path; set ")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_word_that_is_no_path_may_be_meant() -> None:
+    words = ["generate", "--output", "x", "--system_prompt", "", "--answer_field="]
+    require_paths(words, FLAGS["generate"])

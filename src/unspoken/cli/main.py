@@ -17,7 +17,14 @@ from cyclopts.exceptions import CycloptsError, UnknownCommandError
 
 from unspoken.cli.mistakes import explain_words
 from unspoken.cli.output import drop_output, open_output
-from unspoken.cli.spelling import VerbFlag, flags_of, places_of, spelling_of, with_known_flags
+from unspoken.cli.spelling import (
+    VerbFlag,
+    flags_of,
+    places_of,
+    require_paths,
+    spelling_of,
+    with_known_flags,
+)
 from unspoken.cli.verbs import application, calls_no_verb, find_verb, verb_of
 from unspoken.common.errors import SettingError, Spelling, UnspokenError, as_key, shorten
 from unspoken.common.interrupt import EXIT_INTERRUPTED, remember_signal
@@ -61,11 +68,10 @@ def call(words: Sequence[str]) -> None:
         raise UnknownCommandError(unused_tokens=list(words))
     verb = verb_of(words)
     app = application([] if verb is None else [verb])
-    app(
-        list(words) if verb is None else with_known_flags(words, _flags(verb)),
-        exit_on_error=False,
-        print_error=False,
-    )
+    if verb is not None:
+        words = with_known_flags(words, _flags(verb))
+        require_paths(words, _flags(verb))
+    app(list(words), exit_on_error=False, print_error=False)
 
 
 @functools.cache

@@ -7,14 +7,16 @@ An error names a setting as a recipe does (`train.learning_rate`) or as a functi
 from __future__ import annotations
 
 import inspect
+import itertools
 import typing
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from cyclopts import App
 
-from unspoken.common.errors import Spelling, as_key, one_word
+from unspoken.common.errors import SettingError, Spelling, as_key, one_word
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class VerbFlag:
         name: of the argument that takes its value, such as learning_rate.
         names: all that it has on the command line, the first one first.
         takes_dashes: whether its value may begin with a dash.
+        is_path: whether its value is a path.
         settings: that it stands for: its name, and its key in a recipe.
         help: its text.
         default: as the help shows it.
@@ -33,6 +36,7 @@ class VerbFlag:
     name: str
     names: tuple[str, ...]
     takes_dashes: bool
+    is_path: bool
     settings: frozenset[str]
     help: str
     default: str | None
@@ -55,12 +59,17 @@ def flags_of(verb: App) -> list[VerbFlag]:
                 name,
                 names,
                 bool(each.parameter.allow_leading_hyphen),
+                _is_path(each.hint),
                 frozenset(filter(None, known)),
                 each.parameter.help or "",
                 _shown_default(each),
             )
         )
     return flags
+
+
+def _is_path(kind: Any) -> bool:
+    return kind is Path or any(map(_is_path, typing.get_args(kind)))
 
 
 def _keys(command: Callable[..., Any]) -> dict[str, str]:
@@ -99,6 +108,28 @@ def with_known_flags(tokens: Sequence[str], flags: Iterable[VerbFlag]) -> list[s
             result.append(f"--{_plain(name)}{equals}{value}")
             is_value = flag.takes_dashes and not equals
     return result
+
+
+def require_paths(words: Sequence[str], flags: Iterable[VerbFlag]) -> None:
+    """Refuses a path that is empty, which would be the working directory.
+
+    Args:
+        words: that call a verb, as `with_known_flags` returned them.
+        flags: of the verb.
+
+    Raises:
+        SettingError: a flag that takes a path was given nothing.
+    """
+    known = {name: flag for flag in flags if flag.is_path for name in flag.names}
+    for word, after in itertools.pairwise([*words, " "]):
+        name, equals, value = word.partition("=")
+        if name in known and not (value if equals else after):
+            raise SettingError(
+                known[name].name,
+                found="nothing",
+                needed="a path",
+                remedy="set the variable that it came from; the working directory is a dot",
+            )
 
 
 def places_of(verb: App) -> frozenset[str]:
