@@ -51,6 +51,8 @@ def test_torchruns_variables_are_read() -> None:
             {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"},
             "found RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT without LOCAL_RANK;",
         ),
+        ({"RANK": "first"}, "RANK: found 'first'; needed: a whole number, .*; unset it"),
+        ({"LOCAL_RANK": "-1"}, "LOCAL_RANK: found '-1'; needed: a whole number"),
     ],
 )
 def test_some_of_a_launchers_variables_without_the_rest_are_refused(
@@ -64,9 +66,13 @@ def test_some_of_a_launchers_variables_without_the_rest_are_refused(
             join()
 
 
-def test_a_variable_without_a_value_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("value", ["", "first"])
+def test_a_variable_without_a_number_says_nothing(value: str) -> None:
     names = ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK")
-    assert read_world(dict.fromkeys(names, "")) == World()
+    assert read_world(dict.fromkeys(names, value)) == World()
+
+
+def test_a_world_of_one_needs_no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert join_other_processes() is None

@@ -184,6 +184,16 @@ def test_a_file_with_an_error_leaves_nothing_in_the_cache(
     assert list((tmp_path / "cache" / "datasets").iterdir()) == []
 
 
+def test_what_was_taken_once_is_refused_again_where_it_may_not_be(
+    path: Path, tmp_path: Path, tokenizer: Any
+) -> None:
+    write_examples(path, [*EXAMPLES[:3], EXAMPLES[0]], overwrite=True)
+    arguments: dict[str, Any] = {"cache": tmp_path / "cache", "progress": False}
+    assert len(encode_file(path, tokenizer, Template(), unique=False, **arguments)) == 4
+    with pytest.raises(DataError, match=r"train.jsonl:4"):
+        encode_file(path, tokenizer, Template(), **arguments)
+
+
 def test_over_long_examples_are_dropped_one_by_one_and_counted(tokenizer: Any) -> None:
     mixed = [EXAMPLES[0], Example("long", "x" * 100, "1"), EXAMPLES[1]]
     dataset = encode_examples(mixed, tokenizer, Template(), max_length=40)

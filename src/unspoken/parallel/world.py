@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from unspoken.common.errors import RecipeError, setting
+from unspoken.common.errors import RecipeError, setting, shorten
 from unspoken.recipe import Recipe, Train
 from unspoken.recipe.plan import plan
 
@@ -25,6 +25,7 @@ Way = Literal["ddp", "fsdp2", "zero"]
 
 #: What a process needs to find the others.
 _OF_LAUNCHERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+_NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK")
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,13 @@ class World:
 
 
 def read_world(environment: Mapping[str, str] = os.environ) -> World:
-    """What torchrun's variables say of this process."""
+    """What torchrun's variables say of this process; those that are no number say nothing."""
+    given = {name: value for name, value in environment.items() if value.isdecimal()}
     return World(
-        rank=int(environment.get("RANK") or 0),
-        size=int(environment.get("WORLD_SIZE") or 1),
-        local_size=int(environment.get("LOCAL_WORLD_SIZE") or 1),
-        host=int(environment.get("GROUP_RANK") or 0),
+        rank=int(given.get("RANK", 0)),
+        size=int(given.get("WORLD_SIZE", 1)),
+        local_size=int(given.get("LOCAL_WORLD_SIZE", 1)),
+        host=int(given.get("GROUP_RANK", 0)),
         is_launched="TORCHELASTIC_RUN_ID" in environment,
     )
 
@@ -103,6 +105,13 @@ def is_set(name: str, environment: Mapping[str, str] = os.environ) -> bool:
 
 def _require_whole_world() -> None:
     """Refuses some of a launcher's variables without the rest, such as a job's shell may have."""
+    for name in _NUMBERS:
+        value = os.environ.get(name)
+        if value and not value.isdecimal():
+            raise RecipeError(
+                f"environment: {name}: found {shorten(value)}; needed: a whole number, as torchrun "
+                "sets it; unset it"
+            )
     world = read_world()
     missing = [name for name in _OF_LAUNCHERS if not os.environ.get(name)]
     is_launched = world.size > 1 or world.rank > 0 or "LOCAL_RANK" in os.environ

@@ -86,7 +86,7 @@ def encode_file(
     """
     cache = cache or default_cache()
     encoder = _Encoder(tokenizer, template, max_length, steps)
-    key = _cache_key(digest or sha256(path), encoder)
+    key = _cache_key(digest or sha256(path), encoder, [allow_empty_thought, unique])
     folder = cache / "datasets" / key
     other = f"set {CACHE_VARIABLE} to another folder"
     with writing(folder, other=other):
@@ -354,7 +354,8 @@ def _open(folder: Path) -> CoTDataset:
     )
 
 
-def _cache_key(digest: str, encoder: _Encoder) -> str:
+def _cache_key(digest: str, encoder: _Encoder, taken: list[bool]) -> str:
+    """Of what is encoded; `taken`: lines that may be, or an error would be missed later."""
     tokenizer, template = encoder.tokenizer, encoder.template
     backend = getattr(tokenizer, "backend_tokenizer", None)
     vocabulary = backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab())
@@ -363,6 +364,7 @@ def _cache_key(digest: str, encoder: _Encoder) -> str:
     settings = [
         _FORMAT,
         digest,
+        taken,
         template.name,
         chat,
         encoder.max_length,
