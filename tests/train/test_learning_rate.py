@@ -47,3 +47,13 @@ def test_where_something_is_left_of_the_thought_nothing_decays(tmp_path: Path) -
     rates = [settling.at(step, all_removed_at=25) for step in range(20, 40)]
     decay = [1e-3 * (1 - i / 10) for i in range(10)]
     assert rates == pytest.approx([1e-3] * 5 + decay + [0.0] * 5)
+
+
+def test_where_fewer_steps_are_left_the_rate_falls_to_0_over_these(tmp_path: Path) -> None:
+    recipe = tiny_recipe(tmp_path, train={"settle_steps": 10, "learning_rate": 1e-3})
+    settling = LearningRate(recipe, Length(40, settle_steps=10))
+    rates = [settling.at(step, all_removed_at=36) for step in range(35, 40)]
+    assert rates == pytest.approx([1e-3, 1e-3, 0.75e-3, 0.5e-3, 0.25e-3])
+    fixed = LearningRate(recipe, Length(4, settle_steps=None))
+    rates = [fixed.at(step, all_removed_at=0) for step in range(4)]
+    assert rates == pytest.approx([1e-3, 0.75e-3, 0.5e-3, 0.25e-3])

@@ -19,8 +19,8 @@ _LAST = 1e-7
 class LearningRate:
     """Warm-up and a schedule, then a decay to 0; it follows from the step, so nothing is saved.
 
-    The decay goes over the last `settle_steps` steps. A baseline of fixed length decays over as
-    many steps, or it would be at a disadvantage.
+    The decay goes over the last `settle_steps` steps, or what `max_steps` leaves of them. A
+    baseline of fixed length decays over as many steps, or it would be at a disadvantage.
     """
 
     def __init__(self, recipe: Recipe, length: Length) -> None:
@@ -40,13 +40,14 @@ class LearningRate:
         settle = self.settings.settle_steps
         if not (self.settings.settle_decay and settle):
             return rate
+        end = self.length.last_step(all_removed_at)
         if self.length.settle_steps is None:
-            start = self.length.num_steps - settle
+            start = max(0, end - settle)
         elif all_removed_at is not None:
             start = all_removed_at
         else:
             return rate
-        return rate * min(1.0, max(0.0, 1 - (step - start) / settle))
+        return rate * min(1.0, max(0.0, 1 - (step - start) / max(1, end - start)))
 
     def factor(self, step: int) -> float:
         """The share of the recipe's learning rate that warm-up and schedule leave at a step."""
