@@ -49,6 +49,31 @@ def test_answers_are_paired_by_question_and_not_by_line(tmp_path: Path) -> None:
     assert back.interval == pytest.approx((-pair.interval[1], -pair.interval[0]))
 
 
+def test_questions_with_another_gold_answer_are_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Verdicts by two answers do not compare; one answer in two forms is one."""
+    golds = [("18", "18"), ("1,000", "1000"), ("4", "5"), ("6*3=18\n#### 18", "18"), ("no", "yes")]
+    paths = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    for side, path in enumerate(paths):
+        records = [
+            {"question": str(number), "correct": True, "gold": pair[side]}
+            for number, pair in enumerate(golds)
+        ]
+        write_jsonl(path, records)
+    for one, other in (paths, reversed(paths)):
+        found = compare_predictions(one, other)
+        assert (found.overall.num_questions, found.num_other_gold, found.num_ungraded) == (3, 2, 0)
+    compare(*paths)
+    assert "questions: 3 (left out: 2 with another gold answer in B)" in capsys.readouterr().out
+
+
+def test_nothing_is_compared_where_all_gold_answers_differ(tmp_path: Path) -> None:
+    first, second = write(tmp_path / "a", "++", gold="1"), write(tmp_path / "b", "+-", gold="2")
+    with pytest.raises(DataError, match=r"another gold answer .* to each of the 2 questions"):
+        compare_predictions(first, second)
+
+
 def test_questions_in_one_file_only_are_counted(tmp_path: Path) -> None:
     first = write(tmp_path / "a.jsonl", "++-+")
     second = write(tmp_path / "b.jsonl", "+-+", start=2)

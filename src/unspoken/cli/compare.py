@@ -64,6 +64,7 @@ def comparison_lines(comparison: Comparison) -> list[str]:
         (comparison.num_only_in_first, "in A only"),
         (comparison.num_only_in_second, "in B only"),
         (comparison.num_ungraded, "without a gold answer"),
+        (comparison.num_other_gold, "with another gold answer in B"),
     ]
     notes = "; ".join(f"{count:,} {why}" for count, why in left_out if count)
     lines = [

@@ -12,12 +12,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from unspoken.common.disk_tables import disk_tables, text_key
 from unspoken.common.errors import DataError, one_word, setting
 from unspoken.common.files import AnyPath
 from unspoken.data.jsonl import read_jsonl, require_text
+from unspoken.measure.grade import grade, is_right
 from unspoken.measure.stats import mcnemar_exact, wilson_interval
 from unspoken.recipe.layout import INTERNALIZED, MODELS, PREDICTIONS_FILE, RECIPE_FILE
 from unspoken.recipe.named_model import find_model, find_run, last_phase
@@ -66,6 +67,7 @@ class Comparison:
         first, second: the files.
         num_only_in_first, num_only_in_second: questions that stand in one file only.
         num_ungraded: questions in both that have no gold answer in one; they are left out.
+        num_other_gold: those whose gold answers differ, so that verdicts do not compare; likewise.
         overall: all questions that both files have judged.
         categories: those of each category, where there are some.
     """
@@ -75,6 +77,7 @@ class Comparison:
     num_only_in_first: int
     num_only_in_second: int
     num_ungraded: int
+    num_other_gold: int
     overall: Paired
     categories: dict[str, Paired]
 
@@ -83,13 +86,20 @@ class Comparison:
         return asdict(self)
 
 
-#: Of each prediction what is compared: verdict, tokens written, category.
-_Judged = tuple[bool | None, float | None, str | None]
 _PREDICTIONS = (
     "CREATE TABLE {} (line INTEGER PRIMARY KEY, key BLOB UNIQUE, correct INTEGER, tokens, "
-    "category TEXT)"
+    "category TEXT, gold TEXT)"
 )
 _MAX_EXACT = 2**53
+
+
+class _Judged(NamedTuple):
+    """What of a prediction is compared."""
+
+    correct: int | None
+    tokens: float | None
+    category: str | None
+    gold: str | None
 
 
 def compare_predictions(first: AnyPath, second: AnyPath) -> Comparison:
@@ -109,18 +119,27 @@ def compare_predictions(first: AnyPath, second: AnyPath) -> Comparison:
             for path, table in zip(paths, ("first", "second"), strict=True)
         )
         overall, categories = _Pairs(), dict[str, _Pairs]()
-        num_common = 0
+        num_common = num_other_gold = 0
         for one, other in _common(tables):
             num_common += 1
-            if one[0] is None or other[0] is None:
+            if one.correct is None or other.correct is None:
+                continue
+            if not _same_gold(one.gold, other.gold):
+                num_other_gold += 1
                 continue
             overall.add(one, other)
-            if category := one[2] or other[2]:
+            if category := one.category or other.category:
                 categories.setdefault(category, _Pairs()).add(one, other)
     if not num_common:
         raise DataError(
             f"{paths[1]}: found none of the {num_first:,} questions of {paths[0]}; needed: "
             "predictions for the same questions; name two files of one test set"
+        )
+    if not overall.num_questions and num_other_gold:
+        raise DataError(
+            f"{paths[1]}: found another gold answer than in {paths[0]} to each of the "
+            f"{num_other_gold:,} questions that both have judged; needed: predictions for one test "
+            "set; judge both against the same answers with unspoken score"
         )
     if not overall.num_questions:
         raise DataError(
@@ -133,7 +152,8 @@ def compare_predictions(first: AnyPath, second: AnyPath) -> Comparison:
         second=str(paths[1]),
         num_only_in_first=num_first - num_common,
         num_only_in_second=num_second - num_common,
-        num_ungraded=num_common - overall.num_questions,
+        num_ungraded=num_common - num_other_gold - overall.num_questions,
+        num_other_gold=num_other_gold,
         overall=overall.paired(),
         categories={category: pairs.paired() for category, pairs in categories.items()},
     )
@@ -205,8 +225,8 @@ def _store(path: Path, table: str, tables: sqlite3.Connection) -> int:
             )
         correct, category = record["correct"], record.get("category")
         values = (line, key, correct, _number(record, "num_tokens"))
-        named = category.encode(errors="replace").decode() if isinstance(category, str) else None
-        tables.execute(f"INSERT INTO {table} VALUES (?, ?, ?, ?, ?)", (*values, named))
+        texts = map(_text, (category, record.get("gold")))
+        tables.execute(f"INSERT INTO {table} VALUES (?, ?, ?, ?, ?, ?)", (*values, *texts))
         count += 1
     return count
 
@@ -214,14 +234,18 @@ def _store(path: Path, table: str, tables: sqlite3.Connection) -> int:
 def _common(tables: sqlite3.Connection) -> Iterator[tuple[_Judged, _Judged]]:
     """Yields what both files have of each question that is in both, in the first one's order."""
     rows = tables.execute(
-        "SELECT a.correct, a.tokens, a.category, b.correct, b.tokens, b.category "
+        "SELECT a.correct, a.tokens, a.category, a.gold, b.correct, b.tokens, b.category, b.gold "
         "FROM first AS a CROSS JOIN second AS b ON a.key = b.key ORDER BY a.line"
     )
-    for correct, tokens, category, other_correct, other_tokens, other_category in rows:
-        yield (
-            (None if correct is None else bool(correct), tokens, category),
-            (None if other_correct is None else bool(other_correct), other_tokens, other_category),
-        )
+    for row in rows:
+        yield _Judged(*row[:4]), _Judged(*row[4:])
+
+
+def _same_gold(one: str | None, other: str | None) -> bool:
+    """Whether both were judged by the same answer, as far as the files say by which."""
+    if one is None or other is None or one == other:
+        return True
+    return is_right(one, other) or bool(grade(one, other).correct)
 
 
 @dataclass
@@ -236,10 +260,10 @@ class _Pairs:
         return self.counts.total()
 
     def add(self, one: _Judged, other: _Judged) -> None:
-        self.counts[bool(one[0]), bool(other[0])] += 1
+        self.counts[bool(one.correct), bool(other.correct)] += 1
         self.tokens = [
             None if total is None or tokens is None else total + tokens
-            for total, tokens in zip(self.tokens, (one[1], other[1]), strict=True)
+            for total, tokens in zip(self.tokens, (one.tokens, other.tokens), strict=True)
         ]
 
     def paired(self) -> Paired:
@@ -266,6 +290,10 @@ class _Pairs:
             num_only=num_only,
             mean_tokens=None if tokens is None else tokens / count,
         )
+
+
+def _text(value: Any) -> str | None:
+    return value.encode(errors="replace").decode() if isinstance(value, str) else None
 
 
 def _number(record: Mapping[str, Any], name: str) -> float | None:
