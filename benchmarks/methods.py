@@ -43,11 +43,11 @@ TARGET = 0.95  # right answers with nothing written
 # --- what is compared ---------------------------------------------------------------------------
 
 
-def gpt2(positions: int, width: int = 128) -> dict[str, Any]:
-    """Two layers from scratch, without dropout: the student of the quickstart."""
+def gpt2(positions: int, layers: int = 2, width: int = 128) -> dict[str, Any]:
+    """From scratch, without dropout: with two layers the student of the quickstart."""
     return {
         "model_type": "gpt2",
-        "n_layer": 2,
+        "n_layer": layers,
         "n_head": 4,
         "n_embd": width,
         "n_positions": positions,
@@ -58,7 +58,7 @@ def gpt2(positions: int, width: int = 128) -> dict[str, Any]:
     }
 
 
-def multiplication(first: int, second: int, steps: int) -> dict[str, Any]:
+def multiplication(first: int, second: int, steps: int, layers: int = 2) -> dict[str, Any]:
     """Digits times digits, with a compact template; `steps` of explicit training."""
     return {
         "template": "compact",
@@ -72,7 +72,7 @@ def multiplication(first: int, second: int, steps: int) -> dict[str, Any]:
         "model": {
             "tokenizer": "characters",
             "alphabet": "0123456789*=+()#",
-            "config": gpt2(64),
+            "config": gpt2(64, layers),
         },
         "explicit_steps": steps,
     }
@@ -81,6 +81,10 @@ def multiplication(first: int, second: int, steps: int) -> dict[str, Any]:
 TASKS: dict[str, dict[str, Any]] = {
     "3x2": multiplication(3, 2, 1_400),
     "3x3": multiplication(3, 3, 3_000),
+    "3x3-deep": {
+        **multiplication(3, 3, 3_000, layers=4),
+        "train": {"optimizer": "muon", "learning_rate": 2e-3, "precision": "fp32"},
+    },
     "4x2": multiplication(4, 2, 3_000),
     "words": {
         "template": "qa",
@@ -140,9 +144,9 @@ _COLOURS = (
 )  # fmt: skip
 _MARKERS = "^DsPovX*p"
 #: Optimizer steps of a method at the most, unless --max_steps says otherwise.
-MAX_STEPS = {"3x2": 10_000, "3x3": 24_000, "4x2": 24_000, "words": 12_000}
+MAX_STEPS = {"3x2": 10_000, "3x3": 24_000, "3x3-deep": 24_000, "4x2": 24_000, "words": 12_000}
 #: Of the auxiliary loss, which needs fewer.
-AUXILIARY_STEPS = {"3x2": 3_000, "3x3": 6_000, "4x2": 6_000, "words": 6_000}
+AUXILIARY_STEPS = {"3x2": 3_000, "3x3": 6_000, "3x3-deep": 6_000, "4x2": 6_000, "words": 6_000}
 SEEDS = {"3x2": 5}
 
 

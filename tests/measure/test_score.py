@@ -61,6 +61,22 @@ def test_a_file_is_judged(tmp_path):
     assert "ü" in output.read_text(encoding="utf-8")
 
 
+def test_samples_of_a_question_are_no_questions_of_their_own(tmp_path):
+    """Four that always agree tell no more than one."""
+    answers = ["36", "36", "7", "36", "7"]
+    samples = [
+        {"generated": f"#### {answer}", "gold": "36", "sample": number}
+        for answer in answers
+        for number in range(4)
+    ]
+    found = score_file(write(tmp_path / "samples.jsonl", samples), tmp_path / "out.jsonl")
+    assert (found["count"], found["correct"]) == (20, 12)
+    assert found["interval"] == pytest.approx(wilson_interval(3, 5))
+    single = [{**each, "sample": 0} for each in samples]
+    found = score_file(write(tmp_path / "single.jsonl", single), tmp_path / "out2.jsonl")
+    assert found["interval"] == list(wilson_interval(12, 20))
+
+
 def test_what_nobody_can_tell_is_counted_and_never_right(tmp_path):
     records = [
         {"generated": "Final Answer: 9^{9^{9^{9}}}", "gold": "2"},

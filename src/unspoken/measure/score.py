@@ -1,11 +1,13 @@
 """Judge answers that are already written: `unspoken score`, without any model.
 
 Reads records with `generated` (what a model wrote) and `gold` (the reference answer), adds `pred`
-and `correct`, and keeps everything else. Of a file one record at a time is held in memory.
+and `correct`, and keeps everything else. One record at a time is held in memory, and two counts of
+each question.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -15,7 +17,7 @@ from unspoken.common.files import AnyPath, refuse_existing
 from unspoken.data.jsonl import read_jsonl, require_answer, require_text, write_jsonl
 from unspoken.measure.choices import ClassCounts
 from unspoken.measure.grade import gold_choice, grade
-from unspoken.measure.stats import wilson_interval
+from unspoken.measure.stats import clustered_interval, wilson_interval
 
 
 def score_file(
@@ -39,7 +41,8 @@ def score_file(
         choices: the only answers that there are; see `unspoken.measure.choices`.
 
     Returns:
-        `count`, `correct`, `accuracy`, `interval` (95 % Wilson, [low, high]), `no_answer` (records
+        `count`, `correct`, `accuracy`, `interval` (95 % Wilson, [low, high]; where records with
+        `sample` 1, 2, ... follow one, see `clustered_interval`), `no_answer` (records
         in which no answer was found), `undecided` (records of which nobody can tell; they are not
         correct), `output` and, with choices, `classes` as in evaluation.json.
 
@@ -50,24 +53,33 @@ def score_file(
     refuse_existing([output], overwrite=overwrite)
     counts: Counter[str] = Counter()
     classes = ClassCounts(choices or ())
+    rights, sizes = array("L"), array("L")  # of each question, one sample or more
 
     def judged() -> Iterator[dict[str, Any]]:
         for line, record in read_jsonl(input):
             scored, gold = _scored(record, f"{input}:{line}", choices)
             if choices:
                 classes.add(gold, scored["pred"])
-            counts["correct"] += scored["correct"]
+            if not rights or record.get("sample") in (None, 0):
+                rights.append(0)
+                sizes.append(0)
+            rights[-1] += scored["correct"]
+            sizes[-1] += 1
             counts["no_answer"] += not scored["pred"]
             counts["undecided"] += scored.get("undecided") is True
             yield scored
 
     count = write_jsonl(output, judged(), overwrite=overwrite)
-    correct, found = counts["correct"], classes.to_record()
+    correct, found = sum(rights), classes.to_record()
+    interval = wilson_interval(correct, count)
+    if len(sizes) < count:
+        shares = [right / size for right, size in zip(rights, sizes, strict=True)]
+        interval = clustered_interval(shares, count)
     return {
         "count": count,
         "correct": correct,
         "accuracy": correct / count,
-        "interval": list(wilson_interval(correct, count)),
+        "interval": list(interval),
         "no_answer": counts["no_answer"],
         "undecided": counts["undecided"],
         "output": str(output),
