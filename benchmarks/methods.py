@@ -162,6 +162,7 @@ class Cell:
         all_steps: of this training altogether.
         seconds: in optimizer steps, on the machine that ran it.
         explicit: share of right answers of the model that it went on from; None without one.
+        origin: when it was begun, with which revision, on which processor; None of older cells.
     """
 
     task: str
@@ -175,6 +176,7 @@ class Cell:
     all_steps: int
     seconds: float
     explicit: float | None
+    origin: dict[str, str] | None = None
 
 
 # --- one cell -----------------------------------------------------------------------------------
@@ -258,7 +260,15 @@ def read_cell(task: str, method: str, seed: int, root: Path) -> Cell | None:
         all_steps=trained.state.step or 0,
         seconds=round(trained.state.seconds or 0.0, 1),
         explicit=explicit.measured.accuracy if explicit and explicit.measured else None,
+        origin=_origin_of(folder),
     )
+
+
+def _origin_of(folder: Path) -> dict[str, str]:
+    """Of the run in a folder, as it noted it."""
+    found = json.loads((folder / "environment.json").read_text("utf-8"))
+    machine = found["machine"]["processor"]
+    return {"began": found["started"], "revision": found["git_revision"], "processor": machine}
 
 
 def _model_in(folder: Path) -> Any:
@@ -285,15 +295,14 @@ def table_of(cells: list[Cell]) -> str:
             )
             if not mine:
                 continue
+            seeds = ", ".join(str(cell.seed) for cell in mine)
             each = ", ".join(_accuracy_of(cell) for cell in mine)
             reached = [cell.steps for cell in mine]
             steps = "-" if None in reached else f"{statistics.median(_numbers(reached)):,.0f}"
             if None in reached and len(reached) > reached.count(None):
                 steps = f"{len(_numbers(reached))} of {len(reached)} seeds"
             spent = f"{statistics.median(cell.all_steps for cell in mine):,.0f}"
-            lines.append(
-                f"| {task} | {LABELS[method]} | {len(mine)} | {each} | {steps} | {spent} |"
-            )
+            lines.append(f"| {task} | {LABELS[method]} | {seeds} | {each} | {steps} | {spent} |")
     return "\n".join(lines)
 
 

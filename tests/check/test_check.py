@@ -461,7 +461,7 @@ def counted(num_steps: int = 1_000, settle_steps: int | None = 100, **schedule: 
 
 def test_the_steps_that_are_likely() -> None:
     assert counted(removal="none") == Steps(1_000, 1_000, 1_000)
-    assert counted(removal="all") == Steps(100, 100, 100, bare=100, part=0.0)
+    assert counted(removal="all") == Steps(1_000, 1_000, 1_000, bare=1_000, part=0.0)
     # a token each 50 steps, so the tenth goes at step 500
     linear = counted(removal="linear", delta=2)
     assert (linear.likely, linear.bare, linear.part) == (600, 100, 0.5)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from helpers.recipes import tiny_recipe
-from helpers.training import NO_DROPOUT, events, losses, run, same, trainer, weights
+from helpers.training import NO_DROPOUT, events, logged, losses, run, same, trainer, weights
 from unspoken.common.errors import TrainingError
 from unspoken.common.interrupt import EXIT_INTERRUPTED
 from unspoken.data.example import Example
@@ -170,6 +170,16 @@ def test_fixed_number_of_steps_for_a_baseline(tmp_path: Path) -> None:
     result = trainer(recipe, tmp_path, num_steps=7).run()
     assert result.state.step == 7
     assert result.level == "all"
+
+
+def test_where_everything_is_gone_from_the_start_a_training_is_as_long_as_it_says(
+    tmp_path: Path,
+) -> None:
+    """Steps to settle are counted from the last removal: it would end after two."""
+    train = {"max_steps": 6, "settle_steps": 2, "log_every": 1}
+    result = run(tmp_path, schedule={"removal": "all"}, train=train)
+    assert result.state.step == 6
+    assert logged(tmp_path, "learning_rate") == pytest.approx([1e-3] * 5 + [0.5e-3])
 
 
 def test_a_loss_of_ones_own_is_learned_from(tmp_path: Path) -> None:

@@ -161,17 +161,17 @@ class Estimate:
 
 def count_likely(training: Training, dataset: CoTDataset, steps_per_epoch: int, most: int) -> Steps:
     """The steps of a training that has a length of its own."""
-    schedule, settle = training.recipe.schedule, training.recipe.train.settle_steps
+    schedule, length = training.recipe.schedule, Length.within(most, training.recipe)
     if schedule.removal == "none":
         return Steps(most, most, most)
     removal = Removal(schedule, dataset.longest(schedule.unit), steps_per_epoch, most)
     first = removal.initial().removed
     if first >= ALL:
-        end = Length(most, settle).last_step(0)
+        end = length.last_step(0)
         return Steps(end, end, end, bare=end, part=0.0)
     if schedule.removal == "linear":
         gone_at = _gone_at(removal, most)
-        end = Length(most, settle).last_step(gone_at)
+        end = length.last_step(gone_at)
         bare = 0 if gone_at is None else end - gone_at
         gone = removal.advance(RemovalState(), most - 1).removed
         left = 0.0 if gone_at is not None else 1 - gone / max(1, removal.longest)
@@ -185,9 +185,8 @@ def count_likely(training: Training, dataset: CoTDataset, steps_per_epoch: int, 
     fewest, likely = (
         min(most, schedule.warmup_steps + num_levels * held) for held in (window, hold)
     )
-    lengths = Length(most, settle)
-    end = lengths.last_step(likely)
-    return Steps(lengths.last_step(fewest), end, most, bare=end - likely, part=0.5)
+    end = length.last_step(likely)
+    return Steps(length.last_step(fewest), end, most, bare=end - likely, part=0.5)
 
 
 def add_steps(parts: Iterable[Steps], *, bare: bool) -> Steps:

@@ -447,7 +447,9 @@ class Train(Section):
     )
     max_steps: Positive | None = Field(default=None, description="optimizer steps at the most")
     settle_steps: Positive | None = Field(
-        default=None, description="end the run this many steps after everything was removed"
+        default=None,
+        description="end the run this many steps after everything was removed; with removal: all "
+        "it ends as without",
     )
     batch_size: BatchSize = Field(
         default=32, description="examples per optimizer step, all processes"

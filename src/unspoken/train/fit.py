@@ -47,7 +47,16 @@ class Length:
         """
         if exactly is not None:
             return Length(exactly)
-        return Length(count_steps(recipe, steps_per_epoch), recipe.train.settle_steps)
+        return Length.within(count_steps(recipe, steps_per_epoch), recipe)
+
+    @staticmethod
+    def within(most: int, recipe: Recipe) -> Length:
+        """The same, of so many steps at the most.
+
+        Where everything is removed from the first step on there is nothing to settle after.
+        """
+        at_once = recipe.schedule.removal == "all"
+        return Length(most, None if at_once else recipe.train.settle_steps)
 
     def last_step(self, all_removed_at: int | None) -> int:
         """The number of steps after which training ends."""
