@@ -17,6 +17,7 @@ from unspoken.recipe.plan import plan
 from unspoken.report import write_report
 from unspoken.report.read.frontier import read_frontier
 from unspoken.report.read.run import read_run
+from unspoken.run import sizes
 from unspoken.run.data import iter_split_questions, make_data
 from unspoken.run.diagnose import diagnose_run
 from unspoken.run.run import run_recipe
@@ -38,16 +39,29 @@ def finished(tmp_path_factory: pytest.TempPathFactory, request: Any) -> Path:
     return folder
 
 
-def test_a_diagnosis_has_all_four_parts_and_reads_no_test_question(finished: Path) -> None:
+@pytest.fixture
+def few_of_each_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Questions of other sizes: how many there are is a test of its own."""
+    monkeypatch.setattr(sizes, "NUM_OF_SIZE", 10)
+
+
+@pytest.fixture(scope="module")
+def diagnosed(finished: Path) -> Path:
+    """The run, looked into while its test questions were hidden."""
     held_out = finished / "data" / "test.jsonl"
     aside = held_out.rename(held_out.with_name("hidden"))
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sizes, "NUM_OF_SIZE", 10)
         call(["diagnose", str(finished), "--limit", "10"])
-    finally:
-        aside.rename(held_out)
-    found = Diagnosis.read(finished / "diagnosis" / "diagnosis.json")
+    aside.rename(held_out)
+    return finished
+
+
+@pytest.mark.usefixtures("few_of_each_size")
+def test_a_diagnosis_has_all_four_parts_and_reads_no_test_question(diagnosed: Path) -> None:
+    found = Diagnosis.read(diagnosed / "diagnosis" / "diagnosis.json")
     assert found is not None
-    levels = sorted(path.name for path in (finished / "internalized" / "levels").iterdir())
+    levels = sorted(path.name for path in (diagnosed / "internalized" / "levels").iterdir())
     assert [f"removed-{one.level}" for one in found.digits] == levels
     assert all(set(one.places) == {"0", "1", "2", "3"} for one in found.digits)
     assert found.probes is not None
@@ -63,27 +77,27 @@ def test_a_diagnosis_has_all_four_parts_and_reads_no_test_question(finished: Pat
     assert {one.size for one in found.sizes} == {"1 x 2", "2 x 1", "2 x 2", "2 x 3", "3 x 2"}
     assert {one.size for one in found.sizes if one.is_trained} == {"2 x 2"}
     assert [one.model for one in found.again] == ["explicit", "internalized"]
-    page = (finished / "report.html").read_text()
+    page = (diagnosed / "report.html").read_text()
     assert "Diagnosis" in page
     assert "Numbers of other sizes" in page
-    values = json.loads((finished / "report.json").read_text())
+    values = json.loads((diagnosed / "report.json").read_text())
     assert values["phases"][0]["diagnosis"]["probes"]["num_tested"] == 10
-    assert diagnose_run(finished, read_frontier(finished), limit=10) == found
+    assert diagnose_run(diagnosed, read_frontier(diagnosed), limit=10) == found
 
 
-def test_its_pictures_are_drawn(finished: Path) -> None:
-    call(["diagnose", str(finished), "--limit", "10"])
-    write_report(finished)
+def test_its_pictures_are_drawn(diagnosed: Path) -> None:
+    write_report(diagnosed)
     for name in ("digits", "probes", "again"):
-        assert (finished / "plots" / f"{name}.png").stat().st_size > 5_000
+        assert (diagnosed / "plots" / f"{name}.png").stat().st_size > 5_000
 
 
-def test_of_another_model_than_the_one_that_is_there_nothing_is_shown(finished: Path) -> None:
-    call(["diagnose", str(finished), "--limit", "5"])
-    assert read_run(finished).phases[0].diagnosis is not None
-    file = finished / "diagnosis" / "diagnosis.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "model_sha256": "0" * 64}))
-    assert read_run(finished).phases[0].diagnosis is None
+def test_of_another_model_than_the_one_that_is_there_nothing_is_shown(diagnosed: Path) -> None:
+    assert read_run(diagnosed).phases[0].diagnosis is not None
+    file = diagnosed / "diagnosis" / "diagnosis.json"
+    written = file.read_text()
+    file.write_text(json.dumps({**json.loads(written), "model_sha256": "0" * 64}))
+    assert read_run(diagnosed).phases[0].diagnosis is None
+    file.write_text(written)
 
 
 @pytest.mark.parametrize(
@@ -110,9 +124,9 @@ def test_no_size_is_asked_by_questions_that_were_learned_from(
     splits, _ = make_data(recipe, tmp_path / "data", {})
     assert splits.valid is not None
     valid = read_examples(splits.valid, limit=500, allow_empty_thought=True)
-    sizes, notes = questions_of_sizes(recipe, valid, splits.train)
+    found, notes = questions_of_sizes(recipe, valid, splits.train)
     assert notes == []
-    asked = {size: (is_trained, examples) for size, is_trained, examples in sizes}
+    asked = {size: (is_trained, examples) for size, is_trained, examples in found}
     counts = {size: (is_trained, len(examples)) for size, (is_trained, examples) in asked.items()}
     assert counts == {
         **{size: (True, count) for size, count in trained.items()},
@@ -126,8 +140,8 @@ def test_no_size_is_asked_by_questions_that_were_learned_from(
 
 def test_a_size_without_questions_is_told_and_left_out(tmp_path: Path) -> None:
     recipe = tiny_recipe(tmp_path, data={"digits": [[2, 1]]})
-    sizes, notes = questions_of_sizes(recipe, [], tmp_path / "train.jsonl")
-    assert [one.size for one in sizes] == ["1 x 1", "2 x 2", "3 x 1"]
+    found, notes = questions_of_sizes(recipe, [], tmp_path / "train.jsonl")
+    assert [one.size for one in found] == ["1 x 1", "2 x 2", "3 x 1"]
     assert notes == ["2 x 1: none of the validation questions is of it."]
 
 
