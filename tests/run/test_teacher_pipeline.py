@@ -431,6 +431,8 @@ def test_shipped_teacher_recipes_run_end_to_end_on_a_tiny_model(name: str, tmp_p
         f"model.name={student}",
         "teacher.engine=worked",
         "data.num_train=24",
+        "data.difficulty=easy",  # short thoughts: a random model writes until the limit
+        "data.categories=[arithmetic]",
         "data.num_valid=4",
         "data.num_test=6",
         "train.batch_size=8",
