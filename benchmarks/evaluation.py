@@ -138,7 +138,9 @@ def measure_case(name: str, arguments: argparse.Namespace) -> list[dict[str, Any
     """Both lengths of output, or a trained model's own."""
     overrides = []
     if name == "gpt2" and arguments.layers:
-        overrides = [f"model.config.n_layer={arguments.layers}"]
+        overrides.append(f"model.config.n_layer={arguments.layers}")
+    if name == "gpt2" and arguments.width:
+        overrides.append(f"model.config.n_embd={arguments.width}")
     case = load_case(name, *overrides)
     batch_size = arguments.batch_size or case.recipe.evaluate.batch_size
     if name == "gpt2" and not arguments.batch_size:
@@ -180,6 +182,7 @@ def main() -> None:
     parser.add_argument("--batch_size", type=int, help="default: the quickstart's 250; gpt2 256")
     parser.add_argument("--dtype", choices=tuple(DTYPES), default="float32")
     parser.add_argument("--layers", type=int, help="gpt2 only: fewer layers, to try the script")
+    parser.add_argument("--width", type=int, help="gpt2 only: of 12 heads, to try the script")
     run_cases(parser, measure_case)
 
 

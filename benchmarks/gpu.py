@@ -108,7 +108,7 @@ def step(settings: Settings, output: Path) -> list[str]:
     ours, precisions = "bf16", ["bf16", "tf32", "fp32"]
     if settings.toy:
         sizes = ["--batch_size", "2", "--micro_batch_size", "2", "--steps", "1", "--layers", "1"]
-        sizes += ["--width", "96", "--product", "256"]
+        sizes += ["--width", "24", "--product", "256"]
         ours = settings.toy_precision
         precisions = [ours]
     return [
@@ -133,7 +133,7 @@ def scratch(settings: Settings, output: Path) -> list[str]:
     if settings.toy:
         overrides += [
             *("data.num_train=200", "data.num_valid=20", "data.num_test=20"),
-            *("model.config.n_embd=32", "model.config.n_layer=1", "train.num_valid=20"),
+            *("model.config.n_embd=32", "model.config.n_layer=1", "train.num_valid=4"),
             *("train.max_steps=20", "train.evaluate_every=10", "train.batch_size=8"),
             *("evaluate.max_new_tokens=4", "evaluate.num_latency=2"),
         ]
@@ -144,7 +144,8 @@ def evaluation(settings: Settings, output: Path) -> list[str]:
     """1,000 questions of 9x9 in batches against one at a time."""
     sizes = ["--questions", "1000", "--batch_size", "1000", "--alone", "5"]
     if settings.toy:
-        sizes = ["--questions", "4", "--alone", "1", "--layers", "1", "--outputs", "internalized"]
+        sizes = ["--questions", "4", "--alone", "1", "--layers", "1", "--width", "24"]
+        sizes += ["--outputs", "internalized"]
     return [
         *(str(HERE / "evaluation.py"), "--cases", "gpt2", "--device", settings.device),
         *("--dtype", "bfloat16", *sizes, "--output", str(output)),
