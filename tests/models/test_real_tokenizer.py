@@ -96,12 +96,18 @@ def bpe(name: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def unpacked(name: str, bpe: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
+def loaded(name: str, bpe: Any) -> Any:
+    """The model; unpacking the weights of a large GGUF file takes longer than all that is asked."""
+    return load_model(Model(name=name), bpe).eval()
+
+
+@pytest.fixture(scope="module")
+def unpacked(name: str, bpe: Any, loaded: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The same model; that of a large GGUF file as a plain folder, which is read in no time."""
     if not name.endswith(SUFFIX) or Path(name).stat().st_size < 1 << 20:
         return name
     folder = tmp_path_factory.mktemp("unpacked")
-    load_model(Model(name=name), bpe).save_pretrained(folder)
+    loaded.save_pretrained(folder)
     bpe.save_pretrained(folder)
     return str(folder)
 
@@ -225,12 +231,10 @@ def test_the_chat_templates_own_system_prompt_is_trained_asked_and_served(
     assert "step-by-step" in instructed
 
 
-def test_what_is_saved_says_the_same(name: str, bpe: Any, tmp_path: Path) -> None:
+def test_what_is_saved_says_the_same(loaded: Any, bpe: Any, tmp_path: Path) -> None:
     """Logits, ids and greedy answers; the weights stay tied."""
-    settings = Model(name=name)
-    model = load_model(settings, bpe).eval()
     card = ModelCard("qa", removed=0, max_new_tokens=8, step=0, example_prompt="1")
-    save_model(model, bpe, tmp_path, card)
+    save_model(loaded, bpe, tmp_path, card)
     saved = Model(name=str(tmp_path))
     tokenizer: Any = load_tokenizer(saved)
     texts = [example.question for example in EXAMPLES]
@@ -241,8 +245,8 @@ def test_what_is_saved_says_the_same(name: str, bpe: Any, tmp_path: Path) -> Non
     assert plain.lm_head.weight is plain.model.embed_tokens.weight
     prompt = tokenizer(Template("chat", tokenizer).prompt("Say 7."), return_tensors="pt")
     with torch.no_grad():
-        assert torch.equal(model(**prompt).logits, plain(**prompt).logits)
-    assert torch.equal(*(one.generate(**prompt, max_new_tokens=8) for one in (model, plain)))
+        assert torch.equal(loaded(**prompt).logits, plain(**prompt).logits)
+    assert torch.equal(*(one.generate(**prompt, max_new_tokens=8) for one in (loaded, plain)))
 
 
 def test_answers_of_the_real_words_are_read(bpe: Any) -> None:
