@@ -38,11 +38,12 @@ def test_a_random_thought_is_not_removed_and_that_is_said(
         valid=records[300:400],
         test=records[400:],
         max_steps=3_000,
+        batch_size=32,
         output=tmp_path / "run",
         progress=False,
         settings={
             "schedule.patience": 200,
-            "schedule.measure_every": 10,
+            "schedule.measure_every": 20,
             "schedule.tries": 1,
             # a guess among eight letters costs ln 8 = 2.08 nats, which is at the answer's margin
             "schedule.answer_margin": None,
