@@ -12,7 +12,8 @@ import pytest
 from unspoken.cli.compare import compare
 from unspoken.common.errors import DataError, ModelError, OutputExistsError
 from unspoken.data.jsonl import write_jsonl
-from unspoken.measure.compare import compare_predictions, paired_interval
+from unspoken.measure.compare import compare_predictions
+from unspoken.measure.paired import paired_interval
 from unspoken.measure.stats import mcnemar_exact, wilson_interval
 
 

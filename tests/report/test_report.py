@@ -30,6 +30,7 @@ from helpers.run_folders import (
 )
 from unspoken.cli.main import call
 from unspoken.common.errors import DataError
+from unspoken.measure.compare import compare_predictions
 from unspoken.report import print_metrics, print_summary, write_report
 from unspoken.report.read.results import TrainPoint
 from unspoken.report.read.run import read_run
@@ -53,7 +54,10 @@ def test_full_report_has_the_numbers(full):
         assert variant["steps"] == 100
         assert variant["trained"]["seconds"] == 90.0
         assert variant["speed_ratio"] == SPEED[name] / SPEED["explicit"]
-    assert phase["comparisons"]["internalized_no_cot"]["only_first"] == 32
+    paths = (full / name / "predictions.jsonl" for name in ("internalized", "no_cot"))
+    compared = compare_predictions(*paths).to_json()["overall"]
+    assert compared["first"]["num_only"] == 32
+    assert phase["comparisons"]["internalized_no_cot"] == json.loads(json.dumps(compared))
     series = phase["series"]
     logged = [json.loads(line) for line in (full / "internalized/metrics.jsonl").open()]
     trained = [record for record in logged if record["event"] == "train"]

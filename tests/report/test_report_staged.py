@@ -555,6 +555,17 @@ def test_several_samples_are_not_paired(full):
     assert phase.compare("internalized", "no_cot") is None
 
 
+def test_verdicts_by_other_gold_answers_are_not_paired(full):
+    records = [*predictions("no_cot", 4)]
+    records[0]["gold"] = "7"
+    path = full / "no_cot" / "predictions.jsonl"
+    write_lines(path, records)
+    compare = read_run(full).phases[0].compare
+    assert compare("internalized", "no_cot").num_questions == NUM_TEST - 1
+    write_lines(path, [{**record, "gold": "7.5"} for record in records])
+    assert read_run(full).phases[0].compare("internalized", "no_cot") is None
+
+
 def test_a_run_that_has_only_traces_so_far_has_a_report(tmp_path, without_plots):
     folder = make_teacher_run(tmp_path)
     write(folder / "traces" / "stage.json", {"status": "running", "settings": {}, "seconds": 9.0})

@@ -10,7 +10,8 @@ from unspoken.cli.options import Overwrite
 from unspoken.cli.output import waiting
 
 if TYPE_CHECKING:
-    from unspoken.measure.compare import Comparison, Paired
+    from unspoken.measure.compare import Comparison
+    from unspoken.measure.paired import Paired
 
 
 def compare(

@@ -1,62 +1,23 @@
-"""Two models on the same questions: who is right where the other is wrong, and is it chance?
+"""Two files of predictions, paired by question.
 
-Reads two files of predictions and pairs them by question, on disk, so that files of any length
-take the same memory. Standard library only.
+That is done on disk, so that files of any length take the same memory. Standard library only.
 """
 
 from __future__ import annotations
 
-import math
 import sqlite3
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from unspoken.common.disk_tables import disk_tables, text_key
 from unspoken.common.errors import DataError, one_word, setting
 from unspoken.common.files import AnyPath
 from unspoken.data.jsonl import read_jsonl, require_text
-from unspoken.measure.grade import grade, is_right
-from unspoken.measure.stats import mcnemar_exact, wilson_interval
+from unspoken.measure.paired import Judged, Paired, Pairs
 from unspoken.recipe.layout import INTERNALIZED, MODELS, PREDICTIONS_FILE, RECIPE_FILE
 from unspoken.recipe.named_model import find_model, find_run, last_phase
-
-
-@dataclass(frozen=True)
-class Side:
-    """One of two models on the questions that both answered.
-
-    Attributes:
-        interval: Wilson's 95 % interval of the accuracy.
-        num_only: questions that only this one has right.
-        mean_tokens: written per question, or None where a record does not tell.
-    """
-
-    num_correct: int
-    accuracy: float
-    interval: tuple[float, float]
-    num_only: int
-    mean_tokens: float | None
-
-
-@dataclass(frozen=True)
-class Paired:
-    """Two models on the same questions.
-
-    Attributes:
-        difference: accuracy of the second minus that of the first.
-        interval: 95 % interval of the difference, see `paired_interval`.
-        p_value: McNemar's exact test that they are equally good.
-    """
-
-    num_questions: int
-    first: Side
-    second: Side
-    difference: float
-    interval: tuple[float, float]
-    p_value: float
 
 
 @dataclass(frozen=True)
@@ -93,15 +54,6 @@ _PREDICTIONS = (
 _MAX_EXACT = 2**53
 
 
-class _Judged(NamedTuple):
-    """What of a prediction is compared."""
-
-    correct: int | None
-    tokens: float | None
-    category: str | None
-    gold: str | None
-
-
 def compare_predictions(first: AnyPath, second: AnyPath) -> Comparison:
     """The two files' predictions, paired by question.
 
@@ -118,28 +70,22 @@ def compare_predictions(first: AnyPath, second: AnyPath) -> Comparison:
             _store(path, table, tables)
             for path, table in zip(paths, ("first", "second"), strict=True)
         )
-        overall, categories = _Pairs(), dict[str, _Pairs]()
-        num_common = num_other_gold = 0
+        overall, categories = Pairs(), dict[str, Pairs]()
+        num_common = 0
         for one, other in _common(tables):
             num_common += 1
-            if one.correct is None or other.correct is None:
-                continue
-            if not _same_gold(one.gold, other.gold):
-                num_other_gold += 1
-                continue
-            overall.add(one, other)
-            if category := one.category or other.category:
-                categories.setdefault(category, _Pairs()).add(one, other)
+            if overall.add(one, other) and (category := one.category or other.category):
+                categories.setdefault(category, Pairs()).add(one, other)
     if not num_common:
         raise DataError(
             f"{paths[1]}: found none of the {num_first:,} questions of {paths[0]}; needed: "
             "predictions for the same questions; name two files of one test set"
         )
-    if not overall.num_questions and num_other_gold:
+    if not overall.num_questions and overall.num_other_gold:
         raise DataError(
             f"{paths[1]}: found another gold answer than in {paths[0]} to each of the "
-            f"{num_other_gold:,} questions that both have judged; needed: predictions for one test "
-            "set; judge both against the same answers with unspoken score"
+            f"{overall.num_other_gold:,} questions that both have judged; needed: predictions "
+            "for one test set; judge both against the same answers with unspoken score"
         )
     if not overall.num_questions:
         raise DataError(
@@ -152,8 +98,8 @@ def compare_predictions(first: AnyPath, second: AnyPath) -> Comparison:
         second=str(paths[1]),
         num_only_in_first=num_first - num_common,
         num_only_in_second=num_second - num_common,
-        num_ungraded=num_common - num_other_gold - overall.num_questions,
-        num_other_gold=num_other_gold,
+        num_ungraded=overall.num_ungraded,
+        num_other_gold=overall.num_other_gold,
         overall=overall.paired(),
         categories={category: pairs.paired() for category, pairs in categories.items()},
     )
@@ -231,65 +177,14 @@ def _store(path: Path, table: str, tables: sqlite3.Connection) -> int:
     return count
 
 
-def _common(tables: sqlite3.Connection) -> Iterator[tuple[_Judged, _Judged]]:
+def _common(tables: sqlite3.Connection) -> Iterator[tuple[Judged, Judged]]:
     """Yields what both files have of each question that is in both, in the first one's order."""
     rows = tables.execute(
         "SELECT a.correct, a.tokens, a.category, a.gold, b.correct, b.tokens, b.category, b.gold "
         "FROM first AS a CROSS JOIN second AS b ON a.key = b.key ORDER BY a.line"
     )
     for row in rows:
-        yield _Judged(*row[:4]), _Judged(*row[4:])
-
-
-def _same_gold(one: str | None, other: str | None) -> bool:
-    """Whether both were judged by the same answer, as far as the files say by which."""
-    if one is None or other is None or one == other:
-        return True
-    return is_right(one, other) or bool(grade(one, other).correct)
-
-
-@dataclass
-class _Pairs:
-    """Counts of pairs of verdicts, by (first is right, second is right), and sums of tokens."""
-
-    counts: Counter[tuple[bool, bool]] = field(default_factory=Counter)
-    tokens: list[float | None] = field(default_factory=lambda: [0, 0])
-
-    @property
-    def num_questions(self) -> int:
-        return self.counts.total()
-
-    def add(self, one: _Judged, other: _Judged) -> None:
-        self.counts[bool(one.correct), bool(other.correct)] += 1
-        self.tokens = [
-            None if total is None or tokens is None else total + tokens
-            for total, tokens in zip(self.tokens, (one.tokens, other.tokens), strict=True)
-        ]
-
-    def paired(self) -> Paired:
-        kinds = ((True, True), (True, False), (False, True))
-        both, only_first, only_second = (self.counts[kind] for kind in kinds)
-        count = self.num_questions
-        return Paired(
-            num_questions=count,
-            first=self._side(0, both, only_first),
-            second=self._side(1, both, only_second),
-            difference=(only_second - only_first) / count,
-            interval=paired_interval(
-                both, only_second, only_first, count - both - only_first - only_second
-            ),
-            p_value=mcnemar_exact(only_first, only_second),
-        )
-
-    def _side(self, place: int, num_both: int, num_only: int) -> Side:
-        correct, count, tokens = num_both + num_only, self.num_questions, self.tokens[place]
-        return Side(
-            num_correct=correct,
-            accuracy=correct / count,
-            interval=wilson_interval(correct, count),
-            num_only=num_only,
-            mean_tokens=None if tokens is None else tokens / count,
-        )
+        yield Judged(*row[:4]), Judged(*row[4:])
 
 
 def _text(value: Any) -> str | None:
@@ -299,41 +194,3 @@ def _text(value: Any) -> str | None:
 def _number(record: Mapping[str, Any], name: str) -> float | None:
     value = record.get(name)
     return value if isinstance(value, int | float) and abs(value) <= _MAX_EXACT else None
-
-
-def paired_interval(
-    both: int, only_first: int, only_second: int, neither: int
-) -> tuple[float, float]:
-    """Returns the 95 % interval of the first accuracy minus the second, from paired answers.
-
-    Stays within [-1, 1] and has a width where the two never differ. Source: R. G. Newcombe,
-    Statistics in Medicine 17 (1998), 2635-2650, method 10: Wilson's limits of both proportions,
-    put together with the correlation (continuity-corrected) of the pairs.
-
-    Args:
-        both, only_first, only_second, neither: how many questions who has right; not all 0.
-
-    Examples:
-        >>> [round(end, 4) for end in paired_interval(36, 12, 2, 0)]  # the paper's
-        [0.0569, 0.3404]
-    """
-    count = both + only_first + only_second + neither
-    right, other_right = both + only_first, both + only_second
-    share, other = right / count, other_right / count
-    low, high = wilson_interval(right, count)
-    other_low, other_high = wilson_interval(other_right, count)
-    product = right * (count - right) * other_right * (count - other_right)
-    excess = both * neither - only_first * only_second
-    if excess > 0:
-        excess = max(0.0, excess - count / 2)
-    phi = excess / math.sqrt(product) if product else 0.0
-
-    def distance(end: float, other_end: float) -> float:
-        # rounding may leave a negative 1e-18
-        return math.sqrt(max(0.0, end**2 - 2 * phi * end * other_end + other_end**2))
-
-    difference = share - other
-    return (
-        difference - distance(share - low, other_high - other),
-        difference + distance(high - share, other - other_low),
-    )

@@ -13,7 +13,8 @@ from typing import Annotated, Any
 from pydantic import Field, with_config
 from typing_extensions import NotRequired, TypedDict
 
-from unspoken.measure.stats import Ratio, mcnemar_exact, ratio_of_medians
+from unspoken.measure.paired import Judged, Paired, Pairs
+from unspoken.measure.stats import Ratio, ratio_of_medians
 from unspoken.recipe import layout
 from unspoken.recipe.diagnosis_record import Diagnosis
 from unspoken.recipe.evaluation_records import Evaluation, Latency
@@ -170,21 +171,6 @@ class VariantResult:
 
 
 @dataclass(frozen=True)
-class PairedResult:
-    """Two models on the same questions.
-
-    Attributes:
-        only_first, only_second: questions that only one of them has right.
-        p_value: McNemar's exact test that they are equally good.
-    """
-
-    num_questions: int
-    only_first: int
-    only_second: int
-    p_value: float
-
-
-@dataclass(frozen=True)
 class PhaseResult:
     """One phase of a run; a run without phases has one, with the recipe's name.
 
@@ -255,29 +241,18 @@ class PhaseResult:
         found = [variant.measured for variant in self.variants.values()]
         return [measured for measured in found if measured is not None]
 
-    def compare(self, first: str, second: str) -> PairedResult | None:
-        """Paired results of two variants, or None where they were not asked the same."""
+    def compare(self, first: str, second: str) -> Paired | None:
+        """Two variants question by question, or None where they were not asked the same."""
         if first not in self.variants or second not in self.variants:
             return None
-        pairs = list(
-            zip(self.variants[first].predictions, self.variants[second].predictions, strict=False)
-        )
-        lengths = {len(self.variants[name].predictions) for name in (first, second)}
-        if not pairs or len(lengths) > 1 or any(one.get("sample") for one, _ in pairs):
+        each = [self.variants[name].predictions for name in (first, second)]
+        asked = [[record["question"] for record in records] for records in each]
+        if asked[0] != asked[1] or any(record.get("sample") for record in each[0]):
             return None  # McNemar's test takes one answer a question
-        if any(one.get("question") != other.get("question") for one, other in pairs):
-            return None
-        judged = [
-            (one["correct"], other["correct"])
-            for one, other in pairs
-            if one.get("correct") is not None and other.get("correct") is not None
-        ]
-        only_first = sum(one and not other for one, other in judged)
-        only_second = sum(other and not one for one, other in judged)
-        if not judged:
-            return None
-        p_value = mcnemar_exact(only_first, only_second)
-        return PairedResult(len(judged), only_first, only_second, p_value)
+        pairs = Pairs()
+        for one, other in zip(*each, strict=True):
+            pairs.add(_judged(one), _judged(other))
+        return pairs.paired() if pairs.num_questions else None
 
     def order(self, name: str, rival: str) -> int:
         """1 where the model `name` is better than `rival`, -1 worse, 0 not distinguishable.
@@ -288,8 +263,9 @@ class PhaseResult:
         own, other = self.figures(name), self.figures(rival)
         if own is None or other is None or own.accuracy is None or other.accuracy is None:
             return 0
-        sign = (own.accuracy > other.accuracy) - (own.accuracy < other.accuracy)
-        paired = self.compare(name, rival)
+        paired = self.compare(rival, name)
+        gain = own.accuracy - other.accuracy if paired is None else paired.difference
+        sign = (gain > 0) - (gain < 0)
         if paired is not None:
             return sign if paired.p_value < 0.05 else 0
         if own.interval is None or other.interval is None:
@@ -320,6 +296,10 @@ class PhaseResult:
     def took_turns(self, *names: str) -> bool:
         """Whether all of these models were timed in one pass."""
         return self.latency is not None and set(names) <= self.latency.models.keys()
+
+
+def _judged(record: dict[str, Any]) -> Judged:
+    return Judged(record["correct"], record["num_tokens"], gold=record["gold"])
 
 
 @dataclass(frozen=True)

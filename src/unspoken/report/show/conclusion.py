@@ -173,10 +173,11 @@ def _paired(phase: PhaseResult) -> list[str]:
     for name in (TEACHER, DISTILLED, AT_ONCE, NO_COT, EXPLICIT):
         paired = phase.compare(INTERNALIZED, name)
         if paired is not None:
+            first, second = (whole(side.num_only) for side in (paired.first, paired.second))
             notes.append(
                 f"Question by question, internalized against {phase.variants[name].label}: "
-                f"only the first is right on {whole(paired.only_first)}, only the second on "
-                f"{whole(paired.only_second)} (McNemar's exact test, p {_p_value(paired.p_value)})."
+                f"only the first is right on {first}, only the second on {second} (McNemar's exact "
+                f"test, p {_p_value(paired.p_value)})."
             )
     return notes
 
