@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from importlib import resources
+from shutil import copytree
 
 import pytest
 import yaml
@@ -136,9 +137,10 @@ def test_plots_are_png_files_and_reproducible(full):
 def test_finding_of_a_good_run(full):
     assert lead(full) == (
         "Without writing its thought, the internalized model answers 90.0 % of 40 held-out "
-        "questions right, the same model trained without a chain of thought 10.0 %. It writes 5 "
-        "tokens instead of 9 and answers 2.2 times as many questions per second at batch 1. The "
-        "model that writes its thought answers 95.0 % right; that difference is within chance."
+        "questions right. It is better than the same model trained without a chain of thought: "
+        "10.0 %. It writes 5 tokens instead of 9 and answers 2.2 times as many questions per "
+        "second at batch 1. The model that writes its thought answers 95.0 % right; that "
+        "difference is within chance."
     )
 
 
@@ -151,9 +153,36 @@ def test_finding_says_what_is_bad(tmp_path):
     assert text.startswith("Not internalized: 3 of 4 tokens removed, ")
     assert "Without writing its thought" not in text
     assert "no better than the same model trained without a chain of thought, 15.0 %" in text
-    assert "answers 100.0 % right, 87.5 points more." in text
+    assert "answers 100.0 % right, 87.5 points (71.3 to 94.5) more." in text
     make_variant(folder / "no_cot", "no_cot", 30)
-    assert "That is worse than the same model trained without" in lead(folder)
+    assert "It is worse than the same model trained without a chain of thought: 75.0 %" in lead(
+        folder
+    )
+
+
+@pytest.mark.parametrize(
+    ("right", "told"),
+    [
+        (4, "is better than the same {} with its whole thought removed at once: 10.0 %."),
+        (30, "is worse than the same {} with its whole thought removed at once: 75.0 %."),
+        (
+            17,
+            "is no better than the same {} with its whole thought removed at once, 42.5 %: the "
+            "difference is within chance.",
+        ),
+    ],
+)
+def test_all_at_once_is_told_alike_whether_or_not_a_stage_distils(full, right, told):
+    make_variant(full / "internalized", "internalized", 16)
+    copytree(full / "internalized", full / "at_once")
+    write(full / "at_once" / "evaluation.json", evaluation("internalized", right))
+    write_lines(full / "at_once" / "predictions.jsonl", predictions("internalized", right))
+    recipe = yaml.safe_load((full / "recipe.yaml").read_text())
+    recipe["baselines"]["at_once"] = True
+    write(full / "recipe.yaml", yaml.safe_dump(recipe))
+    assert f"10.0 %. It {told.format('model')}" in lead(full)
+    write(full / "recipe.yaml", yaml.safe_dump({**recipe, "distil": {}}))
+    assert f"10.0 %. It {told.format('student')}" in lead(full)
 
 
 def test_a_run_without_baselines_has_a_report(tmp_path):

@@ -187,8 +187,8 @@ def test_lead_tells_teacher_student_and_internalized(full):
         "answer 100, 500 and 1,100 questions per second, in batches. The difference between the "
         "teacher and the internalized student is within chance. Trained for as many steps without "
         "removing anything, the student answers 95.0 % right; that difference is within chance. "
-        "The same student trained without a chain of thought answers 10.0 % right. The untrained "
-        "student answers 0.0 % right."
+        "The internalized student is better than the same student trained without a chain of "
+        "thought: 10.0 %. It is better than the untrained student: 0.0 %."
     )
 
 
@@ -196,10 +196,10 @@ def test_lead_says_what_is_bad(full):
     write_measured(full, "internalized", 3)
     (full / "explicit" / "evaluation.json").unlink()
     text = lead(full)
-    assert "The internalized student is 90.0 points below its teacher." in text
-    assert "Removing the thought cost 85.0 points." in text
+    assert "The internalized student is 90.0 points (73.9 to 95.3) below its teacher." in text
+    assert "Removing the thought cost 85.0 points (67.5 to 92.0)." in text
     assert "is no better than the same student trained without a chain of thought, 10.0 %" in text
-    assert "is no better than the untrained student, 0.0 %" in text
+    assert "It is no better than the untrained student, 0.0 %" in text
     write_measured(full, "no_cot", 30)
     assert "is worse than the same student trained without a chain of thought: 75.0 %" in lead(full)
 

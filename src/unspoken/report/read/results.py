@@ -142,6 +142,13 @@ class VariantResult:
             return self.trained.state.step
         return max((point.step for point in (*self.train, *self.valid)), default=None)
 
+    def has_other_steps(self, other: VariantResult) -> bool:
+        """Whether another model had clearly more or fewer steps, as far as that is known."""
+        steps, others = self.total_steps, other.total_steps
+        if other.borrowed or other.measured is None or not steps or not others:
+            return False
+        return abs(steps - others) > 0.01 * steps
+
     @property
     def all_removed_at(self) -> int | None:
         """The optimizer step at which the last thought token went, as `total_steps` counts."""

@@ -13,7 +13,8 @@ from unspoken.recipe.evaluation_records import Evaluation
 from unspoken.recipe.layout import AT_ONCE, DISTILLED, EXPLICIT, INTERNALIZED, NO_COT, TEACHER
 from unspoken.report.read.results import SPLITS, TRAINED_ONLY, PhaseResult, VariantResult
 from unspoken.report.show.numbers import counted, mean, percent, ratio_texts, whole
-from unspoken.report.show.teacher_words import has_other_steps, staged_lead, unfinished
+from unspoken.report.show.phrases import against_plain, how_different, unfinished
+from unspoken.report.show.teacher_words import staged_lead
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,10 @@ def conclude(phase: PhaseResult) -> Conclusion:
         return Conclusion(_unmeasured(own, phase.can_measure), _other_questions(phase))
     sentences = [
         unfinished(own),
-        _against_no_cot(phase, own, own.measured),
-        _against_at_once(phase),
+        _accuracy(own, own.measured),
+        against_plain(phase, INTERNALIZED, subject="It", noun="model"),
         _against_explicit_cost(phase, own.measured),
-        _against_explicit_accuracy(phase, own.measured),
+        _against_explicit_accuracy(phase),
     ]
     return Conclusion(" ".join(filter(None, sentences)), _notes(phase))
 
@@ -60,7 +61,7 @@ def _unmeasured(own: VariantResult, can_measure: bool) -> str:
     )
 
 
-def _against_no_cot(phase: PhaseResult, own: VariantResult, measured: Evaluation) -> str:
+def _accuracy(own: VariantResult, measured: Evaluation) -> str:
     subject = "The internalized model"
     if own.tokens_left == 0:
         subject = "Without writing its thought, the internalized model"
@@ -68,31 +69,7 @@ def _against_no_cot(phase: PhaseResult, own: VariantResult, measured: Evaluation
     if measured.accuracy is None:
         asked = counted(measured.num_questions, "questions")
         return f"{subject} was asked {asked} that have no gold answers: its accuracy is unknown."
-    claim = f"{subject} answers {percent(measured.accuracy)} of {asked} right"
-    other = phase.variants[NO_COT].measured
-    if other is None or other.accuracy is None:
-        return f"{claim}."
-    rival = "the same model trained without a chain of thought"
-    sign = phase.order(INTERNALIZED, NO_COT)
-    if sign > 0:
-        return f"{claim}, {rival} {percent(other.accuracy)}."
-    if sign < 0:
-        return f"{claim}. That is worse than {rival}: {percent(other.accuracy)}."
-    return (
-        f"{claim}. That is no better than {rival}, {percent(other.accuracy)}: the difference is "
-        "within chance."
-    )
-
-
-def _against_at_once(phase: PhaseResult) -> str:
-    other = phase.figures(AT_ONCE)
-    if other is None or other.accuracy is None:
-        return ""
-    return (
-        "The model that writes its thought, with all of it removed at once, answers "
-        f"{percent(other.accuracy)}"
-        + ("; that difference is within chance." if not phase.order(INTERNALIZED, AT_ONCE) else ".")
-    )
+    return f"{subject} answers {percent(measured.accuracy)} of {asked} right."
 
 
 def _against_explicit_cost(phase: PhaseResult, own: Evaluation) -> str:
@@ -123,22 +100,16 @@ def _times_as_many(ratio: Ratio) -> str:
     return f"{only}{value} times as many (95 % interval {low} to {high})"
 
 
-def _against_explicit_accuracy(phase: PhaseResult, own: Evaluation) -> str:
-    other = phase.variants[EXPLICIT]
+def _against_explicit_accuracy(phase: PhaseResult) -> str:
+    own, other = phase.figures(INTERNALIZED), phase.variants[EXPLICIT]
     measured = other.measured
-    if measured is None or measured.accuracy is None or own.accuracy is None:
+    if own is None or own.accuracy is None or measured is None or measured.accuracy is None:
         return ""
     model = "The model that writes its thought"
     if other.borrowed:
         model = "Before the first removal, writing its thought, the model"
-    claim = f"{model} answers {percent(measured.accuracy)} right"
-    sign = phase.order(INTERNALIZED, EXPLICIT)
-    if sign == 0:
-        return f"{claim}; that difference is within chance."
-    if sign > 0:
-        return f"{claim}."
-    points = 100 * (measured.accuracy - own.accuracy)
-    return f"{claim}, {points:.1f} points more."
+    difference = how_different(phase, INTERNALIZED, EXPLICIT)
+    return f"{model} answers {percent(measured.accuracy)} right{difference}"
 
 
 def _notes(phase: PhaseResult) -> list[str]:
@@ -199,7 +170,7 @@ def _steps(phase: PhaseResult) -> list[str]:
             "baselines are trained for as many."
         )
     for variant in (explicit, phase.variants.get(AT_ONCE), phase.variants[NO_COT]):
-        if variant is not None and has_other_steps(own, variant):
+        if variant is not None and own.has_other_steps(variant):
             notes.append(
                 f"Steps are not equal: {variant.label} had {whole(variant.total_steps)}, "
                 f"internalized {whole(own.total_steps)}."

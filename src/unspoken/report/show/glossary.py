@@ -46,7 +46,8 @@ _WORDS = {
     "Wilson": (
         "Wilson 95 % interval",
         "The range in which the share of right answers likely lies on all questions of this kind, "
-        "reckoned from how many were asked; few questions make it wide.",
+        "reckoned from how many were asked; few questions make it wide. That of a difference in "
+        "points, Newcombe's, is made of two of them.",
     ),
     "McNemar": (
         "McNemar's test",

@@ -5,19 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from unspoken.recipe.evaluation_records import Evaluation
-from unspoken.recipe.layout import (
-    AT_ONCE,
-    DISTILLED,
-    EXPLICIT,
-    INTERNALIZED,
-    NO_COT,
-    TEACHER,
-    UNTRAINED,
-)
+from unspoken.recipe.layout import DISTILLED, EXPLICIT, INTERNALIZED, TEACHER
 from unspoken.recipe.records import TracesRecord
-from unspoken.report.read.results import SPLITS, TRAINED_ONLY, PhaseResult, VariantResult
+from unspoken.report.read.results import SPLITS, TRAINED_ONLY, PhaseResult
 from unspoken.report.read.vetting import Vetted
 from unspoken.report.show.numbers import DASH, counted, mean, money, percent, rate, wall_time, whole
+from unspoken.report.show.phrases import against_plain, how_different, points, unfinished
 
 NAMES = {
     TEACHER: "the teacher",
@@ -33,23 +26,12 @@ def staged_lead(phase: PhaseResult) -> str:
     students = [name for name, _ in known if name != TEACHER]
     own = phase.variants[INTERNALIZED]
     sentences = [_nothing(phase, students), *_figures(known), unfinished(own)]
-    if INTERNALIZED in students:
-        sentences += [
-            _against_teacher(phase, INTERNALIZED),
-            _against_writer(phase),
-            _against_plain(phase, INTERNALIZED),
-        ]
-    elif students:
-        sentences += [_against_teacher(phase, DISTILLED), _against_plain(phase, DISTILLED)]
+    if students:
+        name = students[-1]
+        sentences.append(_against_teacher(phase, name))
+        sentences.append(_against_writer(phase) if name == INTERNALIZED else "")
+        sentences.append(against_plain(phase, name, subject=_begun(name), noun="student"))
     return " ".join(filter(None, sentences))
-
-
-def unfinished(own: VariantResult) -> str:
-    """How far removal came where something of the thought is left, as a sentence, or nothing."""
-    outcome = own.outcome
-    if outcome is None or outcome.is_complete:
-        return ""
-    return f"{outcome.sentence[0].upper()}{outcome.sentence[1:]}."
 
 
 def _nothing(phase: PhaseResult, students: Sequence[str]) -> str:
@@ -106,28 +88,25 @@ def _effort(measured: Sequence[Evaluation]) -> str:
 
 
 def _against_teacher(phase: PhaseResult, name: str) -> str:
-    own, teacher = phase.figures(name), phase.figures(TEACHER)
-    points = _points(own, teacher)
-    if points is None:
+    difference = points(phase, name, TEACHER)
+    if not difference:
         return ""
     sign = phase.order(name, TEACHER)
     if sign == 0:
         return f"The difference between the teacher and {NAMES[name]} is within chance."
-    if sign > 0:
-        return f"{_begun(name)} is {points} points better than its teacher."
-    return f"{_begun(name)} is {points} points below its teacher."
+    side = "better than" if sign > 0 else "below"
+    return f"{_begun(name)} is {difference} {side} its teacher."
 
 
 def _against_writer(phase: PhaseResult) -> str:
     """What removing the thought cost, at equal steps where the run has that baseline."""
     writer = phase.writer
-    own = phase.figures(INTERNALIZED)
-    points = _points(own, writer.measured)
-    if points is None or writer.measured is None:
+    difference = points(phase, INTERNALIZED, writer.name)
+    if writer.measured is None or not difference:
         return ""
     sign = phase.order(INTERNALIZED, writer.name)
     if writer.name == EXPLICIT and not writer.borrowed:
-        is_unequal = has_other_steps(phase.variants[INTERNALIZED], writer)
+        is_unequal = phase.variants[INTERNALIZED].has_other_steps(writer)
         claim = f"Trained {'' if is_unequal else 'for as many steps '}without removing anything, "
         claim += f"the student answers {percent(writer.measured.accuracy)} right"
     elif writer.name == EXPLICIT:
@@ -136,49 +115,8 @@ def _against_writer(phase: PhaseResult) -> str:
         return "Against the explicit student the difference is within chance."
     else:
         claim = "Removing the thought cost" if sign < 0 else "Removing the thought gained"
-        return f"{claim} {points} points."
-    if sign == 0:
-        return f"{claim}; that difference is within chance."
-    return f"{claim}, {points} points {'more' if sign < 0 else 'less'}."
-
-
-def has_other_steps(own: VariantResult, other: VariantResult) -> bool:
-    """Whether a model had clearly more or fewer optimizer steps, as far as that is known."""
-    if other.borrowed or other.measured is None or not own.total_steps or not other.total_steps:
-        return False
-    return abs(own.total_steps - other.total_steps) > 0.01 * own.total_steps
-
-
-def _against_plain(phase: PhaseResult, name: str) -> str:
-    """Against the same student without a thought to learn from, and without training."""
-    sentences = []
-    for rival, words in (
-        (AT_ONCE, "the explicit student with its whole thought removed at once"),
-        (NO_COT, "the same student trained without a chain of thought"),
-        (UNTRAINED, "the untrained student"),
-    ):
-        other = phase.figures(rival)
-        if _points(phase.figures(name), other) is None or other is None:
-            continue
-        share = percent(other.accuracy)
-        sign = phase.order(name, rival)
-        if sign > 0:
-            sentences.append(f"{words[0].upper()}{words[1:]} answers {share} right.")
-        elif sign == 0:
-            sentences.append(
-                f"{_begun(name)} is no better than {words}, {share}: the difference is within "
-                "chance."
-            )
-        else:
-            sentences.append(f"{_begun(name)} is worse than {words}: {share}.")
-    return " ".join(sentences)
-
-
-def _points(own: Evaluation | None, other: Evaluation | None) -> str | None:
-    """The difference in percentage points, without its sign; None where one is not known."""
-    if own is None or other is None or own.accuracy is None or other.accuracy is None:
-        return None
-    return f"{100 * abs(own.accuracy - other.accuracy):.1f}"
+        return f"{claim} {difference}."
+    return f"{claim}{how_different(phase, INTERNALIZED, writer.name)}"
 
 
 def _begun(name: str) -> str:
