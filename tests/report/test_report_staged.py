@@ -262,6 +262,38 @@ def test_equal_steps_are_told_only_where_they_were(full):
     assert "Trained without removing anything, the student" in lead(full)
 
 
+def batches(folder, **sizes):
+    """The sizes of the students' batches, as their records have them."""
+    for name, size in sizes.items():
+        known = json.loads((folder / name / "stage.json").read_text())
+        known["settings"] = {"train": {"batch_size": size}} if size else {}
+        write(folder / name / "stage.json", known)
+
+
+def test_another_number_of_examples_is_told_beside_as_many_steps(full):
+    plain_rival = "is better than the same student trained without a chain of thought"
+    batches(full, distilled=8, internalized=16, explicit=16, no_cot=16)
+    # 160 steps of 16, against 60 of 8 and 100 of 16
+    told = "for as many steps but on 1.2 times as many examples"
+    assert f"Trained {told} without removing anything, the student answers 95.0 %" in lead(full)
+    assert f"{plain_rival} ({told}): 10.0 %." in lead(full)
+    (full / "internalized/evaluation.json").unlink()
+    told = "on 5.3 times as many examples"
+    assert f"explicit student {plain_rival} ({told}): 10.0 %." in lead(full)
+    write_measured(full, "internalized")
+    batches(full, no_cot=13, explicit=None)  # within 5 %, and a record that does not tell
+    text = lead(full)
+    assert "as many examples" not in text and "Trained for as many steps without" in text
+    batches(full, distilled=None, no_cot=99)
+    assert "as many examples" not in lead(full)
+    recipe = yaml.safe_load((full / "recipe.yaml").read_text())
+    write(full / "recipe.yaml", yaml.safe_dump({**recipe, "teacher": None, "distil": None}))
+    write_model(full, "internalized")
+    batches(full, internalized=16, explicit=16)
+    told = "The model that writes its thought (on 1.6 times as many examples) answers 95.0 % right"
+    assert told in lead(full)
+
+
 def test_costs_are_what_was_measured(full, without_plots):
     write_report(full)
     values = read_values(full)

@@ -191,6 +191,13 @@ class TrainingRecord(StageRecord):
     model_bytes: int | None = None
     base_bytes: int | None = None
 
+    @property
+    def batch_size(self) -> int | None:
+        """Examples in an optimizer step; None of an older run that does not tell."""
+        train = self.settings.get("train")
+        size = train.get("batch_size") if isinstance(train, dict) else None
+        return size if isinstance(size, int) else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class TracesRecord(StageRecord):

@@ -99,7 +99,7 @@ class VariantResult:
         trained: what training left; None where it is not done. Of a borrowed model: its step, and
             the sizes of the run that it is from.
         started_from: the variant whose finished model it went on from, or None.
-        steps_before: optimizer steps of that model.
+        steps_before, examples_before: optimizer steps of that model, and the examples in them.
         outcome: how far its thought was removed; of the internalized model only.
     """
 
@@ -115,6 +115,7 @@ class VariantResult:
     unreadable: int
     started_from: str | None = None
     steps_before: int | None = None
+    examples_before: int | None = None
     outcome: Outcome | None = None
 
     @property
@@ -134,6 +135,14 @@ class VariantResult:
     def total_steps(self) -> int | None:
         """Optimizer steps, those of the model that it went on from included."""
         return None if self.last_step is None else self.last_step + (self.steps_before or 0)
+
+    @property
+    def num_seen(self) -> int | None:
+        """Examples in these steps, each as often as it was seen; None where a record lacks it."""
+        batch_size = self.trained and self.trained.batch_size
+        if not batch_size or not self.last_step or (self.steps_before and not self.examples_before):
+            return None
+        return self.last_step * batch_size + (self.examples_before or 0)
 
     @property
     def last_step(self) -> int | None:

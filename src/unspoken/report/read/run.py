@@ -150,8 +150,8 @@ def _read_variants(
     }
     for own in (found[layout.INTERNALIZED], found[layout.AT_ONCE]):
         if own.started_from is not None:
-            steps = _steps_of(folder / own.started_from, found.get(own.started_from))
-            found[own.name] = replace(own, steps_before=steps)
+            steps, examples = _before(folder / own.started_from, found.get(own.started_from))
+            found[own.name] = replace(own, steps_before=steps, examples_before=examples)
     own = found[layout.INTERNALIZED]
     outcome = read_outcome(own.trained, own.train, own.valid)
     found[own.name] = replace(own, outcome=outcome)
@@ -179,15 +179,17 @@ def _with_latency(variant: VariantResult, latency: Latency | None) -> VariantRes
     return replace(variant, measured=measured)
 
 
-def _steps_of(folder: Path, variant: VariantResult | None) -> int | None:
-    """Optimizer steps of a model that another one went on from: a variant's, or a level's.
+def _before(folder: Path, variant: VariantResult | None) -> tuple[int | None, int | None]:
+    """Optimizer steps and examples of a model that another one went on from.
 
-    A level's stand in the record of its training, also where the level was removed.
+    It is a variant or a level. A level's stand in the record of its training, also where the level
+    was removed.
     """
     if variant is not None:
-        return variant.last_step
+        return variant.last_step, variant.num_seen
     record = TrainingRecord.read(folder.parents[1] / layout.STAGE_FILE) or TrainingRecord()
-    return record.state.best.get(folder.name.removeprefix(layout.LEVEL), {}).get("step")
+    step = record.state.best.get(folder.name.removeprefix(layout.LEVEL), {}).get("step")
+    return step, step and record.batch_size and step * record.batch_size
 
 
 def _absent(name: str, folder: Path) -> VariantResult:

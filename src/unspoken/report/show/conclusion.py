@@ -13,7 +13,7 @@ from unspoken.recipe.evaluation_records import Evaluation
 from unspoken.recipe.layout import AT_ONCE, DISTILLED, EXPLICIT, INTERNALIZED, NO_COT, TEACHER
 from unspoken.report.read.results import SPLITS, TRAINED_ONLY, PhaseResult, VariantResult
 from unspoken.report.show.numbers import counted, mean, percent, ratio_texts, whole
-from unspoken.report.show.phrases import against_plain, how_different, unfinished
+from unspoken.report.show.phrases import against_plain, how_different, other_examples, unfinished
 from unspoken.report.show.teacher_words import staged_lead
 
 
@@ -108,6 +108,8 @@ def _against_explicit_accuracy(phase: PhaseResult) -> str:
     model = "The model that writes its thought"
     if other.borrowed:
         model = "Before the first removal, writing its thought, the model"
+    elif examples := other_examples(phase, INTERNALIZED, EXPLICIT):
+        model = f"{model} ({examples})"
     difference = how_different(phase, INTERNALIZED, EXPLICIT)
     return f"{model} answers {percent(measured.accuracy)} right{difference}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unspoken.recipe.layout import AT_ONCE, NO_COT, UNTRAINED
 from unspoken.report.read.results import PhaseResult, VariantResult
-from unspoken.report.show.numbers import percent
+from unspoken.report.show.numbers import percent, ratio_texts
 
 
 def unfinished(own: VariantResult) -> str:
@@ -40,9 +40,27 @@ def _against(phase: PhaseResult, name: str, rival: str, subject: str, words: str
     if other is None or not points(phase, name, rival):
         return ""
     share, sign = percent(other.accuracy), phase.order(name, rival)
+    if examples := other_examples(phase, name, rival):
+        words = f"{words} ({examples})"
     if sign == 0:
         return f"{subject} is no better than {words}, {share}: the difference is within chance."
     return f"{subject} is {'better' if sign > 0 else 'worse'} than {words}: {share}."
+
+
+def other_examples(phase: PhaseResult, name: str, rival: str) -> str:
+    """How many more or fewer examples a rival saw, and whether its steps were as many.
+
+    For example `for as many steps but on 1.6 times as many examples`; empty where they differ by
+    5 % at the most, or are not known.
+    """
+    own, other = phase.variants[name], phase.variants[rival]
+    if other.borrowed or not own.num_seen or not other.num_seen:
+        return ""
+    ratio = other.num_seen / own.num_seen
+    if abs(ratio - 1) <= 0.05:
+        return ""
+    steps = "" if own.has_other_steps(other) else "for as many steps but "
+    return f"{steps}on {ratio_texts(ratio)[0]} times as many examples"
 
 
 def how_different(phase: PhaseResult, name: str, rival: str) -> str:

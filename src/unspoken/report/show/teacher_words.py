@@ -10,7 +10,13 @@ from unspoken.recipe.records import TracesRecord
 from unspoken.report.read.results import SPLITS, TRAINED_ONLY, PhaseResult
 from unspoken.report.read.vetting import Vetted
 from unspoken.report.show.numbers import DASH, counted, mean, money, percent, rate, wall_time, whole
-from unspoken.report.show.phrases import against_plain, how_different, points, unfinished
+from unspoken.report.show.phrases import (
+    against_plain,
+    how_different,
+    other_examples,
+    points,
+    unfinished,
+)
 
 NAMES = {
     TEACHER: "the teacher",
@@ -107,8 +113,10 @@ def _against_writer(phase: PhaseResult) -> str:
     sign = phase.order(INTERNALIZED, writer.name)
     if writer.name == EXPLICIT and not writer.borrowed:
         is_unequal = phase.variants[INTERNALIZED].has_other_steps(writer)
-        claim = f"Trained {'' if is_unequal else 'for as many steps '}without removing anything, "
-        claim += f"the student answers {percent(writer.measured.accuracy)} right"
+        long = other_examples(phase, INTERNALIZED, EXPLICIT)
+        long = long or ("" if is_unequal else "for as many steps")
+        claim = f"Trained {long}{' ' * bool(long)}without removing anything, the student answers "
+        claim += f"{percent(writer.measured.accuracy)} right"
     elif writer.name == EXPLICIT:
         claim = f"Before the first removal it answered {percent(writer.measured.accuracy)} right"
     elif sign == 0:
