@@ -7,11 +7,13 @@ import importlib.util
 import json
 import logging
 import os
+import re
 import socket
 import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ from unspoken.teach.prompts import INSTRUCTION
 from unspoken.teach.traces.file import TraceFile
 from unspoken.teach.traces.settings import unanswered_path
 from unspoken.teach.traces.write import generate_traces
+from unspoken.teach.vet import vet_traces
 
 
 def test_a_server_is_asked_as_the_api_says(server: FakeServer, tmp_path: Path) -> None:
@@ -113,21 +116,55 @@ def test_a_server_that_dies_midway_costs_nothing_twice(tmp_path: Path) -> None:
     assert [record["index"] for record in records_of(output)] == list(range(20))
 
 
-def test_refused_questions_do_not_hold_up_the_others(server: FakeServer, tmp_path: Path) -> None:
+def test_refused_questions_do_not_hold_up_the_others(
+    server: FakeServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     def too_long(body: dict[str, Any]) -> str | None:
         return "context length" if body["messages"][-1]["content"] == "1111111 * 2" else None
 
     server.refuse = too_long
     output = tmp_path / "traces.jsonl"
-    with pytest.raises(EngineError, match=r"2 of 20 samples were refused \(.*context length"):
-        generate_traces(openai_engine(server.url), QUESTIONS, output)
-    assert len(records_of(output)) == 18
+    generate_traces(openai_engine(server.url), QUESTIONS, output)
+    assert re.search(r"2 of 20 samples were refused \(.*context length", caplog.text)
+    reasons = [record["finish_reason"] for record in records_of(output)]
+    assert Counter(reasons) == {"stop": 18, "refused: context length": 2}
+    summary = vet_traces([output], tmp_path / "kept.jsonl", failed=tmp_path / "failed.jsonl")
+    assert (summary.rejected["refused"], len(records_of(tmp_path / "failed.jsonl"))) == (2, 1)
     server.refuse = lambda body: "no such parameter"
     before = len(server.bodies)
     with pytest.raises(EngineError, match="HTTP 400: no such parameter"):
         generate_traces(openai_engine(server.url), QUESTIONS, tmp_path / "none.jsonl")
-    # eight, and the seven that are under way when the eighth is refused; each without a system too
-    assert len(server.bodies) - before <= 2 * (8 + 7) < 2 * len(QUESTIONS)
+    # eight, the seven that are under way when the eighth is refused, and one that no server refuses
+    # for itself; each without a system too
+    assert len(server.bodies) - before <= 2 * (8 + 7 + 1) < 2 * len(QUESTIONS)
+
+
+@pytest.mark.parametrize("num_answered", [0, 8])
+def test_any_number_of_questions_may_be_refused(
+    server: FakeServer, tmp_path: Path, num_answered: int
+) -> None:
+    """Also where all that are left are: then 1 + 1 tells them from wrong settings."""
+    output = tmp_path / "traces.jsonl"
+    prices = {"price_prompt": 1.0, "price_completion": 1.0}
+    if num_answered:
+        server.faults = {n: (401, {}, "no key") for n in range(num_answered, 99)}
+        with pytest.raises(EngineError, match="no key"):
+            generate_traces(openai_engine(server.url, concurrency=1), QUESTIONS, output)
+        server.faults = {}
+    server.refuse = lambda body: "long" if " * " in body["messages"][-1]["content"] else None
+    summary = generate_traces(openai_engine(server.url, **prices), QUESTIONS, output)
+    assert (summary.num_written, summary.num_missing) == (20 - num_answered, 0)
+    records = records_of(output)
+    assert [record["index"] for record in records] == list(range(20))
+    reasons = [record["finish_reason"] for record in records]
+    assert Counter(reasons)["refused: long"] == 20 - num_answered
+    (trial,) = [body for body in server.bodies if body["messages"][-1]["content"] == "1 + 1 ="]
+    assert trial["messages"][0]["content"] == INSTRUCTION
+    assert trial["max_tokens"] == 512
+    # nobody keeps the answer, and it is counted like any that may be charged
+    lost = Unanswered(unanswered_path(output)).before
+    assert lost.num_tokens == 512
+    assert summary.cost == pytest.approx((num_answered * 150 + sum(lost)) / 1_000_000)
 
 
 def test_differences_between_servers_are_bridged(server: FakeServer, tmp_path: Path) -> None:
@@ -151,7 +188,7 @@ def test_separate_reasoning_becomes_a_think_block(server: FakeServer, tmp_path: 
     (record,) = records_of(tmp_path / "traces.jsonl")
     assert record["cot"] == "<think>\nhm\n</think>\n\nFinal Answer: 2"
     assert (record["stopped"], record["num_tokens"]) == (False, None)
-    server.faults = {1: (200, {}, "{}")}
+    server.faults = dict.fromkeys((1, 2), (200, {}, "{}"))
     with pytest.raises(EngineError, match=r"without choices\[0\]"):
         generate_traces(openai_engine(server.url), QUESTIONS[:1], tmp_path / "other.jsonl")
 

@@ -15,6 +15,7 @@ from unspoken.report.read.files import iterate_lines
 #: Reasons of `unspoken.teach.vet` in words; any other is shown as it is, without underscores.
 _WORDS = {
     "torn_line": "line cut off",
+    "refused": "refused by the server",
     "truncated": "stopped at the limit",
     "no_final_answer": "no final answer",
     "no_thought": "answer without a thought",

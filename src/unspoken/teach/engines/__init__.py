@@ -18,6 +18,10 @@ from unspoken.measure.sampling import Sampling
 Style = Literal["chat", "plain", "trained", "none"]
 
 
+#: Begins the `finish_reason` of a reply that a server would not give; what it said follows.
+REFUSED = "refused"
+
+
 class EngineError(UnspokenError):
     """An engine that cannot answer: a server that refuses, memory or money that ran out."""
 
@@ -78,7 +82,7 @@ class Reply:
         text: without the end token and without blanks around it.
         num_prompt_tokens, num_tokens: read and written; None where a server does not tell.
         stopped: whether it ended by itself, not at the limit.
-        finish_reason: "stop", "length", or what else a server says.
+        finish_reason: "stop", "length", what else a server says, or `REFUSED` and why.
     """
 
     text: str

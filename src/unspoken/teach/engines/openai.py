@@ -7,24 +7,38 @@ plain posts one text to completions.
 from __future__ import annotations
 
 import functools
+import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
 from unspoken.common.errors import SettingError, setting
 from unspoken.measure.sampling import Sampling
-from unspoken.teach.engines import EngineError, Message, Prompt, Reply, Request, Style, Usage
+from unspoken.teach.engines import (
+    REFUSED,
+    EngineError,
+    Message,
+    Prompt,
+    Reply,
+    Request,
+    Style,
+    Usage,
+)
 from unspoken.teach.engines.budget import Budget, Limits, Unanswered, most_tokens
 from unspoken.teach.engines.dialect import Dialect, Inquiry, read_reply
 from unspoken.teach.engines.exchange import Halt
 from unspoken.teach.engines.server import RefusedError, Secret, Server, StoppedError
 
+logger = logging.getLogger(__name__)
+
 #: The variable that is read when none is named; without a value no key is sent.
 DEFAULT_KEY = "OPENAI_API_KEY"
-_HOPELESS = 8  # so many refused requests and none answered: the settings are wrong
+_DOUBTFUL = 8  # so many refused requests and none answered: the settings may be wrong
+_MOST_SIGNS = 300  # of what a server says to a request that it refuses
 #: So long what is under way may take when the run is asked to stop; a launcher's time to save is
 #: longer, and a terminal's user expects no more.
 STOP_S = 1.0
@@ -130,8 +144,9 @@ class OpenAIEngine:
 
         After an error nothing new is sent, what is under way is still yielded, and then the error
         is raised; when `stopping` says so, what is not there within STOP_S is given up. A request
-        that the server refuses by itself (it is too long, say) does not hold up the others: the
-        refused ones are named at the end.
+        that the server refuses by itself (it is too long, say) does not hold up the others: at the
+        end it has an empty reply that says so. Where none was answered, a tiny question shows
+        whether the questions or the settings are refused.
 
         Raises:
             EngineError: the server cannot be reached, refuses, or the money is used up.
@@ -139,19 +154,20 @@ class OpenAIEngine:
         limits = self.limits
         prices = (limits.price_prompt or 0.0, limits.price_completion or 0.0)
         budget = Budget(limits.max_cost, *prices, used, self.unanswered)
-        work = _Work(deque(n for n in range(len(requests)) if n not in skip))
+        work = _Work(deque(n for n in range(len(requests)) if n not in skip), len(requests))
+        asked = [*requests, *map(_make_trial, requests[:1])]
         try:
-            while (work.waiting or work.pending) and not work.is_overdue:
+            while work.goes_on():
                 if stopping():
                     work.stop()
-                self._send(work, requests, sampling, budget)
+                self._send(work, asked, sampling, budget)
                 if not work.pending:
                     break
                 done, _ = wait(work.pending, timeout=0.2, return_when=FIRST_COMPLETED)
                 for future in done:
                     number, most = work.pending[future]
-                    reply = work.result(future, requests[number])
-                    yield from [] if reply is None else _told(number, reply, wrote)
+                    reply = work.result(future, number)
+                    yield from work.told(number, reply, wrote)
                     del work.pending[future]  # only now: one that cannot be kept counts as lost
                     budget.settle(most, reply)
         finally:
@@ -159,7 +175,8 @@ class OpenAIEngine:
             for tokens in work.given_up():
                 budget.lose(tokens)
             budget.close()
-        work.raise_problem(budget, len(requests) - len(skip))
+        yield from work.refusals(requests)
+        work.raise_problem(budget)
 
     def _send(
         self,
@@ -234,27 +251,50 @@ def call_in_thread(call: Callable[[], Result]) -> Future[Result]:
     return future
 
 
-def _told(number: int, reply: Reply, wrote: Callable[[int], None]) -> list[tuple[int, Reply]]:
-    """The pair, once its tokens are told."""
-    wrote(reply.num_tokens or 0)
-    return [(number, reply)]
+def _make_trial(request: Request) -> Request:
+    """The same request with a question that no server refuses for itself."""
+
+    def with_other_question(text: str) -> str:
+        return text.replace(request.question, _FIRST_WORDS)
+
+    messages = [
+        Message(role=message["role"], content=with_other_question(message["content"]))
+        for message in request.prompt.messages
+    ]
+    prompt = Prompt(with_other_question(request.prompt.text), tuple(messages))
+    return replace(request, prompt=prompt)
 
 
 class _Work:
-    """Which requests wait, which are under way, and what went wrong."""
+    """Which requests wait, which are under way, and what went wrong.
 
-    def __init__(self, waiting: deque[int]) -> None:
+    The request of number `trial` comes after all others, and is asked only in doubt.
+    """
+
+    def __init__(self, waiting: deque[int], trial: int) -> None:
         self.waiting = waiting
         self.pending: dict[Future[Reply], tuple[int, Usage]] = {}
         self.halt = Halt()
-        self.refused: list[tuple[str, EngineError]] = []
         self.error: EngineError | None = None
-        self.num_answered = 0
+        self._num_wanted = len(waiting)
+        self._num_answered = 0
+        self._refused: dict[int, RefusedError] = {}
+        self._trial = trial
+        self._held: deque[int] | None = None  # what waits for the trial
         self._overdue_at: float | None = None
+
+    def goes_on(self) -> bool:
+        """Whether there is more to ask or to wait for; in doubt the trial comes before it."""
+        is_last = not self.waiting and not self.pending
+        is_doubtful = len(self._refused) >= _DOUBTFUL or (is_last and self._refused)
+        if is_doubtful and not self._num_answered and self._held is None and not self.halt.is_set:
+            self._held, self.waiting = self.waiting, deque([self._trial])
+        return bool(self.waiting or self.pending) and not self.is_overdue
 
     def end(self) -> None:
         """Begins nothing new, not even another try."""
         self.waiting.clear()
+        self._held = self._held and deque()
         self.halt.set()
 
     def stop(self) -> None:
@@ -280,43 +320,64 @@ class _Work:
         """Whether what is under way has had its moment."""
         return self._overdue_at is not None and time.monotonic() > self._overdue_at
 
-    def result(self, future: Future[Reply], request: Request) -> Reply | None:
+    def result(self, future: Future[Reply], number: int) -> Reply | None:
         """The reply, or None for what was stopped or went wrong, which is noted."""
         try:
             reply = future.result()
         except StoppedError:
             return None
         except RefusedError as error:
-            self.refused.append((f"{request.id} in {request.place}", error))
-            hopeless = self.num_answered == 0 and len(self.refused) >= _HOPELESS
-            if not error.is_alone or hopeless:
-                self.error = self.error or error
+            if error.is_alone and number != self._trial:
+                self._refused[number] = error
+            else:  # the settings are wrong: the first who was refused tells how
+                self.error = self.error or next(iter(self._refused.values()), error)
                 self.end()
             return None
         except EngineError as error:
             self.error = self.error or error
             self.end()
             return None
-        self.num_answered += 1
-        return reply
+        self._num_answered += 1
+        if number != self._trial:
+            return reply
+        self.waiting = self._held or self.waiting
+        # nobody keeps it, so what it may have cost is counted as lost
+        return replace(reply, num_prompt_tokens=None, num_tokens=None)
 
-    def raise_problem(self, budget: Budget, num_wanted: int) -> None:
+    def told(
+        self, number: int, reply: Reply | None, wrote: Callable[[int], None]
+    ) -> list[tuple[int, Reply]]:
+        """The pair, once its tokens are told; nothing without a reply, and of the trial."""
+        if reply is None or number == self._trial:
+            return []
+        wrote(reply.num_tokens or 0)
+        return [(number, reply)]
+
+    def refusals(self, requests: Sequence[Request]) -> Iterator[tuple[int, Reply]]:
+        """Yields an empty reply to each request that was refused; none, where all were."""
+        if not self._refused or not self._num_answered:
+            return
+        refused = sorted(self._refused.items())
+        told = [f"{requests[number].id} in {requests[number].place}" for number, _ in refused[:5]]
+        more = f" and {len(refused) - 5} more" if len(refused) > 5 else ""
+        reasons = {number: (e.text or str(e))[:_MOST_SIGNS] for number, e in refused}
+        logger.warning(
+            "%d of %d samples were refused (%s%s), which vetting rejects; the first: %s",
+            len(reasons), self._num_wanted, ", ".join(told), more, next(iter(reasons.values())),
+        )  # fmt: skip
+        for number, reason in reasons.items():
+            yield number, Reply("", 0, 0, stopped=False, finish_reason=f"{REFUSED}: {reason}")
+
+    def raise_problem(self, budget: Budget) -> None:
         """Raises what went wrong, if anything did."""
         if self.error is not None:
             raise self.error
-        if self.refused:
-            names = ", ".join(name for name, _ in self.refused[:5])
-            # args: with its settings, which whoever shows the whole message spells
-            first = self.refused[0][1].args[0]
-            more = f" and {len(self.refused) - 5} more" if len(self.refused) > 5 else ""
-            raise EngineError(
-                f"{len(self.refused)} of {num_wanted} samples were refused ({names}{more}); the "
-                f"first: {first}; the others are kept; correct these questions or "
-                "take them out, then run the same command"
-            )
-        if self.waiting:
+        missing = {*self.waiting, *(self._held or ())} - {self._trial}
+        if not self._num_answered:  # not even the trial could be paid
+            missing |= self._refused.keys()
+        if missing and self._overdue_at is None:
             raise EngineError(
                 f"{setting('max_cost', budget.limit)}: {budget.spent:.4f} spent, and the next "
-                f"request could go beyond the limit; {len(self.waiting)} samples are missing; what "
+                f"request could go beyond the limit; {len(missing)} samples are missing; what "
                 f"is done is kept; raise {setting('max_cost')} and run the same command"
             )

@@ -23,6 +23,7 @@ from unspoken.teach.vet.rules import VetRules
 #: Why a trace is not kept. One that breaks several rules has the first of them, in this order.
 Reason = Literal[
     "torn_line",  # the file ends in the middle of it
+    "refused",  # a server would not answer this question
     "truncated",  # the teacher was stopped at its limit
     "no_final_answer",  # nothing marks the final answer
     "no_thought",  # the answer stands alone
@@ -161,6 +162,8 @@ def _agree(predicted: str, gold: str) -> bool:
 
 
 def _incomplete(trace: Trace) -> Verdict | None:
+    if trace.refusal is not None:
+        return Verdict("refused", trace.refusal)
     if trace.is_truncated:
         return Verdict("truncated", _say_how_stopped(trace))
     if not trace.has_answer:

@@ -23,6 +23,7 @@ from unspoken.measure.answers import split_answer
 from unspoken.measure.choices import read_choice
 from unspoken.measure.grade import stated_gold
 from unspoken.recipe.choices import require_choice
+from unspoken.teach.engines import REFUSED
 
 #: What `unspoken generate` writes about a trace, and not about its question.
 _ABOUT_TRACE = frozenset(
@@ -91,6 +92,13 @@ class Trace:
     def label(self) -> str | None:
         """The class that it belongs to: that of the gold answer, or else the one that it names."""
         return self.choice if self.gold is None else self.gold
+
+    @property
+    def refusal(self) -> str | None:
+        """What a server said that would not answer; None where there is an answer."""
+        reason = str(self.record.get("finish_reason"))
+        is_refused = reason.startswith(REFUSED)
+        return reason.removeprefix(REFUSED).removeprefix(": ") if is_refused else None
 
     @property
     def is_truncated(self) -> bool:
