@@ -38,6 +38,7 @@ from unspoken.recipe.merge import nested
 from unspoken.report.show.plots import draw_plots
 from unspoken.run.api import EvaluationOutcome, FromScratch, KeptLevel, RunOutcome
 from unspoken.run.api.inputs import as_records
+from unspoken.teach.engines import EngineError, Reply
 
 EXAMPLES: list[dict[str, Any]] = [
     {"question": f"{a}+{b}=", "thought": f"{b}+{a}", "answer": a + b}
@@ -55,6 +56,22 @@ def train(folder: Path, data: Any = None, model: Any = SMALLEST, **options: Any)
     data = EXAMPLES[10:] if data is None else data
     arguments = {"test": EXAMPLES[:10], "settings": SHORT, "max_steps": 8, "progress": False}
     return unspoken.internalize(model, data, output=folder, **{**arguments, **options})
+
+
+class Failing(FakeEngine):
+    """Fails once, after so many replies."""
+
+    def __init__(self, failure: Exception, after: int = 8) -> None:
+        super().__init__()
+        self.failure: Exception | None = failure
+        self.after = after
+
+    def generate(self, *arguments: Any, **options: Any) -> Iterator[tuple[int, Reply]]:
+        for number, pair in enumerate(super().generate(*arguments, **options)):
+            if number == self.after and self.failure is not None:
+                failure, self.failure = self.failure, None
+                raise failure
+            yield pair
 
 
 @pytest.fixture(scope="module")
@@ -332,6 +349,34 @@ def test_an_engine_of_ones_own_is_a_teacher(tmp_path: Path) -> None:
     half = SimpleNamespace(generate=engine.generate, name="half", model="half", style="plain")
     with pytest.raises(UnspokenError, match="teacher: found a SimpleNamespace without settings, c"):
         unspoken.generate(half, QUESTIONS)
+
+
+def test_what_was_paid_for_is_kept_without_an_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for failure in (EngineError("max_cost: is reached"), RuntimeError("no route")):
+        engine = Failing(failure)
+        with pytest.raises(type(failure)) as caught:
+            unspoken.generate(engine, QUESTIONS, progress=False)
+        said = re.search(r'with output="(.*)" goes on', f"{caught.value}{caplog.text}")
+        assert said is not None
+        traces = unspoken.generate(engine, QUESTIONS, output=said[1], progress=False)
+        assert (len(traces), traces.summary.num_done_before) == (20, 8)
+    unspoken.generate(FakeEngine(), QUESTIONS, progress=False)
+    with pytest.raises(EngineError, match=r"^nothing$"):
+        unspoken.generate(Failing(EngineError("nothing"), after=0), QUESTIONS, progress=False)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_second_vetting_in_a_folder_says_what_it_needs(tmp_path: Path) -> None:
+    traces = [{"question": "6 * 6?", "cot": "six\nFinal Answer: 36"}]
+    unspoken.vet(traces, output=tmp_path / "one.jsonl")
+    with pytest.raises(UnspokenError, match=r"rejected.jsonl: exists .* name another as rejected "):
+        unspoken.vet(traces, output=tmp_path / "two.jsonl")
+    again = unspoken.vet(traces, output=tmp_path / "two.jsonl", rejected=tmp_path / "no.jsonl")
+    assert (len(again), again.rejected) == (1, [])
+    assert (tmp_path / "no.jsonl").exists()
 
 
 @pytest.mark.integration

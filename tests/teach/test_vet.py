@@ -365,8 +365,17 @@ def test_nothing_is_overwritten_or_read_twice(tmp_path):
     source = write(tmp_path / "in.jsonl", [trace("q")])
     before = source.read_bytes()
     (tmp_path / "rejected.jsonl").write_text("precious\n")
-    with pytest.raises(OutputExistsError, match=r"rejected\.jsonl: exists already"):
+    taken = r"rejected\.jsonl: exists already; needed: a new name; name another as "
+    with pytest.raises(OutputExistsError, match=taken + "rejected or"):
         vet_traces([source], tmp_path / "out.jsonl")
+    with pytest.raises(OutputExistsError, match=taken + "failed or"):
+        other = tmp_path / "other.jsonl"
+        vet_traces(
+            [source],
+            other,
+            rejected=other.with_suffix(".no"),
+            failed=source.with_name("rejected.jsonl"),
+        )
     assert not (tmp_path / "out.jsonl").exists()
     for inputs, output, extra in [
         ([source], source, {}),

@@ -33,7 +33,11 @@ _JUST_MADE_S = 10.0
 
 
 def refuse_existing(
-    paths: Iterable[AnyPath], *, overwrite: bool = False, inputs: Iterable[AnyPath] = ()
+    paths: Iterable[AnyPath],
+    *,
+    overwrite: bool = False,
+    inputs: Iterable[AnyPath] = (),
+    named: str | None = None,
 ) -> None:
     """Raises before any work is done, if a path could not be written afterwards.
 
@@ -41,6 +45,7 @@ def refuse_existing(
         paths: of files that are to be written.
         overwrite: whether they may replace others.
         inputs: files that are read for them, which they do not replace in any case.
+        named: the setting that names them, where that is not the output.
 
     Raises:
         OutputExistsError: if a file exists and `overwrite` is false.
@@ -54,8 +59,9 @@ def refuse_existing(
             found = "a folder" if path.is_dir() else "a device or a pipe"
             raise DataError(f"{path}: found {found}; needed: the name of a file; name another")
         if not overwrite and (path.exists() or path.is_symlink()):
+            another = f"another as {setting(named)}" if named else "another output"
             raise OutputExistsError(
-                f"{path}: exists already; needed: a new name; name another output or allow "
+                f"{path}: exists already; needed: a new name; name {another} or allow "
                 f"replacing it with {setting('overwrite', True)}"
             )
 

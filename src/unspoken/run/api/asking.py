@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -20,7 +22,7 @@ from unspoken.measure.evaluate import EvaluateOptions
 from unspoken.measure.evaluate import evaluate as measure
 from unspoken.measure.sampling import Sampling
 from unspoken.recipe.choices import make_labels
-from unspoken.recipe.layout import DATASET_FILE, GIVEN, REJECTED_FILE, TRACES_FILE
+from unspoken.recipe.layout import DATASET_FILE, GIVEN, TRACES_FILE
 from unspoken.recipe.named_model import NamedModel
 from unspoken.recipe.sections import TemplateName
 from unspoken.recipe.teacher import MAX_NEW_TOKENS
@@ -41,6 +43,8 @@ from unspoken.teach.vet import VetRules, vet_traces
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
 
 #: What an engine has, as `Engine` says.
 _OF_ENGINES = ("name", "model", "style", "settings", "cost", "generate")
@@ -135,7 +139,8 @@ def generate(
             server as {"base_url": ..., "model": ...}; or an engine of one's own, an object with
             the attributes of `unspoken.teach.engines.Engine`.
         questions: dicts with question and, if known, answer, a `datasets.Dataset`, or a file.
-        output: JSONL, where an interrupted call goes on from; default: nothing is kept.
+        output: JSONL, where an interrupted call goes on from; default: nothing is kept of a call
+            that ends well, and what one that fails has paid for is in a file that it names.
         max_new_tokens, temperature, top_p, seed: how the next token is chosen.
         samples_per_question: more than one needs a temperature.
         system_prompt: in place of the default instruction.
@@ -147,12 +152,11 @@ def generate(
 
     Raises:
         UnspokenError: for everything that the caller can mend.
-        KeyboardInterrupt: after Ctrl-C; what is in `output` is kept.
+        KeyboardInterrupt: after Ctrl-C; what is done is kept.
     """
-    with _folder() as folder:
+    with _folder() as folder, _traces_file(output) as target:
         make = _engine(teacher, folder, tokenizer, options)
         file = as_file(questions, folder, "questions")
-        target = folder / TRACES_FILE if output is None else Path(output)
         made = {file: "questions", folder / GIVEN / "teacher": "the teacher"}
         with settings_of({"teacher_dir": "teacher"}), _named(made, folder):
             summary = generate_traces(
@@ -240,6 +244,7 @@ def vet(
     *,
     test: Records | None = None,
     output: str | Path | None = None,
+    rejected: str | Path | None = None,
     overwrite: bool = False,
     **rules: Any,
 ) -> VettingOutcome:
@@ -248,7 +253,8 @@ def vet(
     Args:
         traces: of `generate`, or dicts with question and cot, or a file.
         test: questions that must not be among them.
-        output: JSONL of what is kept, with rejected.jsonl beside it; default: nothing is written.
+        output: JSONL of what is kept; default: nothing is written.
+        rejected: JSONL of the others; default: rejected.jsonl beside `output`.
         overwrite: replace these files.
         rules: of `VetRules`: majority, max_tokens, pattern, overlap, max_per_question, choices.
 
@@ -260,10 +266,16 @@ def vet(
         asked = [] if test is None else [as_file(test, folder, "test")]
         file = as_file(traces, folder, "traces")
         with _named({file: "traces", **dict.fromkeys(asked, "test")}, folder):
-            summary = vet_traces([file], target, VetRules(**rules), test=asked, overwrite=overwrite)
+            summary = vet_traces(
+                [file],
+                target,
+                VetRules(**rules),
+                test=asked,
+                rejected=rejected,
+                overwrite=overwrite,
+            )
         summary.warn()
-        rejected = target.with_name(REJECTED_FILE)
-        return VettingOutcome(_records(target), _records(rejected), summary)
+        return VettingOutcome(_records(target), _records(summary.rejected_output), summary)
 
 
 @contextlib.contextmanager
@@ -271,6 +283,29 @@ def _folder() -> Iterator[Path]:
     """A folder that is removed afterwards."""
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder)
+
+
+@contextlib.contextmanager
+def _traces_file(output: str | Path | None) -> Iterator[Path]:
+    """The caller's file of traces; without one, a file that stays, and is named, after an error."""
+    if output is not None:
+        yield Path(output)
+        return
+    folder = Path(tempfile.mkdtemp(prefix="unspoken-"))
+    target = folder / TRACES_FILE
+    try:
+        yield target
+    except BaseException as error:
+        if target.is_file() and target.stat().st_size:
+            told = f'the same call with output="{target}" goes on from the traces that are there'
+            if isinstance(error, UnspokenError):
+                error.args = (f"{error.args[0]}; {told}", *error.args[1:])
+            else:
+                logger.warning(told)
+            raise
+        shutil.rmtree(folder)
+        raise
+    shutil.rmtree(folder)
 
 
 @contextlib.contextmanager

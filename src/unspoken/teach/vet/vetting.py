@@ -107,7 +107,8 @@ def vet_traces(
     rejected_path = Path(rejected) if rejected is not None else output.with_name(REJECTED_FILE)
     outputs = [output, rejected_path, *([Path(failed)] if failed is not None else [])]
     _refuse_same(inputs, test, outputs)
-    refuse_existing(outputs, overwrite=overwrite)
+    for path, name in zip(outputs, (None, "rejected", "failed"), strict=False):
+        refuse_existing([path], overwrite=overwrite, named=name)
     index = QuestionIndex(test, rules.overlap) if test else None
     by_class = ByClass(rules.choices or ())
     with ExitStack() as stack:
