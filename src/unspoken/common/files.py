@@ -52,6 +52,7 @@ def refuse_existing(
         DataError: if a path is no ordinary file, or one of the inputs.
     """
     sources = {Path(path).resolve() for path in inputs}
+    another = f"another as {setting(named)}" if named else "another output"
     for path in map(Path, paths):
         if path.resolve() in sources:
             raise DataError(f"{path}: found it among the inputs; needed: another file; rename it")
@@ -59,7 +60,6 @@ def refuse_existing(
             found = "a folder" if path.is_dir() else "a device or a pipe"
             raise DataError(f"{path}: found {found}; needed: the name of a file; name another")
         if not overwrite and (path.exists() or path.is_symlink()):
-            another = f"another as {setting(named)}" if named else "another output"
             raise OutputExistsError(
                 f"{path}: exists already; needed: a new name; name {another} or allow "
                 f"replacing it with {setting('overwrite', True)}"
