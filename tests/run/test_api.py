@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import datetime
 import json
 import logging
@@ -29,10 +30,12 @@ from nbclient import NotebookClient
 import unspoken
 from helpers.engines import QUESTIONS, FakeEngine
 from helpers.paths import ROOT
+from helpers.servers import FakeServer
 from unspoken.common.caller import leaves_as_found
 from unspoken.common.errors import DataError, SettingError, UnspokenError
 from unspoken.measure.ask import LoadedModel
 from unspoken.models.tokenizer import character_tokenizer
+from unspoken.recipe import Recipe
 from unspoken.recipe.layout import INTERNALIZED
 from unspoken.recipe.merge import nested
 from unspoken.report.show.plots import draw_plots
@@ -377,6 +380,35 @@ def test_a_second_vetting_in_a_folder_says_what_it_needs(tmp_path: Path) -> None
     again = unspoken.vet(traces, output=tmp_path / "two.jsonl", rejected=tmp_path / "no.jsonl")
     assert (len(again), again.rejected) == (1, [])
     assert (tmp_path / "no.jsonl").exists()
+
+
+def test_distil_and_generate_take_the_same_teachers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipes: list[Recipe] = []
+    monkeypatch.setattr(
+        "unspoken.run.api.training.run_recipe", lambda recipe, **_: recipes.append(recipe)
+    )
+    with contextlib.closing(FakeServer()) as server:
+        known = {"base_url": server.url, "concurrency": 2}
+        teachers: list[Any] = [
+            {**known, "model": "m"},
+            {**known, "model": {"name": "m"}, "engine": "openai"},
+            "worked",
+            {"engine": "worked"},
+        ]
+        for number, teacher in enumerate(teachers):
+            traces = unspoken.generate(teacher, EXAMPLES[:3], progress=False)
+            unspoken.distil(SMALLEST, EXAMPLES, teacher=teacher, output=tmp_path / f"{number}")
+            asked, model = recipes[-1].teacher, traces[0]["model"]
+            assert asked is not None and asked.engine == traces[0]["engine"]
+            assert model == (asked.model.name if asked.model else "worked")
+    assert recipes[0].teacher == recipes[1].teacher != recipes[2].teacher == recipes[3].teacher
+    for odd in ({"engine": "gpt"}, {"base_url": "http://localhost:1/v1", "model": 5}):
+        with pytest.raises(UnspokenError, match=r"^teacher: found {.* needed: a server as"):
+            unspoken.generate(odd, EXAMPLES[:3])
+    with pytest.raises(UnspokenError, match=r"found the key 'temperature'.* as an argument"):
+        unspoken.generate({**teachers[0], "temperature": 1}, EXAMPLES[:3])
 
 
 @pytest.mark.integration

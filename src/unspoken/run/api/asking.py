@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from unspoken.common.caller import leaves_as_found
 from unspoken.common.errors import SettingError, UnspokenError, settings_of, shorten
@@ -30,9 +30,9 @@ from unspoken.run.api.inputs import (
     AnyModel,
     Records,
     as_file,
-    model_section,
     own_tokenizer,
     require_model,
+    teacher_section,
 )
 from unspoken.run.api.outcomes import EvaluationOutcome, TracesOutcome, VettingOutcome
 from unspoken.teach.engines import Engine
@@ -48,6 +48,11 @@ logger = logging.getLogger(__name__)
 
 #: What an engine has, as `Engine` says.
 _OF_ENGINES = ("name", "model", "style", "settings", "cost", "generate")
+#: What a dict that names a teacher may be.
+_TEACHER = (
+    'a server as {"base_url": ..., "model": ...}, a model, or who is asked as in a recipe\'s '
+    "section teacher"
+)
 
 
 @leaves_as_found()
@@ -136,8 +141,9 @@ def generate(
 
     Args:
         teacher: run, folder or object; "worked" for the solutions that the questions carry; a
-            server as {"base_url": ..., "model": ...}; or an engine of one's own, an object with
-            the attributes of `unspoken.teach.engines.Engine`.
+            server as {"base_url": ..., "model": ...}; either as in a recipe's section `teacher`;
+            or an engine of one's own, an object with the attributes of
+            `unspoken.teach.engines.Engine`.
         questions: dicts with question and, if known, answer, a `datasets.Dataset`, or a file.
         output: JSONL, where an interrupted call goes on from; default: nothing is kept of a call
             that ends well, and what one that fails has paid for is in a file that it names.
@@ -219,24 +225,28 @@ def _engine_of(
     tokenizer: PreTrainedTokenizerBase | str | None,
 ) -> tuple[EngineName, dict[str, Any]]:
     """The name of the engine that asks a teacher, and its options."""
-    if isinstance(teacher, Mapping):
-        known = [field.name for field in fields(EngineOptions)]
-        strange = [key for key in teacher if key not in known]
-        if strange:
+    section = teacher_section(teacher, folder, tokenizer=tokenizer)
+    engine, model = section.pop("engine", "transformers"), section.pop("model", {})
+    if engine not in get_args(EngineName) or not isinstance(model, Mapping):
+        raise SettingError(
+            "teacher",
+            found=shorten(teacher),
+            needed=_TEACHER,
+            remedy="correct it",
+        )
+    own = {**section, **model}
+    if "name" in own:
+        own["model" if engine == "openai" else "teacher_dir"] = own.pop("name")
+    known = [field.name for field in fields(EngineOptions)]
+    for key in own:
+        if key not in known:
             raise SettingError(
                 "teacher",
-                found=f"the key {shorten(strange[0])}",
-                needed='a server as {"base_url": ..., "model": ...}, or a model',
-                remedy="correct it",
+                found=f"the key {shorten(key)}",
+                needed=_TEACHER,
+                remedy="correct it, or give it as an argument",
             )
-        return "openai", dict(teacher)
-    if teacher == "worked":
-        return "worked", {}
-    own: Any = {}
-    if isinstance(tokenizer, str):
-        own, tokenizer = {"tokenizer": tokenizer}, None
-    section = model_section(teacher, folder, "teacher", tokenizer=tokenizer, place="teacher")
-    return "transformers", {"teacher_dir": section["name"], **own}
+    return engine, own
 
 
 def vet(

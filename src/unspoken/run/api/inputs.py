@@ -248,6 +248,36 @@ def model_section(
     return {"name": str(saved)}
 
 
+def teacher_section(
+    teacher: AnyModel | Mapping[str, Any],
+    folder: Path,
+    *,
+    tokenizer: PreTrainedTokenizerBase | str | None = None,
+) -> dict[str, Any]:
+    """The recipe's section `teacher`.
+
+    Args:
+        teacher: a model as in `model_section`; "worked"; a server as {"base_url": ..., "model":
+            ...}; or the section itself.
+        folder: where an object is saved.
+        tokenizer: of an object that does not name its own; of a named model, the name of another.
+
+    Raises:
+        UnspokenError: there is no such model, or the object is none that can be asked.
+    """
+    if isinstance(teacher, Mapping):
+        section = dict(teacher)
+        if isinstance(section.get("model"), str):
+            section["model"] = {"name": section["model"]}
+        return {"engine": "openai", **section} if "base_url" in section else section
+    if isinstance(teacher, str) and teacher == "worked":
+        return {"engine": "worked"}
+    own = {"tokenizer": tokenizer} if isinstance(tokenizer, str) else {}
+    tokenizer = None if isinstance(tokenizer, str) else tokenizer
+    model = model_section(teacher, folder, "teacher", tokenizer=tokenizer, place="teacher")
+    return {"model": {**model, **own}}
+
+
 def require_model(model: Any, name: str = "model") -> None:
     """Checks that an object is a causal language model, with weights.
 

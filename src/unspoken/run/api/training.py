@@ -35,6 +35,7 @@ from unspoken.run.api.inputs import (
     as_file,
     as_records,
     model_section,
+    teacher_section,
     texts_of,
 )
 from unspoken.run.api.outcomes import RunOutcome
@@ -144,8 +145,8 @@ def distil(
     Args:
         student: hub name, folder, run or object; or `from_scratch()`, which trains all weights.
         data: a teacher's traces or examples; with `teacher`, questions.
-        teacher: who writes the thoughts first: a model, or a recipe's section `teacher`, such as
-            {"engine": "openai", "base_url": ..., "model": {"name": ...}}; default: `data` has them.
+        teacher: who writes the thoughts first: as in `generate`, but no engine of one's own;
+            default: `data` has them.
         test, valid, tokenizer, overwrite, progress, seed, settings: as in `internalize`.
         output: run folder; default runs/distil.
         template: default qa, as scripts for distilling have it.
@@ -179,10 +180,7 @@ def distil(
     if not is_new and not full_finetuning:
         values["lora"] = {}
     if teacher is not None:
-        own = dict(teacher) if isinstance(teacher, Mapping) else {
-            "model": model_section(teacher, folder, "teacher", place="teacher")
-        }  # fmt: skip
-        values["teacher"] = own
+        values["teacher"] = teacher_section(teacher, folder)
     with settings_of({"model.name": "student", "teacher.model.name": "teacher"}):
         return _run(_recipe(values, settings), DISTILLED, overwrite=overwrite, progress=progress)
 
