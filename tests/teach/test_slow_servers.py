@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,29 @@ def test_a_question_without_an_answer_does_not_hold_up_the_others(
     (record,) = [record for record in records_of(output) if not record["stopped"]]
     assert record["finish_reason"] == "refused: no whole answer within 0.5 s"
     assert "1 of 20 samples were refused (13#0 in questions:14)" in caplog.text
+
+
+def test_one_answer_shows_that_the_settings_are_right(server: FakeServer) -> None:
+    """Whatever is said to 1 + 1, which is asked where there was none."""
+    given, is_tried, is_told = server.answer, threading.Event(), threading.Event()
+
+    def answer(number: int, body: Any, headers: Any) -> tuple[int, dict[str, str], str]:
+        asked = body["prompt"]
+        if asked == "0 + 2":
+            is_tried.wait(60)
+            return given(number, body, headers)
+        if asked == "1 + 1 =":
+            is_tried.set()
+            is_told.wait(60)
+        return 400, {}, "no"
+
+    server.answer = answer
+    engine = openai_engine(server.url, style="plain", concurrency=9)
+    requests = [replace(one, prompt=Prompt(one.question)) for one in make_requests(12)]
+    replies = engine.generate(requests, Sampling(), skip=(), used=Usage(), stopping=lambda: False)
+    assert next(replies)[0] == 0
+    is_told.set()
+    assert [number for number, _ in replies] == list(range(1, 12))
 
 
 def hang(connection: socket.socket) -> None:

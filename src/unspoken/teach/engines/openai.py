@@ -287,14 +287,18 @@ class _Work:
         """Whether there is more to ask or to wait for; in doubt the trial comes before it."""
         is_last = not self.waiting and not self.pending
         is_doubtful = len(self._refused) >= _DOUBTFUL or (is_last and self._refused)
-        if is_doubtful and not self._num_answered and self._held is None and not self.halt.is_set:
+        if self._num_answered:
+            self.waiting.extend(self._held or ())
+            self._held = deque()
+        elif is_doubtful and self._held is None and not self.halt.is_set:
             self._held, self.waiting = self.waiting, deque([self._trial])
         return bool(self.waiting or self.pending) and not self.is_overdue
 
     def end(self) -> None:
         """Begins nothing new, not even another try."""
         self.waiting.clear()
-        self._held = self._held and deque()
+        if self._held:
+            self._held.clear()
         self.halt.set()
 
     def stop(self) -> None:
@@ -327,22 +331,25 @@ class _Work:
         except StoppedError:
             return None
         except RefusedError as error:
-            if error.is_alone and number != self._trial:
+            if not error.is_alone:
+                self._fail(error)
+            elif number != self._trial:
                 self._refused[number] = error
-            else:  # the settings are wrong: the first who was refused tells how
-                self.error = self.error or next(iter(self._refused.values()), error)
-                self.end()
+            elif not self._num_answered:  # the settings are wrong, and who was first tells how
+                self._fail(next(iter(self._refused.values())))
             return None
         except EngineError as error:
-            self.error = self.error or error
-            self.end()
+            self._fail(error)
             return None
         self._num_answered += 1
         if number != self._trial:
             return reply
-        self.waiting = self._held or self.waiting
         # nobody keeps it, so what it may have cost is counted as lost
         return replace(reply, num_prompt_tokens=None, num_tokens=None)
+
+    def _fail(self, error: EngineError) -> None:
+        self.error = self.error or error
+        self.end()
 
     def told(
         self, number: int, reply: Reply | None, wrote: Callable[[int], None]
