@@ -403,6 +403,8 @@ def test_distil_and_generate_take_the_same_teachers(
             asked, model = recipes[-1].teacher, traces[0]["model"]
             assert asked is not None and asked.engine == traces[0]["engine"]
             assert model == (asked.model.name if asked.model else "worked")
+        again = unspoken.generate(teachers[0], EXAMPLES[:3], concurrency=1, progress=False)
+        assert len(again) == 3  # an argument wins over the dict
     assert recipes[0].teacher == recipes[1].teacher != recipes[2].teacher == recipes[3].teacher
     for odd in ({"engine": "gpt"}, {"base_url": "http://localhost:1/v1", "model": 5}):
         with pytest.raises(UnspokenError, match=r"^teacher: found {.* needed: a server as"):

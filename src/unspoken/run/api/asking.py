@@ -196,7 +196,7 @@ def _engine(
         given = {**options, **({} if tokenizer is None else {"tokenizer": tokenizer})}
         return _own_engine(teacher, given)
     name, own = _engine_of(teacher, folder, tokenizer)
-    return lambda: make_engine(name, EngineOptions(**own, **options))
+    return lambda: make_engine(name, EngineOptions(**{**own, **options}))
 
 
 def _own_engine(engine: Any, options: Mapping[str, Any]) -> Callable[[], Engine]:
