@@ -17,6 +17,7 @@ from unspoken.measure.choices import ClassCounts
 from unspoken.measure.grade import grade
 from unspoken.measure.stats import (
     clustered_interval,
+    interval_of_share,
     majority,
     pass_at_k,
     percentile,
@@ -205,13 +206,9 @@ def _share(graded: Sequence[Sequence[Prediction]]) -> Share | None:
     if not graded:
         return None
     rights = [sum(bool(prediction.correct) for prediction in samples) for samples in graded]
-    total = sum(map(len, graded))
-    if total == len(graded):
-        interval = wilson_interval(sum(rights), total)
-    else:
-        shares = [right / len(samples) for right, samples in zip(rights, graded, strict=True)]
-        interval = clustered_interval(shares, total)
-    return Share(total, sum(rights), sum(rights) / total, interval)
+    sizes = [len(samples) for samples in graded]
+    total = sum(sizes)
+    return Share(total, sum(rights), sum(rights) / total, interval_of_share(rights, sizes))
 
 
 def _samples(

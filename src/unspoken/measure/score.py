@@ -17,7 +17,7 @@ from unspoken.common.files import AnyPath, refuse_existing
 from unspoken.data.jsonl import read_jsonl, require_answer, require_text, write_jsonl
 from unspoken.measure.choices import ClassCounts
 from unspoken.measure.grade import gold_choice, grade
-from unspoken.measure.stats import clustered_interval, wilson_interval
+from unspoken.measure.stats import interval_of_share
 
 
 def score_file(
@@ -42,7 +42,7 @@ def score_file(
 
     Returns:
         `count`, `correct`, `accuracy`, `interval` (95 % Wilson, [low, high]; where records with
-        `sample` 1, 2, ... follow one, see `clustered_interval`), `no_answer` (records
+        `sample` 1, 2, ... follow one, see `interval_of_share`), `no_answer` (records
         in which no answer was found), `undecided` (records of which nobody can tell; they are not
         correct), `output` and, with choices, `classes` as in evaluation.json.
 
@@ -71,15 +71,11 @@ def score_file(
 
     count = write_jsonl(output, judged(), overwrite=overwrite)
     correct, found = sum(rights), classes.to_record()
-    interval = wilson_interval(correct, count)
-    if len(sizes) < count:
-        shares = [right / size for right, size in zip(rights, sizes, strict=True)]
-        interval = clustered_interval(shares, count)
     return {
         "count": count,
         "correct": correct,
         "accuracy": correct / count,
-        "interval": list(interval),
+        "interval": list(interval_of_share(rights, sizes)),
         "no_answer": counts["no_answer"],
         "undecided": counts["undecided"],
         "output": str(output),

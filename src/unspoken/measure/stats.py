@@ -214,6 +214,27 @@ def clustered_interval(shares: Sequence[float], num_samples: int) -> tuple[float
     return wilson_interval(mean * trials, trials)
 
 
+def interval_of_share(rights: Sequence[int], sizes: Sequence[int]) -> tuple[float, float]:
+    """Returns the 95 % interval of the share of right samples, as (low, high) within [0, 1].
+
+    Wilson's where each question has one sample, else `clustered_interval`.
+
+    Args:
+        rights: right samples of each question.
+        sizes: samples of each question, at least one.
+
+    Examples:
+        >>> interval_of_share([1, 0], [1, 1]) == wilson_interval(1, 2)
+        True
+    """
+    count = sum(sizes)
+    if count == len(sizes):
+        return wilson_interval(sum(rights), count)
+    return clustered_interval(
+        [right / size for right, size in zip(rights, sizes, strict=True)], count
+    )
+
+
 @dataclass(frozen=True)
 class Ratio:
     """A ratio of two medians.
