@@ -303,19 +303,20 @@ def _traces_file(output: str | Path | None) -> Iterator[Path]:
         return
     folder = Path(tempfile.mkdtemp(prefix="unspoken-"))
     target = folder / TRACES_FILE
+    stays = False
     try:
         yield target
     except BaseException as error:
-        if target.is_file() and target.stat().st_size:
-            told = f'the same call with output="{target}" goes on from the traces that are there'
-            if isinstance(error, UnspokenError):
-                error.args = (f"{error.args[0]}; {told}", *error.args[1:])
-            else:
-                logger.warning(told)
-            raise
-        shutil.rmtree(folder)
+        stays = target.is_file() and target.stat().st_size > 0
+        told = f'the same call with output="{target}" goes on from the traces that are there'
+        if stays and isinstance(error, UnspokenError):
+            error.args = (f"{error.args[0]}; {told}", *error.args[1:])
+        elif stays:
+            logger.warning(told)
         raise
-    shutil.rmtree(folder)
+    finally:
+        if not stays:
+            shutil.rmtree(folder)
 
 
 @contextlib.contextmanager
