@@ -192,6 +192,46 @@ def test_a_class_whose_solutions_were_dropped_is_recorded_and_warned_of(
     assert not [text for text in caplog.messages if "few questions have a solution" in text]
 
 
+def test_a_teacher_is_not_asked_again_what_it_was_asked_before(
+    tmp_path: Path, pupil: Pupil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where questions come and go, also in another run; unless it is to be asked again."""
+    asked: list[str] = []
+
+    def write(request: Request) -> str:
+        asked.append(request.question)
+        return f"{request.question} , 2\nFinal Answer: {request.record['answer']}"
+
+    monkeypatch.setattr(pupil, "write", write)
+    monkeypatch.setattr(pupil, "style", "plain")
+    train, test = tmp_path / "train.jsonl", tmp_path / "test.jsonl"
+    data = {"task": "jsonl", "train": str(train), "test": str(test), "num_valid": 0}
+
+    def run_on(folder: str, *numbers: int, source: Path | None = None, **options: Any) -> list[str]:
+        for path, all_of in ((train, numbers), (test, range(200, 210))):
+            rows = [{"question": f"{n} ?", "answer": n + 1} for n in all_of]
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        teacher = {"engine": "openai", "base_url": "http://localhost:1", "retries": 1}
+        recipe = teacher_recipe(
+            tmp_path / folder, data=data, teacher=teacher, internalize=False, template="qa"
+        )
+        asked.clear()
+        return run(recipe.model_copy(update={"from_run": source}), **options)
+
+    run_on("run", *range(10, 40))
+    assert len(asked) == 30 + 10 + 10, "all of them, every third again, and the test"
+    said = run_on("run", *range(11, 42))
+    assert asked == ["40 ?", "41 ?", "41 ?"], "the new ones, and one of them was wrong"
+    assert "generate: 29 of 31 traces are earlier ones of the same questions" in said
+    assert read(tmp_path / "run" / "vetted" / "stage.json")["num_kept"] == 31
+    record = read(tmp_path / "run" / "traces" / "stage.json")
+    assert (record["num_traces"], record["num_taken_over"], record["cost"]) == (31, 29, 0.31)
+    run_on("other", *range(12, 42), source=tmp_path / "run")
+    assert len(asked) == 10, "the test alone"
+    run_on("other", *range(12, 42), source=tmp_path / "run", start="generate")
+    assert len(asked) == 30 + 10, "as asked"
+
+
 def test_an_interrupted_teacher_goes_on(
     tmp_path: Path, pupil: Pupil, monkeypatch: pytest.MonkeyPatch
 ) -> None:

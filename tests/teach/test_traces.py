@@ -485,3 +485,53 @@ def test_a_kill_before_the_first_new_trace_costs_none(tmp_path: Path) -> None:
     output.write_bytes(b'{"torn')
     assert generate_traces(FakeEngine(), QUESTIONS, output).num_written == 0
     assert output.read_bytes() == before
+
+
+def test_earlier_traces_of_the_same_questions_are_not_asked_for_again(tmp_path: Path) -> None:
+    """One question went, so that all behind it moved up, one's answer was corrected, one is new."""
+    earlier, output = tmp_path / "earlier.jsonl", tmp_path / "traces.jsonl"
+    before = [*QUESTIONS[:5], QUESTIONS[1]]
+    generate_traces(FakeEngine(), before, earlier)
+    kept = earlier.read_bytes()
+    now = [QUESTIONS[0], {**QUESTIONS[2], "answer": "three"}, *QUESTIONS[3:6], QUESTIONS[3]]
+    files = [tmp_path / "none.jsonl", earlier]
+    summary = generate_traces(FakeEngine(), now, output, earlier=files)
+    assert (summary.num_taken_over, summary.num_done_before, summary.num_written) == (4, 4, 2)
+    records = read(output)
+    assert [record["question"] for record in records] == [one["question"] for one in now]
+    assert [record["answer"] for record in records] == [one["answer"] for one in now]
+    assert [record["id"] for record in records] == [f"{n}#0" for n in range(6)]
+    # the last ones are a new question, and one that stands twice now
+    assert [record.get("taken_over", False) for record in records] == [True] * 4 + [False] * 2
+    cot = {record["question"]: record["cot"] for record in read(earlier)}
+    assert all(record["cot"] == cot[record["question"]] for record in records[:4])
+    assert earlier.read_bytes() == kept
+    again = generate_traces(FakeEngine(), now, output, earlier=[earlier])
+    assert (again.num_taken_over, again.num_done_before, again.num_written) == (4, 6, 0)
+
+
+def test_earlier_traces_of_other_settings_or_refused_or_torn_give_nothing(tmp_path: Path) -> None:
+    earlier, output = tmp_path / "earlier.jsonl", tmp_path / "traces.jsonl"
+    generate_traces(FakeEngine(), QUESTIONS[:4], earlier)
+    same = generate_traces(FakeEngine(), QUESTIONS[:4], output, earlier=[earlier])
+    assert same.num_taken_over == 4
+    warm = Sampling(temperature=0.5)
+    for number, options in enumerate([{"system_prompt": "Think."}, {"sampling": warm}]):
+        place = tmp_path / f"other-{number}.jsonl"
+        summary = generate_traces(FakeEngine(), QUESTIONS[:4], place, earlier=[earlier], **options)
+        assert (summary.num_taken_over, summary.num_written) == (0, 4)
+    records = read(earlier)
+    records[1]["finish_reason"] = "refused: too long"
+    text = "".join(json.dumps(record) + "\n" for record in records)
+    earlier.write_text(text[:-10], encoding="utf-8")
+    summary = generate_traces(FakeEngine(), QUESTIONS[:4], tmp_path / "t.jsonl", earlier=[earlier])
+    assert (summary.num_taken_over, summary.num_written) == (2, 2)
+
+
+def test_solutions_that_stand_in_the_questions_are_read_again(tmp_path: Path) -> None:
+    questions = [{"question": "1+1", "thought": "a guess", "answer": "3"}]
+    generate_traces(WorkedEngine(), questions, tmp_path / "earlier.jsonl")
+    questions[0] |= {"thought": "one more than one", "answer": "2"}
+    output = tmp_path / "traces.jsonl"
+    generate_traces(WorkedEngine(), questions, output, earlier=[tmp_path / "earlier.jsonl"])
+    assert read(output)[0]["cot"] == "one more than one\nFinal Answer: 2"

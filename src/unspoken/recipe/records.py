@@ -208,6 +208,7 @@ class TracesRecord(StageRecord):
         num_prompt_tokens, num_tokens: read and written.
         cost: of these, in `currency`; None without prices.
         traces_sha256: of traces.jsonl.
+        num_taken_over: traces that were written earlier; `seconds` leaves them out.
     """
 
     engine: str | None = None
@@ -220,6 +221,7 @@ class TracesRecord(StageRecord):
     cost: float | None = None
     currency: str | None = None
     traces_sha256: str | None = None
+    num_taken_over: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,7 +34,7 @@ from unspoken.run.settings import TEACHER_INCIDENTAL
 from unspoken.teach.engines import Engine
 from unspoken.teach.engines.make import IN_RECIPE, EngineOptions, connect, make_engine
 from unspoken.teach.engines.serve import ServedEngine
-from unspoken.teach.traces.together import trace_files, write_together
+from unspoken.teach.traces.together import begun_files, trace_files, write_together
 from unspoken.teach.traces.write import GenerateSummary, generate_traces
 from unspoken.teach.vet import VetSummary, vet_traces
 
@@ -143,6 +143,7 @@ class Asker:
         samples: int | None = None,
         limit: int | None = None,
         shard: tuple[int, int] = (1, 1),
+        earlier: Sequence[Path] = (),
         bar: bool = True,
     ) -> GenerateSummary:
         """Writes traces of these questions, or of a shard of them, to `output`.
@@ -155,6 +156,7 @@ class Asker:
             samples: of each question; None: as the recipe says.
             limit: only so many questions.
             shard: (i, n), every n-th question from the i-th on, i from 1.
+            earlier: files whose traces are taken over where they answer these questions.
             bar: show one, where bars are shown.
         """
         teacher = self.teacher
@@ -177,6 +179,7 @@ class Asker:
                 system_prompt=teacher.system_prompt,
                 few_shot=teacher.few_shot,
                 choices=self.recipe.data.choices,
+                earlier=earlier,
                 progress="generate" if bar and self.progress else None,
             )
 
@@ -299,9 +302,30 @@ class TeacherStages:
         with stage.running():
             output = self.trace_folder / layout.TRACES_FILE
             summary = self.asker.ask_together(
-                self.run, self.splits.train, output, self.teacher.temperature
+                self.run,
+                self.splits.train,
+                output,
+                self.teacher.temperature,
+                earlier=self._earlier(output.name, output),
             )
+            if taken := summary.num_taken_over:
+                self.run.say(
+                    f"generate: {taken:,} of {summary.num_wanted:,} traces are earlier ones of the "
+                    "same questions"
+                )
             return stage.finish(self.run.on_main(lambda: self._outcome(stage, summary)))
+
+    def _earlier(self, pattern: str, output: Path) -> list[Path]:
+        """Other files of traces by their name, of this run and of the one that it takes from.
+
+        None where the teacher is to be asked again.
+        """
+        if self.run.is_forced("generate"):
+            return []
+        places = [self.trace_folder, *self.run.old.places(self.trace_folder)]
+        if self.run.source is not None:
+            places.append(self.run.source / layout.TRACES)
+        return [path for place in places for path in begun_files(place, pattern, but=output)]
 
     def vet(self, generated: TracesRecord) -> Splits:
         """Keeps the right traces, asking again where the recipe says so; the splits with them.
@@ -357,6 +381,7 @@ class TeacherStages:
                 self.teacher.retry_temperature,
                 seed=attempt,
                 samples=1,
+                earlier=self._earlier(f"retry-{attempt}-*.jsonl", target),
             )
             asked_again["num_asked_again"] += again.num_wanted
             for name in counts[1:]:
@@ -450,6 +475,7 @@ class TeacherStages:
             num_traces=summary.num_wanted,
             num_prompt_tokens=summary.num_prompt_tokens,
             num_tokens=summary.num_tokens,
+            num_taken_over=summary.num_taken_over,
             tokens_per_s=None if summary.num_tokens is None else summary.num_tokens / stage.seconds,
             cost=summary.cost,
             currency=self.recipe.costs.currency,

@@ -44,6 +44,7 @@ class StageCost:
         cost, currency: what the teacher's tokens were charged.
         note: what a reader must know about the figures.
         cut_off: a kill came in between, and `seconds` leaves out what was before it.
+        num_taken_over: traces of an earlier run, whose time `seconds` leaves out.
     """
 
     name: str
@@ -61,6 +62,7 @@ class StageCost:
     currency: str = ""
     note: str = ""
     cut_off: bool = False
+    num_taken_over: int = 0
 
 
 def read_costs(
@@ -146,10 +148,14 @@ def _read_cost(folder: Path, recipe: dict[str, Any]) -> StageCost | None:
 
 def _cost_of_traces(record: TracesRecord, folder: Path, recipe: dict[str, Any]) -> StageCost:
     cost, currency = charged(record, recipe)
+    stage, taken = _cost_of_stage(record, folder.name), record.num_taken_over
+    notes = [stage.note] * bool(stage.note) + [f"{taken:,} traces are earlier ones"] * bool(taken)
     return replace(
-        _cost_of_stage(record, folder.name),
+        stage,
         num_tokens=record.num_tokens,
-        tokens_per_s=None if record.cut_off else record.tokens_per_s,
+        tokens_per_s=None if record.cut_off or taken else record.tokens_per_s,
+        num_taken_over=taken,
+        note=", ".join(notes),
         num_prompt_tokens=record.num_prompt_tokens,
         size_bytes=_size(folder / layout.TRACES_FILE),
         cost=cost,

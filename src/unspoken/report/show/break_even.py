@@ -15,7 +15,7 @@ from unspoken.recipe.layout import DISTILLED, INTERNALIZED, TEACHER, TRACES, VET
 from unspoken.recipe.records import TracesRecord
 from unspoken.report.read.costs import StageCost
 from unspoken.report.read.results import PhaseResult, RunResult
-from unspoken.report.show.numbers import counted, exact, money
+from unspoken.report.show.numbers import counted, exact, money, whole
 from unspoken.report.show.teacher_words import NAMES
 
 _STUDENTS = (INTERNALIZED, DISTILLED)
@@ -168,6 +168,9 @@ def _one_off(run: RunResult, student: str) -> tuple[dict[str, float], str]:
             return parts, f"the wall time of stage {label} was not measured to its end"
         if stage.cut_off:
             why = "a kill came in between, and the time before it is missing"
+            return parts, f"the wall time of stage {stage.label} is not whole: {why}"
+        if stage.num_taken_over:
+            why = f"{whole(stage.num_taken_over)} of its traces were written for an earlier one"
             return parts, f"the wall time of stage {stage.label} is not whole: {why}"
         parts[stage.label] = stage.seconds
     return parts, ""

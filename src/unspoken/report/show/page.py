@@ -245,7 +245,7 @@ def _values(run: RunResult, sections: list[PageSection], paid: list[BreakEven]) 
 def _traces_values(traces: TracesRecord) -> dict[str, Any]:
     names = (
         "engine", "model", "num_questions", "num_traces", "num_prompt_tokens", "num_tokens",
-        "cost", "currency", "seconds", "cut_off",
+        "cost", "currency", "seconds", "cut_off", "num_taken_over",
     )  # fmt: skip
     return {"done": traces.is_done, **{name: getattr(traces, name) for name in names}}
 

@@ -170,6 +170,8 @@ def _written(traces: TracesRecord) -> str:
     if traces.seconds is not None:
         text += f", in {wall_time(traces.seconds)}"
         text += " (the time before a kill is missing)" if traces.cut_off else ""
+        taken = traces.num_taken_over
+        text += f" (without {whole(taken)} that are earlier ones)" if taken else ""
     if traces.cost is not None and not is_worked:
         text += f", for {money(traces.cost, traces.currency or '')}"
     return f"{text}."

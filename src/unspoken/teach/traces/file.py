@@ -21,6 +21,7 @@ from unspoken.common.files import atomic_output
 from unspoken.common.places import writing
 from unspoken.data.jsonl import json_line, require_text
 from unspoken.teach.engines import Usage
+from unspoken.teach.traces.earlier import TAKEN_OVER
 
 _SYNC_EVERY_S = 5.0
 
@@ -51,6 +52,7 @@ class TraceFile:
         path: the file.
         lines: id -> line, for all records.
         used: tokens of all records, as far as they tell.
+        num_taken_over: records whose replies were an earlier file's.
         num_torn_bytes: of a last line that was cut off and is removed now.
     """
 
@@ -58,6 +60,7 @@ class TraceFile:
         self.path = path
         self.lines: dict[str, Line] = {}
         self.used = Usage()
+        self.num_taken_over = 0
         self._untold: set[str] = set()
         self.num_torn_bytes = 0
         self._file: BinaryIO | None = None
@@ -130,6 +133,7 @@ class TraceFile:
         self.lines.setdefault(f"{name}#{sample}", line)
 
     def _count(self, record: Mapping[str, Any]) -> None:
+        self.num_taken_over += record.get(TAKEN_OVER) is True
         counts = [record.get(name) for name in Usage._fields]
         self._untold |= {n for n, count in zip(Usage._fields, counts, strict=True) if count is None}
         self.used = self.used.plus(*counts)

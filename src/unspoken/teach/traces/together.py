@@ -110,6 +110,17 @@ def trace_files(output: Path) -> tuple[Path, ...]:
     return output, shares_folder(output), settings_path(output), unanswered_path(output)
 
 
+def begun_files(folder: Path, pattern: str, *, but: Path) -> list[Path]:
+    """The files of traces in a folder, by a pattern of their names, and shares that were begun.
+
+    Those of the output `but` are left out.
+    """
+    shares = f"{shares_folder(Path(pattern))}/*-of-?????{but.suffix}"
+    files = [*folder.glob(pattern), *folder.glob(shares)]
+    own = shares_folder(but)
+    return sorted(path for path in files if path != but and path.parent != own)
+
+
 def _begin_shares(output: Path, num_processes: int, *, alone: bool, overwrite: bool) -> int:
     """Removes shares that do not count any more; returns how many there are to be.
 
@@ -141,6 +152,7 @@ def _sum_up(summaries: list[GenerateSummary], output: Path) -> GenerateSummary:
     numbers = (
         "num_wanted", "num_done_before", "num_written", "num_missing", "num_torn_bytes",
         "num_prompt_tokens", "num_tokens", "tokens_per_s", "num_retries",
+        "num_taken_over",
     )  # fmt: skip
     counts = {key: [getattr(each, key) for each in summaries] for key in numbers}
     sums: dict[str, Any] = {key: None if None in n else sum(n) for key, n in counts.items()}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from unspoken.parallel.world import read_world
 from unspoken.teach.engines import Engine, Reply, Request, Usage
 from unspoken.teach.engines.budget import Unanswered
 from unspoken.teach.prompts import PromptWriter, make_prompt_writer
+from unspoken.teach.traces.earlier import TAKEN_OVER, take_over
 from unspoken.teach.traces.file import TraceFile
 from unspoken.teach.traces.replaced import drop_replaced, keeping_replaced, set_aside
 from unspoken.teach.traces.settings import (
@@ -50,7 +51,7 @@ class GenerateSummary:
     Attributes:
         output: the file.
         num_wanted: samples that were asked for.
-        num_done_before: of them, already in the file.
+        num_done_before: of them, already in the file, or taken over.
         num_written: by this run.
         num_missing: still, where the run was interrupted.
         num_torn_bytes: of a torn last line that was removed.
@@ -62,6 +63,7 @@ class GenerateSummary:
             prices are known.
         interrupted: whether a signal ended it.
         num_retries: tries of this run after the first ones, where a server had to be asked again.
+        num_taken_over: of all records in the file, those that earlier files had.
     """
 
     output: Path
@@ -77,6 +79,7 @@ class GenerateSummary:
     cost: float | None
     interrupted: bool
     num_retries: int = 0
+    num_taken_over: int = 0
 
 
 def generate_traces(
@@ -94,6 +97,7 @@ def generate_traces(
     choices: tuple[str, ...] | None = None,
     overwrite: bool = False,
     keep_whole: bool = False,
+    earlier: Sequence[Path] = (),
     progress: str | None = None,
 ) -> GenerateSummary:
     """Has an engine answer questions; the traces are in `output`, also those of earlier runs.
@@ -121,6 +125,9 @@ def generate_traces(
             whole.
         keep_whole: with `overwrite`, a file of the same call that is whole is kept, too: as a
             share of what is not.
+        earlier: other files of traces. What they have for these questions, made with the same
+            settings, is taken over in place of asking, and marked `taken_over`. An engine that
+            looks at more than the question is always asked.
         progress: description of a progress bar; None shows none.
 
     Raises:
@@ -147,7 +154,12 @@ def generate_traces(
         note = partial(write_settings, path, settings, plan)
         if not path.exists():  # they are there before any trace is
             note()
-        done = _complete(engine, requests, sampling, path, note, names=records, progress=progress)
+        known = earlier if engine.style != "none" else ()
+        earlier_replies = partial(take_over, known, requests, settings)
+        done = _complete(
+            engine, requests, sampling, path, note,
+            names=records, earlier=earlier_replies, progress=progress,
+        )  # fmt: skip
         if not done.num_missing:
             drop_replaced(path)
         return done
@@ -208,11 +220,13 @@ def _complete(
     note: Callable[[], None],
     *,
     names: Collection[str],
+    earlier: Callable[..., Iterator[tuple[int, Reply]]],
     progress: str | None,
 ) -> GenerateSummary:
     """Answers what is missing, and sorts the file once it is whole; it is this process's own.
 
-    Calls `note` once what is there turned out to be of these questions.
+    Calls `note` once what is there turned out to be of these questions, and then `earlier`, with
+    the numbers of requests that are `done`, for replies that need not be asked for.
     """
     file, retried_before = TraceFile(path), _count_retries(engine)
     begin = time.perf_counter()
@@ -224,6 +238,11 @@ def _complete(
             )  # fmt: skip
         done = _find_done(file, requests, names)
         note()
+        for number, reply in earlier(done=frozenset(done)):
+            request = requests[number]
+            record = {**_make_record(request, reply, engine), TAKEN_OVER: True}
+            file.add(record, request.index, request.sample)
+            done.add(number)
         before, unanswered = file.used, Unanswered(unanswered_path(path))
         if hasattr(engine, "unanswered"):
             engine.unanswered = unanswered  # pyright: ignore[reportAttributeAccessIssue]
@@ -251,6 +270,7 @@ def _complete(
         cost=engine.cost(unanswered.added_to(file.used)),
         interrupted=interrupted,
         num_retries=_count_retries(engine) - retried_before,
+        num_taken_over=file.num_taken_over,
     )
 
 
