@@ -165,6 +165,8 @@ def test_strict_makes_a_question_that_stands_twice_in_a_test_file_an_error(
     learned += ["--max_steps", 1, "--output", tmp_path / "run"]
     assert "test.jsonl:2: question: found '1 + 1'" in fails(capsys, *learned, "--strict")
     assert "no-model" in fails(capsys, *learned)
+    # once the files are taken, too
+    assert "test.jsonl:2: question: found '1 + 1'" in fails(capsys, *learned, "--strict")
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,7 @@ def data_settings(recipe: Recipe) -> dict[str, Any]:
     }[data.task]
     keys = keys | {"task", "num_valid", "allow_leaks", "allow_empty_thoughts"}
     keys |= {"choices"} if data.choices else set()
+    keys |= {"strict"} if data.strict else set()  # files that were taken are looked at again
     settings = {"seed": recipe.seed, "data": data.model_dump(mode="json", include=keys)}
     for name, path in data.given.items():
         if path.is_dir():
