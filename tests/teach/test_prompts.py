@@ -32,14 +32,17 @@ def test_few_shot_examples_and_a_system_prompt_stand_before_the_question(tmp_pat
         make_prompt_writer("trained", "Think.")
 
 
-def test_choices_are_named_after_the_question_and_decide_the_traces() -> None:
+def test_choices_are_named_after_each_question_and_decide_the_traces(tmp_path: Path) -> None:
     queues = ("billing", "login")
+    shots = tmp_path / "shots.jsonl"
+    shots.write_text('{"question": "I paid.", "thought": "Money.", "answer": "billing"}\n')
     for style in ("plain", "chat"):
-        writer = make_prompt_writer(style, choices=queues)
+        writer = make_prompt_writer(style, few_shot=shots, choices=queues)
         prompt = writer("I cannot log in.")
-        asked = prompt.messages[-1]["content"] if prompt.messages else prompt.text
-        assert "I cannot log in.\nChoices: billing, login" in asked
-        assert writer.settings() != make_prompt_writer(style).settings()
+        asked = prompt.text or "\n".join(message["content"] for message in prompt.messages)
+        for question in ("I paid.", "I cannot log in."):
+            assert f"{question}\nChoices: billing, login" in asked
+        assert writer.settings() != make_prompt_writer(style, few_shot=shots).settings()
     # a model that unspoken trained is asked as it was trained
     assert make_prompt_writer("trained", choices=queues)("I cannot log in.").text == (
         "I cannot log in."

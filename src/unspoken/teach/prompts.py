@@ -36,7 +36,7 @@ class PromptWriter:
         style: chat, plain, or trained or none: the question alone, the engine knows the rest.
         system_prompt: in place of `INSTRUCTION`; an empty one leaves it out.
         few_shot: (question, solution) pairs that stand before the question.
-        choices: the only answers that there are; a line after the question names them. A model
+        choices: the only answers that there are; a line after each question names them. A model
             that unspoken trained has them in its own prompt, if it learned them.
     """
 
@@ -105,12 +105,13 @@ def make_prompt_writer(
             "needed: a teacher that reads instructions; leave it out"
             + (f", or give {setting('prompt', 'plain or chat')}" if style == "trained" else "")
         )
-    shots = _read_shots(few_shot) if few_shot is not None else ()
+    shots = _read_shots(few_shot, choices) if few_shot is not None else ()
     instruction = INSTRUCTION if system_prompt is None else system_prompt
     return PromptWriter(style, instruction, shots, choices)
 
 
-def _read_shots(path: AnyPath) -> tuple[tuple[str, str], ...]:
+def _read_shots(path: AnyPath, choices: tuple[str, ...] | None) -> tuple[tuple[str, str], ...]:
+    """Questions, asked in the form of the one that follows them, and their solutions."""
     shots = []
     for line, record in read_jsonl(path):
         where = f"{path}:{line}"
@@ -120,5 +121,6 @@ def _read_shots(path: AnyPath) -> tuple[tuple[str, str], ...]:
                 f"{where}: thought: missing; needed: a worked solution in 'thought' or 'cot'; "
                 "add it or delete the line"
             )
-        shots.append((require_text(record, "question", where), solution))
+        question = name_choices(require_text(record, "question", where), choices)
+        shots.append((question, solution))
     return tuple(shots)
