@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from helpers.paths import CONFIGS
-from helpers.sagemaker import KEY, problems, settings, write_recipe
+from helpers.sagemaker import BUCKET, KEY, REGION, ROLE, problems, settings, write_recipe
 from unspoken.common.errors import DataError, ModelError, RecipeError
-from unspoken.launch.sagemaker.submit import prepare
+from unspoken.launch.sagemaker.submit import prepare, setup_sagemaker_training
 
 
 def test_the_plainest_job_asks_for_nothing_more(tmp_path: Path) -> None:
@@ -29,6 +29,20 @@ def test_the_plainest_job_asks_for_nothing_more(tmp_path: Path) -> None:
     assert ":2.7.1-cpu" in again["AlgorithmSpecification"]["TrainingImage"]
     assert again["CheckpointConfig"]["S3Uri"].endswith("/checkpoints/tiny-1")
     assert again["StoppingCondition"]["MaxWaitTimeInSeconds"] == 2 * 86_400
+
+
+def test_shipped_recipes_and_configurations_go_by_name_from_python_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    job = {"role": ROLE, "bucket": BUCKET, "instance_type": "ml.g5.12xlarge", "region": REGION}
+    request = setup_sagemaker_training(
+        "quickstart", **job, config_file="ddp", dry_run=True, progress=False
+    )
+    assert isinstance(request, dict)
+    assert request["HyperParameters"]["recipe"] == "recipes/quickstart.yaml"
+    with pytest.raises(RecipeError, match="did you mean quickstart"):
+        setup_sagemaker_training("quikstart", **job, dry_run=True)
 
 
 def test_the_request_is_as_aws_describes_it(tmp_path: Path) -> None:

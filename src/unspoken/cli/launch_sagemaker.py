@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
 
@@ -116,11 +116,7 @@ def _launch(
 ) -> None:
     from unspoken.launch.sagemaker.jobs import command
     from unspoken.launch.sagemaker.submit import prepare, submit
-    from unspoken.recipe.shipped import find_config, find_recipe
 
-    recipe = find_recipe(recipe)
-    if settings.config_file is not None:
-        settings = replace(settings, config_file=find_config(settings.config_file))
     launch = prepare(recipe, overrides, settings, prices=prices)
     for line in launch.notes:
         print(line, file=sys.stderr if dry_run else sys.stdout)

@@ -25,6 +25,7 @@ from unspoken.launch.sagemaker.request import channel_prefix, checkpoints_uri, t
 from unspoken.launch.sagemaker.settings import JobSettings
 from unspoken.launch.sagemaker.upload import Store, upload_channels
 from unspoken.recipe import Recipe, load_recipe
+from unspoken.recipe.shipped import find_config, find_recipe
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def setup_sagemaker_training(
     The same as `unspoken launch sagemaker`, with the same names.
 
     Args:
-        recipe: YAML file.
+        recipe: YAML file, or the name of a shipped recipe.
         overrides: section.key=value.
         role, bucket, instance_type, instance_count: see `JobSettings`.
         dry_run: ask AWS nothing, and upload nothing.
@@ -102,7 +103,7 @@ def setup_sagemaker_training(
         **settings,
     )
     table = Path(prices) if prices else None
-    launch = prepare(Path(recipe), overrides, job, prices=table, progress=progress)
+    launch = prepare(recipe, overrides, job, prices=table, progress=progress)
     for line in launch.notes:
         say(line)
     if dry_run:
@@ -114,7 +115,7 @@ def setup_sagemaker_training(
 
 
 def prepare(
-    recipe: Path,
+    recipe: str | Path,
     overrides: Sequence[str],
     settings: JobSettings,
     *,
@@ -127,8 +128,9 @@ def prepare(
         UnspokenError: recipe or settings cannot be used.
     """
     settings.require_job()
+    recipe = find_recipe(recipe)
     loaded = load_recipe(recipe, overrides)
-    config_file = Path(settings.config_file) if settings.config_file else None
+    config_file = find_config(settings.config_file) if settings.config_file else None
     _require_processes(loaded, settings, config_file)
     region = find_region(settings.region)
     _require_region(settings, region)
