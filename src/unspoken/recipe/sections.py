@@ -443,7 +443,9 @@ class Train(Section):
     """The training loop. Batch sizes count examples over all processes."""
 
     epochs: PositiveNumber | None = Field(
-        default=None, description="passes over the data; the shorter of epochs and max_steps counts"
+        default=None,
+        description="passes over the data, in whole batches (a rest that fills none is left out); "
+        "the shorter of epochs and max_steps counts",
     )
     max_steps: Positive | None = Field(default=None, description="optimizer steps at the most")
     settle_steps: Positive | None = Field(

@@ -186,6 +186,14 @@ def test_the_solution_of_an_equation_fulfils_it(difficulty):
     assert tested > 150
 
 
+def test_a_percentage_asked_for_in_the_usual_words_is_solved_and_never_drawn():
+    """Never, so that a seed's files stay as they are."""
+    asked = solve_question("What is 15% of 240?")
+    assert asked.answer == "36"
+    assert asked.thought == solve_question("How much is 15% of 240?").thought
+    assert not re.search(r"What is \d+% of", "\n".join(q.example.question for q in sample("easy")))
+
+
 def test_another_question_is_refused():
     for question in ("What is the capital of France?", "What is 3 +?", ""):
         with pytest.raises(

@@ -51,7 +51,7 @@ def solve_question(question: str) -> Example:
     """
     text = question.strip()
     for form in _FORMS:
-        for phrasing in form.phrasings:
+        for phrasing in (*form.phrasings, *form.understood):
             # numbers that are never drawn: a division by 0, parts of a cent, halves in a ratio
             with contextlib.suppress(ArithmeticError, TypeError, ValueError):
                 values = phrasing.read(text)

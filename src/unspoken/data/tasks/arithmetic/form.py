@@ -175,6 +175,8 @@ class Form:
         draw: (source of chance, level) -> the values of these slots.
         work: values -> the steps of the solution, and the answer.
         levels: for which levels (places in `LEVELS`) it is drawn.
+        understood: further ways to ask, which are read and never drawn: a seed's files stay as
+            they are.
     """
 
     kind: str
@@ -182,6 +184,7 @@ class Form:
     draw: Draw
     work: Work
     levels: tuple[int, ...]
+    understood: tuple[Phrasing, ...] = ()
 
     def numbers(self, values: Values) -> str:
         """Returns a key that questions share if only their words, or the order of numbers, differ.
@@ -204,9 +207,12 @@ def form(
     draw: Draw,
     work: Work,
     levels: tuple[int, ...] = (0, 1, 2),
+    *,
+    understood: Sequence[str] = (),
 ) -> Form:
     """Returns a form from its phrasings as text."""
-    return Form(kind, tuple(map(Phrasing.build, phrasings)), draw, work, levels)
+    drawn, read = (tuple(map(Phrasing.build, texts)) for texts in (phrasings, understood))
+    return Form(kind, drawn, draw, work, levels, read)
 
 
 def ask_for(*expressions: str) -> list[str]:

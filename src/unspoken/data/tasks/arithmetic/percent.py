@@ -153,6 +153,7 @@ FORMS = (
         ],
         _draw_of,
         _part_of,
+        understood=["What is {p}% of {n}?"],
     ),
     form(
         "what_percent",
