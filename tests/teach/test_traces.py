@@ -287,8 +287,11 @@ def test_a_call_that_is_refused_leaves_what_was_begun_its_plan(tmp_path: Path) -
 
 def test_start_index_and_num_samples_work_on_one_file(tmp_path: Path) -> None:
     output = tmp_path / "traces.jsonl"
-    generate_traces(FakeEngine(), QUESTIONS, output, start_index=15)
+    first = generate_traces(FakeEngine(), QUESTIONS, output, start_index=15)
     generate_traces(FakeEngine(), QUESTIONS, output, num_samples=4)
+    again = generate_traces(FakeEngine(), QUESTIONS, output, start_index=15)
+    assert (first.num_left_out, again.num_left_out) == (0, 11)
+    assert "before --start_index without a trace in it: 11" in summary_lines(again)[-1]
     assert [record["index"] for record in read(output)] == [*range(4), *range(15, 20)]
     ids = [{"id": f"q{n}", **record} for n, record in enumerate(QUESTIONS)]
     output = tmp_path / "samples.jsonl"

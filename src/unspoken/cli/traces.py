@@ -54,4 +54,10 @@ def summary_lines(summary: GenerateSummary) -> list[str]:
     if summary.num_retries:
         again = "retry" if summary.num_retries == 1 else "retries"
         lines[-1] += f"; {summary.num_retries:,} {again}"
+    if summary.num_left_out:
+        lines.append(
+            f"warning: questions before --start_index without a trace in it: "
+            f"{summary.num_left_out:,}, since answers come in no order; leave --start_index and "
+            "--num_samples out, and they are written too"
+        )
     return lines

@@ -64,6 +64,8 @@ class GenerateSummary:
         interrupted: whether a signal ended it.
         num_retries: tries of this run after the first ones, where a server had to be asked again.
         num_taken_over: of all records in the file, those that earlier files had.
+        num_left_out: questions before `start_index` without a trace, where others before it have
+            one: an interrupted run leaves such gaps.
     """
 
     output: Path
@@ -80,6 +82,7 @@ class GenerateSummary:
     interrupted: bool
     num_retries: int = 0
     num_taken_over: int = 0
+    num_left_out: int = 0
 
 
 def generate_traces(
@@ -158,7 +161,7 @@ def generate_traces(
         earlier_replies = partial(take_over, known, requests, settings)
         done = _complete(
             engine, requests, sampling, path, note,
-            names=records, earlier=earlier_replies, progress=progress,
+            plan=plan, names=records, earlier=earlier_replies, progress=progress,
         )  # fmt: skip
         if not done.num_missing:
             drop_replaced(path)
@@ -219,6 +222,7 @@ def _complete(
     path: Path,
     note: Callable[[], None],
     *,
+    plan: TracePlan,
     names: Collection[str],
     earlier: Callable[..., Iterator[tuple[int, Reply]]],
     progress: str | None,
@@ -271,7 +275,16 @@ def _complete(
         interrupted=interrupted,
         num_retries=_count_retries(engine) - retried_before,
         num_taken_over=file.num_taken_over,
+        num_left_out=_count_left_out(file, plan),
     )
+
+
+def _count_left_out(file: TraceFile, plan: TracePlan) -> int:
+    """Questions before the plan's first one without a trace, where others before it have one."""
+    if plan.shard != (1, 1):
+        return 0
+    before = {line.index for line in file.lines.values() if line.index < plan.start_index}
+    return plan.start_index - len(before) if before else 0
 
 
 def _add_replies(
