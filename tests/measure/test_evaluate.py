@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from dataclasses import fields
 from pathlib import Path
@@ -492,6 +493,12 @@ def test_what_is_no_adapter_is_said_so(folder: Path, model: Any) -> None:
     with pytest.raises(ModelError, match="found no such folder; needed: the folder of a LoRA"):
         ask(folder, output, adapter=str(adapter))
     save_adapter(model, adapter)
+    checkpoint = folder.parent / "run" / "distilled" / "checkpoint-5"
+    checkpoint.parent.mkdir(parents=True)
+    shutil.copytree(adapter, checkpoint)
+    for named in (folder.parent / "run" / "checkpoint-5", folder.parent / "run"):
+        with pytest.raises(ModelError, match=f"did you mean {checkpoint}"):
+            ask(folder, output, adapter=str(named))
     with pytest.raises(ModelError, match="found an adapter, with adapter besides"):
         ask(adapter, output, adapter=str(adapter))
     (adapter / "adapter_model.safetensors").unlink()

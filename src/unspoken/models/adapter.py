@@ -12,6 +12,7 @@ from unspoken.common.libraries import future_warnings_silenced
 from unspoken.common.nearby import path_remedy
 from unspoken.common.out_of_memory import is_out_of_memory
 from unspoken.models.files import find_damage, find_fault, naming_fault, one_line
+from unspoken.recipe.layout import DISTILLED, checkpoints_in
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
@@ -96,6 +97,10 @@ def require_adapter(adapter: str, model: str | None) -> None:
         found, remedy = f"no {name} in it", "correct the path"
         if not folder.is_dir():
             found, remedy = "no such folder", path_remedy(folder, remedy, Path.is_dir)
+        # OUT_DIR/checkpoint-500, as other trainers have it, and a run that has not ended
+        beside = [folder.parent / DISTILLED / folder.name, *checkpoints_in(folder / DISTILLED)]
+        if is_adapter(str(beside[-1])):
+            remedy = f"did you mean {beside[-1]}?"
         raise ModelError(
             f"{setting('adapter', adapter)}: found {found}; needed: the folder of a LoRA adapter; "
             f"{remedy}, or, for a whole model, name it as {setting('model.name')} alone"
