@@ -176,7 +176,7 @@ def test_a_configuration_of_accelerates_travels_with_what_it_needs(tmp_path: Pat
     assert found["accelerate.yaml"] == (configs / "fsdp2.yaml").read_text()
     assert "deepspeed" not in found["requirements.txt"]
     assert "deepspeed" in archive(str(configs / "zero2.yaml"))["requirements.txt"]
-    with pytest.raises(RecipeError, match="config_file: found no file"):
+    with pytest.raises(RecipeError, match="no such configuration of accelerate; unspoken has ddp"):
         archive(tmp_path / "absent.yaml")
 
 

@@ -56,8 +56,8 @@ def summary_lines(summary: GenerateSummary) -> list[str]:
         lines[-1] += f"; {summary.num_retries:,} {again}"
     if summary.num_left_out:
         lines.append(
-            f"warning: questions before --start_index without a trace in it: "
-            f"{summary.num_left_out:,}, since answers come in no order; leave --start_index and "
-            "--num_samples out, and they are written too"
+            f"note: questions before --start_index without a trace in it: {summary.num_left_out:,} "
+            "(an interrupted run does not write them in order); where they are wanted, leave "
+            "--start_index and --num_samples out"
         )
     return lines
