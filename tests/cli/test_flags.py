@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import json
 import shlex
+from pathlib import Path
 
 import pytest
 
 from helpers.flags import FILE, all_flags, flag_lines, require_words
 from unspoken.cli.flags import default_of, field_of
+from unspoken.cli.main import main
 from unspoken.cli.options import TrainingFlags
 from unspoken.cli.verbs import VERBS, application, find_verb
 from unspoken.recipe.layout import STAGES
@@ -72,6 +75,14 @@ def test_modules_are_one_word_or_several(typed: str) -> None:
     _, bound, _ = APP.parse_args(words, exit_on_error=False, print_error=False)
     modules = {"target_modules": typed.replace(" ", ",")}
     assert bound.arguments["lora"].to_recipe() == {"lora": modules}
+
+
+@pytest.mark.parametrize("typed", ["ratios algebra", "ratios,algebra"])
+def test_categories_are_one_word_or_several(typed: str, tmp_path: Path) -> None:
+    asked = ["--num_train", "20", "--num_test", "5", "--categories", *typed.split()]
+    main(["data", "arithmetic", "--output", str(tmp_path), *asked])
+    lines = (tmp_path / "raw_questions.jsonl").read_text().splitlines()
+    assert {json.loads(line)["category"] for line in lines} == {"ratios", "algebra"}
 
 
 def test_null_is_a_value_and_not_a_flag_that_was_left_out() -> None:

@@ -103,6 +103,11 @@ def test_modules_are_named_as_people_write_them(value: str, names: object) -> No
     assert lora is not None and lora.target_modules == names
 
 
+@pytest.mark.parametrize("value", ["ratios,algebra", "ratios algebra", "[ratios, algebra]"])
+def test_categories_are_named_as_people_write_them(value: str) -> None:
+    assert recipe_from(SMALL, [f"data.categories={value}"]).data.categories == ["ratios", "algebra"]
+
+
 @pytest.mark.parametrize("value", ["3x", "3", "x", "3x2x1", "[3x]", "0x2", "3y2"])
 def test_what_is_no_size_is_said(value: str) -> None:
     assert "data.digits" in error(SMALL, f"data.digits={value}")

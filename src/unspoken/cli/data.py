@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from unspoken.cli.options import Flag, Overwrite
 from unspoken.cli.output import waiting
-from unspoken.recipe.sections import SIZES, read_sizes
+from unspoken.recipe.sections import SIZES, read_sizes, split_names
 
 #: Values of a column that are printed with their counts.
 _SHOWN = 20
@@ -101,7 +101,7 @@ def arithmetic(
             num_test=num_test,
             num_valid=num_valid,
             difficulty=difficulty,
-            categories=categories,
+            categories=None if categories is None else split_names(" ".join(categories)),
             seed=seed,
             with_thoughts=with_thoughts,
             overwrite=overwrite,

@@ -78,6 +78,16 @@ def _require_plain(value: Any, key: str, deepest: int = 20) -> None:
         )
 
 
+def split_names(text: str) -> list[str]:
+    """Names in one text, with commas or blanks between them.
+
+    Examples:
+        >>> split_names("fractions, ratios")
+        ['fractions', 'ratios']
+    """
+    return [name for name in re.split(r"[,\s]+", text) if name]
+
+
 def _size(text: str) -> Any:
     """`3x2` as [3, 2]; anything else as it is."""
     found = re.fullmatch(r"(\d+)[xX*×](\d+)", text)
@@ -123,7 +133,8 @@ class Data(Section):
         default="medium", description="arithmetic: size of the numbers and number of steps"
     )
     categories: list[str] | None = Field(
-        default=None, description="arithmetic: only these of the six; empty: all"
+        default=None,
+        description="arithmetic: only these of the six, such as fractions,ratios; empty: all",
     )
     num_train: NumExamples = Field(
         default=808_000,
@@ -181,11 +192,16 @@ class Data(Section):
         files = {"train": self.train, "valid": self.valid, "test": self.test}
         return {name: path for name, path in files.items() if path is not None}
 
+    @field_validator("categories", mode="before")
+    @classmethod
+    def _categories_in_one_text(cls, value: Any) -> Any:
+        return split_names(value) if isinstance(value, str) else value
+
     @field_validator("digits", mode="before")
     @classmethod
     def _short_digits(cls, value: Any) -> Any:
         """`3x2` or `3*2` as [[3, 2]]; several with commas or blanks between them."""
-        parts = re.split(r"[,\s]+", value.strip()) if isinstance(value, str) else value
+        parts = split_names(value) if isinstance(value, str) else value
         if not isinstance(parts, list | tuple):
             return value
         return [_size(each) if isinstance(each, str) else each for each in parts]
@@ -294,7 +310,7 @@ class Lora(Section):
     @classmethod
     def _names_in_one_text(cls, value: Any) -> Any:
         is_names = isinstance(value, str) and value not in ("auto", "all-linear")
-        return re.split(r"[,\s]+", value.strip(", ")) if is_names else value
+        return split_names(value) if is_names else value
 
 
 #: `Schedule.delta` where it is not given: tokens by linear removal per epoch, or over a run as a
