@@ -26,6 +26,7 @@ from unspoken.run.latency import latency_stage
 from unspoken.run.measure import evaluate_stage, evaluate_untrained, model_in
 from unspoken.run.starts import level_as_start, start_folder
 from unspoken.run.student import train_and_measure, train_teacher
+from unspoken.train.log import require_trackers
 
 
 def run_recipe(
@@ -57,6 +58,7 @@ def run_recipe(
     started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     require_processes(recipe, read_world().size)
     require_folder_place(recipe.folder)
+    _require_trackers(recipe)
     process = join_processes()
     run = RunFolder(
         recipe,
@@ -74,6 +76,13 @@ def run_recipe(
         _run_stages(run, recipe, command, started)
     leave_processes(process)
     return run.path / layout.REPORT_PAGE
+
+
+def _require_trackers(recipe: Recipe) -> None:
+    """Refuses a tracker that is missing before the first stage; a run that is done needs none."""
+    for training in plan(recipe).trainings:
+        if not (recipe.folder / training.folder / layout.STAGE_FILE).exists():
+            require_trackers(training.recipe.train, training.section_of("trackers"))
 
 
 def _run_stages(run: RunFolder, recipe: Recipe, command: str, started: str) -> None:
