@@ -558,7 +558,7 @@ class Evaluate(Section):
     limit: Positive | None = Field(default=None, description="only the first questions")
     only_choices: bool = Field(
         default=False,
-        description="with data.choices: where a model's answer is not one of them as they stand, "
+        description="with choices: where a model's answer is not one of them as they stand, "
         "it answers again and can write nothing else",
     )
     num_latency: Natural = Field(
