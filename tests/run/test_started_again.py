@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,6 +34,48 @@ def test_changed_settings_run_again_and_what_was_there_is_kept(tmp_path: Path) -
     run_recipe(tiny_recipe(tmp_path / "run"), overwrite=True, progress=False)
     assert (folder / model).read_bytes() == weights
     assert [path.name for path in (folder / "old").iterdir()] == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("train", "quantization", "said"),
+    [
+        ({"trackers": ["wandb"]}, None, "train.trackers: wandb is not installed"),
+        ({"optimizer": "adamw_8bit"}, None, "train.optimizer: found adamw_8bit without"),
+        ({"precision": "fp16"}, None, "train.precision: found fp16 on a machine without a GPU"),
+        ({}, "nf4", "model.quantization: found nf4 without bitsandbytes"),
+    ],
+)
+def test_what_the_machine_lacks_is_said_before_the_first_stage(
+    train: dict[str, Any],
+    quantization: str | None,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A teacher had worked for hours by then."""
+    missing, find = ("wandb", "bitsandbytes"), importlib.util.find_spec
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr(
+        "importlib.util.find_spec",
+        lambda name, *rest: None if name in missing else find(name, *rest),
+    )
+    recipe = tiny_recipe(tmp_path / "run", train=train)
+    model = recipe.model.model_copy(update={"quantization": quantization})
+    with pytest.raises(UnspokenError, match=re.escape(said)):
+        run_recipe(recipe.model_copy(update={"model": model}), progress=False)
+    assert not (tmp_path / "run" / "data").exists()
+
+
+def test_a_run_that_is_done_needs_no_tracker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tiny_recipe(tmp_path / "run", train={"max_steps": 2}))
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec",
+        lambda name, *rest: None if name == "wandb" else find(name, *rest),
+    )
+    run(tiny_recipe(tmp_path / "run", train={"max_steps": 2, "trackers": ["wandb"]}))
 
 
 def test_a_stage_that_failed_as_it_began_leaves_nothing_to_keep(tmp_path: Path) -> None:

@@ -31,25 +31,6 @@ def test_a_tracker_that_is_not_installed_is_named(
         run(tmp_path, train={"trackers": ["wandb"]})
 
 
-def test_it_is_refused_before_the_first_stage_and_not_of_a_run_that_is_done(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from unspoken.run.run import run_recipe
-
-    done = tiny_recipe(tmp_path / "done", train={"max_steps": 2})
-    run_recipe(done, progress=False)
-    find = importlib.util.find_spec
-    monkeypatch.setattr(
-        "importlib.util.find_spec",
-        lambda name, *rest: (name != "wandb" and find(name, *rest)) or None,
-    )
-    tracked = {"max_steps": 2, "trackers": ["wandb"]}
-    run_recipe(tiny_recipe(tmp_path / "done", train=tracked), progress=False)
-    with pytest.raises(RecipeError, match="wandb is not installed"):
-        run_recipe(tiny_recipe(tmp_path / "new", train=tracked), progress=False)
-    assert not (tmp_path / "new" / "data").exists()
-
-
 def test_a_folder_of_a_trackers_logs_is_not_taken_for_the_tracker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,7 +40,7 @@ from unspoken.models.from_config import model_from_config, read_config
 from unspoken.models.gguf import find_gguf, from_gguf, model_from_gguf, tokenizer_from_gguf
 from unspoken.models.local import is_path
 from unspoken.models.prepacked import prepack
-from unspoken.models.quantization import nf4, require_bitsandbytes
+from unspoken.models.quantization import nf4, require_quantization
 from unspoken.models.tokenizer import character_tokenizer
 from unspoken.parallel.world import read_world
 
@@ -240,11 +240,8 @@ def _from_pretrained(
     from transformers import AutoModelForCausalLM
 
     extra: dict[str, Any] = {"attn_implementation": settings.attn_implementation, **devices}
+    require_quantization(settings.quantization)
     if settings.quantization is not None:
-        require_bitsandbytes(
-            "model.quantization", settings.quantization,
-            f"leave {setting('model.quantization')} out, for unquantized weights",
-        )  # fmt: skip
         extra["quantization_config"] = nf4()
     with explained("model", named, purpose):
         base = str(settings.name)

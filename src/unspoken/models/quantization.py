@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING
 
-from unspoken.common.errors import SettingError
+from unspoken.common.errors import SettingError, setting
 from unspoken.common.machine import has_bfloat16
 
 if TYPE_CHECKING:
@@ -34,6 +34,17 @@ def require_bitsandbytes(name: str, value: str, remedy: str) -> None:
             needed="that it is installed (Linux or Windows, GPU or CPU)",
             remedy=f"pip install bitsandbytes, or {remedy}",
         )
+
+
+def require_quantization(value: str | None) -> None:
+    """Checks that bitsandbytes is there where `model.quantization` needs it.
+
+    Raises:
+        SettingError: it is not installed.
+    """
+    name = "model.quantization"
+    if value is not None:
+        require_bitsandbytes(name, value, f"leave {setting(name)} out, for unquantized weights")
 
 
 def nf4() -> BitsAndBytesConfig:

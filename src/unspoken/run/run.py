@@ -14,6 +14,8 @@ from unspoken.common.locks import locked
 from unspoken.common.machine import environment
 from unspoken.common.places import require_folder_place
 from unspoken.models.fingerprint import weights_hash
+from unspoken.models.quantization import require_quantization
+from unspoken.parallel.precision import require_precision
 from unspoken.parallel.world import join_processes, leave_processes, read_world, require_processes
 from unspoken.recipe import Recipe, layout
 from unspoken.recipe.levels import level_folder, level_name
@@ -27,6 +29,7 @@ from unspoken.run.measure import evaluate_stage, evaluate_untrained, model_in
 from unspoken.run.starts import level_as_start, start_folder
 from unspoken.run.student import train_and_measure, train_teacher
 from unspoken.train.log import require_trackers
+from unspoken.train.optimizer import require_optimizer
 
 
 def run_recipe(
@@ -58,7 +61,7 @@ def run_recipe(
     started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     require_processes(recipe, read_world().size)
     require_folder_place(recipe.folder)
-    _require_trackers(recipe)
+    _require_means(recipe)
     process = join_processes()
     run = RunFolder(
         recipe,
@@ -78,11 +81,19 @@ def run_recipe(
     return run.path / layout.REPORT_PAGE
 
 
-def _require_trackers(recipe: Recipe) -> None:
-    """Refuses a tracker that is missing before the first stage; a run that is done needs none."""
+def _require_means(recipe: Recipe) -> None:
+    """Refuses what a training needs and this machine lacks, before a teacher works for hours.
+
+    A training that has begun, or is done, needs nothing here.
+    """
     for training in plan(recipe).trainings:
-        if not (recipe.folder / training.folder / layout.STAGE_FILE).exists():
-            require_trackers(training.recipe.train, training.section_of("trackers"))
+        train = training.recipe.train
+        if (recipe.folder / training.folder / layout.STAGE_FILE).exists():
+            continue
+        require_precision(train, training.section_of("precision"))
+        require_trackers(train, training.section_of("trackers"))
+        require_optimizer(train, training.section_of("optimizer"))
+        require_quantization(training.recipe.model.quantization)
 
 
 def _run_stages(run: RunFolder, recipe: Recipe, command: str, started: str) -> None:

@@ -10,7 +10,7 @@ import torch
 from unspoken.common.errors import setting
 from unspoken.common.machine import cpu_has_bfloat16
 from unspoken.models.quantization import require_bitsandbytes
-from unspoken.recipe import Recipe
+from unspoken.recipe import Recipe, Train
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -29,14 +29,24 @@ def make_optimizer(model: PreTrainedModel | PeftModel, recipe: Recipe) -> torch.
     arguments: dict[str, Any] = {"lr": settings.learning_rate, "betas": settings.betas}
     if settings.optimizer == "adamw":
         return torch.optim.AdamW(groups, **arguments, fused=True)
-    require_bitsandbytes(
-        "train.optimizer", settings.optimizer, f"set {setting('train.optimizer', 'adamw')}"
-    )
+    require_optimizer(settings)
     import bitsandbytes
 
     paged = settings.optimizer == "paged_adamw_8bit"
     kind = bitsandbytes.optim.PagedAdamW8bit if paged else bitsandbytes.optim.AdamW8bit
     return kind(groups, **arguments)
+
+
+def require_optimizer(train: Train, place: str = "train") -> None:
+    """Refuses an optimizer whose library is not installed.
+
+    Args:
+        train: the section.
+        place: of it in the recipe.
+    """
+    name = f"{place}.optimizer"
+    if train.optimizer.endswith("8bit"):
+        require_bitsandbytes(name, train.optimizer, f"set {setting(name, 'adamw')}")
 
 
 def _groups(parameters: list[torch.nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
