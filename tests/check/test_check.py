@@ -23,6 +23,7 @@ from unspoken.data.tasks import arithmetic
 from unspoken.parallel.world import require_processes
 from unspoken.recipe import load_recipe, recipe_from
 from unspoken.recipe.plan import plan
+from unspoken.recipe.records import StageRecord
 
 ARITHMETIC = {"task": "arithmetic", "num_train": 40, "num_test": 12}
 SYMBOLS = "".join(map(chr, range(32, 127))) + "\n×÷−²³°€£½¼¾"
@@ -91,6 +92,18 @@ def test_a_run_to_take_stages_from_has_to_be_there(tmp_path: Path) -> None:
     recipe = tiny_recipe(tmp_path / "run", from_run=str(tmp_path / "none"))
     with pytest.raises(RecipeError, match=r"from_run: found .*none, which has no recipe\.yaml"):
         said(recipe)
+
+
+def test_what_an_earlier_run_has_done_is_told(tmp_path: Path) -> None:
+    recipe = tiny_recipe(tmp_path / "run")
+    assert "done there" not in said(recipe)
+    for name, status in (("data", "done"), ("traces", "done"), ("distilled/1", "running")):
+        record = StageRecord(status=status)  # pyright: ignore[reportArgumentType]
+        record.write(tmp_path / "run" / name / "stage.json")
+    assert "done there: data, traces; what has not changed since is skipped" in said(recipe)
+    damaged = tmp_path / "run" / "traces" / "stage.json"
+    damaged.write_text("{")
+    assert "done there: data; " in said(recipe)
 
 
 def test_the_numbers_of_quickstart_are_told() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from unspoken.check.data import read_sample
 from unspoken.check.estimate import Estimate
@@ -12,10 +14,12 @@ from unspoken.check.hub import ask_hub_once
 from unspoken.check.machine import check_machine
 from unspoken.check.student import check_students, describe_frontier
 from unspoken.check.teacher import check_teacher
+from unspoken.common.errors import DataError
 from unspoken.common.places import require_folder_place
 from unspoken.recipe import Recipe
-from unspoken.recipe.layout import require_run
+from unspoken.recipe.layout import require_run, stage_files
 from unspoken.recipe.plan import Phase, Plan, plan
+from unspoken.recipe.records import StageRecord
 
 
 def check_recipe(
@@ -40,10 +44,26 @@ def check_recipe(
         "plan", f"recipe {recipe.name}: {len(phases)} phase(s), run folder {recipe.folder}"
     )
     yield Finding("plan", f"models: {planned}")
+    if done := _stages_done(recipe.folder):
+        yield Finding(
+            "plan",
+            f"done there: {', '.join(done)}; what has not changed since is skipped, though the "
+            "figures below have it all",
+        )
     with ask_hub_once(recipe) as problem:
         if problem is not None:
             yield Finding("machine", problem)
         yield from _check_phases(recipe, planned, elsewhere=elsewhere, is_timed=is_timed)
+
+
+def _stages_done(folder: Path) -> list[str]:
+    """The folders of stages that an earlier run has finished, as far as they can be read."""
+    done = []
+    for path in stage_files(folder):
+        with contextlib.suppress(DataError):  # of another version
+            if (record := StageRecord.read(path)) is not None and record.is_done:
+                done.append(path.parent.relative_to(folder).as_posix())
+    return done
 
 
 def _check_phases(

@@ -9,6 +9,7 @@ stands in that.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from unspoken.common.errors import DataError, OutputExistsError, SettingError, setting
@@ -170,8 +171,13 @@ def is_run_folder(folder: Path) -> bool:
 
 def has_begun(folder: Path) -> bool:
     """Whether a run has done something in a folder; a recipe alone is only a recipe."""
-    stages = (folder.glob(f"{stage}/**/{STAGE_FILE}") for stage in _STAGE_FOLDERS)
-    return (folder / ENVIRONMENT_FILE).exists() or any(any(found) for found in stages)
+    return (folder / ENVIRONMENT_FILE).exists() or any(stage_files(folder))
+
+
+def stage_files(run: Path) -> Iterator[Path]:
+    """The stage.json of each stage of a run that has begun."""
+    for stage in _STAGE_FOLDERS:
+        yield from sorted(run.glob(f"{stage}/**/{STAGE_FILE}"))
 
 
 def is_written_out(recipe: Path) -> bool:
