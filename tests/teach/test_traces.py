@@ -511,6 +511,8 @@ def test_earlier_traces_of_the_same_questions_are_not_asked_for_again(tmp_path: 
     assert earlier.read_bytes() == kept
     again = generate_traces(FakeEngine(), now, output, earlier=[earlier])
     assert (again.num_taken_over, again.num_done_before, again.num_written) == (4, 6, 0)
+    asked = generate_traces(FakeEngine(), records, tmp_path / "of-traces.jsonl")
+    assert (asked.num_taken_over, asked.num_written) == (0, 6), "the questions are traces"
 
 
 def test_earlier_traces_of_other_settings_or_refused_or_torn_give_nothing(tmp_path: Path) -> None:

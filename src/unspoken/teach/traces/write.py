@@ -359,7 +359,8 @@ def _make_record(request: Request, reply: Reply, engine: Engine) -> dict[str, An
     record: dict[str, Any] = {"id": request.id, "question": request.question, "cot": reply.text}
     if "answer" in request.record:
         record["answer"] = extract_gold(request.record["answer"])
-    record |= {k: v for k, v in request.record.items() if k not in {*record, "thought"}}
+    leave = {*record, "thought", TAKEN_OVER}  # where the questions are traces themselves
+    record |= {k: v for k, v in request.record.items() if k not in leave}
     return record | {
         "index": request.index,
         "num_prompt_tokens": reply.num_prompt_tokens,

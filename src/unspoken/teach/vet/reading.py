@@ -24,11 +24,13 @@ from unspoken.measure.choices import read_choice
 from unspoken.measure.grade import stated_gold
 from unspoken.recipe.choices import require_choice
 from unspoken.teach.engines import REFUSED
+from unspoken.teach.traces.earlier import TAKEN_OVER
 
 #: What `unspoken generate` writes about a trace, and not about its question.
-_ABOUT_TRACE = frozenset(
-    ["index", "num_prompt_tokens", "num_tokens", "stopped", "finish_reason", "engine", "model"]
-)
+_ABOUT_TRACE = {
+    "index", "num_prompt_tokens", "num_tokens", "stopped", "finish_reason", "engine", "model",
+    TAKEN_OVER,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
