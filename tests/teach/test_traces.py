@@ -515,6 +515,17 @@ def test_earlier_traces_of_the_same_questions_are_not_asked_for_again(tmp_path: 
     assert (asked.num_taken_over, asked.num_written) == (0, 6), "the questions are traces"
 
 
+def test_a_reply_that_stands_in_two_earlier_files_answers_one_question(tmp_path: Path) -> None:
+    """Else a question that stands twice had one draw twice."""
+    earlier = [tmp_path / "first.jsonl", tmp_path / "second.jsonl"]
+    for path, moved in zip(earlier, ([], [QUESTIONS[5]]), strict=True):
+        generate_traces(FakeEngine(), [*moved, QUESTIONS[0]], path, earlier=[earlier[0]])
+    output = tmp_path / "traces.jsonl"
+    twice = [QUESTIONS[0], QUESTIONS[0]]
+    summary = generate_traces(FakeEngine(), twice, output, earlier=earlier)
+    assert (summary.num_taken_over, summary.num_written) == (1, 1)
+
+
 def test_earlier_traces_of_other_settings_or_refused_or_torn_give_nothing(tmp_path: Path) -> None:
     earlier, output = tmp_path / "earlier.jsonl", tmp_path / "traces.jsonl"
     generate_traces(FakeEngine(), QUESTIONS[:4], earlier)

@@ -6,7 +6,7 @@ what a teacher with the same settings wrote for them. The earlier files are only
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,8 @@ def take_over(
 
     First those under the same id, which would be written again as they are. What is left of a
     question under another id, such as one that has moved up, answers it as well. Each reply is
-    used once, and one that was refused is not: it may be given now.
+    used once, whatever files it was copied to, and one that was refused is not: it may be given
+    now.
 
     Args:
         earlier: files of traces, the first one counts most; those made with other settings, or
@@ -59,15 +60,15 @@ def take_over(
     """
     files = [path for path in earlier if _has_settings(path, settings)]
     left = {number for number in range(len(requests)) if number not in done}
-    used: set[tuple[Path, str]] = set()
+    used: set[int] = set()
     for key in (_same_id, _same_sample):
         wanted: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
         for number in sorted(left, reverse=True):
             wanted[key(requests[number].id, requests[number].question)].append(number)
-        for path, trace in _traces(files, lambda: bool(left)):
+        for name, trace in _traces(files, lambda: bool(left)):
             numbers = wanted.get(key(trace["id"], trace["question"]))
-            if numbers and (path, trace["id"]) not in used:
-                used.add((path, trace["id"]))
+            if numbers and name not in used:
+                used.add(name)
                 number = numbers.pop()
                 left.remove(number)
                 yield number, _reply(trace)
@@ -89,9 +90,14 @@ def _has_settings(path: Path, settings: Mapping[str, Any]) -> bool:
     return path.exists()
 
 
-def _traces(files: Sequence[Path], goes_on: Callable[[], bool]) -> Iterator[tuple[Path, _Trace]]:
-    """Whole records that were not refused, while more are wanted; a kill may have torn the last."""
+def _traces(files: Sequence[Path], goes_on: Callable[[], bool]) -> Iterator[tuple[int, _Trace]]:
+    """Whole records that were not refused, while more are wanted; a kill may have torn the last.
+
+    Each comes with a number that its copies in other files have, too: equal replies to a question
+    are counted within a file.
+    """
     for path in files:
+        met: Counter[int] = Counter()
         with path.open("rb") as file:
             for raw in file:
                 if not goes_on():
@@ -101,7 +107,9 @@ def _traces(files: Sequence[Path], goes_on: Callable[[], bool]) -> Iterator[tupl
                 except ValidationError:
                     continue
                 if not trace["finish_reason"].startswith(REFUSED):
-                    yield path, trace
+                    reply = hash((*_same_sample(trace["id"], trace["question"]), trace["cot"]))
+                    met[reply] += 1
+                    yield hash((reply, met[reply])), trace
 
 
 def _reply(trace: _Trace) -> Reply:
