@@ -238,3 +238,12 @@ def test_the_recipe_of_a_run_is_written_where_it_changed_and_a_users_own_is_kept
     saved.write_text("name: mine\n")
     assert run.start(overwrite=True).recipe_changed
     assert (run.folder.parent / "old" / "1" / "recipe.yaml").read_text() == "name: mine\n"
+
+
+def test_what_a_kill_left_of_a_record_is_nobodys_file(run: Run) -> None:
+    run.start()
+    run.folder.mkdir()
+    (run.folder / ".stage.json.0a1b2c3d.tmp").write_text("{")
+    run.make("three")
+    assert run.said == ["data: running"]
+    assert sorted(path.name for path in run.folder.iterdir()) == ["stage.json", "text"]

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from unspoken.measure.sampling import Sampling
 from unspoken.models.adapter import is_adapter
 from unspoken.recipe import dump_recipe, load_recipe, recipe_from
 from unspoken.run.run import run_recipe
+from unspoken.run.shards import prepare, write_shard
 from unspoken.run.teacher import Asker
 from unspoken.teach.engines import Reply, Request, Style, Usage
 from unspoken.teach.engines.make import EngineOptions
@@ -192,46 +194,127 @@ def test_a_class_whose_solutions_were_dropped_is_recorded_and_warned_of(
     assert not [text for text in caplog.messages if "few questions have a solution" in text]
 
 
-def test_a_teacher_is_not_asked_again_what_it_was_asked_before(
-    tmp_path: Path, pupil: Pupil, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where questions come and go, also in another run; unless it is to be asked again."""
-    asked: list[str] = []
+class Questions:
+    """Runs up to the vetted traces of questions that are numbers; what was asked, in order."""
 
-    def write(request: Request) -> str:
-        asked.append(request.question)
+    def __init__(self, folder: Path, pupil: Pupil, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.asked, self.stops_after = folder, [], 10**6
+        monkeypatch.setattr(pupil, "style", "plain")
+        monkeypatch.setattr(pupil, "write", self._write)
+
+    def _write(self, request: Request) -> str:
+        if len(self.asked) == self.stops_after:
+            raise KeyboardInterrupt
+        self.asked.append(request.question)
         return f"{request.question} , 2\nFinal Answer: {request.record['answer']}"
 
-    monkeypatch.setattr(pupil, "write", write)
-    monkeypatch.setattr(pupil, "style", "plain")
-    train, test = tmp_path / "train.jsonl", tmp_path / "test.jsonl"
-    data = {"task": "jsonl", "train": str(train), "test": str(test), "num_valid": 0}
-
-    def run_on(folder: str, *numbers: int, source: Path | None = None, **options: Any) -> list[str]:
+    def recipe(self, name: str, numbers: Iterable[int], **teacher: Any) -> Any:
+        train, test = self.folder / "train.jsonl", self.folder / "test.jsonl"
         for path, all_of in ((train, numbers), (test, range(200, 210))):
             rows = [{"question": f"{n} ?", "answer": n + 1} for n in all_of]
             path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        teacher = {"engine": "openai", "base_url": "http://localhost:1", "retries": 1}
-        recipe = teacher_recipe(
-            tmp_path / folder, data=data, teacher=teacher, internalize=False, template="qa"
+        return teacher_recipe(
+            self.folder / name,
+            data={"task": "jsonl", "train": str(train), "test": str(test), "num_valid": 0},
+            teacher={"engine": "openai", "base_url": "http://localhost:1", "retries": 1, **teacher},
+            internalize=False,
+            template="qa",
         )
-        asked.clear()
-        return run(recipe.model_copy(update={"from_run": source}), **options)
 
-    run_on("run", *range(10, 40))
-    assert len(asked) == 30 + 10 + 10, "all of them, every third again, and the test"
-    said = run_on("run", *range(11, 42))
-    assert asked == ["40 ?", "41 ?", "41 ?"], "the new ones, and one of them was wrong"
+    def vet(
+        self,
+        name: str,
+        numbers: Iterable[int],
+        *,
+        source: Path | None = None,
+        options: Mapping[str, Any] = MappingProxyType({}),
+        **teacher: Any,
+    ) -> list[str]:
+        """What the run said, before the teacher is measured."""
+        said: list[str] = []
+
+        def say(text: str) -> None:
+            said.append(text)
+            if text.startswith("evaluate"):
+                raise KeyboardInterrupt
+
+        self.asked.clear()
+        recipe = self.recipe(name, numbers, **teacher).model_copy(update={"from_run": source})
+        with pytest.raises(KeyboardInterrupt):
+            run_recipe(recipe, progress=False, say=say, **options)
+        return said
+
+
+@pytest.fixture
+def questions(tmp_path: Path, pupil: Pupil, monkeypatch: pytest.MonkeyPatch) -> Questions:
+    return Questions(tmp_path, pupil, monkeypatch)
+
+
+def test_a_teacher_is_not_asked_again_what_it_was_asked_before(
+    tmp_path: Path, questions: Questions
+) -> None:
+    """Where questions come and go, also in another run; unless it is to be asked again."""
+    run(questions.recipe("run", range(10, 40)))
+    assert len(questions.asked) == 30 + 10 + 10, "all of them, every third again, and the test"
+    questions.asked.clear()
+    said = run(questions.recipe("run", range(11, 42)))
+    assert questions.asked == ["40 ?", "41 ?", "41 ?"], "the new ones, and one of them was wrong"
     assert "generate: 29 of 31 traces are earlier ones of the same questions" in said
     assert read(tmp_path / "run" / "vetted" / "stage.json")["num_kept"] == 31
     record = read(tmp_path / "run" / "traces" / "stage.json")
     assert (record["num_traces"], record["num_taken_over"], record["cost"]) == (31, 29, 0.31)
     learned = lines(tmp_path / "run" / "vetted" / "dataset.jsonl")
     assert {*learned[0]} == {"id", "question", "thought", "answer", "cot"}, "as if asked now"
-    run_on("other", *range(12, 42), source=tmp_path / "run")
-    assert len(asked) == 10, "the test alone"
-    run_on("other", *range(12, 42), source=tmp_path / "run", start="generate")
-    assert len(asked) == 30 + 10, "as asked"
+    questions.vet("other", range(12, 42), source=tmp_path / "run")
+    assert questions.asked == []
+    forced = {"start": "generate"}
+    questions.vet("other", range(12, 42), source=tmp_path / "run", options=forced)
+    assert len(questions.asked) == 30 + 10, "as asked"
+
+
+def test_what_replaces_traces_takes_over_what_was_asked_again_too(questions: Questions) -> None:
+    """Until they are vetted, the traces that --overwrite replaces are there."""
+    overwrite = {"overwrite": True}
+    questions.vet("run", range(10, 40), options=overwrite)
+    questions.vet("run", range(11, 40), options=overwrite)
+    assert questions.asked == []
+    assert not (questions.folder / "run" / "old").exists()
+
+
+def test_traces_that_are_asked_for_again_are_so_to_the_end(questions: Questions) -> None:
+    """Also by a run without --from that goes on after an interruption, and where more is asked."""
+    questions.vet("run", range(10, 40))
+    questions.stops_after = 20
+    questions.vet("run", range(10, 40), options={"start": "generate"})
+    questions.stops_after = 10**6
+    assert "generate: goes on" in questions.vet("run", range(10, 40))
+    assert len(questions.asked) == 10, "those that were not written yet"
+    said = questions.vet("run", range(10, 41))
+    assert "generate: 30 of 31 traces are earlier ones of the same questions" in said
+
+
+def test_traces_of_another_server_are_not_taken_over(questions: Questions) -> None:
+    """Its model may have the same name; a model's folder may have another model in it."""
+    questions.vet("run", range(10, 40), base_url="http://localhost:2")
+    questions.vet("run", range(10, 40))
+    assert len(questions.asked) == 30
+    questions.vet("run", range(11, 40), base_url="http://localhost:2")
+    assert questions.asked == []
+
+
+def test_shares_of_traces_take_over_earlier_ones(questions: Questions) -> None:
+    """Those of a run, and those of shares that were begun for other questions."""
+    questions.vet("run", range(10, 40))
+    questions.asked.clear()
+    recipe = questions.recipe("run", range(11, 42))
+    prepare(recipe, progress=False)
+    write_shard(recipe, (2, 2), progress=False)
+    assert questions.asked == ["40 ?"]
+    recipe = questions.recipe("run", range(11, 43))
+    prepare(recipe, progress=False)
+    for number in (1, 2):
+        write_shard(recipe, (number, 2), progress=False)
+    assert questions.asked == ["40 ?", "41 ?", "42 ?"]
 
 
 def test_an_interrupted_teacher_goes_on(

@@ -106,6 +106,7 @@ class StageRecord(JsonRecord):
         peak_memory_bytes: of the process that finished it.
         paused: it was interrupted, and had the time to say so.
         cut_off: a kill came in between, and `seconds` leaves out what was before it.
+        as_asked: it was begun again on purpose, and takes nothing over that was there before.
     """
 
     status: Literal["running", "done"] = "running"
@@ -115,6 +116,7 @@ class StageRecord(JsonRecord):
     peak_memory_bytes: PeakMemory = PeakMemory()
     paused: bool = False
     cut_off: bool = False
+    as_asked: bool = False
 
     @property
     def is_done(self) -> bool:

@@ -186,7 +186,7 @@ class RunFolder:
             if not known.is_done:
                 wanted.needs()
             self._say(f"{self.title(stage, folder)}: {_progress(known)}")
-            return self._keep(folder, known)
+            return self._keep(wanted, known)
         may_be_elsewhere = self._may_be_elsewhere(wanted, known)
         other = self._find_elsewhere(wanted) if may_be_elsewhere else None
         if other is None or not other.record.is_done:
@@ -196,18 +196,23 @@ class RunFolder:
             self._bring(wanted, other)
             why = wanted.damage_of(other.record)
             if not why:
-                return self._keep(folder, other.record)
+                return self._keep(wanted, other.record)
             begins += self._make_place(wanted, why)
         if may_be_elsewhere and not folder.exists():
             self._tell_of_others(wanted)
         self._say(f"{self.title(stage, folder)}: {begins}")
         return None
 
-    def _keep(self, folder: Path, known: Record) -> Record:
+    def _keep(self, wanted: _Wanted[Record], known: Record) -> Record:
         """The record of a stage that still holds; what a done one replaced goes."""
         if known.is_done:
-            self.old.drop_replaced(folder)
+            self.drop_replaced_by(wanted.stage, wanted.folder)
         return known
+
+    def drop_replaced_by(self, stage: str, folder: Path) -> None:
+        """Removes what a stage that is done has replaced; of traces vetting may still need some."""
+        if stage != "generate":
+            self.drop_replaced(folder)
 
     def _why_again(self, wanted: _Wanted[Record], known: Record | None) -> str:
         """Why a stage that was begun or done runs again; empty: it still holds, or is not there."""
@@ -321,7 +326,9 @@ class _Elsewhere(Generic[Record]):
 
 
 def _has_files(folder: Path) -> bool:
-    return any(not path.is_dir() for path in folder.rglob("*"))
+    """Whether there is a file, other than what a kill leaves of the first one."""
+    half = f".{layout.STAGE_FILE}.*.tmp"
+    return any(not path.is_dir() and not path.match(half) for path in folder.rglob("*"))
 
 
 def _is_shell(folder: Path) -> bool:
@@ -347,11 +354,12 @@ class Stage(Generic[Record]):
     def __init__(self, run: RunFolder, wanted: _Wanted[Record], known: Record | None) -> None:
         self.folder = wanted.folder
         self.done = known if known is not None and known.is_done else None
-        self._run, self._kind, self._settings = run, wanted.kind, wanted.settings
+        self._run, self._wanted = run, wanted
         self._begin, self._is_finished = time.perf_counter(), False
         self._seconds_before = known.seconds or 0.0 if known is not None else 0.0
         is_killed = known is not None and not known.is_done and not known.paused
         self._cut_off = is_killed or (known is not None and known.cut_off)
+        self._as_asked = run.is_forced(wanted.stage) if known is None else known.as_asked
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -362,12 +370,12 @@ class Stage(Generic[Record]):
         """
         reset_peak()
         self._begin = time.perf_counter()
-        self._write(self._kind(status="running"))
+        self._write(self._wanted.kind(status="running"))
         try:
             yield
         except BaseException:
             if not self._is_finished:
-                self._write(self._kind(status="running", paused=True))
+                self._write(self._wanted.kind(status="running", paused=True))
             raise
         self._run.share()
 
@@ -382,7 +390,7 @@ class Stage(Generic[Record]):
             outcome = replace(outcome, peak_memory_bytes=PeakMemory(**peak_memory()))
         self._is_finished = True
         record = self._write(replace(outcome, status="done", finished=now))
-        self._run.drop_replaced(self.folder)
+        self._run.drop_replaced_by(self._wanted.stage, self.folder)
         return record
 
     @property
@@ -393,9 +401,10 @@ class Stage(Generic[Record]):
     def _write(self, record: Record) -> Record:
         record = replace(
             record,
-            settings=self._settings,
+            settings=self._wanted.settings,
             seconds=round(self.seconds, 3),
             cut_off=self._cut_off,
+            as_asked=self._as_asked,
         )
         if self._run.process.is_main_process:
             record.write(self.folder / layout.STAGE_FILE)

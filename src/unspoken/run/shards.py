@@ -95,7 +95,14 @@ def write_shard(
     asker, splits, _ = opened
     seconds = _seconds_of(_seconds_path(target))
     with asker:
-        summary = asker.ask(splits.train, target, share.temperature, shard=shard, bar=progress)
+        summary = asker.ask(
+            splits.train,
+            target,
+            share.temperature,
+            shard=shard,
+            earlier=asker.earlier(layout.TRACES_FILE, target),
+            bar=progress,
+        )
     ShareRecord(seconds=round(seconds + summary.seconds, 3)).write(_seconds_path(target))
     return summary
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import tempfile
@@ -30,7 +31,8 @@ from unspoken.run.data import Splits, vet_rules
 from unspoken.run.folder import RunFolder, Stage
 from unspoken.run.left_models import require_model
 from unspoken.run.measure import keep_evaluation, set_aside_evaluation, write_evaluation
-from unspoken.run.settings import TEACHER_INCIDENTAL
+from unspoken.run.old import OldFolder
+from unspoken.run.settings import TEACHER_INCIDENTAL, changes
 from unspoken.teach.engines import Engine
 from unspoken.teach.engines.make import IN_RECIPE, EngineOptions, connect, make_engine
 from unspoken.teach.engines.serve import ServedEngine
@@ -183,6 +185,26 @@ class Asker:
                 progress="generate" if bar and self.progress else None,
             )
 
+    def earlier(self, pattern: str, output: Path) -> list[Path]:
+        """Other files of traces by their name, of this run and of the one that it takes from.
+
+        Those of another server are not among them, nor what is older than traces that were asked
+        for again on purpose.
+        """
+        recipe, settings = self.recipe, self.settings()
+        own, files = recipe.folder / layout.TRACES, []
+        places = [own, *OldFolder(recipe.folder, replace=False).places(own)]
+        if recipe.from_run is not None:
+            places.append(recipe.from_run / layout.TRACES)
+        for place in places:
+            with contextlib.suppress(DataError):  # of another version
+                record = TracesRecord.read(place / layout.STAGE_FILE)
+                if record is not None and _server(record.settings) == _server(settings):
+                    files += begun_files(place, pattern, but=output)
+                    if record.as_asked and _asks_alike(record.settings, settings):
+                        break
+        return files
+
     def warm_up(self, run: RunFolder, questions: Path) -> None:
         """Asks a first question, which loads the model: its time is not the others'."""
         done = []
@@ -306,7 +328,7 @@ class TeacherStages:
                 self.splits.train,
                 output,
                 self.teacher.temperature,
-                earlier=self._earlier(output.name, output),
+                earlier=self.asker.earlier(output.name, output),
             )
             if taken := summary.num_taken_over:
                 self.run.say(
@@ -314,18 +336,6 @@ class TeacherStages:
                     "same questions"
                 )
             return stage.finish(self.run.on_main(lambda: self._outcome(stage, summary)))
-
-    def _earlier(self, pattern: str, output: Path) -> list[Path]:
-        """Other files of traces by their name, of this run and of the one that it takes from.
-
-        None where the teacher is to be asked again.
-        """
-        if self.run.is_forced("generate"):
-            return []
-        places = [self.trace_folder, *self.run.old.places(self.trace_folder)]
-        if self.run.source is not None:
-            places.append(self.run.source / layout.TRACES)
-        return [path for place in places for path in begun_files(place, pattern, but=output)]
 
     def vet(self, generated: TracesRecord) -> Splits:
         """Keeps the right traces, asking again where the recipe says so; the splits with them.
@@ -357,6 +367,7 @@ class TeacherStages:
                 "your own as data.train of a recipe without teacher, or run with "
                 f"{setting('from', 'vet')}"
             )
+        self.run.drop_replaced(self.trace_folder)
         return self.splits.with_train(dataset, digest, repeats=True)
 
     def _vet(self, folder: Path) -> VettedRecord:
@@ -381,7 +392,7 @@ class TeacherStages:
                 self.teacher.retry_temperature,
                 seed=attempt,
                 samples=1,
-                earlier=self._earlier(f"retry-{attempt}-*.jsonl", target),
+                earlier=self.asker.earlier(f"retry-{attempt}-*.jsonl", target),
             )
             asked_again["num_asked_again"] += again.num_wanted
             for name in counts[1:]:
@@ -486,6 +497,20 @@ class TeacherStages:
 def trace_settings(asker: Asker, splits: Splits) -> dict[str, Any]:
     """Everything that decides the traces."""
     return {"questions_sha256": splits.hashes["train"], **asker.settings()}
+
+
+def _server(settings: dict[str, Any]) -> tuple[Any, Any]:
+    """The address of a teacher and what is in its model's folder: its traces tell only its name."""
+    teacher = settings.get("teacher", {})
+    return teacher.get("base_url"), (teacher.get("model") or {}).get("fingerprint")
+
+
+def _asks_alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether a teacher is asked in the same way, whatever the questions and however often."""
+    return not changes(
+        {"teacher": {**one["teacher"], "samples_per_question": 1}},
+        {"teacher": {**other["teacher"], "samples_per_question": 1}},
+    )
 
 
 def _add_known(one: int | None, other: int | None) -> int | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from unspoken.common.errors import UnspokenError
 from unspoken.common.interrupt import StopRequest
 from unspoken.parallel.world import read_world
+from unspoken.recipe import layout
 from unspoken.teach.traces.merge import merge_traces
 from unspoken.teach.traces.settings import settings_path, unanswered_path
 from unspoken.teach.traces.write import GenerateSummary, shard_path
@@ -113,12 +114,14 @@ def trace_files(output: Path) -> tuple[Path, ...]:
 def begun_files(folder: Path, pattern: str, *, but: Path) -> list[Path]:
     """The files of traces in a folder, by a pattern of their names, and shares that were begun.
 
-    Those of the output `but` are left out.
+    The output `but` and shares of it are left out, and so are those beside it where it is a share.
     """
-    shares = f"{shares_folder(Path(pattern))}/*-of-?????{but.suffix}"
-    files = [*folder.glob(pattern), *folder.glob(shares)]
-    own = shares_folder(but)
-    return sorted(path for path in files if path != but and path.parent != own)
+    name = Path(pattern)
+    share = f"{name.stem}-*-of-?????{name.suffix}"
+    shares = [f"{place}/{share}" for place in (shares_folder(name), layout.SHARDS)]
+    own = {shares_folder(but), *([but.parent] if but.parent.name == layout.SHARDS else [])}
+    found = {path for each in (pattern, *shares) for path in folder.glob(each)}
+    return sorted(path for path in found if path != but and path.parent not in own)
 
 
 def _begin_shares(output: Path, num_processes: int, *, alone: bool, overwrite: bool) -> int:
