@@ -333,9 +333,12 @@ def test_an_interrupted_teacher_goes_on(
         "unspoken.common.interrupt.StopRequest.__enter__",
         lambda self: setattr(self, "requested", True) or self,
     )
+    said: list[str] = []
+    recipe = teacher_recipe(tmp_path / "run")
     with pytest.raises(SystemExit) as stopped:
-        run(teacher_recipe(tmp_path / "run"))
+        run_recipe(recipe, progress=False, say=said.append, start="generate")
     assert stopped.value.code == EXIT_INTERRUPTED
+    assert said[-1].startswith("note: given again with from=generate, the run begins again at ")
     assert len(lines(tmp_path / "run" / "traces" / "traces.jsonl")) == 50
     monkeypatch.undo()
     monkeypatch.setattr("unspoken.run.teacher.make_engine", lambda *_: pupil)

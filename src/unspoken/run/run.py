@@ -76,7 +76,15 @@ def run_recipe(
         stack.enter_context(carry_signals_over())
         if process.is_main_process:
             stack.enter_context(locked(run.path / layout.LOCKED))
-        _run_stages(run, recipe, command, started)
+        try:
+            _run_stages(run, recipe, command, started)
+        except SystemExit:
+            if start is not None:
+                run.say(
+                    f"note: given again with from={start}, the run begins again at {start}; "
+                    "without, it goes on"
+                )
+            raise
     leave_processes(process)
     return run.path / layout.REPORT_PAGE
 
