@@ -328,7 +328,7 @@ class TeacherStages:
                 self.splits.train,
                 output,
                 self.teacher.temperature,
-                earlier=self.asker.earlier(output.name, output),
+                earlier=self._earlier(output.name, output),
             )
             if taken := summary.num_taken_over:
                 self.run.say(
@@ -336,6 +336,10 @@ class TeacherStages:
                     "same questions"
                 )
             return stage.finish(self.run.on_main(lambda: self._outcome(stage, summary)))
+
+    def _earlier(self, pattern: str, output: Path) -> list[Path]:
+        """As `Asker.earlier`; the main process looks, which has just written the record."""
+        return self.run.on_main(lambda: self.asker.earlier(pattern, output))
 
     def vet(self, generated: TracesRecord) -> Splits:
         """Keeps the right traces, asking again where the recipe says so; the splits with them.
@@ -392,7 +396,7 @@ class TeacherStages:
                 self.teacher.retry_temperature,
                 seed=attempt,
                 samples=1,
-                earlier=self.asker.earlier(f"retry-{attempt}-*.jsonl", target),
+                earlier=self._earlier(f"retry-{attempt}-*.jsonl", target),
             )
             asked_again["num_asked_again"] += again.num_wanted
             for name in counts[1:]:
