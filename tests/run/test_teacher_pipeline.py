@@ -338,7 +338,7 @@ def test_an_interrupted_teacher_goes_on(
     with pytest.raises(SystemExit) as stopped:
         run_recipe(recipe, progress=False, say=said.append, start="generate")
     assert stopped.value.code == EXIT_INTERRUPTED
-    assert said[-1].startswith("note: given again with from=generate, the run begins again at ")
+    assert said[-1].startswith("note: the same command begins anew at generate; without that ")
     assert len(lines(tmp_path / "run" / "traces" / "traces.jsonl")) == 50
     monkeypatch.undo()
     monkeypatch.setattr("unspoken.run.teacher.make_engine", lambda *_: pupil)

@@ -81,8 +81,8 @@ def run_recipe(
         except SystemExit:
             if start is not None:
                 run.say(
-                    f"note: given again with from={start}, the run begins again at {start}; "
-                    "without, it goes on"
+                    f"note: the same command begins anew at {start}; without that stage named, "
+                    "the run goes on"
                 )
             raise
     leave_processes(process)
