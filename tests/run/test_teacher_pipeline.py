@@ -263,6 +263,7 @@ def test_a_teacher_is_not_asked_again_what_it_was_asked_before(
     assert read(tmp_path / "run" / "vetted" / "stage.json")["num_kept"] == 31
     record = read(tmp_path / "run" / "traces" / "stage.json")
     assert (record["num_traces"], record["num_taken_over"], record["cost"]) == (31, 29, 0.31)
+    assert "tokens_per_s" not in record, "its seconds are those of two"
     learned = lines(tmp_path / "run" / "vetted" / "dataset.jsonl")
     assert {*learned[0]} == {"id", "question", "thought", "answer", "cot"}, "as if asked now"
     questions.vet("other", range(12, 42), source=tmp_path / "run")

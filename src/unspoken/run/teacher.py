@@ -483,6 +483,7 @@ class TeacherStages:
 
     def _outcome(self, stage: Stage[TracesRecord], summary: GenerateSummary) -> TracesRecord:
         engine = self.asker.engine
+        timed = None if summary.num_taken_over else summary.num_tokens
         return TracesRecord(
             engine=engine.name,
             model=engine.model,
@@ -491,7 +492,7 @@ class TeacherStages:
             num_prompt_tokens=summary.num_prompt_tokens,
             num_tokens=summary.num_tokens,
             num_taken_over=summary.num_taken_over,
-            tokens_per_s=None if summary.num_tokens is None else summary.num_tokens / stage.seconds,
+            tokens_per_s=None if timed is None else timed / stage.seconds,
             cost=summary.cost,
             currency=self.recipe.costs.currency,
             traces_sha256=sha256(summary.output),
