@@ -557,6 +557,7 @@ def evaluate(model: Any, data: Any, **options: Any) -> EvaluationOutcome:
         (lambda _: unspoken.generate({"base": 1}, EXAMPLES[:2]), "^teacher: found the key 'base'"),
         (lambda model: unspoken.generate(model, [{"question": "1" * 99}], tokenizer=TOKENIZER),
          "^questions: record 1: .* which is what the teacher can read"),
+        (lambda _: unspoken.internalize(SMALLEST, EXAMPLES, output=__file__), "^output: .* a file"),
         (lambda _: unspoken.internalize("./no", EXAMPLES, output="run"), "the path in model, or"),
         (lambda _: unspoken.distil("./no", EXAMPLES, output="run"), "the path in student, or"),
         (lambda _: unspoken.internalize(SMALLEST, EXAMPLES, settings=["a"], output="run"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from unspoken.common.caller import takes_turns
 from unspoken.common.errors import SettingError, settings_of, shorten
 from unspoken.common.interrupt import EXIT_INTERRUPTED
+from unspoken.common.places import require_folder_place
 from unspoken.measure.ask import LoadedModel
 from unspoken.models.adapter import is_adapter
 from unspoken.models.card import ModelCard
@@ -229,6 +230,7 @@ def _values(
 ) -> dict[str, Any]:
     """The recipe of this model, which `argument` names, and these examples, without the training's
     settings."""
+    require_folder_place(folder)
     files = {
         split: str(as_file(records, folder, "data" if split == "train" else split, split))
         for split, records in given.items()
