@@ -199,6 +199,14 @@ def test_a_loss_of_ones_own_is_learned_from(tmp_path: Path) -> None:
     assert losses(tmp_path / "same") == losses(tmp_path / "plain")
 
 
+def test_gradients_that_a_notebook_has_switched_off_change_nothing(tmp_path: Path) -> None:
+    run(tmp_path / "on", model=NO_DROPOUT)
+    with torch.no_grad():
+        run(tmp_path / "off", model=NO_DROPOUT)
+        assert not torch.is_grad_enabled()
+    assert losses(tmp_path / "off") == losses(tmp_path / "on")
+
+
 def test_gradient_checkpointing_changes_nothing(tmp_path: Path) -> None:
     run(tmp_path / "plain", model=NO_DROPOUT)
     run(tmp_path / "saving", model=NO_DROPOUT, train={"gradient_checkpointing": True})

@@ -232,7 +232,8 @@ class StepwiseInternalization:
             SystemExit: with EXIT_INTERRUPTED after SIGTERM or SIGINT, when all is saved.
         """
         try:
-            return self._run()
+            with torch.enable_grad():  # a notebook may have switched it off for all of its cells
+                return self._run()
         finally:  # what comes after it in this process has its own number
             torch.set_num_threads(self._threads_before)
             self.gradient.close()
