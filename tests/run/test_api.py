@@ -34,6 +34,7 @@ from helpers.servers import FakeServer
 from unspoken.common.caller import leaves_as_found
 from unspoken.common.errors import DataError, SettingError, UnspokenError
 from unspoken.measure.ask import LoadedModel
+from unspoken.models.template import Template
 from unspoken.models.tokenizer import character_tokenizer
 from unspoken.recipe import Recipe
 from unspoken.recipe.layout import INTERNALIZED
@@ -309,6 +310,8 @@ def test_a_model_is_evaluated_by_name_loaded_or_as_an_object(result: RunOutcome)
     assert [p.generated for p in loaded.predictions] == written
     assert [p.generated for p in alone.predictions] == written
     assert "<table>" in by_name._repr_html_() and "of 10" in repr(by_name)
+    with pytest.raises(UnspokenError, match="chat"):  # a template is heeded: there is none
+        unspoken.evaluate(result.model, EXAMPLES[:10], template="chat", **quiet)
 
 
 @pytest.mark.integration
@@ -317,6 +320,9 @@ def test_a_run_goes_on_from_a_name_or_an_object(result: RunOutcome, tmp_path: Pa
     given = train(tmp_path / "object", model=model, tokenizer=result.model.tokenizer)
     named = train(tmp_path / "name", model=f"{result.folder}:internalized")
     assert trained_hash(given) == trained_hash(named) != trained_hash(result)
+    own = LoadedModel(model, result.model.tokenizer, Template("compact"))
+    train(tmp_path / "own", model=own, max_steps=1)
+    assert "template: compact" in (tmp_path / "own" / "recipe.yaml").read_text()
 
 
 @pytest.mark.integration
@@ -558,6 +564,11 @@ def evaluate(model: Any, data: Any, **options: Any) -> EvaluationOutcome:
         (lambda model: unspoken.generate(model, [{"question": "1" * 99}], tokenizer=TOKENIZER),
          "^questions: record 1: .* which is what the teacher can read"),
         (lambda _: unspoken.internalize(SMALLEST, EXAMPLES, output=__file__), "^output: .* a file"),
+        (lambda model: unspoken.evaluate(model, EXAMPLES, tokenizer="gpt2"),
+         "^tokenizer: found 'gpt2'; needed: a tokenizer of transformers"),
+        (lambda _: evaluate("no/such", EXAMPLES), "^tokenizer: found one for a model that has its"),
+        (lambda model: train(Path("run"), model=model, tokenizer=len), "^tokenizer: found <built"),
+        (lambda _: train(Path("run"), tokenizer=TOKENIZER), "^tokenizer: found one for a model"),
         (lambda _: unspoken.internalize("./no", EXAMPLES, output="run"), "the path in model, or"),
         (lambda _: unspoken.distil("./no", EXAMPLES, output="run"), "the path in student, or"),
         (lambda _: unspoken.internalize(SMALLEST, EXAMPLES, settings=["a"], output="run"),

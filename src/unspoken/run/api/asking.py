@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -21,6 +21,7 @@ from unspoken.measure.ask import LoadedModel, load, with_card
 from unspoken.measure.evaluate import EvaluateOptions
 from unspoken.measure.evaluate import evaluate as measure
 from unspoken.measure.sampling import Sampling
+from unspoken.models.template import Template
 from unspoken.recipe.choices import make_labels
 from unspoken.recipe.layout import DATASET_FILE, GIVEN, TRACES_FILE
 from unspoken.recipe.named_model import NamedModel
@@ -32,6 +33,7 @@ from unspoken.run.api.inputs import (
     as_file,
     own_tokenizer,
     require_model,
+    require_no_tokenizer,
     teacher_section,
 )
 from unspoken.run.api.outcomes import EvaluationOutcome, TracesOutcome, VettingOutcome
@@ -73,8 +75,8 @@ def evaluate(
     Args:
         model: run, RUN:level-7, folder, hub name or object.
         data: questions with answers: dicts, a DataFrame, a `datasets.Dataset`, or a JSONL file.
-        template: how questions are put; default: what the model's unspoken.json says, else its chat
-            template, else plain.
+        template: how questions are put; default: as a LoadedModel does, else what the model's
+            unspoken.json says, else its chat template, else plain.
         tokenizer: of a model object that does not name its own.
         limit: only the first questions.
         strict: a question that stands in `data` twice is an error, and no warning.
@@ -110,13 +112,18 @@ def evaluate(
 def _loaded(
     model: AnyModel, template: TemplateName | None, tokenizer: Any, dtype: str | torch.dtype
 ) -> LoadedModel:
+    if isinstance(model, str | Path | LoadedModel):
+        require_no_tokenizer(tokenizer)
     if isinstance(model, LoadedModel):
-        return model
+        if template is None:
+            return model
+        form = Template(template, model.tokenizer, model.template.choices)
+        return replace(model, template=form)
     if isinstance(model, str | Path):
         return load(model, template=template, dtype=dtype)
     require_model(model)
     name = str(getattr(model, "name_or_path", "")) or type(model).__name__
-    return with_card(model, tokenizer or own_tokenizer(model), NamedModel(name, name), template)
+    return with_card(model, own_tokenizer(model, tokenizer), NamedModel(name, name), template)
 
 
 @leaves_as_found()

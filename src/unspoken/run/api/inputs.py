@@ -234,6 +234,8 @@ def model_section(
     Raises:
         UnspokenError: there is no such model, or the object is none that can be trained or asked.
     """
+    if isinstance(model, str | Path | LoadedModel):
+        require_no_tokenizer(tokenizer)
     if isinstance(model, str | Path):
         return {"name": find_model(model).source}
     if isinstance(model, LoadedModel):
@@ -241,7 +243,7 @@ def model_section(
             return {"name": str(model.folder)}
         model, tokenizer = model.model, model.tokenizer
     require_model(model, name)
-    own = tokenizer or own_tokenizer(model)
+    own = own_tokenizer(model, tokenizer)
     saved = folder / GIVEN / place
     model.save_pretrained(str(saved))
     own.save_pretrained(str(saved))
@@ -318,14 +320,36 @@ def _lacks_weights(model: Any) -> bool:
     return not is_offloaded and any(weight.is_meta for weight in model.parameters())
 
 
-def own_tokenizer(model: Any) -> PreTrainedTokenizerBase:
-    """The tokenizer that belongs to a model object, from where the model came.
+def require_no_tokenizer(tokenizer: object) -> None:
+    """Refuses a tokenizer for a model that brings one, which would be used in its place."""
+    if tokenizer is not None:
+        raise SettingError(
+            "tokenizer",
+            found="one for a model that has its own",
+            needed="none, but for an object of transformers or PEFT",
+            remedy="leave it out, or give the model as such an object",
+        )
+
+
+def own_tokenizer(model: Any, given: Any = None) -> PreTrainedTokenizerBase:
+    """The tokenizer that belongs to a model object: the given one, or that from where it came.
 
     Raises:
-        ModelError: there is none.
+        SettingError: there is none, or what was given is none.
     """
+    from transformers import PreTrainedTokenizerBase
+
     from unspoken.models.load import load_tokenizer
 
+    if isinstance(given, PreTrainedTokenizerBase):
+        return given
+    if given is not None:
+        raise SettingError(
+            "tokenizer",
+            found=shorten(given),
+            needed="a tokenizer of transformers",
+            remedy="load it, such as with AutoTokenizer.from_pretrained",
+        )
     name = getattr(model, "name_or_path", "")
     if not name:
         raise SettingError(

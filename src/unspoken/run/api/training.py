@@ -36,6 +36,7 @@ from unspoken.run.api.inputs import (
     as_file,
     as_records,
     model_section,
+    require_no_tokenizer,
     teacher_section,
     texts_of,
 )
@@ -98,7 +99,7 @@ def internalize(
     folder = Path(output or str(INTERNALIZE["output"]))
     is_new = isinstance(model, FromScratch)
     card = _card_of(model)
-    form: TemplateName = template or (card.template if card else "plain")
+    form: TemplateName = template or (card.template if card else _own_template(model))
     given = {"train": data, "valid": valid, "test": test}
     labels = choices or (card.choices if card else None)
     values = _values(
@@ -238,6 +239,7 @@ def _values(
     }
     labels = make_labels(choices) if choices else None
     if isinstance(model, FromScratch):
+        require_no_tokenizer(tokenizer)
         rows = chain.from_iterable(as_records(path) for path in files.values())
         section = model.section(texts_of(rows), Template(template, choices=labels))
     else:
@@ -260,6 +262,13 @@ def _card_of(model: AnyModel | FromScratch) -> ModelCard | None:
     from unspoken.recipe.named_model import find_model
 
     return ModelCard.read(find_model(model).source)
+
+
+def _own_template(model: AnyModel | FromScratch) -> TemplateName:
+    """How a model is asked that has no card: a loaded object as it says."""
+    if isinstance(model, LoadedModel) and model.folder is None:
+        return model.template.name
+    return "plain"
 
 
 def _known(**values: Any) -> dict[str, Any]:
