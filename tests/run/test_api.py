@@ -419,6 +419,16 @@ def test_distil_and_generate_take_the_same_teachers(
         unspoken.generate({**teachers[0], "temperature": 1}, EXAMPLES[:3])
 
 
+@pytest.mark.parametrize("column", [np.array, pandas.Series])
+def test_choices_may_be_a_column_of_a_table(tmp_path: Path, column: Any) -> None:
+    choices = column(["0", "1"])
+    rows = [{"question": f"{n}?", "thought": "so", "answer": n % 2} for n in range(4)]
+    traces = unspoken.generate("worked", rows, choices=choices, progress=False)
+    assert len(unspoken.vet(traces, choices=choices)) == 4
+    with pytest.raises(UnspokenError, match="the path in model"):  # it came that far
+        train(tmp_path / "run", rows, "./no", choices=choices, test=None)
+
+
 @pytest.mark.integration
 def test_choices_are_named_in_prompts_and_stay_with_the_student(tmp_path: Path) -> None:
     parities = [{**row, "answer": row["answer"] % 2} for row in EXAMPLES]
@@ -574,6 +584,9 @@ def evaluate(model: Any, data: Any, **options: Any) -> EvaluationOutcome:
         (lambda _: unspoken.internalize(SMALLEST, EXAMPLES, settings=["a"], output="run"),
          r"^settings: found \['a'\]; needed: a dict"),
         (lambda _: unspoken.run("quickstart", start="nope"), "^start: found 'nope'"),
+        (lambda _: unspoken.run("quickstart", {"train.max_steps": 3}), "^overrides: found {"),
+        (lambda _: unspoken.generate("worked", EXAMPLES, choices={"0", "1"}),
+         r"^choices: found .*; needed: a list, since prompts name the classes in their order"),
         (lambda _: unspoken.load("no/such", dtype="int8"), "^dtype: found 'int8'; needed: one of"),
     ],
 )  # fmt: skip

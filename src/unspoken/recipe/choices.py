@@ -12,8 +12,14 @@ from unspoken.common.settings import checked
 
 
 def _as_list(value: Any) -> Any:
-    """`billing,login` as two texts; a number, such as a rating, as the text that an answer is."""
-    parts = value.split(",") if isinstance(value, str) else value
+    """`billing,login` as two texts; a number, such as a rating, as the text that an answer is.
+
+    An array of numpy and a column of pandas are lists, too.
+    """
+    if isinstance(value, set | frozenset):
+        raise ValueError("a list, since prompts name the classes in their order")
+    parts: Any = value.split(",") if isinstance(value, str) else value
+    parts = parts.tolist() if hasattr(parts, "tolist") else parts
     if not isinstance(parts, list | tuple):
         return parts
     is_number = [isinstance(each, int | float) and not isinstance(each, bool) for each in parts]

@@ -180,7 +180,7 @@ def generate(
                 samples_per_question=samples_per_question,
                 system_prompt=system_prompt,
                 few_shot=few_shot,
-                choices=make_labels(choices) if choices else None,
+                choices=None if choices is None else make_labels(choices),
                 progress="generate" if progress else None,
             )
         if summary.interrupted:

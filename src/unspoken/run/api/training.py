@@ -101,7 +101,7 @@ def internalize(
     card = _card_of(model)
     form: TemplateName = template or (card.template if card else _own_template(model))
     given = {"train": data, "valid": valid, "test": test}
-    labels = choices or (card.choices if card else None)
+    labels = (card.choices if card else None) if choices is None else choices
     values = _values(
         model, folder, given, form, argument="model", choices=labels, tokenizer=tokenizer
     )
@@ -208,6 +208,14 @@ def run(
         UnspokenError: for everything that the caller can mend.
         KeyboardInterrupt: after Ctrl-C, when all is saved.
     """
+    for override in overrides:
+        if not isinstance(override, str):
+            raise SettingError(
+                "overrides",
+                found=shorten(override),
+                needed='texts such as "train.max_steps=200", one an argument',
+                remedy="write it as such",
+            )
     if isinstance(recipe, Recipe):
         loaded = recipe_from(recipe.model_dump(mode="json", exclude_unset=True), overrides)
     elif isinstance(recipe, Mapping):
@@ -237,7 +245,7 @@ def _values(
         for split, records in given.items()
         if records is not None
     }
-    labels = make_labels(choices) if choices else None
+    labels = None if choices is None else make_labels(choices)
     if isinstance(model, FromScratch):
         require_no_tokenizer(tokenizer)
         rows = chain.from_iterable(as_records(path) for path in files.values())
