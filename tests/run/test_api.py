@@ -26,6 +26,7 @@ import pandas
 import pytest
 import torch
 from nbclient import NotebookClient
+from peft import LoraConfig, get_peft_model
 
 import unspoken
 from helpers.engines import QUESTIONS, FakeEngine
@@ -557,6 +558,11 @@ def test_an_object_that_is_no_model_to_train_or_ask_is_said(
         unspoken.generate(model, EXAMPLES[:2], progress=False)
 
 
+def adapted(model: Any) -> Any:
+    """The model with an adapter over it."""
+    return get_peft_model(model, LoraConfig(r=1, target_modules=["c_attn"], fan_in_fan_out=True))
+
+
 def evaluate(model: Any, data: Any, **options: Any) -> EvaluationOutcome:
     return unspoken.evaluate(model, data, tokenizer=TOKENIZER, **options)
 
@@ -578,6 +584,8 @@ def evaluate(model: Any, data: Any, **options: Any) -> EvaluationOutcome:
          "^tokenizer: found 'gpt2'; needed: a tokenizer of transformers"),
         (lambda _: evaluate("no/such", EXAMPLES), "^tokenizer: found one for a model that has its"),
         (lambda model: train(Path("run"), model=model, tokenizer=len), "^tokenizer: found <built"),
+        (lambda model: train(Path("run"), model=adapted(model), tokenizer=TOKENIZER),
+         "^model: found a PeftModel over a model that was loaded from nowhere; needed"),
         (lambda _: train(Path("run"), tokenizer=TOKENIZER), "^tokenizer: found one for a model"),
         (lambda _: unspoken.internalize("./no", EXAMPLES, output="run"), "the path in model, or"),
         (lambda _: unspoken.distil("./no", EXAMPLES, output="run"), "the path in student, or"),

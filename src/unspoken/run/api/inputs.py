@@ -243,6 +243,14 @@ def model_section(
             return {"name": str(model.folder)}
         model, tokenizer = model.model, model.tokenizer
     require_model(model, name)
+    if hasattr(model, "get_base_model") and not getattr(model, "name_or_path", ""):
+        raise SettingError(
+            name,
+            found=f"a {type(model).__name__} over a model that was loaded from nowhere",
+            needed="one over a model with a folder or name, by which it is found again",
+            remedy="save that model and load it before the adapter, or give both as one: "
+            "merge_and_unload()",
+        )
     own = own_tokenizer(model, tokenizer)
     saved = folder / GIVEN / place
     model.save_pretrained(str(saved))
