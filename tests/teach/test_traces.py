@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from helpers.engines import QUESTIONS, FakeEngine
@@ -16,7 +20,7 @@ from unspoken.common.locks import locked
 from unspoken.data.questions import read_questions_from
 from unspoken.measure.sampling import Sampling
 from unspoken.recipe.records import UnansweredRecord
-from unspoken.teach.engines import Usage
+from unspoken.teach.engines import EngineError, Reply, Usage
 from unspoken.teach.engines.worked import WorkedEngine
 from unspoken.teach.traces.merge import merge_traces
 from unspoken.teach.traces.replaced import set_aside
@@ -551,3 +555,48 @@ def test_solutions_that_stand_in_the_questions_are_read_again(tmp_path: Path) ->
     output = tmp_path / "traces.jsonl"
     generate_traces(WorkedEngine(), questions, output, earlier=[tmp_path / "earlier.jsonl"])
     assert read(output)[0]["cot"] == "one more than one\nFinal Answer: 2"
+
+
+class Own(FakeEngine):
+    """A user's engine, which yields what it was made with."""
+
+    def __init__(self, *replies: Any) -> None:
+        super().__init__()
+        self.replies = replies
+
+    def generate(self, *_: Any, **__: Any) -> Iterator[Any]:
+        yield from self.replies
+
+
+GIVEN = Reply("Final Answer: 1", 3, 5, True, "stop")
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (None, "found None; needed: the number of a request, from 0 to 1, and a Reply"),
+        ("text", "found 'text'; needed: the number"),
+        ((2, GIVEN), "found (2, Reply("),
+        ((-1, GIVEN), "found (-1, Reply("),
+        ((1, "text"), "found (1, 'text')"),
+        ((1, replace(GIVEN, text=None)), "found (1, Reply(text=None"),  # pyright: ignore
+        ((1, replace(GIVEN, text=b"1")), "found (1, Reply(text=b'1'"),  # pyright: ignore
+        ((1, replace(GIVEN, num_tokens=2.5)), "found (1, Reply("),  # pyright: ignore
+        ((0, GIVEN), "found a second reply to questions:1 (0#0); needed: one for each request"),
+    ],
+)
+def test_what_is_no_reply_is_said_and_the_replies_before_it_are_kept(
+    reply: Any, said: str, tmp_path: Path
+) -> None:
+    output = tmp_path / "traces.jsonl"
+    with pytest.raises(EngineError, match=re.escape(f"engine fake: {said}")):
+        generate_traces(Own((np.int64(0), GIVEN), reply), QUESTIONS[:2], output)
+    assert [record["id"] for record in read(output)] == ["0#0"]
+
+
+def test_an_engine_that_leaves_questions_out_is_named(tmp_path: Path) -> None:
+    output = tmp_path / "traces.jsonl"
+    with pytest.raises(EngineError, match="engine fake: ended without a reply to 1 of 2 requests"):
+        generate_traces(Own((1, GIVEN)), QUESTIONS[:2], output)
+    summary = generate_traces(Own((0, GIVEN)), QUESTIONS[:2], output)
+    assert (summary.num_done_before, summary.num_written) == (1, 1)

@@ -31,6 +31,7 @@ from unspoken.teach.prompts import PromptWriter, make_prompt_writer
 from unspoken.teach.traces.earlier import TAKEN_OVER, take_over
 from unspoken.teach.traces.file import TraceFile
 from unspoken.teach.traces.replaced import drop_replaced, keeping_replaced, set_aside
+from unspoken.teach.traces.replies import checked_replies, require_all
 from unspoken.teach.traces.settings import (
     Selection,
     TracePlan,
@@ -256,6 +257,8 @@ def _complete(
         )
         num_missing = sum(request.id not in file.lines for request in requests)
         interrupted = num_missing > 0 and stop.heed()
+        if not interrupted:
+            require_all(num_missing, len(requests), engine.name)
     if not num_missing:
         file.sort()
     seconds = time.perf_counter() - begin
@@ -310,8 +313,7 @@ def _add_replies(
             wrote=bar.add_tokens,
         )
         try:
-            for number, reply in replies:
-                request = requests[number]
+            for request, reply in checked_replies(replies, requests, file.lines, engine.name):
                 file.add(_make_record(request, reply, engine), request.index, request.sample)
                 retries = _count_retries(engine) - retried_before
                 bar.note = f", {retries:,} retries" if retries else ""
