@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import tempfile
@@ -28,15 +27,15 @@ from unspoken.recipe import Recipe, Teacher, Vet, layout
 from unspoken.recipe.records import TracesRecord, TrainingRecord, VettedRecord
 from unspoken.recipe.teacher import MAX_NEW_TOKENS, OF_LOCAL_MODEL
 from unspoken.run.data import Splits, vet_rules
+from unspoken.run.earlier import earlier_traces
 from unspoken.run.folder import RunFolder, Stage
 from unspoken.run.left_models import require_model
 from unspoken.run.measure import keep_evaluation, set_aside_evaluation, write_evaluation
-from unspoken.run.old import OldFolder
-from unspoken.run.settings import TEACHER_INCIDENTAL, changes
+from unspoken.run.settings import TEACHER_INCIDENTAL
 from unspoken.teach.engines import Engine
 from unspoken.teach.engines.make import IN_RECIPE, EngineOptions, connect, make_engine
 from unspoken.teach.engines.serve import ServedEngine
-from unspoken.teach.traces.together import begun_files, trace_files, write_together
+from unspoken.teach.traces.together import trace_files, write_together
 from unspoken.teach.traces.write import GenerateSummary, generate_traces
 from unspoken.teach.vet import VetSummary, vet_traces
 
@@ -186,24 +185,8 @@ class Asker:
             )
 
     def earlier(self, pattern: str, output: Path) -> list[Path]:
-        """Other files of traces by their name, of this run and of the one that it takes from.
-
-        Those of another server are not among them, nor what is older than traces that were asked
-        for again on purpose.
-        """
-        recipe, settings = self.recipe, self.settings()
-        own, files = recipe.folder / layout.TRACES, []
-        places = [own, *OldFolder(recipe.folder, replace=False).places(own)]
-        if recipe.from_run is not None:
-            places.append(recipe.from_run / layout.TRACES)
-        for place in places:
-            with contextlib.suppress(DataError):  # of another version
-                record = TracesRecord.read(place / layout.STAGE_FILE)
-                if record is not None and _server(record.settings) == _server(settings):
-                    files += begun_files(place, pattern, but=output)
-                    if record.as_asked and _asks_alike(record.settings, settings):
-                        break
-        return files
+        """Other files of traces that may answer its questions; see `earlier_traces`."""
+        return earlier_traces(self.recipe, self.settings(), pattern, but=output)
 
     def warm_up(self, run: RunFolder, questions: Path) -> None:
         """Asks a first question, which loads the model: its time is not the others'."""
@@ -502,20 +485,6 @@ class TeacherStages:
 def trace_settings(asker: Asker, splits: Splits) -> dict[str, Any]:
     """Everything that decides the traces."""
     return {"questions_sha256": splits.hashes["train"], **asker.settings()}
-
-
-def _server(settings: dict[str, Any]) -> tuple[Any, Any]:
-    """The address of a teacher and what is in its model's folder: its traces tell only its name."""
-    teacher = settings.get("teacher", {})
-    return teacher.get("base_url"), (teacher.get("model") or {}).get("fingerprint")
-
-
-def _asks_alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether a teacher is asked in the same way, whatever the questions and however often."""
-    return not changes(
-        {"teacher": {**one["teacher"], "samples_per_question": 1}},
-        {"teacher": {**other["teacher"], "samples_per_question": 1}},
-    )
 
 
 def _add_known(one: int | None, other: int | None) -> int | None:
