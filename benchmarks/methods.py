@@ -113,6 +113,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "no_cot": {"removal": "all"},
     "at_once": {"removal": "all"},
     "linear": {"removal": "linear", "per": "run"},
+    "linear_slow": {"removal": "linear", "per": "run"},
     "hold": {"removal": "adaptive", "loss_below": 0.06},
     "adaptive": {"removal": "adaptive"},
     "strict": {"removal": "adaptive", "answer_margin": 0.7},
@@ -130,6 +131,7 @@ LABELS = {
     "no_cot": "never saw a thought",
     "at_once": "all at once",
     "linear": "linear (the paper)",
+    "linear_slow": "linear, half as fast",
     "hold": "adaptive, only holds (`loss_below: 0.06`)",
     "adaptive": "adaptive, jumps and ways back",
     "strict": "the same, `answer_margin: 0.7`",
@@ -140,13 +142,15 @@ LABELS = {
 #: Of each method in the picture: apart for colour-blind people, and by their shape in grey.
 _COLOURS = (
     "#5F5F5F", "#6A3D9A", "#D55E00", "#E69F00", "#0072B2", "#56B4E9", "#009E73", "#CC79A7",
-    "#000000",
+    "#000000", "#A6761D",
 )  # fmt: skip
-_MARKERS = "^DsPovX*p"
+_MARKERS = "^DsPovX*ph"
 #: Optimizer steps of a method at the most, unless --max_steps says otherwise.
 MAX_STEPS = {"3x2": 10_000, "3x3": 24_000, "3x3-deep": 24_000, "4x2": 24_000, "words": 12_000}
 #: Of the auxiliary loss, which needs fewer.
 AUXILIARY_STEPS = {"3x2": 3_000, "3x3": 6_000, "3x3-deep": 6_000, "4x2": 6_000, "words": 6_000}
+#: Of linear removal that gives each token twice the steps, as a multiple.
+SLOWER = {"linear_slow": 2}
 SEEDS = {"3x2": 5}
 
 
@@ -408,7 +412,7 @@ def main(options: argparse.Namespace) -> None:
         for task in () if options.only_write else options.tasks:
             for seed in seeds_of[task]:
                 for method in ("explicit", *options.methods):
-                    steps = options.max_steps or MAX_STEPS[task]
+                    steps = options.max_steps or MAX_STEPS[task] * SLOWER.get(method, 1)
                     run_cell(task, method, seed, options.folder, steps)
                     print(f"{task} {method} {seed}: done", flush=True)
     except SystemExit as stopped:
