@@ -33,7 +33,7 @@ from unspoken.cli.main import call
 from unspoken.common.errors import DataError
 from unspoken.measure.compare import compare_predictions
 from unspoken.report import print_metrics, print_summary, write_report
-from unspoken.report.read.results import TrainPoint
+from unspoken.report.read.points import TrainPoint
 from unspoken.report.read.run import read_run
 from unspoken.report.show.conclusion import conclude
 from unspoken.report.show.plots import MOST_POINTS, thinned

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from unspoken.recipe import Schedule
 from unspoken.recipe.levels import tokens_gone
 from unspoken.recipe.records import TrainingRecord
+from unspoken.report.read.points import TrainPoint, ValidPoint
 from unspoken.train.schedule import Removal, RemovalState
-
-if TYPE_CHECKING:
-    from unspoken.report.read.results import TrainPoint, ValidPoint
 
 
 @dataclass(frozen=True)

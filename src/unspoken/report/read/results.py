@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field, with_config
+from pydantic import with_config
 from typing_extensions import NotRequired, TypedDict
 
 from unspoken.measure.paired import Judged, Paired, Pairs
@@ -23,6 +23,7 @@ from unspoken.recipe.records import TracesRecord, TrainingRecord
 from unspoken.report.read.costs import StageCost
 from unspoken.report.read.frontier import Level
 from unspoken.report.read.outcome import Outcome
+from unspoken.report.read.points import TrainPoint, ValidPoint
 from unspoken.report.read.vetting import Vetted
 
 #: Every report tells of these, also where they are missing.
@@ -38,9 +39,6 @@ LABELS = {
 }
 #: What the questions of a split are called.
 SPLITS = {"test": "held-out questions", "valid": "validation questions"}
-
-
-_Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 @with_config({"extra": "allow"})
@@ -65,26 +63,6 @@ class EnvironmentRecord(TypedDict, total=False):
     data: list[dict[str, str | None]]
     machine: dict[str, Any]
     versions: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class TrainPoint:
-    """One `train` line of metrics.jsonl."""
-
-    step: int
-    loss: _Finite
-    removed: int
-
-
-@dataclass(frozen=True)
-class ValidPoint:
-    """One `valid` line of metrics.jsonl."""
-
-    step: int
-    removed: int
-    accuracy: _Finite | None
-    mean_tokens: _Finite
-    num_questions: int
 
 
 @dataclass(frozen=True)

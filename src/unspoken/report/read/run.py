@@ -5,13 +5,10 @@ The layout is described in `unspoken.run`.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
-
-from pydantic import TypeAdapter, ValidationError
+from typing import Any
 
 from unspoken.common.errors import DataError
 from unspoken.common.files import read_json, read_text
@@ -26,20 +23,17 @@ from unspoken.report.read.files import read_lines
 from unspoken.report.read.frontier import Level, read_levels
 from unspoken.report.read.missing import missing_parts, planned_models, read_plan
 from unspoken.report.read.outcome import read_outcome
+from unspoken.report.read.points import TrainPoint, ValidPoint, points_of
 from unspoken.report.read.results import (
     CORE,
     EnvironmentRecord,
     PhaseResult,
     PredictionRecord,
     RunResult,
-    TrainPoint,
-    ValidPoint,
     VariantResult,
 )
 from unspoken.report.read.turns import with_turns
 from unspoken.report.read.vetting import read_traces, read_vetted
-
-Point = TypeVar("Point", TrainPoint, ValidPoint)
 
 
 def read_run(folder: Path) -> RunResult:
@@ -219,8 +213,8 @@ def _read_variant(name: str, folder: Path, planned: Plan | None) -> VariantResul
         borrowed=borrowed,
         measured=evaluation,
         trained=trained,
-        train=_points(records, "train", TrainPoint),
-        valid=_points(records, "valid", ValidPoint),
+        train=points_of(records, "train", TrainPoint),
+        valid=points_of(records, "valid", ValidPoint),
         predictions=read_lines(folder / layout.PREDICTIONS_FILE, PredictionRecord)[0],
         unreadable=unreadable,
         started_from=None if stage is None else stage.started_from,
@@ -243,16 +237,6 @@ def _is_of_earlier_recipe(folder: Path, stage: TrainingRecord | None, borrowed: 
     if borrowed:
         return stage is not None and not (folder / layout.MODEL / layout.VALID_FILE).is_file()
     return stage is None
-
-
-def _points(records: list[dict[str, Any]], event: str, kind: type[Point]) -> list[Point]:
-    """The lines of one kind; without those whose figures are no numbers, such as a loss of null."""
-    known, points = TypeAdapter(kind), []
-    for record in records:
-        if record.get("event") == event:
-            with contextlib.suppress(ValidationError):
-                points.append(known.validate_python(record))
-    return points
 
 
 def _borrowed(folder: Path) -> TrainingRecord | None:

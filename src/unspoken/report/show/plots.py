@@ -31,7 +31,8 @@ from unspoken.recipe.layout import (
     TEACHER,
     UNTRAINED,
 )
-from unspoken.report.read.results import PhaseResult, TrainPoint, ValidPoint, VariantResult
+from unspoken.report.read.points import TrainPoint, ValidPoint
+from unspoken.report.read.results import PhaseResult, VariantResult
 from unspoken.report.show.numbers import counted
 from unspoken.report.show.palette import COLOURS, LIGHT
 from unspoken.report.show.plot_labels import (
