@@ -140,6 +140,7 @@ class RunFolder:
         begins: str = "running",
         damage: Callable[[Record], str] = lambda record: "",
         needs: Callable[[], None] = lambda: None,
+        drops_replaced: bool = True,
     ) -> Stage[Record]:
         """The stage in `folder`: done, half done, or new after what was there is set aside.
 
@@ -155,10 +156,12 @@ class RunFolder:
                 raises where that would cost too much.
             needs: raises where something that the stage cannot do without is not there; called
                 before anything is set aside, and not for a stage that is done.
+            drops_replaced: whether what the stage replaced goes once it is done; False: a later
+                stage may need some of it, and drops it.
         """
         end_if_asked()
         settings = json.loads(json.dumps(settings))
-        wanted = _Wanted(stage, folder, kind, settings, damage, needs)
+        wanted = _Wanted(stage, folder, kind, settings, damage, needs, drops_replaced)
         known = self.on_main(lambda: self._find_or_begin(wanted, begins))
         self.share()
         self.did_something |= known is None or not known.is_done
@@ -205,14 +208,9 @@ class RunFolder:
 
     def _keep(self, wanted: _Wanted[Record], known: Record) -> Record:
         """The record of a stage that still holds; what a done one replaced goes."""
-        if known.is_done:
-            self.drop_replaced_by(wanted.stage, wanted.folder)
+        if known.is_done and wanted.drops_replaced:
+            self.drop_replaced(wanted.folder)
         return known
-
-    def drop_replaced_by(self, stage: str, folder: Path) -> None:
-        """Removes what a stage that is done has replaced; of traces vetting may still need some."""
-        if stage != "generate":
-            self.drop_replaced(folder)
 
     def _why_again(self, wanted: _Wanted[Record], known: Record | None) -> str:
         """Why a stage that was begun or done runs again; empty: it still holds, or is not there."""
@@ -303,6 +301,7 @@ class _Wanted(Generic[Record]):
     settings: dict[str, Any]
     damage: Callable[[Record], str]
     needs: Callable[[], None]
+    drops_replaced: bool
 
     def read(self, folder: Path) -> Record | None:
         """The record in a folder of such a stage."""
@@ -390,7 +389,8 @@ class Stage(Generic[Record]):
             outcome = replace(outcome, peak_memory_bytes=PeakMemory(**peak_memory()))
         self._is_finished = True
         record = self._write(replace(outcome, status="done", finished=now))
-        self._run.drop_replaced_by(self._wanted.stage, self.folder)
+        if self._wanted.drops_replaced:
+            self._run.drop_replaced(self.folder)
         return record
 
     @property

@@ -278,6 +278,7 @@ class TeacherStages:
             begins=begins,
             damage=self._require_traces,
             needs=self._require_teacher,
+            drops_replaced=False,  # vetting may take answers over from earlier traces, and drops
         )
 
     def _require_teacher(self) -> None:

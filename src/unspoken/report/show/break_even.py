@@ -166,14 +166,19 @@ def _one_off(run: RunResult, student: str) -> tuple[dict[str, float], str]:
         if stage is None or not stage.done or stage.seconds is None:
             label = name if stage is None else stage.label
             return parts, f"the wall time of stage {label} was not measured to its end"
-        if stage.cut_off:
-            why = "a kill came in between, and the time before it is missing"
-            return parts, f"the wall time of stage {stage.label} is not whole: {why}"
-        if stage.num_taken_over:
-            why = f"{whole(stage.num_taken_over)} of its traces were written for an earlier one"
+        if why := _why_not_whole(stage):
             return parts, f"the wall time of stage {stage.label} is not whole: {why}"
         parts[stage.label] = stage.seconds
     return parts, ""
+
+
+def _why_not_whole(stage: StageCost) -> str:
+    """What is missing from the time of a stage that is done; empty: nothing."""
+    if stage.cut_off:
+        return "a kill came in between, and the time before it is missing"
+    if stage.num_taken_over:
+        return f"{whole(stage.num_taken_over)} of its traces were written for an earlier one"
+    return ""
 
 
 def _single_seconds(phase: PhaseResult, name: str) -> float:
