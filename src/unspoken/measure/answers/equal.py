@@ -426,6 +426,8 @@ def _equal_arithmetic(first: str, second: str) -> bool | None:
     unevaluated = [_is_unevaluated(answer) for answer in (first, second)]
     if not any(unevaluated):
         return None
+    if "\\sqrt" in first or "\\sqrt" in second:  # 2^{3/2} and 2\sqrt{2}: no question repeated
+        return None
     if "^" in first and "^" in second:  # (1/2)^{55} and 2^{-55}
         return _numbers_in(first) == _numbers_in(second) and _equal_expressions(first, second)
     numbers = [Counter(re.findall(NUMERAL, answer)) for answer in (first, second)]

@@ -29,7 +29,8 @@ _NO_NAME = re.compile(
 )
 _NEGATION = re.compile(
     r"\b(?:not|never|no|wrong|incorrect|false|doubt\w*|unlikely|if|suppose|assum(?:e|ing))\b|n't\b"
-    r"|^(?:half|twice|thrice|double|triple|yes|true)\b"
+    r"|^(?:half|twice|thrice|double|triple|yes|true)\b|\b(?:squared|cubed)\b"
+    r"|\b(?:square|cube|(?:square|cube) root|reciprocal|opposite|inverse|double|half) of\b"
     r"|\b(?:option|choice|answer)(?: is)? ?\(?[A-J]\)? ?:",
     re.IGNORECASE,
 )

@@ -51,7 +51,8 @@ _ANSWER = re.compile(
 _OTHER_ANSWER = re.compile(
     rf"{_UNQUOTED}(?:la respuesta (?:final |correcta )?es|la réponse (?:finale )?est"
     r"|die (?:endgültige |richtige )?antwort (?:ist|lautet)|a resposta (?:final |correta )?é"
-    r"|la risposta (?:finale )?è|het antwoord is|jibu ni)\b ?[:：]?"
+    r"|la risposta (?:finale )?è|het antwoord is|svaret (?:är|er)"
+    r"|jawabannya adalah|jibu ni)\b ?[:：]?"
     r"|คำตอบคือ|సమాధానం[:：]?|(?:উত্তর|उत्तर|ответ|정답|답)[ \t]*[:：]"
     r"|^[ \t*]*(?:答|答え|正解)[ \t*]*[:：]|(?:答え|正解)は|(?:정답|답)은"
     rf"|{LINE_START}(?:endgültige )?(?:respuesta|réponse|antwort|resposta|risposta|antwoord|cevap"

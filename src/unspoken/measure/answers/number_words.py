@@ -42,12 +42,34 @@ _NUMBER = re.compile(
     re.IGNORECASE,
 )
 _MAX_WORDS = 20
-_PLACES = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"
+_FIRST_PLACES = (
+    "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth "
+    "fourteenth fifteenth sixteenth seventeenth eighteenth nineteenth"
+)
+_PLACES = _FIRST_PLACES.split()
+_TENTH_PLACES = {f"{word[:-1]}ieth": number for word, number in _TENS.items()}
+#: First, thirtieth, twenty-first, and hundredth; "twenty first" may be said of the first twenty.
+_PLACE_OF = {
+    **{word: number for number, word in enumerate(_PLACES, start=1)},
+    **_TENTH_PLACES,
+    **{
+        f"{ten}-{word}": number + one
+        for ten, number in _TENS.items()
+        for one, word in enumerate(_PLACES[:9], start=1)
+    },
+    "hundredth": 100,
+}
 _ORDINAL_ENDS = {1: "st", 2: "nd", 3: "rd"}
 _ORDINALS = {
-    word: f"{number}{_ORDINAL_ENDS.get(number, 'th')}"
-    for number, word in enumerate(_PLACES.split(), start=1)
+    word: f"{number}{_ORDINAL_ENDS.get(number if number < 20 else number % 10, 'th')}"
+    for word, number in _PLACE_OF.items()
 }
+#: The third, third day; not "third of May" nor "third from last".
+_ORDINAL = re.compile(
+    rf"(?:the )?(?P<place>{'|'.join(sorted(_ORDINALS, key=len, reverse=True))})"
+    r"(?P<noun> (?!(?:of|from|to|and|or|half|last|one)\b)[a-z]{2,})?",
+    re.IGNORECASE,
+)
 #: Two thirds, one-half, minus three quarters of a mile.
 _FRACTION = re.compile(
     rf"(?P<sign>(?:negative|minus) )?(?:{_PART}|(?P<half>half))"
@@ -79,8 +101,8 @@ def with_digits(text: str) -> str:
     """Returns "-17" for "negative seventeen"; a text that begins otherwise as it is."""
     if not _BEGINNING.match(text):
         return text
-    if ordinal := _ORDINALS.get(text.casefold().removeprefix("the ")):
-        return ordinal
+    if ordinal := _ORDINAL.fullmatch(text):
+        return f"{_ORDINALS[ordinal['place'].casefold()]}{ordinal['noun'] or ''}"
     if fraction := _fraction(text) or _decimal(text):
         return fraction
     if (one := _ONE.match(text)) and (_IS_SCALE.fullmatch(one["word"]) or is_measure(one["word"])):

@@ -78,7 +78,8 @@ _CLAUSE_AFTER_TRUTH = re.compile(
 )
 #: Words that change nothing: both 2 and 7, in 1969, the 5th, 79 AD, I and III only.
 _EMPTY_WORDS = re.compile(
-    r"^(?i:both) (?=[^ ]+ and [^ ]+$)|^(?i:the year )(?=[12][0-9]{3}$)"
+    r"^(?i:both) (?=[^ ]+ and [^ ]+$)|^(?i:either) (?=[^ ]+ or [^ ]+$)|^(?i:at) (?=\()"
+    r"|^(?i:the year )(?=[12][0-9]{3}$)"
     r"|^(?i:options|choices|statements) (?=\(?[A-J]\)?(?:,| and) )"
     r"|^(?i:in|at|for|with|during) (?i:the year )?(?=[$€£]?[0-9.]+%?(?: [a-z]+){0,2}$)"
     r"|^(?i:the) (?=[0-9]+(?:st|nd|rd|th)$)|(?<=[0-9]) (?:AD|CE|A\.D|C\.E)$"

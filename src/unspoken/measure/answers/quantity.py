@@ -78,7 +78,7 @@ _MULTIPLIERS = {
         10**6: "million millions mio mln millionen millones millón milhões milhão milioni milione "
         "миллион миллиона миллионов млн",
         10**7: "crore crores",
-        10**9: "billion billions mrd milliard milliards milliarde milliarden miliardi миллиард "
+        10**9: "billion billions bn mrd milliard milliards milliarde milliarden miliardi миллиард "
         "миллиарда миллиардов млрд",
         10**12: "trillion trillions",
     }.items()
@@ -91,7 +91,7 @@ _ORDINAL_SUFFIXES = {"st", "nd", "rd", "th"}
 _UNIT_TABLE = """
 % percent pct percentage percento perciento prozent procent procento процент процента процентов
 yüzde प्रतिशत パーセント 퍼센트;
-dollar $ us$ usd; euro € eur; pound; £ gbp; lb lbs; yen ¥ jpy 円; yuan cny rmb 元; cent ¢;
+dollar $ us$ usd buck; euro € eur; pound; £ gbp quid; lb lbs; yen ¥ jpy 円; yuan cny rmb 元; cent ¢;
 rupee ₹ inr rs rs. ₨; franc chf fr. fr; kes ksh; lira ₺ try tl; idr rp; myr rm; ruble rub ₽;
 real r$ brl; a$ au$ aud; c$ ca$ cad; nz$ nzd; hk$ hkd; s$ sg$ sgd;
 mx$ mxn; nt$; won ₩ krw; shekel ₪; dong ₫; peso ₱; baht ฿; hryvnia ₴; naira ₦;
@@ -171,8 +171,9 @@ def read_quantity(text: str) -> Quantity | None:
 
 
 def _may_be_another(decimal: str, unit: str, has_gap: bool) -> bool:
-    """Whether it is open what a number is: 5 k, 84 n, the 1990s."""
-    if has_gap:
+    """Whether it is open what a number is: 5 k, 84 n, 84/n, the 1990s."""
+    if has_gap or unit.startswith("/"):
+        unit = unit.lstrip("/ ")
         return unit in _OPEN_LETTERS
     return unit == "s" and _DECADE.fullmatch(decimal) is not None
 

@@ -30,7 +30,8 @@ _MAX_UNIT_WORDS = 3
 _CLAUSE = re.compile(
     r"(?:approximately|approx|which|so|in|as|that|after|when|for|the|this|it|making|giving|meaning|thus|hence|given|where"
     r"|and (?:that|this|it|so)|therefore|with|by|assuming|total|altogether|overall"
-    r"|thanks|thank you|hooray|done|finished|finally|end|ok|correct|checked|see|rounded|including"
+    r"|thanks|thank you|hooray|done|finished|end|ok|correct|checked|see|rounded|including"
+    r"|final(?:ly)?|obviously|clearly|of course"
     r"|i|he|she|we|they|there|you|these|those)\b",
     re.IGNORECASE,
 )

@@ -39,7 +39,9 @@ _NAME = re.compile(
     rf"|\( ?{_LETTER}(?: ?, ?{_LETTER})+ ?\)"  # (x, y)
     r"|[^\W\d_]{3,}(?:'s)?(?: [^\W\d_]+(?:'s)?){0,5}"  # total number of apples
 )
-_SUPPOSED = re.compile(r"(?:let|suppose|assum(?:e|ing)|if|when|not)\b", re.IGNORECASE)
+_SUPPOSED = re.compile(
+    r"(?:let|suppose|assum(?:e|ing)|if|when|not|(?:there is )?no(?! of\b))\b", re.IGNORECASE
+)
 _PRODUCT = re.compile(r"[abcxyz]{3}")
 _CONNECTOR = re.compile(rf"{THEREFORE}|finally|then|next|now", re.IGNORECASE)
 _SEVERAL_WORDS = re.compile(r"[^\W\d_]{2,}\W.*[^\W\d_]{2,}\W.*[^\W\d_]{2,}")
@@ -205,7 +207,7 @@ def is_name(text: str) -> bool:
 
 
 def is_supposed(text: str) -> bool:
-    """Whether a side of an equation says that it is only assumed: Let x, Suppose that x."""
+    """Whether a side of an equation is only assumed, or denied: Let x, Suppose that x, no x."""
     return _SUPPOSED.match(text) is not None
 
 

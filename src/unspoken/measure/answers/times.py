@@ -66,7 +66,7 @@ _DATES = tuple(
     re.compile(pattern)
     for pattern in (
         # 5th of March, 2024; 5. März 2024; 5 de marzo de 2024
-        rf"(?:the )?{_DAY}\.? (?:day )?(?:of |de )?{_MONTH}(?:,? (?:of |de )?{_YEAR})?",
+        rf"(?:the |le |el |am )?{_DAY}\.? (?:day )?(?:of |de )?{_MONTH}(?:,? (?:of |de )?{_YEAR})?",
         rf"{_MONTH} (?:the )?{_DAY}(?:(?:, ?| ){_YEAR})?",  # March 5, 2024
         rf"{_YEAR},? {_MONTH} {_DAY}",  # 2024 March 5
         rf"{_DAY}-{_MONTH}-{_YEAR}",  # 5-Mar-2024
