@@ -19,7 +19,7 @@ _WRAPPED = re.compile(
     r"|[«‹「【]([^«»‹›「」【】]*)[»›」】]",
     re.DOTALL,
 )
-_GOES_ON = re.compile(r"(?:[0-9]\.[0-9]+|,\s*)\.{3,}\Z")  # 0.333... and 1, 2, ...
+_GOES_ON = re.compile(r"(?:[0-9]\.[0-9]+|[,+]\s*)\.{3,}\Z")  # 0.333... and 1, 2, ...
 
 _CHARACTERS = str.maketrans(
     dict.fromkeys("−‐‑‒–—－﹣", "-")
@@ -36,6 +36,9 @@ _CHARACTERS = str.maketrans(
     | {"±": r"\pm ", "∓": r"\mp ", "≠": r"\ne ", "≈": r"\approx ", "∈": r"\in ", "∅": r"\emptyset "}
     | {"⟨": r"\langle ", "⟩": r"\rangle "}
 )
+#: Greek letters that no language writes as words of one letter, beside no other letter.
+_GREEK_NAMES = "alpha beta gamma delta theta lambda rho sigma phi psi omega"
+_GREEK_LETTERS = dict(zip("αβγδθλρσφψω", _GREEK_NAMES.split(), strict=True))
 _ENTITY = re.compile(r"&(?:[a-zA-Z]{2,8}[0-9]{0,2}|#[0-9]{1,5});")  # &nbsp;
 # Digits of other scripts: ४२, ٤٢, ３６.
 _FOREIGN_DIGIT = re.compile(r"(?![0-9])\d")
@@ -45,6 +48,16 @@ def _small_digits(run: re.Match[str]) -> str:
     """Returns ^{2} for a raised 2, _{2} for a lowered one."""
     sign = "^" if unicodedata.decomposition(run[0][0]).startswith("<super>") else "_"
     return f"{sign}{{{unicodedata.normalize('NFKC', run[0]).replace('−', '-')}}}"
+
+
+def _apart(sign: re.Match[str]) -> str:
+    """Returns m² for ㎡, which is one character."""
+    codes = unicodedata.decomposition(sign[0]).split()[1:]
+    return "".join(chr(int(code, 16)) for code in codes).replace("∕", "/")
+
+
+def _greek_letter(letter: re.Match[str]) -> str:
+    return rf"\{_GREEK_LETTERS[letter[0]]} "
 
 
 def _vulgar_fraction(sign: re.Match[str]) -> str:
@@ -59,6 +72,11 @@ def _repeating(decimal: re.Match[str]) -> str:
     return f"{top}/{nines * 10 ** len(once)}"
 
 
+def _raised(power: re.Match[str]) -> str:
+    """Returns x^2 for x squared."""
+    return f"{power[1]}^{2 if power[2] else 3}"
+
+
 def _without_html(tag: re.Match[str]) -> str:
     """Returns ^{3} for <sup>3</sup>, a space for a tag that says nothing."""
     if not tag[1]:
@@ -71,6 +89,8 @@ def _without_groups(number: re.Match[str]) -> str:
     return number[0].replace("_", "")
 
 
+_IN_BRACES = r"(?:[^{}]|\{[^{}]*\})"
+_GREATER, _LESS = "(?:greater|more|larger)", "(?:less|smaller)"
 _NAME_AND_SIGN = r"[A-Za-z](?:_\{?\w\}?)?\s*(?:[=<>]|\\[gl]e)"  # y =
 # $28$ percent, but not $5 and $6.
 _IN_LINE = r"(?<![\w\\])\$([^$\s](?:[^$]*[^$\s])?)\$(?![0-9])"
@@ -81,6 +101,12 @@ _REWRITES = tuple(
         (r"~~[^~]{1,200}~~", " "),
         (_IN_LINE, r"\1"),
         (r"(?<!\\)\\\(((?:(?!\\[()]).){1,200})(?<!\\)\\\)", r"\1"),
+        ("[\u3380-\u33df]", _apart),
+        (r"(?<![^\W\d_])[αβγδθλρσφψω](?![^\W\d_])", _greek_letter),
+        (
+            rf"\{{ ?({_IN_BRACES}{{1,60}}?) ?\\over(?![a-z]) ?({_IN_BRACES}{{1,60}}?) ?\}}",
+            r"\\frac{\1}{\2}",
+        ),
         (r"(?<=[0-9])\s*\\q?quad\s*(?=-?[0-9])", ", "),
         (rf"(?<=[0-9)}}])\s*\\q?quad\s*(?={_NAME_AND_SIGN})", ", "),
         (rf"\\(?:lor|vee)\s*(?={_NAME_AND_SIGN})", " or "),
@@ -106,7 +132,7 @@ _REWRITES = tuple(
         (r"^<([^<>]{1,60},[^<>]{1,60})>$", r"\\langle \1\\rangle "),
         (r"(?<=[)\]]) ?U ?(?=[(\[])", r" \\cup "),
         (r"^([a-z]) in (?=[(\[])", r"\1 \\in "),
-        (r"^(?i:there (?:is|are) )?(?i:no)( real)? solutions?$", r"no\1 solution"),
+        (r"(?<![^\W_])([a-z]) (?:(squared)|cubed)(?!\w)", _raised),
         (r"\\mathbb ([A-Z])(?![A-Za-z])", r"\\mathbb{\1}"),
         (r"\\(?:underline|textcolor ?\{[a-z]+\}|color ?\{[a-z]+\}) ?\{([^{}]*)\}", r"\1"),
         (r"(?<![\w.])([0-9]{1,9})\.([0-9]{0,9}?)([0-9])\3{2,9}\.{3}$", _repeating),  # 0.333...
@@ -129,8 +155,9 @@ _REWRITES = tuple(
         (r"\\(?:times|cdot)(?![a-zA-Z])|(?<=[0-9)])\s+[xX]\s+(?=[0-9(])", "*"),
         (r"\\div(?![a-zA-Z])", "/"),
         (r"\*\*", "^"),
-        (r"(?<=,) ?(?:\\[lc]?dots|\.{3}|…) ?(?=,)", r"\\dots "),
-        (r"(?<=[0-9])[.,]-{1,2}(?=$| ?[€$£])", ""),  # 42.- and 42,- €
+        (r"(?<=[,+]) ?(?:\\[lc]?dots(?![a-z])|\.{3}|…) ?(?=[,+)\]\\}]|$)", r"\\dots "),
+        (r"(?<=[0-9])[.,]-{1,2}(?=$| ?[€$£]| ?(?:Fr|CHF))", ""),  # 42.- and 42,- €
+        (r"(?<=[0-9])\^ ?\{ ?(st|nd|rd|th) ?\}", r"\1"),
         (r"(?<![\w.])[1-9][0-9]{0,2}(?:_[0-9]{3})+(?!\w)", _without_groups),
         # 2 und 7; 3 y -5 is algebra
         (r"(?<=[0-9])(?: (?:und|et|og|och|и|y(?! -)) | ?[和与與と] ?)(?=-?[0-9])", " and "),
@@ -144,9 +171,11 @@ _REWRITES = tuple(
         (r"\\frac\s*\{\s*(-?[0-9.,]+)\s*\}\s*\{\s*(-?[0-9.,]+)\s*\}", r" \1/\2 "),
         # 2^{1/2}
         (r"(?<![\w.)}\]])([0-9]+|[a-z]) ?\^ ?(?:\{ ?1/2 ?\}|\( ?1/2 ?\))", r"\\sqrt{\1}"),
+        (r"[⁰¹²³⁴⁵⁶⁷⁸⁹]+/[₀₁₂₃₄₅₆₇₈₉]+", _vulgar_fraction),
         (r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+|[₀₁₂₃₄₅₆₇₈₉₋]+", _small_digits),
         (r"[¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞]", _vulgar_fraction),
         (r"√\s*([0-9]+|\([^()]*\))", r"\\sqrt{\1}"),
+        (r"∛\s*([0-9]+|\([^()]*\))", r"\\sqrt[3]{\1}"),
         (
             r"(^ ?|[,;(\[=]\s*|\b(?:and|or|is)\s+)(?i:negative|minus|moins|menos)\s+"
             r"(?=[$€£¥₹]?\.?[0-9\\])",
@@ -154,6 +183,30 @@ _REWRITES = tuple(
         ),
         (r"^(?i:positive)\s+(?=[$€£¥₹]?\.?[0-9])", ""),
         (r"\s+", " "),
+        # in words
+        (
+            r"^ ?(?i:there (?:is|are) |(?:(?:the|this) (?:equation|system|inequality) |it )?has )?"
+            r"(?i:(no|infinitely many)( real)? solutions?)(?: exists?)? ?$",
+            r"\1\2 solution",
+        ),
+        (r"^ ?(?i:there are )?(?i:infinitely many) ?$", "infinitely many solution"),
+        (r"^ ?(?i:the limit|it|this) (?=(?i:does not exist|cannot be determined) ?$)", ""),
+        (r"^ ?(?i:the )?(?i:empty set) ?$", r"\\emptyset"),
+        (
+            r"(?:^ ?|(?<=\\in ))(?:\\mathbb ?\{? ?R ?\}?|ℝ) ?$"
+            r"|^ ?(?i:all (?:real numbers|reals)) ?$",
+            r"(-\\infty, \\infty)",
+        ),
+        (rf"^ ?([a-zA-Z]) is (?:{_GREATER} than or equal to|at least) ", r"\1 \\ge "),
+        (rf"^ ?([a-zA-Z]) is (?:{_LESS} than or equal to|at most) ", r"\1 \\le "),
+        (rf"^ ?([a-zA-Z]) is {_GREATER} than ", r"\1 > "),
+        (rf"^ ?([a-zA-Z]) is {_LESS} than ", r"\1 < "),
+        # the x of which it says x > 5
+        (
+            r"^ ?\\\{ ?([a-z]) ?(?:\\in ?\(-\\infty, \\infty\) ?|\\in ?\\mathbb ?\{ ?R ?\} ?)?"
+            r"(?:\\mid|:|\|) ?(?=[^{}]*\1 ?(?:[<>]|\\[gln]e ))([^{}]*) ?\\\} ?$",
+            r"\2",
+        ),
     )
 )
 _LINES = re.compile(
@@ -172,6 +225,8 @@ _PICTURES = r"\u2600-\u2716\u2719-\u274b\u2755-\u27bf\U0001f300-\U0001faff\ufe0f
 _PICTURES_AROUND = re.compile(rf"^\s*[{_PICTURES}\s]+(?=\S)|\s*[{_PICTURES}]+\s*$")
 #: About, altogether, answer.
 _BEFORE_CHINESE = re.compile(r"^(?:大?[约約]|[一总總]?共有?|答案?[:：是为為])\s*(?=\d)")
+#: Option B, "choose B".
+_CHINESE_CHOICE = re.compile(r"^(?:[选選][项項择擇]?\s*([A-J])|([A-J])\s*[选選][项項])$")
 _CALLED = {"pi": r"\pi", "infinity": r"\infty", "dne": "does not exist"}
 
 
@@ -189,8 +244,9 @@ def tidy(text: str) -> str:
 
 
 def _of_chinese(answer: str) -> str:
-    """Returns 42 for 四十二 and 约42, -8 for 负8, 42% for 百分之42."""
+    """Returns 42 for 四十二 and 约42, -8 for 负8, 42% for 百分之42, B for 选B and B选项."""
     answer = _BEFORE_CHINESE.sub("", answer)
+    answer = _CHINESE_CHOICE.sub(r"\1\2", answer)
     answer = re.sub(r"百分之\s*(\d+(?:\.\d+)?)", r"\1%", answer)
     if minus := re.match("[负負]", answer):
         return f"-{with_chinese_digits(answer[minus.end() :])}"
@@ -236,7 +292,7 @@ def as_text(answer: str) -> str:
 
     Case, spaces around signs, those behind commas in brackets, and an article are gone.
     """
-    text = re.sub(r"\s*([+*/^()\[\]{}=<>|:-])\s*", r"\1", answer.casefold())
+    text = re.sub(r"\s*([+*/^()\[\]{}=<>|:-])\s*|(?<=[^\s,]) (?=\\)", r"\1", answer.casefold())
     if "(" in text:
         text = _SPACE_AFTER_COMMA.sub(",", text)
     return _ARTICLE.sub("", text)

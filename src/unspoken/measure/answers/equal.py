@@ -299,6 +299,8 @@ class _Comparison:
             return False
         if one_is_an_intersection(first, second) or _one_is_open(first, second):
             return False
+        if "\\dots" in first and "\\dots" in second:  # which goes on from its order
+            return self._equal_in_order(one, other)
         return self._equal_in_any_order(one, other)
 
     def _equal_measured(self, first: str, second: str) -> bool | None:

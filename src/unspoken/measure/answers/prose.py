@@ -81,7 +81,8 @@ _EMPTY_WORDS = re.compile(
     r"^(?i:both) (?=[^ ]+ and [^ ]+$)|^(?i:either) (?=[^ ]+ or [^ ]+$)|^(?i:at) (?=\()"
     r"|^(?i:the year )(?=[12][0-9]{3}$)"
     r"|^(?i:options|choices|statements) (?=\(?[A-J]\)?(?:,| and) )"
-    r"|^(?i:in|at|for|with|during) (?i:the year )?(?=[$€£]?[0-9.]+%?(?: [a-z]+){0,2}$)"
+    r"|^(?i:in|at|for|with|during) (?i:the year )?"
+    r"(?=[$€£]?[0-9.]+(?:%|st|nd|rd|th)?(?: [a-z]+){0,2}$)"
     r"|^(?i:the) (?=[0-9]+(?:st|nd|rd|th)$)|(?<=[0-9]) (?:AD|CE|A\.D|C\.E)$"
     r"|(?<=[\w)\]}%]),? (?:only|in total)$"
     r"|(?<=[a-z]) (?:in|over) [0-9]+ (?:day|week|month|year|hour|minute)s?$"
@@ -93,8 +94,13 @@ _SMALLER_UNIT = re.compile(r"(\b[a-z]{3,}(?:,? and |, | ))([a-z]+[ -].+)")
 _ADJECTIVE = re.compile(r"(?<![\w.,/-])([0-9]+(?:\.[0-9]+)?)-([A-Za-z]{2,})(?![\w-])")
 _OUT_OF = re.compile(r"([0-9]+) (?:out of|in(?: every)?) ([0-9]+|[a-z]+)", re.IGNORECASE)
 _DATE_AND_DAY = re.compile(r"(.+?),? \((?:an? )?([A-Za-z]+day)\)")
-#: Paris (C), 12 (option C)
-_TEXT_AND_LETTER = re.compile(r"(.{2,}[\w%)}]) \((?:(?i:option|choice|answer) )?([A-J])\)")
+#: Paris (C), 12 (option C), 12, option C, 12, which is option (C)
+_TEXT_AND_LETTER = re.compile(
+    r"(?!.*(?i:option|choice|answer).*,)(.{2,}[\w%)}]|[0-9]+)"
+    r"(?: \((?:(?i:option|choice|answer) )?([A-J])\)"
+    r"|, (?:(?:which|so (?:it|the (?:correct )?answer)) (?:is|corresponds to) )?"
+    r"(?:(?i:option|choice|answer) )\(?([A-J])\)?)"
+)
 #: (10, 5) cm, A(10, 5)
 _DRESSED_TUPLE = re.compile(r"(?:[A-Z]'? ?)?(\([^()]+,[^()]+\))(?: ([a-z]+))?")
 _LABELLED = re.compile(r"([A-Za-z]|[^\W\d_]{3}(?:[^\W\d_]| (?=\w)){0,30}): ?([^=]+)")
@@ -133,16 +139,21 @@ def readings(text: str, words: Words) -> list[str]:
     text = without_calculation(text)
     if ways := read_ways(text):
         return ways
-    text = _without_choice_lead_in(without_remark(without_reason(parts_alone(text))))
+    said = parts_alone(text)
+    text = _without_choice_lead_in(without_remark(without_reason(said)))
     if words == "sentence" and read_quantity(text) is None and read_date(text) is None:
         text = number_of_sentence(text) or number_of_what_there_is(written) or text
-    return [text, *_undressed(text)] if words == "sentence" else [text]
+    return [text, *(_undressed(text) or _named(said))] if words == "sentence" else [text]
+
+
+def _named(text: str) -> list[str]:
+    """Returns "Paris" and "C" for "Paris (C)"."""
+    named = _TEXT_AND_LETTER.fullmatch(text)
+    return [named[1], named[2] or named[3]] if named and not refuses(text) else []
 
 
 def _undressed(text: str) -> list[str]:
-    """Returns "(2, 3)" for "A(2, 3)" and "(2, 3) cm", and "Paris" and "C" for "Paris (C)"."""
-    if named := _TEXT_AND_LETTER.fullmatch(text):
-        return [] if refuses(text) else list(named.groups())
+    """Returns "(2, 3)" for "A(2, 3)" and "(2, 3) cm"."""
     dressed = _DRESSED_TUPLE.fullmatch(text)
     unit = dressed[2] if dressed else None
     return [dressed[1]] if dressed and (not unit or unit == "units" or is_measure(unit)) else []

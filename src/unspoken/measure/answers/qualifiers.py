@@ -57,7 +57,7 @@ _PARTS = re.compile(
 #: Words that make another number of one beside them, or none, before and behind it.
 ANOTHER = (
     r"not?|none?|nor|neither|never|nothing|without|cannot|or|either|than|if|unless|except|least|most"
-    r"|below|minus|plus|divided|multiplied|factorial|squared|cubed|log|mod|base|remainder|even|odd"
+    r"|below|minus|plus|divided|multiplied|factorial|squared|cubed|log|mod|base|binary|octal|hex(?:adecimal)?|remainder|even|odd"
     r"|hal(?:f|ves)|thirds?|fourths?|eleven|twelve|zero|negative|short|before|maybe|perhaps"
     r"|possibly|impossible|undefined|wrong|incorrect|fail(?:s|ed)?"
 )

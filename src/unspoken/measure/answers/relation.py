@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from unspoken.measure.answers.expression import constant_ratio, difference
+from unspoken.measure.answers.quantity import read_quantity
 from unspoken.measure.answers.structure import has_or, is_name, split_list
 
 _RELATION = re.compile(r"\\(?:le|ge|ne)(?![a-z])|<|>")
@@ -15,12 +16,31 @@ _ONE_SIDED, _TWO_SIDED = 3, 5  # parts of x < 7 and of 2 < x < 7
 
 
 def read_relation(text: str) -> list[str] | None:
-    r"""Returns ["2", "<", "x", "\\le", "7"] for 2 < x \le 7, None for other answers."""
-    if not _RELATION.search(text) or "=" in text or split_list(text):
+    r"""Returns ["2", "<", "x", "\\le", "7"] for 2 < x \le 7, None for other answers.
+
+    So are x > 2 and x \le 7 read, which say the same.
+    """
+    if not _RELATION.search(text) or "=" in text:
         return None
+    if parts := split_list(text):
+        return None if has_or(text) or "\\cup" in text else _read_both(parts)
     parts = re.split(rf"({_RELATION.pattern})", text)
     stripped = [part.strip() for part in parts]
     return stripped if all(stripped) and len(stripped) in (_ONE_SIDED, _TWO_SIDED) else None
+
+
+def _read_both(parts: Sequence[str]) -> list[str] | None:
+    """Returns ["2", "<", "x", "<", "7"] for ["x > 2", "x < 7"], None where they leave no room."""
+    relations = [read_relation(part) or [] for part in parts]
+    if [len(each) for each in relations] != [_ONE_SIDED, _ONE_SIDED]:
+        return None
+    one, other = (each if is_name(each[0]) else turn(each) for each in relations)
+    low, high = (one, other) if one[1] in (">", "\\ge") else (other, one)
+    is_between = low[1] in (">", "\\ge") and high[1] in ("<", "\\le") and low[0] == high[0]
+    start, end = read_quantity(low[2]), read_quantity(high[2])
+    if not is_between or start is None or end is None or start.value >= end.value:
+        return None
+    return [*turn(low), *high[1:]]
 
 
 def turn(relation: Sequence[str]) -> list[str]:
