@@ -15,7 +15,9 @@ from unspoken.measure.answers.times import read_date
 _NUMBER_AHEAD = r"(?=[-+]?\s*[$€£¥₹]?\s*[-+]?\s*\.?[0-9]|\\(?:sqrt|pi))"
 _LEAD_IN = re.compile(
     rf"([^0-9=]{{0,100}}?\b(?:it's|that's|is|are|was|were|equals|has|have)(?: equal to)?\b:?"
-    r"|(?:das|le|el|o|il) (?:ergebnis|résultat|resultado|risultato|total) (?:ist|est|es|é|è)\b:?"
+    r"|(?:das|die|le|la|el|o|a|il)"
+    r" (?:ergebnis|lösung|résultat|resultado|risultato|total|solu(?:ción|tion|ção|zione))"
+    r" (?:ist|lautet|est|es|é|è)\b:?"
     rf"|[^\W\d_](?:[^\W\d_]| ){{2,40}}:)\s*{_NUMBER_AHEAD}",
     re.IGNORECASE,
 )
@@ -28,7 +30,7 @@ _NO_NAME = re.compile(
     r"|values?|was|we|were|which|will|with|would|x|y|you"
 )
 _NEGATION = re.compile(
-    r"\b(?:not|never|no|wrong|incorrect|false|doubt\w*|unlikely|if|suppose|assum(?:e|ing))\b|n't\b"
+    r"\b(?:not|never|no|wrong|incorrect|false|doubt\w*|unlikely|if|whether|suppose|assum(?:e|ing))\b|n't\b"
     r"|^(?:half|twice|thrice|double|triple|yes|true)\b|\b(?:squared|cubed)\b"
     r"|\b(?:square|cube|(?:square|cube) root|reciprocal|opposite|inverse|double|half) of\b"
     r"|\b(?:option|choice|answer)(?: is)? ?\(?[A-J]\)? ?:",

@@ -59,7 +59,7 @@ ANOTHER = (
     r"not?|none?|nor|neither|never|nothing|without|cannot|or|either|than|if|unless|except|least|most"
     r"|below|minus|plus|divided|multiplied|factorial|squared|cubed|log|mod|base|binary|octal|hex(?:adecimal)?|remainder|even|odd"
     r"|hal(?:f|ves)|thirds?|fourths?|eleven|twelve|zero|negative|short|before|maybe|perhaps"
-    r"|possibly|impossible|undefined|wrong|incorrect|fail(?:s|ed)?"
+    r"|possibly|whether|impossible|undefined|wrong|incorrect|fail(?:s|ed)?"
 )
 #: Words that make a number another one than the answer, or no answer at all.
 _REFUSED = re.compile(

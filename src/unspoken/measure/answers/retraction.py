@@ -32,7 +32,7 @@ _AGAIN = (
     r"(?: (?:actually|really|thus|therefore))?:?[\s$*]{1,4}-?[\d\\]"
 )
 _SENTENCE = re.compile(
-    rf"{_TURN}|{_WRONG}|{THEREFORE},? (?=the ){_AGAIN}"
+    rf"{_TURN}|{_WRONG}|{THEREFORE},? (?=the ){_AGAIN}|or,? (?:maybe |perhaps )?[$*]{{0,3}}-?\d"
     rf"|(?:but|however)\b,? (?:{_TURN}|{_WRONG}|{_OTHER}|.{{0,20}} should be\b)",
     re.IGNORECASE,
 )
