@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import dataclasses
 import datetime
+import importlib
+import inspect
 import json
 import logging
 import os
@@ -38,6 +41,7 @@ from unspoken.measure.ask import LoadedModel
 from unspoken.models.template import Template
 from unspoken.models.tokenizer import character_tokenizer
 from unspoken.recipe import Recipe
+from unspoken.recipe.arguments import Arguments
 from unspoken.recipe.layout import INTERNALIZED
 from unspoken.recipe.merge import nested
 from unspoken.report.show.plots import draw_plots
@@ -51,6 +55,7 @@ EXAMPLES: list[dict[str, Any]] = [
     for b in range(6)
 ]
 SMALLEST = FromScratch(1, 16, 2)
+UNTYPED: Any = unspoken  # for arguments that a type checker refuses
 TOKENIZER = character_tokenizer("0123456789+=\n# ")
 SHORT = {"train.settle_steps": 2, "train.threads": 1, "train.level_every": 1, "train.log_every": 1,
          "schedule.loss_below": 50, "schedule.window": 1, "evaluate.num_latency": 1}  # fmt: skip
@@ -201,6 +206,18 @@ def test_a_result_of_another_day_is_read_from_its_recipe(result: RunOutcome) -> 
     run: Any = unspoken.run
     found = run(result.folder / "recipe.yaml", progress=False)
     assert found == result and found.accuracy == result.accuracy
+
+
+@pytest.mark.integration
+def test_without_progress_nothing_is_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short: dict[str, Any] = {"settings": {"train.threads": 1}, "max_steps": 2}
+    quiet = train(tmp_path / "quiet", **short)
+    assert quiet.outcome is not None and not quiet.outcome.is_complete
+    assert capsys.readouterr() == ("", "")
+    train(tmp_path / "loud", **short, progress=True)
+    assert "not internalized" in capsys.readouterr().out
 
 
 @pytest.mark.integration
@@ -596,6 +613,21 @@ def evaluate(model: Any, data: Any, **options: Any) -> EvaluationOutcome:
         (lambda _: unspoken.generate("worked", EXAMPLES, choices={"0", "1"}),
          r"^choices: found .*; needed: a list, since prompts name the classes in their order"),
         (lambda _: unspoken.load("no/such", dtype="int8"), "^dtype: found 'int8'; needed: one of"),
+        (lambda _: UNTYPED.vet([{"question": "1", "cot": "2"}], pattern=3),
+         "^pattern: found 3, which is no regular expression"),
+        (lambda _: UNTYPED.generate("worked", [{"q": "1+1="}]),
+         "^questions: record 1: question: missing; found the fields q; needed: a field 'question'; "
+         "rename the one that holds it$"),
+        (lambda _: UNTYPED.distil(SMALLEST, [{"q": "1+1="}], teacher="worked", output="run"),
+         "missing; found the fields q; needed: a field 'question'; rename the one that holds it$"),
+        (lambda _: UNTYPED.generate("worked", EXAMPLES, tokenizer=TOKENIZER),
+         "^tokenizer: found one for a model that has its own"),
+        (lambda _: UNTYPED.internalize(SMALLEST, None), "^data: found None; needed: records"),
+        (lambda _: UNTYPED.internalize("", EXAMPLES), "^model: found ''; needed: the name"),
+        (lambda model: evaluate(model, ""), "^data: found ''; needed: records"),
+        (lambda _: UNTYPED.run(3), "^recipe: found 3; needed: a file, the name of a recipe"),
+        (lambda _: UNTYPED.run(""), "^recipe: found ''; needed: a file, the name of a recipe"),
+        (lambda _: UNTYPED.from_scratch(["tiny"]), r"^size: found \['tiny'\]; needed: one of"),
     ],
 )  # fmt: skip
 def test_errors_name_what_was_given_by_its_argument(
@@ -609,6 +641,73 @@ def test_errors_name_what_was_given_by_its_argument(
     with pytest.raises(UnspokenError, match=said) as raised:
         call(model)
     assert str(Path(tempfile.gettempdir()) / "tmp") not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "given", "said"),
+    [
+        ("load", {"max_new_tokens": "3"}, "found '3'; needed: a number, not text"),
+        ("load", {"max_new_tokens": 2.5}, "found 2.5; needed: a whole number"),
+        ("load", {"trust_remote_code": "x"}, "found 'x'; needed: true or false"),
+        ("load", {"name": None}, "found None; needed: a name or a path, not empty"),
+        ("load", {"of_run": 3}, "found 3; needed: text"),
+        ("evaluate", {"limit": True}, "found True; needed: a number, not true or false"),
+        ("evaluate", {"strict": "no"}, "found 'no'; needed: true or false"),
+        ("evaluate", {"batchsize": 3}, "found 3 .* evaluate .*; did you mean batch_size?"),
+        ("generate", {"output": 3}, "found 3; needed: a name or a path, not empty"),
+        ("generate", {"samples_per_question": "2"}, "found '2'; needed: a number, not text"),
+        ("generate", {"few_shot": ""}, "found ''; needed: a name or a path, not empty"),
+        ("vet", {"output": ""}, "found ''; needed: a name or a path, not empty"),
+        ("vet", {"overlaps": 1}, "found 1 .* vet .*; did you mean overlap?"),
+        ("internalize", {"max_step": 1}, "found 1 .* internalize .*; did you mean max_steps?"),
+        ("internalize", {"epochs": -1}, "found -1; needed: above 0"),
+        ("internalize", {"seed": None}, "found None; needed: a whole number"),
+        ("internalize", {"baselines": "all"}, "found 'all'; needed: true or false"),
+        ("distil", {"full_finetuning": 1}, "found 1; needed: true or false"),
+        ("run", {"overwrite": "no"}, "found 'no'; needed: true or false"),
+        ("from_scratch", {"num_positions": 0}, "found 0; needed: at least 1"),
+    ],
+)
+def test_an_argument_is_checked_before_anything_is_done(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    call: str,
+    given: dict[str, Any],
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    needed: dict[str, list[Any]] = {"load": [] if "name" in given else ["./no"],
+                                    "run": ["quickstart"], "vet": [EXAMPLES],
+                                    "from_scratch": []}  # fmt: skip
+    with pytest.raises(SettingError, match=f"^{next(iter(given))}: {said}"):
+        getattr(unspoken, call)(*needed.get(call, ["worked", EXAMPLES]), **given)
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_plain_argument_of_every_function_is_checked() -> None:
+    by_others = {"model", "data", "teacher", "student", "questions", "traces", "test", "valid",
+                 "recipe", "overrides", "tokenizer", "template", "choices", "settings", "start",
+                 "dtype", "size", "temperature", "top_p"}  # fmt: skip
+    checked = {field.name for field in dataclasses.fields(Arguments)}  # pyright: ignore
+    names = ("internalize", "distil", "run", "evaluate", "generate", "vet", "load", "from_scratch")
+    for name in names:
+        function = getattr(importlib.import_module("unspoken.run.api"), name, unspoken.load)
+        parameters = inspect.signature(function)
+        plain = {
+            each.name for each in parameters.parameters.values() if each.kind != each.VAR_KEYWORD
+        }
+        assert plain <= checked | by_others
+        with pytest.raises(SettingError, match=r"^nothing: found 3 for an argument that"):
+            getattr(unspoken, name)(nothing=3)
+
+
+def test_numbers_of_numpy_and_torch_are_numbers() -> None:
+    found = Arguments(
+        limit=np.int64(3),  # pyright: ignore[reportArgumentType]
+        learning_rate=torch.tensor(0.5),  # pyright: ignore[reportArgumentType]
+        strict=np.bool_(True),  # pyright: ignore[reportArgumentType]
+    )
+    assert (found.limit, found.learning_rate, found.strict) == (3, 0.5, True)
 
 
 def test_settings_are_merged_and_stay_the_callers_own() -> None:

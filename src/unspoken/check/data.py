@@ -228,7 +228,7 @@ def _questions(path: Path) -> list[Example]:
         Example(
             record["question"], text(record, "thought", "cot"), extract_gold(text(record, "answer"))
         )
-        for record in read_questions_from(path)
+        for record in read_questions_from(path, may_name=False)
     ]
 
 

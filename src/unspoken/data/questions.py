@@ -85,6 +85,7 @@ def read_questions_from(
     question_field: str = "question",
     answer_field: str = "answer",
     thought_field: str = "thought",
+    may_name: bool = True,
 ) -> Questions:
     """Reads the questions of a source, in its order.
 
@@ -97,6 +98,7 @@ def read_questions_from(
         question_field: where the question stands.
         answer_field: where the gold answer stands; `answer` may be missing.
         thought_field: where the steps to it stand; `thought` may be missing.
+        may_name: whether who reads an error can say which fields these are.
 
     Returns:
         Records with the text fields question and, where known, answer. Further fields of JSONL
@@ -127,7 +129,7 @@ def read_questions_from(
     else:
         rows = _read_hub(str(source), subset, split)
     names = (question_field, answer_field, thought_field)
-    read = [(row.where, _make_record(row, *names)) for row in rows]
+    read = [(row.where, _make_record(row, *names, may_name=may_name)) for row in rows]
     if not read:
         raise DataError(f"{source}: found no question; needed: at least one; name another source")
     questions = Questions([where for where, _ in read], (record for _, record in read))
@@ -163,16 +165,16 @@ def index_ids(records: Iterable[Mapping[str, Any]], where: Callable[[int], str])
 
 
 def _make_record(
-    row: _Row, question_field: str, answer_field: str, thought_field: str
+    row: _Row, question_field: str, answer_field: str, thought_field: str, *, may_name: bool
 ) -> dict[str, Any]:
-    record = {"question": _require_field(row, question_field, "question_field")}
+    record = {"question": _require_field(row, question_field, "question_field", may_name)}
     answer = row.values.get(answer_field)
     given = answer is not None and (row.typed or answer != "")
     if given or _is_answer_missing(row, answer_field):
-        record["answer"] = _require_field(row, answer_field, "answer_field")
+        record["answer"] = _require_field(row, answer_field, "answer_field", may_name)
     taken = {"question", "answer", question_field, answer_field}
     if thought_field != "thought":
-        record["thought"] = _require_field(row, thought_field, "thought_field")
+        record["thought"] = _require_field(row, thought_field, "thought_field", may_name)
         taken |= {"thought", thought_field}
     for name, value in row.values.items():
         if name not in taken and (row.typed or _is_plain(value)):
@@ -209,15 +211,18 @@ def _require_writable(record: Mapping[str, Any], where: str) -> None:
         require_text(record, "id", where)
 
 
-def _require_field(row: _Row, field: str, name: str) -> str:
+def _require_field(row: _Row, field: str, name: str, may_name: bool) -> str:
     """Returns the text of a field; `name` is the setting that says which it is."""
     if field not in row.values:
         found = ", ".join(map(_seen, row.values)) or "none"
         meant = likely_field(field, row.values)
         such = f", such as {setting(name, meant)}" if meant else ""
+        needed = f"one of them, named with {setting(name)}{such}, or a field {field!r}"
+        if not may_name:
+            needed = f"a field {field!r}; rename {meant or 'the one that holds it'}"
         raise DataError(
-            f"{row.where}: {field}: missing; found the fields {found[:300]}; needed: one of them, "
-            f"named with {setting(name)}{such}, or a field {field!r}{say_chat(row.values)}"
+            f"{row.where}: {field}: missing; found the fields {found[:300]}; needed: {needed}"
+            f"{say_chat(row.values)}"
         )
     value = row.values[field]
     written = number_as_text(value)

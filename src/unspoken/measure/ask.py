@@ -27,6 +27,7 @@ from unspoken.models.card import DEFAULT_LIMIT, ModelCard
 from unspoken.models.load import load_model, load_tokenizer
 from unspoken.models.local import local_folder
 from unspoken.models.template import Template, encode_prompts, token_ids
+from unspoken.recipe.arguments import takes_arguments
 from unspoken.recipe.named_model import NamedModel, find_model
 from unspoken.recipe.sections import DtypeName, TemplateName
 
@@ -222,6 +223,7 @@ class LoadedModel:
         )
 
 
+@takes_arguments()
 @leaves_as_found()
 def load(
     name: str | Path,

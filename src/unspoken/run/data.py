@@ -220,7 +220,7 @@ def require_choices(files: Iterable[Path], choices: Sequence[str]) -> None:
 def _iter_answers(path: Path) -> Iterator[tuple[str, str]]:
     """Yields the places of gold answers and the answers, of those that are text."""
     if kind_of_name(path) != ".jsonl":  # questions for a teacher, in a table
-        found = enumerate(read_questions_from(path), start=1)
+        found = enumerate(read_questions_from(path, may_name=False), start=1)
         places = ((f"{path}: record {number}", record) for number, record in found)
     else:
         places = ((f"{path}:{line}", record) for line, record in read_jsonl(path))

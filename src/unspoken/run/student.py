@@ -250,6 +250,7 @@ def _make_trainer(
         folder=folder,
         num_steps=num_steps,
         progress=run.progress,
+        say=run.say,
     )
 
 

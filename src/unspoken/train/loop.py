@@ -107,6 +107,7 @@ class StepwiseInternalization:
         num_steps: int | None = None,
         progress: bool = True,
         watch: Callable[[Moment, TrainState], None] | None = None,
+        say: Callable[[str], None] = print,
         loss: Loss = negative_log_likelihood,
     ) -> None:
         """Prepares a run in `folder`, or what is left of it when checkpoints are there.
@@ -122,6 +123,7 @@ class StepwiseInternalization:
             num_steps: exactly so many optimizer steps, whatever the recipe says.
             progress: show a bar.
             watch: called before each optimizer step and each validation, with the state.
+            say: gets what is worth a line: how far removal came, a stop by a signal.
             loss: of a micro-batch. Schedules that wait for the loss hear this one.
 
         Raises:
@@ -132,6 +134,7 @@ class StepwiseInternalization:
         self.settings, self.folder, self.train = recipe.train, folder, train
         self.progress, self.watch = progress, watch or (lambda moment, state: None)
         self._start_process()
+        self.say = say if self.accelerator.is_local_main_process else lambda text: None
         require_fit(
             recipe,
             model,
@@ -358,7 +361,7 @@ class StepwiseInternalization:
             after = self.removal.advance(before, state.step, figures.loss, accuracy, measured)
             self._log_recovery(state, after, measured)
             if (failure := self.removal.describe_failure(before, after)) is not None:
-                self.accelerator.print(failure)
+                self.say(failure)
         goes_back = self.removal.goes_back(before, after)
         if after.removed != before.removed and not goes_back:
             state = self._leave_level(state, after, validated=accuracy is not None)
@@ -416,7 +419,7 @@ class StepwiseInternalization:
         if end.stopped and end.search is not None:
             state = self._make_up_for(state)
         if (outcome := self.removal.describe_end(end)) is not None:
-            self.accelerator.print(outcome)
+            self.say(outcome)
         return state
 
     def _make_up_for(self, state: TrainState) -> TrainState:
@@ -449,7 +452,7 @@ class StepwiseInternalization:
 
     def _stop(self, state: TrainState) -> NoReturn:
         self._save(state)
-        self.accelerator.print(
+        self.say(
             f"stopped by a signal after step {state.step}; everything is saved in "
             f"{self.folder}; the same command goes on from there"
         )

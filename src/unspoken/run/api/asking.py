@@ -22,6 +22,7 @@ from unspoken.measure.evaluate import EvaluateOptions
 from unspoken.measure.evaluate import evaluate as measure
 from unspoken.measure.sampling import Sampling
 from unspoken.models.template import Template
+from unspoken.recipe.arguments import takes_arguments
 from unspoken.recipe.choices import make_labels
 from unspoken.recipe.layout import DATASET_FILE, GIVEN, TRACES_FILE
 from unspoken.recipe.named_model import NamedModel
@@ -31,6 +32,7 @@ from unspoken.run.api.inputs import (
     AnyModel,
     Records,
     as_file,
+    is_named,
     own_tokenizer,
     require_model,
     require_no_tokenizer,
@@ -57,6 +59,7 @@ _TEACHER = (
 )
 
 
+@takes_arguments(EvaluateOptions)
 @leaves_as_found()
 def evaluate(
     model: AnyModel,
@@ -90,10 +93,6 @@ def evaluate(
     """
     asked = _loaded(model, template, tokenizer, dtype)
     options.setdefault("max_new_tokens", asked.max_new_tokens)
-    if limit is not None and (not isinstance(limit, int) or limit < 1):
-        raise SettingError(
-            "limit", found=shorten(limit), needed="at least 1", remedy="raise it or leave it out"
-        )
     with _folder() as folder:
         file = as_file(data, folder, "data")
         name = "data" if file.is_relative_to(folder) else ""
@@ -112,20 +111,21 @@ def evaluate(
 def _loaded(
     model: AnyModel, template: TemplateName | None, tokenizer: Any, dtype: str | torch.dtype
 ) -> LoadedModel:
-    if isinstance(model, str | Path | LoadedModel):
+    if is_named(model) or isinstance(model, LoadedModel):
         require_no_tokenizer(tokenizer)
     if isinstance(model, LoadedModel):
         if template is None:
             return model
         form = Template(template, model.tokenizer, model.template.choices)
         return replace(model, template=form)
-    if isinstance(model, str | Path):
+    if is_named(model):
         return load(model, template=template, dtype=dtype)
     require_model(model)
     name = str(getattr(model, "name_or_path", "")) or type(model).__name__
     return with_card(model, own_tokenizer(model, tokenizer), NamedModel(name, name), template)
 
 
+@takes_arguments(EngineOptions)
 @leaves_as_found()
 def generate(
     teacher: AnyModel | Mapping[str, Any] | Engine,
@@ -174,7 +174,7 @@ def generate(
         with settings_of({"teacher_dir": "teacher"}), _named(made, folder):
             summary = generate_traces(
                 make(),
-                read_questions_from(file),
+                read_questions_from(file, may_name=False),
                 target,
                 sampling=Sampling(max_new_tokens, temperature, top_p, seed),
                 samples_per_question=samples_per_question,
@@ -256,6 +256,7 @@ def _engine_of(
     return engine, own
 
 
+@takes_arguments(VetRules)
 def vet(
     traces: Records,
     *,

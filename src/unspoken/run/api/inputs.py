@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from typing_extensions import TypeIs  # comes with pydantic
+
 from unspoken import recipe
 from unspoken.common.errors import DataError, SettingError, setting, shorten
 from unspoken.data.example import Example
@@ -17,6 +19,7 @@ from unspoken.data.jsonl import kind_of_name, read_jsonl, write_jsonl
 from unspoken.data.tasks.icot import iter_lines
 from unspoken.measure.ask import LoadedModel
 from unspoken.models.template import Template
+from unspoken.recipe.arguments import takes_arguments
 from unspoken.recipe.layout import GIVEN, MODEL, split_file
 from unspoken.recipe.named_model import find_model
 
@@ -84,6 +87,7 @@ class FromScratch:
         }
 
 
+@takes_arguments()
 def from_scratch(
     size: str = "tiny", *, alphabet: str | None = None, num_positions: int | None = None
 ) -> FromScratch:
@@ -97,14 +101,19 @@ def from_scratch(
     Raises:
         SettingError: there is no such size.
     """
-    if size not in SIZES:
+    if size not in list(SIZES):  # which takes what has no hash, too
         raise SettingError(
             "size", found=shorten(size), needed=f"one of {', '.join(SIZES)}", remedy="correct it"
         )
     return FromScratch(*SIZES[size], alphabet=alphabet, num_positions=num_positions)
 
 
-def as_file(records: Records, folder: Path, name: str, split: str = "") -> Path:
+def is_named(value: object) -> TypeIs[str | Path]:
+    """Whether this is a name or a path; an empty one would be the working directory."""
+    return isinstance(value, str | Path) and value != ""
+
+
+def as_file(records: Records | None, folder: Path, name: str, split: str = "") -> Path:
     """The file that holds these records: a path as it is, others are written into the run folder.
 
     Args:
@@ -116,7 +125,7 @@ def as_file(records: Records, folder: Path, name: str, split: str = "") -> Path:
     Raises:
         DataError: they are something else.
     """
-    if isinstance(records, str | Path):
+    if is_named(records):
         return Path(records)
     path = split_file(folder / GIVEN, split or name)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -124,7 +133,7 @@ def as_file(records: Records, folder: Path, name: str, split: str = "") -> Path:
     return path
 
 
-def as_records(records: Records, name: str = "data") -> Iterator[dict[str, Any]]:
+def as_records(records: Records | None, name: str = "data") -> Iterator[dict[str, Any]]:
     """Yields records as dicts, numbers as text, without the fields that have no value.
 
     Args:
@@ -134,7 +143,7 @@ def as_records(records: Records, name: str = "data") -> Iterator[dict[str, Any]]
     Raises:
         DataError: they are something else.
     """
-    if isinstance(records, str | Path):
+    if is_named(records):
         path = Path(records)
         if kind_of_name(path) == ".txt":
             yield from (example.to_record() for example in iter_lines(path))
@@ -234,9 +243,9 @@ def model_section(
     Raises:
         UnspokenError: there is no such model, or the object is none that can be trained or asked.
     """
-    if isinstance(model, str | Path | LoadedModel):
+    if is_named(model) or isinstance(model, LoadedModel):
         require_no_tokenizer(tokenizer)
-    if isinstance(model, str | Path):
+    if is_named(model):
         return {"name": find_model(model).source}
     if isinstance(model, LoadedModel):
         if model.folder is not None:
@@ -275,6 +284,8 @@ def teacher_section(
     Raises:
         UnspokenError: there is no such model, or the object is none that can be asked.
     """
+    if isinstance(teacher, Mapping) or teacher == "worked":
+        require_no_tokenizer(tokenizer)
     if isinstance(teacher, Mapping):
         section = dict(teacher)
         if isinstance(section.get("model"), str):

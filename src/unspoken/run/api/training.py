@@ -16,6 +16,7 @@ from unspoken.models.adapter import is_adapter
 from unspoken.models.card import ModelCard
 from unspoken.models.template import Template
 from unspoken.recipe import Recipe, load_to_run, recipe_from
+from unspoken.recipe.arguments import takes_arguments
 from unspoken.recipe.choices import make_labels
 from unspoken.recipe.defaults import (
     ACCUMULATION,
@@ -35,6 +36,7 @@ from unspoken.run.api.inputs import (
     Records,
     as_file,
     as_records,
+    is_named,
     model_section,
     require_no_tokenizer,
     teacher_section,
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+@takes_arguments()
 @takes_turns()
 def internalize(
     model: AnyModel | FromScratch,
@@ -120,6 +123,7 @@ def internalize(
         return _run(recipe, INTERNALIZED, overwrite=overwrite, progress=progress)
 
 
+@takes_arguments()
 @takes_turns()
 def distil(
     student: AnyModel | FromScratch,
@@ -187,6 +191,7 @@ def distil(
         return _run(_recipe(values, settings), DISTILLED, overwrite=overwrite, progress=progress)
 
 
+@takes_arguments()
 @takes_turns()
 def run(
     recipe: str | Path | Recipe | Mapping[str, Any],
@@ -220,8 +225,16 @@ def run(
         loaded = recipe_from(recipe.model_dump(mode="json", exclude_unset=True), overrides)
     elif isinstance(recipe, Mapping):
         loaded = recipe_from(nested(recipe), overrides)
-    else:
+    elif is_named(recipe):
         loaded = load_to_run(recipe, overrides)
+    else:
+        raise SettingError(
+            "recipe",
+            found=shorten(recipe),
+            needed="a file, the name of a recipe that comes with unspoken, sections as a dict, or "
+            "a Recipe",
+            remedy="give one",
+        )
     main = INTERNALIZED if loaded.internalize else DISTILLED
     with settings_of({"from": "start"}):
         return _run(loaded, main, start=start, overwrite=overwrite, progress=progress)
@@ -243,7 +256,7 @@ def _values(
     files = {
         split: str(as_file(records, folder, "data" if split == "train" else split, split))
         for split, records in given.items()
-        if records is not None
+        if split == "train" or records is not None
     }
     labels = None if choices is None else make_labels(choices)
     if isinstance(model, FromScratch):
@@ -265,7 +278,7 @@ def _card_of(model: AnyModel | FromScratch) -> ModelCard | None:
     """What a model that unspoken trained says of itself."""
     if isinstance(model, LoadedModel):
         model = model.folder or ""
-    if not isinstance(model, str | Path):
+    if not is_named(model):
         return None
     from unspoken.recipe.named_model import find_model
 

@@ -178,7 +178,7 @@ def _read_records(
         DataError: they cannot be read, two have one id, or a gold answer is none of the choices.
     """
     if isinstance(questions, str) or not isinstance(questions, Sequence):
-        questions = read_questions_from(questions)
+        questions = read_questions_from(questions, may_name=False)
     where = place_of(questions)
     _require_choices(questions, choices, where)
     indices = index_ids(questions, where)

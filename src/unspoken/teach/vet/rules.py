@@ -42,7 +42,7 @@ class VetRules:
     def _compile(cls, value: str | re.Pattern[str] | None) -> re.Pattern[str] | None:
         try:
             return None if value is None else re.compile(value)
-        except (re.error, RecursionError, OverflowError) as error:
+        except (re.error, TypeError, RecursionError, OverflowError) as error:
             raise SettingError(
                 "pattern",
                 found=f"{value!r}, which is no regular expression ({error})",
