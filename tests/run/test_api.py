@@ -46,7 +46,7 @@ from unspoken.recipe.layout import INTERNALIZED
 from unspoken.recipe.merge import nested
 from unspoken.report.show.plots import draw_plots
 from unspoken.run.api import EvaluationOutcome, FromScratch, KeptLevel, RunOutcome
-from unspoken.run.api.inputs import as_records
+from unspoken.run.api.inputs import as_records, model_section
 from unspoken.teach.engines import EngineError, Reply
 
 EXAMPLES: list[dict[str, Any]] = [
@@ -708,6 +708,30 @@ def test_numbers_of_numpy_and_torch_are_numbers() -> None:
         strict=np.bool_(True),  # pyright: ignore[reportArgumentType]
     )
     assert (found.limit, found.learning_rate, found.strict) == (3, 0.5, True)
+
+
+def test_an_adapter_over_another_base_than_its_name_gives_is_refused(tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
+
+    sizes: Any = {"n_layer": 1, "n_head": 1, "n_embd": 8, "n_positions": 64}
+    model: Any = GPT2LMHeadModel(GPT2Config(**sizes, vocab_size=len(TOKENIZER)))
+    model.save_pretrained(tmp_path / "base")
+    TOKENIZER.save_pretrained(tmp_path / "base")
+    base: Any = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+    same = adapted(base)
+    section = model_section(same, tmp_path / "run", "student", tokenizer=TOKENIZER)
+    assert (Path(section["name"]) / "adapter_config.json").is_file()
+    with torch.no_grad():
+        base.transformer.wte.weight.add_(1.0)
+    with pytest.raises(SettingError, match=r"^student: found .* whose weights are not those of"):
+        model_section(same, tmp_path / "changed", "student", tokenizer=TOKENIZER)
+    (tmp_path / "base").rename(tmp_path / "moved")
+    with pytest.raises(
+        UnspokenError, match=r"^student: found .* not found again \(.*no such folder"
+    ):
+        model_section(same, tmp_path / "gone", "student", tokenizer=TOKENIZER)
+    assert not (tmp_path / "changed").exists()
+    assert not (tmp_path / "gone").exists()
 
 
 def test_settings_are_merged_and_stay_the_callers_own() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from typing_extensions import TypeIs  # comes with pydantic
 
 from unspoken import recipe
-from unspoken.common.errors import DataError, SettingError, setting, shorten
+from unspoken.common.errors import DataError, ModelError, SettingError, setting, shorten
 from unspoken.data.example import Example
 from unspoken.data.jsonl import kind_of_name, read_jsonl, write_jsonl
 from unspoken.data.tasks.icot import iter_lines
@@ -252,19 +252,65 @@ def model_section(
             return {"name": str(model.folder)}
         model, tokenizer = model.model, model.tokenizer
     require_model(model, name)
-    if hasattr(model, "get_base_model") and not getattr(model, "name_or_path", ""):
-        raise SettingError(
-            name,
-            found=f"a {type(model).__name__} over a model that was loaded from nowhere",
-            needed="one over a model with a folder or name, by which it is found again",
-            remedy="save that model and load it before the adapter, or give both as one: "
-            "merge_and_unload()",
-        )
     own = own_tokenizer(model, tokenizer)
+    if hasattr(model, "peft_config"):
+        _require_base(model, own, name)
     saved = folder / GIVEN / place
     model.save_pretrained(str(saved))
     own.save_pretrained(str(saved))
     return {"name": str(saved)}
+
+
+def _require_base(model: Any, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
+    """Refuses an adapter whose base model is not what its name gives: it is saved without that.
+
+    Args:
+        model: of PEFT.
+        tokenizer: of it.
+        name: of the argument.
+
+    Raises:
+        UnspokenError: the base has no name, is not there any more, or was changed since.
+    """
+    source, base = getattr(model, "name_or_path", ""), model.get_base_model()
+    found = "a model that was loaded from nowhere"
+    if source:
+        if getattr(base, "is_quantized", False):  # such weights cannot be trained or compared
+            return
+        from unspoken.models.load import load_model
+
+        kind = str(base.dtype).removeprefix("torch.")
+        try:
+            named = load_model(recipe.Model(name=source), tokenizer, dtype=kind)
+        except ModelError as error:
+            found = f"a model that is not found again ({error})"
+        else:
+            if _is_same(base, named):
+                return
+            found = f"a model whose weights are not those of {source}, which it is named after"
+    raise SettingError(
+        name,
+        found=f"a {type(model).__name__} over {found}",
+        needed="one over a model with a folder or name, by which it is found again",
+        remedy="save that model and load it before the adapter, or give both as one: "
+        "merge_and_unload()",
+    )
+
+
+def _is_same(base: Any, named: Any) -> bool:
+    """Whether the weights below an adapter are those of this model, as far as both have them."""
+    import torch
+
+    weights = {
+        key.replace(".base_layer.", ".").replace(".original_module.", "."): weight
+        for key, weight in base.state_dict().items()
+    }
+    pairs = ((weights.get(key), other) for key, other in named.state_dict().items())
+    return all(
+        torch.equal(weight.cpu(), other.to("cpu", weight.dtype))
+        for weight, other in pairs
+        if weight is not None
+    )
 
 
 def teacher_section(
