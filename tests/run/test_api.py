@@ -734,6 +734,23 @@ def test_an_adapter_over_another_base_than_its_name_gives_is_refused(tmp_path: P
     assert not (tmp_path / "gone").exists()
 
 
+def test_a_loaded_model_that_was_trained_further_is_taken_as_it_is(tmp_path: Path) -> None:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    sizes: Any = {"n_layer": 1, "n_head": 1, "n_embd": 8, "n_positions": 64}
+    base = tmp_path / "base"
+    GPT2LMHeadModel(GPT2Config(**sizes, vocab_size=len(TOKENIZER))).save_pretrained(base)
+    TOKENIZER.save_pretrained(base)
+    loaded: Any = unspoken.load(base)
+    assert model_section(loaded, tmp_path / "run", "student") == {"name": str(base)}
+    with torch.no_grad():
+        loaded.model.transformer.wte.weight.add_(1.0)
+    taken = unspoken.load(model_section(loaded, tmp_path / "run", "student")["name"])
+    weights = loaded.model.state_dict()
+    assert taken.folder != base
+    assert all(torch.equal(weights[key], one) for key, one in taken.model.state_dict().items())
+
+
 def test_settings_are_merged_and_stay_the_callers_own() -> None:
     given = {"train": {"epochs": 2}, "train.max_steps": 9}
     assert nested(given) == {"train": {"epochs": 2, "max_steps": 9}}

@@ -26,6 +26,7 @@ from unspoken.recipe.named_model import find_model
 if TYPE_CHECKING:
     import datasets
     import pandas
+    import torch
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -248,7 +249,7 @@ def model_section(
     if is_named(model):
         return {"name": find_model(model).source}
     if isinstance(model, LoadedModel):
-        if model.folder is not None:
+        if model.folder is not None and _is_as_saved(model.model, model.tokenizer, model.folder):
             return {"name": str(model.folder)}
         model, tokenizer = model.model, model.tokenizer
     require_model(model, name)
@@ -275,19 +276,12 @@ def _require_base(model: Any, tokenizer: PreTrainedTokenizerBase, name: str) -> 
     source, base = getattr(model, "name_or_path", ""), model.get_base_model()
     found = "a model that was loaded from nowhere"
     if source:
-        if getattr(base, "is_quantized", False):  # such weights cannot be trained or compared
-            return
-        from unspoken.models.load import load_model
-
-        kind = str(base.dtype).removeprefix("torch.")
         try:
-            named = load_model(recipe.Model(name=source), tokenizer, dtype=kind)
-        except ModelError as error:
-            found = f"a model that is not found again ({error})"
-        else:
-            if _is_same(base, named):
+            if _has_weights_of(base, tokenizer, source):
                 return
             found = f"a model whose weights are not those of {source}, which it is named after"
+        except ModelError as error:
+            found = f"a model that is not found again ({error})"
     raise SettingError(
         name,
         found=f"a {type(model).__name__} over {found}",
@@ -297,20 +291,41 @@ def _require_base(model: Any, tokenizer: PreTrainedTokenizerBase, name: str) -> 
     )
 
 
-def _is_same(base: Any, named: Any) -> bool:
-    """Whether the weights below an adapter are those of this model, as far as both have them."""
+def _is_as_saved(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> bool:
+    """Whether a model is still what its folder holds: a caller may have trained it further."""
+    try:
+        return _has_weights_of(model, tokenizer, str(folder))
+    except ModelError:
+        return False
+
+
+def _has_weights_of(model: Any, tokenizer: PreTrainedTokenizerBase, source: str) -> bool:
+    """Whether a model has the weights that are loaded by this name, as far as both have them.
+
+    Quantized ones, which are not trained and cannot be compared, count as having them.
+    """
     import torch
 
-    weights = {
-        key.replace(".base_layer.", ".").replace(".original_module.", "."): weight
-        for key, weight in base.state_dict().items()
-    }
-    pairs = ((weights.get(key), other) for key, other in named.state_dict().items())
+    from unspoken.models.load import load_model
+
+    if getattr(model, "is_quantized", False):
+        return True
+    kind = str(model.dtype).removeprefix("torch.")
+    named = load_model(recipe.Model(name=source), tokenizer, dtype=kind)
+    weights, others = _weights_of(model), _weights_of(named)
     return all(
-        torch.equal(weight.cpu(), other.to("cpu", weight.dtype))
-        for weight, other in pairs
-        if weight is not None
+        torch.equal(weights[key].cpu(), other.to("cpu", weights[key].dtype))
+        for key, other in others.items()
+        if key in weights
     )
+
+
+def _weights_of(model: Any) -> dict[str, torch.Tensor]:
+    """A model's weights by name, those in adapted layers by the name that they had before."""
+    return {
+        key.replace(".base_layer.", ".").replace(".original_module.", "."): weight
+        for key, weight in model.state_dict().items()
+    }
 
 
 def teacher_section(
