@@ -734,6 +734,26 @@ def test_an_adapter_over_another_base_than_its_name_gives_is_refused(tmp_path: P
     assert not (tmp_path / "gone").exists()
 
 
+def test_an_adapter_of_any_name_is_found_and_several_at_once_are_refused(tmp_path: Path) -> None:
+    from peft import LoraConfig
+    from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
+
+    sizes: Any = {"n_layer": 1, "n_head": 1, "n_embd": 8, "n_positions": 64}
+    GPT2LMHeadModel(GPT2Config(**sizes, vocab_size=len(TOKENIZER))).save_pretrained(tmp_path / "b")
+    TOKENIZER.save_pretrained(tmp_path / "b")
+    model: Any = adapted(AutoModelForCausalLM.from_pretrained(tmp_path / "b"))
+    model.add_adapter("mine", LoraConfig(r=2, target_modules=["c_attn"], fan_in_fan_out=True))
+    model.set_adapter("mine")
+    with torch.no_grad():
+        model.base_model.model.transformer.h[0].attn.c_attn.lora_B["mine"].weight.add_(0.5)
+    section = model_section(model, tmp_path / "run", "student", tokenizer=TOKENIZER)
+    taken, ids = unspoken.load(section["name"]), torch.tensor([[1, 2, 3]])
+    assert torch.allclose(taken.model(input_ids=ids).logits, model.eval()(input_ids=ids).logits)
+    model.base_model.set_adapter(["default", "mine"])
+    with pytest.raises(SettingError, match=r"^student: found a .* with 2 active adapters; needed"):
+        model_section(model, tmp_path / "two", "student", tokenizer=TOKENIZER)
+
+
 def test_a_loaded_model_that_was_trained_further_is_taken_as_it_is(tmp_path: Path) -> None:
     from transformers import GPT2Config, GPT2LMHeadModel
 

@@ -254,12 +254,37 @@ def model_section(
         model, tokenizer = model.model, model.tokenizer
     require_model(model, name)
     own = own_tokenizer(model, tokenizer)
+    saved = folder / GIVEN / place
     if hasattr(model, "peft_config"):
         _require_base(model, own, name)
-    saved = folder / GIVEN / place
-    model.save_pretrained(str(saved))
+        saved = _save_adapter(model, saved, name)
+    else:
+        model.save_pretrained(str(saved))
     own.save_pretrained(str(saved))
     return {"name": str(saved)}
+
+
+def _save_adapter(model: Any, folder: Path, name: str) -> Path:
+    """Saves the adapter that a model of PEFT writes with; returns the folder that holds it.
+
+    Args:
+        model: of PEFT.
+        folder: PEFT puts an adapter that is not named `default` into a folder of its own below.
+        name: of the argument.
+
+    Raises:
+        SettingError: several are active, which no folder holds as one.
+    """
+    active = model.active_adapters
+    if len(active) != 1:
+        raise SettingError(
+            name,
+            found=f"a {type(model).__name__} with {len(active)} active adapters",
+            needed="one",
+            remedy="choose it with set_adapter(), or give all as one: merge_and_unload()",
+        )
+    model.save_pretrained(str(folder), selected_adapters=active)
+    return folder if active == ["default"] else folder / active[0]
 
 
 def _require_base(model: Any, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
