@@ -136,7 +136,7 @@ LABELS = {
     "adaptive": "adaptive, jumps and ways back",
     "strict": "the same, `answer_margin: 0.7`",
     "muon": "adaptive, jumps and ways back, `train.optimizer: muon`",
-    "wide": "the same with Muon, `learning_rate: 2e-3`, `schedule.margin: 6`",
+    "wide": "adaptive, Muon, `learning_rate: 2e-3`, `schedule.margin: 6`",
     "auxiliary": "all at once, `schedule.auxiliary_loss: 1`, Muon, `learning_rate: 2e-3`",
 }
 #: Of each method in the picture: apart for colour-blind people, and by their shape in grey.
@@ -340,10 +340,16 @@ def draw(cells: list[Cell], path: Path) -> None:
     tasks = [task for task in TASKS if any(cell.task == task for cell in cells)]
     looks = dict(zip(METHODS, zip(_COLOURS, _MARKERS, strict=True), strict=True))
     methods = [method for method in METHODS if any(cell.method == method for cell in cells)]
-    figure, axes = pyplot.subplots(
-        1, len(tasks), figsize=(4.2 * len(tasks), 3.8), squeeze=False, layout="constrained"
-    )
-    for axis, task in zip(axes[0], tasks, strict=True):
+    columns = min(3, len(tasks))
+    rows = -(-len(tasks) // columns)
+    figure, grid = pyplot.subplots(
+        rows, columns, figsize=(4.2 * columns, 2.6 * rows + 1.2), squeeze=False,
+        layout="constrained",
+    )  # fmt: skip
+    axes = list(grid.flat)
+    for left_over in axes[len(tasks) :]:
+        left_over.remove()
+    for axis, task in zip(axes, tasks, strict=False):
         for method in methods:
             mine = [cell for cell in cells if (cell.task, cell.method) == (task, method)]
             # a model that still writes does not answer at once
@@ -358,8 +364,9 @@ def draw(cells: list[Cell], path: Path) -> None:
         axis.set_xlim(left=0, right=1.06 * max(c.all_steps for c in cells if c.task == task))
         axis.xaxis.set_major_formatter("{x:,.0f}")
         axis.xaxis.set_major_locator(pyplot.MaxNLocator(5))
-    axes[0][0].set_ylabel("% right, nothing written")
-    handles, labels = axes[0][0].get_legend_handles_labels()
+    for first in axes[: len(tasks) : columns]:
+        first.set_ylabel("% right, nothing written")
+    handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=10)
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
