@@ -575,6 +575,16 @@ def test_an_object_that_is_no_model_to_train_or_ask_is_said(
         unspoken.generate(model, EXAMPLES[:2], progress=False)
 
 
+def saved_base(folder: Path) -> Path:
+    """A folder with a GPT-2 of random weights, and its tokenizer."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    sizes: Any = {"n_layer": 1, "n_head": 1, "n_embd": 8, "n_positions": 64}
+    GPT2LMHeadModel(GPT2Config(**sizes, vocab_size=len(TOKENIZER))).save_pretrained(folder)
+    TOKENIZER.save_pretrained(folder)
+    return folder
+
+
 def adapted(model: Any) -> Any:
     """The model with an adapter over it."""
     return get_peft_model(model, LoraConfig(r=1, target_modules=["c_attn"], fan_in_fan_out=True))
@@ -711,13 +721,9 @@ def test_numbers_of_numpy_and_torch_are_numbers() -> None:
 
 
 def test_an_adapter_over_another_base_than_its_name_gives_is_refused(tmp_path: Path) -> None:
-    from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
+    from transformers import AutoModelForCausalLM
 
-    sizes: Any = {"n_layer": 1, "n_head": 1, "n_embd": 8, "n_positions": 64}
-    model: Any = GPT2LMHeadModel(GPT2Config(**sizes, vocab_size=len(TOKENIZER)))
-    model.save_pretrained(tmp_path / "base")
-    TOKENIZER.save_pretrained(tmp_path / "base")
-    base: Any = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+    base: Any = AutoModelForCausalLM.from_pretrained(saved_base(tmp_path / "base"))
     same = adapted(base)
     section = model_section(same, tmp_path / "run", "student", tokenizer=TOKENIZER)
     assert (Path(section["name"]) / "adapter_config.json").is_file()
@@ -736,12 +742,9 @@ def test_an_adapter_over_another_base_than_its_name_gives_is_refused(tmp_path: P
 
 def test_an_adapter_of_any_name_is_found_and_several_at_once_are_refused(tmp_path: Path) -> None:
     from peft import LoraConfig
-    from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
+    from transformers import AutoModelForCausalLM
 
-    sizes: Any = {"n_layer": 1, "n_head": 1, "n_embd": 8, "n_positions": 64}
-    GPT2LMHeadModel(GPT2Config(**sizes, vocab_size=len(TOKENIZER))).save_pretrained(tmp_path / "b")
-    TOKENIZER.save_pretrained(tmp_path / "b")
-    model: Any = adapted(AutoModelForCausalLM.from_pretrained(tmp_path / "b"))
+    model: Any = adapted(AutoModelForCausalLM.from_pretrained(saved_base(tmp_path / "base")))
     model.add_adapter("mine", LoraConfig(r=2, target_modules=["c_attn"], fan_in_fan_out=True))
     model.set_adapter("mine")
     with torch.no_grad():
@@ -755,12 +758,7 @@ def test_an_adapter_of_any_name_is_found_and_several_at_once_are_refused(tmp_pat
 
 
 def test_a_loaded_model_that_was_trained_further_is_taken_as_it_is(tmp_path: Path) -> None:
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    sizes: Any = {"n_layer": 1, "n_head": 1, "n_embd": 8, "n_positions": 64}
-    base = tmp_path / "base"
-    GPT2LMHeadModel(GPT2Config(**sizes, vocab_size=len(TOKENIZER))).save_pretrained(base)
-    TOKENIZER.save_pretrained(base)
+    base = saved_base(tmp_path / "base")
     loaded: Any = unspoken.load(base)
     assert model_section(loaded, tmp_path / "run", "student") == {"name": str(base)}
     with torch.no_grad():
