@@ -461,7 +461,7 @@ def test_choices_are_named_in_prompts_and_stay_with_the_student(tmp_path: Path) 
         student.model, parities[6:], output=tmp_path / "at_once", settings=SHORT, **options
     )
     assert at_once.model.template.choices == ("0", "1")
-    with pytest.raises(DataError, match=r"given.test\.jsonl:1: answer: .* choices 'even, odd'"):
+    with pytest.raises(DataError, match=r"^test: record 1: answer: .* choices 'even, odd'"):
         unspoken.distil(
             SMALLEST, parities[6:], choices=["even", "odd"], output=tmp_path / "other", **options
         )
@@ -496,7 +496,7 @@ def test_a_recipe_runs_from_a_dict_and_the_package_keeps_its_name(tmp_path: Path
             r"^data: found a DatasetDict of \['train'\]; needed: .* one split",
         ),
         ([{"question": b"1+1="}], "data: record 1: question: found b'1.1=', a bytes; needed: text"),
-        ([{"question": "1+1=", "answer": "2"}], r"train.jsonl:1: thought: missing"),
+        ([{"question": "1+1=", "answer": "2"}], r"data: record 1: thought: missing"),
         ("no-such.jsonl", "no-such.jsonl: no such file"),
     ],
 )
@@ -531,7 +531,7 @@ def test_an_empty_cell_of_a_table_is_a_missing_field_and_a_date_is_text(tmp_path
     table["thought"] = table["thought"].astype("string")  # with NA, not NaN
     first, second = as_records(table)
     assert first == {**day, "day": "2026-11-27"} and set(second) == {"question", "day"}
-    with pytest.raises(DataError, match=r"train.jsonl:2: thought: missing"):
+    with pytest.raises(DataError, match=r"data: record 2: thought: missing"):
         train(tmp_path / "run", table)
 
 
@@ -633,6 +633,12 @@ def evaluate(model: Any, data: Any, **options: Any) -> EvaluationOutcome:
         (lambda _: UNTYPED.generate("worked", EXAMPLES, tokenizer=TOKENIZER),
          "^tokenizer: found one for a model that has its own"),
         (lambda _: UNTYPED.internalize(SMALLEST, None), "^data: found None; needed: records"),
+        (lambda _: train(Path("run"), [*EXAMPLES, {**EXAMPLES[0], "answer": ""}]),
+         "^data: record 61: answer: found an empty text"),
+        (lambda _: train(Path("run"), test=[{"question": "1=", "answer": "  "}]),
+         "^test: record 1: answer: found a text of blanks only"),
+        (lambda _: train(Path("run"), EXAMPLES, test=EXAMPLES[:2]),
+         "^data: record 1: question: found 2 in two splits .* is test: record 1;"),
         (lambda _: UNTYPED.internalize("", EXAMPLES), "^model: found ''; needed: the name"),
         (lambda model: evaluate(model, ""), "^data: found ''; needed: records"),
         (lambda _: UNTYPED.run(3), "^recipe: found 3; needed: a file, the name of a recipe"),

@@ -51,6 +51,32 @@ def test_a_test_question_that_stands_twice_is_a_warning_in_every_form(
         make_data(twice, tmp_path / "twice", {})
 
 
+@pytest.mark.parametrize(
+    ("split", "changed", "said"),
+    [
+        ("train", {"thought": ""}, "thought: found an empty text"),
+        ("train", {"answer": [1]}, "answer: found a list"),
+        ("train", {"question": "7 ?"}, "question: found '7 ?', which already stands in line 8;"),
+        ("train", {"question": "101 ?"}, "question: found 1 in two splits (1 between train and "),
+        ("test", {"answer": " "}, "answer: found a text of blanks only"),
+    ],
+)
+def test_an_error_names_a_line_of_the_users_file_not_of_one_made_of_it(
+    tmp_path: Path, split: str, changed: dict[str, object], said: str
+) -> None:
+    rows = [{"question": f"{n} ?", "thought": f"{n} , 2", "answer": n % 2} for n in range(21)]
+    asked = [{"question": f"{100 + n % 20} ?", "answer": n % 2} for n in range(21)]  # one twice
+    given = {"train": rows, "test": asked}
+    given[split][19] |= changed
+    files = {name: tmp_path / f"{name}.jsonl" for name in given}
+    for name, path in files.items():
+        path.write_text("".join(f"{json.dumps(row)}\n" for row in given[name]))
+    data = {"task": "jsonl", **{name: str(path) for name, path in files.items()}, "num_valid": 2}
+    with pytest.raises(DataError) as raised:
+        make_data(tiny_recipe(tmp_path / "run", data=data), tmp_path / "data", {})
+    assert str(raised.value).startswith(f"{files[split]}:20: {said}")
+
+
 def test_of_traces_that_are_learned_from_the_classes_are_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

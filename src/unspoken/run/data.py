@@ -202,7 +202,7 @@ def make_data(
         files.get("teacher"),
         repeats=vetted is not None,
     )
-    _check_leaks(recipe, splits)
+    _check_leaks(recipe, files, repeats=splits.repeats)
     return splits, vetted
 
 
@@ -247,6 +247,8 @@ def _take_files(
     if data.choices:  # before some are held out, so that an error names the user's file
         require_choices(filter(None, reversed(files.values())), data.choices)
     if train and not files["valid"] and data.num_valid and _answered(train):
+        # an error is to name a line of the user's file, not of what is left of it
+        _check_leaks(recipe, files, repeats=vetted is not None)
         files.update(_hold_out(train, folder, data.num_valid, recipe.seed))
     return files, vetted
 
@@ -254,11 +256,11 @@ def _take_files(
 def _without_repeated(path: Path, target: Path) -> Path:
     """A JSONL file with every question once: itself, or what is written to `target`."""
     repeated = RepeatedQuestions(path)
-    lines = {
-        line
-        for line, record in read_jsonl(path)
-        if repeated.is_new(line, require_text(record, "question", f"{path}:{line}"))
-    }
+    lines = set()
+    for line, record in read_jsonl(path):
+        read_answer(record, f"{path}:{line}")  # an error is to name the user's line
+        if repeated.is_new(line, require_text(record, "question", f"{path}:{line}")):
+            lines.add(line)
     if not repeated.count:
         return path
     repeated.warn()
@@ -440,28 +442,38 @@ def check_phases(splits: list[Splits], allow: bool) -> None:
             files = {f"{name} of phase {number + 1}": path for name, path in later.held_out.items()}
             questions = {name: iter_split_questions(path) for name, path in files.items()}
             train = f"train of phase {before + 1}"
-            files[train], questions[train] = earlier.train, _learned_questions(earlier)
+            files[train] = earlier.train
+            questions[train] = _learned_questions(earlier.train, unique=not earlier.repeats)
             check_leaks(questions, allow=allow, files=files)
 
 
-def _check_leaks(recipe: Recipe, splits: Splits) -> None:
-    """Looks for shared questions; reads training examples as training will."""
-    questions = {name: iter_split_questions(path) for name, path in splits.held_out.items()}
-    if recipe.teacher is None:  # a line that cannot be learned from is found here
-        allow = recipe.data.allow_empty_thoughts
-        questions["train"] = _learned_questions(splits, allow_empty_thought=allow)
+def _check_leaks(recipe: Recipe, files: Mapping[str, Path | None], *, repeats: bool) -> None:
+    """Looks for questions that splits share; reads training examples as training will.
+
+    Args:
+        recipe: what is allowed.
+        files: by split.
+        repeats: whether a question may stand in `train` several times.
+    """
+    named = {"valid": "valid", "test": "test", "teacher": "train of the teacher"}
+    found = {name: path for split, name in named.items() if (path := files.get(split)) is not None}
+    questions = {name: iter_split_questions(path) for name, path in found.items()}
+    train = files.get("train")
     # with a teacher, vetting drops the traces of questions that are asked in the test
-    files = {**splits.held_out, "train": splits.train}
-    if splits.teacher is not None:
-        files["train of the teacher"] = splits.teacher
-        questions["train of the teacher"] = iter_split_questions(splits.teacher)
-    check_leaks(questions, allow=recipe.data.allow_leaks, files=files)
+    if train is not None and recipe.teacher is None:  # a line that cannot be learned from is found
+        allow = recipe.data.allow_empty_thoughts
+        found["train"] = train
+        questions["train"] = _learned_questions(
+            train, unique=not repeats, allow_empty_thought=allow
+        )
+    check_leaks(questions, allow=recipe.data.allow_leaks, files=found)
 
 
-def _learned_questions(splits: Splits, *, allow_empty_thought: bool = True) -> Iterator[str]:
-    """The questions of the training examples, as training reads them."""
-    unique = not splits.repeats
-    read = iter_examples(splits.train, allow_empty_thought=allow_empty_thought, unique=unique)
+def _learned_questions(
+    train: Path, *, unique: bool, allow_empty_thought: bool = True
+) -> Iterator[str]:
+    """The questions of training examples, as training reads them."""
+    read = iter_examples(train, allow_empty_thought=allow_empty_thought, unique=unique)
     return (example.question for example in read)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,6 +32,7 @@ from unspoken.run.api.inputs import (
     Records,
     as_file,
     is_named,
+    named_records,
     own_tokenizer,
     require_model,
     require_no_tokenizer,
@@ -171,7 +171,7 @@ def generate(
         make = _engine(teacher, folder, tokenizer, options)
         file = as_file(questions, folder, "questions")
         made = {file: "questions", folder / GIVEN / "teacher": "the teacher"}
-        with settings_of({"teacher_dir": "teacher"}), _named(made, folder):
+        with settings_of({"teacher_dir": "teacher"}), named_records(made, folder):
             summary = generate_traces(
                 make(),
                 read_questions_from(file, may_name=False),
@@ -283,7 +283,7 @@ def vet(
         target = folder / DATASET_FILE if output is None else Path(output)
         asked = [] if test is None else [as_file(test, folder, "test")]
         file = as_file(traces, folder, "traces")
-        with _named({file: "traces", **dict.fromkeys(asked, "test")}, folder):
+        with named_records({file: "traces", **dict.fromkeys(asked, "test")}, folder):
             summary = vet_traces(
                 [file],
                 target,
@@ -325,26 +325,6 @@ def _traces_file(output: str | Path | None) -> Iterator[Path]:
     finally:
         if not stays:
             shutil.rmtree(folder)
-
-
-@contextlib.contextmanager
-def _named(files: Mapping[Path, str], folder: Path) -> Iterator[None]:
-    """Errors that leave the block name arguments in place of files that were made of them.
-
-    Args:
-        files: file -> argument; one that the caller has is left as it is.
-        folder: of those that were made, which is gone when the error is read.
-    """
-    try:
-        yield
-    except UnspokenError as error:
-        text = str(error.args[0])
-        for file, name in files.items():
-            if file.is_relative_to(folder):
-                text = re.sub(rf"{re.escape(str(file))}:(?=\d)", f"{name}: record ", text)
-                text = text.replace(str(file), name)
-        error.args = (text, *error.args[1:])
-        raise
 
 
 def _records(path: Path) -> list[dict[str, Any]]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime
 import json
 import numbers
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -13,7 +15,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from typing_extensions import TypeIs  # comes with pydantic
 
 from unspoken import recipe
-from unspoken.common.errors import DataError, ModelError, SettingError, setting, shorten
+from unspoken.common.errors import (
+    DataError,
+    ModelError,
+    SettingError,
+    UnspokenError,
+    setting,
+    shorten,
+)
 from unspoken.data.example import Example
 from unspoken.data.jsonl import kind_of_name, read_jsonl, write_jsonl
 from unspoken.data.tasks.icot import iter_lines
@@ -132,6 +141,26 @@ def as_file(records: Records | None, folder: Path, name: str, split: str = "") -
     path.parent.mkdir(parents=True, exist_ok=True)
     write_jsonl(path, as_records(records, name), overwrite=True)
     return path
+
+
+@contextmanager
+def named_records(files: Mapping[Path, str], folder: Path) -> Iterator[None]:
+    """Errors that leave the block name arguments in place of files that were made of them.
+
+    Args:
+        files: file -> argument; one that the caller has is left as it is.
+        folder: of those that were made.
+    """
+    try:
+        yield
+    except UnspokenError as error:
+        text = str(error.args[0])
+        for file, name in files.items():
+            if file.is_relative_to(folder):
+                text = re.sub(rf"{re.escape(str(file))}:(?=\d)", f"{name}: record ", text)
+                text = text.replace(str(file), name)
+        error.args = (text, *error.args[1:])
+        raise
 
 
 def as_records(records: Records | None, name: str = "data") -> Iterator[dict[str, Any]]:

@@ -27,7 +27,7 @@ from unspoken.recipe.defaults import (
     PER_DEVICE,
     WRITE_FROM_SCRATCH,
 )
-from unspoken.recipe.layout import DISTILLED, INTERNALIZED
+from unspoken.recipe.layout import DISTILLED, GIVEN, INTERNALIZED, split_file
 from unspoken.recipe.merge import merge, nested
 from unspoken.recipe.sections import TemplateName
 from unspoken.run.api.inputs import (
@@ -38,6 +38,7 @@ from unspoken.run.api.inputs import (
     as_records,
     is_named,
     model_section,
+    named_records,
     require_no_tokenizer,
     teacher_section,
     texts_of,
@@ -119,7 +120,7 @@ def internalize(
     if is_adapter(values["model"].get("name")):
         values["lora"] = {}
     recipe = _recipe(values, settings)
-    with settings_of({"model.name": "model"}):
+    with settings_of({"model.name": "model"}), named_records(_made_of(folder), folder):
         return _run(recipe, INTERNALIZED, overwrite=overwrite, progress=progress)
 
 
@@ -187,7 +188,8 @@ def distil(
         values["lora"] = {}
     if teacher is not None:
         values["teacher"] = teacher_section(teacher, folder)
-    with settings_of({"model.name": "student", "teacher.model.name": "teacher"}):
+    names = {"model.name": "student", "teacher.model.name": "teacher"}
+    with settings_of(names), named_records(_made_of(folder), folder):
         return _run(_recipe(values, settings), DISTILLED, overwrite=overwrite, progress=progress)
 
 
@@ -272,6 +274,12 @@ def _values(
         "data": {**files, **({"choices": labels} if labels else {})},
         "model": section,
     }
+
+
+def _made_of(folder: Path) -> dict[Path, str]:
+    """The files that hold what arguments gave as lists or tables, and the arguments."""
+    given = {"train": "data", "valid": "valid", "test": "test"}
+    return {split_file(folder / GIVEN, split): name for split, name in given.items()}
 
 
 def _card_of(model: AnyModel | FromScratch) -> ModelCard | None:
