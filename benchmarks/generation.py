@@ -110,7 +110,7 @@ def with_generate(
     begin = clock()
     for start in range(0, len(traces), batch_size):
         part = traces[start : start + batch_size]
-        prompts = [engine.encode(writer(trace["question"])) for trace in part]
+        prompts = engine.encode([writer(trace["question"]) for trace in part])
         longest = max(map(len, prompts))
         pads = [longest - len(ids) for ids in prompts]
         padded = [

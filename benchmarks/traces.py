@@ -160,7 +160,7 @@ def main() -> None:
     }
     writer = make_prompt_writer(engines["fp32"].style)
     questions = generate(arguments.questions, 1)["train"]
-    prompts = [engines["fp32"].encode(writer(one.example.question)) for one in questions]
+    prompts = engines["fp32"].encode([writer(one.example.question) for one in questions])
     figures = figures_of(*take_turns(engines, prompts, arguments))
     print(figures)
     write_results(arguments.output, figures, load)

@@ -170,9 +170,13 @@ def test_the_prompt_fits_the_teacher(tmp_path: Path, tokenizer: Any) -> None:
     assert (plain.style, chat.style) == ("plain", "chat")
     messages = ({"role": "system", "content": "S"}, {"role": "user", "content": "Q"})
     asked = Prompt(messages=messages)  # pyright: ignore
-    assert tokenizer.decode(chat.encode(asked)) == "[system]S\n[user]Q\n[assistant]"
+    assert tokenizer.decode(chat.encode([asked])[0]) == "[system]S\n[user]Q\n[assistant]"
+    alone = Prompt(text="Q")
+    assert chat.encode([alone, asked, alone]) == [
+        chat.encode([one])[0] for one in (alone, asked, alone)
+    ]
     narrow = transformers_engine(save(tmp_path / "narrow", tokenizer, NO_SYSTEM))
-    assert tokenizer.decode(narrow.encode(asked)) == "[user]S\n\nQ\n[assistant]"
+    assert tokenizer.decode(narrow.encode([asked])[0]) == "[user]S\n\nQ\n[assistant]"
     assert without_system(messages[1:]) == messages[1:]  # pyright: ignore
     with pytest.raises(ModelError, match="no chat template"):
         transformers_engine(tmp_path / "plain", prompt="chat")
@@ -181,7 +185,7 @@ def test_the_prompt_fits_the_teacher(tmp_path: Path, tokenizer: Any) -> None:
     ModelCard("compact", 0, 8, 1, "").write(tmp_path / "chat")
     trained = transformers_engine(tmp_path / "chat")
     assert trained.style == "trained"
-    assert tokenizer.decode(trained.encode(Prompt(text="1 * 2"))) == "1*2="
+    assert tokenizer.decode(trained.encode([Prompt(text="1 * 2")])[0]) == "1*2="
 
 
 def test_a_teacher_is_recognized_by_its_weights(tmp_path: Path, tokenizer: Any) -> None:

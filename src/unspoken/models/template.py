@@ -183,8 +183,13 @@ def encode_prompts(
 
     A start token that the tokenizer adds by itself stays; an end token at the end does not.
     """
-    ids = token_ids(tokenizer, prompts, special=template.adds_special_tokens)
+    return prompt_ids(prompts, tokenizer, special=template.adds_special_tokens)
+
+
+def prompt_ids(texts: Sequence[str], tokenizer: Any, *, special: bool) -> list[list[int]]:
+    """The tokens of each text that is to be gone on with: as `token_ids`, without an end token."""
     end = tokenizer.eos_token_id
+    ids = token_ids(tokenizer, texts, special=special)
     return [row[:-1] if len(row) > 1 and row[-1] == end else row for row in ids]
 
 

@@ -20,7 +20,7 @@ from unspoken.models.card import ModelCard
 from unspoken.models.fingerprint import fingerprint
 from unspoken.models.load import dtype_for_asking, load_model, load_tokenizer, num_positions
 from unspoken.models.local import base_folder, is_local, local_folder
-from unspoken.models.template import ChatTemplateError, Template, render_chat
+from unspoken.models.template import ChatTemplateError, Template, prompt_ids, render_chat
 from unspoken.recipe.sections import DtypeName
 from unspoken.teach.engines import (
     EngineError,
@@ -98,17 +98,28 @@ class TransformersEngine:
         """None: what a machine costs is not known here."""
         return None
 
-    def encode(self, prompt: Prompt) -> list[int]:
-        """The prompt's token ids, as the model reads them."""
+    def encode(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        """The token ids of each prompt, as the model reads them."""
+        texts = [self._text(prompt) for prompt in prompts]
+        encoded = {
+            special: iter(
+                prompt_ids(
+                    [text for text, adds in texts if adds == special],
+                    self.tokenizer,
+                    special=special,
+                )
+            )
+            for special in (False, True)
+        }
+        return [next(encoded[special]) for _, special in texts]
+
+    def _text(self, prompt: Prompt) -> tuple[str, bool]:
+        """What the model reads, and whether the tokenizer is to add its special tokens."""
         if self.style == "trained" and self.template is not None:
-            text, special = self.template.prompt(prompt.text), self.template.adds_special_tokens
-        elif prompt.messages:
-            text, special = self._chat_text(prompt), False
-        else:
-            text, special = prompt.text, True
-        ids = list(self.tokenizer(text, add_special_tokens=special)["input_ids"])
-        # Some tokenizers add an end token, after which there is nothing left to say.
-        return ids[:-1] if len(ids) > 1 and ids[-1] == self.tokenizer.eos_token_id else ids
+            return self.template.prompt(prompt.text), self.template.adds_special_tokens
+        if prompt.messages:
+            return self._chat_text(prompt), False
+        return prompt.text, True
 
     def _chat_text(self, prompt: Prompt) -> str:
         try:
@@ -134,7 +145,7 @@ class TransformersEngine:
         """
         if len(skip) >= len(requests):
             return
-        prompts = [self.encode(request.prompt) for request in requests]
+        prompts = self.encode([request.prompt for request in requests])
         order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]), reverse=True)
         size = _BATCHES_OF_A_CHUNK * self.batch_size
         for start in range(0, len(order), size):

@@ -48,7 +48,7 @@ def _read(one: object) -> tuple[int, Reply] | None:
     number, reply = one
     counts = (int, type(None))
     if (
-        isinstance(number, SupportsIndex)
+        isinstance(number, int | SupportsIndex)  # a protocol alone is slow to look at
         and isinstance(reply, Reply)
         and isinstance(reply.text, str)
         and type(reply.num_prompt_tokens) in counts
