@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -136,6 +137,8 @@ def test_a_model_that_is_killed_ten_times_writes_what_it_writes_at_a_stretch(
     with subprocess.Popen(
         [sys.executable, "-c", TEACHER, str(teacher), str(questions)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+        # the threads that encode prompts are not there in a fork, which would wait for them
+        env={**os.environ, "TOKENIZERS_PARALLELISM": "false"},
     ) as runner:  # fmt: skip
         assert runner.stdin is not None
         assert runner.stdout is not None
