@@ -225,8 +225,8 @@ def test_the_chat_templates_own_system_prompt_is_trained_asked_and_served(
     engine = transformers_engine(unpacked)
     bare = make_prompt_writer("chat", system_prompt="")("What is 1 + 2?")
     asked = encode_prompts([prompt], bpe, Template("chat", bpe))[0]
-    assert engine.encode(bare) == asked
-    instructed = bpe.decode(engine.encode(make_prompt_writer("chat")("What is 1 + 2?")))
+    assert engine.encode([bare]) == [asked]
+    instructed = bpe.decode(engine.encode([make_prompt_writer("chat")("What is 1 + 2?")])[0])
     assert own not in instructed
     assert "step-by-step" in instructed
 
