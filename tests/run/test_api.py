@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import copy
 import dataclasses
 import datetime
 import importlib
@@ -594,6 +595,26 @@ def evaluate(model: Any, data: Any, **options: Any) -> EvaluationOutcome:
     return unspoken.evaluate(model, data, tokenizer=TOKENIZER, **options)
 
 
+def without(token: str) -> Any:
+    """The tokenizer, but for one of its special tokens."""
+    other = copy.deepcopy(TOKENIZER)
+    setattr(other, token, None)
+    return other
+
+
+def test_a_tokenizer_without_padding_is_used_and_stays_as_it_is(tmp_path: Path) -> None:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    sizes: Any = {"n_layer": 1, "n_head": 1, "n_embd": 8, "n_positions": 64}
+    model = GPT2LMHeadModel(GPT2Config(**sizes, vocab_size=len(TOKENIZER)))
+    bare = without("pad_token")
+    trained = train(tmp_path / "run", model=model, tokenizer=bare)
+    assert len(trained.predictions) == 10
+    both = [unspoken.evaluate(model, EXAMPLES[:9], tokenizer=one) for one in (bare, TOKENIZER)]
+    assert both[0].predictions == both[1].predictions
+    assert bare.pad_token is None
+
+
 @pytest.mark.parametrize(
     ("call", "said"),
     [
@@ -632,6 +653,12 @@ def evaluate(model: Any, data: Any, **options: Any) -> EvaluationOutcome:
          "missing; found the fields q; needed: a field 'question'; rename the one that holds it$"),
         (lambda _: UNTYPED.generate("worked", EXAMPLES, tokenizer=TOKENIZER),
          "^tokenizer: found one for a model that has its own"),
+        (lambda model: unspoken.evaluate(model, EXAMPLES, tokenizer=without("eos_token")),
+         "^tokenizer: found one without an end token; needed: one, or a model could neither learn"),
+        (lambda model: train(Path("run"), model=model, tokenizer=without("eos_token")),
+         "^tokenizer: found one without an end token; needed: one, or a model could neither learn"),
+        (lambda model: LoadedModel(model, without("eos_token"), Template("plain")),
+         "^tokenizer: found one without an end token; needed: one, or a model could neither learn"),
         (lambda _: UNTYPED.internalize(SMALLEST, None), "^data: found None; needed: records"),
         (lambda _: train(Path("run"), [*EXAMPLES, {**EXAMPLES[0], "answer": ""}]),
          "^data: record 61: answer: found an empty text"),
@@ -653,6 +680,7 @@ def test_errors_name_what_was_given_by_its_argument(
 
     monkeypatch.chdir(tmp_path)
     sizes: Any = {"n_layer": 1, "n_head": 1, "n_embd": 8, "n_positions": 64}
+    sizes |= {"bos_token_id": None, "eos_token_id": None}
     model = GPT2LMHeadModel(GPT2Config(**sizes, vocab_size=len(TOKENIZER)))
     with pytest.raises(UnspokenError, match=said) as raised:
         call(model)

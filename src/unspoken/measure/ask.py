@@ -24,7 +24,7 @@ from unspoken.measure.answers import read_answer, split_answer
 from unspoken.measure.choices import read_choice
 from unspoken.measure.decode import Completion, Decoder
 from unspoken.models.card import DEFAULT_LIMIT, ModelCard
-from unspoken.models.load import load_model, load_tokenizer
+from unspoken.models.load import complete_tokenizer, load_model, load_tokenizer
 from unspoken.models.local import local_folder
 from unspoken.models.template import Template, encode_prompts, token_ids
 from unspoken.recipe.arguments import takes_arguments
@@ -113,9 +113,10 @@ class LoadedModel:
     def __post_init__(self) -> None:
         tokenizer: Any = self.tokenizer
         own, self._is_warm = self.model.generation_config, False
+        ends = getattr(own, "eos_token_id", None) or complete_tokenizer(tokenizer).eos_token_id
         self._decoder = Decoder(
             self.model,
-            eos_token_id=getattr(own, "eos_token_id", None) or tokenizer.eos_token_id,
+            eos_token_id=ends,
             pad_token_id=tokenizer.pad_token_id,
             batch_size=1,
         )

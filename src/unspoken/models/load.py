@@ -10,6 +10,7 @@ prompt is the one that training used there. That is exact where all prompts are 
 
 from __future__ import annotations
 
+import copy
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -87,6 +88,31 @@ def load_tokenizer(
             "one in tokenizer_config.json; give it one (tokenizer.eos_token = ...) and save it to "
             "a folder"
         )
+    return _completed(tokenizer)
+
+
+def complete_tokenizer(given: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """A caller's tokenizer, as `load_tokenizer` gives one; what is missing is added to a copy.
+
+    Raises:
+        ModelError: it has no token for any text, or no end token.
+    """
+    if _knows_no_text(given):
+        raise ModelError(
+            f"{setting('tokenizer')}: found no token but special ones; needed: the tokenizer that "
+            "the model was trained with; load it from the model's folder"
+        )
+    if given.eos_token_id is None:
+        raise ModelError(
+            f"{setting('tokenizer')}: found one without an end token; needed: one, or a model "
+            "could neither learn to stop nor be stopped; give it one: tokenizer.eos_token = ..."
+        )
+    lacks_some = given.pad_token_id is None or isinstance(given.chat_template, dict)
+    return _completed(copy.deepcopy(given)) if lacks_some else given
+
+
+def _completed(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """The same tokenizer, with a padding token and one chat template at the most."""
     if tokenizer.pad_token_id is None:
         # Padding never is in the loss and the end token always is, so sharing one token is safe.
         tokenizer.pad_token = tokenizer.eos_token
@@ -102,12 +128,16 @@ def _require_tokens(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
     Of a folder without the files of one, transformers makes such a tokenizer for many models (GPT-2
     and Qwen2 are among them), without a word: every text would be empty.
     """
-    if tokenizer.get_vocab().keys() <= set(tokenizer.all_special_tokens):
+    if _knows_no_text(tokenizer):
         raise ModelError(
             f"tokenizer {name!r}: found no token but special ones, as of a folder without a "
             "tokenizer's files; needed: those that belong to the model, such as tokenizer.json; "
             f"copy them into the folder, or name another {setting('model.tokenizer')}"
         )
+
+
+def _knows_no_text(tokenizer: PreTrainedTokenizerBase) -> bool:
+    return tokenizer.get_vocab().keys() <= set(tokenizer.all_special_tokens)
 
 
 @contextmanager

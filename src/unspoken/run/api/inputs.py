@@ -470,13 +470,14 @@ def own_tokenizer(model: Any, given: Any = None) -> PreTrainedTokenizerBase:
 
     Raises:
         SettingError: there is none, or what was given is none.
+        ModelError: it lacks what a model is trained and asked with.
     """
     from transformers import PreTrainedTokenizerBase
 
-    from unspoken.models.load import load_tokenizer
+    from unspoken.models.load import complete_tokenizer, load_tokenizer
 
     if isinstance(given, PreTrainedTokenizerBase):
-        return given
+        return complete_tokenizer(given)
     if given is not None:
         raise SettingError(
             "tokenizer",
