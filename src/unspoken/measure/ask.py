@@ -113,7 +113,8 @@ class LoadedModel:
     def __post_init__(self) -> None:
         tokenizer: Any = self.tokenizer
         own, self._is_warm = self.model.generation_config, False
-        ends = getattr(own, "eos_token_id", None) or complete_tokenizer(tokenizer).eos_token_id
+        ends: Any = getattr(own, "eos_token_id", None)
+        ends = ends or complete_tokenizer(tokenizer).eos_token_id
         self._decoder = Decoder(
             self.model,
             eos_token_id=ends,
