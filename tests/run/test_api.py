@@ -49,6 +49,7 @@ from unspoken.report.show.plots import draw_plots
 from unspoken.run.api import EvaluationOutcome, FromScratch, KeptLevel, RunOutcome
 from unspoken.run.api.inputs import as_records, model_section
 from unspoken.teach.engines import EngineError, Reply
+from unspoken.teach.prompts import make_prompt_writer
 
 EXAMPLES: list[dict[str, Any]] = [
     {"question": f"{a}+{b}=", "thought": f"{b}+{a}", "answer": a + b}
@@ -615,6 +616,21 @@ def test_a_tokenizer_without_padding_is_used_and_stays_as_it_is(tmp_path: Path) 
     assert bare.pad_token is None
 
 
+def test_a_tokenizer_that_is_written_in_python_goes_all_the_way(tmp_path: Path) -> None:
+    from transformers import ByT5Tokenizer, GPT2Config, GPT2LMHeadModel
+
+    tokenizer = ByT5Tokenizer()
+    sizes: Any = {"n_layer": 1, "n_head": 1, "n_embd": 8, "n_positions": 256}
+    model = GPT2LMHeadModel(GPT2Config(**sizes, vocab_size=len(tokenizer), eos_token_id=1))
+    options: Any = {"tokenizer": tokenizer, "progress": False}
+    trained = train(tmp_path / "run", model=model, tokenizer=tokenizer)
+    assert len(trained.predictions) == 10
+    assert unspoken.evaluate(model, EXAMPLES[:3], **options).metrics.num_questions == 3
+    (trace,) = unspoken.generate(model, EXAMPLES[:1], max_new_tokens=3, **options).traces
+    prompt = make_prompt_writer("plain")(EXAMPLES[0]["question"]).text
+    assert trace["num_prompt_tokens"] == len(prompt.encode())
+
+
 @pytest.mark.parametrize(
     ("call", "said"),
     [
@@ -657,6 +673,8 @@ def test_a_tokenizer_without_padding_is_used_and_stays_as_it_is(tmp_path: Path) 
          "^tokenizer: found one without an end token; needed: one, or a model could neither learn"),
         (lambda model: train(Path("run"), model=model, tokenizer=without("eos_token")),
          "^tokenizer: found one without an end token; needed: one, or a model could neither learn"),
+        (lambda model: unspoken.evaluate(model, EXAMPLES, tokenizer=character_tokenizer()),
+         "^tokenizer: found one of 101 tokens with a GPT2LMHeadModel of 18; needed: the one that"),
         (lambda model: LoadedModel(model, without("eos_token"), Template("plain")),
          "^tokenizer: found one without an end token; needed: one, or a model could neither learn"),
         (lambda _: UNTYPED.internalize(SMALLEST, None), "^data: found None; needed: records"),

@@ -114,7 +114,7 @@ class LoadedModel:
         tokenizer: Any = self.tokenizer
         own, self._is_warm = self.model.generation_config, False
         ends: Any = getattr(own, "eos_token_id", None)
-        ends = ends or complete_tokenizer(tokenizer).eos_token_id
+        ends = ends or complete_tokenizer(tokenizer, self.model).eos_token_id
         self._decoder = Decoder(
             self.model,
             eos_token_id=ends,

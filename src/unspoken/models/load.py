@@ -91,11 +91,11 @@ def load_tokenizer(
     return _completed(tokenizer)
 
 
-def complete_tokenizer(given: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+def complete_tokenizer(given: PreTrainedTokenizerBase, model: Any) -> PreTrainedTokenizerBase:
     """A caller's tokenizer, as `load_tokenizer` gives one; what is missing is added to a copy.
 
     Raises:
-        ModelError: it has no token for any text, or no end token.
+        ModelError: it has no token for any text, no end token, or more tokens than the model.
     """
     if _knows_no_text(given):
         raise ModelError(
@@ -106,6 +106,12 @@ def complete_tokenizer(given: PreTrainedTokenizerBase) -> PreTrainedTokenizerBas
         raise ModelError(
             f"{setting('tokenizer')}: found one without an end token; needed: one, or a model "
             "could neither learn to stop nor be stopped; give it one: tokenizer.eos_token = ..."
+        )
+    size = model.get_input_embeddings().weight.shape[0]
+    if len(given) > size:
+        raise ModelError(
+            f"{setting('tokenizer')}: found one of {len(given)} tokens with a "
+            f"{type(model).__name__} of {size}; needed: the one that belongs to the model; give it"
         )
     lacks_some = given.pad_token_id is None or isinstance(given.chat_template, dict)
     return _completed(copy.deepcopy(given)) if lacks_some else given

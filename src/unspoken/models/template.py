@@ -200,6 +200,8 @@ def token_ids(tokenizer: Any, texts: Sequence[str], special: bool = False) -> li
             list(texts), add_special_tokens=special
         )
         return [encoding.ids for encoding in encodings]
+    if not texts:  # which those written in Python refuse
+        return []
     return tokenizer(
         list(texts), add_special_tokens=special, return_attention_mask=False, verbose=False
     )["input_ids"]

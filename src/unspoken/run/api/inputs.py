@@ -477,7 +477,7 @@ def own_tokenizer(model: Any, given: Any = None) -> PreTrainedTokenizerBase:
     from unspoken.models.load import complete_tokenizer, load_tokenizer
 
     if isinstance(given, PreTrainedTokenizerBase):
-        return complete_tokenizer(given)
+        return complete_tokenizer(given, model)
     if given is not None:
         raise SettingError(
             "tokenizer",
