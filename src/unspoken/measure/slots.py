@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Columns of the cache that are added at a time, at least.
+#: Columns of the cache that are added at a time, at least; on a CPU few, since rows that stand
+#: close together stay in its own cache (quickstart, 256 rows: 1.08 times as fast as with 64).
 _COLUMNS = {"cuda": 256}
-_FEW_COLUMNS = 64
+_FEW_COLUMNS = 16
 #: Prompt tokens read at once, padding included. On a CPU what a layer makes of a few stays in
 #: its cache, and prompts of like length need little padding: SmolLM2 reads 1.5 times as fast.
 _PREFILL_TOKENS = {"cuda": 16_384}
