@@ -28,10 +28,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Columns of the cache that are added at a time, at least; on a CPU few, since rows that stand
-#: close together stay in its own cache (quickstart, 256 rows: 1.08 times as fast as with 64).
+#: Columns of the cache that are added at a time, at least. On a CPU rows that stand close together
+#: stay in its own cache (256 rows of the quickstart's model: 1.08 times as fast as with 64); what
+#: is recorded for one row alone is forgotten where columns are added.
 _COLUMNS = {"cuda": 256}
 _FEW_COLUMNS = 16
+_COLUMNS_OF_ONE = 64
 #: Prompt tokens read at once, padding included. On a CPU what a layer makes of a few stays in
 #: its cache, and prompts of like length need little padding: SmolLM2 reads 1.5 times as fast.
 _PREFILL_TOKENS = {"cuda": 16_384}
@@ -461,7 +463,7 @@ class Slots:
         if columns <= self._capacity:
             return
         wanted = min(max(self._ends) + 1, max(columns, 2 * self._capacity))
-        unit = _COLUMNS.get(self._kind, _FEW_COLUMNS)
+        unit = _COLUMNS.get(self._kind, _FEW_COLUMNS if self.size > 1 else _COLUMNS_OF_ONE)
         self._capacity = -(-max(columns, wanted) // unit) * unit
         for layer in self._layers:
             layer.keys, layer.values = self._wider(layer.keys), self._wider(layer.values)
