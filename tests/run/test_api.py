@@ -174,6 +174,12 @@ def test_a_result_has_figures_model_levels_and_report(result: RunOutcome) -> Non
     assert result.model.ask("1+2=").num_tokens > 0
     assert result.report.is_file() and result.report.parent == result.folder
     assert set(result.variants) >= {"internalized"}
+    again = unspoken.evaluate(result, EXAMPLES[:10], progress=False)
+    assert [one.generated for one in again.predictions] == [
+        one.generated for one in unspoken.evaluate(result.model, EXAMPLES[:10]).predictions
+    ]
+    (trace,) = unspoken.generate(result, EXAMPLES[:1], progress=False, max_new_tokens=3).traces
+    assert trace["question"] == EXAMPLES[0]["question"]
 
 
 @pytest.mark.integration

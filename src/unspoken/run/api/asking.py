@@ -33,6 +33,7 @@ from unspoken.run.api.inputs import (
     as_file,
     is_named,
     named_records,
+    of_outcome,
     own_tokenizer,
     require_model,
     require_no_tokenizer,
@@ -76,7 +77,7 @@ def evaluate(
     """Asks a model questions and measures its answers, as `unspoken evaluate` does.
 
     Args:
-        model: run, RUN:level-7, folder, hub name or object.
+        model: run, RUN:level-7, the outcome of a run, folder, hub name or object.
         data: questions with answers: dicts, a DataFrame, a `datasets.Dataset`, or a JSONL file.
         template: how questions are put; default: as a LoadedModel does, else what the model's
             unspoken.json says, else its chat template, else plain.
@@ -91,7 +92,7 @@ def evaluate(
     Raises:
         UnspokenError: for everything that the caller can mend.
     """
-    asked = _loaded(model, template, tokenizer, dtype)
+    asked = _loaded(of_outcome(model), template, tokenizer, dtype)
     options.setdefault("max_new_tokens", asked.max_new_tokens)
     with _folder() as folder:
         file = as_file(data, folder, "data")
@@ -147,9 +148,9 @@ def generate(
     """Has a teacher write chains of thought, as `unspoken generate` does.
 
     Args:
-        teacher: run, folder or object; "worked" for the solutions that the questions carry; a
-            server as {"base_url": ..., "model": ...}; either as in a recipe's section `teacher`;
-            or an engine of one's own, an object with the attributes of
+        teacher: run, its outcome, folder or object; "worked" for the solutions that the questions
+            carry; a server as {"base_url": ..., "model": ...}; either as in a recipe's section
+            `teacher`; or an engine of one's own, an object with the attributes of
             `unspoken.teach.engines.Engine`.
         questions: dicts with question and, if known, answer, a `datasets.Dataset`, or a file.
         output: JSONL, where an interrupted call goes on from; default: nothing is kept of a call
@@ -168,7 +169,7 @@ def generate(
         KeyboardInterrupt: after Ctrl-C; what is done is kept.
     """
     with _folder() as folder, _traces_file(output) as target:
-        make = _engine(teacher, folder, tokenizer, options)
+        make = _engine(of_outcome(teacher), folder, tokenizer, options)
         file = as_file(questions, folder, "questions")
         made = {file: "questions", folder / GIVEN / "teacher": "the teacher"}
         with settings_of({"teacher_dir": "teacher"}), named_records(made, folder):

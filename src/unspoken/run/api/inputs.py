@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from typing_extensions import TypeIs  # comes with pydantic
 
@@ -31,6 +31,7 @@ from unspoken.models.template import Template
 from unspoken.recipe.arguments import takes_arguments
 from unspoken.recipe.layout import GIVEN, MODEL, split_file
 from unspoken.recipe.named_model import find_model
+from unspoken.run.api.outcomes import RunOutcome
 
 if TYPE_CHECKING:
     import datasets
@@ -42,7 +43,9 @@ if TYPE_CHECKING:
 Records: TypeAlias = (
     "Iterable[Mapping[str, Any] | Example] | datasets.Dataset | pandas.DataFrame | str | Path"
 )
-AnyModel: TypeAlias = "str | Path | LoadedModel | PreTrainedModel | PeftModel"
+AnyModel: TypeAlias = "str | Path | RunOutcome | LoadedModel | PreTrainedModel | PeftModel"
+
+Other = TypeVar("Other")
 
 #: Sizes of models from scratch: layers, width and heads.
 SIZES = {"tiny": (2, 64, 2), "small": (2, 128, 4), "medium": (6, 256, 8), "gpt2": (12, 768, 12)}
@@ -121,6 +124,11 @@ def from_scratch(
 def is_named(value: object) -> TypeIs[str | Path]:
     """Whether this is a name or a path; an empty one would be the working directory."""
     return isinstance(value, str | Path) and value != ""
+
+
+def of_outcome(model: RunOutcome | Other) -> str | Other:
+    """The name of the model that a run's outcome is about; any other model as it is."""
+    return f"{model.folder}:{model.main}" if isinstance(model, RunOutcome) else model
 
 
 def as_file(records: Records | None, folder: Path, name: str, split: str = "") -> Path:
@@ -273,6 +281,7 @@ def model_section(
     Raises:
         UnspokenError: there is no such model, or the object is none that can be trained or asked.
     """
+    model = of_outcome(model)
     if is_named(model) or isinstance(model, LoadedModel):
         require_no_tokenizer(tokenizer)
     if is_named(model):

@@ -39,6 +39,7 @@ from unspoken.run.api.inputs import (
     is_named,
     model_section,
     named_records,
+    of_outcome,
     require_no_tokenizer,
     teacher_section,
     texts_of,
@@ -77,7 +78,7 @@ def internalize(
     Called again with the same arguments, it finds what is done, or goes on where it was stopped.
 
     Args:
-        model: hub name, folder, run or object; or `from_scratch()`.
+        model: hub name, folder, run, its outcome or an object; or `from_scratch()`.
         data: examples with question, thought and answer: dicts, a DataFrame, a `datasets.Dataset`,
             or a file.
         test: examples or questions that the finished model is measured with; default: none, and
@@ -100,7 +101,7 @@ def internalize(
         UnspokenError: for everything that the caller can mend.
         KeyboardInterrupt: after Ctrl-C, when all is saved.
     """
-    folder = Path(output or str(INTERNALIZE["output"]))
+    folder, model = Path(output or str(INTERNALIZE["output"])), of_outcome(model)
     is_new = isinstance(model, FromScratch)
     card = _card_of(model)
     form: TemplateName = template or (card.template if card else _own_template(model))
@@ -150,7 +151,7 @@ def distil(
     """Trains a student to write its thought, as `unspoken distil` does: LoRA on 4-bit weights.
 
     Args:
-        student: hub name, folder, run or object; or `from_scratch()`, which trains all weights.
+        student: as `model` in `internalize`; from scratch all weights are trained.
         data: a teacher's traces or examples; with `teacher`, questions.
         teacher: who writes the thoughts first: as in `generate`, but no engine of one's own;
             default: `data` has them.
