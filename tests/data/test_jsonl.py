@@ -3,6 +3,7 @@ import gzip
 import json
 import lzma
 import math
+import shlex
 from pathlib import Path
 
 import pyarrow
@@ -85,6 +86,17 @@ def test_a_table_is_told_how_to_become_jsonl(tmp_path, name, content):
     told = r"found a table; needed: .*: unspoken data questions --input .* unspoken data split "
     with pytest.raises(DataError, match=told):
         list(read_jsonl(tmp_path / name))
+
+
+def test_commands_in_errors_name_a_path_with_blanks_as_one_word(tmp_path):
+    table, folder = tmp_path / "a b.csv", tmp_path / "a b"
+    table.write_text("question,answer\n1+1,2\n")
+    folder.mkdir()
+    for path in (table, folder):
+        with pytest.raises(DataError) as caught:
+            list(read_jsonl(path))
+        command = str(caught.value).rpartition("data questions ")[2]
+        assert shlex.split(command)[:2] == ["--input", str(path)]
 
 
 def test_jsonl_may_have_the_name_of_a_table(tmp_path):

@@ -15,6 +15,8 @@ from unspoken.data.jsonl import write_jsonl
 from unspoken.measure.compare import compare_predictions
 from unspoken.measure.paired import paired_interval
 from unspoken.measure.stats import mcnemar_exact, wilson_interval
+from unspoken.recipe.evaluation_records import Evaluation
+from unspoken.recipe.records import TrainingRecord
 
 
 def write(path: Path, rights: str, **fields: Any) -> Path:
@@ -203,6 +205,28 @@ def test_models_that_were_only_measured_and_last_phases_have_predictions(tmp_pat
     assert compare_predictions(phases, run).first == str(
         phases / "internalized" / "2-b" / "predictions.jsonl"
     )
+
+
+def test_levels_of_removal_have_the_predictions_of_their_test(tmp_path: Path) -> None:
+    """A chosen level's stand in the frontier, the finished model's own level has that one's."""
+    run = tmp_path / "my run"
+    training, frontier = run / "internalized", run / "frontier"
+    write(training / "predictions.jsonl", "+-")
+    (run / "recipe.yaml").write_text("name: x\n")
+    record = TrainingRecord(status="done", level="0009", longest_thought=9, model_sha256="now")
+    record.write(training / "stage.json")
+    for level, sha256 in (("0003", "now"), ("0005", "before"), ("0009", "now")):
+        (training / "levels" / f"removed-{level}").mkdir(parents=True)
+        write(frontier / level / "predictions.jsonl", "+-")
+        settings: Any = {"split": "test", "training_sha256": sha256}
+        measured = Evaluation(num_questions=2, num_graded=2, num_correct=1, settings=settings)
+        measured.write(frontier / level / "evaluation.json")
+    for name, folder in (("level-3", frontier / "0003"), ("level-9", training)):
+        found = compare_predictions(f"{run}:{name}", run)
+        assert found.first == str(folder / "predictions.jsonl")
+    told = r"level-5: .* not answered .* test questions; .* evaluate --model '.*my run:level-5' "
+    with pytest.raises(DataError, match=told):
+        compare_predictions(f"{run}:level-5", run)
 
 
 def test_the_command_prints_a_table_and_writes_json(

@@ -139,6 +139,12 @@ def test_symbols_outside_the_alphabet_are_named() -> None:
 
     with pytest.raises(DataError, match=r"\['7'\].*model.alphabet"):
         encode_examples(EXAMPLES[6:7], character_tokenizer("0123456 *+#\n"), Template())
+    with pytest.raises(DataError, match=r"'C', 'b', .*model.alphabet"):  # of `Choices: a, b`
+        encode_examples(
+            [Example("1", "2", "a")],
+            character_tokenizer("123 #\na"),
+            Template(choices=("a", "b")),
+        )
 
 
 def test_cache_knows_content_template_tokenizer_and_length(

@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from unspoken.common.errors import DataError, shorten
+from unspoken.common.errors import DataError, one_word, shorten
 from unspoken.common.files import AnyPath, atomic_output, atomic_outputs, refuse_existing
 from unspoken.common.nearby import nearest_name, path_remedy
 from unspoken.common.version import __version__
@@ -62,10 +62,11 @@ def read_jsonl(path: AnyPath, *, allow_empty: bool = False) -> Iterator[tuple[in
 
 
 def _table_error(path: AnyPath) -> DataError:
+    table = one_word(str(path))
     return DataError(
         f"{path}: found a table; needed: a file with one JSON object a line; make one of it: "
-        f"unspoken data questions --input {path} --output FILE.jsonl, or divide it for training "
-        f"and test: unspoken data split --input {path} --output FOLDER"
+        f"unspoken data questions --input {table} --output FILE.jsonl, or divide it for training "
+        f"and test: unspoken data split --input {table} --output FOLDER"
     )
 
 
@@ -73,7 +74,8 @@ def folder_error(place: str, path: Path, needed: str) -> DataError:
     """What to say where a folder, perhaps one that `datasets` saved, is named as a data file."""
     return DataError(
         f"{place}: found a folder; needed: {needed}; name a file in that folder, or make one of a "
-        f"folder that datasets reads: unspoken data questions --input {path} --output FILE.jsonl"
+        f"folder that datasets reads: unspoken data questions --input {one_word(str(path))} "
+        "--output FILE.jsonl"
     )
 
 

@@ -16,8 +16,20 @@ from unspoken.common.errors import DataError, one_word, setting
 from unspoken.common.files import AnyPath
 from unspoken.data.jsonl import read_jsonl, require_text
 from unspoken.measure.paired import Judged, Paired, Pairs
-from unspoken.recipe.layout import INTERNALIZED, MODELS, PREDICTIONS_FILE, RECIPE_FILE
+from unspoken.recipe.evaluation_records import Evaluation
+from unspoken.recipe.layout import (
+    EVALUATION_FILE,
+    FRONTIER,
+    INTERNALIZED,
+    LEVEL,
+    LEVELS,
+    MODELS,
+    PREDICTIONS_FILE,
+    RECIPE_FILE,
+    STAGE_FILE,
+)
 from unspoken.recipe.named_model import find_model, find_run, last_phase
+from unspoken.recipe.records import TrainingRecord
 
 
 @dataclass(frozen=True)
@@ -141,7 +153,35 @@ def _folder_of_model(path: Path) -> Path:
         if (measured / PREDICTIONS_FILE).is_file():
             return measured
     model = find_model(path)
-    return path if model.run is None else Path(model.source).parent
+    if model.run is None:
+        return path
+    folder = _tested(Path(model.source), model.run)
+    if not (folder / PREDICTIONS_FILE).is_file():
+        asked = f"--model {one_word(str(path))} --input QUESTIONS.jsonl --output ANSWERS.jsonl"
+        raise DataError(
+            f"{path}: this model has not answered the run's test questions; needed: its "
+            f"predictions; have them with unspoken evaluate {asked}, and compare that file"
+        )
+    return folder
+
+
+def _tested(model: Path, run: Path) -> Path:
+    """Where the predictions of a run's model for the test questions stand, if there are some.
+
+    Those of a level of removal are the finished model's, if it is of that level, or in the
+    frontier, if it was chosen from this very training.
+    """
+    training = model.parent
+    if training.name != LEVELS:
+        return training
+    training, level = training.parent, model.name.removeprefix(LEVEL)
+    record = TrainingRecord.read(training / STAGE_FILE)
+    if record is None or record.level == level:
+        return training
+    chosen = last_phase(run, FRONTIER) / level
+    test = Evaluation.read(chosen / EVALUATION_FILE)
+    is_of_this = test and test.settings.get("training_sha256") == record.model_sha256
+    return chosen if is_of_this else model
 
 
 def _store(path: Path, table: str, tables: sqlite3.Connection) -> int:

@@ -214,7 +214,7 @@ class _Encoder:
         for ids in spans:
             for example, row in zip(examples, ids, strict=True):
                 if unknown in row:
-                    text = f"{example.question}{example.thought}{example.answer}"
+                    text = "".join(self.template.spans(example))  # it may be one of the template's
                     missing = sorted(set(text) - set(self.tokenizer.get_vocab()))
                     raise DataError(
                         f"question {example.question[:60]!r}: found the symbols {missing}, which "
