@@ -50,6 +50,11 @@ def error_of(path, content):
             "or delete it",
         ),
         (
+            b'{"question": "q',
+            "data.jsonl:2: not JSON: Unterminated string starting at column 14, found "
+            '\'{"question": "q\'; needed: one JSON object a line; correct the line or delete it',
+        ),
+        (
             b'["q", "t", "a"]',
             "data.jsonl:2: not an object: found a list; needed: one JSON object a line, such as "
             '{"question": "...", "answer": "..."}; correct the line or delete it',

@@ -176,6 +176,15 @@ def test_folders_of_runs_stand_for_their_predictions(tmp_path: Path) -> None:
         compare_predictions(tmp_path / "x", tmp_path / "empty")
 
 
+def test_a_run_that_measured_nothing_yet_is_told_how_to_finish(tmp_path: Path) -> None:
+    run = tmp_path / "my run"
+    (run / "internalized" / "levels" / "removed-0000").mkdir(parents=True)
+    (run / "recipe.yaml").write_text("name: x\n")
+    told = r"not measured its model; .*; finish it first: unspoken run '.*/my run/recipe\.yaml'"
+    with pytest.raises(DataError, match=told):
+        compare_predictions(run, write(tmp_path / "a.jsonl", "+"))
+
+
 def test_names_of_a_runs_models_stand_for_their_predictions(tmp_path: Path) -> None:
     run = tmp_path / "Läufe 1"
     for variant in ("internalized", "distilled"):

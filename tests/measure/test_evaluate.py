@@ -101,6 +101,8 @@ def test_metrics_count_what_the_predictions_say() -> None:
     assert metrics.mean_tokens == (len(texts[0]) + 1 + len(texts[1]) + 1 + len(texts[2]) + 1) / 4
     assert (metrics.examples_per_s, metrics.examples_per_s_single) == (2.0, 0.5)
     assert metrics.latency_p50_s == 2.0
+    slow_once = with_latencies(untimed, [1.0, 1.0, 7.0])  # as the report has it: 1 / median
+    assert (slow_once.latency_p50_s, slow_once.examples_per_s_single) == (1.0, 1.0)
     assert metrics.interval == pytest.approx((0.15, 0.85), abs=0.001)
 
 

@@ -7,6 +7,7 @@ import pytest
 from unspoken.common.errors import DataError, OutputExistsError
 from unspoken.measure.score import score_file
 from unspoken.measure.stats import wilson_interval
+from unspoken.report.show.summary import metrics_lines
 
 RECORDS = [
     {"id": 7, "generated": "Step 1\nFinal Answer: $36.00", "gold": "36", "note": {"ü": [1, None]}},
@@ -72,6 +73,9 @@ def test_samples_of_a_question_are_no_questions_of_their_own(tmp_path):
     found = score_file(write(tmp_path / "samples.jsonl", samples), tmp_path / "out.jsonl")
     assert (found["count"], found["correct"]) == (20, 12)
     assert found["interval"] == pytest.approx(wilson_interval(3, 5))
+    assert found["num_questions"] == 5
+    shown = [" ".join(line.split()) for line in metrics_lines(found)]
+    assert shown[:2] == ["questions 5", "accuracy 60.0 % (12 of 20 samples right)"]
     single = [{**each, "sample": 0} for each in samples]
     found = score_file(write(tmp_path / "single.jsonl", single), tmp_path / "out2.jsonl")
     assert found["interval"] == list(wilson_interval(12, 20))

@@ -63,6 +63,20 @@ def test_too_few_questions_give_no_interval(full):
     assert "too few questions for intervals" in notes(full) and "bootstrap" not in notes(full)
 
 
+def test_a_model_that_was_timed_alone_took_no_turns_and_has_no_ratio(full):
+    write_latency(full, {"internalized": 0.01})
+    told = notes(full)
+    assert "Single questions were timed in one pass at the end, 12 of them." in told
+    assert "Ratios" not in told
+    write_latency(full, {"internalized": 0.01, "no_cot": 0.02})
+    path = full / "explicit" / "evaluation.json"  # so that nothing is known of the one that writes
+    known = json.loads(path.read_text())
+    path.write_text(json.dumps({**known, "examples_per_s_single": None}))
+    told = notes(full)
+    assert told.endswith("another one first each time.")
+    assert "Ratios" not in told
+
+
 def test_models_that_were_loaded_in_turns_say_so(full):
     write_latency(full, {"explicit": 0.02, "internalized": 0.01}, turns=[2] * 6)
     assert "in 6 turns of one model after the other, loaded each time" in notes(full)

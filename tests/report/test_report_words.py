@@ -51,6 +51,10 @@ def test_three_figures_stand_above_everything(full, without_plots):
 
 
 def test_figures_do_not_claim_what_did_not_happen(full):
+    record = (full / "internalized" / "stage.json").read_bytes()
+    (full / "internalized" / "stage.json").unlink()
+    assert figures(full)[0].startswith("90.0 % right (95.0 % with the thought written;")
+    (full / "internalized" / "stage.json").write_bytes(record)
     make_variant(full / "internalized", "internalized", 5, final=3)
     assert figures(full)[0].startswith("12.5 % right, with 1 token of the thought left")
     write_latency(full, {"explicit": 0.02, "internalized": 0.02})

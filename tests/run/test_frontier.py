@@ -195,6 +195,16 @@ def test_levels_are_trained_on_in_copies_and_all_are_measured(finished: Path) ->
         assert find_level_model(finished, frontier, as_asked).parent.name == name
 
 
+def test_levels_of_a_run_that_is_not_done_are_asked_for_with_the_way_to_them(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "my run"
+    frontier = plan(frontier_recipe(folder)).frontiers[0]
+    told = r"no finished training; .*; finish the run first: unspoken run '.*/my run/recipe\.yaml'"
+    with pytest.raises(DataError, match=told):
+        find_level_model(folder, frontier, "7")
+
+
 @pytest.mark.integration
 def test_a_copy_of_a_level_is_no_level(finished: Path) -> None:
     frontier = plan(frontier_recipe(finished)).frontiers[0]

@@ -43,8 +43,9 @@ def read_jsonl(path: AnyPath, *, allow_empty: bool = False) -> Iterator[tuple[in
         except json.JSONDecodeError as error:
             if kind in _TEXT_TABLES and line == 1:
                 raise _table_error(path) from None
+            problem = error.msg.removesuffix(" at")  # as in "Unterminated string starting at"
             raise DataError(
-                f"{path}:{line}: not JSON: {error.msg} at column {error.colno}, found "
+                f"{path}:{line}: not JSON: {problem} at column {error.colno}, found "
                 f"{shorten(text)}; needed: one JSON object a line; correct the line or delete it"
             ) from error
         except (ValueError, RecursionError) as error:  # endless digits, endless brackets

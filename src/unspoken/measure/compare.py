@@ -28,7 +28,7 @@ from unspoken.recipe.layout import (
     RECIPE_FILE,
     STAGE_FILE,
 )
-from unspoken.recipe.named_model import find_model, find_run, last_phase
+from unspoken.recipe.named_model import command_to_finish, find_model, find_run, last_phase
 from unspoken.recipe.records import TrainingRecord
 
 
@@ -132,11 +132,15 @@ def predictions_file(path: AnyPath) -> Path:
         path = _folder_of_model(path)
     if not path.is_dir():
         return path
-    inside = path
+    inside, is_run = path, (path / RECIPE_FILE).is_file()
     if (path / INTERNALIZED).is_dir():
-        is_run = (path / RECIPE_FILE).is_file()
         inside = last_phase(path, INTERNALIZED) if is_run else path / INTERNALIZED
     found = sorted(inside.rglob(PREDICTIONS_FILE))
+    if not found and is_run:
+        raise DataError(
+            f"{path}: the run has not measured its model; needed: {PREDICTIONS_FILE} in "
+            f"{inside}; finish it first: {command_to_finish(path)}"
+        )
     if len(found) != 1:
         names = ", ".join(str(each.relative_to(path)) for each in found) or f"no {PREDICTIONS_FILE}"
         raise DataError(

@@ -10,7 +10,7 @@ import math
 import operator
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from unspoken.measure.answers import answers_equal, digit_accuracy
 from unspoken.measure.choices import ClassCounts
@@ -28,6 +28,7 @@ from unspoken.recipe.evaluation_records import Classes, Metrics, Samples, Share
 if TYPE_CHECKING:
     from unspoken.data.example import Example
 
+M = TypeVar("M", bound=Metrics)
 _LONGEST = 200  # characters of an answer whose digits are compared
 
 
@@ -154,15 +155,16 @@ def summarize(
     )
 
 
-def with_latencies(metrics: Metrics, seconds: Sequence[float]) -> Metrics:
+def with_latencies(metrics: M, seconds: Sequence[float]) -> M:
     """The figures with those of questions that were asked one at a time, if there are some."""
     if not seconds:
         return metrics
+    median = percentile(seconds, 50)
     return replace(
         metrics,
-        latency_p50_s=percentile(seconds, 50),
+        latency_p50_s=median,
         latency_p95_s=percentile(seconds, 95),
-        examples_per_s_single=len(seconds) / sum(seconds),
+        examples_per_s_single=1 / median,
     )
 
 

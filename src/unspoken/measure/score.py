@@ -42,7 +42,8 @@ def score_file(
 
     Returns:
         `count`, `correct`, `accuracy`, `interval` (95 % Wilson, [low, high]; where records with
-        `sample` 1, 2, ... follow one, see `interval_of_share`), `no_answer` (records
+        `sample` 1, 2, ... follow one, see `interval_of_share`; then `num_questions` is there, too,
+        and `count` is that of the samples), `no_answer` (records
         in which no answer was found), `undecided` (records of which nobody can tell; they are not
         correct), `output` and, with choices, `classes` as in evaluation.json.
 
@@ -79,6 +80,7 @@ def score_file(
         "no_answer": counts["no_answer"],
         "undecided": counts["undecided"],
         "output": str(output),
+        **({"num_questions": len(sizes)} if len(sizes) < count else {}),
         **({"classes": asdict(found)} if found else {}),
     }
 

@@ -108,7 +108,7 @@ class Metrics(JsonRecord):
         batch_size: of these batches.
         latency_p50_s, latency_p95_s: seconds for one question alone, or None if not timed; a run
             times all its models together, see `Latency`.
-        examples_per_s_single: questions per second one at a time, or None.
+        examples_per_s_single: questions per second one at a time, 1 / median, or None.
         categories: the right answers of each category, where questions have one.
         samples: pass@k and majority@k, or None with one sample a question.
         classes: the confusion of classes, where answers are one of several.

@@ -112,6 +112,11 @@ def run_remedy(name: str | Path) -> str:
     return " Or ".join(told)
 
 
+def command_to_finish(run: Path) -> str:
+    """The command that goes on with a run."""
+    return f"unspoken run {one_word(str(run / layout.RECIPE_FILE))}"
+
+
 def models_of(run: Path) -> list[str]:
     """The names of the models that a run has: internalized, explicit, level-0, level-1, all."""
     names = [name for name in _PLACES if _folder_of(run, name) is not None]
@@ -179,7 +184,7 @@ def _in_run(run: Path, which: str, otherwise: str) -> tuple[Path, str]:
     raise ModelError(
         f"{setting('model', f'{run}:{which}' if which else str(run))}: the run has no such model "
         f"({names[0]}); it has {', '.join(there) or 'no finished model'}; {remedy} finish the run, "
-        f"where it is not done: unspoken run {one_word(str(run / layout.RECIPE_FILE))}"
+        f"where it is not done: {command_to_finish(run)}"
     )
 
 
@@ -204,16 +209,16 @@ def _require_whole(run: Path) -> None:
     record = TrainingRecord.read(training / layout.STAGE_FILE)
     is_gone = is_last and record is not None and record.is_done
     there = ", ".join(f"{run}:{name}" for name in models_of(run)) or "none"
-    recipe = one_word(str(run / layout.RECIPE_FILE))
     if is_gone:
         raise ModelError(
             f"{setting('model', run)}: {model} is not there any more; needed: the run's "
-            "internalized model; put the folder back, train it again with unspoken run "
-            f"{recipe} --from internalize, or name one of the models that it has: {there}"
+            "internalized model; put the folder back, train it again with "
+            f"{command_to_finish(run)} --from internalize, or name one of the models that it has: "
+            f"{there}"
         )
     raise ModelError(
         f"{setting('model', run)}: the run has not finished internalizing; needed: its "
-        f"internalized model; finish it with unspoken run {recipe}, or name one "
+        f"internalized model; finish it with {command_to_finish(run)}, or name one "
         f"of the models that it has so far: {there}"
     )
 

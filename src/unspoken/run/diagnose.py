@@ -39,6 +39,7 @@ from unspoken.recipe.diagnosis_record import (
     ThoughtAgain,
 )
 from unspoken.recipe.levels import level_folder, standing_model
+from unspoken.recipe.named_model import command_to_finish
 from unspoken.recipe.plan import PlannedFrontier
 from unspoken.recipe.records import TrainingRecord, VettedRecord
 from unspoken.report.read.frontier import read_levels
@@ -100,7 +101,7 @@ def diagnose_run(
     if record is None or not record.is_done:
         raise DataError(
             f"{folder / frontier.source}: found no finished training; needed: an internalized "
-            "model; finish the run first"
+            f"model; finish the run first: {command_to_finish(folder)}"
         )
     splits = Splits.read(folder / layout.DATA / frontier.key, folder)
     if splits is None or splits.valid is None:

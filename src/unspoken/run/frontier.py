@@ -23,9 +23,10 @@ from unspoken.parallel.world import join_processes
 from unspoken.recipe import layout
 from unspoken.recipe.evaluation_records import Choice, Choices, Evaluation
 from unspoken.recipe.levels import ALL, kept_levels, level_name, level_number
+from unspoken.recipe.named_model import command_to_finish
 from unspoken.recipe.plan import PlannedFrontier
 from unspoken.recipe.records import TrainingRecord
-from unspoken.report.read.frontier import Level, read_levels, test_evaluation
+from unspoken.report.read.frontier import Level, read_levels, require_levels, test_evaluation
 from unspoken.run.data import Splits
 from unspoken.run.folder import RunFolder
 from unspoken.run.latency import time_levels
@@ -183,7 +184,7 @@ def choose_in_run(
     recipe = frontier.recipe.model_copy(update={"output": folder})
     run = RunFolder(recipe, join_processes(), progress=progress, say=say)
     if not layout.can_be_written(folder):
-        levels = _levels_of(run, frontier)
+        levels = require_levels(run.path, frontier)
         if not any(level.validation for level in levels):
             layout.require_writable(folder)
         say(f"{folder}: cannot be written, so nothing more is measured, and no choice is kept")
@@ -204,7 +205,7 @@ def _choose(
     tokens: float | None,
 ) -> tuple[list[Level], Level | None]:
     """`choose_in_run`, with the run folder locked."""
-    _levels_of(run, frontier)
+    require_levels(run.path, frontier)
     levels = _validate(run, frontier, splits)
     choice = pick(levels, within=within, tokens=tokens)
     if choice is None:
@@ -218,17 +219,6 @@ def _choose(
     return levels, next(level for level in levels if level.name == choice.level)
 
 
-def _levels_of(run: RunFolder, frontier: PlannedFrontier) -> list[Level]:
-    """The levels that are there; raises DataError where there is none."""
-    levels = read_levels(run.path, frontier)
-    if not levels:
-        raise DataError(
-            f"{run.path / frontier.source}: found no finished training; needed: an internalized "
-            "model and its levels; finish the run first"
-        )
-    return levels
-
-
 def _splits_of(run: Path, frontier: PlannedFrontier) -> Splits:
     """The questions of a phase, as the run made them."""
     folder = run / layout.DATA / frontier.key
@@ -236,7 +226,7 @@ def _splits_of(run: Path, frontier: PlannedFrontier) -> Splits:
     if splits is None:
         raise DataError(
             f"{folder / layout.STAGE_FILE}: not there; needed: a run whose data are made; finish "
-            "it first"
+            f"it first: {command_to_finish(run)}"
         )
     if splits.valid is None:
         raise DataError(

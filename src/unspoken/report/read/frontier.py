@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unspoken.common.errors import DataError, SettingError
+from unspoken.measure.predictions import with_latencies
 from unspoken.recipe import layout, load_recipe
 from unspoken.recipe.evaluation_records import Choice, Choices, Evaluation, Latency
 from unspoken.recipe.levels import (
@@ -20,9 +21,9 @@ from unspoken.recipe.levels import (
     standing_model,
     trained_levels,
 )
+from unspoken.recipe.named_model import command_to_finish
 from unspoken.recipe.plan import PlannedFrontier, plan
 from unspoken.recipe.records import TrainingRecord
-from unspoken.report.read.turns import with_turns
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def _with_latency(level: Level, latency: Latency) -> Level:
     if level.validation is None or not latency.is_of(level.name, level.validation):
         return level
     seconds = tuple(latency.models[level.name].seconds)
-    validation = with_turns(level.validation, seconds)
+    validation = with_latencies(level.validation, seconds)
     return replace(level, validation=validation, seconds=seconds, turns=latency.turns)
 
 
@@ -161,15 +162,31 @@ def read_frontier(run: Path) -> PlannedFrontier:
     return planned.frontiers[-1]
 
 
+def require_levels(run: Path, frontier: PlannedFrontier) -> list[Level]:
+    """`read_levels`, of a run that has some.
+
+    Raises:
+        DataError: the training that they are of is not finished.
+    """
+    levels = read_levels(run, frontier)
+    if not levels:
+        raise DataError(
+            f"{run / frontier.source}: found no finished training; needed: an internalized "
+            f"model and its levels; finish the run first: {command_to_finish(run)}"
+        )
+    return levels
+
+
 def find_level_model(run: Path, frontier: PlannedFrontier, name: str) -> Path:
     """The model folder of a level of a run.
 
     Raises:
+        DataError: the run is not finished.
         SettingError: there is no such level.
     """
-    levels = {level.name: level.model for level in read_levels(run, frontier)}
+    levels = {level.name: level.model for level in require_levels(run, frontier)}
     wanted = read_level(name)
     if wanted not in levels:
-        known = ", ".join(levels) or "a finished run's"
+        known = ", ".join(levels)
         raise SettingError("level", found=name, needed=f"one of {known}", remedy="correct it")
     return standing_model(levels[wanted])

@@ -13,6 +13,7 @@ from typing import Any
 from unspoken.common.errors import DataError
 from unspoken.common.files import read_json, read_text
 from unspoken.common.plain_yaml import read_yaml
+from unspoken.measure.predictions import with_latencies
 from unspoken.recipe import layout
 from unspoken.recipe.diagnosis_record import Diagnosis
 from unspoken.recipe.evaluation_records import Evaluation, Latency
@@ -32,7 +33,6 @@ from unspoken.report.read.results import (
     RunResult,
     VariantResult,
 )
-from unspoken.report.read.turns import with_turns
 from unspoken.report.read.vetting import read_traces, read_vetted
 
 
@@ -169,7 +169,7 @@ def _with_latency(variant: VariantResult, latency: Latency | None) -> VariantRes
     """The model with the figures of its turns, in place of those that it had by itself."""
     if latency is None or variant.measured is None or variant.name not in latency.models:
         return variant
-    measured = with_turns(variant.measured, latency.models[variant.name].seconds)
+    measured = with_latencies(variant.measured, latency.models[variant.name].seconds)
     return replace(variant, measured=measured)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from unspoken.measure.stats import Ratio
-from unspoken.recipe.evaluation_records import Evaluation
+from unspoken.recipe.evaluation_records import Evaluation, Latency
 from unspoken.recipe.layout import AT_ONCE, DISTILLED, EXPLICIT, INTERNALIZED, NO_COT, TEACHER
 from unspoken.report.read.results import SPLITS, TRAINED_ONLY, PhaseResult, VariantResult
 from unspoken.report.show.numbers import counted, mean, percent, ratio_texts, whole
@@ -209,11 +209,7 @@ def _timing(phase: PhaseResult) -> list[str]:
     apart = [variant.label for variant in known if not phase.took_turns(variant.name)]
     notes = []
     if phase.latency is not None:
-        each = phase.latency.models.values()
-        num_questions = len(next(iter(each)).seconds)
-        notes.append(
-            _turns(num_questions, phase.latency.turns, has_interval=_has_interval(phase, known))
-        )
+        notes.append(_turns(phase.latency, _ratios(phase, known)))
         left_out = phase.latency.not_timed.items()
         notes += [f"Not timed: {phase.labels.get(name, name)}, {why}." for name, why in left_out]
     if apart and len(known) > 1:
@@ -224,14 +220,17 @@ def _timing(phase: PhaseResult) -> list[str]:
     return notes
 
 
-def _has_interval(phase: PhaseResult, known: list[VariantResult]) -> bool:
-    """Whether some model's speed has an interval, against that of the one that writes."""
+def _ratios(phase: PhaseResult, known: list[VariantResult]) -> list[Ratio]:
+    """How many times as fast as the one that writes the other models are, where that is known."""
     ratios = [phase.speed_ratio(one.name) for one in known if one.name != phase.writer.name]
-    return any(ratio is not None and ratio.interval is not None for ratio in ratios)
+    return [ratio for ratio in ratios if ratio is not None]
 
 
-def _turns(num_questions: int, sizes: list[int] | None, *, has_interval: bool) -> str:
+def _turns(latency: Latency, ratios: list[Ratio]) -> str:
+    sizes, num_questions = latency.turns, len(next(iter(latency.models.values())).seconds)
     asked = f"Single questions were timed in one pass at the end, {whole(num_questions)} of them"
+    if len(latency.models) == 1:
+        return f"{asked}."
     if sizes is None:
         turns = "each asked of one model after the other, another one first each time"
     else:
@@ -239,9 +238,11 @@ def _turns(num_questions: int, sizes: list[int] | None, *, has_interval: bool) -
             f"in {len(sizes)} turns of one model after the other, loaded each time because they do "
             "not fit into memory together"
         )
+    if not ratios:
+        return f"{asked}, {turns}."
     drawn = "questions" if sizes is None else "turns"
     intervals = f"their 95 % intervals are a bootstrap over {drawn}"
-    if not has_interval:
+    if all(ratio.interval is None for ratio in ratios):
         intervals = f"there were too few {drawn} for intervals, so that a difference may be chance"
     return f"{asked}, {turns}. Ratios are of medians; {intervals}."
 

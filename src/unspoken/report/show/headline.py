@@ -43,13 +43,7 @@ def headlines(phase: PhaseResult) -> list[Headline]:
 def _accuracy(phase: PhaseResult, name: str, own: Evaluation) -> Headline | None:
     if own.accuracy is None:
         return None
-    words = "right, writing the thought"
-    if name == INTERNALIZED:
-        left = phase.variants[name].tokens_left
-        words = "right, without writing the thought"
-        if phase.outcome is not None and not phase.outcome.is_complete:
-            tokens = "1 token" if left == 1 else f"{left or 'some'} tokens"
-            words = f"right, with {tokens} of the thought left"
+    words = f"right{_with_thought(phase) if name == INTERNALIZED else ', writing the thought'}"
     writer, plain = phase.writer.measured, phase.figures(NO_COT)
     against = []
     if name == INTERNALIZED and writer is not None and writer.accuracy is not None:
@@ -57,6 +51,17 @@ def _accuracy(phase: PhaseResult, name: str, own: Evaluation) -> Headline | None
     if plain is not None and plain.accuracy is not None:
         against.append(f"{numbers.percent(plain.accuracy)} if never shown one")
     return Headline(name, numbers.percent(own.accuracy), words, "; ".join(against))
+
+
+def _with_thought(phase: PhaseResult) -> str:
+    """How much of its thought the internalized model writes; empty where that is not known."""
+    left = phase.variants[INTERNALIZED].tokens_left
+    if left == 0:
+        return ", without writing the thought"
+    if left is None and phase.outcome is None:  # nothing is there that tells how it was trained
+        return ""
+    tokens = "1 token" if left == 1 else f"{left or 'some'} tokens"
+    return f", with {tokens} of the thought left"
 
 
 def _tokens(phase: PhaseResult, name: str, own: Evaluation) -> Headline | None:

@@ -132,11 +132,11 @@ def _break_even(run: RunResult) -> list[str]:
 def metrics_lines(metrics: dict[str, Any]) -> list[str]:
     """The lines of `print_metrics`; figures that were not measured are left out."""
     count = metrics.get("num_questions", metrics.get("count"))
-    graded = metrics.get("num_graded", count)
+    graded = metrics.get("num_graded", metrics.get("count"))
     right = metrics.get("num_correct", metrics.get("correct"))
     accuracy, interval = metrics.get("accuracy"), metrics.get("interval")
     known = accuracy is not None and math.isfinite(accuracy)
-    what = " samples" if metrics.get("samples") else ""
+    what = " samples" if metrics.get("samples") or (graded or 0) > (count or 0) else ""
     undecided = metrics.get("num_undecided", metrics.get("undecided"))
     batch = metrics.get("batch_size")
     latencies = (metrics.get("latency_p50_s"), metrics.get("latency_p95_s"))
