@@ -81,6 +81,31 @@ def test_samples_of_a_question_are_no_questions_of_their_own(tmp_path):
     assert found["interval"] == list(wilson_interval(12, 20))
 
 
+@pytest.mark.parametrize("choices", [None, ("36", "7")])
+def test_answers_without_a_gold_one_are_kept_and_not_judged(tmp_path, choices):
+    """As `unspoken evaluate` writes them: null is an answer that is not known."""
+    golds = ["36", None, "7", None, None]
+    records = [{"generated": "#### 36", "gold": gold} for gold in golds]
+    found = score_file(
+        write(tmp_path / "in.jsonl", records), tmp_path / "out.jsonl", choices=choices
+    )
+    assert [one["correct"] for one in read(tmp_path / "out.jsonl")] == [
+        True,
+        None,
+        False,
+        None,
+        None,
+    ]
+    assert (found["count"], found["num_graded"], found["correct"]) == (5, 2, 1)
+    assert (found["accuracy"], found["interval"]) == (0.5, list(wilson_interval(1, 2)))
+    shown = [" ".join(line.split()) for line in metrics_lines(found)]
+    assert shown[:2] == ["questions 5", "accuracy 50.0 % (1 of 2 right)"]
+    none = write(tmp_path / "none.jsonl", records[1:2])
+    found = score_file(none, tmp_path / "out2.jsonl", choices=choices)
+    assert (found["num_graded"], found["accuracy"], found["interval"]) == (0, None, None)
+    assert "accuracy" not in "".join(metrics_lines(found))
+
+
 def test_what_nobody_can_tell_is_counted_and_never_right(tmp_path):
     records = [
         {"generated": "Final Answer: 9^{9^{9^{9}}}", "gold": "2"},

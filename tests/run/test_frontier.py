@@ -99,6 +99,15 @@ def test_what_cannot_be_chosen_is_said() -> None:
         pick([level("all", None, 7.0)], within=2)
 
 
+def test_the_least_tokens_that_are_named_can_be_given() -> None:
+    """21.04523809 as %g is 21.0452, which is too few again."""
+    levels = [level("all", 0.9, 21.04523809)]
+    with pytest.raises(SettingError, match=r"at least [\d.]+: ") as caught:
+        pick(levels, tokens=6)
+    least = float(str(caught.value).partition("at least ")[2].partition(":")[0])
+    assert pick(levels, tokens=least) is not None
+
+
 def test_a_rule_without_sense_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
     frontier = plan(tiny_recipe(tmp_path)).frontiers[0]
     for within, tokens in ((2, 8), (101, None)):  # of a run that has nothing yet

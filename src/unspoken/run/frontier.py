@@ -261,7 +261,8 @@ def pick(
         raise SettingError(
             "tokens",
             found=f"{limit:g}",
-            needed=f"at least {fewest:g}, which the shortest answers of this run have",
+            needed=f"at least {math.ceil(10 * fewest) / 10:g}: the shortest answers of this run "
+            f"have {fewest:g}",
             remedy="raise it",
         )
     return Choice("tokens", limit, max(short, key=lambda one: (one[0], -one[1]))[2])
