@@ -299,6 +299,17 @@ def ask(folder: Path, output: Path, **settings: Any) -> dict[str, Any]:
     return evaluate_folder(model, examples, output, options, **settings)
 
 
+def test_signs_that_the_model_cannot_read_are_told(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ask(folder, folder / "known.jsonl")
+    assert "no token" not in caplog.text
+    strange = [Example("1 × 漢", "", "1"), Example("漢字?", "", "2"), *QUESTIONS[:4]]
+    ask(folder, folder / "strange.jsonl", examples=strange)
+    assert "2 of 6 questions have signs that the model has no token for, such as " in caplog.text
+    assert "'漢' in '1 × 漢'" in caplog.text
+
+
 def test_the_file_tells_category_and_sample_only_where_there_are_some(folder: Path) -> None:
     output = folder.parent / "out.jsonl"
     examples = [Example("1", "", "1"), Example("2", "", "2", category="ratios")]

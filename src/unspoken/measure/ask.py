@@ -26,7 +26,7 @@ from unspoken.measure.decode import Completion, Decoder
 from unspoken.models.card import DEFAULT_LIMIT, ModelCard
 from unspoken.models.load import complete_tokenizer, load_model, load_tokenizer
 from unspoken.models.local import local_folder
-from unspoken.models.template import Template, encode_prompts, token_ids
+from unspoken.models.template import Template, encode_prompts, unknown_signs
 from unspoken.recipe.arguments import takes_arguments
 from unspoken.recipe.named_model import NamedModel, find_model
 from unspoken.recipe.sections import DtypeName, TemplateName
@@ -199,7 +199,7 @@ class LoadedModel:
         for form, ids in zip(forms, prompts, strict=True):
             if unknown is None or unknown not in ids:
                 return form, ids
-        self._refuse_unknown(question, self.template.prompt(own), unknown)
+        self._refuse_unknown(question, self.template.prompt(own))
         return own, prompts[0]
 
     def _encode(self, question: str) -> list[int]:
@@ -207,11 +207,9 @@ class LoadedModel:
         text = self.template.prompt(question)
         return encode_prompts([text], self.tokenizer, self.template)[0]
 
-    def _refuse_unknown(self, question: str, text: str, unknown: int) -> None:
+    def _refuse_unknown(self, question: str, text: str) -> None:
         """Raises DataError for signs that the tokenizer has no token for, if there are any."""
-        signs = list(dict.fromkeys(text))
-        rows = token_ids(self.tokenizer, signs)
-        strange = [sign for sign, ids in zip(signs, rows, strict=True) if unknown in ids]
+        strange = unknown_signs(self.tokenizer, text)
         if not strange:
             return
         found = " ".join("a space" if sign == " " else sign for sign in strange[:20])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
@@ -40,7 +41,7 @@ from unspoken.measure.sampling import Sampling, seed_of
 from unspoken.models.adapter import require_adapter
 from unspoken.models.card import DEFAULT_LIMIT, ModelCard
 from unspoken.models.load import dtype_for_asking, load_model, load_tokenizer
-from unspoken.models.template import Template, encode_prompts
+from unspoken.models.template import Template, encode_prompts, unknown_signs
 from unspoken.recipe.choices import Labels
 from unspoken.recipe.sections import TemplateName
 
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
     from accelerate.state import AcceleratorState
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
 
 #: Of several processes, so many batches are asked for before they tell each other.
 _BATCHES_AT_ONCE = 4
@@ -370,6 +373,8 @@ def evaluate_folder(
     kept = _batches_beside(output, fingerprint) if is_main else PartialPredictions()
     with kept as partial:
         loaded, tokenizer = _load(model, adapter, dtype)
+        if is_main:
+            warn_of_unknown_signs(examples, tokenizer, form.of(tokenizer))
         predictions, metrics = evaluate(
             loaded,
             tokenizer,
@@ -388,6 +393,26 @@ def evaluate_folder(
         alone = _single_questions(loaded, tokenizer, form.of(tokenizer), examples, options)
         metrics = with_latencies(metrics, _timed(alone, options, progress))
     return {**metrics.to_json(), "dtype": dtype}
+
+
+def warn_of_unknown_signs(
+    examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, template: Template
+) -> None:
+    """Says how many questions have signs that the model cannot read; it is asked them all."""
+    read = [
+        set(example.question).intersection(template.prompt(example.question))
+        for example in examples
+    ]
+    unknown = set(unknown_signs(tokenizer, "".join(sorted(set().union(*read)))))
+    found = [number for number, signs in enumerate(read) if signs & unknown]
+    if found:
+        strange = sorted(read[found[0]] & unknown)
+        logger.warning(
+            "%s of %s questions have signs that the model has no token for, such as %s in %s; they "
+            "are asked, but it cannot tell these signs from others",
+            f"{len(found):,}", f"{len(examples):,}", " ".join(map(repr, strange[:8])),
+            shorten(examples[found[0]].question),
+        )  # fmt: skip
 
 
 @contextlib.contextmanager

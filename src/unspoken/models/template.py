@@ -207,6 +207,16 @@ def token_ids(tokenizer: Any, texts: Sequence[str], special: bool = False) -> li
     )["input_ids"]
 
 
+def unknown_signs(tokenizer: Any, text: str) -> list[str]:
+    """The characters of a text that a tokenizer has no token for, each once."""
+    unknown = tokenizer.unk_token_id
+    if unknown is None:
+        return []
+    signs = list(dict.fromkeys(text))
+    rows = token_ids(tokenizer, signs)
+    return [sign for sign, ids in zip(signs, rows, strict=True) if unknown in ids]
+
+
 def rust_tokenizer(tokenizer: Any) -> Any:
     """The Rust tokenizer itself; what transformers wraps around it takes most of the time."""
     backend = tokenizer.backend_tokenizer

@@ -17,7 +17,7 @@ from unspoken.data.example import read_questions
 from unspoken.data.jsonl import read_jsonl
 from unspoken.data.questions import read_questions_from
 from unspoken.measure.ask import LoadedModel, load, with_card
-from unspoken.measure.evaluate import EvaluateOptions
+from unspoken.measure.evaluate import EvaluateOptions, warn_of_unknown_signs
 from unspoken.measure.evaluate import evaluate as measure
 from unspoken.measure.sampling import Sampling
 from unspoken.models.template import Template
@@ -98,6 +98,7 @@ def evaluate(
         file = as_file(data, folder, "data")
         name = "data" if file.is_relative_to(folder) else ""
         examples = read_questions(file, limit=limit, strict=strict, name=name)
+    warn_of_unknown_signs(examples, asked.tokenizer, asked.template)
     predictions, metrics = measure(
         asked.model,
         asked.tokenizer,
