@@ -373,12 +373,13 @@ def evaluate_folder(
     kept = _batches_beside(output, fingerprint) if is_main else PartialPredictions()
     with kept as partial:
         loaded, tokenizer = _load(model, adapter, dtype)
+        rendered = form.of(tokenizer)
         if is_main:
-            warn_of_unknown_signs(examples, tokenizer, form.of(tokenizer))
+            warn_of_unknown_signs(examples, tokenizer, rendered)
         predictions, metrics = evaluate(
             loaded,
             tokenizer,
-            form.of(tokenizer),
+            rendered,
             examples,
             options,
             partial=partial,
@@ -390,7 +391,7 @@ def evaluate_folder(
             write_jsonl(output, records, overwrite=overwrite)
         partial.remove()
     if is_main and options.num_latency:
-        alone = _single_questions(loaded, tokenizer, form.of(tokenizer), examples, options)
+        alone = _single_questions(loaded, tokenizer, rendered, examples, options)
         metrics = with_latencies(metrics, _timed(alone, options, progress))
     return {**metrics.to_json(), "dtype": dtype}
 

@@ -170,7 +170,7 @@ def generate(
         KeyboardInterrupt: after Ctrl-C; what is done is kept.
     """
     with _folder() as folder, _traces_file(output) as target:
-        make = _engine(of_outcome(teacher), folder, tokenizer, options)
+        make = _engine(teacher, folder, tokenizer, options)
         file = as_file(questions, folder, "questions")
         made = {file: "questions", folder / GIVEN / "teacher": "the teacher"}
         with settings_of({"teacher_dir": "teacher"}), named_records(made, folder):

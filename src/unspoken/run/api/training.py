@@ -50,6 +50,9 @@ from unspoken.run.run import run_recipe
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+#: The splits that records are given of, and the arguments that give them.
+_ARGUMENTS = {"train": "data", "valid": "valid", "test": "test"}
+
 
 @takes_arguments()
 @takes_turns()
@@ -257,7 +260,7 @@ def _values(
     settings."""
     require_folder_place(folder)
     files = {
-        split: str(as_file(records, folder, "data" if split == "train" else split, split))
+        split: str(as_file(records, folder, _ARGUMENTS[split], split))
         for split, records in given.items()
         if split == "train" or records is not None
     }
@@ -279,8 +282,7 @@ def _values(
 
 def _made_of(folder: Path) -> dict[Path, str]:
     """The files that hold what arguments gave as lists or tables, and the arguments."""
-    given = {"train": "data", "valid": "valid", "test": "test"}
-    return {split_file(folder / GIVEN, split): name for split, name in given.items()}
+    return {split_file(folder / GIVEN, split): name for split, name in _ARGUMENTS.items()}
 
 
 def _card_of(model: AnyModel | FromScratch) -> ModelCard | None:
